@@ -1,0 +1,1 @@
+"""Speed and ceilings, as ratios measured in one run."""

@@ -1,0 +1,56 @@
+"""The tables every cohort is read into: `studies` (what can be used) and `rejects` (what cannot, and why).
+
+One row of either table is one image. All paths are relative to the root of the archive.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+SCHEMA_VERSION = "1"
+
+BOX = pa.struct(
+    [
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("x", pa.float32(), nullable=False),  # left edge, source pixels
+        pa.field("y", pa.float32(), nullable=False),  # top edge, source pixels
+        pa.field("width", pa.float32(), nullable=False),
+        pa.field("height", pa.float32(), nullable=False),
+    ]
+)
+MASK = pa.struct(
+    [
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),  # 8-bit image of the source size, above 127 = finding
+    ]
+)
+
+STUDIES = pa.schema(
+    [
+        pa.field("cohort", pa.string(), nullable=False),
+        pa.field("subject_id", pa.string(), nullable=False),  # the unit of splitting: nobody is in two splits
+        pa.field("study_id", pa.string(), nullable=False),
+        pa.field("image_id", pa.string(), nullable=False),  # unique within the cohort
+        pa.field("image_path", pa.string(), nullable=False),
+        pa.field("view", pa.string(), nullable=False),  # PA, AP, LATERAL, ...; empty when the archive does not say
+        pa.field("split", pa.string(), nullable=False),  # train, validate, test
+        pa.field("report_path", pa.string()),
+        pa.field("labels", pa.map_(pa.string(), pa.float32())),  # 1 present, 0 absent, -1 uncertain
+        pa.field("boxes", pa.list_(BOX)),
+        pa.field("masks", pa.list_(MASK)),
+    ],
+    metadata={"table": "studies", "version": SCHEMA_VERSION},
+)
+
+REJECTS = pa.schema(
+    [
+        pa.field("cohort", pa.string(), nullable=False),
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("study_id", pa.string(), nullable=False),
+        pa.field("source_path", pa.string(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),  # scan, image, report
+        pa.field("reason", pa.string(), nullable=False),  # a stable code such as truncated_dicom
+        pa.field("detail", pa.string(), nullable=False),  # one sentence; never report text or identifying attributes
+    ],
+    metadata={"table": "rejects", "version": SCHEMA_VERSION},
+)

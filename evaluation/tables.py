@@ -1,0 +1,28 @@
+"""The `results` table: one row per number, and what produced it."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+SCHEMA_VERSION = "1"
+
+RESULTS = pa.schema(
+    [
+        pa.field("method", pa.string(), nullable=False),  # medklip, untrained:medklip, supervised
+        pa.field("checkpoint", pa.string(), nullable=False),  # digest of the weights
+        pa.field("mlflow_run", pa.string(), nullable=False),  # empty when there is none
+        pa.field("cohort", pa.string(), nullable=False),
+        pa.field("data_version", pa.string(), nullable=False),  # digest of the shard manifest
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("setting", pa.string(), nullable=False),  # zero-shot, 1 %, 10 %, 100 %
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("class", pa.string(), nullable=False),  # macro for the mean over classes
+        pa.field("value", pa.float64()),  # null where the class cannot be scored
+        pa.field("low", pa.float64()),  # 95 % interval
+        pa.field("high", pa.float64()),
+        pa.field("n", pa.int64(), nullable=False),
+        pa.field("seed", pa.int64(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),  # measured, or the published table
+    ],
+    metadata={"table": "results", "version": SCHEMA_VERSION},
+)

@@ -1,0 +1,1 @@
+"""Pixels: decoding, letterboxing and batch augmentation of radiographs."""

@@ -1,0 +1,1 @@
+"""Networks: encoders, losses and one file per pretraining method."""

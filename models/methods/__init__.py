@@ -1,0 +1,1 @@
+"""One file per pretraining method; importing it registers it."""

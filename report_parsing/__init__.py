@@ -1,0 +1,1 @@
+"""Words: sections, sentences, entities, assertion, triplets and knowledge look-up."""

@@ -1,0 +1,1 @@
+"""The Parquet shard format: schema, writer, reader."""
