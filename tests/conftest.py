@@ -1,0 +1,19 @@
+"""Fixtures that every folder of tests may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+DEFAULT_SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real films and reports: $RADALIGN_SHARED/data, by default beside the checkout."""
+    folder = Path(os.environ.get("RADALIGN_SHARED") or DEFAULT_SHARED) / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real films in {folder}: set RADALIGN_SHARED to the folder that holds data/")
+    return folder
