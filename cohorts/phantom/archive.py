@@ -1,0 +1,235 @@
+"""Writes a simulated archive in the layout of MIMIC-CXR 2.0.0, with the ground truth beside it.
+
+`files/` and the three tables are what the real archive has; `truth/` holds what only a simulator knows:
+`labels.csv`, `boxes.csv` and one mask per finding. Study `i` depends on the seed and on `i` alone, and files that
+are there are kept, so asking for more studies extends an archive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from cohorts.phantom.config import FINDINGS, VERSION, PhantomConfig
+from cohorts.phantom.dicom import write_dicom
+from cohorts.phantom.film import Film, draw_film, sample_findings
+from cohorts.phantom.report import Report, write_report
+
+RECORD = "phantom.json"
+SPLITS = (("train", 0.72), ("validate", 0.82), ("test", 1.0))  # cumulative shares of the patients
+SAME_PATIENT = 0.25  # probability that a study is another one of the patient before
+# Columns of the CheXpert table that the simulated reports can speak of.
+CHEXPERT = {
+    "Atelectasis": "atelectasis",
+    "Cardiomegaly": "cardiomegaly",
+    "Consolidation": "consolidation",
+    "Edema": "edema",
+    "Enlarged Cardiomediastinum": None,
+    "Fracture": None,
+    "Lung Lesion": "nodule",
+    "Lung Opacity": None,
+    "No Finding": None,
+    "Pleural Effusion": "effusion",
+    "Pleural Other": None,
+    "Pneumonia": None,
+    "Pneumothorax": "pneumothorax",
+    "Support Devices": "line",
+}
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Identifiers of one simulated study: one film, one report."""
+
+    index: int
+    subject_id: str
+    study_id: str
+    image_id: str
+    split: str
+    view: str
+
+    @property
+    def folder(self) -> str:
+        """Folder of the study's films; the report lies beside it with `.txt`."""
+        return f"files/p{self.subject_id[:2]}/p{self.subject_id}/s{self.study_id}"
+
+    @property
+    def image_path(self) -> str:
+        """Path of the film."""
+        return f"{self.folder}/{self.image_id}.dcm"
+
+    def mask_path(self, finding: str) -> str:
+        """Path of the mask of one finding."""
+        return f"truth/masks/p{self.subject_id}/{self.image_id}-{finding}.png"
+
+
+def simulate(root: Path, config: PhantomConfig, progress: Progress | None = None) -> dict[str, int]:
+    """Write the archive `config` describes into `root`; returns how many studies it has and how many were drawn.
+
+    An archive whose record equals `config` is left as it is. `progress(done, total)` is called as studies are drawn.
+    """
+    record = {"version": VERSION, **asdict(config)}
+    previous = read_record(root)
+    if previous == record:
+        return {"studies": config.studies, "computed": 0}
+    if previous is not None and {**previous, "studies": config.studies} != record:
+        raise ValueError(
+            f"{root} holds an archive simulated with other settings than those asked for; choose another folder "
+            f"(RADALIGN_PHANTOM_ROOT) or delete this one"
+        )
+    kept = 0 if previous is None else min(int(previous["studies"]), config.studies)
+    studies = plan(config)
+    statements = draw_studies(root, config, studies, progress)
+    write_tables(root, studies, statements)
+    replace_text(root / RECORD, json.dumps(record, indent=1))
+    return {"studies": config.studies, "computed": config.studies - kept}
+
+
+def archive_name(config: PhantomConfig) -> str:
+    """Folder name that tells archives of different settings apart; the number of studies does not count."""
+    settings = {"version": VERSION, **asdict(replace(config, studies=1))}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    return f"seed-{config.seed}-{digest[:8]}"
+
+
+def read_record(root: Path) -> dict[str, Any] | None:
+    """What the archive in `root` was made with, or None."""
+    path = root / RECORD
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def config_of(root: Path) -> PhantomConfig | None:
+    """The configuration an archive was made with, or None."""
+    record = read_record(root)
+    return record and PhantomConfig(**{item.name: record[item.name] for item in fields(PhantomConfig)})
+
+
+def plan(config: PhantomConfig) -> list[Study]:
+    """Identifiers, splits and views of all studies; a patient's studies follow one another."""
+    studies: list[Study] = []
+    for index in range(config.studies):
+        rng = np.random.default_rng([config.seed, index, 0])
+        digits = int(rng.integers(10**6, 10**7))
+        subject = f"1{(index * 7919 + config.seed) % 10**7:07d}"
+        if studies and rng.random() < SAME_PATIENT:
+            subject = studies[-1].subject_id
+        share = int(hashlib.sha256(f"{config.seed}/{subject}".encode()).hexdigest()[:8], 16) / 2**32
+        split = next(name for name, limit in SPLITS if share < limit)
+        code = hashlib.sha256(f"{config.seed}/{index}/{digits}".encode()).hexdigest()[:40]
+        image_id = "-".join(code[start : start + 8] for start in range(0, 40, 8))
+        view = "AP" if rng.random() < 0.6 else "PA"
+        studies.append(Study(index, subject, f"5{index:07d}", image_id, split, view))
+    return studies
+
+
+def draw_studies(
+    root: Path, config: PhantomConfig, studies: list[Study], progress: Progress | None
+) -> list[dict[str, Any]]:
+    """Draw what is missing, on all cores; returns one record of statements and truth per study."""
+    work = partial(write_study, root, config)
+    workers = min(os.cpu_count() or 1, 1 + len(studies) // 200)
+    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
+        records = []
+        for record in pool.map(work, studies, chunksize=16):
+            records.append(record)
+            if progress and len(records) % 100 == 0:
+                progress(len(records), len(studies))
+    return records
+
+
+def write_study(root: Path, config: PhantomConfig, study: Study) -> dict[str, Any]:
+    """Draw and report one study; the record file is written last and tells that the study is complete."""
+    record_path = root / "truth" / "records" / study.study_id[:5] / f"{study.study_id}.json"
+    if record_path.exists():
+        return json.loads(record_path.read_text(encoding="utf-8"))
+    rng = np.random.default_rng([config.seed, study.index, 1])
+    film = draw_film(config, sample_findings(config, rng), rng)
+    report = write_report(config, film.findings, rng)
+    inverted = bool(rng.random() < 0.5)
+    replace_text(root / f"{study.folder}.txt", report.text)
+    write_masks(root, study, film)
+    write_dicom(root / study.image_path, film.pixels, study, inverted)
+    record = truth(film, report)
+    replace_text(record_path, json.dumps(record))
+    return record
+
+
+def truth(film: Film, report: Report) -> dict[str, Any]:
+    """What was drawn (with boxes in pixels) and what the report says of it."""
+    boxes = {}
+    for name, mask in film.masks.items():
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        left, top = int(columns[0]), int(rows[0])
+        boxes[name] = [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]
+    height, width = film.pixels.shape
+    findings = [asdict(finding) for finding in film.findings]
+    return {"height": height, "width": width, "findings": findings, "boxes": boxes, "says": report.statements}
+
+
+def write_masks(root: Path, study: Study, film: Film) -> None:
+    """One 8-bit PNG per finding: 255 where it was drawn."""
+    for finding, mask in film.masks.items():
+        path = root / study.mask_path(finding)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), mask.astype(np.uint8) * 255, [cv2.IMWRITE_PNG_BILEVEL, 1])
+
+
+def write_tables(root: Path, studies: list[Study], records: list[dict[str, Any]]) -> None:
+    """The archive's own tables, and the truth tables."""
+    pairs = list(zip(studies, records, strict=True))
+    ids = [{"dicom_id": s.image_id, "subject_id": s.subject_id, "study_id": s.study_id} for s in studies]
+    metadata = [
+        {**row, "ViewPosition": study.view, "Rows": record["height"], "Columns": record["width"]}
+        for row, (study, record) in zip(ids, pairs, strict=True)
+    ]
+    split = [
+        {"dicom_id": s.image_id, "study_id": s.study_id, "subject_id": s.subject_id, "split": s.split} for s in studies
+    ]
+    chexpert = [
+        {"subject_id": s.subject_id, "study_id": s.study_id}
+        | {column: record["says"].get(name) for column, name in CHEXPERT.items()}
+        for s, record in pairs
+    ]
+    labels = [
+        {"dicom_id": s.image_id} | {name: int(name in record["boxes"]) for name in FINDINGS} for s, record in pairs
+    ]
+    boxes = [
+        {"dicom_id": s.image_id, **finding, **dict(zip("xywh", record["boxes"][finding["name"]], strict=True))}
+        | {"mask": s.mask_path(finding["name"])}
+        for s, record in pairs
+        for finding in record["findings"]
+    ]
+    write_csv(root / "mimic-cxr-2.0.0-metadata.csv.gz", metadata)
+    write_csv(root / "mimic-cxr-2.0.0-split.csv.gz", split)
+    write_csv(root / "mimic-cxr-2.0.0-chexpert.csv.gz", chexpert)
+    write_csv(root / "truth" / "labels.csv", labels)
+    write_csv(root / "truth" / "boxes.csv", boxes)
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows as CSV, gzipped by the name, the same bytes for the same rows."""
+    partial_path = path.with_name(path.name + ".partial")
+    packing: Any = {"method": "gzip", "mtime": 0} if path.suffix == ".gz" else None
+    pd.DataFrame(rows).to_csv(partial_path, index=False, compression=packing)
+    partial_path.replace(path)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write beside the name, then rename: a killed run leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial_path = path.with_name(path.name + ".partial")
+    partial_path.write_text(text, encoding="utf-8")
+    partial_path.replace(path)
