@@ -1,4 +1,4 @@
-"""One shard row is one image-report pair. Pixels lie uncompressed, so that a row group can be memory-mapped."""
+"""One shard row is one image-report pair. Pixels lie uncompressed: a row group can be memory-mapped."""
 
 from __future__ import annotations
 
