@@ -113,6 +113,8 @@ def _mapped_pixels(path: Path, metadata: pq.FileMetaData, size: int) -> list[np.
     groups: list[np.ndarray] = []
     for index in range(metadata.num_row_groups):
         chunk = metadata.row_group(index).column(column)
+        if not chunk.num_values:  # an empty shard has a row group without a page
+            continue
         payload = chunk.num_values * size * size
         header = chunk.total_compressed_size - payload
         if chunk.compression != "UNCOMPRESSED" or not 0 < header < PAGE_HEADER_LIMIT:
