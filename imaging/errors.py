@@ -1,0 +1,27 @@
+"""Why an image cannot be used: a stable code to count by and a sentence that names no patient and no file."""
+
+from __future__ import annotations
+
+REASONS = {
+    "missing_file": "There is no file at this path.",
+    "unreadable_file": "The file exists but cannot be opened or read; check its permissions and the disk.",
+    "not_an_image": "The content is neither DICOM nor JPG nor PNG, whatever its name says.",
+    "truncated_dicom": "The DICOM file ends before its pixels do; fetch it again.",
+    "truncated_image": "The JPG or PNG file ends before its pixels do; fetch it again.",
+    "no_pixels": "The DICOM file is whole but holds no pixels.",
+    "unsupported_transfer_syntax": "No installed decoder reads this DICOM compression; python-gdcm adds most.",
+    "unreadable_pixels": "The pixels, or the attributes that describe them, are damaged.",
+    "image_too_large": "The header announces more pixels than any radiograph has.",
+}
+
+
+class ImageError(Exception):
+    """An image that cannot be used; `reason` is one of REASONS and `detail` its sentence."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        self.reason = reason
+        self.detail = detail or REASONS[reason]
+        super().__init__(reason, self.detail)
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"

@@ -1,0 +1,59 @@
+"""Fit an image, a mask or a box into a square: the longer side fills it, the rest is padded with black."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+Box = tuple[float, float, float, float]  # x, y (left and top edge), width, height in pixels
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where an image lies inside its square: `top`, `left` and the `height`, `width` it was scaled to."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @staticmethod
+    def fit(height: int, width: int, size: int) -> Frame:
+        """Frame of a (height, width) image in a square of `size`, centred, aspect ratio kept."""
+        longer = max(height, width)
+        scaled_height = max(1, round(height * size / longer))
+        scaled_width = max(1, round(width * size / longer))
+        return Frame((size - scaled_height) // 2, (size - scaled_width) // 2, scaled_height, scaled_width)
+
+
+def letterbox(image: np.ndarray, size: int) -> np.ndarray:
+    """Scale a (height, width) image into (size, size), averaging areas when it shrinks."""
+    frame = Frame.fit(*image.shape, size)
+    shrinks = frame.height <= image.shape[0] and frame.width <= image.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    square = np.zeros((size, size), image.dtype)
+    square[frame.top : frame.top + frame.height, frame.left : frame.left + frame.width] = cv2.resize(
+        image, (frame.width, frame.height), interpolation=method
+    )
+    return square
+
+
+def letterbox_mask(mask: np.ndarray, size: int) -> np.ndarray:
+    """Scale a (height, width) bool mask into (size, size): True where it covers at least half of a pixel.
+
+    A line or tube thinner than a pixel of the square would vanish, so for a mask that nowhere covers a
+    whole pixel the bar is half of its best covered one.
+    """
+    cover = letterbox(mask.astype(np.float32), size)
+    best = float(cover.max())
+    return cover >= best / 2 if best > 0 else np.zeros((size, size), bool)
+
+
+def letterbox_box(box: Box, height: int, width: int, size: int) -> Box:
+    """Move a box of a (height, width) image to its place in the (size, size) square."""
+    frame = Frame.fit(height, width, size)
+    across, down = frame.width / width, frame.height / height
+    x, y, box_width, box_height = box
+    return frame.left + x * across, frame.top + y * down, box_width * across, box_height * down

@@ -1,0 +1,15 @@
+"""The size beyond which a file is taken for an attack or an accident and not for a radiograph."""
+
+from __future__ import annotations
+
+from imaging.errors import ImageError
+
+MAXIMUM_PIXELS = 80_000_000  # the largest chest and mammography detectors have below 30 million
+
+
+def check_size(height: int, width: int) -> None:
+    """Raise ImageError before memory is taken for an image without pixels or with too many."""
+    if height < 1 or width < 1:
+        raise ImageError("unreadable_pixels", "The header gives the image no rows or no columns.")
+    if height * width > MAXIMUM_PIXELS:
+        raise ImageError("image_too_large")
