@@ -1,6 +1,6 @@
 """From stored DICOM values to the grey levels a viewer shows (PS3.3 C.7.6.3, C.11.1 and C.11.2).
 
-Up to 16 bits the chain is worked out once for every value that can be stored and looked up for the pixels, so that
+Up to 16 bits the chain is worked out once for every value that can be stored and then looked up for the pixels:
 no full-size array of floats is ever made.
 """
 
@@ -20,8 +20,9 @@ def show_grey(pixels: np.ndarray, dataset: Dataset) -> np.ndarray:
     """Grey levels (uint8) of stored monochrome pixels (height, width) under the dataset's attributes."""
     if pixels.dtype.kind == "f" or pixels.itemsize > 2:
         return _levels(pixels, pixels, dataset)
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     codes = np.arange(1 << (8 * pixels.itemsize), dtype=f"u{pixels.itemsize}")
-    table = _levels(codes.view(pixels.dtype.newbyteorder("=")), pixels, dataset)
+    table = _levels(codes.view(pixels.dtype), pixels, dataset)
     return _look_up(table, pixels.view(f"u{pixels.itemsize}"))
 
 

@@ -9,7 +9,7 @@ REASONS = {
     "truncated_dicom": "The DICOM file ends before its pixels do; fetch it again.",
     "truncated_image": "The JPG or PNG file ends before its pixels do; fetch it again.",
     "no_pixels": "The DICOM file is whole but holds no pixels.",
-    "unsupported_transfer_syntax": "No installed decoder reads this DICOM compression; python-gdcm adds most.",
+    "unsupported_transfer_syntax": "No installed decoder reads this compression; python-gdcm adds most.",
     "unreadable_pixels": "The pixels, or the attributes that describe them, are damaged.",
     "image_too_large": "The header announces more pixels than any radiograph has.",
 }

@@ -30,8 +30,9 @@ class Frame:
 
 def letterbox(image: np.ndarray, size: int) -> np.ndarray:
     """Scale a (height, width) image into (size, size), averaging areas when it shrinks."""
-    frame = Frame.fit(*image.shape, size)
-    shrinks = frame.height <= image.shape[0] and frame.width <= image.shape[1]
+    height, width = image.shape
+    frame = Frame.fit(height, width, size)
+    shrinks = max(height, width) >= size
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     square = np.zeros((size, size), image.dtype)
     square[frame.top : frame.top + frame.height, frame.left : frame.left + frame.width] = cv2.resize(
