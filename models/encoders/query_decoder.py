@@ -1,0 +1,46 @@
+"""The transformer decoder of MedKLIP: queries look at each other, then at the image, layer by layer."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+
+class QueryDecoderLayer(nn.Module):
+    """Pre-norm self-attention over the queries, cross-attention to the image, feed-forward with ReLU."""
+
+    def __init__(self, width: int, heads: int, feed_forward: int, dropout: float) -> None:
+        super().__init__()
+        self.self_attn = nn.MultiheadAttention(width, heads, dropout=dropout, batch_first=True)
+        self.multihead_attn = nn.MultiheadAttention(width, heads, dropout=dropout, batch_first=True)
+        self.linear1, self.linear2 = nn.Linear(width, feed_forward), nn.Linear(feed_forward, width)
+        self.norm1, self.norm2, self.norm3 = nn.LayerNorm(width), nn.LayerNorm(width), nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, queries: Tensor, memory: Tensor, attention: bool) -> tuple[Tensor, Tensor | None]:
+        """Queries (batch, q, width) after the layer, and head-averaged attention (batch, q, locations) if asked."""
+        q = self.norm1(queries)
+        queries = queries + self.dropout(self.self_attn(q, q, q, need_weights=False)[0])
+        q = self.norm2(queries)
+        seen, weights = self.multihead_attn(q, memory, memory, need_weights=attention)
+        queries = queries + self.dropout(seen)
+        hidden = self.dropout(F.relu(self.linear1(self.norm3(queries))))
+        return queries + self.dropout(self.linear2(hidden)), weights
+
+
+class QueryDecoder(nn.Module):
+    """A stack of decoder layers with a final LayerNorm."""
+
+    def __init__(self, width: int, heads: int, layers: int, feed_forward: int, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(QueryDecoderLayer(width, heads, feed_forward, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, queries: Tensor, memory: Tensor, attention: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Queries (batch, q, width) and, if asked, the attention of every layer (layers, batch, q, locations)."""
+        maps = []
+        for layer in self.layers:
+            queries, weights = layer(queries, memory, attention)
+            maps.append(weights)
+        return self.norm(queries), torch.stack(maps) if attention else None
