@@ -1,7 +1,7 @@
 """From stored DICOM values to the grey levels a viewer shows (PS3.3 C.7.6.3, C.11.1 and C.11.2).
 
-Up to 16 bits the chain is worked out once for every value that can be stored and then looked up for the pixels:
-no full-size array of floats is ever made.
+Up to 16 bits the chain is worked out once per value that can be stored and looked up for the pixels, so that
+no full-size array of floats is made.
 """
 
 from __future__ import annotations

@@ -1,0 +1,98 @@
+"""What every cohort is to the pipeline, and how a scan's rows become the `studies` and `rejects` tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cohorts.tables import REJECTS, STUDIES
+from report_parsing.reports import Style
+
+
+class CohortError(Exception):
+    """An archive that cannot be read, in one sentence: what is missing, where, and how to get it."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """An archive as found: every one of its `source_rows` images is a row of `studies` or of `rejects`."""
+
+    studies: pa.Table
+    rejects: pa.Table
+    source_rows: int
+
+
+class Cohort(Protocol):
+    """One archive on disk, read through its published layout."""
+
+    name: str
+    root: Path
+    report_style: Style  # "sectioned" (headings) or "free" (a note): how report_parsing takes it apart
+
+    def scan(self) -> Scan:
+        """List every image of the archive; pixels and reports are not opened."""
+        ...
+
+    def read_report(self, study: Mapping[str, Any]) -> str:
+        """The report of one row of `studies`; raises report_parsing.errors.ReportError."""
+        ...
+
+
+def require_folder(root: Path, variable: str, how_to_get: str) -> Path:
+    """`root` as an absolute path; CohortError when there is no such folder."""
+    if not root.is_dir():
+        raise CohortError(f"{variable} points to {root}, which is not a folder: {how_to_get}")
+    return root.resolve()
+
+
+def split_scan(rows: pd.DataFrame, details: Mapping[str, str], extras: Mapping[str, pa.Array]) -> Scan:
+    """Divide scanned rows, in their order, by their `reason`: empty ones are studies, the others rejects.
+
+    `rows` has the text columns of STUDIES and `reason`; `details` says a sentence per reason; `extras` are
+    columns of STUDIES (labels, boxes, masks) with one value for each of `rows`.
+    """
+    rows = rows.reset_index(drop=True)
+    usable = rows["reason"] == ""
+    kept = pa.array(rows.index[usable])
+    columns = {
+        field.name: (
+            extras[field.name].take(kept).cast(field.type)
+            if field.name in extras
+            else pa.array(rows.loc[usable, field.name], field.type, from_pandas=True)
+            if field.name in rows
+            else pa.nulls(len(kept), field.type)
+        )
+        for field in STUDIES
+    }
+    studies = pa.table(columns, schema=STUDIES)
+    refused = rows[~usable]
+    rejects = rejects_table(
+        refused.rename(columns={"image_path": "source_path"}).assign(
+            stage="scan", detail=refused["reason"].map(dict(details))
+        )
+    )
+    return Scan(studies, rejects, len(rows))
+
+
+def rejects_table(rows: pd.DataFrame) -> pa.Table:
+    """Rows with the columns of REJECTS (others are ignored) as a table of that schema."""
+    return pa.Table.from_pandas(rows.reindex(columns=REJECTS.names), schema=REJECTS, preserve_index=False)
+
+
+def match(table: pa.Table | None, value: str, rows: pd.DataFrame) -> dict[str, pa.Array]:
+    """The column `value` of a table keyed by image_id or study_id, brought into the order of `rows`.
+
+    Gives {value: array} with null where a row has no match, or {} without a table.
+    """
+    if table is None:
+        return {}
+    key = "image_id" if "image_id" in table.column_names else "study_id"
+    keys = pa.array(rows[key], pa.string())
+    positions = pc.index_in(keys, table[key].cast(pa.string()).combine_chunks())
+    return {value: table[value].combine_chunks().take(positions)}

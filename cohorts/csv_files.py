@@ -1,0 +1,37 @@
+"""Metadata files of published archives: found by name, gzipped or not, and read with every value as text."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from cohorts.base import CohortError
+
+
+def find(folders: Sequence[Path], pattern: str) -> Path | None:
+    """First file that matches `pattern` or `pattern`.gz in the first folder that has one."""
+    for folder in folders:
+        for candidate in (*sorted(folder.glob(pattern)), *sorted(folder.glob(f"{pattern}.gz"))):
+            if candidate.is_file():
+                return candidate
+    return None
+
+
+def read(path: Path, columns: Sequence[str] | Callable[[str], bool] | None = None) -> pd.DataFrame:
+    """The columns of a CSV as strings, empty where empty; CohortError names what cannot be read."""
+    wanted = columns if columns is None or callable(columns) else set(columns).__contains__
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False, usecols=wanted)
+    except (OSError, ValueError, EOFError, zlib.error) as error:
+        raise CohortError(
+            f"{path} cannot be read as a CSV file; it may be damaged, so fetch it again."
+        ) from error
+    absent = [] if columns is None or callable(columns) else [name for name in columns if name not in table]
+    if absent:
+        raise CohortError(
+            f"{path} has no column {', '.join(absent)}; is it the published file, of a version 2.x?"
+        )
+    return table

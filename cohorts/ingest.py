@@ -1,0 +1,113 @@
+"""A batch of studies from files to rows: decoded and letterboxed films, and reports taken apart."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from cohorts.base import Cohort, rejects_table
+from cohorts.paths import OutsideRootError, inside
+from imaging.decode import read_grey
+from imaging.errors import ImageError
+from imaging.letterbox import letterbox
+from report_parsing.errors import ReportError
+from report_parsing.reports import ReportOptions, parse_report
+from report_parsing.tables import REPORTS
+
+
+def images_schema(size: int) -> pa.Schema:
+    """Rows of decoded films: letterboxed to `size`, with the height and width they had."""
+    return pa.schema(
+        [
+            pa.field("image_id", pa.string(), nullable=False),
+            pa.field("height", pa.int32(), nullable=False),
+            pa.field("width", pa.int32(), nullable=False),
+            pa.field("pixels", pa.binary(size * size), nullable=False),
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class _Film:
+    height: int
+    width: int
+    pixels: np.ndarray
+
+
+def decode_batch(cohort: Cohort, studies: pa.Table, size: int) -> tuple[pa.Table, pa.Table]:
+    """Decode the films of a batch, on all cores, into (images, rejects), both in the order of `studies`."""
+    decode = partial(_decode, cohort.root, size)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(pool.map(decode, studies["image_path"].to_pylist()))
+    films = {row: result for row, result in enumerate(results) if isinstance(result, _Film)}
+    failures = {row: result for row, result in enumerate(results) if isinstance(result, ImageError)}
+    images = pa.table(
+        {
+            "image_id": studies["image_id"].take(pa.array(films, pa.int64())),
+            "height": pa.array([film.height for film in films.values()], pa.int32()),
+            "width": pa.array([film.width for film in films.values()], pa.int32()),
+            "pixels": _binary([film.pixels for film in films.values()], size),
+        },
+        schema=images_schema(size),
+    )
+    return images, _rejects(studies, "image", "image_path", failures)
+
+
+def section_batch(cohort: Cohort, studies: pa.Table, options: ReportOptions) -> tuple[pa.Table, pa.Table]:
+    """Take the reports of a batch apart into (reports, rejects): a report per study, a reject per image of
+    a study whose report cannot be used."""
+    rows = studies.select(["cohort", "study_id", "image_id", "report_path"]).to_pylist()
+    reports: list[dict[str, Any]] = []
+    refused: dict[str, ReportError] = {}
+    for study in {row["study_id"]: row for row in reversed(rows)}.values():
+        try:
+            parsed = parse_report(cohort.read_report(study), cohort.report_style, options)
+        except ReportError as error:
+            refused[study["study_id"]] = error
+        else:
+            reports.append({"cohort": study["cohort"], "study_id": study["study_id"], **asdict(parsed)})
+    failures = {i: refused[row["study_id"]] for i, row in enumerate(rows) if row["study_id"] in refused}
+    return pa.Table.from_pylist(reports, schema=REPORTS), _rejects(studies, "report", "report_path", failures)
+
+
+def _decode(root: Path, size: int, relative: str) -> _Film | ImageError:
+    try:
+        image = read_grey(inside(root, relative))
+    except OutsideRootError as error:
+        return ImageError("path_outside_root", str(error))
+    except ImageError as error:
+        return error
+    height, width = image.shape
+    return _Film(height, width, letterbox(image, size))
+
+
+def _binary(squares: Sequence[np.ndarray], size: int) -> pa.Array:
+    """Squares of pixels as one fixed-size binary column, without a Python object per row."""
+    data = np.stack(squares) if squares else np.empty((0, size, size), np.uint8)
+    buffers = [None, pa.py_buffer(np.ascontiguousarray(data))]
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(size * size), len(squares), buffers)
+
+
+def _rejects(
+    studies: pa.Table, stage: str, source: str, failures: Mapping[int, ImageError | ReportError]
+) -> pa.Table:
+    """Rejects of the given rows of `studies`; the source is the image where a study has no report file."""
+    columns = dict.fromkeys(["cohort", "image_id", "study_id", "image_path", source])
+    rows = studies.select(list(columns)).take(pa.array(failures, pa.int64()))
+    frame = rows.to_pandas()
+    return rejects_table(
+        frame.assign(
+            source_path=frame[source].fillna(frame["image_path"]),
+            stage=stage,
+            reason=[error.reason for error in failures.values()],
+            detail=[error.detail for error in failures.values()],
+        )
+    )

@@ -1,0 +1,157 @@
+"""MIMIC-CXR: 377,110 chest radiographs of 227,835 studies at Beth Israel Deaconess, with their reports.
+
+Johnson et al., "MIMIC-CXR, a de-identified publicly available database of chest radiographs with free-text
+reports", Scientific Data 6 (2019) 317, and MIMIC-CXR-JPG, arXiv 1901.07042. PhysioNet Credentialed Health
+Data licence: no sharing, no re-identification. Versions 2.0.0 and 2.1.0, as DICOM or as JPG:
+
+    mimic-cxr-2.0.0-metadata.csv[.gz]   per image: dicom_id, subject_id, study_id, ViewPosition, ...
+    mimic-cxr-2.0.0-split.csv[.gz]      per image: dicom_id, study_id, subject_id, split (train|validate|test)
+    mimic-cxr-2.0.0-chexpert.csv[.gz]   per study: subject_id, study_id, 14 labels (1, 0, -1, empty); optional
+    files/p10/p10000032/s50414267/<dicom_id>.jpg or .dcm
+    files/p10/p10000032/s50414267.txt   the report, from mimic-cxr-reports.zip
+
+The metadata file has the source rows; only frontal films (AP, PA) become studies, as in the papers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from cohorts import csv_files
+from cohorts.base import CohortError, Scan, match, require_folder, split_scan
+from cohorts.labels import label_maps
+from cohorts.mimic_layout import image_place, release_folders, report_place
+from cohorts.paths import are_files
+from cohorts.report_files import read_text
+from report_parsing.reports import Style
+
+FRONTAL = ("AP", "PA")
+SPLITS = ("train", "validate", "test")
+IDS = r"[0-9]+"  # subject_id and study_id, which become parts of paths
+IMAGE_IDS = r"[0-9A-Za-z][0-9A-Za-z._-]*"
+DETAILS = {
+    "path_outside_root": "An identifier in the metadata row is empty or could name a path elsewhere.",
+    "duplicate_id": "An earlier row of the metadata file has the same dicom_id.",
+    "not_frontal": "ViewPosition is neither AP nor PA.",
+    "no_split": "The split file has no row with train, validate or test for this dicom_id.",
+    "missing_file": "The metadata names this image, but there is no such file.",
+    "missing_report": "There is no report file; mimic-cxr-reports.zip of MIMIC-CXR holds them.",
+}
+
+
+class MimicCxr:
+    """Reads MIMIC-CXR and MIMIC-CXR-JPG.
+
+    Archives in the same layout subclass it and override `name`, `how_to_get` and the hooks `labels`, `boxes`
+    and `masks`.
+    """
+
+    name = "mimic_cxr"
+    report_style: Style = "sectioned"
+    how_to_get = (
+        "set it to the folder of mimic-cxr or mimic-cxr-jpg 2.x, which PhysioNet gives to credentialed users "
+        "(physionet.org/content/mimic-cxr-jpg)."
+    )
+
+    def __init__(self, root: Path) -> None:
+        self.root = require_folder(Path(root), self.variable, self.how_to_get)
+
+    @property
+    def variable(self) -> str:
+        """Environment variable that names the root."""
+        return f"RADALIGN_{self.name.upper()}_ROOT"
+
+    def scan(self) -> Scan:
+        """List every row of the metadata file as a study or a reject, in the file's order."""
+        rows = self._read("metadata", ["dicom_id", "subject_id", "study_id", "ViewPosition"])
+        rows = rows.rename(columns={"dicom_id": "image_id", "ViewPosition": "view"})
+        rows = rows.assign(
+            cohort=self.name, view=rows["view"].str.strip().str.upper(), split=self._splits(rows)
+        )
+        plain = _plain_ids(rows)
+        images, reports = image_place(self.root, rows[plain]), report_place(self.root, rows[plain])
+        rows = rows.assign(image_path=images.paths(rows), report_path=reports.paths(rows))
+        rows["reason"] = self._reasons(rows, plain)
+        _number_duplicates(rows)
+        extras = {
+            column: values
+            for column, table in (("labels", self.labels()), ("boxes", self.boxes()), ("masks", self.masks()))
+            for column, values in match(table, column, rows).items()
+        }
+        return split_scan(rows, DETAILS, extras)
+
+    def read_report(self, study: Mapping[str, Any]) -> str:
+        """The text file of the study."""
+        return read_text(self.root, study["report_path"])
+
+    def labels(self) -> pa.Table | None:
+        """Table (study_id or image_id, labels map) or None; here CheXpert's labels of the report."""
+        path = csv_files.find(release_folders(self.root), "mimic-cxr-*-chexpert.csv")
+        if path is None:
+            return None
+        table = csv_files.read(path).drop_duplicates("study_id")
+        names = [column for column in table.columns if column not in ("subject_id", "study_id")]
+        values = table[names].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
+        return pa.table(
+            {"study_id": pa.array(table["study_id"], pa.string()), "labels": label_maps(names, values)}
+        )
+
+    def boxes(self) -> pa.Table | None:
+        """Table (study_id or image_id, boxes list of cohorts.tables.BOX) or None."""
+        return None
+
+    def masks(self) -> pa.Table | None:
+        """Table (study_id or image_id, masks list of cohorts.tables.MASK) or None."""
+        return None
+
+    def _read(self, kind: str, columns: list[str]) -> pd.DataFrame:
+        path = csv_files.find(release_folders(self.root), f"mimic-cxr-*-{kind}.csv")
+        if path is None:
+            raise CohortError(
+                f"There is no mimic-cxr-2.0.0-{kind}.csv.gz in {self.root} or its release folders; it comes "
+                f"with MIMIC-CXR-JPG: to use {self.variable}, {self.how_to_get}"
+            )
+        return csv_files.read(path, columns)
+
+    def _splits(self, rows: pd.DataFrame) -> pd.Series:
+        split = self._read("split", ["dicom_id", "split"]).drop_duplicates("dicom_id")
+        return rows["image_id"].map(split.set_index("dicom_id")["split"]).fillna("")
+
+    def _reasons(self, rows: pd.DataFrame, plain: pd.Series) -> np.ndarray:
+        """First reason against each row, empty for a study. Files are looked for where nothing else fails."""
+        reasons = np.select(
+            [
+                ~plain,
+                rows["image_id"].duplicated(),
+                ~rows["view"].isin(FRONTAL),
+                ~rows["split"].isin(SPLITS),
+            ],
+            ["path_outside_root", "duplicate_id", "not_frontal", "no_split"],
+            default="",
+        ).astype(object)
+        for column, reason in (("image_path", "missing_file"), ("report_path", "missing_report")):
+            open_rows = np.flatnonzero(reasons == "")
+            codes, paths = pd.factorize(rows[column].to_numpy()[open_rows])
+            present = are_files(self.root, list(paths))
+            reasons[open_rows[~present[codes]]] = reason
+        return reasons
+
+
+def _plain_ids(rows: pd.DataFrame) -> pd.Series:
+    plain = rows["image_id"].str.fullmatch(IMAGE_IDS)
+    for column in ("subject_id", "study_id"):
+        plain &= rows[column].str.fullmatch(IDS)
+    return plain
+
+
+def _number_duplicates(rows: pd.DataFrame) -> None:
+    """Give rejected repetitions an image_id of their own: `<dicom_id>#2` and so on."""
+    repetition = rows.groupby("image_id").cumcount()
+    again = repetition > 0
+    rows.loc[again, "image_id"] += "#" + (repetition[again] + 1).astype(str)

@@ -1,0 +1,27 @@
+"""Cohorts by name. A cohort is one file and one line here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from cohorts.base import Cohort, CohortError
+
+_READERS = {
+    "phantom": "cohorts.phantom:PhantomCohort",
+    "mimic_cxr": "cohorts.mimic_cxr:MimicCxr",
+    "covid_chestxray": "cohorts.covid_chestxray:CovidChestXray",
+}
+
+
+def cohort_names() -> list[str]:
+    """Names that `open_cohort` knows."""
+    return sorted(_READERS)
+
+
+def open_cohort(name: str, root: Path) -> Cohort:
+    """Reader of the archive `name` in `root`; CohortError says in one sentence why there is none."""
+    if name not in _READERS:
+        raise CohortError(f"RADALIGN_COHORT is {name!r}, which is not one of {', '.join(cohort_names())}.")
+    module, reader = _READERS[name].split(":")
+    return getattr(import_module(module), reader)(Path(root))

@@ -1,0 +1,30 @@
+"""Report text files of an archive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cohorts.paths import OutsideRootError, inside
+from report_parsing.errors import ReportError
+
+MAXIMUM_BYTES = 1 << 20  # the longest reports have some ten thousand characters
+
+
+def read_text(root: Path, relative: str) -> str:
+    """Text of a report file: UTF-8, or Latin-1 where it is not. ReportError says what is wrong with it."""
+    try:
+        with open(inside(root, relative), "rb") as stream:
+            content = stream.read(MAXIMUM_BYTES + 1)
+    except OutsideRootError as error:
+        raise ReportError("unreadable_report", str(error)) from error
+    except OSError as error:
+        raise ReportError("unreadable_report", "The report file cannot be opened or read.") from error
+    if len(content) > MAXIMUM_BYTES or b"\0" in content:
+        raise ReportError("unreadable_report", "The report file is no text, or far longer than a report.")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    if not text.strip():
+        raise ReportError("empty_report", "The report file holds no text.")
+    return text
