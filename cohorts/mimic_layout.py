@@ -15,7 +15,7 @@ import pandas as pd
 from cohorts.base import CohortError
 from cohorts.paths import OutsideRootError, are_files, inside
 
-RELEASES = (".", "[0-9].*", "mimic-cxr*", "mimic-cxr*/[0-9].*", "physionet.org/files/mimic-cxr*/[0-9].*")
+RELEASES = ("[0-9].*", "mimic-cxr*", "mimic-cxr*/[0-9].*", "physionet.org/files/mimic-cxr*/[0-9].*")
 EXTENSIONS = (".jpg", ".dcm")  # where an archive has both, the one that decodes faster
 PROBES = 200  # rows looked at to tell which folder holds the files
 
