@@ -32,7 +32,7 @@ STUDIES = pa.schema(
         pa.field("study_id", pa.string(), nullable=False),
         pa.field("image_id", pa.string(), nullable=False),  # unique within the cohort
         pa.field("image_path", pa.string(), nullable=False),
-        pa.field("view", pa.string(), nullable=False),  # PA, AP, LATERAL, ...; empty when the archive does not say
+        pa.field("view", pa.string(), nullable=False),  # PA, AP, LATERAL, ...; empty where it is not said
         pa.field("split", pa.string(), nullable=False),  # train, validate, test
         pa.field("report_path", pa.string()),
         pa.field("labels", pa.map_(pa.string(), pa.float32())),  # 1 present, 0 absent, -1 uncertain
@@ -50,7 +50,7 @@ REJECTS = pa.schema(
         pa.field("source_path", pa.string(), nullable=False),
         pa.field("stage", pa.string(), nullable=False),  # scan, image, report
         pa.field("reason", pa.string(), nullable=False),  # a stable code such as truncated_dicom
-        pa.field("detail", pa.string(), nullable=False),  # one sentence; never report text or identifying attributes
+        pa.field("detail", pa.string(), nullable=False),  # one sentence, free of report text and identifiers
     ],
     metadata={"table": "rejects", "version": SCHEMA_VERSION},
 )
