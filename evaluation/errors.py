@@ -1,0 +1,7 @@
+"""What goes wrong in an evaluation, said in one sentence."""
+
+from __future__ import annotations
+
+
+class EvaluationError(Exception):
+    """A model, a table or a picture cannot be evaluated; the message is one sentence."""

@@ -1,0 +1,129 @@
+"""Classification metrics and the bootstrap by patient.
+
+AUROC and its curve come from scikit-learn. A thousand resamples come from the same definitions over row
+weights (how often a row's patient was drawn), which the tests hold against scikit-learn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.metrics import precision_recall_curve, roc_auc_score
+
+from evaluation.values import PERCENTILES
+
+RESAMPLES = 1000
+BLOCK = 4_000_000  # numbers held at once while resampling
+
+
+class Confusion(NamedTuple):
+    """Weighted counts of the four outcomes, all of one shape."""
+
+    true_positive: np.ndarray
+    false_positive: np.ndarray
+    false_negative: np.ndarray
+    true_negative: np.ndarray
+
+
+def scorable(labels: np.ndarray) -> bool:
+    """Whether both labels, 0 and 1, occur."""
+    return bool((labels == 1).any() and (labels == 0).any())
+
+
+def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Area under the ROC curve of labels 0/1 (nan: unknown, left out); nan unless both labels occur."""
+    known = ~np.isnan(labels)
+    if not scorable(labels):
+        return float("nan")
+    return float(roc_auc_score(labels[known], scores[known]))
+
+
+def best_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
+    """The score from which on "present" gives the largest F1; nan unless both labels occur."""
+    known = ~np.isnan(labels)
+    if not scorable(labels):
+        return float("nan")
+    precision, recall, thresholds = precision_recall_curve(labels[known], scores[known])
+    f1 = ratio(2 * precision * recall, precision + recall)
+    return float(thresholds[f1[:-1].argmax()])
+
+
+def patient_weights(subjects: Sequence[str] | np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """How often each row is drawn when its patients are drawn with replacement: (resamples, rows) float32."""
+    names, groups = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)
+    drawn = np.random.default_rng(seed).integers(len(names), size=(resamples, len(names)))
+    cells = drawn + len(names) * np.arange(resamples)[:, None]
+    counts = np.bincount(cells.ravel(), minlength=resamples * len(names))
+    return counts.astype(np.float32).reshape(resamples, len(names))[:, groups]
+
+
+def bootstrap(
+    statistic: Callable[..., float],
+    arrays: Sequence[np.ndarray],
+    groups: Sequence[str] | np.ndarray,
+    n: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """The 95 % interval of any `statistic(*arrays)` over `n` resamples of the groups (patients).
+
+    Resamples in which the statistic is nan are left out. This is a loop; the tasks work on `patient_weights`,
+    which draws the same resamples.
+    """
+    values = np.empty(n)
+    for index, weights in enumerate(patient_weights(groups, n, seed).astype(np.int64)):
+        rows = np.repeat(np.arange(len(weights)), weights)
+        values[index] = statistic(*(array[rows] for array in arrays))
+    low, high = np.nanpercentile(values, PERCENTILES)
+    return float(low), float(high)
+
+
+def weighted_auroc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """AUROC of labels 0/1 under each row of `weights` (resamples, rows); nan where a label has no weight.
+
+    The share of pairs (positive, negative) that are in the right order, ties counting half.
+    """
+    order = np.argsort(scores, kind="stable")
+    positive = labels[order] == 1
+    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))  # of each group of equal scores
+    areas = np.empty(len(weights))
+    step = max(1, BLOCK // max(1, len(scores)))
+    for first in range(0, len(weights), step):
+        block = weights[first : first + step, order].astype(np.float64)
+        above = np.add.reduceat(np.where(positive, block, 0.0), starts, axis=1)
+        below = np.add.reduceat(np.where(positive, 0.0, block), starts, axis=1)
+        pairs = above * (np.cumsum(below, axis=1) - below / 2)
+        areas[first : first + step] = _divide(pairs.sum(1), above.sum(1) * below.sum(1), np.nan)
+    return areas
+
+
+def confusion(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Confusion:
+    """Counts of `predicted` (rows, classes) bool against labels 0/1/nan under `weights` (resamples, rows)."""
+    present, absent = labels == 1, labels == 0
+    outcomes = (predicted & present, predicted & absent, ~predicted & present, ~predicted & absent)
+    return Confusion(*(weights.astype(np.float64) @ outcome.astype(np.float64) for outcome in outcomes))
+
+
+def rates(counts: Confusion) -> dict[str, np.ndarray]:
+    """F1, accuracy, precision, recall, specificity and MCC of counts, with 0/0 = 0 as in scikit-learn."""
+    tp, fp, fn, tn = counts
+    spread = np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+    return {
+        "f1": ratio(2 * tp, 2 * tp + fp + fn),
+        "accuracy": ratio(tp + tn, tp + fp + fn + tn),
+        "precision": ratio(tp, tp + fp),
+        "recall": ratio(tp, tp + fn),
+        "specificity": ratio(tn, tn + fp),
+        "mcc": ratio(tp * tn - fp * fn, spread),
+    }
+
+
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """`numerator / denominator`, 0 where the denominator is 0."""
+    return _divide(numerator, denominator, 0.0)
+
+
+def _divide(numerator: np.ndarray, denominator: np.ndarray, otherwise: float) -> np.ndarray:
+    result = np.full(np.broadcast_shapes(np.shape(numerator), np.shape(denominator)), otherwise)
+    return np.divide(numerator, denominator, out=result, where=np.asarray(denominator) > 0)

@@ -1,0 +1,61 @@
+"""A number with its interval, and how resampled statistics become such numbers, per class and their mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+MACRO = "macro"
+PERCENTILES = (2.5, 97.5)  # the 95 % interval
+
+
+@dataclass(frozen=True)
+class ResultValue:
+    """One number of a results table. `value` is None where the class cannot be scored."""
+
+    metric: str
+    class_name: str  # or MACRO
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int  # images behind the number; for MACRO the classes it is the mean of
+
+
+def summarise(
+    metric: str, classes: Sequence[str], points: np.ndarray, resampled: np.ndarray, counts: np.ndarray
+) -> list[ResultValue]:
+    """A value for every class, then their mean over the classes that can be scored.
+
+    `points` (classes,) and `resampled` (resamples, classes) hold nan where a class cannot be scored. The
+    interval of a class is over the resamples in which it can be; the mean of a resample is over the classes
+    it can score.
+    """
+    scored = np.isfinite(points)
+    values = []
+    for index, name in enumerate(classes):
+        values.append(_value(metric, name, points[index], resampled[:, index], int(counts[index])))
+    mean = float(points[scored].mean()) if scored.any() else np.nan
+    return [*values, _value(metric, MACRO, mean, _row_means(resampled[:, scored]), int(scored.sum()))]
+
+
+def unscored(values: Sequence[ResultValue]) -> list[tuple[str, str]]:
+    """Metric and class of every number that could not be computed."""
+    return [(value.metric, value.class_name) for value in values if value.value is None]
+
+
+def _row_means(rows: np.ndarray) -> np.ndarray:
+    known = np.isfinite(rows)
+    some = known.any(axis=1)
+    return np.where(known, rows, 0.0).sum(axis=1)[some] / known.sum(axis=1)[some]
+
+
+def _value(metric: str, name: str, point: float, resampled: np.ndarray, count: int) -> ResultValue:
+    if not np.isfinite(point):
+        return ResultValue(metric, name, None, None, None, count)
+    finite = resampled[np.isfinite(resampled)]
+    if not len(finite):
+        return ResultValue(metric, name, float(point), None, None, count)
+    low, high = np.percentile(finite, PERCENTILES)
+    return ResultValue(metric, name, float(point), float(low), float(high), count)

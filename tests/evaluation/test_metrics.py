@@ -1,0 +1,132 @@
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as reference
+
+from evaluation.metrics import (
+    auroc,
+    best_threshold,
+    bootstrap,
+    confusion,
+    patient_weights,
+    rates,
+    ratio,
+    weighted_auroc,
+)
+
+REFERENCES = {
+    "f1": lambda y, p, w: reference.f1_score(y, p, sample_weight=w, zero_division=0),
+    "accuracy": lambda y, p, w: reference.accuracy_score(y, p, sample_weight=w),
+    "precision": lambda y, p, w: reference.precision_score(y, p, sample_weight=w, zero_division=0),
+    "recall": lambda y, p, w: reference.recall_score(y, p, sample_weight=w, zero_division=0),
+    "specificity": lambda y, p, w: reference.recall_score(
+        y, p, sample_weight=w, pos_label=0, zero_division=0
+    ),
+    "mcc": lambda y, p, w: reference.matthews_corrcoef(y, p, sample_weight=w),
+}
+
+
+@st.composite
+def cases(draw):
+    """Labels, scores with many ties, row weights with zeros."""
+    n = draw(st.integers(1, 40))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    labels = (rng.random(n) < draw(st.sampled_from([0.0, 0.1, 0.5, 1.0]))).astype(np.float32)
+    scores = rng.integers(0, draw(st.sampled_from([1, 3, 1000])) + 1, n) / 7
+    return labels, scores, rng.integers(0, 4, (6, n))
+
+
+@settings(max_examples=150, deadline=None)
+@given(cases())
+def test_weighted_auroc_equals_scikit_learn(case):
+    labels, scores, weights = case
+    for area, row in zip(weighted_auroc(labels, scores, weights), weights, strict=True):
+        if (row * labels).sum() and (row * (1 - labels)).sum():
+            assert area == pytest.approx(reference.roc_auc_score(labels, scores, sample_weight=row), abs=1e-9)
+        else:
+            assert np.isnan(area)
+
+
+def test_weighted_auroc_in_blocks(monkeypatch):
+    rng = np.random.default_rng(0)
+    labels, scores, weights = rng.integers(0, 2, 50), rng.random(50), rng.integers(0, 3, (20, 50))
+    whole = weighted_auroc(labels, scores, weights)
+    monkeypatch.setattr("evaluation.metrics.BLOCK", 150)
+    np.testing.assert_array_equal(weighted_auroc(labels, scores, weights), whole)
+
+
+@settings(max_examples=25, deadline=None)
+@given(cases())
+def test_rates_equal_scikit_learn(case):
+    labels, scores, weights = case
+    predicted = scores >= np.median(scores)
+    found = rates(confusion(predicted[:, None], labels[:, None], weights))
+    for metric, function in REFERENCES.items():
+        for index, row in enumerate(weights):
+            if row.sum():
+                with warnings.catch_warnings(action="ignore"):
+                    expected = function(labels, predicted, row)
+                assert found[metric][index, 0] == pytest.approx(expected, abs=1e-9), metric
+
+
+def test_unknown_labels_are_in_no_count():
+    labels = np.array([[1], [0], [np.nan], [np.nan]], np.float32)
+    predicted = np.array([[True], [True], [True], [False]])
+    counts = confusion(predicted, labels, np.ones((1, 4)))
+    assert [float(count[0, 0]) for count in counts] == [1, 1, 0, 0]
+
+
+def test_auroc_leaves_unknown_labels_out():
+    labels = np.array([1, 0, np.nan, 1, 0])
+    scores = np.array([0.9, 0.1, 0.0, 0.3, 0.5])
+    assert auroc(labels, scores) == pytest.approx(0.75)
+    assert np.isnan(auroc(np.array([1, 1, np.nan]), scores[:3]))
+    assert np.isnan(auroc(np.array([np.nan]), scores[:1]))
+
+
+@settings(max_examples=100, deadline=None)
+@given(cases())
+def test_best_threshold_has_the_best_f1_of_all(case):
+    labels, scores, _ = case
+    threshold = best_threshold(labels, scores)
+    if 0 < labels.sum() < len(labels):
+        every = [reference.f1_score(labels, scores >= level, zero_division=0) for level in np.unique(scores)]
+        found = reference.f1_score(labels, scores >= threshold, zero_division=0)
+        assert found == pytest.approx(max(every), abs=1e-12)
+    else:
+        assert np.isnan(threshold)
+
+
+def test_patients_are_drawn_whole_and_as_often_as_there_are_patients():
+    subjects = np.array(["b", "a", "b", "c", "a", "b"])
+    weights = patient_weights(subjects, 500, seed=3)
+    assert weights.shape == (500, 6)
+    np.testing.assert_array_equal(weights[:, 0], weights[:, 2])
+    np.testing.assert_array_equal(weights[:, 1], weights[:, 4])
+    np.testing.assert_array_equal(weights[:, [0, 1, 3]].sum(1), 3)
+    np.testing.assert_array_equal(weights, patient_weights(subjects, 500, seed=3))
+    assert (weights != patient_weights(subjects, 500, seed=4)).any()
+    np.testing.assert_allclose(weights.mean(0), 1, atol=0.15)
+
+
+def test_bootstrap_equals_a_literal_loop():
+    rng = np.random.default_rng(1)
+    subjects = rng.integers(0, 12, 40).astype(str)
+    labels, scores = rng.integers(0, 2, 40).astype(float), rng.random(40)
+    names = np.unique(subjects)
+    drawn = np.random.default_rng(5).integers(len(names), size=(100, len(names)))
+    areas = []
+    for sample in drawn:
+        rows = np.concatenate([np.flatnonzero(subjects == names[patient]) for patient in sample])
+        areas.append(reference.roc_auc_score(labels[rows], scores[rows]))
+    expected = np.percentile(areas, [2.5, 97.5])
+    assert bootstrap(auroc, (labels, scores), subjects, n=100, seed=5) == pytest.approx(expected, abs=1e-12)
+    fast = weighted_auroc(labels, scores, patient_weights(subjects, 100, seed=5))
+    np.testing.assert_allclose(fast, areas, atol=1e-12)
+
+
+def test_ratio_of_nothing_is_zero():
+    np.testing.assert_array_equal(ratio(np.array([1.0, 0.0]), np.array([2.0, 0.0])), [0.5, 0.0])

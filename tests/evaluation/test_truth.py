@@ -1,0 +1,79 @@
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cohorts.tables import STUDIES
+from evaluation.errors import EvaluationError
+from evaluation.truth import load_truth
+from imaging.letterbox import letterbox_mask
+
+CLASSES = ["effusion", "nodule", "edema"]
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """Images: a with two effusion masks and a nodule, b without, c uncertain; masks of 40 x 20 pixels."""
+    (tmp_path / "truth").mkdir()
+    for name, rows in (("one", slice(0, 10)), ("two", slice(30, 40)), ("nodule", slice(20, 22))):
+        mask = np.zeros((40, 20), np.uint8)
+        mask[rows, 3:17] = 255
+        mask[15] = 127  # not above the level
+        cv2.imwrite(str(tmp_path / "truth" / f"{name}.png"), mask)
+    masks = [("effusion", "one"), ("effusion", "two"), ("nodule", "nodule"), ("edema", "one")]
+    rows = [
+        row("a", [("effusion", 1.0), ("nodule", 1.0), ("edema", 0.0)], masks),
+        row("b", None, None),
+        row("c", [("effusion", -1.0), ("nodule", 0.0)], masks[:1]),
+    ]
+    write(tmp_path, rows)
+    return tmp_path
+
+
+def row(name, labels, masks):
+    common = {"cohort": "toy", "study_id": name, "image_path": "", "view": "PA", "split": "test"}
+    named = masks and [{"label": label, "path": f"truth/{file}.png"} for label, file in masks]
+    return {**common, "image_id": name, "subject_id": f"p{name}", "labels": labels, "masks": named}
+
+
+def write(folder, rows):
+    pq.write_table(pa.Table.from_pylist(rows, STUDIES), folder / "studies.parquet")
+
+
+def test_truth_is_in_the_order_asked_for(archive):
+    truth = load_truth(archive / "studies.parquet", archive, ["c", "a", "b"], CLASSES, 16)
+    assert list(truth.subjects) == ["pc", "pa", "pb"]
+    nan = np.nan
+    np.testing.assert_array_equal(truth.labels, [[nan, 0, nan], [1, 1, 0], [nan, nan, nan]])
+    assert list(zip(truth.masks.rows, truth.masks.columns, strict=True)) == [(1, 0), (1, 1)]
+
+
+def test_masks_of_a_class_are_joined_and_letterboxed(archive):
+    masks = load_truth(archive / "studies.parquet", archive, ["a"], CLASSES, 16).masks
+    expected = np.zeros((40, 20), bool)
+    expected[0:10, 3:17] = expected[30:40, 3:17] = True
+    np.testing.assert_array_equal(masks.pixels[0], letterbox_mask(expected, 16))
+    assert masks.pixels.dtype == bool
+    assert masks.pixels[1].any()
+
+
+def test_no_images_and_no_masks(archive):
+    assert load_truth(archive / "studies.parquet", archive, [], CLASSES, 16).labels.shape == (0, 3)
+    truth = load_truth(archive / "studies.parquet", archive, ["b"], CLASSES, 16)
+    assert truth.masks.pixels.shape == (0, 16, 16)
+    assert len(truth.masks) == 0
+
+
+def test_an_unknown_image_is_named(archive):
+    with pytest.raises(EvaluationError, match=r"Image x is not in studies\.parquet"):
+        load_truth(archive / "studies.parquet", archive, ["a", "x"], CLASSES, 16)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"), [("gone", "cannot be read"), ("../../secret", "lies outside of")]
+)
+def test_a_mask_that_cannot_be_read_is_named(archive, path, message):
+    write(archive, [row("a", [("effusion", 1.0)], [("effusion", path)])])
+    with pytest.raises(EvaluationError, match=message):
+        load_truth(archive / "studies.parquet", archive, ["a"], CLASSES, 16)

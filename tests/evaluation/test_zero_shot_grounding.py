@@ -1,0 +1,225 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from evaluation.cells import dice, iou, lay_over, match_regions
+from evaluation.errors import EvaluationError
+from evaluation.metrics import patient_weights
+from evaluation.truth import Masks
+from evaluation.values import MACRO, unscored
+from evaluation.zero_shot_grounding import AUTHORS_THRESHOLD, GRID, best_thresholds, score
+
+SHARED = Path(os.environ.get("RADALIGN_SHARED") or Path(__file__).resolve().parents[3] / "shared")
+GOLDEN = Path(os.environ.get("RADALIGN_GOLDEN") or SHARED / "golden" / "public")
+METRICS = ["pointing_game", "pointing_game_chance", "dice", "iou", "precision", "recall"]
+
+
+def by_key(values):
+    return {(value.metric, value.class_name): value for value in values}
+
+
+def make(rng, grid, size, rows=6, classes=2, share=0.3):
+    """Random maps with ties; masks of random blocks, some empty, of some pairs."""
+    maps = rng.integers(0, 5, (rows, classes, grid, grid)) / 4
+    pairs = np.array([(r, c) for r in range(rows) for c in range(classes) if rng.random() < 0.8])
+    pairs = pairs.reshape(-1, 2)
+    blocks = rng.random((len(pairs), 3, 3)) < share
+    line = np.arange(size) * 3 // size
+    return maps, Masks(pairs[:, 0], pairs[:, 1], blocks[:, line[:, None], line])
+
+
+def enlarge(cells, size):
+    line = np.arange(size) * cells.shape[-1] // size
+    return cells[line[:, None], line]
+
+
+def literal(attention, mask, threshold, normalise):
+    """One image, pixel by pixel, as the protocol says it."""
+    low, high = attention.min(), attention.max()
+    if normalise:
+        attention = (attention - low) / (high - low) if high > low else np.zeros_like(attention)
+    grid, size = len(attention), len(mask)
+    big = enlarge(attention, size)
+    hit = bool((mask & (big == big.max())).any())
+    touched = [
+        mask[enlarge(np.arange(grid**2).reshape(grid, grid) == cell, size)].any() for cell in range(grid**2)
+    ]
+    region = big > threshold
+    shared, union = (region & mask).sum(), (region | mask).sum()
+    total = region.sum() + mask.sum()
+    predicted, predictions = ndimage.label(region)
+    true, truths = ndimage.label(mask)
+    good = np.zeros((predictions, truths), bool)
+    for i in range(predictions):
+        for j in range(truths):
+            a, b = predicted == i + 1, true == j + 1
+            good[i, j] = (a & b).sum() / (a | b).sum() >= 0.1
+    pieces = int(good.any(1).sum()), predictions, int(good.any(0).sum()), truths
+    return (
+        hit,
+        np.mean(touched),
+        2 * shared / total if total else 0.0,
+        shared / union if union else 0.0,
+        pieces,
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 7),
+    st.integers(0, 12),
+    st.booleans(),
+    st.sampled_from(GRID[::9]),
+)
+def test_cells_equal_enlarged_pixels(seed, grid, extra, normalise, threshold):
+    size = max(3, grid) + extra
+    maps, masks = make(np.random.default_rng(seed), grid, size)
+    cells = lay_over(maps, masks, normalise)
+    region = cells.values > threshold
+    overlap, union = dice(region, cells), iou(region, cells)
+    for index, (row, column, mask) in enumerate(zip(masks.rows, masks.columns, masks.pixels, strict=True)):
+        expected = literal(maps[row, column], mask, threshold, normalise)
+        assert overlap[index] == pytest.approx(expected[2], abs=1e-12)
+        assert union[index] == pytest.approx(expected[3], abs=1e-12)
+        assert match_regions(region[index], mask, cells, 0.1) == expected[4]
+        values = by_key(
+            score(
+                maps,
+                Masks(*(part[[index]] for part in vars(masks).values())),
+                ["a", "b"],
+                np.arange(6).astype(str),
+                np.full(2, threshold),
+                normalise,
+                resamples=2,
+            )
+        )
+        name = "ab"[column]
+        assert values["pointing_game", name].value == expected[0]
+        assert values["pointing_game_chance", name].value == pytest.approx(expected[1])
+
+
+def test_every_metric_has_a_row_for_every_class_and_the_mean():
+    maps, masks = make(np.random.default_rng(0), 4, 12)
+    maps = np.concatenate([maps, maps[:, :1]], axis=1)
+    values = score(
+        maps, masks, ["a", "b", "c"], np.arange(6).astype(str), np.array([0.5, np.nan, 0.5]), resamples=9
+    )
+    assert [(v.metric, v.class_name) for v in values] == [
+        (m, c) for m in METRICS for c in ["a", "b", "c", MACRO]
+    ]
+    without = [
+        (metric, name)
+        for metric in METRICS
+        for name in "bc"
+        if name == "c" or metric[0] != "p" or metric == "precision"
+    ]
+    assert unscored(values) == without
+    counts = {name: value.n for (metric, name), value in by_key(values).items() if metric == "pointing_game"}
+    assert counts == {"a": (masks.columns == 0).sum(), "b": (masks.columns == 1).sum(), "c": 0, MACRO: 2}
+
+
+def test_intervals_equal_a_literal_loop():
+    rng = np.random.default_rng(4)
+    maps, masks = make(rng, 4, 12, rows=30, classes=1)
+    subjects = rng.integers(0, 12, 30).astype(str)
+    values = by_key(score(maps, masks, ["a"], subjects, np.array([0.5]), seed=7, resamples=60))
+    each = [literal(maps[r, 0], mask, 0.5, True) for r, mask in zip(masks.rows, masks.pixels, strict=True)]
+    samples = {"pointing_game": [], "dice": [], "precision": [], "recall": []}
+    for weights in patient_weights(subjects, 60, seed=7).astype(int):
+        drawn = [case for case, row in zip(each, masks.rows, strict=True) for _ in range(weights[row])]
+        pieces = np.sum([case[4] for case in drawn], axis=0)
+        samples["pointing_game"].append(np.mean([case[0] for case in drawn]))
+        samples["dice"].append(np.mean([case[2] for case in drawn]))
+        samples["precision"].append(pieces[0] / pieces[1])
+        samples["recall"].append(pieces[2] / pieces[3])
+    for metric, resampled in samples.items():
+        value = values[metric, "a"]
+        assert (value.low, value.high) == pytest.approx(
+            tuple(np.percentile(resampled, [2.5, 97.5])), abs=1e-12
+        )
+
+
+def test_threshold_is_the_best_of_the_grid_per_class():
+    maps, masks = make(np.random.default_rng(2), 5, 15, rows=12, classes=3)
+    masks = Masks(*(part[masks.columns < 2] for part in vars(masks).values()))
+    thresholds = best_thresholds(maps, masks)
+    assert np.isnan(thresholds[2])
+    for column in (0, 1):
+        of_class = np.flatnonzero(masks.columns == column)
+        means = [
+            np.mean([literal(maps[masks.rows[i], column], masks.pixels[i], level, True)[2] for i in of_class])
+            for level in GRID
+        ]
+        assert means[list(GRID).index(thresholds[column])] == pytest.approx(max(means), abs=1e-12)
+
+
+def test_an_empty_mask_counts_as_a_miss():
+    masks = Masks(np.array([0]), np.array([0]), np.zeros((1, 8, 8), bool))
+    values = by_key(score(np.ones((1, 1, 4, 4)), masks, ["a"], ["p"], np.array([0.0]), resamples=3))
+    assert {value.value for value in values.values()} == {0.0}
+
+
+def test_no_masks_at_all():
+    masks = Masks(np.zeros(0, int), np.zeros(0, int), np.zeros((0, 8, 8), bool))
+    maps = np.ones((2, 1, 4, 4))
+    assert np.isnan(best_thresholds(maps, masks)).all()
+    values = score(maps, masks, ["a"], ["p", "q"], np.array([0.5]), resamples=3)
+    assert {value.value for value in values} == {None}
+
+
+def test_a_model_that_points_right_and_one_that_points_at_random():
+    rng = np.random.default_rng(0)
+    blocks = np.zeros((400, 8, 8), bool)
+    blocks[np.arange(400), rng.integers(0, 8, 400), rng.integers(0, 8, 400)] = True
+    masks = Masks(np.arange(400), np.zeros(400, int), blocks.repeat(4, 1).repeat(4, 2))
+    subjects = np.arange(400).astype(str)
+    right = by_key(
+        score(blocks[:, None].astype(float), masks, ["a"], subjects, np.array([0.5]), resamples=20)
+    )
+    assert {right[metric, "a"].value for metric in METRICS if "chance" not in metric} == {1.0}
+    assert right["pointing_game_chance", "a"].value == pytest.approx(1 / 64)
+    random = by_key(score(rng.random((400, 1, 8, 8)), masks, ["a"], subjects, np.array([0.5]), resamples=200))
+    chance = random["pointing_game_chance", "a"].value
+    assert random["pointing_game", "a"].low <= chance <= random["pointing_game", "a"].high
+
+
+def test_wrong_input_is_said():
+    masks = Masks(np.array([0]), np.array([0]), np.ones((1, 8, 8), bool))
+    with pytest.raises(EvaluationError, match="do not fit"):
+        score(np.ones((2, 1, 4, 4)), masks, ["a"], ["p"], np.array([0.5]))
+    with pytest.raises(EvaluationError, match="cannot lie over"):
+        score(np.ones((1, 1, 9, 9)), masks, ["a"], ["p"], np.array([0.5]))
+    with pytest.raises(EvaluationError, match="not all finite"):
+        score(np.full((1, 1, 4, 4), np.nan), masks, ["a"], ["p"], np.array([0.5]))
+
+
+def test_authors_code():
+    path = GOLDEN / "medklip_grounding.npz"
+    if not path.is_file():
+        pytest.skip(f"no golden vectors in {GOLDEN}: set RADALIGN_GOLDEN or RADALIGN_SHARED")
+    golden = np.load(path, allow_pickle=False)
+    variants = sorted({name[: -len("in.labels")] for name in golden.files if name.endswith("in.labels")})
+    for variant in variants:
+        assert_variant(lambda name, variant=variant: golden[f"{variant}{name}"])
+
+
+def assert_variant(golden):
+    rows, columns = np.nonzero(golden("in.labels") == 1)
+    masks = Masks(rows, columns, golden("in.seg_map")[rows] > 0.5)
+    maps, threshold = golden("in.pred_map")[:, None], float(golden("hp.threshold"))
+    assert threshold == AUTHORS_THRESHOLD
+    cells = lay_over(maps, masks, normalise=False)
+    region = cells.values > threshold
+    np.testing.assert_allclose(dice(region, cells), golden("out32.dice"), rtol=1e-5)
+    np.testing.assert_allclose(iou(region, cells), golden("out32.iou"), rtol=1e-5)
+    values = by_key(score(maps, masks, ["a"], np.arange(len(maps)).astype(str), np.array([threshold]), False))
+    assert values["dice", "a"].n == golden("out32.total_num")
+    assert values["dice", "a"].value == pytest.approx(golden("out32.dice").mean(), rel=1e-5)
+    hits = values["pointing_game", "a"].value * values["pointing_game", "a"].n
+    assert hits == pytest.approx(float(golden("out32.point_score")))
