@@ -1,0 +1,160 @@
+"""The word lists of `data/` as one spaCy phrase matcher: a sentence in, its tokens and what is known about them out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from report_parsing.resources import read_cell, read_rows
+
+
+class Observation(NamedTuple):
+    """What a form says: the observations, whether it is a finding or a state, and where it is by itself."""
+
+    entities: tuple[str, ...]
+    role: str  # finding, state
+    home: str  # structure meant when only a side is named
+    place: frozenset[str]  # words of a place that the form itself states
+
+
+class Cue(NamedTuple):
+    """A word of negation or doubt: on which side of its object it stands, what it says and how far it reaches."""
+
+    side: str  # before, after, between, none
+    says: str  # absent, uncertain, present
+    reach: str  # list, phrase
+
+
+class Mention(NamedTuple):
+    """An entry of a word list found at tokens `start` to `end` (exclusive) of a sentence."""
+
+    start: int
+    end: int
+    term: Any
+
+
+@dataclass
+class Reading:
+    """A sentence after look-up: tokens, the grammar tag of each, and the mentions by kind."""
+
+    words: list[str]  # lower case
+    spans: list[tuple[int, int]]  # characters of the sentence
+    tags: list[str]  # word, observation, place, or a class of grammar.csv
+    observations: list[Mention]
+    cues: list[Mention]
+    places: dict[int, Mention]  # by each of their tokens
+    clauses: list[int] = field(default_factory=list)  # clause of each token
+    links: set[int] = field(default_factory=set)  # tokens such as "represents" or "versus"
+    inherits: set[int] = field(default_factory=set)  # tokens such as "adjacent"
+
+
+class Lexicon:
+    """The data files, compiled. Reading a sentence costs one pass of spaCy's tokenizer and phrase matcher."""
+
+    def __init__(self) -> None:
+        import spacy
+        from spacy.matcher import PhraseMatcher
+
+        self._tokenizer = spacy.blank("en").tokenizer
+        self._matcher = PhraseMatcher(self._tokenizer.vocab, attr="LOWER")
+        self._terms: dict[int, list[tuple[str, Any]]] = {}
+        self._classes: dict[str, str] = {}
+        self._links: set[str] = set()
+        self._inherits: set[str] = set()
+        for kind, term, forms in (*_observations(), *_cues(), *_places()):
+            for form in forms:
+                self._add(form, kind, term)
+        self._add_grammar()
+
+    def read(self, sentence: str) -> Reading:
+        """Tokens, tags and mentions of a sentence; the longest form wins where forms of a kind overlap."""
+        doc = self._tokenizer(sentence)
+        words = [token.lower_ for token in doc]
+        found: dict[str, list[Mention]] = {"observation": [], "cue": [], "place": [], "grammar": []}
+        for key, start, end in self._matcher(doc):
+            for kind, term in self._terms[key]:
+                found[kind].append(Mention(start, end, term))
+        tags = [self._classes.get(word, "word") for word in words]
+        for mention in _longest(found["grammar"]):
+            tags[mention.start : mention.end] = [mention.term] * (mention.end - mention.start)
+        observations = _longest(found["observation"])
+        places = self._tag_mentions(tags, observations, _longest(found["place"]))
+        reading = Reading(
+            words=words,
+            spans=[(token.idx, token.idx + len(word)) for token, word in zip(doc, words, strict=True)],
+            tags=tags,
+            observations=[mention for mention in observations if mention.term.entities],
+            cues=_longest(found["cue"]),
+            places=places,
+        )
+        reading.links = {index for index, word in enumerate(words) if word in self._links}
+        reading.inherits = {index for index, word in enumerate(words) if word in self._inherits}
+        return reading
+
+    @staticmethod
+    def _tag_mentions(tags: list[str], observations: list[Mention], places: list[Mention]) -> dict[int, Mention]:
+        """Write observations and places into the tags; a place inside an observation belongs to the observation."""
+        taken = {token for mention in observations for token in range(mention.start, mention.end)}
+        for mention in observations:
+            tag = mention.term.role if mention.term.entities else "word"
+            tags[mention.start : mention.end] = [tag] * (mention.end - mention.start)
+        placed = {}
+        for mention in places:
+            tokens = range(mention.start, mention.end)
+            if taken.isdisjoint(tokens):
+                tags[mention.start : mention.end] = ["place" if mention.term else "word"] * len(tokens)
+                placed.update(dict.fromkeys(tokens, mention) if mention.term else {})
+        return placed
+
+    def _add(self, form: str, kind: str, term: Any) -> None:
+        key = f"{kind}:{form}:{len(self._terms)}"
+        self._matcher.add(key, [self._tokenizer(form)])
+        self._terms[self._tokenizer.vocab.strings[key]] = [(kind, term)]
+
+    def _add_grammar(self) -> None:
+        for row in read_rows("grammar.csv"):
+            forms = row["forms"].split("|")
+            if row["class"] in ("interpret", "inherit"):
+                (self._links if row["class"] == "interpret" else self._inherits).update(forms)
+                continue
+            for form in forms:
+                if len(self._tokenizer(form)) == 1:
+                    self._classes[form] = row["class"]
+                else:
+                    self._add(form, "grammar", row["class"])
+
+
+def observation_forms() -> Iterator[tuple[tuple[str, ...], str]]:
+    """(observations, form) of every entry of the lexicon: the aliases of the vocabulary."""
+    for _, term, forms in _observations():
+        yield from ((term.entities, form) for form in forms if term.entities)
+
+
+def _observations() -> Iterator[tuple[str, Observation, tuple[str, ...]]]:
+    for row in read_rows("observations.csv"):
+        entities = () if row["entities"] == "-" else read_cell(row["entities"])
+        place = frozenset(read_cell(row["place"], "+"))
+        yield "observation", Observation(entities, row["role"], row["home"], place), read_cell(row["forms"])
+
+
+def _cues() -> Iterator[tuple[str, Cue, tuple[str, ...]]]:
+    for row in read_rows("cues.csv"):
+        yield "cue", Cue(row["side"], row["says"], row["reach"]), read_cell(row["forms"])
+
+
+def _places() -> Iterator[tuple[str, frozenset[str], tuple[str, ...]]]:
+    for row in read_rows("locations.csv"):
+        yield "place", frozenset(read_cell(row["words"], "+")), read_cell(row["forms"])
+
+
+def _longest(mentions: list[Mention]) -> list[Mention]:
+    """Mentions in order of appearance; where they overlap the longest stays, and equal spans all stay."""
+    kept: list[Mention] = []
+    taken: dict[int, tuple[int, int]] = {}
+    for mention in sorted(mentions, key=lambda item: (item.start - item.end, item.start)):
+        span = (mention.start, mention.end)
+        if all(taken.get(token, span) == span for token in range(*span)):
+            kept.append(mention)
+            taken.update(dict.fromkeys(range(*span), span))
+    return sorted(kept, key=lambda item: item.start)

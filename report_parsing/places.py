@@ -1,0 +1,275 @@
+"""Which place of the sentence an observation belongs to: its modifiers, what follows a preposition, or the subject."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from report_parsing.lexicon import Mention, Reading
+from report_parsing.positions import SIDES, ZONES, Words, is_complete, join_conjuncts, merge
+
+_SKIPPED = ("word", "determiner")
+_ATTRIBUTE_REACH = 2  # words between a state and what it describes: "normal appearing lungs"
+_ELSEWHERE = "elsewhere"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Alternatives of anatomy words ("both bases" may be two), and the tokens they were read from."""
+
+    words: tuple[Words, ...] = ()
+    start: int = 0
+    end: int = 0
+
+    def narrowed(self, other: Place) -> Place:
+        """This place with what the other adds, where they agree."""
+        if not self.words:
+            return other
+        if all(is_complete(words) for words in self.words):
+            return self
+        words = merge(self.words, other.words)
+        if words == self.words:
+            return self
+        return Place(words, min(self.start, other.start), max(self.end, other.end))
+
+
+NOWHERE = Place()
+
+
+def place_of(reading: Reading, mention: Mention, previous: tuple[Mention, Place] | None) -> Place | None:
+    """The place of a mention; None for a state that only describes a finding ("stable effusion").
+
+    Args:
+        reading: the sentence.
+        mention: the observation to place.
+        previous: the finding before it in the sentence and its place, which "adjacent", "represents" or "and" pass on.
+    """
+    if mention.term.role == "state":
+        place = _place_of_state(reading, mention)
+    else:
+        place = _place_of_finding(reading, mention, previous)
+    return None if place is None else _with_own_place(mention, place)
+
+
+def _place_of_finding(reading: Reading, mention: Mention, previous: tuple[Mention, Place] | None) -> Place:
+    place = NOWHERE
+    for piece in (_modifiers(reading, mention), _after(reading, mention.end, _clause_end(reading, mention))):
+        place = place.narrowed(piece) if piece.words else place
+    if not place.words and previous is not None:
+        place = _inherited(reading, mention, *previous)
+    if not all(is_complete(words) for words in place.words) or not place.words:
+        subject = _subject(reading, mention)
+        place = place.narrowed(subject) if subject and subject.words else place
+    return place
+
+
+def _place_of_state(reading: Reading, mention: Mention) -> Place | None:
+    attribute = _described(reading, mention)
+    if attribute is None:
+        return None
+    before = _modifiers(reading, mention)
+    place = attribute.narrowed(before) if before.words else attribute
+    if not all(is_complete(words) for words in place.words) or not place.words:
+        subject = _subject(reading, mention)
+        if subject is None and not place.words:
+            return None
+        place = place.narrowed(subject) if subject and subject.words else place
+    if not place.words:
+        place = _after(reading, mention.end, _clause_end(reading, mention))
+    return place
+
+
+def _with_own_place(mention: Mention, place: Place) -> Place:
+    """Add the structure that the observation itself states, or is at home in when only a side is named."""
+    own = mention.term.place
+    home = mention.term.home
+    if not place.words:
+        return Place((own,), mention.start, mention.end) if own else place
+    words = merge(place.words, (own,)) if own else place.words
+    if home == "pleural":
+        words = tuple(item | {home} if not item - SIDES - {"lung", "base"} else item for item in words)
+    elif home:
+        words = tuple(item | {home} if not item - SIDES - ZONES else item for item in words)
+    return Place(words, place.start, place.end)
+
+
+def _modifiers(reading: Reading, mention: Mention) -> Place:
+    """Places in front of the mention in its own noun phrase: "small left pleural", "right upper and lower lobe"."""
+    start = mention.start
+    clause = reading.clauses[mention.start]
+    first = start
+    while start > 0 and reading.clauses[start - 1] == clause:
+        tag = reading.tags[start - 1]
+        if tag == "place":
+            first = start - 1
+        elif tag in ("and", "comma"):
+            if not _joins_modifiers(reading, start - 1):
+                break
+        elif tag not in ("word", "state"):
+            break
+        start -= 1
+    return _read_run(reading, first, mention.start)
+
+
+def _joins_modifiers(reading: Reading, separator: int) -> bool:
+    """Whether a place stands right before the separator and is not the object of a preposition."""
+    index = separator - 1
+    while index >= 0 and reading.tags[index] in ("and", "comma"):
+        index -= 1
+    if index < 0 or reading.tags[index] != "place":
+        return False
+    while index >= 0 and reading.tags[index] in ("place", "word", "and", "comma"):
+        index -= 1
+    return index < 0 or reading.tags[index] not in ("preposition", "determiner") or _is_opening(reading, index)
+
+
+def _is_opening(reading: Reading, index: int) -> bool:
+    return reading.tags[index] == "determiner" and (index == 0 or reading.tags[index - 1] != "preposition")
+
+
+def _described(reading: Reading, mention: Mention) -> Place | None:
+    """What an attributive state describes: "clear lungs", "elevated right hemidiaphragm"; None when it is a finding."""
+    end = _clause_end(reading, mention)
+    index = mention.end
+    skipped = 0
+    while index < end and skipped <= _ATTRIBUTE_REACH:
+        tag = reading.tags[index]
+        if tag == "place":
+            stop = _run_end(reading, index, end)
+            following = reading.tags[stop] if stop < end else ""
+            return None if following == "finding" else _read_run(reading, index, stop)
+        if tag == "finding":
+            return None
+        if tag in _SKIPPED:
+            skipped += 1
+        elif tag != "state" and not (tag == "and" and index + 1 < end and reading.tags[index + 1] == "state"):
+            break
+        index += 1
+    return NOWHERE
+
+
+def _after(reading: Reading, index: int, end: int) -> Place:
+    """The place that a preposition, or plain order, puts behind an observation; lists of observations are passed."""
+    led = False
+    while index < end:
+        tag = reading.tags[index]
+        if tag == "place":
+            stop = _run_end(reading, index, end)
+            follower = stop
+            while follower < end and reading.tags[follower] == "word":
+                follower += 1
+            taken = follower < end and reading.tags[follower] == "finding" and not led
+            return NOWHERE if taken else _read_run(reading, index, stop)
+        if tag == "preposition":
+            led = True
+        elif tag in ("finding", "state"):
+            led = False
+        elif tag in ("partition", "stop") and not _leads_to_tip(reading, index, end):
+            return NOWHERE
+        index += 1
+    return NOWHERE
+
+
+def _leads_to_tip(reading: Reading, index: int, end: int) -> bool:
+    """ "catheter with its tip in the SVC": the place of the tip is the place of the catheter."""
+    return any(word in ("tip", "tips") for word in reading.words[index + 1 : min(index + 4, end)])
+
+
+def _subject(reading: Reading, mention: Mention) -> Place | None:
+    """The place that stands as the subject in front; None when a state has a finding for its subject."""
+    clause = reading.clauses[mention.start]
+    index = mention.start - 1
+    while index >= 0 and reading.clauses[index] == clause:
+        tag = reading.tags[index]
+        if tag == "place":
+            start = _run_start(reading, index, clause)
+            return NOWHERE if _belongs_to_finding(reading, start, clause) else _read_run(reading, start, index + 1)
+        if tag == "finding":
+            return None
+        if tag == "state" and mention.term.role == "finding":
+            return NOWHERE
+        index -= 1
+    return NOWHERE
+
+
+def _belongs_to_finding(reading: Reading, start: int, clause: int) -> bool:
+    """Whether a finding or state of the same clause stands before the place: "opacity in the left base and ..."."""
+    return any(
+        reading.clauses[token] == clause and reading.tags[token] in ("finding", "state") for token in range(start)
+    )
+
+
+def _inherited(reading: Reading, mention: Mention, source: Mention, place: Place) -> Place:
+    """The place of the finding before, passed on by "adjacent", by "represents" and its kind, or by a bare "and"."""
+    between = range(source.end, mention.start)
+    same_clause = reading.clauses[source.start] == reading.clauses[mention.start]
+    if not place.words or not (same_clause or any(reading.words[token] == "which" for token in between)):
+        return NOWHERE
+    if any(token in reading.inherits for token in between):
+        return Place(tuple(_beside(words, mention.term.home) for words in place.words), mention.start, mention.end)
+    if not any(token in reading.links or reading.tags[token] == "and" for token in between):
+        return NOWHERE
+    if any(reading.tags[token] == "partition" and token not in reading.links for token in between):
+        return NOWHERE
+    return Place(tuple(_beside(words, mention.term.home) for words in place.words), mention.start, mention.end)
+
+
+def _beside(words: Words, home: str) -> Words:
+    """What is said of lung beside a pleural finding is at the base of that lung."""
+    if home == "lung" and "pleural" in words:
+        return words & SIDES | {"lung", "base"}
+    return words - {_ELSEWHERE}
+
+
+def _read_run(reading: Reading, start: int, end: int) -> Place:
+    """The places among the tokens, with conjuncts completed: "right upper and left lower lobes" are two."""
+    conjuncts: list[Words] = [frozenset()]
+    touched = []
+    last = None
+    for index in range(start, end):
+        mention = reading.places.get(index)
+        if mention is None:
+            if reading.tags[index] in ("and", "comma"):
+                conjuncts.append(frozenset())
+        elif mention is not last:
+            words = mention.term
+            if conjuncts[-1] & SIDES and words & SIDES:
+                words = words - SIDES
+            conjuncts[-1] |= words
+            touched.append(mention)
+            last = mention
+    words = join_conjuncts(conjuncts)
+    return Place(words, touched[0].start, touched[-1].end) if words else NOWHERE
+
+
+def _run_end(reading: Reading, index: int, end: int) -> int:
+    """The end of the places that go on from `index`: "left and right upper lobes", "lung and of the pleura"."""
+    stop = index + 1
+    while index < end:
+        tag = reading.tags[index]
+        if tag == "place":
+            stop = index + 1
+        elif tag not in ("word", "determiner", "and", "comma") and reading.words[index] != "of":
+            break
+        index += 1
+    return stop
+
+
+def _run_start(reading: Reading, index: int, clause: int) -> int:
+    start = index
+    while index >= 0 and reading.clauses[index] == clause:
+        tag = reading.tags[index]
+        if tag == "place":
+            start = index
+        elif tag not in ("word", "determiner", "and", "comma") and reading.words[index] != "of":
+            break
+        index -= 1
+    return start
+
+
+def _clause_end(reading: Reading, mention: Mention) -> int:
+    clause = reading.clauses[mention.start]
+    end = mention.end
+    while end < len(reading.clauses) and reading.clauses[end] == clause:
+        end += 1
+    return end
+

@@ -1,0 +1,113 @@
+"""Places: the words of a place are put together from side, zone and structure, and the rule list names the position."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache, lru_cache
+
+from report_parsing.resources import read_cell, read_rows
+
+Words = frozenset[str]
+
+SIDES: Words = frozenset({"left", "right", "bilateral"})
+ZONES: Words = frozenset({"upper", "lower", "mid", "middle", "base"})
+# structures that any place in the lung may join: "pulmonary nodule in the right upper lobe"
+GENERAL: Words = frozenset({"lung", "pulmonary", "parenchymal", "interstitial"})
+UNSPECIFIED, OTHER = "unspecified", "other"
+_BOTH_SIDES_NAMED = frozenset({"lung_bases", "lung_apices"})  # positions that stand for both sides
+
+
+@lru_cache(maxsize=4096)
+def positions_of(words: Words) -> tuple[str, ...]:
+    """Positions of a composed place; a bilateral one without a name of its own gives its left and its right."""
+    if not words:
+        return (UNSPECIFIED,)
+    if "bilateral" not in words:
+        return (match_position(words),)
+    both = match_position(words)
+    if both in _BOTH_SIDES_NAMED:
+        return (both,)
+    rest = words - SIDES
+    return tuple(dict.fromkeys(match_position(rest | {side}) for side in ("left", "right")))
+
+
+def match_position(words: Words) -> str:
+    """The first rule of `data/positions.csv` that matches a set of anatomy words."""
+    if not words & SIDES and "lung" in words:
+        words = words - {"lung"} | {"lungs"}
+    return next((position for position, *rule in _rules() if _matches(words, *rule)), OTHER)
+
+
+@cache
+def _rules() -> tuple[tuple[str, Words, Words, Words, frozenset[Words], str], ...]:
+    return tuple(
+        (
+            row["position"],
+            frozenset(read_cell(row["a"])),
+            frozenset(read_cell(row["m1"])),
+            frozenset(read_cell(row["m2"])),
+            frozenset(frozenset(read_cell(exact, "+")) for exact in read_cell(row["exact"])),
+            row["type"],
+        )
+        for row in read_rows("positions.csv")
+    )
+
+
+def _matches(words: Words, a: Words, m1: Words, m2: Words, exact: frozenset[Words], kind: str) -> bool:
+    if words in exact:
+        return True
+    if not words & a:
+        return False
+    wanted = {"m1+": (m1, True), "m1-": (m1, False), "m2+": (m2, True), "m2-": (m2, False)}
+    return all(bool(words & wanted[part][0]) is wanted[part][1] for part in _parts(kind))
+
+
+@cache
+def _parts(kind: str) -> tuple[str, ...]:
+    """`m1+m2-` as its conditions; `m0` has none."""
+    return () if kind == "m0" else tuple(kind[index : index + 3] for index in range(0, len(kind), 3))
+
+
+def join_conjuncts(conjuncts: Sequence[Words]) -> tuple[Words, ...]:
+    """Complete the members of "right upper and lower lobes": structure comes from the right, side from the left."""
+    completed: list[Words] = []
+    following: Words = frozenset()
+    for words in reversed([words for words in conjuncts if words]):
+        if not has_structure(words):
+            missing = following - SIDES - (ZONES if words & ZONES else frozenset())
+            words = words | missing
+        completed.append(words)
+        following = words
+    sides: Words = frozenset()
+    for index, words in enumerate(reversed(completed)):
+        sides = words & SIDES or sides
+        completed[len(completed) - 1 - index] = words | sides
+    return tuple(dict.fromkeys(reversed(completed)))
+
+
+def has_structure(words: Words) -> bool:
+    """Whether the words name a structure, not only a side or a zone."""
+    return bool(words - SIDES - ZONES)
+
+
+def is_complete(words: Words) -> bool:
+    """Whether nothing is left to ask: the words name a side and a structure narrower than the lung."""
+    return bool(words & SIDES) and bool(words - SIDES - GENERAL)
+
+
+def merge(first: Iterable[Words], second: Iterable[Words]) -> tuple[Words, ...]:
+    """Every place of `first` narrowed by those of `second` that do not contradict it."""
+    second = tuple(second)
+    merged: list[Words] = []
+    for words in first:
+        narrowed = [words | more for more in second if _agree(words, more)]
+        merged.extend(narrowed or [words])
+    return tuple(dict.fromkeys(merged))
+
+
+def _agree(first: Words, second: Words) -> bool:
+    sides = first & SIDES, second & SIDES
+    if all(sides) and sides[0] != sides[1]:
+        return False
+    strong = [words - SIDES - ZONES - GENERAL for words in (first, second)]
+    return not (strong[0] and strong[1] and strong[0] != strong[1])

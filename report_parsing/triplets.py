@@ -1,0 +1,164 @@
+"""Triplets of (observation, position, exists) from sentences: the supervision of MedKLIP, section 1.4 of its data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from report_parsing.assertion import ABSENT, assertion_of
+from report_parsing.clauses import split_clauses
+from report_parsing.lexicon import Lexicon, Mention, Reading
+from report_parsing.places import Place, place_of
+from report_parsing.positions import Words, match_position, positions_of
+from report_parsing.resources import read_cell, read_rows
+from report_parsing.tables import TRIPLETS
+
+READ_SECTIONS = ("findings", "impression", "last_paragraph")  # what is asked or was known before says nothing
+_REMEMBERED = 100_000  # sentences; "No pneumothorax." is read once
+_WORD = re.compile(r"\S+")
+
+
+class Triplet(NamedTuple):
+    """An observation, one of the 51 positions, present/absent/uncertain, and its evidence as characters."""
+
+    entity: str
+    position: str
+    exists: str
+    start: int
+    end: int
+
+
+class _Implication(NamedTuple):
+    exists: str
+    structure: Words
+    implied_entity: str
+    implied_exists: str
+    implied_place: Words
+    unless: tuple[str, ...]
+
+
+class TripletParser:
+    """Reads observations, their positions and whether they are there out of the sentences of reports.
+
+    >>> TripletParser().parse_sentence("No left pneumothorax.")
+    [Triplet(entity='pneumothorax', position='left_pleural', exists='absent', start=3, end=20)]
+    """
+
+    def __init__(self) -> None:
+        self._lexicon = Lexicon()
+        self._implications = _read_implications()
+        self._parse_line = lru_cache(maxsize=_REMEMBERED)(self._parse_unseen_line)
+
+    def parse_sentence(self, text: str) -> list[Triplet]:
+        """The triplets of one sentence in order of appearance, without repetitions; spans are characters of `text`."""
+        words = [(match.start(), match[0]) for match in _WORD.finditer(text)]
+        line = " ".join(word for _, word in words)
+        triplets = self._parse_line(line)
+        if line == text:
+            return list(triplets)
+        origin = _offsets(words)
+        return [triplet._replace(start=origin[triplet.start], end=origin[triplet.end - 1] + 1) for triplet in triplets]
+
+    def parse_table(self, reports: pa.Table, progress: Callable[[int], None] | None = None) -> pa.Table:
+        """The `triplets` table of a `reports` table.
+
+        Args:
+            reports: rows of REPORTS; only sentences of findings, impression or last paragraph are read.
+            progress: called with the number of reports done after each report.
+        """
+        rows: dict[str, list[object]] = {name: [] for name in TRIPLETS.names}
+        columns = (reports.column(name).to_pylist() for name in ("study_id", "report", "sentences"))
+        for done, (study, report, sentences) in enumerate(zip(*columns, strict=True), start=1):
+            for index, sentence in enumerate(sentences):
+                if sentence["section"] in READ_SECTIONS:
+                    start = sentence["start"]
+                    for found in self.parse_sentence(report[start : sentence["end"]]):
+                        values = (study, index, *found[:3], start + found.start, start + found.end)
+                        for column, value in zip(rows.values(), values, strict=True):
+                            column.append(value)
+            if progress is not None:
+                progress(done)
+        return pa.Table.from_pydict(rows, schema=TRIPLETS)
+
+    def _parse_unseen_line(self, line: str) -> tuple[Triplet, ...]:
+        reading = self._lexicon.read(line)
+        if not reading.observations:
+            return ()
+        reading.clauses = split_clauses(reading)
+        found: dict[tuple[str, str, str], Triplet] = {}
+        for mention, place, exists in _placed(reading):
+            span = _evidence(reading, mention, place)
+            for entity, position, said in self._statements(mention, place, exists, reading.words):
+                found.setdefault((entity, position, said), Triplet(entity, position, said, *span))
+        return tuple(found.values())
+
+    def _statements(
+        self, mention: Mention, place: Place, exists: str, sentence: list[str]
+    ) -> Iterable[tuple[str, str, str]]:
+        """(entity, position, exists) of a mention at each of its places, and what follows from them."""
+        for entity in mention.term.entities:
+            for words in place.words or (frozenset(),):
+                for position in positions_of(words):
+                    yield entity, position, exists
+                for rule in self._implications.get(entity, ()):
+                    if _applies(rule, words, exists, sentence):
+                        implied = (match_position(rule.implied_place),) if rule.implied_place else positions_of(words)
+                        for position in implied:
+                            yield rule.implied_entity, position, rule.implied_exists
+
+
+def _placed(reading: Reading) -> Iterable[tuple[Mention, Place, str]]:
+    """Every mention with its place and its assertion; states that only describe a finding are left out."""
+    previous: tuple[Mention, Place] | None = None
+    for mention in reading.observations:
+        exists = assertion_of(reading, mention)
+        place = place_of(reading, mention, None if exists == ABSENT else previous)
+        if place is None:
+            continue
+        if mention.term.role == "finding":
+            previous = mention, place
+        yield mention, place, exists
+
+
+def _evidence(reading: Reading, mention: Mention, place: Place) -> tuple[int, int]:
+    """Characters from the first to the last token of the mention and its place."""
+    start, end = mention.start, mention.end
+    if place.end > place.start:
+        start, end = min(start, place.start), max(end, place.end)
+    return reading.spans[start][0], reading.spans[end - 1][1]
+
+
+def _applies(rule: _Implication, words: Words, exists: str, sentence: list[str]) -> bool:
+    if exists != rule.exists or (rule.structure and not words & rule.structure):
+        return False
+    return not any(word in sentence or word in words for word in rule.unless)
+
+
+def _read_implications() -> dict[str, list[_Implication]]:
+    rules: dict[str, list[_Implication]] = {}
+    for row in read_rows("implications.csv"):
+        rules.setdefault(row["entity"], []).append(
+            _Implication(
+                row["exists"],
+                frozenset(read_cell(row["structure"])),
+                row["implied_entity"],
+                row["implied_exists"],
+                frozenset(read_cell(row["implied_place"])),
+                read_cell(row["unless"]),
+            )
+        )
+    return rules
+
+
+def _offsets(words: list[tuple[int, str]]) -> list[int]:
+    """Position in the text of every character of the words joined by single blanks."""
+    origin: list[int] = []
+    for start, word in words:
+        if origin:
+            origin.append(origin[-1] + 1)
+        origin.extend(range(start, start + len(word)))
+    return origin
