@@ -27,6 +27,7 @@ PREAMBLE = 128
 MAGIC = b"DICM"
 FIRST_TAGS = (b"\x02\x00\x00\x00", b"\x08\x00", b"\x00\x08\x00")  # of files written without a preamble
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+CUT_SHORT = ("truncated", "requires a buffer", "even multiple of bytes")  # zlib, Pillow; struct; pydicom
 UNDEFINED_LENGTH = 0xFFFFFFFF
 
 # pydicom's messages quote attributes and file names, which may identify a patient; ours are ImageErrors.
@@ -61,8 +62,8 @@ def read_dicom(stream: BinaryIO) -> np.ndarray:
 
 
 def _reason(message: str) -> str:
-    """What a decoder's complaint about a compressed frame comes down to."""
-    if "truncated" in message:
+    """What a complaint of pydicom or of a decoder comes down to."""
+    if any(words in message for words in CUT_SHORT):
         return "truncated_dicom"
     return "unsupported_transfer_syntax" if "does not support" in message else "unreadable_pixels"
 
@@ -73,7 +74,9 @@ def _parse(stream: BinaryIO) -> FileDataset:
     except OSError:
         raise
     except Exception as error:  # bytes that are no DICOM fail in many ways
-        raise ImageError("not_an_image") from error
+        stream.seek(PREAMBLE + len(MAGIC))
+        has_header = stream.read(4) == FIRST_TAGS[0]
+        raise ImageError(_reason(str(error)) if has_header else "not_an_image") from error
     if not dataset.file_meta and not any(keyword in dataset for keyword in ("SOPClassUID", "Rows")):
         raise ImageError("not_an_image")
     return dataset
