@@ -1,0 +1,150 @@
+"""Group `ingestion`: what is in the archive, the pixels, and what of it can be used."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from assets import batches, inventory, previews
+from assets.batched import Metadata, Stage, Work, batched_asset, outcome_metadata
+from assets.batches import Computed, Plan
+from assets.source import archive
+from assets.workspace import PHANTOM, Workspace
+
+GROUP = "ingestion"
+
+
+class InventoryConfig(dg.Config):
+    """How the archive is cut."""
+
+    batch_size: int = Field(500, ge=1, description="Studies per batch, the unit of recomputation.")
+
+
+@dg.asset(name="inventory", group_name=GROUP, kinds={"python", "parquet"}, deps=[archive])
+def inventory_asset(config: InventoryConfig, workspace: Workspace) -> dg.MaterializeResult[Any]:
+    """Every image of the archive, cut into batches of studies that stay the same when the archive grows.
+
+    `computed` counts the batches that are new or changed since the last scan; all later stages follow it.
+    """
+    cohort = workspace.open_cohort()
+    scan = cohort.scan()
+    plan, outcomes = inventory.take_inventory(workspace.folder("inventory"), cohort, scan, config.batch_size)
+    return dg.MaterializeResult(
+        metadata={
+            **outcome_metadata(outcomes),
+            "rejects": scan.rejects.num_rows,
+            "source_rows": scan.source_rows,
+            "studies": len(pc.unique(scan.studies["study_id"])),
+            "subjects": len(pc.unique(scan.studies["subject_id"])),
+            "views and splits": previews.counts(scan.studies, "view", "split"),
+            "batches preview": previews.markdown_table(
+                ("batch", "fingerprint"), [(batch.name, batch.fingerprint) for batch in plan.batches[:20]]
+            ),
+        }
+    )
+
+
+class ImagesConfig(dg.Config):
+    """What the radiographs are turned into."""
+
+    size: int = Field(
+        128, ge=32, le=1024, description="Side of the letterboxed square, pixels; the paper reads 224."
+    )
+
+
+def _decode(work: Work) -> Computed:
+    from cohorts.ingest import decode_batch
+
+    studies = pq.read_table(work.inputs["inventory"])
+    return decode_batch(work.workspace.open_cohort(), studies, work.settings["size"])
+
+
+def _preview_images(workspace: Workspace, plan: Plan) -> Metadata:
+    folder = workspace.folder("images")
+    rejects = batches.read_rejects(folder, plan)
+    metadata: Metadata = {"size": plan.settings["size"]}
+    if rejects is not None and rejects.num_rows:
+        metadata["reject reasons"] = previews.counts(rejects, "reason")
+    if plan.batches and workspace.cohort_name() == PHANTOM:
+        first = pq.read_table(batches.output_path(folder, plan.batches[0].fingerprint), columns=["pixels"])
+        if first.num_rows:
+            metadata["first images"] = previews.contact_sheet(first["pixels"].slice(0, 16).to_pylist())
+    return metadata
+
+
+images = batched_asset(
+    Stage(
+        name="images",
+        group=GROUP,
+        description="Radiographs as letterboxed 8-bit squares; what cannot be read is rejected, and why.",
+        upstream=("inventory",),
+        code=("imaging", "cohorts/ingest.py"),
+        config=ImagesConfig,
+        compute=_decode,
+        preview=_preview_images,
+    )
+)
+
+
+@dg.multi_asset(
+    group_name=GROUP,
+    specs=[
+        dg.AssetSpec(
+            "studies",
+            deps=["inventory", "images", "reports"],
+            kinds={"python", "parquet"},
+            description="The images that can be used: scanned, decoded and with a report that can be read.",
+        ),
+        dg.AssetSpec(
+            "rejects",
+            deps=["inventory", "images", "reports"],
+            kinds={"python", "parquet"},
+            description="The images that cannot be used, which stage found out, and why; a row per image.",
+        ),
+    ],
+)
+def usable(workspace: Workspace) -> Iterator[dg.MaterializeResult[Any]]:
+    """Every image of the archive ends in exactly one of the two tables."""
+    studies, rejects = split_usable(workspace)
+    batches.write_table(studies, workspace.folder("studies") / "studies.parquet")
+    batches.write_table(rejects, workspace.folder("rejects") / "rejects.parquet")
+    yield dg.MaterializeResult(
+        asset_key="studies",
+        metadata={
+            "dagster/row_count": studies.num_rows,
+            "subjects": len(pc.unique(studies["subject_id"])),
+            "splits": previews.counts(studies, "split", "view"),
+            "preview": previews.head(studies, ("image_id", "study_id", "view", "split")),
+        },
+    )
+    yield dg.MaterializeResult(
+        asset_key="rejects",
+        metadata={
+            "dagster/row_count": rejects.num_rows,
+            "reasons": previews.counts(rejects, "stage", "reason"),
+            "preview": previews.head(rejects, ("image_id", "stage", "reason", "detail")),
+        },
+    )
+
+
+def split_usable(workspace: Workspace) -> tuple[pa.Table, pa.Table]:
+    """The usable rows of the scan, and a reject per other image: the first stage that refused it says why."""
+    scanned = batches.read_batches(workspace.folder("inventory"))
+    found = [
+        pq.read_table(workspace.folder("inventory") / inventory.REJECTS),
+        batches.read_rejects(workspace.folder("images")),
+        batches.read_rejects(workspace.folder("reports")),
+    ]
+    kept, seen = [], pa.array([], pa.string())
+    for table in found:
+        if table is None:
+            continue
+        new = table.filter(pc.invert(pc.is_in(table["image_id"], value_set=seen)))
+        seen = pa.concat_arrays([seen, new["image_id"].combine_chunks()])
+        kept.append(new)
+    rejects = pa.concat_tables(kept)
+    return scanned.filter(pc.invert(pc.is_in(scanned["image_id"], value_set=seen))), rejects

@@ -1,0 +1,38 @@
+"""The launchpad's fields of `pretrained/<method>`: training's and method's, with the demo's defaults."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import dagster as dg
+import yaml
+from pydantic import Field, create_model
+
+from assets.documented import documented_config
+from assets.workspace import CHECKOUT
+
+# Set by the asset, not by whoever launches it.
+HIDDEN = ("method", "method_config", "shards", "knowledge", "output", "data_version")
+
+
+@cache
+def demo(method: str) -> dict[str, Any]:
+    """`configs/demo/<method>.yaml`: the embedded default; empty where there is no such file."""
+    path = CHECKOUT / "configs" / "demo" / f"{method}.yaml"
+    return dict(yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
+
+
+@cache
+def pretraining_config(method: str) -> type[dg.Config]:
+    """The configuration of the asset `pretrained/<method>`."""
+    chosen = {name: value for name, value in demo(method).items() if name not in HIDDEN}
+    training = documented_config("training/config.py", chosen, HIDDEN)
+    own = documented_config(f"models/methods/{method}.py", demo(method).get("method_config"))
+    nested: Any = (own, Field(default_factory=own, description=f"Settings of {method}."))
+    return create_model(
+        f"Pretrain{own.__name__}",
+        __base__=training,
+        __doc__=f"How {method} is trained.",
+        method_config=nested,
+    )

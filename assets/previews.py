@@ -1,0 +1,65 @@
+"""What the pages of Dagster show of a table: counts, a few rows, small pictures. Never a report's text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+
+SHEET_TILE = 64
+SHEET_COLUMNS = 8
+
+
+def counts(table: pa.Table, *columns: str) -> dg.TableMetadataValue:
+    """How many rows there are of each combination of values."""
+    grouped = table.group_by(list(columns)).aggregate([([], "count_all")])
+    order = [(column, "ascending") for column in columns]
+    rows = grouped.rename_columns([*columns, "rows"]).sort_by(order).to_pylist()
+    return _records(rows, (*columns, "rows"))
+
+
+def head(table: pa.Table, columns: Sequence[str], rows: int = 8) -> dg.TableMetadataValue:
+    """The first rows of some columns."""
+    return _records(table.select(list(columns)).slice(0, rows).to_pylist(), columns)
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> dg.MarkdownMetadataValue:
+    """A small table as Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return dg.MetadataValue.md("\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines))
+
+
+def picture(png: bytes, name: str) -> dg.MarkdownMetadataValue:
+    """A picture inside the metadata, small enough for the event log."""
+    from evaluation.pictures import data_uri, shrink
+
+    return dg.MetadataValue.md(f"![{name}]({data_uri(shrink(png))})")
+
+
+def contact_sheet(pixels: Sequence[bytes]) -> dg.MarkdownMetadataValue:
+    """The first images of a batch, small, side by side."""
+    import cv2
+
+    tiles = []
+    for image in pixels[: 2 * SHEET_COLUMNS]:
+        square = np.frombuffer(image, np.uint8)
+        side = int(len(square) ** 0.5)
+        tile = cv2.resize(square.reshape(side, side), (SHEET_TILE, SHEET_TILE), interpolation=cv2.INTER_AREA)
+        tiles.append(tile)
+    blank = [np.zeros((SHEET_TILE, SHEET_TILE), np.uint8)] * (-len(tiles) % SHEET_COLUMNS)
+    rows = np.array(tiles + blank).reshape(-1, SHEET_COLUMNS, SHEET_TILE, SHEET_TILE)
+    sheet = rows.transpose(0, 2, 1, 3).reshape(-1, SHEET_COLUMNS * SHEET_TILE)
+    return picture(cv2.imencode(".png", sheet)[1].tobytes(), "first images")
+
+
+def _records(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> dg.TableMetadataValue:
+    schema = dg.TableSchema([dg.TableColumn(column) for column in columns])
+    records = [dg.TableRecord({column: _plain(row[column]) for column in columns}) for row in rows]
+    return dg.MetadataValue.table(records, schema)
+
+
+def _plain(value: Any) -> str | int | float | bool | None:
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

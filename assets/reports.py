@@ -1,0 +1,120 @@
+"""Group `report_parsing`: sections, triplets and the knowledge base."""
+
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from assets import batches, previews
+from assets.batched import Metadata, Stage, Work, batched_asset
+from assets.batches import Computed, Plan
+from assets.code_version import code_version
+from assets.workspace import PHANTOM, Workspace
+
+GROUP = "report_parsing"
+KNOWLEDGE_CODE = ("report_parsing/knowledge.py", "report_parsing/vocabulary.py", "report_parsing/data")
+
+
+class ReportsConfig(dg.Config):
+    """Which part of a report is the pretraining text."""
+
+    sections: list[str] = Field(
+        ["findings", "impression"], description="Sections that make up the pretraining text, in order."
+    )
+    required: list[str] = Field(
+        ["findings"], description="A report that lacks one of these sections is rejected (no_findings)."
+    )
+    minimum_tokens: int = Field(3, ge=1, description="A shorter text is rejected (too_short).")
+
+
+def _section(work: Work) -> Computed:
+    from cohorts.ingest import section_batch
+    from report_parsing.reports import ReportOptions
+
+    options = ReportOptions(
+        sections=tuple(work.settings["sections"]),
+        required=tuple(work.settings["required"]),
+        minimum_tokens=work.settings["minimum_tokens"],
+    )
+    return section_batch(work.workspace.open_cohort(), pq.read_table(work.inputs["inventory"]), options)
+
+
+def _preview_reports(workspace: Workspace, plan: Plan) -> Metadata:
+    folder = workspace.folder("reports")
+    reports = batches.read_batches(folder, plan)
+    rejects = batches.read_rejects(folder, plan)
+    characters = pc.utf8_length(reports["text"])
+    metadata: Metadata = {
+        "mean characters": pc.mean(characters).as_py(),
+        "mean sentences": pc.mean(pc.list_value_length(reports["sentences"])).as_py(),
+        "distinct texts": pc.count_distinct(reports["text"]).as_py(),
+    }
+    if rejects is not None and rejects.num_rows:
+        metadata["reject reasons"] = previews.counts(rejects, "reason")
+    if workspace.cohort_name() == PHANTOM:
+        metadata["examples (simulated)"] = previews.head(reports, ("study_id", "text"), 4)
+    return {name: value for name, value in metadata.items() if value is not None}
+
+
+reports = batched_asset(
+    Stage(
+        name="reports",
+        group=GROUP,
+        description="Reports cut into sections and sentences, with the pretraining text; one row per study.",
+        upstream=("inventory",),
+        code=("report_parsing/sections.py", "report_parsing/reports.py", "cohorts/ingest.py"),
+        config=ReportsConfig,
+        compute=_section,
+        preview=_preview_reports,
+    )
+)
+
+
+def _extract(work: Work) -> Computed:
+    from report_parsing.triplets import TripletParser
+
+    return TripletParser().parse_table(pq.read_table(work.inputs["reports"])), None
+
+
+def _preview_triplets(workspace: Workspace, plan: Plan) -> Metadata:
+    table = batches.read_batches(workspace.folder("triplets"), plan)
+    entities = table.group_by("entity").aggregate([([], "count_all")])
+    common = entities.rename_columns(["entity", "triplets"]).sort_by([("triplets", "descending")])
+    return {
+        "entities": entities.num_rows,
+        "assertions": previews.counts(table, "exists"),
+        "most frequent entities": previews.head(common, ("entity", "triplets"), 12),
+    }
+
+
+triplets = batched_asset(
+    Stage(
+        name="triplets",
+        group=GROUP,
+        description="What each sentence says: entity, position, and whether present, absent or uncertain.",
+        upstream=("reports",),
+        code=("report_parsing",),
+        compute=_extract,
+        preview=_preview_triplets,
+    )
+)
+
+
+@dg.asset(group_name=GROUP, kinds={"python", "parquet"})
+def knowledge(workspace: Workspace) -> dg.MaterializeResult[Any]:
+    """Descriptions of MedKLIP's 75 entities, in our own words with their sources, and its 51 positions."""
+    from report_parsing.knowledge import KnowledgeBase
+
+    table: pa.Table = KnowledgeBase.default().table()
+    batches.write_table(table, workspace.folder("knowledge") / "knowledge.parquet")
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": table.num_rows,
+            "code_version": code_version(*KNOWLEDGE_CODE),
+            "kinds": previews.counts(table, "kind"),
+            "preview": previews.head(table, ("kind", "name", "description", "source")),
+        }
+    )

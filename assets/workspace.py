@@ -1,0 +1,80 @@
+"""Where a run reads and writes: one resource that the launchpad, a run config or the environment fills in.
+
+Nothing is looked up at import time. An empty field means "from the environment, when the run asks".
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from pydantic import Field
+
+if TYPE_CHECKING:
+    from cohorts.base import Cohort
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+PHANTOM = "phantom"
+
+
+class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Home folder, cohort and archive of a run."""
+
+    home: str = Field(
+        default="", description="Where everything is kept. Empty: RADALIGN_HOME, else var/ in the checkout."
+    )
+    cohort: str = Field(
+        default="", description="phantom, mimic_cxr or covid_chestxray. Empty: RADALIGN_COHORT, else phantom."
+    )
+    archive_root: str = Field(
+        default="",
+        description="Root of the cohort's archive. Empty: RADALIGN_<COHORT>_ROOT; phantom simulates its own.",
+    )
+
+    def home_path(self) -> Path:
+        """Absolute home; a relative one counts from the checkout, whatever the working directory is."""
+        return CHECKOUT / (self.home or os.environ.get("RADALIGN_HOME") or "var")
+
+    def cohort_name(self) -> str:
+        """Name of the cohort of this run."""
+        return self.cohort or os.environ.get("RADALIGN_COHORT") or PHANTOM
+
+    def folder(self, stage: str) -> Path:
+        """Folder of one stage of this cohort."""
+        return self.home_path() / self.cohort_name() / stage
+
+    def configured_root(self) -> Path | None:
+        """The archive root that somebody named, or None."""
+        variable = f"RADALIGN_{self.cohort_name().upper()}_ROOT"
+        root = self.archive_root or os.environ.get(variable, "")
+        return CHECKOUT / root if root else None
+
+    def root(self) -> Path:
+        """Root of the archive; says which variable to set where a real cohort has none."""
+        root = self.configured_root()
+        if root is None and self.simulated():
+            return self.folder("archive")
+        if root is None:
+            name = self.cohort_name()
+            raise dg.Failure(
+                f"The cohort {name} has no archive: set RADALIGN_{name.upper()}_ROOT (or the resource field "
+                "archive_root) to the folder that holds it.",
+                allow_retries=False,
+            )
+        return root
+
+    def simulated(self) -> bool:
+        """Whether the archive is ours to simulate: the phantom cohort with no root of its own."""
+        return self.cohort_name() == PHANTOM and self.configured_root() is None
+
+    def open_cohort(self) -> Cohort:
+        """The cohort's reader; a user's mistake becomes a failure of one sentence."""
+        from cohorts.base import CohortError
+        from cohorts.registry import open_cohort
+
+        try:
+            return open_cohort(self.cohort_name(), self.root())
+        except CohortError as error:
+            raise dg.Failure(str(error), allow_retries=False) from None

@@ -1,0 +1,39 @@
+"""Jobs: everything from the archive to the results per method, the evaluation alone, and the nightly run."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from assets.evaluated import TASKS
+from models.registry import method_names
+
+
+def _evaluated(method: str) -> dg.AssetSelection:
+    keys = [dg.AssetKey(["evaluated", method, task]) for task in TASKS]
+    return dg.AssetSelection.assets(*keys)
+
+
+def pretrain_job(method: str) -> dg.UnresolvedAssetJobDefinition:
+    """From the archive to the results; what is up to date is not computed again."""
+    return dg.define_asset_job(
+        f"pretrain_{method}",
+        selection=_evaluated(method).upstream() | dg.AssetSelection.assets("rejects", "results"),
+        description=f"Pretrain {method} on the cohort, from the archive to the table of results.",
+    )
+
+
+def evaluate_job(method: str) -> dg.UnresolvedAssetJobDefinition:
+    """The evaluation of the latest run."""
+    return dg.define_asset_job(
+        f"evaluate_{method}",
+        selection=_evaluated(method) | dg.AssetSelection.assets("results"),
+        description=f"Evaluate the latest pretrained {method} of the cohort.",
+    )
+
+
+ingest = dg.define_asset_job(
+    "ingest",
+    selection=dg.AssetSelection.groups("source", "ingestion", "report_parsing", "shards"),
+    description="Bring studies, shards and their checks up to date with the archive; trains nothing.",
+)
+jobs = [ingest, *(make(method) for method in method_names() for make in (pretrain_job, evaluate_job))]
