@@ -34,9 +34,7 @@ def lay_over(maps: np.ndarray, masks: Masks, normalise: bool) -> Cells:
     """
     grid, size = maps.shape[-1], masks.pixels.shape[-1]
     if maps.shape[-2] != grid or grid > size:
-        raise EvaluationError(
-            f"Maps of {maps.shape[-2:]} cells cannot lie over masks of {size} x {size} pixels."
-        )
+        raise EvaluationError(f"Maps of {maps.shape[-2:]} cells cannot lie over masks of {size} x {size} pixels.")
     values = maps[masks.rows, masks.columns].reshape(len(masks), grid * grid).astype(np.float64)
     if not np.isfinite(values).all():
         raise EvaluationError("The model's attention maps are not all finite numbers; its training diverged.")
@@ -63,9 +61,7 @@ def iou(region: np.ndarray, cells: Cells) -> np.ndarray:
     return ratio(shared, region @ cells.area + cells.covered.sum(axis=1) - shared)
 
 
-def match_regions(
-    region: np.ndarray, mask: np.ndarray, cells: Cells, bar: float
-) -> tuple[int, int, int, int]:
+def match_regions(region: np.ndarray, mask: np.ndarray, cells: Cells, bar: float) -> tuple[int, int, int, int]:
     """Match the 4-connected pieces of one `region` (cells,) with those of its `mask` (size, size).
 
     Returns the predicted pieces that reach an IoU of `bar` with a true one, all predicted pieces, the true

@@ -27,34 +27,36 @@ def heat_maps(
     maps: np.ndarray,
     titles: Sequence[str],
     note: str = "",
-    inches: float = 3.2,
+    across: int = 3,
+    inches: float = 2.2,
 ) -> bytes:
-    """A row per radiograph: the true mask's contour on the left, the attention over it on the right.
+    """A pair of panels per radiograph: the true mask's contour, and beside it the attention with the contour.
 
     `pixels` (k, size, size) uint8, `masks` (k, size, size) bool, `maps` (k, grid, grid); `titles` name the
-    finding of each row; `note` stands below all of them. Every map is stretched from its least to its largest
-    value.
+    finding of each; `note` stands below all; `across` pairs stand in a row. Every map is stretched from its
+    least to its largest value.
     """
     if not len(pixels) == len(masks) == len(maps) == len(titles) > 0:
-        raise EvaluationError(
-            "A heat map picture needs as many images, masks, maps and titles, at least one."
-        )
-    figure = Figure(figsize=(2 * inches, inches * len(pixels) + 0.4), layout="constrained")
-    axes = figure.subplots(len(pixels), 2, squeeze=False)
-    for (left, right), image, mask, attention, title in zip(axes, pixels, masks, maps, titles, strict=True):
-        for panel in (left, right):
-            _radiograph(panel, image)
-            _contour(panel, mask)
-        size = len(image)
-        right.imshow(attention, cmap="inferno", alpha=0.5, extent=(-0.5, size - 0.5, size - 0.5, -0.5))
-        left.set_title(f"{title}: true outline", fontsize=8)
-        right.set_title("attention", fontsize=8)
+        raise EvaluationError("A heat map picture needs as many images, masks, maps and titles, at least one.")
+    across = min(across, len(pixels))
+    down = -(-len(pixels) // across)
+    figure = Figure(figsize=(2 * across * inches, down * (inches + 0.25) + 0.3), layout="constrained")
+    panels = figure.subplots(down, 2 * across, squeeze=False).reshape(-1, 2)
+    for axes in panels.ravel():
+        axes.set_axis_off()
+    for (left, right), image, mask, attention, title in zip(panels, pixels, masks, maps, titles, strict=False):
+        for axes in (left, right):
+            axes.imshow(image, cmap="gray", vmin=0, vmax=255)
+            _contour(axes, mask)
+        right.imshow(attention, cmap="inferno", alpha=0.5, extent=(-0.5, len(image) - 0.5, len(image) - 0.5, -0.5))
+        left.set_title(f"{title}: true outline", fontsize=9)
+        right.set_title("attention", fontsize=9)
     return _png(figure, note)
 
 
 def roc_curves(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str], note: str = "") -> bytes:
     """ROC curves of all classes that can be scored; the legend says which cannot."""
-    figure = Figure(figsize=(6.4, 5.0), layout="constrained")
+    figure = Figure(figsize=(6.8, 4.8), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--")
     for column, name in enumerate(classes):
@@ -65,7 +67,7 @@ def roc_curves(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str], n
             continue
         false_rate, true_rate, _ = roc_curve(labels[known, column], scores[known, column])
         axes.plot(false_rate, true_rate, linewidth=1.4, label=f"{name}: {area:.3f}")
-    axes.set(xlabel="1 - specificity", ylabel="sensitivity", aspect="equal", xlim=(0, 1), ylim=(0, 1.005))
+    axes.set(xlabel="1 - specificity", ylabel="sensitivity", box_aspect=1, xlim=(0, 1), ylim=(0, 1.01))
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), title="AUROC", frameon=False)
     return _png(figure, note)
 
@@ -88,11 +90,6 @@ def data_uri(content: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _radiograph(axes: Axes, image: np.ndarray) -> None:
-    axes.imshow(image, cmap="gray", vmin=0, vmax=255)
-    axes.set_axis_off()
-
-
 def _contour(axes: Axes, mask: np.ndarray) -> None:
     if mask.any() and not mask.all():
         axes.contour(mask, levels=[0.5], colors=[TRUTH], linewidths=1.2)
@@ -100,7 +97,7 @@ def _contour(axes: Axes, mask: np.ndarray) -> None:
 
 def _png(figure: Figure, note: str) -> bytes:
     if note:
-        figure.supxlabel(note, fontsize=7, wrap=True)
+        figure.supxlabel(note, fontsize=8)
     stream = io.BytesIO()
     FigureCanvasAgg(figure).print_png(stream)
     return stream.getvalue()

@@ -5,6 +5,7 @@ A mean over classes stands for every metric; single classes are listed for the l
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
@@ -18,9 +19,13 @@ SIMULATION_NOTE = (
     "The phantom cohort is a simulation: these numbers show that a method learns what it is designed to "
     "learn and that nothing broke; they say nothing about patients."
 )
-INTERVAL_NOTE = "Brackets hold 95 % intervals (bootstrap by patient); n is images, for macro classes."
+INTERVAL_NOTE = (
+    "Brackets hold 95 % intervals (bootstrap by patient); n counts images, for macro the classes averaged. "
+    "Of a handful of images an interval says little."
+)
 LEADING = ("auroc", "pointing_game")
 NOT_SCORED = "not scored"
+NOTE_WIDTH = 100  # characters
 
 Row = dict[str, Any]
 
@@ -28,7 +33,7 @@ Row = dict[str, Any]
 def as_text(results: pa.Table, per_class: Sequence[str] = LEADING) -> str:
     """Aligned tables for the terminal: value [low, high], one column per method."""
     parts = [f"{title}\n{_aligned(rows)}" for title, rows in _tables(results, per_class)]
-    return "\n\n".join([*parts, *_notes(results)])
+    return "\n\n".join([*parts, *(textwrap.fill(note, NOTE_WIDTH) for note in _notes(results))])
 
 
 def as_markdown(results: pa.Table, per_class: Sequence[str] = LEADING) -> str:

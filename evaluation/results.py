@@ -76,9 +76,7 @@ def read_results(home: Path, where: Mapping[str, str | int | Sequence[str]] | No
     """
     where = where or {}
     if unknown := set(where) - set(RESULTS.names):
-        raise EvaluationError(
-            f"Results have no column '{min(unknown)}'; their columns are {', '.join(RESULTS.names)}."
-        )
+        raise EvaluationError(f"Results have no column '{min(unknown)}'; their columns are {', '.join(RESULTS.names)}.")
     files = sorted(str(path) for path in (Path(home) / FOLDER).glob("*.parquet"))
     if not files:
         return RESULTS.empty_table()

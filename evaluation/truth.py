@@ -83,9 +83,7 @@ def _mask(paths: Sequence[str], root: Path, size: int) -> np.ndarray:
         try:
             image = read_grey(inside(root, path))
         except OutsideRootError as error:
-            raise EvaluationError(
-                f"The mask {path} lies outside of {root}; correct the studies table."
-            ) from error
+            raise EvaluationError(f"The mask {path} lies outside of {root}; correct the studies table.") from error
         except ImageError as error:
             raise EvaluationError(f"The mask {path} under {root} cannot be read: {error.detail}") from error
         joined |= letterbox_mask(image > MASK_LEVEL, size)

@@ -99,6 +99,4 @@ def _check(
         raise EvaluationError("Labels must be 1, 0 or nan (unknown); leave uncertain ones out as nan.")
     for name, column in zip(classes, scores.T, strict=True):
         if not np.isfinite(column).all():
-            raise EvaluationError(
-                f"The model's scores of {name} are not all finite numbers; its training diverged."
-            )
+            raise EvaluationError(f"The model's scores of {name} are not all finite numbers; its training diverged.")

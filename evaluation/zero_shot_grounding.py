@@ -60,9 +60,7 @@ def score(
     A class without masks, or without a threshold, has rows with value None and is not in the mean.
     """
     if maps.shape[:2] != (len(subjects), len(classes)):
-        raise EvaluationError(
-            f"Maps {maps.shape} do not fit {len(subjects)} images of {len(classes)} classes."
-        )
+        raise EvaluationError(f"Maps {maps.shape} do not fit {len(subjects)} images of {len(classes)} classes.")
     thresholds = np.asarray(thresholds, float)
     cells = lay_over(maps, masks, normalise)
     weights = patient_weights(subjects, resamples, seed)[:, masks.rows]
@@ -104,15 +102,11 @@ def _values(
     for metric, (numerator, denominator) in terms.items():
         points = _ratios(np.ones((1, len(of_class))), numerator, denominator, of_class)[0]
         resampled = _ratios(weights, numerator, denominator, of_class)
-        values += summarise(
-            metric, classes, np.where(usable, points, np.nan), resampled, of_class.sum(axis=0)
-        )
+        values += summarise(metric, classes, np.where(usable, points, np.nan), resampled, of_class.sum(axis=0))
     return values
 
 
-def _ratios(
-    weights: np.ndarray, numerator: np.ndarray, denominator: np.ndarray, of_class: np.ndarray
-) -> np.ndarray:
+def _ratios(weights: np.ndarray, numerator: np.ndarray, denominator: np.ndarray, of_class: np.ndarray) -> np.ndarray:
     """Weighted sum over weighted sum, per resample and class; nan where no mask of the class has weight."""
     weights = weights.astype(np.float64)
     sums = [weights @ (term[:, None] * of_class) for term in (numerator, denominator)]

@@ -22,9 +22,7 @@ REFERENCES = {
     "accuracy": lambda y, p, w: reference.accuracy_score(y, p, sample_weight=w),
     "precision": lambda y, p, w: reference.precision_score(y, p, sample_weight=w, zero_division=0),
     "recall": lambda y, p, w: reference.recall_score(y, p, sample_weight=w, zero_division=0),
-    "specificity": lambda y, p, w: reference.recall_score(
-        y, p, sample_weight=w, pos_label=0, zero_division=0
-    ),
+    "specificity": lambda y, p, w: reference.recall_score(y, p, sample_weight=w, pos_label=0, zero_division=0),
     "mcc": lambda y, p, w: reference.matthews_corrcoef(y, p, sample_weight=w),
 }
 

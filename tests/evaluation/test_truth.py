@@ -70,9 +70,7 @@ def test_an_unknown_image_is_named(archive):
         load_truth(archive / "studies.parquet", archive, ["a", "x"], CLASSES, 16)
 
 
-@pytest.mark.parametrize(
-    ("path", "message"), [("gone", "cannot be read"), ("../../secret", "lies outside of")]
-)
+@pytest.mark.parametrize(("path", "message"), [("gone", "cannot be read"), ("../../secret", "lies outside of")])
 def test_a_mask_that_cannot_be_read_is_named(archive, path, message):
     write(archive, [row("a", [("effusion", 1.0)], [("effusion", path)])])
     with pytest.raises(EvaluationError, match=message):

@@ -94,9 +94,7 @@ def test_a_perfect_and_a_constant_model():
     subjects = np.arange(20).astype(str)
     perfect = by_key(score(labels, labels, ["a"], subjects, np.array([1.0]), resamples=50))
     assert {value.value for value in perfect.values()} == {1.0}
-    constant = by_key(
-        score(np.full_like(labels, 0.3), labels, ["a"], subjects, np.array([0.3]), resamples=50)
-    )
+    constant = by_key(score(np.full_like(labels, 0.3), labels, ["a"], subjects, np.array([0.3]), resamples=50))
     assert constant["auroc", "a"].value == constant["auroc", "a"].low == 0.5
     assert constant["specificity", "a"].value == 0
 

@@ -46,9 +46,7 @@ def literal(attention, mask, threshold, normalise):
     grid, size = len(attention), len(mask)
     big = enlarge(attention, size)
     hit = bool((mask & (big == big.max())).any())
-    touched = [
-        mask[enlarge(np.arange(grid**2).reshape(grid, grid) == cell, size)].any() for cell in range(grid**2)
-    ]
+    touched = [mask[enlarge(np.arange(grid**2).reshape(grid, grid) == cell, size)].any() for cell in range(grid**2)]
     region = big > threshold
     shared, union = (region & mask).sum(), (region | mask).sum()
     total = region.sum() + mask.sum()
@@ -107,12 +105,8 @@ def test_cells_equal_enlarged_pixels(seed, grid, extra, normalise, threshold):
 def test_every_metric_has_a_row_for_every_class_and_the_mean():
     maps, masks = make(np.random.default_rng(0), 4, 12)
     maps = np.concatenate([maps, maps[:, :1]], axis=1)
-    values = score(
-        maps, masks, ["a", "b", "c"], np.arange(6).astype(str), np.array([0.5, np.nan, 0.5]), resamples=9
-    )
-    assert [(v.metric, v.class_name) for v in values] == [
-        (m, c) for m in METRICS for c in ["a", "b", "c", MACRO]
-    ]
+    values = score(maps, masks, ["a", "b", "c"], np.arange(6).astype(str), np.array([0.5, np.nan, 0.5]), resamples=9)
+    assert [(v.metric, v.class_name) for v in values] == [(m, c) for m in METRICS for c in ["a", "b", "c", MACRO]]
     without = [
         (metric, name)
         for metric in METRICS
@@ -140,9 +134,7 @@ def test_intervals_equal_a_literal_loop():
         samples["recall"].append(pieces[2] / pieces[3])
     for metric, resampled in samples.items():
         value = values[metric, "a"]
-        assert (value.low, value.high) == pytest.approx(
-            tuple(np.percentile(resampled, [2.5, 97.5])), abs=1e-12
-        )
+        assert (value.low, value.high) == pytest.approx(tuple(np.percentile(resampled, [2.5, 97.5])), abs=1e-12)
 
 
 def test_threshold_is_the_best_of_the_grid_per_class():
@@ -179,9 +171,7 @@ def test_a_model_that_points_right_and_one_that_points_at_random():
     blocks[np.arange(400), rng.integers(0, 8, 400), rng.integers(0, 8, 400)] = True
     masks = Masks(np.arange(400), np.zeros(400, int), blocks.repeat(4, 1).repeat(4, 2))
     subjects = np.arange(400).astype(str)
-    right = by_key(
-        score(blocks[:, None].astype(float), masks, ["a"], subjects, np.array([0.5]), resamples=20)
-    )
+    right = by_key(score(blocks[:, None].astype(float), masks, ["a"], subjects, np.array([0.5]), resamples=20))
     assert {right[metric, "a"].value for metric in METRICS if "chance" not in metric} == {1.0}
     assert right["pointing_game_chance", "a"].value == pytest.approx(1 / 64)
     random = by_key(score(rng.random((400, 1, 8, 8)), masks, ["a"], subjects, np.array([0.5]), resamples=200))
