@@ -82,7 +82,7 @@ def split_scan(rows: pd.DataFrame, details: Mapping[str, str], extras: Mapping[s
 
 def rejects_table(rows: pd.DataFrame) -> pa.Table:
     """Rows with the columns of REJECTS (others are ignored) as a table of that schema."""
-    return pa.Table.from_pandas(rows.reindex(columns=REJECTS.names), schema=REJECTS, preserve_index=False)
+    return pa.table({name: pa.array(rows[name], pa.string()) for name in REJECTS.names}, schema=REJECTS)
 
 
 def match(table: pa.Table | None, value: str, rows: pd.DataFrame) -> dict[str, pa.Array]:

@@ -76,9 +76,7 @@ class CovidChestXray:
         """The metadata with the columns of STUDIES that can be told from a row, and finding and note."""
         path = csv_files.find([self.root], "metadata.csv")
         if path is None:
-            raise CohortError(
-                f"There is no metadata.csv in {self.root}: to use {self.variable}, {self.how_to_get}"
-            )
+            raise CohortError(f"There is no metadata.csv in {self.root}: to use {self.variable}, {self.how_to_get}")
         source = csv_files.read(path)
         needed = (
             "patientid",
@@ -88,9 +86,7 @@ class CovidChestXray:
             "file" if "file" in source else "filename",
         )
         if absent := [name for name in needed if name not in source]:
-            raise CohortError(
-                f"{path} has no column {', '.join(absent)}; is it the collection's metadata file?"
-            )
+            raise CohortError(f"{path} has no column {', '.join(absent)}; is it the collection's metadata file?")
         source = source.apply(lambda column: column.str.strip())
         paths = image_paths(source)
         return pd.DataFrame(

@@ -26,12 +26,8 @@ def read(path: Path, columns: Sequence[str] | Callable[[str], bool] | None = Non
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False, usecols=wanted)
     except (OSError, ValueError, EOFError, zlib.error) as error:
-        raise CohortError(
-            f"{path} cannot be read as a CSV file; it may be damaged, so fetch it again."
-        ) from error
+        raise CohortError(f"{path} cannot be read as a CSV file; it may be damaged, so fetch it again.") from error
     absent = [] if columns is None or callable(columns) else [name for name in columns if name not in table]
     if absent:
-        raise CohortError(
-            f"{path} has no column {', '.join(absent)}; is it the published file, of a version 2.x?"
-        )
+        raise CohortError(f"{path} has no column {', '.join(absent)}; is it the published file, of a version 2.x?")
     return table

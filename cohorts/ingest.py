@@ -96,9 +96,7 @@ def _binary(squares: Sequence[np.ndarray], size: int) -> pa.Array:
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(size * size), len(squares), buffers)
 
 
-def _rejects(
-    studies: pa.Table, stage: str, source: str, failures: Mapping[int, ImageError | ReportError]
-) -> pa.Table:
+def _rejects(studies: pa.Table, stage: str, source: str, failures: Mapping[int, ImageError | ReportError]) -> pa.Table:
     """Rejects of the given rows of `studies`; the source is the image where a study has no report file."""
     columns = dict.fromkeys(["cohort", "image_id", "study_id", "image_path", source])
     rows = studies.select(list(columns)).take(pa.array(failures, pa.int64()))

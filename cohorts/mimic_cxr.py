@@ -71,9 +71,7 @@ class MimicCxr:
         """List every row of the metadata file as a study or a reject, in the file's order."""
         rows = self._read("metadata", ["dicom_id", "subject_id", "study_id", "ViewPosition"])
         rows = rows.rename(columns={"dicom_id": "image_id", "ViewPosition": "view"})
-        rows = rows.assign(
-            cohort=self.name, view=rows["view"].str.strip().str.upper(), split=self._splits(rows)
-        )
+        rows = rows.assign(cohort=self.name, view=rows["view"].str.strip().str.upper(), split=self._splits(rows))
         plain = _plain_ids(rows)
         images, reports = image_place(self.root, rows[plain]), report_place(self.root, rows[plain])
         rows = rows.assign(image_path=images.paths(rows), report_path=reports.paths(rows))
@@ -98,9 +96,7 @@ class MimicCxr:
         table = csv_files.read(path).drop_duplicates("study_id")
         names = [column for column in table.columns if column not in ("subject_id", "study_id")]
         values = table[names].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
-        return pa.table(
-            {"study_id": pa.array(table["study_id"], pa.string()), "labels": label_maps(names, values)}
-        )
+        return pa.table({"study_id": pa.array(table["study_id"], pa.string()), "labels": label_maps(names, values)})
 
     def boxes(self) -> pa.Table | None:
         """Table (study_id or image_id, boxes list of cohorts.tables.BOX) or None."""

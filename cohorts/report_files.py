@@ -16,9 +16,9 @@ def read_text(root: Path, relative: str) -> str:
         with open(inside(root, relative), "rb") as stream:
             content = stream.read(MAXIMUM_BYTES + 1)
     except OutsideRootError as error:
-        raise ReportError("unreadable_report", str(error)) from error
-    except OSError as error:
-        raise ReportError("unreadable_report", "The report file cannot be opened or read.") from error
+        raise ReportError("unreadable_report", str(error)) from None
+    except OSError:
+        raise ReportError("unreadable_report", "The report file cannot be opened or read.") from None
     if len(content) > MAXIMUM_BYTES or b"\0" in content:
         raise ReportError("unreadable_report", "The report file is no text, or far longer than a report.")
     try:

@@ -26,8 +26,8 @@ def read_grey(path: Path) -> np.ndarray:
                 return read_raster(stream)
             if looks_like_dicom(head):
                 return read_dicom(stream)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise ImageError("missing_file") from error
-    except OSError as error:
-        raise ImageError("unreadable_file") from error
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise ImageError("missing_file") from None
+    except OSError:
+        raise ImageError("unreadable_file") from None
     raise ImageError("not_an_image", "" if head else "The file is empty.")

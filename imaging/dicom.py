@@ -58,7 +58,7 @@ def read_dicom(stream: BinaryIO) -> np.ndarray:
     except ImageError:
         raise
     except Exception as error:  # pydicom and its decoders raise whatever the damage leads them to
-        raise ImageError(_reason(str(error))) from error
+        raise ImageError(_reason(str(error))) from None
 
 
 def _reason(message: str) -> str:
@@ -76,7 +76,7 @@ def _parse(stream: BinaryIO) -> FileDataset:
     except Exception as error:  # bytes that are no DICOM fail in many ways
         stream.seek(PREAMBLE + len(MAGIC))
         has_header = stream.read(4) == FIRST_TAGS[0]
-        raise ImageError(_reason(str(error)) if has_header else "not_an_image") from error
+        raise ImageError(_reason(str(error)) if has_header else "not_an_image") from None
     if not dataset.file_meta and not any(keyword in dataset for keyword in ("SOPClassUID", "Rows")):
         raise ImageError("not_an_image")
     return dataset

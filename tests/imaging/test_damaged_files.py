@@ -148,9 +148,7 @@ def test_nothing_is_printed(film, tmp_path):
     path = tmp_path / "p10000032" / "film.dcm"
     path.parent.mkdir()
     path.write_bytes(film[:-100])
-    (tmp_path / "rle.dcm").write_bytes(
-        Path(get_testdata_file("MR_small_RLE.dcm", download=False)).read_bytes()[:-500]
-    )
+    (tmp_path / "rle.dcm").write_bytes(Path(get_testdata_file("MR_small_RLE.dcm", download=False)).read_bytes()[:-500])
     command = [sys.executable, "-c", READ_ALL, str(path), str(tmp_path / "rle.dcm")]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert (done.stdout.split(), done.stderr) == (["truncated_dicom", "truncated_dicom"], "")

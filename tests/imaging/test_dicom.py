@@ -110,9 +110,7 @@ def test_colour_becomes_luminance_of_the_first_frame(name):
 
 def test_first_of_several_frames_is_read(write_dicom):
     frames = np.arange(2 * 6 * 5, dtype=np.uint16).reshape(2, 6, 5)
-    path = write_dicom(
-        frames[0], NumberOfFrames=2, PixelData=frames.tobytes(), WindowCenter=30, WindowWidth=60
-    )
+    path = write_dicom(frames[0], NumberOfFrames=2, PixelData=frames.tobytes(), WindowCenter=30, WindowWidth=60)
     assert close(read_grey(path), 255 * np.clip((frames[0] - 29.5) / 59 + 0.5, 0, 1))
 
 

@@ -20,9 +20,7 @@ def test_content_fills_the_longer_side_and_is_centred(height, width, size):
     frame = Frame.fit(height, width, size)
     assert square.shape == (size, size)
     assert max(frame.height, frame.width) == size
-    assert abs(frame.height * width - frame.width * height) <= max(
-        height, width
-    )  # half a pixel of the square
+    assert abs(frame.height * width - frame.width * height) <= max(height, width)  # half a pixel of the square
     rows, columns = np.flatnonzero(square.any(1)), np.flatnonzero(square.any(0))
     assert (rows[0], len(rows)) == (frame.top, frame.height)
     assert (columns[0], len(columns)) == (frame.left, frame.width)
