@@ -99,9 +99,7 @@ class Manifest:
         except (ValueError, KeyError, TypeError) as error:
             raise ShardError(f"{path} is not a shard manifest; build the shards again.") from error
         if version != SCHEMA_VERSION:
-            raise ShardError(
-                f"{path} has schema version {version}, not {SCHEMA_VERSION}; build the shards again."
-            )
+            raise ShardError(f"{path} has schema version {version}, not {SCHEMA_VERSION}; build the shards again.")
         try:
             manifest = cls(
                 cohort=content["cohort"],

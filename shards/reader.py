@@ -45,9 +45,7 @@ class ShardData:
     texts: list[str]
     sentences: list[list[str]]
     triplets: Triplets
-    labels: dict[
-        str, np.ndarray
-    ]  # float32 (n,): 1 present, 0 absent, -1 uncertain, nan where the cohort is silent
+    labels: dict[str, np.ndarray]  # float32 (n,): 1 present, 0 absent, -1 uncertain, nan where the cohort is silent
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -74,9 +72,7 @@ class ShardReader:
             start = stop
         return _as_data(pa.concat_tables(tables).combine_chunks(), pixels)
 
-    def _read_shard(
-        self, shard: ShardEntry, split: str | None, pixels: np.ndarray, start: int
-    ) -> tuple[pa.Table, int]:
+    def _read_shard(self, shard: ShardEntry, split: str | None, pixels: np.ndarray, start: int) -> tuple[pa.Table, int]:
         """The other columns of a shard, and its pixels into `pixels` from row `start` on."""
         path = self.folder / shard.file
         schema = _without_pixels(self.manifest.size)
@@ -84,9 +80,7 @@ class ShardReader:
             parquet = pq.ParquetFile(path)
             table = parquet.read(columns=schema.names).cast(schema)
         except (pa.ArrowException, OSError) as error:
-            raise ShardError(
-                f"The shard {shard.file} in {self.folder} is unreadable; build it again."
-            ) from error
+            raise ShardError(f"The shard {shard.file} in {self.folder} is unreadable; build it again.") from error
         keep = np.ones(len(table), bool)
         if split is not None:
             keep = np.asarray(table["split"].to_numpy() == split, bool)
@@ -110,6 +104,7 @@ def _without_pixels(size: int) -> pa.Schema:
 def _mapped_pixels(path: Path, metadata: pq.FileMetaData, size: int) -> list[np.ndarray]:
     """The pixels of every row group as views of the mapped file."""
     column = metadata.schema.names.index("pixels")
+    content = np.memmap(path, np.uint8, mode="r")
     groups: list[np.ndarray] = []
     for index in range(metadata.num_row_groups):
         chunk = metadata.row_group(index).column(column)
@@ -118,12 +113,9 @@ def _mapped_pixels(path: Path, metadata: pq.FileMetaData, size: int) -> list[np.
         payload = chunk.num_values * size * size
         header = chunk.total_compressed_size - payload
         if chunk.compression != "UNCOMPRESSED" or not 0 < header < PAGE_HEADER_LIMIT:
-            raise ShardError(
-                f"The pixels of {path.name} do not lie in one page per row group; build it again."
-            )
+            raise ShardError(f"The pixels of {path.name} do not lie in one page per row group; build it again.")
         offset = chunk.data_page_offset + header
-        shape = (chunk.num_values, size, size)
-        groups.append(np.memmap(path, np.uint8, mode="r", offset=offset, shape=shape))
+        groups.append(content[offset : offset + payload].reshape(-1, size, size))
     return groups
 
 

@@ -64,7 +64,7 @@ def write_shard(table: pa.Table, path: Path) -> None:
     size = _size_of(table.schema, path)
     with replacing(Path(path)) as partial:
         pq.write_table(
-            table.combine_chunks(),
+            table.combine_chunks().cast(shard_schema(size)),  # field metadata of another file is not content
             partial,
             row_group_size=ROW_GROUP,
             compression="none",
@@ -90,9 +90,7 @@ def write_manifest(
         if path.parent.resolve() != folder.resolve() or not path.is_file():
             raise ShardError(f"The shard {path.name} is not in {folder}; write it there before its manifest.")
         if _size_of(pq.read_schema(path), path) != size:
-            raise ShardError(
-                f"The shard {path.name} holds images of another size than {size}; build it again."
-            )
+            raise ShardError(f"The shard {path.name} holds images of another size than {size}; build it again.")
         ids = pq.read_table(path, columns=["image_id"])["image_id"].to_pylist()
         if twice := seen.intersection(ids):
             raise ShardError(f"Image {min(twice)} is in more than one shard of {folder}.")
@@ -133,9 +131,7 @@ def _pixels(pixels: pa.ChunkedArray, size: int) -> pa.Array:
 def _texts(reports: pa.Table) -> tuple[pa.Array, pa.Array]:
     """Pretraining text and sentences per report; white space inside a sentence (line breaks) is one blank."""
     columns = zip(reports["report"].to_pylist(), reports["sentences"].to_pylist(), strict=True)
-    sentences = [
-        [" ".join(report[s["start"] : s["end"]].split()) for s in spans] for report, spans in columns
-    ]
+    sentences = [[" ".join(report[s["start"] : s["end"]].split()) for s in spans] for report, spans in columns]
     return _one_chunk(reports["text"]), pa.array(sentences, pa.list_(pa.string()))
 
 
@@ -180,7 +176,5 @@ def _size_of(schema: pa.Schema, path: Path) -> int:
     except (KeyError, ValueError):
         fits = False
     if not fits:
-        raise ShardError(
-            f"{Path(path).name} is not a shard of schema version {SCHEMA_VERSION}; build it again."
-        )
+        raise ShardError(f"{Path(path).name} is not a shard of schema version {SCHEMA_VERSION}; build it again.")
     return size

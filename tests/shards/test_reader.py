@@ -33,9 +33,7 @@ def assert_equal(data, rows, size):
     assert data.pixels.shape == (len(rows), size, size)
     assert data.pixels.dtype == np.uint8
     assert data.pixels.tobytes() == b"".join(row["pixels"] for row in rows)
-    triplets = [
-        (i, t["entity"], t["position"], t["exists"]) for i, r in enumerate(rows) for t in r["triplets"]
-    ]
+    triplets = [(i, t["entity"], t["position"], t["exists"]) for i, r in enumerate(rows) for t in r["triplets"]]
     assert list(zip(*data.triplets, strict=True)) == triplets
     names = {name for row in rows for name, _ in row["labels"] or ()}
     assert list(data.labels) == sorted(names)
@@ -82,8 +80,6 @@ def test_a_shard_that_is_no_parquet_is_refused(folder):
 def test_a_shard_of_another_writer_is_refused_not_misread(folder):
     table = pq.read_table(folder / "a.parquet")
     for options in ({"compression": "zstd"}, {"use_dictionary": True}, {"data_page_size": 512}):
-        pq.write_table(
-            table, folder / "a.parquet", **{"compression": "none", "row_group_size": 256, **options}
-        )
+        pq.write_table(table, folder / "a.parquet", **{"compression": "none", "row_group_size": 256, **options})
         with pytest.raises(ShardError, match="do not lie in one page per row group"):
             ShardReader(folder).read()
