@@ -104,8 +104,7 @@ def _batch_op(stage: Stage) -> dg.OpDefinition:
     def compute(context: dg.OpExecutionContext, workspace: Workspace, work: dict[str, Any]) -> dict[str, Any]:
         batch = Batch(**work["batch"])
         inputs = {
-            name: batches.output_path(workspace.folder(name), fingerprint)
-            for name, fingerprint in batch.inputs.items()
+            name: batches.output_path(workspace.folder(name), fingerprint) for name, fingerprint in batch.inputs.items()
         }
         task = Work(workspace, inputs, work["settings"])
         folder = workspace.folder(stage.name)
@@ -123,9 +122,7 @@ def _collect_op(stage: Stage) -> dg.OpDefinition:
         out=dg.Out(dg.Nothing),
         description=f"Make the complete set of batches of {stage.name} the one that counts.",
     )
-    def collect(
-        workspace: Workspace, outcomes: list[dict[str, Any]], plan: dict[str, Any]
-    ) -> dg.Output[None]:
+    def collect(workspace: Workspace, outcomes: list[dict[str, Any]], plan: dict[str, Any]) -> dg.Output[None]:
         planned = Plan(tuple(Batch(**batch) for batch in plan["batches"]), plan["settings"])
         metadata = outcome_metadata([Outcome(**outcome) for outcome in outcomes])
         metadata |= {"seconds": time.time() - plan["started"], "code_version": code_version(*stage.code)}

@@ -68,9 +68,7 @@ def plan_stage(stage: str, code: str, settings: Mapping[str, Any], upstream: Map
     first, *others = upstream.values()
     for other in others:
         if other.fingerprints().keys() != first.fingerprints().keys():
-            raise ValueError(
-                f"The inputs of {stage} were cut into different batches: materialize them together"
-            )
+            raise ValueError(f"The inputs of {stage} were cut into different batches: materialize them together")
     by_stage = {name: plan.fingerprints() for name, plan in upstream.items()}
     batches = []
     for batch in first.batches:
@@ -105,9 +103,7 @@ def commit(folder: Path, plan: Plan) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     needed = {*plan.fingerprints().values(), *read_plan(folder).fingerprints().values()}
-    write_json(
-        folder / PLAN, {"settings": plan.settings, "batches": [asdict(batch) for batch in plan.batches]}
-    )
+    write_json(folder / PLAN, {"settings": plan.settings, "batches": [asdict(batch) for batch in plan.batches]})
     removed = []
     for path in folder.iterdir():
         match = BATCH_FILE.fullmatch(path.name)

@@ -73,9 +73,7 @@ def studies_checks(workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
             blocking=True,
             description="The shards hold exactly the images of `studies`.",
         ),
-        dg.AssetCheckSpec(
-            "no_empty_text", asset="shards", blocking=True, description="Every image comes with a text."
-        ),
+        dg.AssetCheckSpec("no_empty_text", asset="shards", blocking=True, description="Every image comes with a text."),
         dg.AssetCheckSpec(
             "pixels_are_sane",
             asset="shards",

@@ -28,9 +28,7 @@ def _files(source: Path) -> list[Path]:
     if source.is_file():
         return [source]
     if not source.is_dir():
-        raise FileNotFoundError(
-            f"{source.name} is named as code of a stage, but there is no such file or folder"
-        )
+        raise FileNotFoundError(f"{source.name} is named as code of a stage, but there is no such file or folder")
     return [path for path in source.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
 
 
@@ -44,8 +42,4 @@ def _syntax(path: Path) -> bytes:
 
 
 def _is_text(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

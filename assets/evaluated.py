@@ -121,9 +121,7 @@ def _score(task: str, classes: Sequence[str], validate: Examination, test: Exami
     )
 
 
-def _write(
-    workspace: Workspace, run: TrainedRun, weights: str, task: str, values: Sequence[ResultValue]
-) -> None:
+def _write(workspace: Workspace, run: TrainedRun, weights: str, task: str, values: Sequence[ResultValue]) -> None:
     from evaluation.results import ResultKey, write_results
 
     trained = weights == "trained"
@@ -140,11 +138,7 @@ def _write(
 
 def _summary(task: str, weights: str, values: Sequence[ResultValue]) -> dict[str, float]:
     prefix = f"{task}/" if weights == "trained" else f"{task}/untrained/"
-    return {
-        f"{prefix}{value.metric}/{value.class_name}": value.value
-        for value in values
-        if value.value is not None
-    }
+    return {f"{prefix}{value.metric}/{value.class_name}": value.value for value in values if value.value is not None}
 
 
 def _metadata(values: Mapping[str, Sequence[ResultValue]]) -> dict[str, Any]:

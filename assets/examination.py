@@ -46,9 +46,7 @@ def classes_of(workspace: Workspace) -> dict[str, str]:
     return {name: name.lower() for name in sorted(names) if name.lower() in ENTITIES}
 
 
-def examine(
-    workspace: Workspace, run: TrainedRun, weights: str, split: str, log: Callable[[str], None]
-) -> Examination:
+def examine(workspace: Workspace, run: TrainedRun, weights: str, split: str, log: Callable[[str], None]) -> Examination:
     """Everything that scoring needs about `split`. Answers are kept beside the weights and found again."""
     from evaluation.truth import load_truth
     from shards.reader import ShardReader

@@ -48,10 +48,7 @@ def assign(previous: Mapping[str, Sequence[str]], present: Sequence[str], size: 
     known = {study for studies in kept.values() for study in studies}
     new = [study for study in present if study not in known]
     first = 1 + max((int(name[1:]) for name in previous), default=-1)
-    fresh = {
-        f"b{first + index:05d}": new[start : start + size]
-        for index, start in enumerate(range(0, len(new), size))
-    }
+    fresh = {f"b{first + index:05d}": new[start : start + size] for index, start in enumerate(range(0, len(new), size))}
     return {name: studies for name, studies in {**kept, **fresh}.items() if studies}
 
 

@@ -64,9 +64,7 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
         output = Path(request["output"])
         finished = (output / "result.json").exists()
         identity = _identity(context, workspace, request)
-        relay = Relay(
-            workspace.home_path(), identity, output / "metrics.jsonl", share_done(settings), context.log.info
-        )
+        relay = Relay(workspace.home_path(), identity, output / "metrics.jsonl", share_done(settings), context.log.info)
         with relay:
             if not finished:
                 _train(context, pipes, output / "request.json", request)
@@ -162,9 +160,7 @@ def _pointer(workspace: Workspace, method: str) -> Path:
     return workspace.home_path() / "checkpoints" / method / f"{workspace.cohort_name()}.json"
 
 
-def _identity(
-    context: dg.AssetExecutionContext, workspace: Workspace, request: Mapping[str, Any]
-) -> RunIdentity:
+def _identity(context: dg.AssetExecutionContext, workspace: Workspace, request: Mapping[str, Any]) -> RunIdentity:
     nested = ("method_config", "augmentation")
     left_out = ("shards", "knowledge", "output", *nested)
     parameters = {name: value for name, value in request.items() if name not in left_out}

@@ -1,5 +1,6 @@
 """Group `report_parsing`: sections, triplets and the knowledge base."""
 
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -73,10 +74,16 @@ reports = batched_asset(
 )
 
 
-def _extract(work: Work) -> Computed:
+@cache
+def _parser() -> Any:
+    """One parser per process: it takes seconds to set up."""
     from report_parsing.triplets import TripletParser
 
-    return TripletParser().parse_table(pq.read_table(work.inputs["reports"])), None
+    return TripletParser()
+
+
+def _extract(work: Work) -> Computed:
+    return _parser().parse_table(pq.read_table(work.inputs["reports"])), None
 
 
 def _preview_triplets(workspace: Workspace, plan: Plan) -> Metadata:

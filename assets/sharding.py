@@ -59,9 +59,7 @@ def _finish(workspace: Workspace, plan: Plan) -> Metadata:
     folder, settings = workspace.folder("shards"), plan.settings
     paths = [batches.output_path(folder, batch.fingerprint) for batch in plan.batches]
     cohort = workspace.cohort_name()
-    digest = write_manifest(
-        folder, paths, settings["entities"], settings["positions"], settings["size"], cohort
-    )
+    digest = write_manifest(folder, paths, settings["entities"], settings["positions"], settings["size"], cohort)
     return {"data_version": digest}
 
 

@@ -31,9 +31,7 @@ def archive(
     )
 
 
-def _simulate(
-    context: dg.AssetExecutionContext, settings: dict[str, Any], workspace: Workspace
-) -> dict[str, Any]:
+def _simulate(context: dg.AssetExecutionContext, settings: dict[str, Any], workspace: Workspace) -> dict[str, Any]:
     from cohorts.phantom import PhantomConfig, simulate
 
     tenths = 0

@@ -94,12 +94,16 @@ def tracking_uri(home: Path) -> str:
     return f"sqlite:///{home.resolve() / 'mlflow.db'}"
 
 
+def create_store(home: Path) -> str:
+    """Make sure that the store and its experiment are there; returns its address."""
+    _connect(home)
+    return tracking_uri(home)
+
+
 def open_run(home: Path, identity: RunIdentity) -> Tracker:
     """Find the run with this fingerprint, or create it; either way it is RUNNING afterwards."""
     client, experiment = _connect(home)
-    found = client.search_runs(
-        [experiment], f"tags.`{FINGERPRINT_TAG}` = '{identity.fingerprint}'", max_results=1
-    )
+    found = client.search_runs([experiment], f"tags.`{FINGERPRINT_TAG}` = '{identity.fingerprint}'", max_results=1)
     if not found:
         return _create_run(client, experiment, identity)
     run = found[0]

@@ -1,4 +1,4 @@
-"""Everything Dagster knows of Radalign. A method in `models/methods/` brings its assets and jobs along."""
+"""Everything Dagster knows of Radalign: assets, checks, jobs, what may start them, and what they need."""
 
 from __future__ import annotations
 
@@ -6,30 +6,19 @@ import warnings
 
 import dagster as dg
 
-from assets import checks, evaluated, ingestion, pretrained, reports, sharding, source
+from assets.catalogue import ASSETS, CHECKS
 from assets.workspace import Workspace
-from models.registry import method_names
 from pipelines.automation import new_studies, nightly
 from pipelines.executors import in_process_by_default
 from pipelines.jobs import jobs
 
-warnings.filterwarnings("ignore", category=dg.BetaWarning)
+# Output(data_version=...) and a property inside Pipes: what may change with Dagster is pinned by the lock.
+for category in (dg.BetaWarning, dg.PreviewWarning):
+    warnings.filterwarnings("ignore", category=category)
 
 defs = dg.Definitions(
-    assets=[
-        source.archive,
-        ingestion.inventory_asset,
-        ingestion.images,
-        ingestion.usable,
-        reports.reports,
-        reports.triplets,
-        reports.knowledge,
-        sharding.shards,
-        *(pretrained.pretrained_asset(method) for method in method_names()),
-        *(evaluated.evaluated_asset(method, task) for method in method_names() for task in evaluated.TASKS),
-        evaluated.results_asset,
-    ],
-    asset_checks=[checks.studies_checks, checks.shards_checks],
+    assets=ASSETS,
+    asset_checks=CHECKS,
     jobs=jobs,
     schedules=[nightly],
     sensors=[new_studies],

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from assets.evaluated import TASKS
-from models.registry import method_names
+from assets.catalogue import METHODS, TASKS
 
 
 def _evaluated(method: str) -> dg.AssetSelection:
@@ -36,4 +35,4 @@ ingest = dg.define_asset_job(
     selection=dg.AssetSelection.groups("source", "ingestion", "report_parsing", "shards"),
     description="Bring studies, shards and their checks up to date with the archive; trains nothing.",
 )
-jobs = [ingest, *(make(method) for method in method_names() for make in (pretrain_job, evaluate_job))]
+jobs = [ingest, *(make(method) for method in METHODS for make in (pretrain_job, evaluate_job))]

@@ -1,0 +1,24 @@
+"""All assets and checks, in the order in which data flows. A method in `models/methods/` brings its own along."""
+
+from __future__ import annotations
+
+from assets import checks, evaluated, ingestion, pretrained, reports, sharding, source
+from models.registry import method_names
+
+METHODS = method_names()
+TASKS = tuple(evaluated.TASKS)
+
+ASSETS = [
+    source.archive,
+    ingestion.inventory_asset,
+    ingestion.images,
+    reports.reports,
+    reports.triplets,
+    reports.knowledge,
+    ingestion.usable,
+    sharding.shards,
+    *(pretrained.pretrained_asset(method) for method in METHODS),
+    *(evaluated.evaluated_asset(method, task) for method in METHODS for task in TASKS),
+    evaluated.results_asset,
+]
+CHECKS = [checks.studies_checks, checks.shards_checks]
