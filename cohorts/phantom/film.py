@@ -9,7 +9,7 @@ import numpy as np
 
 from cohorts.phantom.anatomy import LUNG_AXIS, SIDES, Chest, Frame, normal_chest, soft
 from cohorts.phantom.config import FINDINGS, PhantomConfig
-from cohorts.phantom.findings import DRAW, Finding, stroke, heart_ratio, sample_finding
+from cohorts.phantom.findings import DRAW, Finding, heart_ratio, sample_finding, stroke
 
 FULL_SCALE = 4095  # 12 bits stored
 

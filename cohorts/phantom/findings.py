@@ -9,6 +9,7 @@ import numpy as np
 
 from cohorts.phantom.anatomy import LUNG_AXIS, SIDES, Chest, Frame, noise, soft
 
+COVERED = 0.15  # a mask covers what is drawn with more than this share of its full strength
 ZONES = {"upper": (-0.55, -0.3), "mid": (-0.2, 0.02), "lower": (0.1, 0.34)}
 NORMAL_RATIO, ENLARGED_RATIO = (0.46, 0.028), (0.585, 0.035)  # mean and deviation of the cardiothoracic ratio
 
@@ -103,7 +104,7 @@ def draw_effusion(finding: Finding, chest: Chest, frame: Frame, rng: np.random.G
         lateral = np.clip((frame.x * SIDES[side] - LUNG_AXIS) / chest.lung_width + 0.4, 0, 1.4)
         level = chest.dome[side] + 0.16 - depth - 0.16 * lateral**2
         shade = np.maximum(shade, soft(frame.y - level, 0.03) * chest.lung[side])
-    return 0.5 * rng.uniform(0.7, 1.0) * shade, shade > 0.4
+    return 0.5 * rng.uniform(0.7, 1.0) * shade, shade > COVERED
 
 
 def draw_pneumothorax(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Generator) -> Drawing:
@@ -111,10 +112,11 @@ def draw_pneumothorax(finding: Finding, chest: Chest, frame: Frame, rng: np.rand
     side = finding.side
     gap = (0.035 + 0.16 * finding.strength) * np.clip(1.0 - (frame.y - chest.apex) / 1.05, 0.0, 1.0)
     margin = np.minimum(chest.wall(frame, side), (frame.y - chest.apex) * 0.8)
-    air = soft(gap - margin, 0.006) * chest.lung[side]
-    line = np.exp(-(((margin - gap) / 0.008) ** 2)) * chest.lung[side] * (gap > 0.015)
+    space = chest.lung[side] * (gap > 0.015)  # below that the two pleural sheets touch
+    air = soft(gap - margin, 0.006) * space
+    line = np.exp(-(((margin - gap) / 0.008) ** 2)) * space
     lucency = -(0.06 + 0.12 * finding.strength) * air * rng.uniform(0.8, 1.2)
-    return lucency + (0.06 + 0.1 * finding.strength) * line, np.maximum(air * (gap > 0.015), line) > 0.4
+    return lucency + (0.06 + 0.1 * finding.strength) * line, np.maximum(air, line) > COVERED
 
 
 def draw_consolidation(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Generator) -> Drawing:
@@ -122,7 +124,7 @@ def draw_consolidation(finding: Finding, chest: Chest, frame: Frame, rng: np.ran
     radius = rng.uniform(0.1, 0.22)
     patch = _blob(frame, rng, _in_zone(finding, rng), radius, 0.35) * chest.lung[finding.side]
     grain = 1 + 0.3 * noise(rng, frame.shape, 30)
-    return (0.1 + 0.32 * finding.strength) * patch * np.clip(grain, 0.3, 1.7), patch > 0.4
+    return (0.1 + 0.32 * finding.strength) * patch * np.clip(grain, 0.3, 1.7), patch > COVERED
 
 
 def draw_nodule(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Generator) -> Drawing:
@@ -130,7 +132,7 @@ def draw_nodule(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Gen
     x, y = _in_zone(finding, rng)
     radius = rng.uniform(0.03, 0.07)
     ball = soft(radius - np.hypot(frame.x - x, frame.y - y), 0.006) * chest.lung[finding.side]
-    return (0.14 + 0.3 * finding.strength) * ball, ball > 0.4
+    return (0.14 + 0.3 * finding.strength) * ball, ball > COVERED
 
 
 def draw_edema(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Generator) -> Drawing:
@@ -141,7 +143,7 @@ def draw_edema(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Gene
         haze = np.maximum(haze, np.exp(-((distance / 0.3) ** 2)) * chest.lung[side])
     streaks = np.abs(noise(rng, frame.shape, 44)) + np.abs(noise(rng, frame.shape, 30))
     amount = 0.08 + 0.2 * finding.strength
-    return amount * haze * (0.55 + 0.45 * streaks), haze > 0.3
+    return amount * haze * (0.55 + 0.45 * streaks), haze > 0.2
 
 
 def draw_atelectasis(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Generator) -> Drawing:
@@ -155,7 +157,7 @@ def draw_atelectasis(finding: Finding, chest: Chest, frame: Frame, rng: np.rando
             ends = np.array([[x - half, y - tilt * half], [x, y + 0.01], [x + half, y + tilt * half]])
             width = rng.uniform(0.012, 0.02) * (1 + finding.strength)
             bands = np.maximum(bands, stroke(frame, ends, width) * chest.lung[side])
-    return (0.13 + 0.22 * finding.strength) * bands, bands > 0.4
+    return (0.13 + 0.22 * finding.strength) * bands, bands > COVERED
 
 
 def draw_cardiomegaly(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Generator) -> Drawing:
@@ -173,7 +175,7 @@ def draw_line(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Gener
         start = [(sign * rng.uniform(0.6, 0.75), -0.68), (sign * 0.3, -0.7)]
     bend = [(-0.1 if sign < 0 else 0.0, -0.52), (-0.1, -0.4)]
     drawn = stroke(frame, np.array([*start, *bend, tip]), rng.uniform(0.009, 0.013))
-    return (0.14 + 0.22 * finding.strength) * drawn, drawn > 0.4
+    return (0.14 + 0.22 * finding.strength) * drawn, drawn > COVERED
 
 
 def draw_tube(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Generator) -> Drawing:
@@ -184,7 +186,7 @@ def draw_tube(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Gener
     else:
         points, width = [(drift, -1.1), (0.02, -0.4), (0.05, 0.2), (0.16, 0.6), (0.3, 0.75)], 0.012
     drawn = stroke(frame, np.array(points), width)
-    return (0.12 + 0.22 * finding.strength) * drawn, drawn > 0.4
+    return (0.12 + 0.22 * finding.strength) * drawn, drawn > COVERED
 
 
 DRAW: dict[str, Callable[[Finding, Chest, Frame, np.random.Generator], Drawing]] = {
