@@ -41,6 +41,8 @@ def _in_scope(reading: Reading, cue: Mention, mention: Mention) -> bool:
     between = range(start, end)
     if cue.term.reach == "phrase" and any(reading.tags[token] in ("comma", "and") for token in between):
         return False
+    if cue.term.reach == "next" and _observations_between(reading, cue, mention):
+        return False
     return not any(_is_with(reading, token) for token in between)
 
 

@@ -25,6 +25,7 @@ class _Segment:
     negated: bool = False  # opens with a negation
     place_first: bool = False  # a place is the subject: no finding stands before it
     predicate: bool = False  # a verb or a state follows the place
+    affirmed: bool = False  # holds a word such as "small", and no "or" follows it
 
 
 def split_clauses(reading: Reading) -> list[int]:
@@ -33,8 +34,10 @@ def split_clauses(reading: Reading) -> list[int]:
     current: _Segment | None = None
     number = 0
     closed = False  # a negated list has had its "or"
-    for segment in _segments(reading):
+    segments = _segments(reading)
+    for index, segment in enumerate(segments):
         _describe(reading, segment)
+        segment.affirmed &= not any({"or", "nor"} & set(later.separators) for later in segments[index + 1 :])
         if current is not None and _opens_clause(current, segment, closed):
             number += 1
             current, closed = None, False
@@ -64,6 +67,7 @@ def _describe(reading: Reading, segment: _Segment) -> None:
     tags = reading.tags[segment.start : segment.end]
     segment.verb = "verb" in tags
     segment.observation = "finding" in tags or "state" in tags
+    segment.affirmed = any(token in reading.affirms for token in range(segment.start, segment.end))
     segment.negated = any(
         cue.term.side == "before" and cue.term.says == "absent" and segment.start <= cue.start < segment.end
         for cue in reading.cues
@@ -84,7 +88,7 @@ def _opens_clause(current: _Segment, segment: _Segment, closed: bool) -> bool:
         return False
     if segment.place_first and segment.predicate:  # "..., heart size is normal"
         return True
-    if closed and separators == {","} and segment.observation:  # "no X or Y, small Z"
+    if (closed or segment.affirmed) and separators == {","} and segment.observation:  # "no X or Y, Z"; "no X, small Y"
         return True
     if segment.negated and segment.observation:
         return True

@@ -47,6 +47,7 @@ class Reading:
     clauses: list[int] = field(default_factory=list)  # clause of each token
     links: set[int] = field(default_factory=set)  # tokens such as "represents" or "versus"
     inherits: set[int] = field(default_factory=set)  # tokens such as "adjacent"
+    affirms: set[int] = field(default_factory=set)  # tokens such as "small"
 
 
 class Lexicon:
@@ -60,8 +61,7 @@ class Lexicon:
         self._matcher = PhraseMatcher(self._tokenizer.vocab, attr="LOWER")
         self._terms: dict[int, list[tuple[str, Any]]] = {}
         self._classes: dict[str, str] = {}
-        self._links: set[str] = set()
-        self._inherits: set[str] = set()
+        self._marks: dict[str, set[str]] = {"interpret": set(), "inherit": set(), "affirm": set()}
         for kind, term, forms in (*_observations(), *_cues(), *_places()):
             for form in forms:
                 self._add(form, kind, term)
@@ -79,18 +79,22 @@ class Lexicon:
         for mention in _longest(found["grammar"]):
             tags[mention.start : mention.end] = [mention.term] * (mention.end - mention.start)
         observations = _longest(found["observation"])
-        places = self._tag_mentions(tags, observations, _longest(found["place"]))
-        reading = Reading(
+        places = self._tag_mentions(tags, observations, found["place"])
+        return Reading(
             words=words,
             spans=[(token.idx, token.idx + len(word)) for token, word in zip(doc, words, strict=True)],
             tags=tags,
             observations=[mention for mention in observations if mention.term.entities],
             cues=_longest(found["cue"]),
             places=places,
+            links=self._marked(words, "interpret"),
+            inherits=self._marked(words, "inherit"),
+            affirms=self._marked(words, "affirm"),
         )
-        reading.links = {index for index, word in enumerate(words) if word in self._links}
-        reading.inherits = {index for index, word in enumerate(words) if word in self._inherits}
-        return reading
+
+    def _marked(self, words: list[str], mark: str) -> set[int]:
+        marked = self._marks[mark]
+        return {index for index, word in enumerate(words) if word in marked}
 
     @staticmethod
     def _tag_mentions(tags: list[str], observations: list[Mention], places: list[Mention]) -> dict[int, Mention]:
@@ -100,11 +104,10 @@ class Lexicon:
             tag = mention.term.role if mention.term.entities else "word"
             tags[mention.start : mention.end] = [tag] * (mention.end - mention.start)
         placed = {}
-        for mention in places:
+        for mention in _longest([item for item in places if taken.isdisjoint(range(item.start, item.end))]):
             tokens = range(mention.start, mention.end)
-            if taken.isdisjoint(tokens):
-                tags[mention.start : mention.end] = ["place" if mention.term else "word"] * len(tokens)
-                placed.update(dict.fromkeys(tokens, mention) if mention.term else {})
+            tags[mention.start : mention.end] = ["place" if mention.term else "word"] * len(tokens)
+            placed.update(dict.fromkeys(tokens, mention) if mention.term else {})
         return placed
 
     def _add(self, form: str, kind: str, term: Any) -> None:
@@ -115,8 +118,8 @@ class Lexicon:
     def _add_grammar(self) -> None:
         for row in read_rows("grammar.csv"):
             forms = row["forms"].split("|")
-            if row["class"] in ("interpret", "inherit"):
-                (self._links if row["class"] == "interpret" else self._inherits).update(forms)
+            if row["class"] in self._marks:
+                self._marks[row["class"]].update(forms)
                 continue
             for form in forms:
                 if len(self._tokenizer(form)) == 1:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from report_parsing.lexicon import Mention, Reading
-from report_parsing.positions import SIDES, ZONES, Words, is_complete, join_conjuncts, merge
+from report_parsing.positions import GENERAL, SIDES, ZONES, Words, is_complete, join_conjuncts, merge
 
 _SKIPPED = ("word", "determiner")
 _ATTRIBUTE_REACH = 2  # words between a state and what it describes: "normal appearing lungs"
-_ELSEWHERE = "elsewhere"
+_BESIDE_PLEURA = frozenset({"lobe", "costophrenic", "diaphragm", "rib"})  # an effusion "in the lower lobe" is in the pleura
+_OF_LUNG = GENERAL | ZONES | {"lobe", "apical", "hilar", "retrocardiac", "pleural", "costophrenic"}
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,14 @@ def place_of(reading: Reading, mention: Mention, previous: tuple[Mention, Place]
 
 
 def _place_of_finding(reading: Reading, mention: Mention, previous: tuple[Mention, Place] | None) -> Place:
-    place = NOWHERE
-    for piece in (_modifiers(reading, mention), _after(reading, mention.end, _clause_end(reading, mention))):
-        place = place.narrowed(piece) if piece.words else place
+    place = _modifiers(reading, mention)
+    end = _clause_end(reading, mention)
+    piece = _after(reading, mention.end, end)
+    place = place.narrowed(piece) if piece.words else place
+    if piece.words:  # "bilaterally, predominantly in the bases"
+        more = _after(reading, piece.end, end)
+        if more.words and "and" not in reading.tags[piece.end : more.start]:
+            place = place.narrowed(more)
     if not place.words and previous is not None:
         place = _inherited(reading, mention, *previous)
     if not all(is_complete(words) for words in place.words) or not place.words:
@@ -84,12 +90,19 @@ def _with_own_place(mention: Mention, place: Place) -> Place:
     home = mention.term.home
     if not place.words:
         return Place((own,), mention.start, mention.end) if own else place
-    words = merge(place.words, (own,)) if own else place.words
+    words = tuple(_kept_in(own, item) for item in place.words) if own else place.words
     if home == "pleural":
-        words = tuple(item | {home} if not item - SIDES - {"lung", "base"} else item for item in words)
+        words = tuple(item & SIDES | {home} if item & _BESIDE_PLEURA else item for item in words)
+        words = tuple(item | {home} if not item - SIDES - GENERAL - {"base"} else item for item in words)
     elif home:
-        words = tuple(item | {home} if not item - SIDES - ZONES else item for item in words)
+        words = tuple(item | {home} if item & (SIDES | ZONES) and not item - SIDES - ZONES - GENERAL else item for item in words)
     return Place(words, place.start, place.end)
+
+
+def _kept_in(own: Words, words: Words) -> Words:
+    """The structure that an observation states for itself stays; of a place that contradicts it only the side counts."""
+    (merged,) = merge((words,), (own,))
+    return merged if own <= merged else own | (words & SIDES)
 
 
 def _modifiers(reading: Reading, mention: Mention) -> Place:
@@ -149,7 +162,6 @@ def _described(reading: Reading, mention: Mention) -> Place | None:
 
 def _after(reading: Reading, index: int, end: int) -> Place:
     """The place that a preposition, or plain order, puts behind an observation; lists of observations are passed."""
-    led = False
     while index < end:
         tag = reading.tags[index]
         if tag == "place":
@@ -157,13 +169,9 @@ def _after(reading: Reading, index: int, end: int) -> Place:
             follower = stop
             while follower < end and reading.tags[follower] == "word":
                 follower += 1
-            taken = follower < end and reading.tags[follower] == "finding" and not led
+            taken = follower < end and reading.tags[follower] == "finding"
             return NOWHERE if taken else _read_run(reading, index, stop)
-        if tag == "preposition":
-            led = True
-        elif tag in ("finding", "state"):
-            led = False
-        elif tag in ("partition", "stop") and not _leads_to_tip(reading, index, end):
+        if tag in ("partition", "stop") and not _leads_to_tip(reading, index, end):
             return NOWHERE
         index += 1
     return NOWHERE
@@ -202,22 +210,28 @@ def _inherited(reading: Reading, mention: Mention, source: Mention, place: Place
     """The place of the finding before, passed on by "adjacent", by "represents" and its kind, or by a bare "and"."""
     between = range(source.end, mention.start)
     same_clause = reading.clauses[source.start] == reading.clauses[mention.start]
-    if not place.words or not (same_clause or any(reading.words[token] == "which" for token in between)):
+    if not mention.term.home or not (same_clause or any(reading.words[token] == "which" for token in between)):
         return NOWHERE
-    if any(token in reading.inherits for token in between):
-        return Place(tuple(_beside(words, mention.term.home) for words in place.words), mention.start, mention.end)
-    if not any(token in reading.links or reading.tags[token] == "and" for token in between):
+    tags = {reading.tags[token] for token in between}
+    interprets = any(token in reading.links and reading.tags[token] != "and" for token in between)
+    joined = "and" in tags or any(reading.words[token] == "with" for token in between)
+    if not interprets and not joined and not any(token in reading.inherits for token in between):
         return NOWHERE
-    if any(reading.tags[token] == "partition" and token not in reading.links for token in between):
+    if source.term.role == "state" and not interprets:
         return NOWHERE
-    return Place(tuple(_beside(words, mention.term.home) for words in place.words), mention.start, mention.end)
+    alike = interprets or source.term.home == mention.term.home == "lung"
+    passed_on = SIDES | _OF_LUNG if alike else SIDES
+    words = tuple(_beside(words, mention.term.home) for words in place.words if words & passed_on)
+    return Place(words, mention.start, mention.end) if words else NOWHERE
 
 
 def _beside(words: Words, home: str) -> Words:
-    """What is said of lung beside a pleural finding is at the base of that lung."""
-    if home == "lung" and "pleural" in words:
+    """What is said of lung beside a pleural finding is at the base of that lung, and the other way round in the pleura."""
+    if home == "lung" and words & {"pleural", "costophrenic"}:
         return words & SIDES | {"lung", "base"}
-    return words - {_ELSEWHERE}
+    if home == "pleural":
+        return words & (SIDES | {"apical"}) | (frozenset() if "apical" in words else {home})
+    return words
 
 
 def _read_run(reading: Reading, start: int, end: int) -> Place:
@@ -244,11 +258,14 @@ def _read_run(reading: Reading, start: int, end: int) -> Place:
 def _run_end(reading: Reading, index: int, end: int) -> int:
     """The end of the places that go on from `index`: "left and right upper lobes", "lung and of the pleura"."""
     stop = index + 1
+    joined = False  # behind an "and" only a place goes on: "lungs and flattened diaphragms" are two things
     while index < end:
         tag = reading.tags[index]
         if tag == "place":
-            stop = index + 1
-        elif tag not in ("word", "determiner", "and", "comma") and reading.words[index] != "of":
+            stop, joined = index + 1, False
+        elif tag in ("and", "comma"):
+            joined = True
+        elif tag != "determiner" and reading.words[index] != "of" and (tag != "word" or joined):
             break
         index += 1
     return stop

@@ -96,11 +96,16 @@ def is_complete(words: Words) -> bool:
 
 
 def merge(first: Iterable[Words], second: Iterable[Words]) -> tuple[Words, ...]:
-    """Every place of `first` narrowed by those of `second` that do not contradict it."""
+    """Every place of `first` narrowed by those of `second` that do not contradict it.
+
+    A mere side gives way: the tip of a left subclavian line may lie in the right atrium.
+    """
     second = tuple(second)
     merged: list[Words] = []
     for words in first:
         narrowed = [words | more for more in second if _agree(words, more)]
+        if not narrowed and not has_structure(words):
+            narrowed = [more for more in second if has_structure(more)]
         merged.extend(narrowed or [words])
     return tuple(dict.fromkeys(merged))
 

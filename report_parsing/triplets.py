@@ -119,8 +119,7 @@ def _placed(reading: Reading) -> Iterable[tuple[Mention, Place, str]]:
         place = place_of(reading, mention, None if exists == ABSENT else previous)
         if place is None:
             continue
-        if mention.term.role == "finding":
-            previous = mention, place
+        previous = mention, place
         yield mention, place, exists
 
 
