@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from functools import partial
 from typing import BinaryIO
 
 import numpy as np
@@ -19,7 +20,7 @@ from pydicom.pixels import get_decoder, pixel_array
 from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import UID, ImplicitVRLittleEndian
 
-from imaging.display import show_colour, show_grey
+from imaging.display import Unpack, show_colour, show_grey
 from imaging.errors import ImageError
 from imaging.limits import check_size
 
@@ -54,7 +55,7 @@ def read_dicom(stream: BinaryIO) -> np.ndarray:
         _check_decodable(dataset)
         if _is_colour(dataset):
             return show_colour(pixel_array(dataset, index=0), dataset)
-        return show_grey(_stored_values(dataset), dataset)
+        return show_grey(*_first_frame(dataset), dataset)
     except ImageError:
         raise
     except Exception as error:  # pydicom and its decoders raise whatever the damage leads them to
@@ -84,10 +85,10 @@ def _parse(stream: BinaryIO) -> FileDataset:
 
 def _check_whole(dataset: FileDataset, file_size: int) -> None:
     """Tell a file that was cut from one that never had pixels."""
-    keyword = next((keyword for keyword in PIXEL_KEYWORDS if keyword in dataset), None)
-    if keyword is None:
+    pixels = next((dataset.get_item(keyword).value for keyword in PIXEL_KEYWORDS if keyword in dataset), None)
+    if not pixels:
         raise ImageError("truncated_dicom" if _ends_early(dataset, file_size) else "no_pixels")
-    if not _syntax(dataset).is_encapsulated and len(dataset[keyword].value) < get_expected_length(dataset):
+    if not _syntax(dataset).is_encapsulated and len(pixels) < get_expected_length(dataset):
         raise ImageError("truncated_dicom")
 
 
@@ -123,26 +124,26 @@ def _is_colour(dataset: FileDataset) -> bool:
     return int(dataset.get("SamplesPerPixel", 1)) > 1 or dataset.PhotometricInterpretation == "PALETTE COLOR"
 
 
-def _stored_values(dataset: FileDataset) -> np.ndarray:
-    """Pixels of the first frame as stored, for uncompressed files straight from the bytes that were read."""
+def _first_frame(dataset: FileDataset) -> tuple[np.ndarray, Unpack]:
+    """Pixels of the first frame, if uncompressed straight from the bytes of the file, and their meaning."""
     rows, columns, allocated = int(dataset.Rows), int(dataset.Columns), int(dataset.BitsAllocated)
     little_endian = dataset.original_encoding[1]
     plain = "PixelData" in dataset and not _syntax(dataset).is_encapsulated and little_endian
     if not plain or allocated not in (8, 16):
-        return pixel_array(dataset, index=0)
+        frame = pixel_array(dataset, index=0)
+        frame = frame.astype(frame.dtype.newbyteorder("="), copy=False)
+        return frame, lambda codes: codes.view(frame.dtype)
     frame = np.frombuffer(dataset.PixelData, dtype=f"<u{allocated // 8}", count=rows * columns)
-    return _without_unused_bits(frame.reshape(rows, columns), dataset)
+    return frame.reshape(rows, columns), partial(_without_unused_bits, dataset)
 
 
-def _without_unused_bits(frame: np.ndarray, dataset: FileDataset) -> np.ndarray:
+def _without_unused_bits(dataset: FileDataset, codes: np.ndarray) -> np.ndarray:
     """Cut off the bits outside BitsStored, which may hold overlays, and extend the sign."""
-    allocated = frame.itemsize * 8
+    allocated = codes.itemsize * 8
     stored = int(dataset.get("BitsStored", allocated))
     high_bit = int(dataset.get("HighBit", stored - 1))
-    if not stored - 1 <= high_bit < allocated or stored < 1:
+    if not 1 <= stored <= high_bit + 1 <= allocated:
         raise ImageError("unreadable_pixels", "BitsAllocated, BitsStored and HighBit contradict each other.")
     signed = int(dataset.get("PixelRepresentation", 0)) == 1
-    values = frame.view(f"<i{frame.itemsize}") if signed else frame
-    if stored == allocated:
-        return values
-    return (frame << (allocated - 1 - high_bit)).view(values.dtype) >> (allocated - stored)
+    kind = "i" if signed else "u"
+    return (codes << (allocated - 1 - high_bit)).view(f"{kind}{codes.itemsize}") >> (allocated - stored)

@@ -6,24 +6,26 @@ no full-size array of floats is made.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
+Unpack = Callable[[np.ndarray], np.ndarray]
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601
 ROWS_AT_ONCE = 16  # so that the indices of a look-up stay in the cache: twice as fast as the whole image
 
 
-def show_grey(pixels: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Grey levels (uint8) of stored monochrome pixels (height, width) under the dataset's attributes."""
-    if pixels.dtype.kind == "f" or pixels.itemsize > 2:
-        return _levels(pixels, pixels, dataset)
-    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-    codes = np.arange(1 << (8 * pixels.itemsize), dtype=f"u{pixels.itemsize}")
-    table = _levels(codes.view(pixels.dtype), pixels, dataset)
-    return _look_up(table, pixels.view(f"u{pixels.itemsize}"))
+def show_grey(frame: np.ndarray, unpack: Unpack, dataset: Dataset) -> np.ndarray:
+    """Grey levels (uint8) of a monochrome frame (height, width); `unpack` makes stored values of its numbers."""
+    if frame.dtype.kind == "f" or frame.itemsize > 2:
+        return _levels(frame, lambda: frame, dataset)
+    codes = np.arange(1 << (8 * frame.itemsize), dtype=f"u{frame.itemsize}")
+    frame_codes = frame.view(codes.dtype)
+    table = _levels(unpack(codes), lambda: unpack(frame_codes), dataset)
+    return _look_up(table, frame_codes)
 
 
 def show_colour(pixels: np.ndarray, dataset: Dataset) -> np.ndarray:
@@ -36,12 +38,12 @@ def show_colour(pixels: np.ndarray, dataset: Dataset) -> np.ndarray:
     return _to_8_bit(pixels.astype(np.float32) @ LUMINANCE / brightest)
 
 
-def _levels(values: np.ndarray, pixels: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Grey levels of `values`, which are all values that may be stored or the pixels themselves."""
+def _levels(values: np.ndarray, pixels: Callable[[], np.ndarray], dataset: Dataset) -> np.ndarray:
+    """Grey levels of `values`, which are all that may be stored or those of the pixels, which give the range."""
     padding = _padding(dataset)
     shown = _voi(_modality(values, dataset), dataset)
     if shown is None:
-        extent = _modality(_extent(pixels, padding), dataset)
+        extent = _modality(_extent(pixels(), padding), dataset)
         shown = _linear(_modality(values, dataset), float(extent.min()), float(extent.max()))
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         shown = 1 - shown

@@ -32,7 +32,8 @@ def read_raster(stream: BinaryIO) -> np.ndarray:
     try:
         with Image.open(stream, formats=("JPEG", "PNG")) as image:
             check_size(image.height, image.width)
-            return _grey(ImageOps.exif_transpose(image))
+            ImageOps.exif_transpose(image, in_place=True)
+            return _grey(image)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -48,7 +49,7 @@ def _grey(image: Image.Image) -> np.ndarray:
     if "A" in image.mode or "transparency" in image.info:
         opaque = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", opaque.size, "black"), opaque)
-    return np.array(image.convert("L"))
+    return np.array(image if image.mode == "L" else image.convert("L"))
 
 
 def _stretch(pixels: np.ndarray) -> np.ndarray:

@@ -107,6 +107,7 @@ def test_cut_compressed_pixels(reason, name):
 
 def test_no_pixels(reason, write_dicom):
     assert reason(write_dicom(np.ones((8, 8), np.uint16), PixelData=None).read_bytes()) == "no_pixels"
+    assert reason(write_dicom(np.ones((8, 8), np.uint16), PixelData=b"").read_bytes()) == "no_pixels"
     for name in ("rtplan.dcm", "test-SR.dcm", "waveform_ecg.dcm"):
         assert reason_of(Path(get_testdata_file(name, download=False))) == "no_pixels"
 

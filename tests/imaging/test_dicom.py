@@ -186,6 +186,12 @@ def test_high_bit_tells_where_the_value_lies(write_dicom):
     assert (read_grey(left) == read_grey(write_dicom(GRADIENT, "right.dcm", bits=12))).all()
 
 
+def test_pixels_stored_as_floats(write_dicom):
+    values = np.linspace(-3.5, 12, 60, dtype=np.float32).reshape(6, 10)
+    path = write_dicom(values, PixelData=None, FloatPixelData=values.tobytes(), BitsStored=None, HighBit=None)
+    assert close(read_grey(path), (values + 3.5) / 15.5 * 255)
+
+
 def test_constant_film_is_black(write_dicom):
     assert not read_grey(write_dicom(np.full((4, 6), 77, np.uint8))).any()
 
