@@ -88,7 +88,8 @@ def _opens_clause(current: _Segment, segment: _Segment, closed: bool) -> bool:
         return False
     if segment.place_first and segment.predicate:  # "..., heart size is normal"
         return True
-    if (closed or segment.affirmed) and separators == {","} and segment.observation:  # "no X or Y, Z"; "no X, small Y"
+    ends_list = closed or (current.negated and segment.affirmed)  # "no X or Y, Z"; "no X, small Y"
+    if ends_list and separators == {","} and segment.observation:
         return True
     if segment.negated and segment.observation:
         return True
