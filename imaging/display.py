@@ -1,7 +1,7 @@
 """From stored DICOM values to the grey levels a viewer shows (PS3.3 C.7.6.3, C.11.1 and C.11.2).
 
-Up to 16 bits the chain is worked out once per value that can be stored and looked up for the pixels, so that
-no full-size array of floats is made.
+Up to 16 bits the chain is worked out once for every code up to the highest in the film and looked up for the
+pixels, so that no full-size array of floats is made.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def show_grey(frame: np.ndarray, unpack: Unpack, dataset: Dataset) -> np.ndarray
     """Grey levels (uint8) of a monochrome frame (height, width); `unpack` makes stored values of its numbers."""
     if frame.dtype.kind == "f" or frame.itemsize > 2:
         return _levels(frame, lambda: frame, dataset)
-    codes = np.arange(1 << (8 * frame.itemsize), dtype=f"u{frame.itemsize}")
-    frame_codes = frame.view(codes.dtype)
-    table = _levels(unpack(codes), lambda: unpack(frame_codes), dataset)
-    return _look_up(table, frame_codes)
+    codes = frame.view(f"u{frame.itemsize}")
+    every_code = np.arange(int(codes.max()) + 1, dtype=np.uint32).astype(codes.dtype)
+    table = _levels(unpack(every_code), lambda: unpack(codes), dataset)
+    return _look_up(table, codes)
 
 
 def show_colour(pixels: np.ndarray, dataset: Dataset) -> np.ndarray:
@@ -39,7 +39,7 @@ def show_colour(pixels: np.ndarray, dataset: Dataset) -> np.ndarray:
 
 
 def _levels(values: np.ndarray, pixels: Callable[[], np.ndarray], dataset: Dataset) -> np.ndarray:
-    """Grey levels of `values`, which are all that may be stored or those of the pixels, which give the range."""
+    """Grey levels of `values`, those of all codes or of the pixels; the pixels give the range if no window does."""
     padding = _padding(dataset)
     shown = _voi(_modality(values, dataset), dataset)
     if shown is None:
