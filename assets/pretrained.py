@@ -93,7 +93,7 @@ def training_request(workspace: Workspace, method: str, settings: Mapping[str, A
     shards = workspace.folder("shards")
     knowledge = workspace.folder("knowledge") / "knowledge.parquet"
     data_version = Manifest.load(shards).digest
-    run = batches.fingerprint(method, settings, data_version, file_digest(knowledge), _code(method))
+    run = batches.fingerprint(method, settings, data_version, file_digest(knowledge), training_code(method))
     return {
         **settings,
         "method": method,
@@ -149,7 +149,7 @@ def _train(
         ) from None
 
 
-def _code(method: str) -> str:
+def training_code(method: str) -> str:
     """The code that decides the weights: the method's own file, and what all methods share."""
     shared = sorted(path.relative_to(CHECKOUT).as_posix() for path in (CHECKOUT / "models").glob("*.py"))
     own = f"models/methods/{method}.py"

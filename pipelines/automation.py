@@ -31,7 +31,7 @@ nightly = dg.ScheduleDefinition(
     default_status=dg.DefaultSensorStatus.STOPPED,
     description="Starts the job ingest when the archive's folders or tables changed.",
 )
-def new_studies(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.RunRequest | dg.SkipReason:
+def new_studies(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.SensorResult | dg.SkipReason:
     """Compares a digest of the archive's listing with the one of the last request."""
     root = workspace.root()
     if not root.is_dir():
@@ -39,8 +39,7 @@ def new_studies(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg
     listing = archive_digest(root)
     if listing == context.cursor:
         return dg.SkipReason("The archive did not change.")
-    context.update_cursor(listing)
-    return dg.RunRequest(run_key=listing)
+    return dg.SensorResult([dg.RunRequest(run_key=listing)], cursor=listing)
 
 
 def archive_digest(root: Path, depth: int = DEPTH) -> str:

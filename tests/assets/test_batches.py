@@ -71,9 +71,7 @@ def test_a_fingerprint_covers_stage_code_settings_and_upstream():
 
 def test_a_changed_batch_changes_no_other():
     before = batches.plan_stage("images", "x", {}, {"inventory": plan_of(b0="1", b1="2")}).fingerprints()
-    after = batches.plan_stage(
-        "images", "x", {}, {"inventory": plan_of(b0="1", b1="3", b2="4")}
-    ).fingerprints()
+    after = batches.plan_stage("images", "x", {}, {"inventory": plan_of(b0="1", b1="3", b2="4")}).fingerprints()
     assert before["b0"] == after["b0"]
     assert before["b1"] != after["b1"]
     assert set(after) == {"b0", "b1", "b2"}

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+from assets import batches, pretrained
+from assets.method_config import pretraining_config
+from assets.pretrained import share_done, trained_run, training_request
+from assets.workspace import Workspace
+from tests.assets.test_checks import write_shards
+
+
+@pytest.fixture
+def shards(workspace):
+    write_shards(workspace, ["a", "b"])
+    knowledge = pa.table({"kind": ["entity"], "name": ["edema"], "description": ["fluid"]})
+    batches.write_table(knowledge, workspace.folder("knowledge") / "knowledge.parquet")
+    return workspace
+
+
+def folder(workspace, **changes):
+    settings = pretraining_config("medklip")().model_dump()
+    return training_request(workspace, "medklip", {**settings, **changes})["output"]
+
+
+def test_equal_requests_share_a_folder_and_every_setting_counts(shards):
+    settings = pretraining_config("medklip")().model_dump()
+    assert folder(shards) == folder(shards)
+    changed = {folder(shards, **{name: "changed"}) for name in settings}
+    assert len(changed) == len(settings)
+    assert folder(shards) not in changed
+
+
+def test_other_data_or_knowledge_is_another_run(shards):
+    before = folder(shards)
+    write_shards(shards, ["a", "b", "c"])
+    more_data = folder(shards)
+    knowledge = pa.table({"kind": ["entity"], "name": ["edema"], "description": ["water"]})
+    batches.write_table(knowledge, shards.folder("knowledge") / "knowledge.parquet")
+    assert len({before, more_data, folder(shards)}) == 3
+
+
+def test_the_request_is_what_training_takes(shards):
+    from training.config import TrainingConfig
+
+    settings = pretraining_config("medklip")().model_dump()
+    request = training_request(shards, "medklip", settings)
+    config = TrainingConfig.from_dict(request, "request")
+    assert config.data_version == request["data_version"]
+
+
+def test_share_done_counts_steps_or_epochs():
+    line = {"step": 5, "epoch": 1.5}
+    assert share_done({"max_steps": 10, "epochs": 60})(line) == 0.5
+    assert share_done({"max_steps": 0, "epochs": 3})(line) == 0.5
+
+
+class Pipes:
+    """A client whose child ends as told."""
+
+    def __init__(self, code):
+        self.code = code
+
+    def run(self, **_):
+        raise RuntimeError(f"External execution process failed with code {self.code}")
+
+
+@pytest.mark.parametrize(("code", "error"), [(-9, dg.RetryRequested), (1, dg.Failure)])
+def test_a_killed_child_is_tried_again_and_a_failed_one_is_not(tmp_path, code, error):
+    class Context:
+        op_execution_context = None
+
+    with pytest.raises(error):
+        pretrained._train(Context(), Pipes(code), tmp_path / "request.json", {"method": "medklip"})
+
+
+def test_an_untrained_method_says_which_job_to_run(workspace: Workspace):
+    with pytest.raises(dg.Failure, match="pretrain_medklip"):
+        trained_run(workspace, "medklip")
