@@ -1,4 +1,4 @@
-"""Whether a mentioned observation is present, absent or uncertain, by cues and their scope (after NegEx and ConText)."""
+"""Whether an observation is present, absent or uncertain, by cues and their scope (after NegEx and ConText)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Clauses of a sentence: how far a subject, a place or a negation carries.
 
-Commas and `and` join lists as often as they join clauses ("no pneumothorax, effusion or consolidation" against "no pneumothorax,
-the heart is enlarged"), so each is judged by what stands on its two sides.
+Commas and `and` join lists as often as they join clauses ("no pneumothorax, effusion or consolidation" against
+"no pneumothorax, the heart is enlarged"), so each is judged by what stands on its two sides.
 """
 
 from __future__ import annotations

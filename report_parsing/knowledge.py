@@ -1,8 +1,8 @@
 """What observations look like, in words, and the look-up from any written term to the observation it means.
 
-Exact forms come first (every form of the lexicon), then the nearest form by character trigrams with its score; below a
-threshold the answer is that the term is not known. scispacy's own index builder drops most trigrams of a base this small
-(its `min_df` is 10) and maps "tortuous thoracic aorta" to "fracture", so only its classes are used, by `as_scispacy`.
+Exact forms come first (every form of the lexicon), then the nearest form by character trigrams with its score; below
+a threshold the answer is that the term is not known. scispacy's own index builder drops most trigrams of a base this
+small (its `min_df` is 10) and maps "tortuous thoracic aorta" to "fracture", so only its classes are used.
 """
 
 from __future__ import annotations

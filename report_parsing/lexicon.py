@@ -57,8 +57,10 @@ class Lexicon:
         import spacy
         from spacy.matcher import PhraseMatcher
 
-        self._tokenizer = spacy.blank("en").tokenizer
-        self._matcher = PhraseMatcher(self._tokenizer.vocab, attr="LOWER")
+        language = spacy.blank("en")
+        self._tokenizer = language.tokenizer
+        self._strings = language.vocab.strings
+        self._matcher = PhraseMatcher(language.vocab, attr="LOWER")
         self._terms: dict[int, list[tuple[str, Any]]] = {}
         self._classes: dict[str, str] = {}
         self._marks: dict[str, set[str]] = {"interpret": set(), "inherit": set(), "affirm": set()}
@@ -70,7 +72,9 @@ class Lexicon:
     def read(self, sentence: str) -> Reading:
         """Tokens, tags and mentions of a sentence; the longest form wins where forms of a kind overlap."""
         doc = self._tokenizer(sentence)
-        words = [token.lower_ for token in doc]
+        # one array instead of a Python object per token
+        spans = [(start, start + length) for start, length in doc.to_array(["IDX", "LENGTH"]).tolist()]
+        words = [sentence[start:end].lower() for start, end in spans]
         found: dict[str, list[Mention]] = {"observation": [], "cue": [], "place": [], "grammar": []}
         for key, start, end in self._matcher(doc):
             for kind, term in self._terms[key]:
@@ -82,7 +86,7 @@ class Lexicon:
         places = self._tag_mentions(tags, observations, found["place"])
         return Reading(
             words=words,
-            spans=[(token.idx, token.idx + len(word)) for token, word in zip(doc, words, strict=True)],
+            spans=spans,
             tags=tags,
             observations=[mention for mention in observations if mention.term.entities],
             cues=_longest(found["cue"]),
@@ -113,7 +117,7 @@ class Lexicon:
     def _add(self, form: str, kind: str, term: Any) -> None:
         key = f"{kind}:{form}:{len(self._terms)}"
         self._matcher.add(key, [self._tokenizer(form)])
-        self._terms[self._tokenizer.vocab.strings[key]] = [(kind, term)]
+        self._terms[self._strings[key]] = [(kind, term)]
 
     def _add_grammar(self) -> None:
         for row in read_rows("grammar.csv"):
@@ -153,6 +157,8 @@ def _places() -> Iterator[tuple[str, frozenset[str], tuple[str, ...]]]:
 
 def _longest(mentions: list[Mention]) -> list[Mention]:
     """Mentions in order of appearance; where they overlap the longest stays, and equal spans all stay."""
+    if len(mentions) < 2:
+        return mentions
     kept: list[Mention] = []
     taken: dict[int, tuple[int, int]] = {}
     for mention in sorted(mentions, key=lambda item: (item.start - item.end, item.start)):

@@ -9,7 +9,9 @@ from report_parsing.positions import GENERAL, SIDES, ZONES, Words, is_complete, 
 
 _SKIPPED = ("word", "determiner")
 _ATTRIBUTE_REACH = 2  # words between a state and what it describes: "normal appearing lungs"
-_BESIDE_PLEURA = frozenset({"lobe", "costophrenic", "diaphragm", "rib"})  # an effusion "in the lower lobe" is in the pleura
+_BESIDE_PLEURA = frozenset(
+    {"lobe", "costophrenic", "diaphragm", "rib"}
+)  # an effusion "in the lower lobe" is in the pleura
 _OF_LUNG = GENERAL | ZONES | {"lobe", "apical", "hilar", "retrocardiac", "pleural", "costophrenic"}
 
 
@@ -95,12 +97,14 @@ def _with_own_place(mention: Mention, place: Place) -> Place:
         words = tuple(item & SIDES | {home} if item & _BESIDE_PLEURA else item for item in words)
         words = tuple(item | {home} if not item - SIDES - GENERAL - {"base"} else item for item in words)
     elif home:
-        words = tuple(item | {home} if item & (SIDES | ZONES) and not item - SIDES - ZONES - GENERAL else item for item in words)
+        words = tuple(
+            item | {home} if item & (SIDES | ZONES) and not item - SIDES - ZONES - GENERAL else item for item in words
+        )
     return Place(words, place.start, place.end)
 
 
 def _kept_in(own: Words, words: Words) -> Words:
-    """The structure that an observation states for itself stays; of a place that contradicts it only the side counts."""
+    """The structure that an observation states stays; of a place that contradicts it only the side counts."""
     (merged,) = merge((words,), (own,))
     return merged if own <= merged else own | (words & SIDES)
 
@@ -226,7 +230,7 @@ def _inherited(reading: Reading, mention: Mention, source: Mention, place: Place
 
 
 def _beside(words: Words, home: str) -> Words:
-    """What is said of lung beside a pleural finding is at the base of that lung, and the other way round in the pleura."""
+    """Lung beside a pleural finding is the base of that lung; pleura beside a lung finding is of the same side."""
     if home == "lung" and words & {"pleural", "costophrenic"}:
         return words & SIDES | {"lung", "base"}
     if home == "pleural":
@@ -289,4 +293,3 @@ def _clause_end(reading: Reading, mention: Mention) -> int:
     while end < len(reading.clauses) and reading.clauses[end] == clause:
         end += 1
     return end
-

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
+from typing import NamedTuple
 
 from report_parsing.resources import read_cell, read_rows
 
@@ -22,6 +24,8 @@ def positions_of(words: Words) -> tuple[str, ...]:
     """Positions of a composed place; a bilateral one without a name of its own gives its left and its right."""
     if not words:
         return (UNSPECIFIED,)
+    if not words & SIDES and "lung" in words:
+        words = words - {"lung"} | {"lungs"}
     if "bilateral" not in words:
         return (match_position(words),)
     both = match_position(words)
@@ -33,39 +37,40 @@ def positions_of(words: Words) -> tuple[str, ...]:
 
 def match_position(words: Words) -> str:
     """The first rule of `data/positions.csv` that matches a set of anatomy words."""
-    if not words & SIDES and "lung" in words:
-        words = words - {"lung"} | {"lungs"}
-    return next((position for position, *rule in _rules() if _matches(words, *rule)), OTHER)
+    return next((rule.position for rule in _rules() if _matches(words, rule)), OTHER)
+
+
+class _Rule(NamedTuple):
+    position: str
+    a: Words
+    m1: Words
+    m2: Words
+    exact: frozenset[Words]
+    conditions: tuple[str, ...]  # of "m1+m2-": "m1+", "m2-"
 
 
 @cache
-def _rules() -> tuple[tuple[str, Words, Words, Words, frozenset[Words], str], ...]:
+def _rules() -> tuple[_Rule, ...]:
     return tuple(
-        (
+        _Rule(
             row["position"],
             frozenset(read_cell(row["a"])),
             frozenset(read_cell(row["m1"])),
             frozenset(read_cell(row["m2"])),
             frozenset(frozenset(read_cell(exact, "+")) for exact in read_cell(row["exact"])),
-            row["type"],
+            tuple(re.findall(r"m[12][+-]", row["type"])),
         )
         for row in read_rows("positions.csv")
     )
 
 
-def _matches(words: Words, a: Words, m1: Words, m2: Words, exact: frozenset[Words], kind: str) -> bool:
-    if words in exact:
+def _matches(words: Words, rule: _Rule) -> bool:
+    if words in rule.exact:
         return True
-    if not words & a:
+    if not words & rule.a:
         return False
-    wanted = {"m1+": (m1, True), "m1-": (m1, False), "m2+": (m2, True), "m2-": (m2, False)}
-    return all(bool(words & wanted[part][0]) is wanted[part][1] for part in _parts(kind))
-
-
-@cache
-def _parts(kind: str) -> tuple[str, ...]:
-    """`m1+m2-` as its conditions; `m0` has none."""
-    return () if kind == "m0" else tuple(kind[index : index + 3] for index in range(0, len(kind), 3))
+    modifiers = {"m1": rule.m1, "m2": rule.m2}
+    return all(bool(words & modifiers[item[:2]]) is (item[2] == "+") for item in rule.conditions)
 
 
 def join_conjuncts(conjuncts: Sequence[Words]) -> tuple[Words, ...]:

@@ -1,8 +1,8 @@
 """Sections of a MIMIC-CXR style report, as spans of the original text.
 
-A heading stands at the start of a line and ends with a colon; `data/headings.csv` says which section it opens. The rules
-follow the published sectioning of MIMIC-CXR (empty findings and impressions do not count, the last paragraph stands in only
-when a report has neither), but headings may be in any case and every occurrence of a section is kept.
+A heading stands at the start of a line and ends with a colon; `data/headings.csv` says which section it opens. The
+rules follow the published sectioning of MIMIC-CXR (empty findings and impressions do not count, the last paragraph
+stands in only when a report has neither), but headings may be in any case and every occurrence of a section is kept.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
 
 def split_sections(report: str) -> Sections:
     """Section name -> spans of its bodies in `report`, trimmed, in order of appearance, never empty."""
-    headings = _headings(report)
+    bodies = [(0, 0, PREAMBLE), *_headings(report)]
+    ends = [start for start, _, _ in bodies[1:]] + [len(report)]
     sections: Sections = {}
-    first = headings[0][0] if headings else len(report)
-    _add(sections, PREAMBLE, trim(report, 0, first))
-    ends = [start for start, _, _ in headings[1:]] + [len(report)]
-    for (_, body, name), end in zip(headings, ends, strict=True):
-        _add(sections, name, trim(report, body, end))
+    for (_, body, name), end in zip(bodies, ends, strict=True):
+        start, end = trim(report, body, end)
+        if end > start:
+            sections.setdefault(name, []).append((start, end))
     if "findings" not in sections and "impression" not in sections:
         _split_last_paragraph(report, sections)
     return sections
@@ -43,7 +43,7 @@ def trim(report: str, start: int, end: int) -> Span:
 
 def _headings(report: str) -> list[tuple[int, int, str]]:
     """(start of the heading, start of its body, section) of every heading that opens a section."""
-    found = []
+    found: list[tuple[int, int, str]] = []
     for match in _HEADING.finditer(report):
         written = match["heading"].strip()
         name = _known_headings().get(" ".join(written.lower().split()))
@@ -59,11 +59,6 @@ def _known_headings() -> dict[str, str]:
     return {row["heading"]: row["section"] for row in read_rows("headings.csv")}
 
 
-def _add(sections: Sections, name: str, span: Span) -> None:
-    if span[1] > span[0]:
-        sections.setdefault(name, []).append(span)
-
-
 def _split_last_paragraph(report: str, sections: Sections) -> None:
     """Cut the last paragraph off the section that ends the report, unless that section is nothing else."""
     if not sections:
@@ -75,4 +70,3 @@ def _split_last_paragraph(report: str, sections: Sections) -> None:
         sections[LAST_PARAGRAPH] = [trim(report, breaks[-1], end)]
     elif name == PREAMBLE:
         sections[LAST_PARAGRAPH] = sections.pop(PREAMBLE)
-

@@ -1,4 +1,4 @@
-"""Sentences of a section, as spans of the report: numbered lists, decimals, abbreviations and line breaks are handled."""
+"""Sentences of a section, as spans of the report; lists, decimals, abbreviations and line breaks are handled."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from report_parsing.sections import Span
 
 # words that end in a full stop without ending the sentence
 _ABBREVIATIONS = frozenset(
-    "dr mr mrs ms st vs eg ie ca cf approx resp incl nos fig figs no max min wt yr yrs post ant inf sup".split()
+    ("dr", "mr", "mrs", "ms", "st", "vs", "eg", "ie", "ca", "cf", "approx", "resp", "incl", "fig", "figs", "max", "min")
 )
 _END = re.compile(
     r"""
@@ -30,35 +30,42 @@ def split_sentences(report: str, start: int, end: int) -> list[Span]:
     spans: list[Span] = []
     begin = start
     for match in _END.finditer(report, start, end):
-        if match.start() < begin or not _ends_sentence(report, begin, match):
-            continue
-        stop = match.start() if match.lastgroup in ("gap", "item", "bullet") else match.end()
-        _add(report, begin, stop, spans)
-        begin = match.start() if match.lastgroup in ("item", "bullet") else match.end()
+        cut = _cut(report, begin, match) if match.start() >= begin else None
+        if cut is not None:
+            _add(report, begin, cut[0], spans)
+            begin = cut[1]
     _add(report, begin, end, spans)
     return spans
 
 
-def _ends_sentence(report: str, begin: int, match: re.Match[str]) -> bool:
-    if match.lastgroup == "item":
-        return _starts_item(report, begin, match)
-    if match.lastgroup != "stop" or match["stop"] != ".":
-        return True
-    before = report[max(begin, match.start() - _LONGEST_WORD) : match.start()]
-    word = _WORD_BEFORE.search(before)
-    if word is None:  # "1." opens a list, "2.5" never gets here, "measures 4 cm." does not end in a digit
-        return before.strip(" \t\r\n(").isdigit() is False or len(before.split()) > 1
-    if word[0].lower() == "no":  # "No. 3" against "... there is no."
-        return not re.match(r"\s+\d", report[match.end() : match.end() + 4])
-    if "." in word[0]:  # "5 p.m. today" against "at 5 p.m. The"
-        return report[match.end() : match.end() + 3].strip()[:1].isupper()
-    return word[0].lower() not in _ABBREVIATIONS
+def _cut(report: str, begin: int, match: re.Match[str]) -> Span | None:
+    """Where the sentence ends and the next one begins, or None when it goes on."""
+    if match.lastgroup in ("gap", "glued"):
+        return match.end(), match.end()
+    if match.lastgroup == "bullet" or (match.lastgroup == "item" and _starts_item(report, begin, match)):
+        return match.start(), match.start()
+    if match[0] == "." and not _stops(report, begin, match):
+        return None
+    return (match.end(), match.end()) if match[0][-1] != ")" or match.lastgroup == "stop" else None
 
 
 def _starts_item(report: str, begin: int, match: re.Match[str]) -> bool:
     """A number in front of a new sentence: after a line break, or after a sentence that has ended."""
     gap = report[max(begin, match.start() - 3) : match.start()]
     return "\n" in gap or not gap.strip() or gap.rstrip()[-1:] in ".;:"
+
+
+def _stops(report: str, begin: int, match: re.Match[str]) -> bool:
+    """Whether a full stop ends the sentence and not just an abbreviation."""
+    before = report[max(begin, match.start() - _LONGEST_WORD) : match.start()]
+    word = _WORD_BEFORE.search(before)
+    if word is None:  # the "1." of a list opens a sentence
+        return not before.strip().isdigit()
+    if word[0].lower() == "no":  # "no. 3" against "there is no."
+        return not re.match(r"\s+\d", report[match.end() : match.end() + 4])
+    if "." in word[0]:  # "5 p.m. today" against "at 5 p.m. The"
+        return report[match.end() : match.end() + 3].strip()[:1].isupper()
+    return word[0].lower() not in _ABBREVIATIONS
 
 
 def _add(report: str, start: int, end: int, spans: list[Span]) -> None:

@@ -112,13 +112,13 @@ def test_any_text_parses_within_the_vocabulary(text):
         assert 0 <= item.start < item.end <= len(text)
 
 
-WORDS = (
-    "no left right small pleural effusion pneumothorax in the of and or , ; but heart lungs clear is are normal may "
-    "lower lobe base bilateral atelectasis cannot exclude versus with tip tube enlarged has resolved costophrenic"
-).split()
+VOCABULARY = """
+no left right small pleural effusion pneumothorax in the of and or , ; but heart lungs clear is are normal may lower
+lobe base bilateral atelectasis cannot exclude versus with tip tube enlarged has resolved costophrenic
+"""
 
 
-@given(st.lists(st.sampled_from(WORDS), max_size=25))
+@given(st.lists(st.sampled_from(VOCABULARY.split()), max_size=25))
 @settings(max_examples=300, deadline=None)
 def test_any_order_of_radiology_words_parses(words):
     text = " ".join(words)
