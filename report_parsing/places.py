@@ -170,15 +170,21 @@ def _after(reading: Reading, index: int, end: int) -> Place:
         tag = reading.tags[index]
         if tag == "place":
             stop = _run_end(reading, index, end)
-            follower = stop
-            while follower < end and reading.tags[follower] == "word":
-                follower += 1
-            taken = follower < end and reading.tags[follower] == "finding"
-            return NOWHERE if taken else _read_run(reading, index, stop)
+            return _read_run(reading, index, _own_end(reading, index, stop, end))
         if tag in ("partition", "stop") and not _leads_to_tip(reading, index, end):
             return NOWHERE
         index += 1
     return NOWHERE
+
+
+def _own_end(reading: Reading, start: int, stop: int, end: int) -> int:
+    """The end of a run of places without the ones that modify the next finding: "in the lung and left effusion"."""
+    follower = stop
+    while follower < end and reading.tags[follower] == "word":
+        follower += 1
+    if follower == end or reading.tags[follower] != "finding":
+        return stop
+    return next((token for token in range(stop - 1, start, -1) if reading.tags[token] in ("and", "comma")), start)
 
 
 def _leads_to_tip(reading: Reading, index: int, end: int) -> bool:

@@ -18,7 +18,8 @@ from report_parsing.resources import read_cell, read_rows
 from report_parsing.tables import TRIPLETS
 
 READ_SECTIONS = ("findings", "impression", "last_paragraph")  # what is asked or was known before says nothing
-_REMEMBERED = 100_000  # sentences; "No pneumothorax." is read once
+_REMEMBERED = 20_000  # sentences; "No pneumothorax." is read once
+_LONGEST = 150  # words; what has no full stop for longer is read in pieces, so that time grows with length only
 _WORD = re.compile(r"\S+")
 
 
@@ -54,14 +55,10 @@ class TripletParser:
         self._parse_line = lru_cache(maxsize=_REMEMBERED)(self._parse_unseen_line)
 
     def parse_sentence(self, text: str) -> list[Triplet]:
-        """The triplets of one sentence in order of appearance, without repetitions; spans are characters of `text`."""
+        """The triplets of one sentence in order of appearance, each once; spans are characters of `text`."""
         words = [(match.start(), match[0]) for match in _WORD.finditer(text)]
-        line = " ".join(word for _, word in words)
-        triplets = self._parse_line(line)
-        if line == text:
-            return list(triplets)
-        origin = _offsets(words)
-        return [triplet._replace(start=origin[triplet.start], end=origin[triplet.end - 1] + 1) for triplet in triplets]
+        pieces = [words[start : start + _LONGEST] for start in range(0, len(words), _LONGEST)]
+        return list(dict.fromkeys(triplet for piece in pieces for triplet in self._parse_words(text, piece)))
 
     def parse_table(self, reports: pa.Table, progress: Callable[[int], None] | None = None) -> pa.Table:
         """The `triplets` table of a `reports` table.
@@ -83,6 +80,14 @@ class TripletParser:
             if progress is not None:
                 progress(done)
         return pa.Table.from_pydict(rows, schema=TRIPLETS)
+
+    def _parse_words(self, text: str, words: list[tuple[int, str]]) -> Iterable[Triplet]:
+        line = " ".join(word for _, word in words)
+        triplets = self._parse_line(line)
+        if line == text or not triplets:
+            return triplets
+        origin = _offsets(words)
+        return [triplet._replace(start=origin[triplet.start], end=origin[triplet.end - 1] + 1) for triplet in triplets]
 
     def _parse_unseen_line(self, line: str) -> tuple[Triplet, ...]:
         reading = self._lexicon.read(line)

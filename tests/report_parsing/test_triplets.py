@@ -98,6 +98,11 @@ def test_progress_counts_reports(parser):
     assert seen == [1, 2]
 
 
+def test_a_text_without_full_stops_is_read_in_pieces(parser):
+    triplets = parser.parse_sentence("no effusion and " * 2_000)
+    assert {item[:3] for item in triplets} == {("effusion", "unspecified", "absent")}
+
+
 def test_empty_table(parser):
     assert parser.parse_table(reports_table()).num_rows == 0
 
