@@ -110,7 +110,7 @@ class TripletParser:
                 for position in positions_of(words):
                     yield entity, position, exists
                 for rule in self._implications.get(entity, ()):
-                    if _applies(rule, words, exists, sentence):
+                    if _applies(rule, words, exists, {*sentence, *mention.term.entities}):
                         implied = (match_position(rule.implied_place),) if rule.implied_place else positions_of(words)
                         for position in implied:
                             yield rule.implied_entity, position, rule.implied_exists
@@ -136,10 +136,10 @@ def _evidence(reading: Reading, mention: Mention, place: Place) -> tuple[int, in
     return reading.spans[start][0], reading.spans[end - 1][1]
 
 
-def _applies(rule: _Implication, words: Words, exists: str, sentence: list[str]) -> bool:
+def _applies(rule: _Implication, words: Words, exists: str, said: set[str]) -> bool:
     if exists != rule.exists or (rule.structure and not words & rule.structure):
         return False
-    return not any(word in sentence or word in words for word in rule.unless)
+    return not any(word in said or word in words for word in rule.unless)
 
 
 def _read_implications() -> dict[str, list[_Implication]]:
