@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from report_parsing.lexicon import Mention, Reading
-from report_parsing.positions import GENERAL, SIDES, ZONES, Words, is_complete, join_conjuncts, merge
+from report_parsing.positions import GENERAL, SIDES, ZONES, Words, merge
+from report_parsing.runs import NOWHERE, Place, own_end, read_run, run_end, run_start
+from report_parsing.vocabulary import NORMAL_ENTITIES
 
 _SKIPPED = ("word", "determiner")
 _ATTRIBUTE_REACH = 2  # words between a state and what it describes: "normal appearing lungs"
-_BESIDE_PLEURA = frozenset(
-    {"lobe", "costophrenic", "diaphragm", "rib"}
-)  # an effusion "in the lower lobe" is in the pleura
+# an effusion "in the lower lobe" is in the pleura
+_BESIDE_PLEURA = frozenset({"lobe", "costophrenic", "diaphragm", "rib"})
 _OF_LUNG = GENERAL | ZONES | {"lobe", "apical", "hilar", "retrocardiac", "pleural", "costophrenic"}
 
 
-@dataclass(frozen=True)
-class Place:
-    """Alternatives of anatomy words ("both bases" may be two), and the tokens they were read from."""
-
-    words: tuple[Words, ...] = ()
-    start: int = 0
-    end: int = 0
-
-    def narrowed(self, other: Place) -> Place:
-        """This place with what the other adds, where they agree."""
-        if not self.words:
-            return other
-        if all(is_complete(words) for words in self.words):
-            return self
-        words = merge(self.words, other.words)
-        if words == self.words:
-            return self
-        return Place(words, min(self.start, other.start), max(self.end, other.end))
-
-
-NOWHERE = Place()
-
-
 def place_of(reading: Reading, mention: Mention, previous: tuple[Mention, Place] | None) -> Place | None:
-    """The place of a mention; None for a state that only describes a finding ("stable effusion").
+    """The place of a mention; None for a state that describes a finding ("stable effusion") or nothing on the film.
 
     Args:
         reading: the sentence.
@@ -54,35 +30,31 @@ def place_of(reading: Reading, mention: Mention, previous: tuple[Mention, Place]
 
 
 def _place_of_finding(reading: Reading, mention: Mention, previous: tuple[Mention, Place] | None) -> Place:
-    place = _modifiers(reading, mention)
     end = _clause_end(reading, mention)
     piece = _after(reading, mention.end, end)
-    place = place.narrowed(piece) if piece.words else place
+    place = _modifiers(reading, mention).narrowed(piece)
     if piece.words:  # "bilaterally, predominantly in the bases"
         more = _after(reading, piece.end, end)
-        if more.words and "and" not in reading.tags[piece.end : more.start]:
+        if "and" not in reading.tags[piece.end : more.start]:
             place = place.narrowed(more)
     if not place.words and previous is not None:
         place = _inherited(reading, mention, *previous)
-    if not all(is_complete(words) for words in place.words) or not place.words:
-        subject = _subject(reading, mention)
-        place = place.narrowed(subject) if subject and subject.words else place
-    return place
+    return place.narrowed(_subject(reading, mention) or NOWHERE)
 
 
 def _place_of_state(reading: Reading, mention: Mention) -> Place | None:
     attribute = _described(reading, mention)
     if attribute is None:
         return None
-    before = _modifiers(reading, mention)
-    place = attribute.narrowed(before) if before.words else attribute
-    if not all(is_complete(words) for words in place.words) or not place.words:
-        subject = _subject(reading, mention)
-        if subject is None and not place.words:
-            return None
-        place = place.narrowed(subject) if subject and subject.words else place
+    place = attribute.narrowed(_modifiers(reading, mention))
+    subject = _subject(reading, mention)
+    if subject is None and not place.words:
+        return None
+    place = place.narrowed(subject or NOWHERE)
     if not place.words:
         place = _after(reading, mention.end, _clause_end(reading, mention))
+    if not place.words and not set(mention.term.entities) & set(NORMAL_ENTITIES):
+        return None  # "elevated" of nothing that is on the film
     return place
 
 
@@ -124,7 +96,7 @@ def _modifiers(reading: Reading, mention: Mention) -> Place:
         elif tag not in ("word", "state"):
             break
         start -= 1
-    return _read_run(reading, first, mention.start)
+    return read_run(reading, first, mention.start)
 
 
 def _joins_modifiers(reading: Reading, separator: int) -> bool:
@@ -151,9 +123,9 @@ def _described(reading: Reading, mention: Mention) -> Place | None:
     while index < end and skipped <= _ATTRIBUTE_REACH:
         tag = reading.tags[index]
         if tag == "place":
-            stop = _run_end(reading, index, end)
+            stop = run_end(reading, index, end)
             following = reading.tags[stop] if stop < end else ""
-            return None if following == "finding" else _read_run(reading, index, stop)
+            return None if following == "finding" else read_run(reading, index, stop)
         if tag == "finding":
             return None
         if tag in _SKIPPED:
@@ -169,22 +141,12 @@ def _after(reading: Reading, index: int, end: int) -> Place:
     while index < end:
         tag = reading.tags[index]
         if tag == "place":
-            stop = _run_end(reading, index, end)
-            return _read_run(reading, index, _own_end(reading, index, stop, end))
+            stop = run_end(reading, index, end)
+            return read_run(reading, index, own_end(reading, index, stop, end))
         if tag in ("partition", "stop") and not _leads_to_tip(reading, index, end):
             return NOWHERE
         index += 1
     return NOWHERE
-
-
-def _own_end(reading: Reading, start: int, stop: int, end: int) -> int:
-    """The end of a run of places without the ones that modify the next finding: "in the lung and left effusion"."""
-    follower = stop
-    while follower < end and reading.tags[follower] == "word":
-        follower += 1
-    if follower == end or reading.tags[follower] != "finding":
-        return stop
-    return next((token for token in range(stop - 1, start, -1) if reading.tags[token] in ("and", "comma")), start)
 
 
 def _leads_to_tip(reading: Reading, index: int, end: int) -> bool:
@@ -199,8 +161,8 @@ def _subject(reading: Reading, mention: Mention) -> Place | None:
     while index >= 0 and reading.clauses[index] == clause:
         tag = reading.tags[index]
         if tag == "place":
-            start = _run_start(reading, index, clause)
-            return NOWHERE if _belongs_to_finding(reading, start, clause) else _read_run(reading, start, index + 1)
+            start = run_start(reading, index, clause)
+            return NOWHERE if _belongs_to_finding(reading, start, clause) else read_run(reading, start, index + 1)
         if tag == "finding":
             return None
         if tag == "state" and mention.term.role == "finding":
@@ -242,55 +204,6 @@ def _beside(words: Words, home: str) -> Words:
     if home == "pleural":
         return words & (SIDES | {"apical"}) | (frozenset() if "apical" in words else {home})
     return words
-
-
-def _read_run(reading: Reading, start: int, end: int) -> Place:
-    """The places among the tokens, with conjuncts completed: "right upper and left lower lobes" are two."""
-    conjuncts: list[Words] = [frozenset()]
-    touched = []
-    last = None
-    for index in range(start, end):
-        mention = reading.places.get(index)
-        if mention is None:
-            if reading.tags[index] in ("and", "comma"):
-                conjuncts.append(frozenset())
-        elif mention is not last:
-            words = mention.term
-            if conjuncts[-1] & SIDES and words & SIDES:
-                words = words - SIDES
-            conjuncts[-1] |= words
-            touched.append(mention)
-            last = mention
-    words = join_conjuncts(conjuncts)
-    return Place(words, touched[0].start, touched[-1].end) if words else NOWHERE
-
-
-def _run_end(reading: Reading, index: int, end: int) -> int:
-    """The end of the places that go on from `index`: "left and right upper lobes", "lung and of the pleura"."""
-    stop = index + 1
-    joined = False  # behind an "and" only a place goes on: "lungs and flattened diaphragms" are two things
-    while index < end:
-        tag = reading.tags[index]
-        if tag == "place":
-            stop, joined = index + 1, False
-        elif tag in ("and", "comma"):
-            joined = True
-        elif tag != "determiner" and reading.words[index] != "of" and (tag != "word" or joined):
-            break
-        index += 1
-    return stop
-
-
-def _run_start(reading: Reading, index: int, clause: int) -> int:
-    start = index
-    while index >= 0 and reading.clauses[index] == clause:
-        tag = reading.tags[index]
-        if tag == "place":
-            start = index
-        elif tag not in ("word", "determiner", "and", "comma") and reading.words[index] != "of":
-            break
-        index -= 1
-    return start
 
 
 def _clause_end(reading: Reading, mention: Mention) -> int:

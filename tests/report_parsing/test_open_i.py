@@ -6,7 +6,7 @@ to it at all. Reports without indexing are left out. Measured (recall, precision
 
     effusion      .957  .957      pneumothorax  .875 1.000      cardiomegaly  .990 1.000      consolidation 1.000 .923
     opacity      1.000  .972      atelectasis   .924  .898      nodule        .962  .641      edema          .929 .929
-    pneumonia     .917  .786      low           .956  .977      tortuous      .986  .986
+    pneumonia     .917  .786      low           .956  .977      tortuous      .973  .986
 
 Nodule precision: coders write "nodular opacity" and "nodular density" as Opacity and Density, the parser says nodule
 as well. With "likely", "probable", "consistent with", "suggestive of" heard as doubt recall falls to .714 for edema,

@@ -52,5 +52,9 @@ def test_a_state_of_a_finding_has_no_place(lexicon):
     assert places(lexicon, "left effusion is unchanged") == [["left pleural"], None]
 
 
+def test_an_elevated_nothing_has_no_place(lexicon):
+    assert places(lexicon, "C-reactive protein was elevated") == [None]
+
+
 def test_the_place_of_the_neighbour_is_not_taken(lexicon):
     assert places(lexicon, "opacity in the right lung and left effusion") == [["lung right"], ["left pleural"]]
