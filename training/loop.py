@@ -128,7 +128,7 @@ class Run:
         loss = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(loss):
             raise TrainingError(
-                f"the loss is {float(loss)} at step {self.step + 1}; lower `learning_rate` or set `precision` to fp32"
+                f"the loss is {loss.item()} at step {self.step + 1}; lower `learning_rate` or set `precision` to fp32"
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -1,0 +1,82 @@
+"""A tiny archive of shards: eight-by-eight-cell films in which one entity is a bright square on one side."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from shards.schema import shard_schema
+from shards.writer import write_manifest, write_shard
+from training.config import TrainingConfig
+
+SIZE = 32
+ENTITIES = ("effusion", "nodule", "edema", "normal")
+POSITIONS = ("left_pleural", "right_pleural", "unspecified", "other", "svc")
+TINY = {
+    "image_encoder": "resnet10t",
+    "image_stage": 1,
+    "text_encoder": "all-MiniLM-L6-v2",
+    "text_pooling": "mean",
+    "width": 16,
+    "heads": 2,
+    "layers": 1,
+    "feed_forward": 32,
+    "negatives": 3,
+}
+
+
+def shard_rows(number: int) -> list[dict]:
+    rng = np.random.default_rng(0)
+    rows = []
+    for index in range(number):
+        pixels = rng.integers(0, 60, (SIZE, SIZE), dtype=np.uint8)
+        left, present = bool(rng.random() < 0.5), bool(rng.random() < 0.5)
+        if present:
+            pixels[8:24, 18:28] = 250 if left else pixels[8:24, 18:28]
+            pixels[8:24, 4:14] = pixels[8:24, 4:14] if left else 250
+        where = (0 if left else 1) if present else 2
+        triplets = [{"entity": 0, "position": where, "exists": int(present)}]
+        split = "test" if index % 8 == 7 else "train"
+        rows.append(
+            {
+                "image_id": f"i{index:04d}", "study_id": f"s{index:04d}", "subject_id": f"p{index:04d}",
+                "split": split, "view": "PA", "height": SIZE, "width": SIZE, "pixels": pixels.tobytes(),
+                "text": "x", "sentences": ["x"], "triplets": triplets if index % 10 else [],
+                "labels": [("effusion", float(present))],
+            }
+        )  # fmt: skip
+    return rows
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("shards")
+    write_shard(pa.Table.from_pylist(shard_rows(96), schema=shard_schema(SIZE)), folder / "a.parquet")
+    write_manifest(folder, [folder / "a.parquet"], ENTITIES, POSITIONS, SIZE, "phantom")
+    knowledge = [
+        {"kind": kind, "name": name, "description": f"{name} on a film", "source": "test"}
+        for kind, names in (("entity", ENTITIES), ("position", POSITIONS))
+        for name in names
+    ]
+    pq.write_table(pa.Table.from_pylist(knowledge), folder / "knowledge.parquet")
+    return folder
+
+
+@pytest.fixture
+def config(shards, tmp_path) -> TrainingConfig:
+    return TrainingConfig(
+        method="medklip",
+        shards=str(shards),
+        knowledge=str(shards / "knowledge.parquet"),
+        output=str(tmp_path / "run"),
+        method_config=TINY,
+        batch_size=8,
+        max_steps=12,
+        warmup_epochs=0.2,
+        learning_rate=1e-3,
+        checkpoint_every=4,
+        log_every=2,
+        threads=1,
+    )

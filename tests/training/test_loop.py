@@ -1,0 +1,109 @@
+"""The loop learns, resumes bit for bit, and refuses what it can't do in one sentence."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from training.checkpoint import complete_checkpoints, load_method
+from training.config import TrainingConfig, TrainingError
+from training.loop import Run, train
+
+
+class KilledError(Exception):
+    pass
+
+
+def killed_after(step: int):
+    def progress(done: int, total: int) -> None:
+        if done == step:
+            raise KilledError
+
+    return progress
+
+
+def weights(config: TrainingConfig) -> dict[str, torch.Tensor]:
+    return load_file(Path(config.output) / "weights.safetensors")
+
+
+@pytest.mark.parametrize("step", [1, 4, 7, 11])
+def test_a_killed_run_ends_in_the_same_weights(config, tmp_path, step):
+    whole = replace(config, output=str(tmp_path / "whole"))
+    train(whole)
+    with pytest.raises(KilledError):
+        train(config, killed_after(step))
+    result = train(config)
+    assert result["resumed_from"] == step // 4 * 4
+    expected, resumed = weights(whole), weights(config)
+    assert expected.keys() == resumed.keys()
+    assert all(torch.equal(expected[name], resumed[name]) for name in expected)
+    metrics = [(Path(run.output) / "metrics.jsonl").read_text().splitlines() for run in (whole, config)]
+    steps = [[json.loads(line)["step"] for line in lines] for lines in metrics]
+    assert steps[0] == steps[1] == [2, 4, 6, 8, 10, 12]
+
+
+def test_a_half_written_checkpoint_is_not_used(config):
+    with pytest.raises(KilledError):
+        train(config, killed_after(9))
+    last = complete_checkpoints(Path(config.output))[-1]
+    last.rename(last.with_name("step-00000099.partial"))
+    assert Run(config).step == 0
+
+
+def test_training_lowers_the_loss_and_changes_the_network(config):
+    train(replace(config, max_steps=60, checkpoint_every=1000))
+    lines = [json.loads(line) for line in (Path(config.output) / "metrics.jsonl").read_text().splitlines()]
+    assert {"train/loss", "train/loss_existence", "train/loss_position", "learning_rate", "samples_per_second"} <= set(
+        lines[0]["metrics"]
+    )
+    first, last = (line["metrics"]["train/loss"] for line in (lines[0], lines[-1]))
+    assert last < 0.7 * first
+    images = torch.zeros(2, 1, 32, 32, dtype=torch.uint8)
+    with torch.no_grad():
+        trained, floor = (load_method(Path(config.output), kind).zero_shot(images, ["effusion"]) for kind in ("trained", "untrained"))
+    assert not torch.equal(trained.scores, floor.scores)
+
+
+def test_a_finished_run_is_returned_as_it_is(config):
+    first = train(config)
+    written = (Path(config.output) / "weights.safetensors").stat().st_mtime_ns
+    assert train(config) == first
+    assert (Path(config.output) / "weights.safetensors").stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("seed", 1), ("learning_rate", 5e-3), ("weight_decay", 0.9), ("batch_size", 4), ("clip_norm", 1e-4),
+     ("augmentation", {"crop_scale": 0.9}), ("warmup_epochs", 0.0), ("precision", "fp32")],
+)  # fmt: skip
+def test_every_option_changes_the_weights(config, tmp_path, option, value):
+    base = replace(config, max_steps=3, precision="bf16")
+    train(base)
+    other = replace(base, output=str(tmp_path / "other"), **{option: value})
+    train(other)
+    expected, changed = weights(base), weights(other)
+    assert any(not torch.equal(expected[name], changed[name]) for name in expected)
+
+
+def test_another_configuration_in_the_same_folder_is_refused(config):
+    train(replace(config, max_steps=1))
+    with pytest.raises(TrainingError, match="another `seed`"):
+        train(replace(config, max_steps=1, seed=5))
+
+
+def test_other_data_than_asked_for_are_refused(config):
+    with pytest.raises(TrainingError, match="data version"):
+        train(replace(config, data_version="0" * 64))
+
+
+def test_too_little_data_is_one_sentence(config):
+    with pytest.raises(TrainingError, match="fewer than one batch of 4096"):
+        train(replace(config, batch_size=4096))
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(config):
+    with pytest.raises(TrainingError, match=r"loss is (nan|inf)"):
+        train(replace(config, learning_rate=1e30, max_steps=12))
