@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from assets import previews, tracking
 from assets.examination import WEIGHTS, Examination, classes_of, examine
-from assets.pretrained import TrainedRun, is_trained, trained_run
 from assets.tracking import Tracker
+from assets.training_runs import TrainedRun, is_trained, trained_run
 from assets.workspace import Workspace
 from evaluation.values import ResultValue
 from models.registry import method_names

@@ -11,7 +11,7 @@ import numpy as np
 
 from assets import batches
 from assets.code_version import code_version
-from assets.pretrained import TrainedRun
+from assets.training_runs import TrainedRun
 from assets.workspace import Workspace
 
 if TYPE_CHECKING:

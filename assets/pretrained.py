@@ -1,44 +1,28 @@
-"""Group `pretraining`: a method, trained on the shards by a subprocess that does not outlive its step.
+"""Group `pretraining`: a method, trained on the shards by a subprocess that does not outlive its step."""
 
-The folder of a run is named after everything that decides its weights, so the same request resumes what was
-interrupted and finds what is finished.
-"""
-
+import fcntl
 import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from assets import batches, previews
-from assets.code_version import code_version
 from assets.method_config import pretraining_config
 from assets.pictures import loss_curve
 from assets.relay import Relay
-from assets.tracking import RunIdentity, read_lines
+from assets.tracking import RunIdentity, Tracker, read_lines
+from assets.training_runs import TrainedRun, remember, training_request
 from assets.workspace import CHECKOUT, Workspace
 
 GROUP = "pretraining"
-POOL = "gpu"
-
-
-@dataclass(frozen=True)
-class TrainedRun:
-    """What the evaluation needs to know of the latest run of a method on a cohort."""
-
-    method: str
-    fingerprint: str
-    output: str  # relative to the home
-    mlflow_run: str
-    data_version: str
-    seed: int
-    checkpoint_digest: str
-    untrained_digest: str
+POOL = "gpu"  # for a cluster, whose daemon frees the slots of dead runs; one machine has `one_at_a_time`
+Log = Callable[[str], None]
 
 
 def pretrained_asset(method: str) -> dg.AssetsDefinition:
@@ -61,47 +45,19 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[Any]:
         settings = config.model_dump()  # type: ignore[attr-defined]
         request = training_request(workspace, method, settings)
-        output = Path(request["output"])
+        output, home = Path(request["output"]), workspace.home_path()
         finished = (output / "result.json").exists()
-        identity = _identity(context, workspace, request)
-        relay = Relay(workspace.home_path(), identity, output / "metrics.jsonl", share_done(settings), context.log.info)
-        with relay:
+        identity = _identity(context.run_id, workspace.cohort_name(), request)
+        metrics = output / "metrics.jsonl"
+        with Relay(home, identity, metrics, share_done(settings), context.log.info) as relay:
             if not finished:
-                _train(context, pipes, output / "request.json", request)
-        result = json.loads((output / "result.json").read_text())
-        relay.tracker.tag({f"radalign.{name}": value for name, value in result.items()})
-        run = TrainedRun(
-            method=method,
-            fingerprint=identity.fingerprint,
-            output=str(output.relative_to(workspace.home_path())),
-            mlflow_run=relay.tracker.run_id,
-            data_version=request["data_version"],
-            seed=request["seed"],
-            checkpoint_digest=result["checkpoint_digest"],
-            untrained_digest=result["untrained_digest"],
-        )
-        batches.write_json(_pointer(workspace, method), asdict(run))
-        return dg.MaterializeResult(metadata=_metadata(run, result, output, trained=not finished))
+                with one_at_a_time(home / "training.lock", context.log.info):
+                    _train(context, pipes, output / "request.json", request)
+        run = _finished_run(request, home, relay.tracker)
+        remember(workspace, run)
+        return dg.MaterializeResult(metadata={"trained": not finished, **_metadata(run, output)})
 
     return pretrained
-
-
-def training_request(workspace: Workspace, method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of `python -m training`; its folder is named after all that decides the weights."""
-    from shards.manifest import Manifest, file_digest
-
-    shards = workspace.folder("shards")
-    knowledge = workspace.folder("knowledge") / "knowledge.parquet"
-    data_version = Manifest.load(shards).digest
-    run = batches.fingerprint(method, settings, data_version, file_digest(knowledge), training_code(method))
-    return {
-        **settings,
-        "method": method,
-        "shards": str(shards),
-        "knowledge": str(knowledge),
-        "output": str(workspace.home_path() / "checkpoints" / method / run),
-        "data_version": data_version,
-    }
 
 
 def share_done(settings: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], float]:
@@ -111,19 +67,20 @@ def share_done(settings: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], flo
     return lambda line: line["epoch"] / settings["epochs"]
 
 
-def trained_run(workspace: Workspace, method: str) -> TrainedRun:
-    """The latest finished run of a method on this cohort."""
-    if not is_trained(workspace, method):
-        raise dg.Failure(
-            f"{method} has no finished run on {workspace.cohort_name()}: run pretrain_{method} first.",
-            allow_retries=False,
-        )
-    return TrainedRun(**json.loads(_pointer(workspace, method).read_text()))
+@contextmanager
+def one_at_a_time(lock: Path, log: Log) -> Iterator[None]:
+    """Wait for other trainings of this home. The kernel frees the lock however its holder ended.
 
-
-def is_trained(workspace: Workspace, method: str) -> bool:
-    """Whether a run of the method on this cohort has finished."""
-    return _pointer(workspace, method).exists()
+    A Dagster pool with a limit would stay taken after a `kill -9` of the run, as no daemon frees its slot.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log("Another run is training in this home; waiting for it to end.")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _train(
@@ -149,40 +106,43 @@ def _train(
         ) from None
 
 
-def training_code(method: str) -> str:
-    """The code that decides the weights: the method's own file, and what all methods share."""
-    shared = sorted(path.relative_to(CHECKOUT).as_posix() for path in (CHECKOUT / "models").glob("*.py"))
-    own = f"models/methods/{method}.py"
-    return code_version(*shared, "models/encoders", "models/losses", own, "training", "imaging/augment.py")
-
-
-def _pointer(workspace: Workspace, method: str) -> Path:
-    return workspace.home_path() / "checkpoints" / method / f"{workspace.cohort_name()}.json"
-
-
-def _identity(context: dg.AssetExecutionContext, workspace: Workspace, request: Mapping[str, Any]) -> RunIdentity:
+def _identity(dagster_run: str, cohort: str, request: Mapping[str, Any]) -> RunIdentity:
     nested = ("method_config", "augmentation")
     left_out = ("shards", "knowledge", "output", *nested)
     parameters = {name: value for name, value in request.items() if name not in left_out}
     inner = {f"{part}.{name}": value for part in nested for name, value in request[part].items()}
     return RunIdentity(
         fingerprint=Path(request["output"]).name,
-        name=f"{request['method']} {workspace.cohort_name()} seed {request['seed']}",
-        parameters={**parameters, **inner, "cohort": workspace.cohort_name()},
-        tags={"radalign.method": request["method"], "dagster.run_id": context.run_id},
-        dataset=workspace.cohort_name(),
+        name=f"{request['method']} {cohort} seed {request['seed']}",
+        parameters={**parameters, **inner, "cohort": cohort},
+        tags={"radalign.method": request["method"], "dagster.run_id": dagster_run},
+        dataset=cohort,
         dataset_source=request["shards"],
         data_version=request["data_version"],
     )
 
 
-def _metadata(run: TrainedRun, result: Mapping[str, Any], output: Path, trained: bool) -> dict[str, Any]:
+def _finished_run(request: Mapping[str, Any], home: Path, tracker: Tracker) -> TrainedRun:
+    output = Path(request["output"])
+    result = json.loads((output / "result.json").read_text())
+    tracker.tag({f"radalign.{name}": value for name, value in result.items()})
+    return TrainedRun(
+        method=request["method"],
+        fingerprint=output.name,
+        output=str(output.relative_to(home)),
+        mlflow_run=tracker.run_id,
+        data_version=request["data_version"],
+        seed=request["seed"],
+        checkpoint_digest=result["checkpoint_digest"],
+        untrained_digest=result["untrained_digest"],
+    )
+
+
+def _metadata(run: TrainedRun, output: Path) -> dict[str, Any]:
     lines, _ = read_lines(output / "metrics.jsonl", 0)
-    final = {name: value for name, value in lines[-1]["metrics"].items()} if lines else {}
     return {
-        **{name: value for name, value in result.items() if isinstance(value, str | int | float)},
-        **final,
-        "trained": trained,
+        **json.loads((output / "result.json").read_text()),
+        **(lines[-1]["metrics"] if lines else {}),
         "data_version": run.data_version,
         "mlflow_run": run.mlflow_run,
         "output": dg.MetadataValue.path(output),

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import threading
+
 import dagster as dg
 import pyarrow as pa
 import pytest
 
 from assets import batches, pretrained
 from assets.method_config import pretraining_config
-from assets.pretrained import share_done, trained_run, training_request
+from assets.pretrained import one_at_a_time, share_done
+from assets.training_runs import trained_run, training_request
 from assets.workspace import Workspace
 from tests.assets.test_checks import write_shards
 
@@ -78,3 +81,21 @@ def test_a_killed_child_is_tried_again_and_a_failed_one_is_not(tmp_path, code, e
 def test_an_untrained_method_says_which_job_to_run(workspace: Workspace):
     with pytest.raises(dg.Failure, match="pretrain_medklip"):
         trained_run(workspace, "medklip")
+
+
+def test_a_second_training_waits_for_the_first(tmp_path):
+    order, said = [], []
+    entered = threading.Event()
+
+    def second():
+        with one_at_a_time(tmp_path / "lock", lambda text: (said.append(text), entered.set())):
+            order.append("second")
+
+    with one_at_a_time(tmp_path / "lock", said.append):
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        assert entered.wait(10)
+        order.append("first")
+    waiting.join(10)
+    assert order == ["first", "second"]
+    assert "waiting" in said[0]

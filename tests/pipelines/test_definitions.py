@@ -48,7 +48,7 @@ def test_nothing_starts_by_itself():
     assert [sensor.default_status for sensor in REPOSITORY.sensor_defs] == [dg.DefaultSensorStatus.STOPPED]
 
 
-def test_one_training_at_a_time():
+def test_a_cluster_can_limit_trainings():
     for method in method_names():
         assert GRAPH.get(dg.AssetKey(["pretrained", method])).pools == {"gpu"}
 

@@ -28,6 +28,7 @@ class Place:
     def __init__(self, folder):
         self.folder = folder
         self.home = folder / "var"
+        self.processes = []
         (folder / ".venv").symlink_to(CHECKOUT / ".venv")
         for name in ("activate", "dagster.yaml"):
             shutil.copy(CHECKOUT / name, folder / name)
@@ -43,7 +44,7 @@ class Place:
         }
         wanted = ops if job.startswith("pretrain") else {name: ops[name] for name in list(ops)[:3]}
         (self.folder / "run.yaml").write_text(yaml.safe_dump({"ops": wanted}))
-        return subprocess.Popen(
+        process = subprocess.Popen(
             ["bash", "-c", f". ./activate && exec {COMMAND.format(job=job)}"],
             cwd=self.folder,
             env={"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "RADALIGN_HOME": str(self.home)},
@@ -51,6 +52,14 @@ class Place:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self.processes.append(process)
+        return process
+
+    def stop(self):
+        """Leave nothing behind, whatever failed."""
+        for process in self.processes:
+            process.kill()
+            process.communicate()
 
     def run(self, studies, **options):
         process = self.start(studies, **options)
@@ -74,8 +83,11 @@ class Place:
 def place(tmp_path_factory):
     """One run from nothing; the tests below go on from there, in their order."""
     place = Place(tmp_path_factory.mktemp("checkout"))
-    place.run(40)
-    return place
+    try:
+        place.run(40)
+        yield place
+    finally:
+        place.stop()
 
 
 def test_everything_is_there_after_one_command(place):
@@ -149,7 +161,7 @@ def test_a_killed_trainer_is_taken_up_again_by_its_run(place):
 
 def new_checkpoint(place, before):
     runs = set((place.home / "checkpoints" / "medklip").glob("*/")) - before
-    return next((run for run in runs if list(run.glob("checkpoints/step-*"))), None)
+    return next((run for run in runs if list(run.glob("checkpoints/step-*[0-9]"))), None)
 
 
 def trainer_of(parent):

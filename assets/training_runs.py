@@ -1,0 +1,82 @@
+"""Which training a request asks for, and which one a method's latest is.
+
+The folder of a run is named after everything that decides its weights, so the same request resumes what was
+interrupted and finds what is finished.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets import batches
+from assets.code_version import code_version
+from assets.workspace import CHECKOUT, Workspace
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What the evaluation needs to know of the latest run of a method on a cohort."""
+
+    method: str
+    fingerprint: str
+    output: str  # relative to the home
+    mlflow_run: str
+    data_version: str
+    seed: int
+    checkpoint_digest: str
+    untrained_digest: str
+
+
+def training_request(workspace: Workspace, method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of `python -m training`; its folder is named after all that decides the weights."""
+    from shards.manifest import Manifest, file_digest
+
+    shards = workspace.folder("shards")
+    knowledge = workspace.folder("knowledge") / "knowledge.parquet"
+    data_version = Manifest.load(shards).digest
+    run = batches.fingerprint(method, settings, data_version, file_digest(knowledge), training_code(method))
+    return {
+        **settings,
+        "method": method,
+        "shards": str(shards),
+        "knowledge": str(knowledge),
+        "output": str(workspace.home_path() / "checkpoints" / method / run),
+        "data_version": data_version,
+    }
+
+
+def training_code(method: str) -> str:
+    """The code that decides the weights: the method's own file, and what all methods share."""
+    shared = sorted(path.relative_to(CHECKOUT).as_posix() for path in (CHECKOUT / "models").glob("*.py"))
+    own = f"models/methods/{method}.py"
+    return code_version(*shared, "models/encoders", "models/losses", own, "training", "imaging/augment.py")
+
+
+def remember(workspace: Workspace, run: TrainedRun) -> None:
+    """Make a finished run the latest of its method on this cohort."""
+    batches.write_json(_pointer(workspace, run.method), asdict(run))
+
+
+def trained_run(workspace: Workspace, method: str) -> TrainedRun:
+    """The latest finished run of a method on this cohort."""
+    if not is_trained(workspace, method):
+        raise dg.Failure(
+            f"{method} has no finished run on {workspace.cohort_name()}: run pretrain_{method} first.",
+            allow_retries=False,
+        )
+    return TrainedRun(**json.loads(_pointer(workspace, method).read_text()))
+
+
+def is_trained(workspace: Workspace, method: str) -> bool:
+    """Whether a run of the method on this cohort has finished."""
+    return _pointer(workspace, method).exists()
+
+
+def _pointer(workspace: Workspace, method: str) -> Path:
+    return workspace.home_path() / "checkpoints" / method / f"{workspace.cohort_name()}.json"
