@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "radalign"
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow's pages expect prompts, not losses
 FINGERPRINT_TAG = "radalign.fingerprint"
 LAST_STEP_TAG = "radalign.last_logged_step"
 METRICS_PER_CALL = 900  # MLflow takes at most 1000 in one call
@@ -161,7 +162,7 @@ def _connect(home: Path) -> tuple[MlflowClient, str]:
         if experiment is not None:
             return client, str(experiment.experiment_id)
         artifacts = (home / "mlartifacts").resolve().as_uri()
-        return client, str(client.create_experiment(EXPERIMENT, artifact_location=artifacts))
+        return client, str(client.create_experiment(EXPERIMENT, artifacts, KIND))
 
 
 @contextmanager

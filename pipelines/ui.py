@@ -27,7 +27,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--dagster-port", type=int, default=3000)
     parser.add_argument("--mlflow-port", type=int, default=5000)
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for wish in (signal.SIGINT, signal.SIGTERM):  # also where the shell that started this ignores them
+        signal.signal(wish, signal.default_int_handler)
     servers = [_dagster(options.dagster_port), _mlflow(options.mlflow_port)]
     sys.stdout.write(
         f"Dagster: http://{HOST}:{options.dagster_port}   MLflow: http://{HOST}:{options.mlflow_port}   "
@@ -56,7 +57,7 @@ def _mlflow(port: int) -> subprocess.Popen[bytes]:
     artifacts = (home / "mlartifacts").as_uri()
     command = ["mlflow", "server", "--backend-store-uri", uri, "--default-artifact-root", artifacts]
     command += ["--host", HOST, "--port", str(port), "--workers", "1"]
-    command += ["--allowed-hosts", "localhost:*,127.0.0.1:*"]
+    command += ["--allowed-hosts", "localhost:*,127.0.0.1:*", "--uvicorn-opts", "--log-level warning"]
     return _start(command, {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})
 
 
