@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from assets.pretrained import TrainedRun, trained_run
+from assets.training_runs import TrainedRun, trained_run
 from assets.workspace import Workspace
 from evaluation import zero_shot_classification as classification
 from evaluation.results import ResultKey, read_results, write_results
@@ -148,7 +148,9 @@ def main() -> int:
     run = trained_run(workspace, "medklip")
     values = measure(workspace, run, run.seed if options.seed is None else options.seed, options.seconds)
     supervised = next(value for value in values if (value.metric, value.class_name) == ("auroc", "macro"))
-    rows = read_results(workspace.home_path(), {"checkpoint": run.checkpoint_digest, "metric": "auroc", "class": "macro"})
+    rows = read_results(
+        workspace.home_path(), {"checkpoint": run.checkpoint_digest, "metric": "auroc", "class": "macro"}
+    )
     zero_shot = pc.max(rows["value"]).as_py()
     sys.stdout.write(
         f"supervised {supervised.value:.4f} [{supervised.low:.4f}, {supervised.high:.4f}]\n"

@@ -153,7 +153,7 @@ def fast_precision(device: torch.device) -> str:
     return "bf16" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else "fp32"
 
 
-def parameter_groups(method: Method, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(method: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Weight decay on matrices only: biases and norms are left alone."""
     trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
     matrices = [parameter for parameter in trained if parameter.ndim > 1]

@@ -114,7 +114,9 @@ def read_record(root: Path) -> dict[str, Any] | None:
 def config_of(root: Path) -> PhantomConfig | None:
     """The configuration an archive was made with, or None."""
     record = read_record(root)
-    return record and PhantomConfig(**{item.name: record[item.name] for item in fields(PhantomConfig)})
+    if record is None:
+        return None
+    return PhantomConfig(**{item.name: record[item.name] for item in fields(PhantomConfig)})
 
 
 def plan(config: PhantomConfig) -> list[Study]:

@@ -5,7 +5,9 @@ The truth is for evaluation. Training reads shards through triplets of parsed re
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,7 +48,7 @@ class PhantomCohort(MimicCxr):
         if truth is None:
             return None
         records = truth.rename(columns=columns)[list(columns.values())].to_dict("records")
-        lists: dict[str, list[dict[str, object]]] = {}
+        lists: dict[str, list[dict[Hashable, Any]]] = {}
         for image_id, record in zip(truth["dicom_id"], records, strict=True):
             lists.setdefault(image_id, []).append(record)
         array = pa.array(list(lists.values()), pa.list_(item))

