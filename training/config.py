@@ -24,20 +24,20 @@ class TrainingConfig:
     shards: str = ""  # folder with manifest.json
     knowledge: str = ""  # the knowledge table, Parquet
     output: str = ""  # folder of this run
-    method_config: dict[str, Any] = field(default_factory=dict)
-    augmentation: dict[str, Any] = field(default_factory=dict)
-    seed: int = 0
-    epochs: float = 60.0
+    method_config: dict[str, Any] = field(default_factory=dict)  # over the defaults of the method
+    augmentation: dict[str, Any] = field(default_factory=dict)  # over the defaults of imaging.augment
+    seed: int = 0  # of weights, shuffling, augmentation and sampling
+    epochs: float = 60.0  # passes over the training split
     max_steps: int = 0  # 0: as many as `epochs` asks for
-    batch_size: int = 32
-    learning_rate: float = 1e-4
-    final_learning_rate: float = 1e-5
-    weight_decay: float = 0.02
-    warmup_epochs: float = 5.0
+    batch_size: int = 32  # pairs per step
+    learning_rate: float = 1e-4  # the highest, after the warm-up
+    final_learning_rate: float = 1e-5  # where the cosine ends
+    weight_decay: float = 0.02  # on matrices; biases and norms have none
+    warmup_epochs: float = 5.0  # from a tenth of the learning rate
     clip_norm: float = 0.0  # 0: gradients are not clipped
     precision: str = "auto"  # auto: bf16 where the hardware multiplies it fast, else fp32
-    checkpoint_every: int = 200  # steps
-    log_every: int = 10  # steps
+    checkpoint_every: int = 200  # steps between checkpoints
+    log_every: int = 10  # steps that one line of metrics sums up
     threads: int = 0  # of the CPU; 0: all cores
     data_version: str = ""  # digest of the shard manifest this run was asked to use; empty: whichever is there
 

@@ -25,8 +25,8 @@ class PhantomConfig:
 
     studies: int = 3600
     seed: int = 0
-    height: int = 256  # rows of a film; its columns vary around this
-    prevalence: float = 0.2  # of each finding
+    height: int = 224  # rows of a film; its columns vary around this
+    prevalence: float = 0.25  # of each finding
     report_error: float = 0.03  # probability that a statement about a finding is wrong
     vagueness: float = 0.08  # probability that a finding is described without its name
     omission: float = 0.08  # probability that a plain finding is left out; doubled for a subtle one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -91,7 +92,7 @@ def _in_zone(finding: Finding, rng: np.random.Generator) -> tuple[float, float]:
 def stroke(frame: Frame, points: np.ndarray, width: float) -> np.ndarray:
     """A smooth stroke of half-width `width` along a polyline `(n, 2)` of x, y."""
     nearest = np.full(frame.shape, 9.0, np.float32)
-    for (x0, y0), (x1, y1) in zip(points[:-1], points[1:], strict=True):
+    for (x0, y0), (x1, y1) in pairwise(points):
         dx, dy = x1 - x0, y1 - y0
         along = np.clip(((frame.x - x0) * dx + (frame.y - y0) * dy) / (dx * dx + dy * dy + 1e-9), 0, 1)
         nearest = np.minimum(nearest, np.hypot(frame.x - x0 - along * dx, frame.y - y0 - along * dy))

@@ -20,15 +20,15 @@ from cohorts.phantom.findings import Finding, sample_finding
 PRESENT, ABSENT, UNCERTAIN = 1, 0, -1
 # How often a reader rules a finding out in so many words.
 RULED_OUT = {
-    "effusion": 0.8,
-    "pneumothorax": 0.8,
-    "consolidation": 0.7,
-    "cardiomegaly": 0.75,
-    "nodule": 0.4,
-    "edema": 0.55,
-    "atelectasis": 0.4,
-    "line": 0.4,
-    "tube": 0.4,
+    "effusion": 0.85,
+    "pneumothorax": 0.85,
+    "consolidation": 0.8,
+    "cardiomegaly": 0.8,
+    "nodule": 0.6,
+    "edema": 0.7,
+    "atelectasis": 0.6,
+    "line": 0.6,
+    "tube": 0.6,
 }
 LISTED = ("effusion", "pneumothorax", "consolidation", "nodule", "edema", "atelectasis")  # after one negation
 LINE_LENGTH = 78  # MIMIC-CXR wraps its reports below 80 characters

@@ -43,7 +43,7 @@ class StageFeatures(nn.Module):
 
 
 def load_weights(network: nn.Module, path: str) -> None:
-    """Load a safetensors or weights-only checkpoint; a checkpoint that fits nothing is an error, never a random start."""
+    """Load a safetensors or weights-only checkpoint; weights that do not fit are an error."""
     if path.endswith(".safetensors"):
         from safetensors.torch import load_file
 

@@ -32,6 +32,7 @@ class MedklipConfig:
     image_weights: str = ""  # "", "imagenet", or a checkpoint's path; the authors start from random weights
     text_encoder: str = "emilyalsentzer/Bio_ClinicalBERT"  # hub name, local folder, or all-MiniLM-L6-v2 (bundled)
     text_pooling: str = "cls"  # cls, or mean over the tokens
+    centre_texts: bool = False  # subtract the entities' mean vector, which says only that all are findings
     width: int = 256
     heads: int = 4
     layers: int = 4
@@ -88,6 +89,8 @@ class Medklip(Method):
 
     def answer(self, tokens: Tensor, book: Tensor, attention: bool) -> tuple[Tensor, Tensor | None]:
         """Features (batch, q, width) of the queries in `book` (q, text width), and attention maps if asked."""
+        if self.config.centre_texts:
+            book = book - self.entity_book.mean(0)
         queries = self.disease_embedding_layer(book).expand(len(tokens), -1, -1)
         features, maps = self.decoder(queries, tokens, attention)
         return self.dropout_feas(features), maps
