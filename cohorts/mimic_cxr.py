@@ -149,5 +149,6 @@ def _plain_ids(rows: pd.DataFrame) -> pd.Series:
 def _number_duplicates(rows: pd.DataFrame) -> None:
     """Give rejected repetitions an image_id of their own: `<dicom_id>#2` and so on."""
     repetition = rows.groupby("image_id").cumcount()
-    again = repetition > 0
-    rows.loc[again, "image_id"] += "#" + (repetition[again] + 1).astype(str)
+    again = (repetition > 0).to_numpy()
+    if again.any():
+        rows.loc[again, "image_id"] += "#" + (repetition[again] + 1).astype(str)

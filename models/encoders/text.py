@@ -34,7 +34,7 @@ def embed_texts(name: str, texts: Sequence[str], pooling: str) -> Tensor:
     folder = encoder_folder(name)
     try:
         tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(
             f"text encoder `{name}` is neither a local folder nor reachable on the hub: give the folder of a "
             f"downloaded model, or `{OFFLINE_ENCODER}`, which needs no network"

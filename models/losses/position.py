@@ -19,7 +19,7 @@ def sample_positions(targets: Tensor, negatives: int) -> tuple[Tensor, Tensor]:
     marked = per_entity[where[:, 0], where[:, 1]]
     draw = torch.rand(marked.shape, device=marked.device)
     positive = torch.where(marked, draw, -1.0).argmax(-1, keepdim=True)
-    enough = int((~marked).sum(-1).min()) if len(marked) else negatives
+    enough = int((~marked).sum(-1).min()) if len(marked) else 0
     others = torch.where(marked, -1.0, draw).topk(min(negatives, enough), dim=-1).indices
     return where, torch.cat([positive, others], dim=-1)
 
