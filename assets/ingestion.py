@@ -51,7 +51,7 @@ def inventory_asset(config: InventoryConfig, workspace: Workspace) -> dg.Materia
 class ImagesConfig(dg.Config):
     """What the radiographs are turned into."""
 
-    size: int = Field(128, ge=32, le=1024, description="Side of the letterboxed square, pixels; the paper reads 224.")
+    size: int = Field(96, ge=32, le=1024, description="Side of the letterboxed square, pixels; the paper reads 224.")
 
 
 def _decode(work: Work) -> Computed:

@@ -12,7 +12,7 @@ from cohorts.phantom.anatomy import LUNG_AXIS, SIDES, Chest, Frame, noise, soft
 
 COVERED = 0.15  # a mask covers what is drawn with more than this share of its full strength
 ZONES = {"upper": (-0.55, -0.3), "mid": (-0.2, 0.02), "lower": (0.1, 0.34)}
-NORMAL_RATIO, ENLARGED_RATIO = (0.455, 0.03), (0.59, 0.045)  # mean and deviation of the cardiothoracic ratio
+NORMAL_RATIO, ENLARGED_RATIO = (0.46, 0.03), (0.565, 0.045)  # mean and deviation of the cardiothoracic ratio
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def heart_ratio(findings: list[Finding], rng: np.random.Generator) -> float:
     if not enlarged:
         return float(np.clip(rng.normal(*NORMAL_RATIO), 0.38, 0.52))
     mean, deviation = ENLARGED_RATIO
-    return float(np.clip(rng.normal(mean + 0.05 * (enlarged[0].strength - 0.5), deviation), 0.51, 0.72))
+    return float(np.clip(rng.normal(mean + 0.05 * (enlarged[0].strength - 0.5), deviation), 0.5, 0.72))
 
 
 def _blob(
@@ -103,7 +103,7 @@ def draw_effusion(finding: Finding, chest: Chest, frame: Frame, rng: np.random.G
     """Fluid along the diaphragm with a meniscus that climbs the lateral wall; when small, a blunted angle."""
     shade = np.zeros(frame.shape, np.float32)
     for side in sides(finding):
-        depth = 0.03 + 0.42 * finding.strength * rng.uniform(0.8, 1.2)
+        depth = 0.01 + 0.42 * finding.strength * rng.uniform(0.8, 1.2)
         lateral = np.clip((frame.x * SIDES[side] - LUNG_AXIS) / chest.lung_width + 0.4, 0, 1.4)
         level = chest.dome[side] + 0.16 - depth - 0.16 * lateral**2
         shade = np.maximum(shade, soft(frame.y - level, 0.03) * chest.lung[side])
@@ -118,8 +118,8 @@ def draw_pneumothorax(finding: Finding, chest: Chest, frame: Frame, rng: np.rand
     space = chest.lung[side] * (gap > 0.015)  # below that the two pleural sheets touch
     air = soft(gap - margin, 0.006) * space
     line = np.exp(-(((margin - gap) / 0.008) ** 2)) * space
-    lucency = -(0.07 + 0.13 * finding.strength) * air * rng.uniform(0.8, 1.2)
-    return lucency + (0.08 + 0.12 * finding.strength) * line, np.maximum(air, line) > COVERED
+    lucency = -(0.05 + 0.14 * finding.strength) * air * rng.uniform(0.8, 1.2)
+    return lucency + (0.05 + 0.14 * finding.strength) * line, np.maximum(air, line) > COVERED
 
 
 def draw_consolidation(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Generator) -> Drawing:
@@ -127,7 +127,7 @@ def draw_consolidation(finding: Finding, chest: Chest, frame: Frame, rng: np.ran
     radius = rng.uniform(0.12, 0.24)
     patch = _blob(frame, rng, _in_zone(finding, rng), radius, 0.35) * chest.lung[finding.side]
     grain = 1 + 0.3 * noise(rng, frame.shape, 30)
-    return (0.24 + 0.4 * finding.strength) * patch * np.clip(grain, 0.3, 1.7), patch > COVERED
+    return (0.18 + 0.42 * finding.strength) * patch * np.clip(grain, 0.3, 1.7), patch > COVERED
 
 
 def draw_nodule(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Generator) -> Drawing:
@@ -145,7 +145,7 @@ def draw_edema(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Gene
         distance = np.hypot(frame.x - sign * 0.28, (frame.y - 0.05) * 0.7)
         haze = np.maximum(haze, np.exp(-((distance / 0.3) ** 2)) * chest.lung[side])
     streaks = np.abs(noise(rng, frame.shape, 44)) + np.abs(noise(rng, frame.shape, 30))
-    amount = 0.07 + 0.22 * finding.strength
+    amount = 0.03 + 0.22 * finding.strength
     return amount * haze * (0.55 + 0.45 * streaks), haze > 0.2
 
 
@@ -178,7 +178,7 @@ def draw_line(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Gener
         start = [(sign * rng.uniform(0.6, 0.75), -0.68), (sign * 0.3, -0.7)]
     bend = [(-0.1 if sign < 0 else 0.0, -0.52), (-0.1, -0.4)]
     drawn = stroke(frame, np.array([*start, *bend, tip]), rng.uniform(0.013, 0.018))
-    return (0.22 + 0.28 * finding.strength) * drawn, drawn > COVERED
+    return (0.1 + 0.32 * finding.strength) * drawn, drawn > COVERED
 
 
 def draw_tube(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Generator) -> Drawing:
@@ -189,7 +189,7 @@ def draw_tube(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Gener
     else:
         points, width = [(drift, -1.1), (0.02, -0.4), (0.05, 0.2), (0.16, 0.6), (0.3, 0.75)], 0.017
     drawn = stroke(frame, np.array(points), width)
-    return (0.2 + 0.28 * finding.strength) * drawn, drawn > COVERED
+    return (0.08 + 0.32 * finding.strength) * drawn, drawn > COVERED
 
 
 DRAW: dict[str, Callable[[Finding, Chest, Frame, np.random.Generator], Drawing]] = {
