@@ -8,6 +8,7 @@ results table as method `supervised`: the ceiling against which zero-shot scores
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,8 @@ class Ceiling:
         """Train for `seconds`; the learning rate follows the same curve as pretraining, over time."""
         config = self.config
         torch.manual_seed(self.seed)
+        if config.threads:
+            torch.set_num_threads(config.threads)
         model = Classifier(MedklipConfig(**config.method_config), labels.shape[1])
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         augmentation = Augmentation(AugmentationConfig(**config.augmentation), data.pixels.shape[-1])
@@ -131,8 +134,6 @@ def measure(workspace: Workspace, run: TrainedRun, seed: int, seconds: float | N
 
 def training_seconds(output: Path) -> float:
     """How long the run trained."""
-    import json
-
     return float(json.loads((output / "result.json").read_text(encoding="utf-8"))["seconds"])
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import dagster as dg
 import duckdb
+import pydicom
 import pytest
 import yaml
 
@@ -129,6 +130,29 @@ def test_five_new_studies_cost_only_their_batch(place):
     place.run(45, job="ingest")
     assert place.metadata("inventory")["dagster/row_count"] == 45
     assert place.computed() == dict.fromkeys(STAGES, 1)
+
+
+def test_what_cannot_be_used_is_rejected_with_its_reason(place):
+    """Six studies of the archive are spoilt, each in its way; the run goes on and the counts add up."""
+    archive = place.home / "phantom" / "archive"
+    usable = f"select study_id, image_path, report_path from '{place.home}/phantom/studies/studies.parquet' order by 1"
+    studies = duckdb.execute(usable).fetchall()[:6]
+    films = [archive / image for _, image, _ in studies]
+    reports = [archive / report for _, _, report in studies]
+    films[0].write_bytes(films[0].read_bytes()[:-2000])
+    film = pydicom.dcmread(films[1])
+    del film.PixelData
+    film.save_as(films[1])
+    films[2].write_text("This is a letter, not a radiograph.\n")
+    films[3].unlink()
+    reports[4].write_text(" \n")
+    reports[5].write_text(" FINAL REPORT\n \n IMPRESSION:  No acute cardiopulmonary process.\n")
+    place.run(45, job="ingest")
+    rejects = duckdb.execute(f"select study_id, reason from '{place.home}/phantom/rejects/rejects.parquet'").fetchall()
+    reasons = ("truncated_dicom", "no_pixels", "not_an_image", "missing_file", "empty_report", "no_findings")
+    expected = {(study, reason) for (study, _, _), reason in zip(studies, reasons, strict=True)}
+    assert expected <= set(rejects)
+    assert place.count("select count(*) from '{home}/studies/studies.parquet'") == 45 - len(rejects)
 
 
 def test_a_run_killed_while_training_resumes(place):
