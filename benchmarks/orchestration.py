@@ -54,7 +54,7 @@ def timed_command(home: Path) -> float:
 
 def step_seconds() -> Counter[str]:
     """Seconds of the latest run of the job, by kind of step."""
-    with dg.DagsterInstance.get() as instance:
+    with dg.DagsterInstance.from_config(str(CHECKOUT)) as instance:
         run = instance.get_runs(dg.RunsFilter(job_name=JOB), limit=1)[0]
         stats = instance.get_run_step_stats(run.run_id)
     seconds: Counter[str] = Counter()
