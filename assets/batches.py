@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,6 +17,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from shards.atomic import replacing
 
 PLAN = "plan.json"
 BATCH_FILE = re.compile(r"([0-9a-f]{20})(\.rejects)?\.parquet")
@@ -151,22 +152,14 @@ def row_count(path: Path) -> int:
 
 def write_table(table: pa.Table, path: Path) -> None:
     """Write Parquet beside its name and rename, so that nobody ever sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(path)
-    pq.write_table(table, partial, compression="zstd")
-    partial.replace(path)
+    with replacing(path) as partial:
+        pq.write_table(table, partial, compression="zstd")
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON beside its name and rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(path)
-    partial.write_text(json.dumps(value, indent=1))
-    partial.replace(path)
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(value, indent=1))
 
 
 def _concat(paths: Iterable[Path]) -> pa.Table:

@@ -13,7 +13,7 @@ from assets import previews, tracking
 from assets.examination import WEIGHTS, Examination, classes_of, examine
 from assets.tracking import Tracker
 from assets.training_runs import TrainedRun, is_trained, trained_run
-from assets.workspace import Workspace
+from assets.workspace import PHANTOM, Workspace
 from evaluation.values import ResultValue
 from models.registry import method_names
 
@@ -162,13 +162,13 @@ def _interval(value: ResultValue) -> str:
     return f"{value.value:.3f} [{value.low:.3f}, {value.high:.3f}]"
 
 
-def _roc(classes: Sequence[str], test: Examination) -> bytes:
+def _roc(classes: Sequence[str], test: Examination, note: str) -> bytes:
     from evaluation.pictures import roc_curves
 
-    return roc_curves(test.answers.scores, test.truth.labels, classes)
+    return roc_curves(test.answers.scores, test.truth.labels, classes, note)
 
 
-def _heat_maps(classes: Sequence[str], test: Examination) -> bytes:
+def _heat_maps(classes: Sequence[str], test: Examination, note: str) -> bytes:
     """The first test radiograph of each class that has a mask."""
     from evaluation.pictures import heat_maps
 
@@ -183,6 +183,7 @@ def _heat_maps(classes: Sequence[str], test: Examination) -> bytes:
         masks.pixels[chosen],
         test.answers.maps[rows, columns],
         [classes[column] for column in columns],
+        note,
     )
 
 
@@ -190,9 +191,12 @@ def _picture(
     workspace: Workspace, run: TrainedRun, task: str, tracker: Tracker, log: Log
 ) -> dict[str, dg.MarkdownMetadataValue]:
     """The task's picture of the trained network: small in the metadata, whole in MLflow."""
+    from evaluation.result_tables import SIMULATION_NOTE
+
     test = examine(workspace, run, "trained", "test", log)
+    note = SIMULATION_NOTE if workspace.cohort_name() == PHANTOM else ""
     draw, name = (_roc, "roc_curves") if task == "zero_shot_classification" else (_heat_maps, "heat_maps")
-    png = draw(list(classes_of(workspace)), test)
+    png = draw(list(classes_of(workspace)), test, note)
     if not png:
         return {}
     path = workspace.home_path() / run.output / "pictures" / f"{name}.png"

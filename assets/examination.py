@@ -13,6 +13,7 @@ from assets import batches
 from assets.code_version import code_version
 from assets.training_runs import TrainedRun
 from assets.workspace import Workspace
+from shards.atomic import replacing
 
 if TYPE_CHECKING:
     from evaluation.truth import Truth
@@ -77,9 +78,6 @@ def _answers(
 
     log(f"Asking the {weights} network about {len(data)} images.")
     answers = run_zero_shot(load_method(output, weights), data, entities)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with replacing(path) as partial, partial.open("wb") as file:
         np.savez(file, scores=answers.scores, maps=answers.maps)
-    partial.replace(path)
     return answers

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 from time import perf_counter
 
@@ -52,12 +52,12 @@ def timed_command(home: Path) -> float:
     return perf_counter() - start
 
 
-def step_seconds() -> Counter[str]:
+def step_seconds() -> dict[str, float]:
     """Seconds of the latest run of the job, by kind of step."""
     with dg.DagsterInstance.from_config(str(CHECKOUT)) as instance:
         run = instance.get_runs(dg.RunsFilter(job_name=JOB), limit=1)[0]
         stats = instance.get_run_step_stats(run.run_id)
-    seconds: Counter[str] = Counter()
+    seconds: dict[str, float] = defaultdict(float)
     for step in stats:
         if step.start_time and step.end_time:
             seconds[kind_of(step.step_key)] += step.end_time - step.start_time
@@ -74,7 +74,7 @@ def main() -> int:
         wall = options.wall or timed_command(Path(folder))
     seconds = step_seconds()
     worked = sum(value for kind, value in seconds.items() if kind != "orchestration")
-    for kind, value in seconds.most_common():
+    for kind, value in sorted(seconds.items(), key=lambda pair: -pair[1]):
         if kind != "orchestration":
             sys.stdout.write(f"{kind:14} {value:7.1f} s  {value / wall:6.1%}\n")
     sys.stdout.write(f"{'orchestration':14} {wall - worked:7.1f} s  {(wall - worked) / wall:6.1%}\n")

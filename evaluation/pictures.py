@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn.metrics import roc_curve
 from evaluation.errors import EvaluationError
 from evaluation.metrics import auroc
 
+LETTERS_PER_INCH = 15  # of a note
 INLINE_LIMIT = 45_000  # bytes; as base64 it stays below 60 kB
 TRUTH = "#37d0ff"
 QUALITIES = (85, 75, 65, 50)
@@ -97,7 +99,7 @@ def _contour(axes: Axes, mask: np.ndarray) -> None:
 
 def _png(figure: Figure, note: str) -> bytes:
     if note:
-        figure.supxlabel(note, fontsize=8)
+        figure.supxlabel(textwrap.fill(note, int(figure.get_figwidth() * LETTERS_PER_INCH)), fontsize=8)
     stream = io.BytesIO()
     FigureCanvasAgg(figure).print_png(stream)
     return stream.getvalue()

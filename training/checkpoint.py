@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from models.method import Method
 from models.registry import build_method, method_module
+from shards.atomic import replacing
 from training.config import TrainingConfig, TrainingError
 
 TRAINED, UNTRAINED = "weights.safetensors", "untrained.safetensors"
@@ -56,10 +57,8 @@ def load_method(output: Path, weights: str = "trained") -> Method:
 
 def save_weights(method: Method, path: Path) -> str:
     """Write the weights atomically and return the digest of the file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    save_file({name: tensor.contiguous() for name, tensor in method.state_dict().items()}, partial)
-    partial.replace(path)
+    with replacing(path) as partial:
+        save_file({name: tensor.contiguous() for name, tensor in method.state_dict().items()}, partial)
     return file_digest(path)
 
 
@@ -113,7 +112,5 @@ def file_digest(path: Path) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write beside the name, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")

@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from shards.atomic import replacing
+
 PRESETS = Path(__file__).resolve().parents[1] / "configs"
 
 
@@ -72,10 +74,8 @@ class TrainingConfig:
 
     def save(self, path: Path) -> None:
         """Write as JSON, atomically."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(json.dumps(asdict(self), indent=1, sort_keys=True), encoding="utf-8")
-        partial.replace(path)
+        with replacing(path) as partial:
+            partial.write_text(json.dumps(asdict(self), indent=1, sort_keys=True), encoding="utf-8")
 
 
 def preset(method: str, name: str, **overrides: Any) -> TrainingConfig:

@@ -3,8 +3,8 @@
 A simulation shows that a method learns what it is designed to learn; it says nothing about patients.
 """
 
-from cohorts.phantom.archive import archive_name, config_of, simulate
+from cohorts.phantom.archive import simulate
 from cohorts.phantom.cohort import PhantomCohort
 from cohorts.phantom.config import FINDINGS, PhantomConfig
 
-__all__ = ["FINDINGS", "PhantomCohort", "PhantomConfig", "archive_name", "config_of", "simulate"]
+__all__ = ["FINDINGS", "PhantomCohort", "PhantomConfig", "simulate"]

@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,6 +24,7 @@ import pandas as pd
 
 from cohorts.phantom.config import FINDINGS, VERSION, PhantomConfig
 from cohorts.phantom.dicom import write_dicom
+from cohorts.phantom.files import replacing
 from cohorts.phantom.film import Film, draw_film, sample_findings
 from cohorts.phantom.report import Report, write_report
 
@@ -98,25 +99,10 @@ def simulate(root: Path, config: PhantomConfig, progress: Progress | None = None
     return {"studies": config.studies, "computed": config.studies - kept}
 
 
-def archive_name(config: PhantomConfig) -> str:
-    """Folder name that tells archives of different settings apart; the number of studies does not count."""
-    settings = {"version": VERSION, **asdict(replace(config, studies=1))}
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-    return f"seed-{config.seed}-{digest[:8]}"
-
-
 def read_record(root: Path) -> dict[str, Any] | None:
     """What the archive in `root` was made with, or None."""
     path = root / RECORD
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-
-
-def config_of(root: Path) -> PhantomConfig | None:
-    """The configuration an archive was made with, or None."""
-    record = read_record(root)
-    if record is None:
-        return None
-    return PhantomConfig(**{item.name: record[item.name] for item in fields(PhantomConfig)})
 
 
 def plan(config: PhantomConfig) -> list[Study]:
@@ -223,15 +209,12 @@ def write_tables(root: Path, studies: list[Study], records: list[dict[str, Any]]
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write rows as CSV, gzipped by the name, the same bytes for the same rows."""
-    partial_path = path.with_name(path.name + ".partial")
     packing: Any = {"method": "gzip", "mtime": 0} if path.suffix == ".gz" else None
-    pd.DataFrame(rows).to_csv(partial_path, index=False, compression=packing)
-    partial_path.replace(path)
+    with replacing(path) as partial_path:
+        pd.DataFrame(rows).to_csv(partial_path, index=False, compression=packing)
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write beside the name, then rename: a killed run leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial_path = path.with_name(path.name + ".partial")
-    partial_path.write_text(text, encoding="utf-8")
-    partial_path.replace(path)
+    """Write a text file whole."""
+    with replacing(path) as partial_path:
+        partial_path.write_text(text, encoding="utf-8")

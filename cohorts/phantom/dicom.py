@@ -9,6 +9,8 @@ import numpy as np
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from cohorts.phantom.files import replacing
+
 if TYPE_CHECKING:
     from cohorts.phantom.archive import Study
 
@@ -38,7 +40,5 @@ def write_dicom(path: Path, pixels: np.ndarray, study: Study, inverted: bool) ->
     low, high = np.percentile(stored, [0.5, 99.5])
     image.WindowCenter, image.WindowWidth = float(round((low + high) / 2)), float(max(round(high - low), 2))
     image.PixelData = stored.tobytes()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial_path = path.with_name(path.name + ".partial")
-    image.save_as(partial_path, enforce_file_format=True)
-    partial_path.replace(path)
+    with replacing(path) as partial_path:
+        image.save_as(partial_path, enforce_file_format=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from cohorts.phantom import FINDINGS, PhantomCohort, PhantomConfig, archive_name, simulate
+from cohorts.phantom import FINDINGS, PhantomCohort, PhantomConfig, simulate
 from cohorts.phantom.archive import plan
 from imaging.decode import read_grey
 
@@ -35,7 +35,6 @@ def test_the_same_seed_writes_the_same_bytes(archive, tmp_path):
 def test_another_seed_draws_another_archive():
     other = PhantomConfig(studies=24, height=96, seed=1)
     assert not {s.image_id for s in plan(other)} & {s.image_id for s in plan(CONFIG)}
-    assert archive_name(other) != archive_name(CONFIG)
 
 
 def test_asking_for_more_studies_extends_the_archive(archive, tmp_path):
@@ -109,6 +108,5 @@ def test_no_patient_is_in_two_splits():
     for study in plan(PhantomConfig(studies=2000)):
         splits.setdefault(study.subject_id, set()).add(study.split)
     assert all(len(found) == 1 for found in splits.values())
-    assert any(len(list(group)) for group in splits)
     assert len(splits) < 2000  # some patients have several studies
     assert {split for found in splits.values() for split in found} == {"train", "validate", "test"}
