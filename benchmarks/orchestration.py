@@ -55,8 +55,10 @@ def timed_command(home: Path) -> float:
 def step_seconds() -> dict[str, float]:
     """Seconds of the latest run of the job, by kind of step."""
     with dg.DagsterInstance.from_config(str(CHECKOUT)) as instance:
-        run = instance.get_runs(dg.RunsFilter(job_name=JOB), limit=1)[0]
-        stats = instance.get_run_step_stats(run.run_id)
+        runs = instance.get_runs(dg.RunsFilter(job_name=JOB), limit=1)
+        if not runs:
+            raise SystemExit(f"there is no run of {JOB} in the history of this checkout; leave --wall out")
+        stats = instance.get_run_step_stats(runs[0].run_id)
     seconds: dict[str, float] = defaultdict(float)
     for step in stats:
         if step.start_time and step.end_time:
