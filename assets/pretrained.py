@@ -16,7 +16,7 @@ from assets import batches, previews
 from assets.method_config import pretraining_config
 from assets.pictures import loss_curve
 from assets.relay import Relay
-from assets.tracking import RunIdentity, Tracker, read_lines
+from assets.tracking import RunIdentity, Tail, Tracker
 from assets.training_runs import TrainedRun, remember, training_request
 from assets.workspace import CHECKOUT, Workspace
 
@@ -139,7 +139,7 @@ def _finished_run(request: Mapping[str, Any], home: Path, tracker: Tracker) -> T
 
 
 def _metadata(run: TrainedRun, output: Path) -> dict[str, Any]:
-    lines, _ = read_lines(output / "metrics.jsonl", 0)
+    lines = Tail(output / "metrics.jsonl").read()
     return {
         **json.loads((output / "result.json").read_text()),
         **(lines[-1]["metrics"] if lines else {}),

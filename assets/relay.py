@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from assets import tracking
-from assets.tracking import RunIdentity, Tracker
+from assets.tracking import RunIdentity, Tail, Tracker
 
 POLL_SECONDS = 1.0
 
@@ -31,10 +31,9 @@ class Relay:
     ) -> None:
         self._home = home
         self._identity = identity
-        self._metrics = metrics
+        self._metrics = Tail(metrics)
         self._share_done = share_done
         self._log = log
-        self._offset = 0
         self._tenths = 0
         self._stopped = threading.Event()
         self._error: Exception | None = None
@@ -72,7 +71,7 @@ class Relay:
             self._error = error
 
     def _forward(self) -> None:
-        lines, self._offset = tracking.read_lines(self._metrics, self._offset)
+        lines = self._metrics.read()
         if not lines:
             return
         self.tracker.log_steps(lines)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -121,17 +122,26 @@ def attach(home: Path, run_id: str) -> Tracker:
     return Tracker(client, run_id, int(run.data.tags.get(LAST_STEP_TAG, 0)))
 
 
-def read_lines(path: Path, offset: int) -> tuple[list[Mapping[str, Any]], int]:
-    """Complete lines of a growing JSON-lines file from a byte offset, and the offset after them."""
-    if not path.exists():
-        return [], offset
-    if path.stat().st_size < offset:  # a resumed run cut the file back to its checkpoint
-        offset = 0
-    with path.open("rb") as file:
-        file.seek(offset)
-        data = file.read()
-    complete = data[: data.rfind(b"\n") + 1]
-    return [json.loads(line) for line in complete.splitlines() if line.strip()], offset + len(complete)
+class Tail:
+    """Reads what a growing JSON-lines file has gained. A resumed run replaces its file: then it is read anew."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._inode = self._offset = 0
+
+    def read(self) -> list[Mapping[str, Any]]:
+        """The complete lines since the last call."""
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            inode = os.fstat(file.fileno()).st_ino
+            if inode != self._inode:
+                self._inode, self._offset = inode, 0
+            file.seek(self._offset)
+            data = file.read()
+        complete = data[: data.rfind(b"\n") + 1]
+        self._offset += len(complete)
+        return [json.loads(line) for line in complete.splitlines() if line.strip()]
 
 
 def _create_run(client: MlflowClient, experiment: str, identity: RunIdentity) -> Tracker:

@@ -9,6 +9,8 @@ from time import perf_counter
 
 from torch import Tensor
 
+from shards.atomic import replacing
+
 
 class MetricsLog:
     """Averages what the loop reports over `every` steps and appends it as one JSON line."""
@@ -26,7 +28,8 @@ class MetricsLog:
         """Steps after the checkpoint are done again, so their lines go."""
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        self.path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        with replacing(self.path) as partial:  # a new file, so that whoever follows the old one notices
+            partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
     def add(self, step: int, epoch: float, samples: int, terms: dict[str, Tensor], facts: dict[str, float]) -> None:
         """Note one step: loss `terms` and `facts` are averaged; `step` counts from 1."""

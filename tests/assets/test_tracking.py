@@ -93,14 +93,27 @@ def test_files_and_results_join_the_run(home):
 
 def test_only_complete_lines_are_read(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    assert tracking.read_lines(path, 0) == ([], 0)
+    tail = tracking.Tail(path)
+    assert tail.read() == []
     path.write_bytes(b'{"step": 1}\n{"step"')
-    found, offset = tracking.read_lines(path, 0)
-    assert found == [{"step": 1}]
-    path.write_bytes(b'{"step": 1}\n{"step": 2}\n')
-    assert tracking.read_lines(path, offset) == ([{"step": 2}], 24)
-    path.write_bytes(b'{"step": 1}\n')  # a resumed run goes back to its checkpoint
-    assert tracking.read_lines(path, 24)[0] == [{"step": 1}]
+    assert tail.read() == [{"step": 1}]
+    with path.open("ab") as file:
+        file.write(b": 2}\n")
+    assert tail.read() == [{"step": 2}]
+    assert tail.read() == []
+
+
+@pytest.mark.parametrize("longer", [False, True])
+def test_a_replaced_file_is_read_anew(tmp_path, longer):
+    """A resumed run goes back to its checkpoint and may have grown past the old end before anybody looks."""
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 10}\n{"step": 20}\n')
+    tail = tracking.Tail(path)
+    tail.read()
+    steps = [10, 15, 1234567] if longer else [10]
+    (tmp_path / "new").write_text("".join(f'{{"step": {step}}}\n' for step in steps))
+    (tmp_path / "new").replace(path)
+    assert tail.read() == [{"step": step} for step in steps]
 
 
 @pytest.mark.parametrize(
