@@ -9,6 +9,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from training.checkpoint import complete_checkpoints
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -22,7 +24,7 @@ def test_kill_and_the_same_command_again(config, tmp_path):
     config.save(tmp_path / "request.json")
     child = launch(tmp_path / "request.json")
     deadline = time.monotonic() + 120
-    while not list(Path(config.output).glob("checkpoints/step-*0*")):
+    while not complete_checkpoints(Path(config.output)):
         assert time.monotonic() < deadline, "no checkpoint in time"
         time.sleep(0.05)
     os.kill(child.pid, signal.SIGKILL)
