@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 
@@ -15,10 +14,6 @@ class Batch:
 
     images: Tensor  # (batch, 1, size, size) float, normalised
     targets: Tensor  # (batch, positions, entities) int8: 1 present, 0 absent, -1 not mentioned
-
-    def to(self, device: torch.device) -> Batch:
-        """The same batch on `device`."""
-        return Batch(self.images.to(device, non_blocking=True), self.targets.to(device, non_blocking=True))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from models.method import Method
 from models.registry import build_method, method_module
 from shards.atomic import replacing
+from shards.manifest import file_digest
 from training.config import TrainingConfig, TrainingError
 
 TRAINED, UNTRAINED = "weights.safetensors", "untrained.safetensors"
@@ -102,12 +102,6 @@ def check_same_run(output: Path, config: TrainingConfig) -> None:
             f"{ours[changed[0]]!r} now); choose another output folder or delete this one"
         )
     config.save(path)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

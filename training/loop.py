@@ -15,12 +15,12 @@ from torch import nn
 from imaging.augment import Augmentation, AugmentationConfig
 from models.encoders.image import normalise
 from models.method import Batch, Method
+from shards.manifest import file_digest
 from training.checkpoint import (
     TRAINED,
     UNTRAINED,
     ModelCard,
     check_same_run,
-    file_digest,
     resume,
     save_checkpoint,
     save_weights,
