@@ -1,4 +1,4 @@
-"""The word lists of `data/` as one spaCy phrase matcher: a sentence in, its tokens and what is known about them out."""
+"""The word lists of `data/` as one tree of phrases: a sentence in, its tokens and what is known about them out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from report_parsing.phrases import PhraseTree
 from report_parsing.resources import read_cell, read_rows
+from report_parsing.spelling import SHORTEST, Spelling
+from report_parsing.tokens import tokenize
 
 
 class Observation(NamedTuple):
@@ -51,34 +54,27 @@ class Reading:
 
 
 class Lexicon:
-    """The data files, compiled. Reading a sentence costs one pass of spaCy's tokenizer and phrase matcher."""
+    """The data files, compiled. Reading a sentence costs one pass over its words."""
 
     def __init__(self) -> None:
-        import spacy
-        from spacy.matcher import PhraseMatcher
-
-        language = spacy.blank("en")
-        self._tokenizer = language.tokenizer
-        self._strings = language.vocab.strings
-        self._matcher = PhraseMatcher(language.vocab, attr="LOWER")
-        self._terms: dict[int, list[tuple[str, Any]]] = {}
+        self._phrases = PhraseTree()
         self._classes: dict[str, str] = {}
         self._marks: dict[str, set[str]] = {"interpret": set(), "inherit": set(), "affirm": set()}
+        words: dict[str, set[str]] = {}
         for kind, term, forms in (*_observations(), *_cues(), *_places()):
             for form in forms:
-                self._add(form, kind, term)
+                words.setdefault(kind, set()).update(self._add(form, kind, term))
         self._add_grammar()
+        correct = {row["word"] for row in read_rows("not_misspelt.csv")}
+        self._spelling = Spelling(words["observation"] | words["place"], words["cue"] | set(self._classes) | correct)
 
     def read(self, sentence: str) -> Reading:
         """Tokens, tags and mentions of a sentence; the longest form wins where forms of a kind overlap."""
-        doc = self._tokenizer(sentence)
-        # one array instead of a Python object per token
-        spans = [(start, start + length) for start, length in doc.to_array(["IDX", "LENGTH"]).tolist()]
-        words = [sentence[start:end].lower() for start, end in spans]
+        words, spans = tokenize(sentence)
+        words = [self._spelling.correct(word) if len(word) >= SHORTEST else word for word in words]
         found: dict[str, list[Mention]] = {"observation": [], "cue": [], "place": [], "grammar": []}
-        for key, start, end in self._matcher(doc):
-            for kind, term in self._terms[key]:
-                found[kind].append(Mention(start, end, term))
+        for start, end, (kind, term) in self._phrases.find(words):
+            found[kind].append(Mention(start, end, term))
         tags = [self._classes.get(word, "word") for word in words]
         for mention in _longest(found["grammar"]):
             tags[mention.start : mention.end] = [mention.term] * (mention.end - mention.start)
@@ -114,10 +110,10 @@ class Lexicon:
             placed.update(dict.fromkeys(tokens, mention) if mention.term else {})
         return placed
 
-    def _add(self, form: str, kind: str, term: Any) -> None:
-        key = f"{kind}:{form}:{len(self._terms)}"
-        self._matcher.add(key, [self._tokenizer(form)])
-        self._terms[self._strings[key]] = [(kind, term)]
+    def _add(self, form: str, kind: str, term: Any) -> list[str]:
+        words, _ = tokenize(form)
+        self._phrases.add(words, (kind, term))
+        return words
 
     def _add_grammar(self) -> None:
         for row in read_rows("grammar.csv"):
@@ -126,7 +122,7 @@ class Lexicon:
                 self._marks[row["class"]].update(forms)
                 continue
             for form in forms:
-                if len(self._tokenizer(form)) == 1:
+                if len(tokenize(form)[0]) == 1:
                     self._classes[form] = row["class"]
                 else:
                     self._add(form, "grammar", row["class"])

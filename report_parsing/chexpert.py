@@ -1,0 +1,84 @@
+"""The 14 labels of CheXpert from the triplets of a report: positive, negative, uncertain or blank.
+
+Irvin et al., "CheXpert: A Large Chest Radiograph Dataset with Uncertainty Labels" (2019), section 3: a label that any
+sentence affirms is positive, else one that any doubts is uncertain, else one that any denies is negative, else blank.
+"No Finding" is positive when nothing but support devices is affirmed or doubted, and blank otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatch
+from functools import cache
+from typing import NamedTuple
+
+from report_parsing.resources import read_cell, read_rows
+from report_parsing.triplets import Triplet
+from report_parsing.vocabulary import NORMAL_ENTITIES, POSITIONS
+
+NO_FINDING, SUPPORT_DEVICES = "No Finding", "Support Devices"
+LABELS: tuple[str, ...] = (
+    *(NO_FINDING, "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema"),
+    *("Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other"),
+    *("Fracture", SUPPORT_DEVICES),
+)
+POSITIVE, NEGATIVE, UNCERTAIN = 1.0, 0.0, -1.0
+_VALUES = {"present": POSITIVE, "uncertain": UNCERTAIN, "absent": NEGATIVE}
+_STRENGTH = {POSITIVE: 3, UNCERTAIN: 2, NEGATIVE: 1, None: 0}
+# what may be said of a film that has no finding
+_NO_FINDINGS = frozenset({*NORMAL_ENTITIES, "expand", "aerate", "excluded_obs", "finding", "process", "abnormality"})
+
+
+class _Rule(NamedTuple):
+    label: str
+    positions: frozenset[str]
+    unless_with: frozenset[str]
+
+
+def label_report(triplets: Iterable[Triplet]) -> dict[str, float | None]:
+    """CheXpert label -> 1 (positive), 0 (negative), -1 (uncertain) or None (blank), of one report's triplets."""
+    triplets = list(triplets)
+    labels: dict[str, float | None] = dict.fromkeys(LABELS)
+    for label, found in supporting(triplets).items():
+        said = {_VALUES[triplet.exists] for triplet in found}
+        labels[label] = max(said, key=lambda value: _STRENGTH[value])
+    if not any(_is_finding(triplet) for triplet in triplets):
+        labels[NO_FINDING] = POSITIVE
+    return labels
+
+
+def supporting(triplets: Iterable[Triplet]) -> Mapping[str, list[Triplet]]:
+    """CheXpert label -> the triplets that speak of it, whatever they say."""
+    triplets = list(triplets)
+    said_with: dict[tuple[int, int], set[str]] = {}
+    for triplet in triplets:
+        said_with.setdefault((triplet.start, triplet.end), set()).add(triplet.entity)
+    found: dict[str, list[Triplet]] = {}
+    for triplet in triplets:
+        for rule in _rules().get(triplet.entity, ()):
+            if triplet.position in rule.positions and not rule.unless_with & said_with[triplet.start, triplet.end]:
+                found.setdefault(rule.label, []).append(triplet)
+    return found
+
+
+def _is_finding(triplet: Triplet) -> bool:
+    if triplet.exists == "absent" or triplet.entity in _NO_FINDINGS:
+        return False
+    return not any(rule.label == SUPPORT_DEVICES for rule in _rules().get(triplet.entity, ()))
+
+
+@cache
+def _rules() -> dict[str, list[_Rule]]:
+    """Observation -> the rules that read it."""
+    rules: dict[str, list[_Rule]] = {}
+    for row in read_rows("chexpert.csv"):
+        allowed, barred = read_cell(row["at"]) or ("*",), read_cell(row["unless_at"])
+        positions = frozenset(
+            position
+            for position in POSITIONS
+            if any(fnmatch(position, pattern) for pattern in allowed)
+            and not any(fnmatch(position, pattern) for pattern in barred)
+        )
+        for entity in read_cell(row["entities"]):
+            rules.setdefault(entity, []).append(_Rule(row["label"], positions, frozenset(read_cell(row["unless_with"]))))
+    return rules
