@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from report_parsing.lexicon import Reading
-from report_parsing.positions import SIDES, Words, is_complete, join_conjuncts, merge
+from report_parsing.positions import SIDES, ZONES, Words, has_structure, is_complete, join_conjuncts, merge
+
+
+DEIDENTIFIED = frozenset({"xxxx", "___"})
 
 
 @dataclass(frozen=True)
@@ -42,14 +45,20 @@ def read_run(reading: Reading, start: int, end: int) -> Place:
             if reading.tags[index] in ("and", "comma"):
                 conjuncts.append(frozenset())
         elif mention is not last:
-            words = mention.term
-            if conjuncts[-1] & SIDES and words & SIDES:
-                words = words - SIDES
-            conjuncts[-1] |= words
+            conjuncts[-1] = _added(conjuncts[-1], mention.term)
             touched.append(mention)
             last = mention
     words = join_conjuncts(conjuncts)
     return Place(words, touched[0].start, touched[-1].end) if words else NOWHERE
+
+
+def _added(words: Words, more: Words) -> Words:
+    """One conjunct with its next words: the first side counts, and of two zones that of the structure."""
+    if words & SIDES:
+        more = more - SIDES
+    if words & ZONES and more & ZONES:  # "superior segment of the lower lobe", "inferior left upper lobe"
+        return words - ZONES | more if has_structure(more) else words | more - ZONES
+    return words | more
 
 
 def run_end(reading: Reading, index: int, end: int) -> int:
@@ -84,8 +93,13 @@ def run_start(reading: Reading, index: int, clause: int) -> int:
 def own_end(reading: Reading, start: int, stop: int, end: int) -> int:
     """The end of a run of places without the ones that modify the next finding: "in the lung and left effusion"."""
     follower = stop
-    while follower < end and reading.tags[follower] == "word":
+    while follower < end and reading.tags[follower] == "word" and not _breaks_phrase(reading, follower):
         follower += 1
     if follower == end or reading.tags[follower] != "finding":
         return stop
     return next((token for token in range(stop - 1, start, -1) if reading.tags[token] in ("and", "comma")), start)
+
+
+def _breaks_phrase(reading: Reading, token: int) -> bool:
+    """Whether a removed word, mostly a verb in these texts, or a negation stands there."""
+    return reading.words[token] in DEIDENTIFIED or any(cue.start == token for cue in reading.cues)
