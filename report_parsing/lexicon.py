@@ -93,17 +93,20 @@ class Lexicon:
         )
 
     def _marked(self, words: list[str], mark: str) -> set[int]:
-        marked = self._marks[mark]
-        return {index for index, word in enumerate(words) if word in marked}
+        marked = self._marks[mark].intersection(words)
+        return {index for index, word in enumerate(words) if word in marked} if marked else set()
 
     @staticmethod
     def _tag_mentions(tags: list[str], observations: list[Mention], places: list[Mention]) -> dict[int, Mention]:
         """Write observations and places into the tags; a place inside an observation belongs to the observation."""
-        taken = {token for mention in observations for token in range(mention.start, mention.end)}
+        taken: set[int] = set()
         for mention in observations:
             tag = mention.term.role if mention.term.entities else "word"
             tags[mention.start : mention.end] = [tag] * (mention.end - mention.start)
-        placed = {}
+            taken.update(range(mention.start, mention.end))
+        placed: dict[int, Mention] = {}
+        if not places:
+            return placed
         for mention in _longest([item for item in places if taken.isdisjoint(range(item.start, item.end))]):
             tokens = range(mention.start, mention.end)
             tags[mention.start : mention.end] = ["place" if mention.term else "word"] * len(tokens)

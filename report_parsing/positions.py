@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import NamedTuple
 
@@ -73,7 +73,8 @@ def _matches(words: Words, rule: _Rule) -> bool:
     return all(bool(words & modifiers[item[:2]]) is (item[2] == "+") for item in rule.conditions)
 
 
-def join_conjuncts(conjuncts: Sequence[Words]) -> tuple[Words, ...]:
+@lru_cache(maxsize=4096)
+def join_conjuncts(conjuncts: tuple[Words, ...]) -> tuple[Words, ...]:
     """Complete the members of "right upper and lower lobes": structure comes from the right, side from the left."""
     completed: list[Words] = []
     following: Words = frozenset()

@@ -48,7 +48,7 @@ def read_run(reading: Reading, start: int, end: int) -> Place:
             conjuncts[-1] = _added(conjuncts[-1], mention.term)
             touched.append(mention)
             last = mention
-    words = join_conjuncts(conjuncts)
+    words = join_conjuncts(tuple(conjuncts))
     return Place(words, touched[0].start, touched[-1].end) if words else NOWHERE
 
 

@@ -7,22 +7,34 @@ import re
 from report_parsing.sections import Span
 
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d+(?:[.,]\d+)*|_+|[^\w\s]")
-_NOT = re.compile(r"n['’]t$")
+_HOLDS_NOT = re.compile(r"cannot|[^\W\d_]+n['’]t")
 _SHORTENED = {"ca": "can", "wo": "will", "sha": "shall"}
 
 
 def tokenize(text: str) -> tuple[list[str], list[Span]]:
     """Tokens and their characters in `text`; "cannot" and "isn't" are two tokens, the second of them "not"."""
-    words: list[str] = []
+    text = lower(text)
+    words = _TOKEN.findall(text)
     spans: list[Span] = []
-    for match in _TOKEN.finditer(text):
-        word = match[0].lower()
-        start, end = match.span()
-        if word == "cannot" or _NOT.search(word):
-            stem = word[:-3]
-            words += [_SHORTENED.get(stem, stem), "not"]
-            spans += [(start, end - 3), (end - 3, end)]
-        else:
-            words.append(word)
-            spans.append((start, end))
+    end = 0
+    for word in words:  # several times faster than asking a match object for each
+        start = text.index(word, end)
+        end = start + len(word)
+        spans.append((start, end))
+    if _HOLDS_NOT.search(text):
+        _split_not(words, spans)
     return words, spans
+
+
+def lower(text: str) -> str:
+    """Lower case, character by character, so that the length stays."""
+    lowered = text.lower()
+    return lowered if len(lowered) == len(text) else "".join(low if len(low := c.lower()) == 1 else c for c in text)
+
+
+def _split_not(words: list[str], spans: list[Span]) -> None:
+    for index in range(len(words) - 1, -1, -1):
+        word, (start, end) = words[index], spans[index]
+        if _HOLDS_NOT.fullmatch(word):
+            words[index : index + 1] = [_SHORTENED.get(word[:-3], word[:-3]), "not"]
+            spans[index : index + 1] = [(start, end - 3), (end - 3, end)]

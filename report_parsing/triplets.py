@@ -56,6 +56,8 @@ class TripletParser:
 
     def parse_sentence(self, text: str) -> list[Triplet]:
         """The triplets of one sentence in order of appearance, each once; spans are characters of `text`."""
+        if len(text) < 2 * _LONGEST and " ".join(text.split()) == text:  # too short to hold more words than that
+            return list(self._parse_line(text))
         words = [(match.start(), match[0]) for match in _WORD.finditer(text)]
         pieces = [words[start : start + _LONGEST] for start in range(0, len(words), _LONGEST)]
         return list(dict.fromkeys(triplet for piece in pieces for triplet in self._parse_words(text, piece)))

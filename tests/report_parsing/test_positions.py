@@ -70,7 +70,7 @@ def test_positions_of_composed_places(place, positions):
     ],
 )
 def test_conjuncts_complete_each_other(conjuncts, joined):
-    assert join_conjuncts([words(item) for item in conjuncts]) == tuple(words(item) for item in joined)
+    assert join_conjuncts(tuple(words(item) for item in conjuncts)) == tuple(words(item) for item in joined)
 
 
 def test_merge_keeps_what_agrees():
