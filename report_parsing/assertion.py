@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from report_parsing.lexicon import Mention, Reading
+from report_parsing.positions import SIDES, Words
 from report_parsing.vocabulary import NORMAL_ENTITIES
 
 PRESENT, ABSENT, UNCERTAIN = "present", "absent", "uncertain"
@@ -43,7 +44,20 @@ def _in_scope(reading: Reading, cue: Mention, mention: Mention) -> bool:
         return False
     if cue.term.reach == "next" and _observations_between(reading, cue, mention):
         return False
+    if cue.term.side == "after" and _is_about_another_side(reading, cue, mention):
+        return False
     return not any(_is_with(reading, token) for token in between)
+
+
+def _is_about_another_side(reading: Reading, cue: Mention, mention: Mention) -> bool:
+    """ "Effusion is present on the right and absent on the left": the cue speaks of the left one only."""
+    here = _sides(reading, range(mention.end, cue.start))
+    there = _sides(reading, range(cue.end, len(reading.words)))
+    return bool(here and there) and here != there
+
+
+def _sides(reading: Reading, tokens: range) -> Words:
+    return SIDES & frozenset().union(*(reading.places[token].term for token in tokens if token in reading.places))
 
 
 def _negates_state(reading: Reading, cue: Mention, mention: Mention) -> bool:

@@ -89,6 +89,8 @@ def _modifiers(reading: Reading, mention: Mention) -> Place:
     while start > 0 and reading.clauses[start - 1] == clause:
         tag = reading.tags[start - 1]
         if tag == "place":
+            if "than" in reading.words[reading.places[start - 1].start : start]:
+                break  # "left greater than right" speaks of the finding before
             first = start - 1
         elif tag in ("and", "comma"):
             if not _joins_modifiers(reading, start - 1):

@@ -8,6 +8,7 @@ from report_parsing.lexicon import Reading
 from report_parsing.positions import SIDES, ZONES, Words, has_structure, is_complete, join_conjuncts, merge
 
 
+_BOTH = frozenset({"bilateral"})
 DEIDENTIFIED = frozenset({"xxxx", "___"})
 
 
@@ -48,8 +49,19 @@ def read_run(reading: Reading, start: int, end: int) -> Place:
             conjuncts[-1] = _added(conjuncts[-1], mention.term)
             touched.append(mention)
             last = mention
-    words = join_conjuncts(tuple(conjuncts))
+    words = join_conjuncts(tuple(_joined(conjuncts)))
     return Place(words, touched[0].start, touched[-1].end) if words else NOWHERE
+
+
+def _joined(conjuncts: list[Words]) -> list[Words]:
+    """A conjunct that says no more than "on both sides" belongs to the one before: "in the bases, right worse"."""
+    joined: list[Words] = []
+    for words in conjuncts:
+        if joined and words == _BOTH and not joined[-1] & SIDES:
+            joined[-1] |= words
+        else:
+            joined.append(words)
+    return joined
 
 
 def _added(words: Words, more: Words) -> Words:
