@@ -1,4 +1,4 @@
-"""medspaCy's target matcher and context on reports read from stdin; prints CPU seconds. Run by benchmarks.report_parsing.
+"""medspaCy's target matcher and context on reports from stdin, timed; run by `benchmarks.report_parsing`.
 
 medspaCy caps spaCy below our version, so it lives in an environment of its own and this file imports nothing of ours.
 stdin: {"forms": {form: observation}, "reports": [text]}; stdout: {"seconds": float, "mentions": int}.

@@ -1,9 +1,9 @@
 """What the human MeSH codes of an Open-i report state, as CheXpert labels with their places.
 
 The rules and how they may be used come with the collection's mapping tables (`mesh_to_labels.csv`,
-`mesh_location_to_medklip.csv`): a rule of high confidence makes a label true; a label that only a weaker or an uncertain rule touches is not
-scored; a report without indexing is not scored; coders skip what is hedged, so an uncoded label is false only where
-no sentence hedges it.
+`mesh_location_to_medklip.csv`): a rule of high confidence makes a label true; a label that only a weaker or an
+uncertain rule touches is not scored; a report without indexing is not scored; coders skip what is hedged, so an uncoded
+label is false only where no sentence hedges it.
 """
 
 from __future__ import annotations
@@ -125,9 +125,7 @@ class MeshCodes:
         if terms == [(NORMAL, [])]:
             unscored = {SUPPORT_DEVICES}
         labels = {
-            label: label in true
-            for label in LABELS
-            if label in true or (label not in unscored and label != NO_FINDING)
+            label: label in true for label in LABELS if label in true or (label not in unscored and label != NO_FINDING)
         }
         return Coded(labels, {label: frozenset(places) for label, places in true.items() if places})
 

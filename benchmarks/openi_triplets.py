@@ -113,10 +113,8 @@ def agree(codes: MeshCodes, rows: Iterable[dict[str, str]], parsed: Iterable[lis
 def parse_all(reports: list[str]) -> tuple[list[list[Triplet]], float]:
     """The triplets of every report and the CPU seconds of sections, sentences and triplets, on one core."""
     parser = TripletParser()
-    parsed = []
     start = process_time()
-    for report in tqdm(reports, unit=" reports", disable=None):
-        parsed.append(triplets_of(parser, report))
+    parsed = [triplets_of(parser, report) for report in tqdm(reports, unit=" reports", disable=None)]
     return parsed, process_time() - start
 
 

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.report_parsing --reports CSV`: reports a second, growth with their number, and against medspaCy.
+"""`python -m benchmarks.report_parsing --reports CSV`: reports a second, growth, and the ratio to medspaCy.
 
-Sections, sentences and triplets of real reports (columns findings and impression) on one core, in CPU time, the best of
-a few passes, each with a new parser so that no sentence is remembered from the pass before. `--medspacy` names the
-Python of an environment that has medspaCy (`pip install medspacy "numpy<2"`); its target matcher gets our lexicon's forms.
+Sections, sentences and triplets of real reports (columns findings and impression) on one core, in CPU time, the best
+of a few passes, each with a new parser so that no sentence is remembered from the pass before. `--medspacy` names the
+Python of an environment that has medspaCy (`pip install medspacy "numpy<2"`); its target matcher gets our forms.
 """
 
 from __future__ import annotations

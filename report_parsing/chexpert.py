@@ -80,5 +80,7 @@ def _rules() -> dict[str, list[_Rule]]:
             and not any(fnmatch(position, pattern) for pattern in barred)
         )
         for entity in read_cell(row["entities"]):
-            rules.setdefault(entity, []).append(_Rule(row["label"], positions, frozenset(read_cell(row["unless_with"]))))
+            rules.setdefault(entity, []).append(
+                _Rule(row["label"], positions, frozenset(read_cell(row["unless_with"])))
+            )
     return rules

@@ -181,13 +181,13 @@ def _belongs_to_finding(reading: Reading, start: int, clause: int) -> bool:
 
 
 def _inherited(reading: Reading, mention: Mention, source: Mention, place: Place) -> Place:
-    """The place of the finding before, passed on by "adjacent", by "represents" and its kind, or by a bare "and"."""
+    """The place of the finding before, passed on by "adjacent", "represents" and their kind, "and", or by nothing."""
     between = range(source.end, mention.start)
     same_clause = reading.clauses[source.start] == reading.clauses[mention.start]
     if not mention.term.home or not (same_clause or any(reading.words[token] == "which" for token in between)):
         return NOWHERE
     tags = {reading.tags[token] for token in between}
-    interprets = any(token in reading.links and reading.tags[token] != "and" for token in between)
+    interprets = not between or any(token in reading.links and reading.tags[token] != "and" for token in between)
     joined = "and" in tags or any(reading.words[token] == "with" for token in between)
     if not interprets and not joined and not any(token in reading.inherits for token in between):
         return NOWHERE

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from report_parsing.lexicon import Reading
 from report_parsing.positions import SIDES, ZONES, Words, has_structure, is_complete, join_conjuncts, merge
 
-
 _BOTH = frozenset({"bilateral"})
 DEIDENTIFIED = frozenset({"xxxx", "___"})
 

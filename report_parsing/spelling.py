@@ -1,7 +1,8 @@
 """Misspelt words of the lexicon, put right when they are one slip away from exactly one of its long words.
 
-A slip is a letter too many, missing, wrong, or two letters swapped (Damerau 1964: four of five misspellings). Candidates are found by the deletions that
-two words have in common, so a look-up does not depend on how many words there are.
+A slip is a letter too many, missing, wrong, or two letters swapped (Damerau 1964: four of five misspellings).
+Candidates are found by the deletions that two words have in common, so a look-up does not depend on how many words
+there are.
 """
 
 from __future__ import annotations

@@ -14,8 +14,14 @@ from report_parsing.tables import REPORTS, TRIPLETS
 from report_parsing.triplets import TripletParser
 from report_parsing.vocabulary import ENTITIES, POSITIONS
 
-TABLE = Path(__file__).with_name("expected_triplets.csv")
-CASES = list(csv.DictReader(line for line in TABLE.read_text().splitlines() if not line.startswith("#")))
+
+def read_table(name):
+    lines = Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines()
+    return list(csv.DictReader(line for line in lines if not line.startswith("#")))
+
+
+CASES = read_table("expected_triplets.csv")
+HARD = read_table("hard_sentences.csv")
 
 REPORT = """ EXAMINATION:  CHEST (PORTABLE AP)
 
@@ -60,8 +66,15 @@ def test_sentence(parser, case):
     assert not {item.entity for item in triplets} & {item[1:] for item in wanted if item.startswith("!")}
 
 
-def test_table_has_enough_sentences():
+@pytest.mark.parametrize("case", HARD, ids=[case["phenomenon"] for case in HARD])
+def test_hard_sentence(parser, case):
+    said = {f"{item.entity}@{item.position}={item.exists}" for item in parser.parse_sentence(case["sentence"])}
+    assert said == set(case["expected"].split())
+
+
+def test_tables_have_enough_sentences():
     assert len(CASES) >= 80
+    assert len({case["phenomenon"] for case in HARD}) == 40
 
 
 def test_only_findings_and_impression_speak(parser):
