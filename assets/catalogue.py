@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assets import checks, evaluated, ingestion, pretrained, reports, sharding, source
+from assets import checks, evaluated, ingestion, pretrained, reports, sharding, source, triplets
 from models.registry import method_names
 
 METHODS = method_names()
@@ -13,7 +13,8 @@ ASSETS = [
     ingestion.inventory_asset,
     ingestion.images,
     reports.reports,
-    reports.triplets,
+    triplets.triplets,
+    triplets.report_labels,
     reports.knowledge,
     ingestion.usable,
     sharding.shards,

@@ -1,6 +1,5 @@
-"""Group `report_parsing`: sections, triplets and the knowledge base."""
+"""Group `report_parsing`: sections and sentences of the reports, and the knowledge base."""
 
-from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -13,7 +12,7 @@ from assets import batches, previews
 from assets.batched import Metadata, Stage, Work, batched_asset
 from assets.batches import Computed, Plan
 from assets.code_version import code_version
-from assets.workspace import PHANTOM, Workspace
+from assets.workspace import Workspace
 
 GROUP = "report_parsing"
 KNOWLEDGE_CODE = ("report_parsing/knowledge.py", "report_parsing/vocabulary.py", "report_parsing/data")
@@ -55,8 +54,8 @@ def _preview_reports(workspace: Workspace, plan: Plan) -> Metadata:
     }
     if rejects is not None and rejects.num_rows:
         metadata["reject reasons"] = previews.counts(rejects, "reason")
-    if workspace.cohort_name() == PHANTOM:
-        metadata["examples (simulated)"] = previews.head(reports, ("study_id", "text"), 4)
+    if workspace.may_show_text():
+        metadata["examples"] = previews.head(reports, ("study_id", "text"), 4)
     return {name: value for name, value in metadata.items() if value is not None}
 
 
@@ -70,42 +69,6 @@ reports = batched_asset(
         config=ReportsConfig,
         compute=_section,
         preview=_preview_reports,
-    )
-)
-
-
-@cache
-def _parser() -> Any:
-    """One parser per process: it takes seconds to set up."""
-    from report_parsing.triplets import TripletParser
-
-    return TripletParser()
-
-
-def _extract(work: Work) -> Computed:
-    return _parser().parse_table(pq.read_table(work.inputs["reports"])), None
-
-
-def _preview_triplets(workspace: Workspace, plan: Plan) -> Metadata:
-    table = batches.read_batches(workspace.folder("triplets"), plan)
-    entities = table.group_by("entity").aggregate([([], "count_all")])
-    common = entities.rename_columns(["entity", "triplets"]).sort_by([("triplets", "descending")])
-    return {
-        "entities": entities.num_rows,
-        "assertions": previews.counts(table, "exists"),
-        "most frequent entities": previews.head(common, ("entity", "triplets"), 12),
-    }
-
-
-triplets = batched_asset(
-    Stage(
-        name="triplets",
-        group=GROUP,
-        description="What each sentence says: entity, position, and whether present, absent or uncertain.",
-        upstream=("reports",),
-        code=("report_parsing",),
-        compute=_extract,
-        preview=_preview_triplets,
     )
 )
 

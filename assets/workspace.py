@@ -32,6 +32,9 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
         default="",
         description="Root of the cohort's archive. Empty: RADALIGN_<COHORT>_ROOT; phantom simulates its own.",
     )
+    show_text: bool = Field(
+        default=False, description="Show sentences of real reports in the metadata; simulated ones are always shown."
+    )
 
     def home_path(self) -> Path:
         """Absolute home; a relative one counts from the checkout, whatever the working directory is."""
@@ -68,6 +71,10 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
     def simulated(self) -> bool:
         """Whether the archive is ours to simulate: the phantom cohort with no root of its own."""
         return self.cohort_name() == PHANTOM and self.configured_root() is None
+
+    def may_show_text(self) -> bool:
+        """Whether sentences of reports may appear in metadata: simulated ones, or those that the user allows."""
+        return self.show_text or self.simulated()
 
     def open_cohort(self) -> Cohort:
         """The cohort's reader; a user's mistake becomes a failure of one sentence."""

@@ -12,6 +12,8 @@ from fnmatch import fnmatch
 from functools import cache
 from typing import NamedTuple
 
+import pyarrow as pa
+
 from report_parsing.resources import read_cell, read_rows
 from report_parsing.triplets import Triplet
 from report_parsing.vocabulary import NORMAL_ENTITIES, POSITIONS
@@ -23,6 +25,10 @@ LABELS: tuple[str, ...] = (
     *("Fracture", SUPPORT_DEVICES),
 )
 POSITIVE, NEGATIVE, UNCERTAIN = 1.0, 0.0, -1.0
+REPORT_LABELS = pa.schema(
+    [pa.field("study_id", pa.string(), nullable=False), *(pa.field(label, pa.float32()) for label in LABELS)],
+    metadata={"table": "report_labels", "version": "1"},
+)
 _VALUES = {"present": POSITIVE, "uncertain": UNCERTAIN, "absent": NEGATIVE}
 _STRENGTH = {POSITIVE: 3, UNCERTAIN: 2, NEGATIVE: 1, None: 0}
 # what may be said of a film that has no finding
@@ -45,6 +51,16 @@ def label_report(triplets: Iterable[Triplet]) -> dict[str, float | None]:
     if not any(_is_finding(triplet) for triplet in triplets):
         labels[NO_FINDING] = POSITIVE
     return labels
+
+
+def label_table(study_ids: pa.ChunkedArray, triplets: pa.Table) -> pa.Table:
+    """The `report_labels` table: a row for every study, also for those that have no triplet."""
+    by_study: dict[str, list[Triplet]] = {study_id: [] for study_id in study_ids.to_pylist()}
+    columns = (triplets[name].to_pylist() for name in ("study_id", *Triplet._fields))
+    for study_id, *values in zip(*columns, strict=True):
+        by_study[study_id].append(Triplet(*values))
+    rows = [{"study_id": study_id, **label_report(found)} for study_id, found in by_study.items()]
+    return pa.Table.from_pylist(rows, schema=REPORT_LABELS)
 
 
 def supporting(triplets: Iterable[Triplet]) -> Mapping[str, list[Triplet]]:

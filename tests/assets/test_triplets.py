@@ -1,0 +1,78 @@
+"""Triplets and labels as real Dagster runs over a batch of reports: what the page shows, and what it must not."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+from assets import batches, triplets
+from assets.batches import Batch, Plan
+from assets.workspace import Workspace
+from report_parsing.chexpert import LABELS
+from report_parsing.reports import parse_report
+from report_parsing.tables import REPORTS
+
+REPORTS_OF_STUDIES = {
+    "s1": "FINDINGS: There is a small left effusion. Comparison was made with the earlier film.\n\nIMPRESSION: Edema.",
+    "s2": "INDICATION: Pneumothorax?\n\nFINDINGS: No pneumothorax. The heart may be enlarged.",
+    "s3": "FINDINGS: The patient stood upright and still.",
+}
+
+
+def materialize(workspace):
+    """Metadata of `triplets` and of `report_labels`."""
+    rows = [
+        {"cohort": "phantom", "study_id": study, **asdict(parse_report(report))}
+        for study, report in REPORTS_OF_STUDIES.items()
+    ]
+    folder = workspace.folder("reports")
+    batches.write_table(pa.Table.from_pylist(rows, schema=REPORTS), batches.output_path(folder, "1" * 20))
+    batches.commit(folder, Plan((Batch("b00000", "1" * 20),), {}))
+    result = dg.materialize([triplets.triplets, triplets.report_labels], resources={"workspace": workspace})
+    events = {event.asset_key.to_user_string(): event for event in result.get_asset_materialization_events()}
+    return [
+        {key: plain(value) for key, value in events[name].materialization.metadata.items()}
+        for name in ("triplets", "report_labels")
+    ]
+
+
+def plain(value):
+    return [record.data for record in value.records] if isinstance(value, dg.TableMetadataValue) else value.value
+
+
+def test_distributions_and_examples_of_a_simulated_cohort(workspace):
+    shown, _ = materialize(workspace)
+    entities = {row["entity"]: row for row in shown["entities"]}
+    assert entities["effusion"] == {"entity": "effusion", "triplets": 1, "present": 1, "uncertain": 0, "absent": 0}
+    assert entities["pneumothorax"]["absent"] == 1
+    assert entities["cardiomegaly"]["uncertain"] == 1
+    assert {row["position"] for row in shown["positions"]} >= {"left_pleural", "unspecified"}
+    assert (shown["sentences"], shown["share of sentences with no triplet"]) == (6, pytest.approx(2 / 6))
+    assert shown["example sentences"][0] == {
+        "study_id": "s1",
+        "text": "There is a small left effusion.",
+        "triplets": "effusion @ left_pleural = present",
+    }
+    silent = {row["text"] for row in shown["examples with no triplet"]}
+    assert silent == {"Comparison was made with the earlier film.", "The patient stood upright and still."}
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_text_of_a_real_cohort_is_shown_only_where_the_user_allows_it(workspace, allowed):
+    shown, labels = materialize(Workspace(home=workspace.home, cohort="mimic_cxr", show_text=allowed))
+    assert ("example sentences" in shown) is allowed
+    assert ("stood upright" in str([shown, labels])) is allowed
+
+
+def test_every_study_has_its_labels(workspace):
+    _, shown = materialize(workspace)
+    table = batches.read_batches(workspace.folder("report_labels"))
+    assert table.column_names == ["study_id", *LABELS]
+    rows = {row["study_id"]: row for row in table.to_pylist()}
+    assert (rows["s1"]["Pleural Effusion"], rows["s1"]["Edema"]) == (1, 1)
+    assert (rows["s2"]["Pneumothorax"], rows["s2"]["Cardiomegaly"], rows["s2"]["No Finding"]) == (0, -1, None)
+    assert rows["s3"]["No Finding"] == 1
+    assert "| Pneumothorax | 0 | 0 | 1 | 2 |" in shown["labels"]
