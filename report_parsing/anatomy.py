@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from report_parsing.forms import PART, ROOT, SIDE, STRUCTURE, ZONE, FormReader, Piece
+from report_parsing.forms import PART, ROOT, SIDE, ZONE, FormReader, Piece
 from report_parsing.lexicon import Reading
 from report_parsing.positions import SIDES, has_structure
 from report_parsing.radgraph.graph import ANATOMY, MODIFY
@@ -57,8 +57,8 @@ class Structure:
 
     @property
     def named(self) -> bool:
-        """Whether a structure is named, not only a side or a zone."""
-        return has_structure(frozenset(self.words))
+        """Whether a structure is named, not only a side, a zone or a part."""
+        return has_structure(frozenset(self.words)) and not self.only(PART)
 
     @property
     def root(self) -> Node:
@@ -72,7 +72,11 @@ class Structure:
     @property
     def anchors(self) -> list[Node]:
         """What a finding is located at: the root, or each of bare sides."""
-        return self.nodes if all(role == SIDE for role, _ in self.parts) else [self.root]
+        return self.nodes if self.only(SIDE) else [self.root]
+
+    def only(self, role: str) -> bool:
+        """Whether all its words have one role."""
+        return all(other == role for other, _ in self.parts)
 
     def add(self, piece: Piece) -> None:
         """Take in the next word."""
@@ -155,5 +159,5 @@ def _runs(reading: Reading, pieces: dict[int, Piece], forms: FormReader) -> list
 
 def _other_anatomy(reading: Reading, index: int, forms: FormReader) -> Piece | None:
     """A word that says where in a structure: "lateral" of "left lateral base"."""
-    kind = forms.anatomy_class(reading.words[index]) if reading.tags[index] == "word" else ""
-    return Piece(index, index + 1, kind) if kind and kind not in (SIDE, STRUCTURE) else None
+    role = forms.anatomy_role(reading.words[index]) if reading.tags[index] == "word" else ""
+    return Piece(index, index + 1, role) if role not in ("", SIDE, ROOT) else None

@@ -17,7 +17,9 @@ from report_parsing.resources import read_cell, read_rows
 from report_parsing.tokens import tokenize
 
 HEAD, MODIFIER = "head", "modifier"
-ROOT, SIDE, ZONE, PART, STRUCTURE = "root", "side", "zone", "part", "structure"  # and other classes of modifiers.csv
+ROOT, SIDE, ZONE, PART = "root", "side", "zone", "part"  # roles of anatomy words, and other classes of modifiers.csv
+STRUCTURE, MEASURE = "structure", "measure"
+_ROLES = {STRUCTURE: ROOT, MEASURE: PART}  # of the classes that are no role
 _SILENT = (
     "preposition",
     "partition",
@@ -82,9 +84,10 @@ class FormReader:
                 yield start, end, kind
                 behind = end
 
-    def anatomy_class(self, word: str) -> str:
-        """The anatomy class of a word that no place form holds ("lateral"), or an empty string."""
-        return self._anatomy.get(word, "")
+    def anatomy_role(self, word: str) -> str:
+        """What a word is that no place form need hold ("lateral" is a sublocation), or an empty string."""
+        kind = self._anatomy.get(word, "")
+        return _ROLES.get(kind, kind)
 
     def _read_observation(
         self, words: tuple[str, ...], entities: tuple[str, ...], has_place: bool
@@ -130,8 +133,9 @@ class FormReader:
                 index = end
                 continue
             kind = self._anatomy.get(words[index])
-            if kind and index != head:
-                yield Piece(index, index + 1, *((ROOT, frozenset({words[index]})) if kind == STRUCTURE else (kind,)))
+            if kind and kind != PART and index != head:
+                place = frozenset({words[index]}) if kind in (STRUCTURE, MEASURE) else frozenset()
+                yield Piece(index, index + 1, _ROLES.get(kind, kind), place)
             index += 1
 
     def _read_place(self, words: tuple[str, ...], place: Words) -> tuple[Piece, ...]:
@@ -144,8 +148,8 @@ class FormReader:
             if not self._speaks(word):
                 opens = opens or self._silent.get(word) == _CONJUNCTION
                 continue
-            role = MODIFIER if word in self._describing else self._anatomy.get(word, ROOT)
-            pieces.append(Piece(index, index + 1, ROOT if role == STRUCTURE else role, place, opens))
+            kind = MODIFIER if word in self._describing else self._anatomy.get(word, ROOT)
+            pieces.append(Piece(index, index + 1, _ROLES.get(kind, kind), place, opens))
             opens = False
         return tuple(pieces)
 

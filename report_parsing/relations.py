@@ -134,12 +134,18 @@ def _lines(sentence: str) -> Iterator[str]:
 
 
 def _cut_tokens(line: str, places: Sequence[Span]) -> Iterator[Span]:
-    """Tokens as characters of the line; one that holds several entities is cut at each: "pleural-parenchymal"."""
-    for match in _TOKEN.finditer(line):
-        start, end = match.span()
-        inside = [place for place in places if place[0] < end and start < place[1]] if "-" in match[0] else []
-        cuts = sorted({cut for place in inside for cut in place if start < cut < end}) if len(inside) > 1 else []
-        yield from pairwise((start, *cuts, end))
+    """Tokens as characters of the line; one that two entities share is cut between them: "fracture-dislocation"."""
+    tokens = [match.span() for match in _TOKEN.finditer(line)]
+    starts = [start for start, _ in tokens]
+    shared = [
+        (first[1], second[0])
+        for first, second in pairwise(places)
+        if bisect_left(starts, first[1]) == bisect_right(starts, second[0])
+    ]
+    cuts = [cut for pair in shared for cut in pair]
+    for start, end in tokens:
+        inner = sorted({*cuts[bisect_right(cuts, start) : bisect_left(cuts, end)]})
+        yield from pairwise((start, *inner, end))
 
 
 def _add_entities(entities: dict[str, Entity], line: _Line, first_token: int) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from report_parsing.anatomy import Node, Structure, structures_of
 from report_parsing.assertion import ABSENT, UNCERTAIN, assertion_of
-from report_parsing.forms import HEAD, MODIFIER, SIDE, FormReader, Piece
+from report_parsing.forms import HEAD, MODIFIER, PART, SIDE, FormReader, Piece
 from report_parsing.lexicon import Mention, Reading
 from report_parsing.positions import SIDES, Words
 from report_parsing.radgraph import graph
@@ -38,7 +38,7 @@ def sentence_nodes(reading: Reading, forms: FormReader) -> list[Node]:
     places = [finding.place for finding in placed if finding.place is not None]
     structures = structures_of(reading, _anatomy(reading, findings, forms), places, forms)
     _locate(placed, structures)
-    _compare(reading, placed, structures)
+    _attach_sides(reading, placed, structures)
     _interpret(reading, placed)
     kept = placed + _attach_states(reading, findings)
     nodes = [finding.head for finding in kept]
@@ -90,10 +90,11 @@ def _locate(findings: Sequence[_Finding], structures: Sequence[Structure]) -> No
     before: list[Structure] = []  # where the finding before is
     for mention, place, head, _ in findings:
         assert place is not None
+        found = [item for item in structures if item.start < mention.end and mention.start < item.end]
         inside = [item for item in structures if item.start < place.end and place.start < item.end and not item.leans]
+        inside += [item for item in found if item not in inside]
         if (place.start, place.end) == (mention.start, mention.end):  # stated by the finding itself, or passed on to it
             inside += [item for item in before if item not in inside]
-        found = [item for item in structures if item.start < mention.end and mention.start < item.end]
         for words in place.words:
             matches = _best(words, inside)
             found += matches
@@ -111,19 +112,28 @@ def _place_at(head: Node, structure: Structure) -> None:
         head.relate(graph.LOCATED_AT, node)
 
 
-def _compare(reading: Reading, findings: Sequence[_Finding], structures: Sequence[Structure]) -> None:
-    """Bare sides behind a finding say more of its place: "bilateral pleural effusions, left greater than right"."""
+def _attach_sides(reading: Reading, findings: Sequence[_Finding], structures: Sequence[Structure]) -> None:
+    """Bare sides that no place holds: "hilum on the left", "bilateral pleural effusions, left greater than right"."""
     places = {id(target) for finding in findings for _, target in finding.head.relations}
-    for item in structures:
-        if item.named or item.leans or "bilateral" not in item.words or id(item.root) in places:
+    for structure, item in pairwise(structures):
+        if item.named or item.leans or id(item.root) in places:
             continue
-        before = [finding for finding in findings if finding.mention.end <= item.start]
-        if before and reading.clauses[before[-1].mention.start] == reading.clauses[item.start]:
-            found = [other for other in structures if (graph.LOCATED_AT, other.root) in before[-1].head.relations]
-            if found and found[0].named:
-                item.lean_on(found[0])
-            else:
-                _place_at(before[-1].head, item)
+        between = reading.tags[structure.end : item.start]
+        if structure.named and not structure.sides and {*between} <= {"preposition", "determiner"}:
+            item.lean_on(structure)
+        elif "bilateral" in item.words:
+            _compare(reading, item, findings, structures)
+
+
+def _compare(reading: Reading, item: Structure, findings: Sequence[_Finding], structures: Sequence[Structure]) -> None:
+    """Let the sides of a comparison modify the place of the finding in front, or be its place."""
+    before = [finding for finding in findings if finding.mention.end <= item.start]
+    if before and reading.clauses[before[-1].mention.start] == reading.clauses[item.start]:
+        found = [other for other in structures if (graph.LOCATED_AT, other.root) in before[-1].head.relations]
+        if found and found[0].named:
+            item.lean_on(found[0])
+        else:
+            _place_at(before[-1].head, item)
 
 
 def _best(words: Words, structures: Sequence[Structure]) -> list[Structure]:
@@ -143,7 +153,7 @@ def _contradicts(structure: Structure, words: Words) -> bool:
 
 
 def _compose(words: Words, structure: Structure, structures: Sequence[Structure], place: Place) -> list[Structure]:
-    """Attach the sides and zones of a composed place that stand apart from its root: "hilum on the left".
+    """Attach what stands apart from the root of a composed place: sides, zones, parts ("the heart is normal in size").
 
     Returns:
         Structures that lend their side and hold the finding too: the apex of "pleural thickening in the left apex".
@@ -151,7 +161,7 @@ def _compose(words: Words, structure: Structure, structures: Sequence[Structure]
     lenders = []
     for other in structures:
         if not other.named:
-            if not other.leans and other.words <= words:
+            if not other.leans and (other.words <= words or (other.only(PART) and structure.end < other.start)):
                 other.lean_on(structure)
         elif other.sides and not structure.sides and other.sides <= words:
             for role, node in other.parts:

@@ -1,0 +1,159 @@
+"""Our own parse as RadGraph graphs: hard sentences, the form of every graph, and agreement with the triplets."""
+
+import csv
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from report_parsing.lexicon import Lexicon
+from report_parsing.radgraph.graph import ANATOMY, LABELS, LOCATED_AT, MODIFY, RELATIONS, SUGGESTIVE_OF, Graph
+from report_parsing.relations import GraphParser
+from report_parsing.resources import read_cell, read_rows
+
+TABLE = Path(__file__).with_name("expected_graphs.csv")
+CASES = list(csv.DictReader(line for line in TABLE.read_text().splitlines() if not line.startswith("#")))
+WORDS = sorted(
+    {
+        form
+        for name in ("observations.csv", "locations.csv", "cues.csv", "modifiers.csv", "grammar.csv")
+        for row in read_rows(name)
+        for form in read_cell(row["forms"])[:3]
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def parser():
+    return GraphParser(Lexicon())
+
+
+def written(graph: Graph) -> str:
+    """A graph in the notation of expected_graphs.csv."""
+    seen: Counter[str] = Counter()
+    names = {}
+    for key, entity in graph.entities.items():
+        seen[entity.tokens] += 1
+        number = seen[entity.tokens]
+        names[key] = entity.tokens if number == 1 else f"{entity.tokens}({number})"
+    parts = []
+    for key, entity in graph.entities.items():
+        relations = ", ".join(f"{kind} {names[target]}" for kind, target in entity.relations)
+        parts.append(f"{names[key]}:{entity.label}" + (f" -> {relations}" if relations else ""))
+    return "; ".join(parts)
+
+
+def check_form(graph: Graph) -> None:
+    """What every graph in RadGraph's form keeps to."""
+    assert list(graph.entities) == [str(number + 1) for number in range(len(graph.entities))]
+    tokens = graph.tokens
+    behind = 0
+    for key, entity in graph.entities.items():
+        assert behind <= entity.start <= entity.end < len(tokens)
+        assert entity.tokens == " ".join(tokens[entity.start : entity.end + 1])
+        assert entity.label in LABELS
+        assert len(set(entity.relations)) == len(entity.relations)
+        behind = entity.end + 1
+        for kind, target in entity.relations:
+            assert kind in RELATIONS
+            assert target != key
+            kinds = entity.label == ANATOMY, graph.entities[target].label == ANATOMY
+            assert (
+                kinds
+                in {
+                    LOCATED_AT: {(False, True)},
+                    MODIFY: {(False, False), (True, True)},
+                    SUGGESTIVE_OF: {(False, False)},
+                }[kind]
+            )
+    for key in graph.entities:
+        check_no_cycle(graph, key, ())
+
+
+def check_no_cycle(graph: Graph, key: str, path: tuple[str, ...]) -> None:
+    assert key not in path
+    for kind, target in graph.entities[key].relations:
+        if kind == MODIFY:
+            check_no_cycle(graph, target, (*path, key))
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["sentence"] for case in CASES])
+def test_sentence(parser, case):
+    graph = parser.parse_report(case["sentence"])
+    assert written(graph) == case["graph"]
+    check_form(graph)
+
+
+def test_table_has_enough_sentences():
+    assert len(CASES) >= 45
+
+
+def test_text_is_in_the_published_form(parser):
+    graph = parser.parse_report("A 1.5 cm nodule (right apex);\nno left-sided effusion.")
+    assert graph.text == "A 1 . 5 cm nodule ( right apex ) ; no left-sided effusion ."
+    assert parser.parse_report(graph.text).text == graph.text
+
+
+def test_spans_are_the_entities_in_the_report(parser):
+    report = "FINDINGS:  Small left\n pleural effusion,\tPICC tip at the\ncavoatrial  junction."
+    parsed = parser.parse_with_spans(report)
+    words = {key: " ".join(report[start:end].split()) for key, (start, end) in parsed.spans.items()}
+    assert words == {key: entity.tokens for key, entity in parsed.graph.entities.items()}
+    assert "cavoatrial junction" in words.values()
+
+
+def test_only_the_sentences_given_are_read(parser):
+    report = "INDICATION: Pneumonia? FINDINGS: Clear lungs."
+    start = report.index("Clear")
+    graph = parser.parse_report(report, [(start, len(report))])
+    assert [entity.tokens for entity in graph.entities.values()] == ["Clear", "lungs"]
+    assert graph.tokens[:3] == ["INDICATION", ":", "Pneumonia"]
+    assert graph.tokens[graph.entities["1"].start] == "Clear"
+
+
+@pytest.mark.parametrize("sentences", [[(5, 9), (0, 4)], [(0, 6), (4, 9)], [(0, 99)], [(3, 2)]])
+def test_sentences_out_of_order_are_refused(parser, sentences):
+    with pytest.raises(ValueError, match=r"give spans in order .* do not overlap") as error:
+        parser.parse_report("Effusion.", sentences)
+    assert "Effusion" not in str(error.value)
+
+
+def test_a_token_of_two_findings_is_cut(parser):
+    graph = parser.parse_report("A fracture-dislocation of the clavicle.")
+    assert [entity.tokens for entity in graph.entities.values()] == ["fracture", "dislocation", "clavicle"]
+
+
+def test_line_breaks_change_nothing(parser):
+    report = "Bilateral pleural effusions, left greater than right. Opacity at the right base, likely pneumonia."
+    assert parser.parse_report(report.replace(" ", "\n  ")) == parser.parse_report(report)
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=st.text(max_size=200))
+def test_any_text_parses(parser, text):
+    check_form(parser.parse_report(text))
+
+
+@settings(max_examples=300, deadline=None)
+@given(words=st.lists(st.sampled_from(WORDS), max_size=14), joint=st.sampled_from([" ", "-", "\n"]))
+def test_any_words_of_the_lexicon_parse(parser, words, joint):
+    report = joint.join(words)
+    parsed = parser.parse_with_spans(report)
+    check_form(parsed.graph)
+    for key, (start, end) in parsed.spans.items():
+        assert "".join(report[start:end].split()) == parsed.graph.entities[key].tokens.replace(" ", "")
+
+
+def test_time_is_linear_in_one_endless_sentence():
+    phrase = "small left pleural effusion and opacity at the right base representing edema "
+    seconds = []
+    for times in (40, 320):
+        report = " ".join(phrase.replace("small", f"small {number}") for number in range(times))
+        parser = GraphParser(Lexicon())
+        start = time.perf_counter()
+        parser.parse_report(report, [(0, len(report))])
+        seconds.append(time.perf_counter() - start)
+    assert seconds[1] < 8 * 2.5 * seconds[0]  # a quadratic parser takes 64 times as long
