@@ -46,7 +46,8 @@ class Stage:
     compute: Callable[[Work], Computed]
     preview: Callable[[Workspace, Plan], Metadata]
     config: type[dg.Config] = NoConfig
-    settings: Callable[[Workspace], Mapping[str, Any]] | None = None  # what is fixed by the stages upstream
+    # what the run's config or the stages upstream imply: it is part of the fingerprint of every batch
+    settings: Callable[[Workspace, Mapping[str, Any]], Mapping[str, Any]] | None = None
     write: Callable[[pa.Table, Path], None] | None = None
     finish: Callable[[Workspace, Plan], Metadata] | None = None  # before the plan counts
 
@@ -88,8 +89,9 @@ def _plan_op(stage: Stage) -> dg.OpDefinition:
         workspace: Workspace,
     ) -> Iterator[dg.DynamicOutput[dict[str, Any]] | dg.Output[dict[str, Any]]]:
         upstream = {name: batches.read_plan(workspace.folder(name)) for name in stage.upstream}
-        fixed = stage.settings(workspace) if stage.settings else {}
-        settings = {**config.model_dump(), **fixed}
+        settings = config.model_dump()
+        if stage.settings:
+            settings |= stage.settings(workspace, settings)
         planned = batches.plan_stage(stage.name, code_version(*stage.code), settings, upstream)
         for batch in planned.batches:
             work = {"batch": asdict(batch), "settings": settings}

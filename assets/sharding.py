@@ -16,7 +16,7 @@ from assets.batches import Computed, Plan
 from assets.workspace import Workspace
 
 
-def _settings(workspace: Workspace) -> Mapping[str, Any]:
+def _settings(workspace: Workspace, _: Mapping[str, Any]) -> Mapping[str, Any]:
     from report_parsing.vocabulary import ENTITIES, POSITIONS
 
     size = batches.read_plan(workspace.folder("images")).settings["size"]

@@ -1,19 +1,23 @@
 """Group `report_parsing`: what the sentences say, as triplets, and the 14 CheXpert labels that follow."""
 
-from __future__ import annotations
-
-from functools import cache
+from collections import Counter
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import duckdb
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from assets import batches, previews
 from assets.batched import Metadata, Stage, Work, batched_asset
 from assets.batches import Computed, Plan
 from assets.reports import GROUP
-from assets.workspace import Workspace
+from assets.workspace import CHECKOUT, Workspace
 
 EXAMPLES = 6
 
@@ -42,6 +46,16 @@ from triplets group by position order by triplets desc, position
 """
 
 
+class TripletsConfig(dg.Config):
+    """Where the triplets come from."""
+
+    radgraph: str = Field(
+        "",
+        description="A RadGraph file (MIMIC-CXR_graphs.json, or ours in the same form) to derive the triplets from. "
+        "Empty: our own parser reads the reports.",
+    )
+
+
 @cache
 def _parser() -> Any:
     """One parser per process: it takes a moment to set up, and it remembers sentences."""
@@ -50,8 +64,41 @@ def _parser() -> Any:
     return TripletParser()
 
 
+@lru_cache(maxsize=1)
+def _radgraph_triplets(path: Path, digest: str) -> tuple[pa.Table, Counter[str]]:
+    """The triplets of a whole RadGraph file and why reports of it are unusable; read once per state of the file."""
+    from report_parsing.radgraph.files import GraphFileError
+    from report_parsing.radgraph.triplets import triplets_of_file
+
+    try:
+        table, rejects = triplets_of_file(path)
+    except GraphFileError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    return table, Counter(reject.reason for reject in rejects)
+
+
+def _settings(workspace: Workspace, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The digest of the RadGraph file, so that another file under the same name computes anew."""
+    from shards.manifest import file_digest
+
+    if not config["radgraph"]:
+        return {}
+    path = CHECKOUT / config["radgraph"]
+    if not path.is_file():
+        raise dg.Failure(
+            f"There is no RadGraph file {path} (triplets: radgraph): name MIMIC-CXR_graphs.json of PhysioNet's "
+            "RadGraph or a file of that form, or leave the option empty to use our own parser.",
+            allow_retries=False,
+        )
+    return {"radgraph": str(path), "radgraph_digest": file_digest(path)}
+
+
 def _extract(work: Work) -> Computed:
-    return _parser().parse_table(pq.read_table(work.inputs["reports"])), None
+    reports = pq.read_table(work.inputs["reports"])
+    if not work.settings["radgraph"]:
+        return _parser().parse_table(reports), None
+    found, _ = _radgraph_triplets(Path(work.settings["radgraph"]), work.settings["radgraph_digest"])
+    return found.filter(pc.is_in(found["study_id"], value_set=reports["study_id"].combine_chunks())), None
 
 
 def _preview_triplets(workspace: Workspace, plan: Plan) -> Metadata:
@@ -63,20 +110,37 @@ def _preview_triplets(workspace: Workspace, plan: Plan) -> Metadata:
         entities = database.sql(_BY_ENTITY).to_arrow_table()
         positions = database.sql(_BY_POSITION).to_arrow_table()
         sentences = database.sql(_SENTENCES, params={"sections": list(READ_SECTIONS)}).to_arrow_table()
-    silent = sentences.filter(pc.field("triplets").is_null())
-    metadata: Metadata = {
+    distributions: Metadata = {
         "entities seen": entities.num_rows,
         "positions seen": positions.num_rows,
-        "sentences": sentences.num_rows,
-        "share of sentences with no triplet": silent.num_rows / max(sentences.num_rows, 1),
         "entities": previews.head(entities, entities.column_names, entities.num_rows),
         "positions": previews.head(positions, positions.column_names, positions.num_rows),
+    }
+    if plan.settings["radgraph"]:  # its sentences are not those of the reports
+        return distributions | _coverage(workspace, plan)
+    silent = sentences.filter(pc.field("triplets").is_null())
+    metadata = distributions | {
+        "sentences": sentences.num_rows,
+        "share of sentences with no triplet": silent.num_rows / max(sentences.num_rows, 1),
     }
     if workspace.may_show_text():
         speaking = sentences.filter(pc.field("triplets").is_valid())
         metadata["example sentences"] = previews.head(speaking, ("study_id", "text", "triplets"), EXAMPLES)
         metadata["examples with no triplet"] = previews.head(silent, ("study_id", "text"), EXAMPLES)
     return metadata
+
+
+def _coverage(workspace: Workspace, plan: Plan) -> Metadata:
+    """How many of the studies the RadGraph file speaks of, and what of it cannot be used."""
+    _, unusable = _radgraph_triplets(Path(plan.settings["radgraph"]), plan.settings["radgraph_digest"])
+    studies = pc.unique(batches.read_batches(workspace.folder("reports"))["study_id"])
+    speaking = pc.unique(batches.read_batches(workspace.folder("triplets"), plan)["study_id"])
+    return {
+        "studies": len(studies),
+        "studies with no triplet": len(studies) - len(speaking),
+        "unusable graphs": unusable.total(),
+        "why unusable": previews.markdown_table(("reason", "graphs"), sorted(unusable.items())),
+    }
 
 
 triplets = batched_asset(
@@ -86,6 +150,8 @@ triplets = batched_asset(
         description="What each sentence says: entity, position, and whether present, absent or uncertain.",
         upstream=("reports",),
         code=("report_parsing",),
+        config=TripletsConfig,
+        settings=_settings,
         compute=_extract,
         preview=_preview_triplets,
     )
