@@ -11,7 +11,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cohorts.splits import OFFICIAL
 from cohorts.tables import REJECTS, STUDIES
+from report_parsing.errors import ReportError
 from report_parsing.reports import Style
 
 
@@ -33,7 +35,10 @@ class Cohort(Protocol):
 
     name: str
     root: Path
+    has_reports: bool  # False: films without text, whose report_path is null
     report_style: Style  # "sectioned" (headings) or "free" (a note): how report_parsing takes it apart
+    splits: tuple[str, ...]  # families of splits to choose from, the default first
+    split: str  # the chosen one
 
     def scan(self) -> Scan:
         """List every image of the archive; pixels and reports are not opened."""
@@ -42,6 +47,35 @@ class Cohort(Protocol):
     def read_report(self, study: Mapping[str, Any]) -> str:
         """The report of one row of `studies`; raises report_parsing.errors.ReportError."""
         ...
+
+
+class Reader:
+    """What the readers of archives share. A reader adds `scan`, and `read_report` where there are reports."""
+
+    name: str
+    how_to_get: str  # what to set the root to and where that comes from, a sentence without its beginning
+    has_reports: bool = True
+    report_style: Style = "sectioned"
+    splits: tuple[str, ...] = (OFFICIAL,)
+
+    def __init__(self, root: Path, split: str | None = None) -> None:
+        self.root = require_folder(Path(root), self.variable, self.how_to_get)
+        self.split = split or self.splits[0]
+        if self.split not in self.splits:
+            raise CohortError(f"{self.name} has no split {split!r}; choose {' or '.join(self.splits)}.")
+
+    @property
+    def variable(self) -> str:
+        """Environment variable that names the root."""
+        return f"RADALIGN_{self.name.upper()}_ROOT"
+
+    def missing(self, what: str) -> CohortError:
+        """The error that the archive lacks `what`, with the way to get it."""
+        return CohortError(f"There is no {what} in {self.root}: to use {self.variable}, {self.how_to_get}")
+
+    def read_report(self, study: Mapping[str, Any]) -> str:
+        """An archive without reports has none to read."""
+        raise ReportError("no_report", "The archive has films and no reports.")
 
 
 def require_folder(root: Path, variable: str, how_to_get: str) -> Path:
@@ -55,7 +89,7 @@ def split_scan(rows: pd.DataFrame, details: Mapping[str, str], extras: Mapping[s
     """Divide scanned rows, in their order, by their `reason`: empty ones are studies, the others rejects.
 
     `rows` has the text columns of STUDIES and `reason`; `details` says a sentence per reason; `extras` are
-    columns of STUDIES (labels, boxes, masks) with one value for each of `rows`.
+    columns of STUDIES (labels, boxes, masks, shapes) with one value for each of `rows`.
     """
     rows = rows.reset_index(drop=True)
     usable = rows["reason"] == ""

@@ -14,10 +14,9 @@ no split: patients are divided 70/10/20 into train, validate and test by a hash 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -25,13 +24,14 @@ import pandas as pd
 import pyarrow as pa
 
 from cohorts import csv_files
-from cohorts.base import CohortError, Scan, require_folder, split_scan
+from cohorts.base import CohortError, Reader, Scan, split_scan
 from cohorts.labels import label_maps
 from cohorts.paths import OutsideRootError, inside
+from cohorts.rows import number_duplicates
+from cohorts.splits import split_by_patient
 from report_parsing.errors import ReportError
 from report_parsing.reports import Style
 
-SPLITS = (("train", 0.7), ("validate", 0.8), ("test", 1.0))  # cumulative shares of the patients
 FRONTAL = ("PA", "AP")  # also as the first word: AP Supine, AP Erect
 RADIOGRAPHS = ("", "X-RAY", "XRAY", "X RAY", "CR", "DX")
 UNLABELLED = ("", "todo", "Unknown")
@@ -46,21 +46,18 @@ DETAILS = {
 }
 
 
-class CovidChestXray:
+class CovidChestXray(Reader):
     """Reads covid-chestxray-dataset and parts of it."""
 
     name = "covid_chestxray"
     report_style: Style = "free"
-    variable = "RADALIGN_COVID_CHESTXRAY_ROOT"
+    splits = ("70/10/20",)
     how_to_get = "set it to a copy of github.com/ieee8023/covid-chestxray-dataset (metadata.csv and images/)."
-
-    def __init__(self, root: Path) -> None:
-        self.root = require_folder(Path(root), self.variable, self.how_to_get)
 
     def scan(self) -> Scan:
         """List every row of metadata.csv as a study or a reject, in the file's order."""
         rows = self._rows.assign(cohort=self.name, study_id=self._rows["image_id"])
-        rows["split"] = rows["subject_id"].map(split_of)
+        rows["split"] = split_by_patient(self.name, self.split, rows["subject_id"])
         rows["reason"] = self._reasons(rows)
         return split_scan(rows, DETAILS, {"labels": finding_labels(rows["finding"])})
 
@@ -76,7 +73,7 @@ class CovidChestXray:
         """The metadata with the columns of STUDIES that can be told from a row, and finding and note."""
         path = csv_files.find([self.root], "metadata.csv")
         if path is None:
-            raise CohortError(f"There is no metadata.csv in {self.root}: to use {self.variable}, {self.how_to_get}")
+            raise self.missing("metadata.csv")
         source = csv_files.read(path)
         needed = (
             "patientid",
@@ -131,13 +128,6 @@ class CovidChestXray:
             return "path_outside_root"
 
 
-def split_of(subject_id: str) -> str:
-    """Split of a patient: the SHA-256 of the id as a share of 1, cut at 0.7 (train) and 0.8 (validate)."""
-    digest = hashlib.sha256(f"covid_chestxray/{subject_id}".encode()).digest()
-    share = int.from_bytes(digest[:8], "big") / 2**64
-    return next(name for name, limit in SPLITS if share < limit)
-
-
 def image_paths(source: pd.DataFrame) -> pd.Series:
     """Relative path of each row: `file`, or `folder`/`filename`; empty where the row names no file."""
     if "file" in source:
@@ -150,8 +140,7 @@ def image_ids(paths: pd.Series) -> pd.Series:
     """File stems; whole names where two files share a stem, and `#2` and so on where rows share a name."""
     stems = paths.map(lambda path: PurePosixPath(path).stem)
     ids = stems.where(~stems.duplicated(keep=False), paths.map(lambda path: PurePosixPath(path).name))
-    repetition = ids.groupby(ids).cumcount()
-    return ids.where(repetition == 0, ids + "#" + (repetition + 1).astype(str))
+    return number_duplicates(ids)
 
 
 def finding_labels(findings: pd.Series) -> pa.MapArray:

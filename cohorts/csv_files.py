@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cohorts.base import CohortError
+from cohorts.base import CohortError, Reader
 
 
 def find(folders: Sequence[Path], pattern: str) -> Path | None:
@@ -18,6 +18,14 @@ def find(folders: Sequence[Path], pattern: str) -> Path | None:
             if candidate.is_file():
                 return candidate
     return None
+
+
+def need(reader: Reader, name: str, columns: Sequence[str] | Callable[[str], bool] | None = None) -> pd.DataFrame:
+    """The table `name` in the root of an archive, which it must have; CohortError says how to get it."""
+    path = find([reader.root], name)
+    if path is None:
+        raise reader.missing(name)
+    return read(path, columns)
 
 
 def read(path: Path, columns: Sequence[str] | Callable[[str], bool] | None = None) -> pd.DataFrame:

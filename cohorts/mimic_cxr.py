@@ -16,7 +16,6 @@ The metadata file has the source rows; only frontal films (AP, PA) become studie
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,17 +23,15 @@ import pandas as pd
 import pyarrow as pa
 
 from cohorts import csv_files
-from cohorts.base import CohortError, Scan, match, require_folder, split_scan
+from cohorts.base import CohortError, Reader, Scan, match, split_scan
 from cohorts.labels import label_maps
 from cohorts.mimic_layout import image_place, release_folders, report_place
-from cohorts.paths import are_files
 from cohorts.report_files import read_text
-from report_parsing.reports import Style
+from cohorts.rows import PLAIN_NAMES, first_reasons, look_for_files, number_duplicates
+from cohorts.splits import SPLITS
 
 FRONTAL = ("AP", "PA")
-SPLITS = ("train", "validate", "test")
 IDS = r"[0-9]+"  # subject_id and study_id, which become parts of paths
-IMAGE_IDS = r"[0-9A-Za-z][0-9A-Za-z._-]*"
 DETAILS = {
     "path_outside_root": "An identifier in the metadata row is empty or could name a path elsewhere.",
     "duplicate_id": "An earlier row of the metadata file has the same dicom_id.",
@@ -45,7 +42,7 @@ DETAILS = {
 }
 
 
-class MimicCxr:
+class MimicCxr(Reader):
     """Reads MIMIC-CXR and MIMIC-CXR-JPG.
 
     Archives in the same layout subclass it and override `name`, `how_to_get` and the hooks `labels`, `boxes`
@@ -53,19 +50,10 @@ class MimicCxr:
     """
 
     name = "mimic_cxr"
-    report_style: Style = "sectioned"
     how_to_get = (
         "set it to the folder of mimic-cxr or mimic-cxr-jpg 2.x, which PhysioNet gives to credentialed users "
         "(physionet.org/content/mimic-cxr-jpg)."
     )
-
-    def __init__(self, root: Path) -> None:
-        self.root = require_folder(Path(root), self.variable, self.how_to_get)
-
-    @property
-    def variable(self) -> str:
-        """Environment variable that names the root."""
-        return f"RADALIGN_{self.name.upper()}_ROOT"
 
     def scan(self) -> Scan:
         """List every row of the metadata file as a study or a reject, in the file's order."""
@@ -76,7 +64,7 @@ class MimicCxr:
         images, reports = image_place(self.root, rows[plain]), report_place(self.root, rows[plain])
         rows = rows.assign(image_path=images.paths(rows), report_path=reports.paths(rows))
         rows["reason"] = self._reasons(rows, plain)
-        _number_duplicates(rows)
+        rows["image_id"] = number_duplicates(rows["image_id"])
         extras = {
             column: values
             for column, table in (("labels", self.labels()), ("boxes", self.boxes()), ("masks", self.masks()))
@@ -121,34 +109,20 @@ class MimicCxr:
 
     def _reasons(self, rows: pd.DataFrame, plain: pd.Series) -> np.ndarray:
         """First reason against each row, empty for a study. Files are looked for where nothing else fails."""
-        reasons = np.select(
-            [
-                ~plain,
-                rows["image_id"].duplicated(),
-                ~rows["view"].isin(FRONTAL),
-                ~rows["split"].isin(SPLITS),
-            ],
-            ["path_outside_root", "duplicate_id", "not_frontal", "no_split"],
-            default="",
-        ).astype(object)
-        for column, reason in (("image_path", "missing_file"), ("report_path", "missing_report")):
-            open_rows = np.flatnonzero(reasons == "")
-            codes, paths = pd.factorize(rows[column].to_numpy()[open_rows])
-            present = are_files(self.root, list(paths))
-            reasons[open_rows[~present[codes]]] = reason
+        conditions = {
+            "path_outside_root": ~plain,
+            "duplicate_id": rows["image_id"].duplicated(),
+            "not_frontal": ~rows["view"].isin(FRONTAL),
+            "no_split": ~rows["split"].isin(SPLITS),
+        }
+        reasons = first_reasons(conditions, len(rows))
+        look_for_files(self.root, rows["image_path"], reasons)
+        look_for_files(self.root, rows["report_path"], reasons, "missing_report")
         return reasons
 
 
 def _plain_ids(rows: pd.DataFrame) -> pd.Series:
-    plain = rows["image_id"].str.fullmatch(IMAGE_IDS)
+    plain = rows["image_id"].str.fullmatch(PLAIN_NAMES)
     for column in ("subject_id", "study_id"):
         plain &= rows[column].str.fullmatch(IDS)
     return plain
-
-
-def _number_duplicates(rows: pd.DataFrame) -> None:
-    """Give rejected repetitions an image_id of their own: `<dicom_id>#2` and so on."""
-    repetition = rows.groupby("image_id").cumcount()
-    again = (repetition > 0).to_numpy()
-    if again.any():
-        rows.loc[again, "image_id"] += "#" + (repetition[again] + 1).astype(str)

@@ -19,9 +19,12 @@ def cohort_names() -> list[str]:
     return sorted(_READERS)
 
 
-def open_cohort(name: str, root: Path) -> Cohort:
-    """Reader of the archive `name` in `root`; CohortError says in one sentence why there is none."""
+def open_cohort(name: str, root: Path, split: str | None = None) -> Cohort:
+    """Reader of the archive `name` in `root`, with the family `split` of its `splits` (None: its default).
+
+    CohortError says in one sentence why there is none.
+    """
     if name not in _READERS:
         raise CohortError(f"RADALIGN_COHORT is {name!r}, which is not one of {', '.join(cohort_names())}.")
     module, reader = _READERS[name].split(":")
-    return getattr(import_module(module), reader)(Path(root))
+    return getattr(import_module(module), reader)(Path(root), split)

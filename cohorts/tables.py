@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 
 BOX = pa.struct(
     [
@@ -21,7 +21,16 @@ BOX = pa.struct(
 MASK = pa.struct(
     [
         pa.field("label", pa.string(), nullable=False),
-        pa.field("path", pa.string(), nullable=False),  # 8-bit image of the source size, above 127 = finding
+        pa.field("path", pa.string(), nullable=False),  # 8-bit image of the source size
+        pa.field("threshold", pa.uint8(), nullable=False),  # above it lies the finding: 127, or 0 in a file of 0 and 1
+    ]
+)
+MASK_THRESHOLD = 127
+SHAPE = pa.struct(
+    [
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),  # rectangle, ellipse, polygon, rle
+        pa.field("points", pa.list_(pa.float64()), nullable=False),  # source pixels, as imaging.shapes reads them
     ]
 )
 
@@ -36,8 +45,9 @@ STUDIES = pa.schema(
         pa.field("split", pa.string(), nullable=False),  # train, validate, test
         pa.field("report_path", pa.string()),
         pa.field("labels", pa.map_(pa.string(), pa.float32())),  # 1 present, 0 absent, -1 uncertain
-        pa.field("boxes", pa.list_(BOX)),
+        pa.field("boxes", pa.list_(BOX)),  # also the bounding boxes of `shapes`
         pa.field("masks", pa.list_(MASK)),
+        pa.field("shapes", pa.list_(SHAPE)),
     ],
     metadata={"table": "studies", "version": SCHEMA_VERSION},
 )

@@ -17,8 +17,7 @@ from evaluation.errors import EvaluationError
 from imaging.decode import read_grey
 from imaging.errors import ImageError
 from imaging.letterbox import letterbox_mask
-
-MASK_LEVEL = 127  # a mask is an 8-bit image, above this lies the finding
+from imaging.shapes import ShapeError, shape_mask
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def load_truth(
 ) -> Truth:
     """Read the truth about `image_ids` from the `studies` table; mask files lie under `root`.
 
-    Masks that share a class within one image are joined.
+    Masks and shapes that share a class within one image are joined.
     """
     rows = _study_rows(studies, image_ids)
     labels = np.full((len(rows), len(classes)), np.nan, np.float32)
@@ -57,9 +56,9 @@ def load_truth(
         for column, name in enumerate(classes):
             value = named.get(name)
             labels[row, column] = value if value in (0, 1) else np.nan
-            paths = [mask["path"] for mask in study["masks"] or () if mask["label"] == name]
-            if value == 1 and paths:
-                found[row, column] = _mask(paths, root, size)
+            regions = [*_of(name, study["masks"]), *_of(name, study["shapes"])]
+            if value == 1 and regions:
+                found[row, column] = _joined(regions, study["image_path"], root, size)
     where = np.array(list(found), np.int64).reshape(-1, 2)
     pixels = np.array(list(found.values()), bool).reshape(-1, size, size)
     subjects = np.array([study["subject_id"] for study in rows], dtype=object)
@@ -68,7 +67,7 @@ def load_truth(
 
 def _study_rows(studies: Path, image_ids: Sequence[str] | np.ndarray) -> list[Mapping[str, Any]]:
     wanted = pa.array([str(name) for name in image_ids], pa.string())
-    columns = ["image_id", "subject_id", "labels", "masks"]
+    columns = ["image_id", "subject_id", "image_path", "labels", "masks", "shapes"]
     table = pq.read_table(studies, columns=columns, filters=pc.is_in(pc.field("image_id"), wanted))
     by_id = {row["image_id"]: row for row in table.to_pylist()}
     for name in wanted.to_pylist():
@@ -77,14 +76,33 @@ def _study_rows(studies: Path, image_ids: Sequence[str] | np.ndarray) -> list[Ma
     return [by_id[name] for name in wanted.to_pylist()]
 
 
-def _mask(paths: Sequence[str], root: Path, size: int) -> np.ndarray:
+def _of(name: str, regions: Sequence[Mapping[str, Any]] | None) -> list[Mapping[str, Any]]:
+    return [region for region in regions or () if region["label"] == name]
+
+
+def _joined(regions: Sequence[Mapping[str, Any]], image_path: str, root: Path, size: int) -> np.ndarray:
     joined = np.zeros((size, size), bool)
-    for path in paths:
-        try:
-            image = read_grey(inside(root, path))
-        except OutsideRootError as error:
-            raise EvaluationError(f"The mask {path} lies outside of {root}; correct the studies table.") from error
-        except ImageError as error:
-            raise EvaluationError(f"The mask {path} under {root} cannot be read: {error.detail}") from error
-        joined |= letterbox_mask(image > MASK_LEVEL, size)
+    shape = _read(root, image_path).shape if any("kind" in region for region in regions) else (0, 0)
+    for region in regions:
+        if "kind" in region:
+            mask = _drawn(region, image_path, *shape)
+        else:
+            mask = _read(root, region["path"]) > region["threshold"]
+        joined |= letterbox_mask(mask, size)
     return joined
+
+
+def _drawn(region: Mapping[str, Any], image_path: str, height: int, width: int) -> np.ndarray:
+    try:
+        return shape_mask(region["kind"], region["points"], height, width) > 0
+    except ShapeError as error:
+        raise EvaluationError(f"The {region['label']} of {image_path} cannot be drawn: {error}") from error
+
+
+def _read(root: Path, path: str) -> np.ndarray:
+    try:
+        return read_grey(inside(root, path))
+    except OutsideRootError as error:
+        raise EvaluationError(f"The file {path} lies outside of {root}; correct the studies table.") from error
+    except ImageError as error:
+        raise EvaluationError(f"The file {path} under {root} cannot be read: {error.detail}") from error

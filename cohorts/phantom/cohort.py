@@ -16,7 +16,7 @@ import pyarrow as pa
 from cohorts.labels import label_maps
 from cohorts.mimic_cxr import MimicCxr
 from cohorts.phantom.config import FINDINGS
-from cohorts.tables import BOX, MASK
+from cohorts.tables import BOX, MASK, MASK_THRESHOLD
 
 
 class PhantomCohort(MimicCxr):
@@ -40,13 +40,14 @@ class PhantomCohort(MimicCxr):
 
     def masks(self) -> pa.Table | None:
         """Paths of the masks of all that was drawn."""
-        return self._listed("masks", {"name": "label", "mask": "path"}, MASK)
+        return self._listed("masks", {"name": "label", "mask": "path", "threshold": "threshold"}, MASK)
 
     def _listed(self, value: str, columns: dict[str, str], item: pa.DataType) -> pa.Table | None:
         """The rows of `boxes.csv` as one list per image."""
         truth = self._truth("boxes.csv")
         if truth is None:
             return None
+        truth["threshold"] = MASK_THRESHOLD
         records = truth.rename(columns=columns)[list(columns.values())].to_dict("records")
         lists: dict[str, list[dict[Hashable, Any]]] = {}
         for image_id, record in zip(truth["dicom_id"], records, strict=True):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cohorts.base import CohortError
-from cohorts.covid_chestxray import CovidChestXray, split_of
+from cohorts.covid_chestxray import CovidChestXray
 from cohorts.ingest import decode_batch, section_batch
 from cohorts.tables import STUDIES
 from imaging.decode import read_grey
@@ -132,13 +132,6 @@ def test_labels_say_what_the_finding_says_and_no_more(upstream):
         {"ARDS": 0, "COVID-19": 0, "No Finding": 1, "Pneumonia": 0, "Viral": 0},
         {},
     ]
-
-
-def test_split_depends_on_the_patient_alone_and_has_its_shares():
-    shares = Counter(split_of(f"G{number}") for number in range(5000))
-    assert shares["train"] / 5000 == pytest.approx(0.7, abs=0.02)
-    assert shares["validate"] / 5000 == pytest.approx(0.1, abs=0.02)
-    assert (split_of("G5"), split_of("G17"), split_of("G64")) == ("train", "test", "validate")
 
 
 def test_what_is_missing_is_named(tmp_path: Path):

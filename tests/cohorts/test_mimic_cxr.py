@@ -59,6 +59,7 @@ def test_published_layouts(mimic, extension, gzipped, tables, release):
         "labels": [("Atelectasis", 1.0), ("No Finding", -1.0)],
         "boxes": None,
         "masks": None,
+        "shapes": None,
     }
     assert MimicCxr(mimic.root).read_report(row).startswith("FINAL REPORT")
 

@@ -33,7 +33,7 @@ def archive(tmp_path):
 
 def row(name, labels, masks):
     common = {"cohort": "toy", "study_id": name, "image_path": "", "view": "PA", "split": "test"}
-    named = masks and [{"label": label, "path": f"truth/{file}.png"} for label, file in masks]
+    named = masks and [{"label": label, "path": f"truth/{file}.png", "threshold": 127} for label, file in masks]
     return {**common, "image_id": name, "subject_id": f"p{name}", "labels": labels, "masks": named}
 
 
@@ -74,4 +74,30 @@ def test_an_unknown_image_is_named(archive):
 def test_a_mask_that_cannot_be_read_is_named(archive, path, message):
     write(archive, [row("a", [("effusion", 1.0)], [("effusion", path)])])
     with pytest.raises(EvaluationError, match=message):
+        load_truth(archive / "studies.parquet", archive, ["a"], CLASSES, 16)
+
+
+def test_threshold_of_a_mask_and_shapes_join(archive):
+    mask = np.zeros((40, 20), np.uint8)
+    mask[:8] = 1  # a file of 0 and 1
+    cv2.imwrite(str(archive / "truth" / "small.png"), mask)
+    cv2.imwrite(str(archive / "film.png"), mask)
+    shapes = [
+        {"label": "effusion", "kind": "rectangle", "points": [0, 30, 20, 36]},
+        {"label": "nodule", "kind": "rectangle", "points": [0, 0, 20, 40]},
+    ]
+    masks = [{"label": "effusion", "path": "truth/small.png", "threshold": 0}]
+    study = {**row("a", [("effusion", 1.0)], None), "masks": masks, "shapes": shapes, "image_path": "film.png"}
+    write(archive, [study])
+    truth = load_truth(archive / "studies.parquet", archive, ["a"], CLASSES, 40)
+    expected = np.zeros((40, 20), bool)
+    expected[:8] = expected[30:36] = True
+    np.testing.assert_array_equal(truth.masks.pixels, letterbox_mask(expected, 40)[None])
+
+
+def test_a_shape_that_cannot_be_drawn_is_named(archive):
+    cv2.imwrite(str(archive / "film.png"), np.zeros((4, 4), np.uint8))
+    shape = {"label": "effusion", "kind": "rle", "points": [12, 9]}
+    write(archive, [{**row("a", [("effusion", 1.0)], None), "shapes": [shape], "image_path": "film.png"}])
+    with pytest.raises(EvaluationError, match=r"effusion of film\.png cannot be drawn: .*beyond the 4 x 4"):
         load_truth(archive / "studies.parquet", archive, ["a"], CLASSES, 16)

@@ -1,0 +1,35 @@
+"""Splits that no archive publishes: by patient, from a hash, so that they stay what they are when an archive grows.
+
+A family of splits is named by its shares of the patients, `80/10/10` for train, validate and test.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+
+SPLITS = ("train", "validate", "test")
+OFFICIAL = "official"  # the family that the archive itself publishes
+
+
+def patient_positions(cohort: str, family: str, patients: pd.Series) -> np.ndarray:
+    """A number in [0, 1) for each row, the same for all rows of a patient: the SHA-256 of the three names."""
+    codes, distinct = pd.factorize(patients)
+    digests = (hashlib.sha256(f"{cohort}/{family}/{patient}".encode()).digest() for patient in distinct)
+    positions = np.array([int.from_bytes(digest[:8], "big") / 2**64 for digest in digests])
+    return positions[codes] if len(codes) else np.empty(0)
+
+
+def split_by_patient(cohort: str, family: str, patients: pd.Series) -> pd.Series:
+    """train, validate or test for each row; `family` gives the shares, such as `70/15/15`."""
+    limits = np.cumsum([float(share) for share in family.split("/")])
+    positions = patient_positions(cohort, family, patients) * limits[-1]
+    return pd.Series(np.asarray(SPLITS, dtype=object)[np.searchsorted(limits, positions, side="right")], patients.index)
+
+
+def carve_validation(cohort: str, patients: pd.Series, split: pd.Series, share: float) -> pd.Series:
+    """`split` with a share of the train patients moved to validate, for archives that publish no validation set."""
+    carved = patient_positions(cohort, "validate", patients) < share
+    return split.mask((split == "train") & carved, "validate")
