@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from report_parsing.forms import PART, ROOT, SIDE, ZONE, FormReader, Piece
+from report_parsing.forms import MEASURE, PART, ROOT, SIDE, ZONE, FormReader, Piece
 from report_parsing.lexicon import Reading
-from report_parsing.positions import SIDES, has_structure
+from report_parsing.positions import GENERAL, SIDES, has_structure
 from report_parsing.radgraph.graph import ANATOMY, MODIFY
 from report_parsing.runs import Place
+
+_WIDE = "wide"  # role of a root that narrower structures lie in: "right lower lobe pulmonary nodule"
 
 
 @dataclass(eq=False)
@@ -57,13 +59,13 @@ class Structure:
 
     @property
     def named(self) -> bool:
-        """Whether a structure is named, not only a side, a zone or a part."""
-        return has_structure(frozenset(self.words)) and not self.only(PART)
+        """Whether a structure is named, not only a side, a zone or a measure."""
+        return has_structure(frozenset(self.words)) and not self.only(MEASURE)
 
     @property
     def root(self) -> Node:
-        """The last word that is neither side, zone nor part; of "left base" the base; of "left" the side."""
-        for roles in ((ROOT,), (ZONE, PART)):
+        """The last name of a structure, the narrow before the lung; of "left base" the base; of "left" the side."""
+        for roles in ((ROOT,), (_WIDE,), (ZONE, PART, MEASURE)):
             nodes = [node for role, node in self.parts if role in roles]
             if nodes:
                 return nodes[-1]
@@ -81,7 +83,8 @@ class Structure:
     def add(self, piece: Piece) -> None:
         """Take in the next word."""
         self.words |= piece.place
-        self.parts.append((piece.role, Node(piece.start, piece.end, ANATOMY)))
+        role = _WIDE if piece.role == ROOT and piece.place <= GENERAL else piece.role
+        self.parts.append((role, Node(piece.start, piece.end, ANATOMY)))
 
     def join(self) -> None:
         """Let its words modify its root; of bare sides each stands alone."""

@@ -17,9 +17,8 @@ from report_parsing.resources import read_cell, read_rows
 from report_parsing.tokens import tokenize
 
 HEAD, MODIFIER = "head", "modifier"
-ROOT, SIDE, ZONE, PART = "root", "side", "zone", "part"  # roles of anatomy words, and other classes of modifiers.csv
-STRUCTURE, MEASURE = "structure", "measure"
-_ROLES = {STRUCTURE: ROOT, MEASURE: PART}  # of the classes that are no role
+ROOT = "root"  # the other roles of anatomy words are the classes of modifiers.csv
+SIDE, ZONE, PART, MEASURE, STRUCTURE = "side", "zone", "part", "measure", "structure"
 _SILENT = (
     "preposition",
     "partition",
@@ -40,6 +39,14 @@ class Piece(NamedTuple):
     role: str  # head, modifier, root, or an anatomy class of modifiers.csv
     place: Words = frozenset()
     opens: bool = False  # the first of a new conjunct: "lungs" of "heart and lungs"
+
+
+class _Unit(NamedTuple):
+    """A word of a form; words with a hyphen are one."""
+
+    start: int
+    end: int
+    text: str
 
 
 class FormReader:
@@ -87,7 +94,7 @@ class FormReader:
     def anatomy_role(self, word: str) -> str:
         """What a word is that no place form need hold ("lateral" is a sublocation), or an empty string."""
         kind = self._anatomy.get(word, "")
-        return _ROLES.get(kind, kind)
+        return ROOT if kind == STRUCTURE else kind
 
     def _read_observation(
         self, words: tuple[str, ...], entities: tuple[str, ...], has_place: bool
@@ -99,44 +106,65 @@ class FormReader:
             entities: the observations it stands for.
             has_place: whether the form states a place, so that its anatomy can be taken out of it.
         """
-        head = self._head(words, entities)
-        is_tight = head is None and not has_place and all(self._speaks(word) for word in words)
+        units = _units(words)
+        head = self._head(units, entities)
+        is_tight = head is None and not has_place and not any(unit.text in self._silent for unit in units)
         if is_tight or words in self._whole:
             return (Piece(0, len(words), HEAD),)
-        inner = list(self._inner_anatomy(words, head))
+        inner = list(self._inner_anatomy(words, units, head))
         taken = {index for piece in inner for index in range(piece.start, piece.end)}
-        rest = [index for index in range(len(words)) if index not in taken and self._speaks(words[index])]
+        rest = [unit for unit in units if unit.start not in taken and self._speaks(unit.text)]
         if head is None:
             if not rest:
                 return (Piece(0, len(words), HEAD),)
-            head = next((index for index in rest if words[index] in self._describing), rest[-1])
-        others = [Piece(index, index + 1, MODIFIER) for index in rest if index != head]
-        return (Piece(head, head + 1, HEAD), *inner, *others)
+            head = next((unit for unit in rest if unit.text in self._describing), rest[-1])
+        return (Piece(head.start, head.end, HEAD), *inner, *self._modifiers_of(head, rest, entities))
 
-    def _head(self, words: tuple[str, ...], entities: tuple[str, ...]) -> int | None:
+    def _head(self, units: list[_Unit], entities: tuple[str, ...]) -> _Unit | None:
         """The word that alone says most of the observations; of equals the last before a preposition."""
-        stop = next((i for i, word in enumerate(words) if i and self._silent.get(word) == "preposition"), len(words))
-        said = [len((self._alone.get(word, set()) | {word}) & set(entities)) for word in words[:stop]]
-        best = max(said, default=0)
-        return max(index for index, count in enumerate(said) if count == best) if best else None
+        best, most = None, 0
+        for unit in units:
+            if best is not None and self._silent.get(unit.text) == "preposition":
+                break
+            said = len((self._alone.get(unit.text, set()) | {unit.text}) & set(entities))
+            if said and said >= most:
+                best, most = unit, said
+        return best
 
-    def _inner_anatomy(self, words: tuple[str, ...], head: int | None) -> Iterator[Piece]:
-        """The places inside the form of an observation, and single words of an anatomy class."""
-        # of the places that start at a word the longest comes last
-        found = {start: (end, place) for start, end, place in self._places.find(words) if has_structure(place)}
-        index = 0
-        while index < len(words):
-            end, place = found.get(index, (index, frozenset()))
-            if end > index and (head is None or not index <= head < end):
-                for piece in self.read_place(words[index:end], place):
-                    yield piece._replace(start=index + piece.start, end=index + piece.end)
-                index = end
+    def _modifiers_of(self, head: _Unit, rest: list[_Unit], entities: tuple[str, ...]) -> list[Piece]:
+        """Words in front of the head, those that say nothing alone as one: "internal jugular" of the catheter.
+
+        Words behind it are no entity ("changes" of "degenerative changes") unless they say one of the observations.
+        """
+        pieces: list[Piece] = []
+        joins = -1  # where a word that says nothing alone has ended
+        for unit in rest:
+            is_observation = not self._alone.get(unit.text, set()).isdisjoint(entities)
+            if unit == head or (unit.start > head.start and not is_observation):
                 continue
-            kind = self._anatomy.get(words[index])
-            if kind and kind != PART and index != head:
-                place = frozenset({words[index]}) if kind in (STRUCTURE, MEASURE) else frozenset()
-                yield Piece(index, index + 1, _ROLES.get(kind, kind), place)
-            index += 1
+            is_known = is_observation or unit.text in self._describing
+            start = pieces.pop().start if joins == unit.start and not is_known else unit.start
+            pieces.append(Piece(start, unit.end, MODIFIER))
+            joins = -1 if is_known else unit.end
+        return pieces
+
+    def _inner_anatomy(self, words: tuple[str, ...], units: list[_Unit], head: _Unit | None) -> Iterator[Piece]:
+        """The places inside the form of an observation, and single words of the classes that names hold."""
+        ends = {unit.end for unit in units if unit != head}
+        found = {}  # of the places that start at a word the longest
+        for start, end, place in self._places.find(words):
+            if end in ends and has_structure(place) and not (head and start <= head.start < end):
+                found[start] = end, place
+        behind = 0
+        for start, end, text in units:
+            if start < behind or (head and start == head.start):
+                continue
+            if start in found:
+                behind, place = found[start]
+                for piece in self.read_place(words[start:behind], place):
+                    yield piece._replace(start=start + piece.start, end=start + piece.end)
+            elif self._anatomy.get(text) in (STRUCTURE, MEASURE):
+                yield Piece(start, end, self.anatomy_role(text), frozenset({text}))
 
     def _read_place(self, words: tuple[str, ...], place: Words) -> tuple[Piece, ...]:
         """The pieces of a place's form: its roots, and the sides, zones and parts that modify them."""
@@ -148,11 +176,23 @@ class FormReader:
             if not self._speaks(word):
                 opens = opens or self._silent.get(word) == _CONJUNCTION
                 continue
-            kind = MODIFIER if word in self._describing else self._anatomy.get(word, ROOT)
-            pieces.append(Piece(index, index + 1, _ROLES.get(kind, kind), place, opens))
+            role = MODIFIER if word in self._describing else self.anatomy_role(word) or ROOT
+            pieces.append(Piece(index, index + 1, role, place, opens))
             opens = False
         return tuple(pieces)
 
     def _speaks(self, word: str) -> bool:
         """Whether a word can be an entity: no function word and no mark."""
         return word not in self._silent and any(letter.isalnum() for letter in word)
+
+
+def _units(words: tuple[str, ...]) -> list[_Unit]:
+    """The words of a form, with those that a hyphen joins put together: "ground-glass"."""
+    units: list[_Unit] = []
+    for index, word in enumerate(words):
+        if units and units[-1].end == index and "-" in (word, words[index - 1]):
+            start, _, text = units.pop()
+            units.append(_Unit(start, index + 1, text + word))
+        else:
+            units.append(_Unit(index, index + 1, word))
+    return units

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from report_parsing.anatomy import Node, Structure, structures_of
 from report_parsing.assertion import ABSENT, UNCERTAIN, assertion_of
-from report_parsing.forms import HEAD, MODIFIER, PART, SIDE, FormReader, Piece
+from report_parsing.forms import HEAD, MEASURE, MODIFIER, SIDE, FormReader, Piece
 from report_parsing.lexicon import Mention, Reading
 from report_parsing.positions import SIDES, Words
 from report_parsing.radgraph import graph
@@ -161,7 +161,7 @@ def _compose(words: Words, structure: Structure, structures: Sequence[Structure]
     lenders = []
     for other in structures:
         if not other.named:
-            if not other.leans and (other.words <= words or (other.only(PART) and structure.end < other.start)):
+            if not other.leans and (other.words <= words or (other.only(MEASURE) and structure.end < other.start)):
                 other.lean_on(structure)
         elif other.sides and not structure.sides and other.sides <= words:
             for role, node in other.parts:
@@ -255,7 +255,7 @@ def _interpret(reading: Reading, findings: Sequence[_Finding]) -> None:
         elif not _is_listed(reading, between):
             sources, chain = [], []
         chain.append(finding.head)
-        for source in sources:
+        for source in sources if finding.mention.term.role == "finding" else ():
             source.relate(graph.SUGGESTIVE_OF, finding.head)
 
 
