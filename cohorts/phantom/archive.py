@@ -27,6 +27,7 @@ from cohorts.phantom.dicom import write_dicom
 from cohorts.phantom.files import replacing
 from cohorts.phantom.film import Film, draw_film, sample_findings
 from cohorts.phantom.report import Report, write_report
+from imaging.shapes import bounding_box
 
 RECORD = "phantom.json"
 SPLITS = (("train", 0.72), ("validate", 0.82), ("test", 1.0))  # cumulative shares of the patients
@@ -157,11 +158,11 @@ def write_study(root: Path, config: PhantomConfig, study: Study) -> dict[str, An
 
 def truth(film: Film, report: Report) -> dict[str, Any]:
     """What was drawn (with boxes in pixels) and what the report says of it."""
-    boxes = {}
+    boxes: dict[str, list[float]] = {}
     for name, mask in film.masks.items():
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        left, top = int(columns[0]), int(rows[0])
-        boxes[name] = [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]
+        box = bounding_box(mask)
+        assert box is not None  # draw_film leaves out what left no mark
+        boxes[name] = list(box)
     height, width = film.pixels.shape
     findings = [asdict(finding) for finding in film.findings]
     return {"height": height, "width": width, "findings": findings, "boxes": boxes, "says": report.statements}

@@ -1,10 +1,17 @@
-"""How the simulator writes files: beside their name, then renamed."""
+"""How the simulator writes files: tables and films beside their name, then renamed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import csv
+import gzip
+import io
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
 
 
 @contextmanager
@@ -14,3 +21,18 @@ def replacing(path: Path) -> Iterator[Path]:
     partial = path.with_name(path.name + ".partial")
     yield partial
     partial.replace(path)
+
+
+def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A CSV file, gzipped by its name; None is an empty field. The same bytes for the same rows."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows] if header else rows)
+    content = text.getvalue().encode()
+    with replacing(path) as partial_path:
+        partial_path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+
+
+def write_film(path: Path, pixels: np.ndarray) -> None:
+    """Pixels (height, width) or BGR(A) as JPG or PNG, told by the name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), pixels)
