@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -31,11 +32,20 @@ def need(reader: Reader, name: str, columns: Sequence[str] | Callable[[str], boo
 def read(path: Path, columns: Sequence[str] | Callable[[str], bool] | None = None) -> pd.DataFrame:
     """The columns of a CSV as strings, empty where empty; CohortError names what cannot be read."""
     wanted = columns if columns is None or callable(columns) else set(columns).__contains__
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False, usecols=wanted)
-    except (OSError, ValueError, EOFError, zlib.error) as error:
-        raise CohortError(f"{path} cannot be read as a CSV file; it may be damaged, so fetch it again.") from error
+    table = _read(path, usecols=wanted)
     absent = [] if columns is None or callable(columns) else [name for name in columns if name not in table]
     if absent:
         raise CohortError(f"{path} has no column {', '.join(absent)}; is it the published file, of a version 2.x?")
     return table
+
+
+def read_headerless(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A CSV without a header as strings under the given names, empty where a line has fewer values."""
+    return _read(path, header=None, names=list(columns), index_col=False).fillna("")
+
+
+def _read(path: Path, **options: Any) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False, **options)
+    except (OSError, ValueError, EOFError, zlib.error) as error:
+        raise CohortError(f"{path} cannot be read as a CSV file; it may be damaged, so fetch it again.") from error
