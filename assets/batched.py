@@ -14,7 +14,7 @@ import dagster as dg
 import pyarrow as pa
 
 from assets import batches
-from assets.batches import Batch, Computed, Outcome, Plan
+from assets.batches import Batch, Computed, Plan
 from assets.code_version import code_version
 from assets.workspace import Workspace
 
@@ -46,6 +46,7 @@ class Stage:
     compute: Callable[[Work], Computed]
     preview: Callable[[Workspace, Plan], Metadata]
     config: type[dg.Config] = NoConfig
+    aspect: str = ""  # of the upstream batches, where that alone is read: other changes of theirs cost nothing
     # what the run's config or the stages upstream imply: it is part of the fingerprint of every batch
     settings: Callable[[Workspace, Mapping[str, Any]], Mapping[str, Any]] | None = None
     write: Callable[[pa.Table, Path], None] | None = None
@@ -85,6 +86,7 @@ def _plan_op(stage: Stage) -> dg.OpDefinition:
         description=f"Decide which batches of {stage.name} are needed.",
     )
     def plan(
+        context: dg.OpExecutionContext,
         config: stage.config,  # type: ignore[name-defined]
         workspace: Workspace,
     ) -> Iterator[dg.DynamicOutput[dict[str, Any]] | dg.Output[dict[str, Any]]]:
@@ -92,17 +94,23 @@ def _plan_op(stage: Stage) -> dg.OpDefinition:
         settings = config.model_dump()
         if stage.settings:
             settings |= stage.settings(workspace, settings)
-        planned = batches.plan_stage(stage.name, code_version(*stage.code), settings, upstream)
-        for batch in planned.batches:
-            work = {"batch": asdict(batch), "settings": settings}
+        planned = batches.plan_stage(stage.name, code_version(*stage.code), settings, upstream, stage.aspect)
+        todo = batches.missing(workspace.folder(stage.name), planned)
+        started = time.time()
+        context.log.info(
+            f"{stage.name}: {len(todo)} of {len(planned.batches)} batches to compute, the others are there"
+        )
+        for position, batch in enumerate(todo):
+            progress = {"position": position, "of": len(todo), "started": started}
+            work = {"batch": asdict(batch), "settings": settings, "progress": progress}
             yield dg.DynamicOutput(work, mapping_key=batch.name, output_name="batch")
-        yield dg.Output({**asdict(planned), "started": time.time()}, output_name="plan")
+        yield dg.Output({**asdict(planned), "started": started}, output_name="plan")
 
     return plan
 
 
 def _batch_op(stage: Stage) -> dg.OpDefinition:
-    @dg.op(name=f"{stage.name}_batch", description=f"One batch of {stage.name}, unless it is there already.")
+    @dg.op(name=f"{stage.name}_batch", description=f"One batch of {stage.name}.")
     def compute(context: dg.OpExecutionContext, workspace: Workspace, work: dict[str, Any]) -> dict[str, Any]:
         batch = Batch(**work["batch"])
         inputs = {
@@ -111,8 +119,8 @@ def _batch_op(stage: Stage) -> dg.OpDefinition:
         task = Work(workspace, inputs, work["settings"])
         folder = workspace.folder(stage.name)
         outcome = batches.run_batch(folder, batch, lambda: stage.compute(task), stage.write)
-        verb = "computed" if outcome.computed else "reused"
-        context.log.info(f"{stage.name} {batch.name}: {outcome.rows} rows, {outcome.rejects} rejects, {verb}")
+        counts = f"{outcome.rows} rows, {outcome.rejects} rejects"
+        context.log.info(f"{stage.name} {batch.name}: {counts}; {_progress(**work['progress'])}")
         return asdict(outcome)
 
     return compute
@@ -126,23 +134,38 @@ def _collect_op(stage: Stage) -> dg.OpDefinition:
     )
     def collect(workspace: Workspace, outcomes: list[dict[str, Any]], plan: dict[str, Any]) -> dg.Output[None]:
         planned = Plan(tuple(Batch(**batch) for batch in plan["batches"]), plan["settings"])
-        metadata = outcome_metadata([Outcome(**outcome) for outcome in outcomes])
+        folder = workspace.folder(stage.name)
+        metadata = batch_metadata(folder, planned, sum(outcome["computed"] for outcome in outcomes))
         metadata |= {"seconds": time.time() - plan["started"], "code_version": code_version(*stage.code)}
         if stage.finish:
             metadata |= stage.finish(workspace, planned)
-        batches.commit(workspace.folder(stage.name), planned)
+        batches.commit(folder, planned)
         return dg.Output(None, metadata=metadata | stage.preview(workspace, planned))
 
     return collect
 
 
-def outcome_metadata(outcomes: list[Outcome]) -> Metadata:
+def batch_metadata(folder: Path, plan: Plan, computed: int) -> Metadata:
     """The counts that every stage reports; Dagster plots them over the materializations."""
-    computed = sum(outcome.computed for outcome in outcomes)
     return {
-        "batches": len(outcomes),
+        "batches": len(plan.batches),
         "computed": computed,
-        "reused": len(outcomes) - computed,
-        "dagster/row_count": sum(outcome.rows for outcome in outcomes),
-        "rejects": sum(outcome.rejects for outcome in outcomes),
+        "reused": len(plan.batches) - computed,
+        "dagster/row_count": sum(batches.row_count(batches.output_path(folder, b.fingerprint)) for b in plan.batches),
+        "rejects": sum(batches.reject_count(folder, batch) for batch in plan.batches),
     }
+
+
+def _progress(position: int, of: int, started: float) -> str:
+    """How far a stage is, and an estimate: batches are alike, and begin in their order."""
+    elapsed = time.time() - started
+    left = elapsed / (position + 1) * (of - position - 1)
+    return f"{position + 1} of {of} after {duration(elapsed)}, about {duration(left)} left"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 45 s, 12 min, 3 h 20 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

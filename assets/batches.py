@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shards.atomic import replacing
+from shards.atomic import PARTIAL, replacing
 
 PLAN = "plan.json"
 BATCH_FILE = re.compile(r"([0-9a-f]{20})(\.rejects)?\.parquet")
+STRAY_SECONDS = 3600  # no file takes longer to write; whoever began an older partial one was killed
 
 Computed = tuple[pa.Table, pa.Table | None]
 
@@ -33,6 +35,7 @@ class Batch:
     name: str
     fingerprint: str
     inputs: dict[str, str] = field(default_factory=dict)  # upstream stage -> fingerprint of its batch
+    aspects: dict[str, str] = field(default_factory=dict)  # what a later stage may read alone -> fingerprint of that
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,9 @@ class Plan:
     batches: tuple[Batch, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
 
-    def fingerprints(self) -> dict[str, str]:
-        """Fingerprint by batch name."""
-        return {batch.name: batch.fingerprint for batch in self.batches}
+    def fingerprints(self, aspect: str = "") -> dict[str, str]:
+        """Fingerprint by batch name: of the whole batch, or of one aspect where the stage tells them apart."""
+        return {batch.name: batch.aspects.get(aspect, batch.fingerprint) for batch in self.batches}
 
 
 def fingerprint(*parts: Any) -> str:
@@ -64,18 +67,27 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-def plan_stage(stage: str, code: str, settings: Mapping[str, Any], upstream: Mapping[str, Plan]) -> Plan:
-    """A batch per upstream batch; its fingerprint covers stage, code, settings and everything upstream."""
+def plan_stage(
+    stage: str, code: str, settings: Mapping[str, Any], upstream: Mapping[str, Plan], aspect: str = ""
+) -> Plan:
+    """A batch per upstream batch; its fingerprint covers stage, code, settings and what it reads of upstream."""
     first, *others = upstream.values()
     for other in others:
         if other.fingerprints().keys() != first.fingerprints().keys():
             raise ValueError(f"The inputs of {stage} were cut into different batches: materialize them together")
-    by_stage = {name: plan.fingerprints() for name, plan in upstream.items()}
+    files = {name: plan.fingerprints() for name, plan in upstream.items()}
+    read = {name: plan.fingerprints(aspect) for name, plan in upstream.items()}
     batches = []
     for batch in first.batches:
-        inputs = {name: fingerprints[batch.name] for name, fingerprints in by_stage.items()}
-        batches.append(Batch(batch.name, fingerprint(stage, code, settings, inputs), inputs))
+        content = {name: fingerprints[batch.name] for name, fingerprints in read.items()}
+        inputs = {name: fingerprints[batch.name] for name, fingerprints in files.items()}
+        batches.append(Batch(batch.name, fingerprint(stage, code, settings, content), inputs))
     return Plan(tuple(batches), dict(settings))
+
+
+def missing(folder: Path, plan: Plan) -> list[Batch]:
+    """The batches of a plan that are yet to be computed."""
+    return [batch for batch in plan.batches if not output_path(folder, batch.fingerprint).exists()]
 
 
 def run_batch(
@@ -93,8 +105,7 @@ def run_batch(
         if rejected is not None:
             write_table(rejected, rejects)
         (write or write_table)(table, output)
-    rejected_rows = row_count(rejects) if rejects.exists() else 0
-    return Outcome(batch.name, batch.fingerprint, computed, row_count(output), rejected_rows)
+    return Outcome(batch.name, batch.fingerprint, computed, row_count(output), reject_count(folder, batch))
 
 
 def commit(folder: Path, plan: Plan) -> list[Path]:
@@ -108,7 +119,7 @@ def commit(folder: Path, plan: Plan) -> list[Path]:
     removed = []
     for path in folder.iterdir():
         match = BATCH_FILE.fullmatch(path.name)
-        if match and match[1] not in needed:
+        if (match and match[1] not in needed) or _is_stray(path):
             path.unlink(missing_ok=True)
             removed.append(path)
     return removed
@@ -123,9 +134,10 @@ def read_plan(folder: Path) -> Plan:
     return Plan(tuple(Batch(**batch) for batch in stored["batches"]), stored["settings"])
 
 
-def read_batches(folder: Path, plan: Plan | None = None) -> pa.Table:
-    """All rows of a stage, in the plan's order."""
-    return _concat(output_path(folder, batch.fingerprint) for batch in (plan or read_plan(folder)).batches)
+def read_batches(folder: Path, plan: Plan | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+    """All rows of a stage, in the plan's order; of all columns or of some."""
+    paths = [output_path(folder, batch.fingerprint) for batch in (plan or read_plan(folder)).batches]
+    return _concat(paths, columns)
 
 
 def read_rejects(folder: Path, plan: Plan | None = None) -> pa.Table | None:
@@ -150,6 +162,12 @@ def row_count(path: Path) -> int:
     return int(pq.read_metadata(path).num_rows)
 
 
+def reject_count(folder: Path, batch: Batch) -> int:
+    """How many images a batch rejected."""
+    path = rejects_path(folder, batch.fingerprint)
+    return row_count(path) if path.exists() else 0
+
+
 def write_table(table: pa.Table, path: Path) -> None:
     """Write Parquet beside its name and rename, so that nobody ever sees half a file."""
     with replacing(path) as partial:
@@ -162,8 +180,17 @@ def write_json(path: Path, value: Any) -> None:
         partial.write_text(json.dumps(value, indent=1))
 
 
-def _concat(paths: Iterable[Path]) -> pa.Table:
-    tables = [pq.read_table(path) for path in paths]
+def _concat(paths: Iterable[Path], columns: Sequence[str] | None = None) -> pa.Table:
+    names = None if columns is None else list(columns)
+    tables = [pq.ParquetFile(path).read(names) for path in paths]
     if not tables:
         raise ValueError("There is no batch to read: the archive has no usable study")
     return pa.concat_tables(tables)
+
+
+def _is_stray(path: Path) -> bool:
+    """Whether a killed process left this behind: a partial file that nobody has written to for an hour."""
+    try:
+        return path.suffix == PARTIAL and time.time() - path.stat().st_mtime > STRAY_SECONDS
+    except FileNotFoundError:
+        return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assets import checks, evaluated, ingestion, pretrained, reports, sharding, source, triplets
+from assets import checks, evaluated, ingestion, pretrained, reports, sharding, source, subsets, triplets
 from models.registry import method_names
 
 METHODS = method_names()
@@ -17,6 +17,7 @@ ASSETS = [
     triplets.report_labels,
     reports.knowledge,
     ingestion.usable,
+    subsets.subsets,
     sharding.shards,
     *(pretrained.pretrained_asset(method) for method in METHODS),
     *(evaluated.evaluated_asset(method, task) for method in METHODS for task in TASKS),

@@ -1,5 +1,6 @@
 """Group `ingestion`: what is in the archive, the pixels, and what of it can be used."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,41 +11,91 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from assets import batches, inventory, previews
-from assets.batched import Metadata, Stage, Work, batched_asset, outcome_metadata
+from assets.batched import Metadata, Stage, Work, batch_metadata, batched_asset
 from assets.batches import Computed, Plan
 from assets.source import archive
 from assets.workspace import PHANTOM, Workspace
 
 GROUP = "ingestion"
+ONLY_GREW = "only_grew"
+NAMED_CHANGES = 100  # images by name; the counts are of all
 
 
 class InventoryConfig(dg.Config):
     """How the archive is cut."""
 
     batch_size: int = Field(500, ge=1, description="Studies per batch, the unit of recomputation.")
+    split: str = Field(
+        "",
+        description="Family of train, validate and test splits, where the cohort has several, such as official or "
+        "80/10/10. Empty: its first.",
+    )
 
 
-@dg.asset(name="inventory", group_name=GROUP, kinds={"python", "parquet"}, deps=[archive])
-def inventory_asset(config: InventoryConfig, workspace: Workspace) -> dg.MaterializeResult[Any]:
+@dg.asset(
+    name="inventory",
+    group_name=GROUP,
+    kinds={"python", "parquet"},
+    deps=[archive],
+    check_specs=[
+        dg.AssetCheckSpec(
+            ONLY_GREW,
+            asset="inventory",
+            description="Since the last run images only came; none that was known changed or vanished.",
+        )
+    ],
+)
+def inventory_asset(
+    context: dg.AssetExecutionContext, config: InventoryConfig, workspace: Workspace
+) -> Iterator[dg.MaterializeResult[Any]]:
     """Every image of the archive, cut into batches of studies that stay the same when the archive grows.
 
-    `computed` counts the batches that are new or changed since the last scan; all later stages follow it.
+    `computed` counts the batches that are new or changed since the last scan; all later stages follow it. Files
+    that changed or vanished since then are counted and named: their batches are made anew, without what is gone.
     """
-    cohort = workspace.open_cohort()
+    log = context.log.info
+    cohort = workspace.open_cohort(config.split)
+    log(f"Listing the archive of {cohort.name} in {cohort.root}.")
     scan = cohort.scan()
-    plan, outcomes = inventory.take_inventory(workspace.folder("inventory"), cohort, scan, config.batch_size)
-    return dg.MaterializeResult(
+    log(f"It has {scan.source_rows} images, of which {scan.studies.num_rows} can be used as far as its tables tell.")
+    if not scan.studies.num_rows:
+        raise dg.Failure(_nothing_usable(cohort.name, scan), allow_retries=False)
+    found = inventory.take_inventory(workspace.folder("inventory"), cohort, scan, config.batch_size, log)
+    changes = found.count_changes()
+    log(
+        f"Since the last run {changes['new']} images are new, {changes['changed']} changed and "
+        f"{changes['vanished']} vanished."
+    )
+    yield dg.MaterializeResult(
         metadata={
-            **outcome_metadata(outcomes),
+            **batch_metadata(workspace.folder("inventory"), found.plan, found.computed),
+            **changes,
+            "changes": previews.head(found.changes, ("image_id", "change"), NAMED_CHANGES),
             "rejects": scan.rejects.num_rows,
             "source_rows": scan.source_rows,
+            "split": cohort.split,
             "studies": len(pc.unique(scan.studies["study_id"])),
             "subjects": len(pc.unique(scan.studies["subject_id"])),
             "views and splits": previews.counts(scan.studies, "view", "split"),
-            "batches preview": previews.markdown_table(
-                ("batch", "fingerprint"), [(batch.name, batch.fingerprint) for batch in plan.batches[:20]]
-            ),
-        }
+        },
+        check_results=[_only_grew(found)],
+    )
+
+
+def _nothing_usable(cohort: str, scan: Any) -> str:
+    reasons = Counter(scan.rejects["reason"].to_pylist())
+    counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    return f"None of the {scan.source_rows} images in the archive of {cohort} can be used: {counts or 'it is empty'}."
+
+
+def _only_grew(found: inventory.Inventory) -> dg.AssetCheckResult:
+    changes = found.count_changes()
+    old = found.changes.filter(pc.field("change") != inventory.NEW)
+    return dg.AssetCheckResult(
+        check_name=ONLY_GREW,
+        passed=old.num_rows == 0,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={**changes, "images": previews.head(old, ("image_id", "change"), NAMED_CHANGES)},
     )
 
 
@@ -80,6 +131,7 @@ images = batched_asset(
         group=GROUP,
         description="Radiographs as letterboxed 8-bit squares; what cannot be read is rejected, and why.",
         upstream=("inventory",),
+        aspect=inventory.FILMS,
         code=("imaging", "cohorts/ingest.py"),
         config=ImagesConfig,
         compute=_decode,

@@ -12,6 +12,7 @@ from assets import batches, previews
 from assets.batched import Metadata, Stage, Work, batched_asset
 from assets.batches import Computed, Plan
 from assets.code_version import code_version
+from assets.inventory import TEXTS
 from assets.workspace import Workspace
 
 GROUP = "report_parsing"
@@ -44,7 +45,7 @@ def _section(work: Work) -> Computed:
 
 def _preview_reports(workspace: Workspace, plan: Plan) -> Metadata:
     folder = workspace.folder("reports")
-    reports = batches.read_batches(folder, plan)
+    reports = batches.read_batches(folder, plan, ("study_id", "text", "sentences"))
     rejects = batches.read_rejects(folder, plan)
     characters = pc.utf8_length(reports["text"])
     metadata: Metadata = {
@@ -65,6 +66,7 @@ reports = batched_asset(
         group=GROUP,
         description="Reports cut into sections and sentences, with the pretraining text; one row per study.",
         upstream=("inventory",),
+        aspect=TEXTS,
         code=("report_parsing/sections.py", "report_parsing/reports.py", "cohorts/ingest.py"),
         config=ReportsConfig,
         compute=_section,

@@ -5,6 +5,7 @@ Nothing is looked up at import time. An empty field means "from the environment,
 
 from __future__ import annotations
 
+import ast
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,16 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 PHANTOM = "phantom"
 
 
+def registered_cohorts() -> list[str]:
+    """Names in the registry of cohorts, read from its source: importing it would load what reads the archives."""
+    tree = ast.parse((CHECKOUT / "cohorts" / "registry.py").read_text(encoding="utf-8"))
+    tables = [
+        node.value for node in ast.walk(tree) if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)
+    ]
+    (readers,) = map(ast.literal_eval, tables)
+    return sorted(readers)
+
+
 class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Home folder, cohort and archive of a run."""
 
@@ -26,7 +37,7 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
         default="", description="Where everything is kept. Empty: RADALIGN_HOME, else var/ in the checkout."
     )
     cohort: str = Field(
-        default="", description="phantom, mimic_cxr or covid_chestxray. Empty: RADALIGN_COHORT, else phantom."
+        default="", description=f"{', '.join(registered_cohorts())}. Empty: RADALIGN_COHORT, else {PHANTOM}."
     )
     archive_root: str = Field(
         default="",
@@ -76,12 +87,13 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Whether sentences of reports may appear in metadata: simulated ones, or those that the user allows."""
         return self.show_text or self.simulated()
 
-    def open_cohort(self) -> Cohort:
-        """The cohort's reader; a user's mistake becomes a failure of one sentence."""
+    def open_cohort(self, split: str = "") -> Cohort:
+        """The cohort's reader, with one of its families of splits or its default; a user's mistake becomes a
+        failure of one sentence."""
         from cohorts.base import CohortError
         from cohorts.registry import open_cohort
 
         try:
-            return open_cohort(self.cohort_name(), self.root())
+            return open_cohort(self.cohort_name(), self.root(), split or None)
         except CohortError as error:
             raise dg.Failure(str(error), allow_retries=False) from None

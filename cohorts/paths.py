@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -38,8 +39,21 @@ def stays_inside(relative: str) -> bool:
 
 def are_files(root: Path, relatives: Sequence[str]) -> np.ndarray:
     """For each relative path whether a file lies there, as a bool array in their order."""
+    return np.array([bool(stamp) for stamp in file_stamps(root, relatives)], dtype=bool)
+
+
+def file_stamps(root: Path, relatives: Sequence[str]) -> list[str]:
+    """For each relative path the size and time of the file there, as text; empty where there is none."""
     chunks = [relatives[start : start + PATHS_PER_TASK] for start in range(0, len(relatives), PATHS_PER_TASK)]
     base = str(root) + "/"
     with ThreadPoolExecutor(STAT_THREADS) as pool:
-        found = list(pool.map(lambda chunk: [os.path.isfile(base + path) for path in chunk], chunks))
-    return np.array([answer for answers in found for answer in answers], dtype=bool)
+        found = list(pool.map(lambda chunk: [_stamp(base + path) for path in chunk], chunks))
+    return [stamp for stamps in found for stamp in stamps]
+
+
+def _stamp(path: str) -> str:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):  # ValueError: a null byte, which no file name has
+        return ""
+    return f"{found.st_size}-{found.st_mtime_ns}" if stat.S_ISREG(found.st_mode) else ""

@@ -116,6 +116,17 @@ class Manifest:
         return manifest
 
 
+def known_entries(folder: Path) -> dict[str, ShardEntry]:
+    """The shards of the present manifest by file name, without those written after it: they need no new digest."""
+    try:
+        manifest = Manifest.load(folder)
+    except ShardError:
+        return {}
+    written = (Path(folder) / FILE_NAME).stat().st_mtime_ns
+    older = [shard for shard in manifest.shards if (Path(folder) / shard.file).stat().st_mtime_ns < written]
+    return {shard.file: shard for shard in older}
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file."""
     with Path(path).open("rb") as file:

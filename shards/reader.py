@@ -88,7 +88,7 @@ class ShardReader:
         if len(table) != shard.rows or int(keep.sum()) != expected:
             raise ShardError(f"The shard {shard.file} in {self.folder} does not hold what its manifest says.")
         first = 0
-        for group in _mapped_pixels(path, parquet.metadata, self.manifest.size):
+        for group in mapped_pixels(path, self.manifest.size, parquet.metadata):
             kept = keep[first : first + len(group)]
             stop = start + int(kept.sum())
             np.compress(kept, group, axis=0, out=pixels[start:stop])
@@ -101,8 +101,10 @@ def _without_pixels(size: int) -> pa.Schema:
     return schema.remove(schema.get_field_index("pixels"))
 
 
-def _mapped_pixels(path: Path, metadata: pq.FileMetaData, size: int) -> list[np.ndarray]:
-    """The pixels of every row group as views of the mapped file."""
+def mapped_pixels(path: Path, size: int, metadata: pq.FileMetaData | None = None) -> list[np.ndarray]:
+    """The pixels of every row group of a shard, (rows, size, size), as views of the mapped file: what is not looked
+    at is not read."""
+    metadata = metadata or pq.read_metadata(path)
     column = metadata.schema.names.index("pixels")
     content = np.memmap(path, np.uint8, mode="r")
     groups: list[np.ndarray] = []

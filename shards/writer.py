@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from shards.atomic import replacing
 from shards.errors import ShardError
-from shards.manifest import Manifest, ShardEntry
+from shards.manifest import Manifest, ShardEntry, known_entries
 from shards.schema import SCHEMA_VERSION, TRIPLET, shard_schema
 
 ROW_GROUP = 256
@@ -82,8 +82,12 @@ def write_manifest(
     size: int,
     cohort: str,
 ) -> str:
-    """Write `manifest.json` over `shards`, which lie in `folder`, and return its digest: the data version."""
+    """Write `manifest.json` over `shards`, which lie in `folder`, and return its digest: the data version.
+
+    Shards that the manifest before this one described, and that were not written since, are not read again.
+    """
     folder = Path(folder)
+    known = known_entries(folder)
     seen: set[str] = set()
     entries = []
     for path in sorted((Path(shard) for shard in shards), key=lambda shard: shard.name):
@@ -95,7 +99,7 @@ def write_manifest(
         if twice := seen.intersection(ids):
             raise ShardError(f"Image {min(twice)} is in more than one shard of {folder}.")
         seen.update(ids)
-        entries.append(ShardEntry.of(path))
+        entries.append(known.get(path.name) or ShardEntry.of(path))
     manifest = Manifest(cohort, SCHEMA_VERSION, size, tuple(entities), tuple(positions), tuple(entries))
     manifest.write(folder)
     return manifest.digest

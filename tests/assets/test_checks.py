@@ -6,7 +6,7 @@ import pytest
 
 from assets import batches, ingestion, inventory
 from assets.batches import Batch, Plan
-from assets.checks import shards_checks, studies_checks
+from assets.checks import sample_images, shards_checks, studies_checks
 from cohorts.tables import REJECTS, STUDIES
 from report_parsing.vocabulary import ENTITIES, POSITIONS
 from shards.schema import shard_schema
@@ -33,10 +33,11 @@ def reject(image, stage):
     return {**row, "stage": stage, "reason": f"bad_{stage}", "detail": "It is bad."}
 
 
-def write(workspace, studies, rejects=(), source_rows=None):
+def write(workspace, studies, rejects=(), source_rows=None, has_reports=True):
     """The two tables and the inventory they are checked against."""
     rows = len(studies) + len(rejects) if source_rows is None else source_rows
-    batches.write_json(workspace.folder("inventory") / "plan.json", {"settings": {"source_rows": rows}, "batches": []})
+    settings = {"source_rows": rows, "has_reports": has_reports}
+    batches.write_json(workspace.folder("inventory") / "plan.json", {"settings": settings, "batches": []})
     tables = {"studies": (studies, STUDIES), "rejects": (list(rejects), REJECTS)}
     for name, (content, schema) in tables.items():
         batches.write_table(pa.Table.from_pylist(content, schema=schema), workspace.folder(name) / f"{name}.parquet")
@@ -91,7 +92,10 @@ def test_sound_tables_pass(workspace):
 )
 def test_a_lost_or_doubled_image_is_found(workspace, studies, rejects, source_rows):
     write(workspace, studies, rejects, source_rows)
-    assert verdicts(studies_checks, workspace)["nothing_lost"] is False
+    found = next(result for result in studies_checks(workspace=workspace) if result.check_name == "nothing_lost")
+    assert not found.passed
+    assert found.description.startswith(f"{source_rows} rows in the archive, but")
+    assert found.metadata["missing"].value or found.metadata["in_both_or_twice"].value
 
 
 def test_a_patient_in_two_splits_is_found(workspace):
@@ -114,6 +118,29 @@ def test_bad_shards_are_found(workspace, check, shards):
     write_shards(workspace, **shards)
     found = verdicts(shards_checks, workspace)
     assert [name for name, passed in found.items() if not passed] == [check]
+
+
+def test_films_without_reports_need_no_text(workspace):
+    write(workspace, [study("a"), study("b")], has_reports=False)
+    write_shards(workspace, ["a", "b"], text="")
+    assert set(verdicts(shards_checks, workspace).values()) == {True}
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7, 100])
+def test_the_sample_is_even_and_crosses_shards_and_row_groups(tmp_path, limit):
+    grey, paths = iter(range(1000)), []
+    for number, rows in enumerate((5, 0, 300, 2)):
+        row = {"study_id": "s", "subject_id": "p", "split": "train", "view": "", "height": 1, "width": 1, "text": ""}
+        table = [
+            {**row, "image_id": f"{number}-{i}", "pixels": int(next(grey)).to_bytes(4, "big"), "sentences": []}
+            | {"triplets": [], "labels": None}
+            for i in range(rows)
+        ]
+        paths.append(tmp_path / f"{number}.parquet")
+        write_shard(pa.Table.from_pylist(table, schema=shard_schema(2)), paths[-1])
+    values = [int.from_bytes(image.tobytes(), "big") for image in sample_images(paths, 2, limit)]
+    every = -(-307 // limit)
+    assert values == list(range(0, 307, every))
 
 
 def test_every_image_ends_in_one_table_and_the_first_stage_to_refuse_it_says_why(workspace):

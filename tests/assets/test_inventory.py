@@ -19,6 +19,9 @@ class Archive:
     notes: dict[str, str] = field(default_factory=dict)
     name: str = "archive"
     report_style: str = "free"
+    has_reports: bool = True
+    split: str = "official"
+    view: str = "PA"
 
     def add(self, *studies, images=1):
         for study in studies:
@@ -34,7 +37,7 @@ class Archive:
                 "study_id": path.stem.split("-")[0],
                 "image_id": path.stem,
                 "image_path": path.name,
-                "view": "PA",
+                "view": self.view,
                 "split": "train",
                 "report_path": None if self.notes else f"{path.stem.split('-')[0]}.txt",
             }
@@ -47,8 +50,21 @@ class Archive:
 
 
 def take(archive, folder, size=2):
-    plan, outcomes = inventory.take_inventory(folder, archive, archive.scan(), size)
-    return plan, [outcome.name for outcome in outcomes if outcome.computed]
+    """The plan, and the batches that a later stage would compute: those with something new in them."""
+    before = everything(batches.read_plan(folder))
+    found = inventory.take_inventory(folder, archive, archive.scan(), size, lambda _: None)
+    return found.plan, [name for name, content in everything(found.plan).items() if before.get(name) != content]
+
+
+def everything(plan):
+    return {batch.name: (batch.fingerprint, *batch.aspects.values()) for batch in plan.batches}
+
+
+def changes(archive, folder, size=2):
+    """What an inventory says of each image that is not what it was."""
+    found = inventory.take_inventory(folder, archive, archive.scan(), size, lambda _: None)
+    told = dict(found.changes.to_pydict() and zip(*found.changes.to_pydict().values(), strict=True))
+    return told, found.count_changes()
 
 
 def make(tmp_path, **options):
@@ -119,3 +135,72 @@ def test_another_batch_size_cuts_anew(tmp_path):
     take(archive, folder)
     plan, _ = take(archive, folder, size=3)
     assert plan.settings["members"] == {"b00000": ["s1", "s2", "s3"]}
+
+
+def test_what_became_of_each_image_is_told(tmp_path):
+    archive, folder = make(tmp_path)
+    archive.add("s1", "s2", "s3", "s4")
+    told, counts = changes(archive, folder)
+    assert (set(told.values()), counts) == ({"new"}, {"new": 4, "changed": 0, "vanished": 0})
+    assert changes(archive, folder) == ({}, {"new": 0, "changed": 0, "vanished": 0})
+    (archive.root / "s1-0.jpg").write_text("other pixels")
+    (archive.root / "s2.txt").write_text("another report")
+    (archive.root / "s3-0.jpg").unlink()
+    archive.add("s5")
+    told, counts = changes(archive, folder)
+    assert told == {"s1-0": "film changed", "s2-0": "report changed", "s3-0": "vanished", "s5-0": "new"}
+    assert counts == {"new": 1, "changed": 2, "vanished": 1}
+    archive.view = "AP"
+    assert set(changes(archive, folder)[0].values()) == {"row changed"}
+
+
+def test_a_film_or_a_report_that_changed_costs_only_what_reads_it(tmp_path):
+    archive, folder = make(tmp_path)
+    archive.add("s1")
+
+    def fingerprints():
+        (batch,) = take(archive, folder)[0].batches
+        return {"row": batch.fingerprint, **batch.aspects}
+
+    def changed(before):
+        return {name for name, value in fingerprints().items() if value != before[name]}
+
+    before = fingerprints()
+    (archive.root / "s1.txt").write_text("another report")
+    assert changed(before) == {inventory.TEXTS}
+    before = fingerprints()
+    (archive.root / "s1-0.jpg").write_text("other pixels")
+    assert changed(before) == {inventory.FILMS}
+    before = fingerprints()
+    archive.view = "AP"
+    assert changed(before) == {"row"}
+    before = fingerprints()
+    archive.has_reports = False
+    assert changed(before) == {inventory.TEXTS}
+
+
+def test_small_batches_are_dissolved_when_they_fill_a_whole_one():
+    members = inventory.assign({}, [f"s{i}" for i in range(10)], 10)
+    nights = 0
+    for night in range(1, 31):  # one new study a night
+        before = members
+        members = inventory.assign(before, [*(s for b in before.values() for s in b), f"n{night}"], 10)
+        moved = {name for name in before if before[name] != members.get(name)}
+        nights += bool(moved)
+        assert sum(len(studies) for studies in members.values() if 2 * len(studies) < 10) < 10
+    assert nights == 3
+    assert sorted(map(len, members.values())) == [10, 10, 10, 10]
+    assert members["b00000"] == [f"s{i}" for i in range(10)]
+    assert sorted(study for studies in members.values() for study in studies) == sorted(
+        [f"s{i}" for i in range(10)] + [f"n{i}" for i in range(1, 31)]
+    )
+
+
+def test_a_report_of_several_studies_is_followed_by_its_text(tmp_path):
+    """The two-table form of an archive: every study's report is a row of one file."""
+    archive, folder = make(tmp_path, notes={"s1": "one", "s2": "two"})
+    archive.add("s1", "s2", images=2)
+    take(archive, folder)
+    archive.notes["s2"] = "three"
+    told, _ = changes(archive, folder)
+    assert told == {"s2-0": "report changed", "s2-1": "report changed"}
