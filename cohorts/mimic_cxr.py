@@ -7,8 +7,12 @@ Data licence: no sharing, no re-identification. Versions 2.0.0 and 2.1.0, as DIC
     mimic-cxr-2.0.0-metadata.csv[.gz]   per image: dicom_id, subject_id, study_id, ViewPosition, ...
     mimic-cxr-2.0.0-split.csv[.gz]      per image: dicom_id, study_id, subject_id, split (train|validate|test)
     mimic-cxr-2.0.0-chexpert.csv[.gz]   per study: subject_id, study_id, 14 labels (1, 0, -1, empty); optional
+    mimic-cxr-2.1.0-test-set-labeled.csv  from 2.1.0 on, per study: study_id, 14 labels of radiologists; optional
     files/p10/p10000032/s50414267/<dicom_id>.jpg or .dcm
     files/p10/p10000032/s50414267.txt   the report, from mimic-cxr-reports.zip
+
+The radiologists' labels of test studies take the place of the labels mined from their reports. Their column `Airspace
+Opacity` is `Lung Opacity`, as the labels of an archive need one name each.
 
 The metadata file has the source rows; only frontal films (AP, PA) become studies, as in the papers.
 """
@@ -60,7 +64,7 @@ class MimicCxr(Reader):
         rows = self._read("metadata", ["dicom_id", "subject_id", "study_id", "ViewPosition"])
         rows = rows.rename(columns={"dicom_id": "image_id", "ViewPosition": "view"})
         rows = rows.assign(cohort=self.name, view=rows["view"].str.strip().str.upper(), split=self._splits(rows))
-        plain = _plain_ids(rows)
+        plain = plain_ids(rows)
         images, reports = image_place(self.root, rows[plain]), report_place(self.root, rows[plain])
         rows = rows.assign(image_path=images.paths(rows), report_path=reports.paths(rows))
         rows["reason"] = self._reasons(rows, plain)
@@ -77,14 +81,19 @@ class MimicCxr(Reader):
         return read_text(self.root, study["report_path"])
 
     def labels(self) -> pa.Table | None:
-        """Table (study_id or image_id, labels map) or None; here CheXpert's labels of the report."""
-        path = csv_files.find(release_folders(self.root), "mimic-cxr-*-chexpert.csv")
-        if path is None:
+        """Table (study_id or image_id, labels map) or None; here the radiologists' labels, else CheXpert's."""
+        read = (self._label_table("test-set-labeled"), self._label_table("chexpert"))
+        tables = [table for table in read if table is not None]
+        if not tables:
             return None
-        table = csv_files.read(path).drop_duplicates("study_id")
+        table = pd.concat(tables, ignore_index=True).drop_duplicates("study_id")
         names = [column for column in table.columns if column not in ("subject_id", "study_id")]
-        values = table[names].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
-        return pa.table({"study_id": pa.array(table["study_id"], pa.string()), "labels": label_maps(names, values)})
+        maps = label_maps(names, csv_files.numbers(table, names))
+        return pa.table({"study_id": pa.array(table["study_id"], pa.string()), "labels": maps})
+
+    def _label_table(self, kind: str) -> pd.DataFrame | None:
+        path = csv_files.find(release_folders(self.root), f"mimic-cxr-*-{kind}.csv")
+        return None if path is None else csv_files.read(path).rename(columns={"Airspace Opacity": "Lung Opacity"})
 
     def boxes(self) -> pa.Table | None:
         """Table (study_id or image_id, boxes list of cohorts.tables.BOX) or None."""
@@ -121,7 +130,8 @@ class MimicCxr(Reader):
         return reasons
 
 
-def _plain_ids(rows: pd.DataFrame) -> pd.Series:
+def plain_ids(rows: pd.DataFrame) -> pd.Series:
+    """Which rows have identifiers that can be parts of a path and cannot leave it."""
     plain = rows["image_id"].str.fullmatch(PLAIN_NAMES)
     for column in ("subject_id", "study_id"):
         plain &= rows[column].str.fullmatch(IDS)
