@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def section_batch(cohort: Cohort, studies: pa.Table, options: ReportOptions) -> 
         except ReportError as error:
             refused[study["study_id"]] = error
         else:
-            reports.append({"cohort": study["cohort"], "study_id": study["study_id"], **asdict(parsed)})
+            reports.append({"cohort": study["cohort"], "study_id": study["study_id"], **vars(parsed)})
     failures = {i: refused[row["study_id"]] for i, row in enumerate(rows) if row["study_id"] in refused}
     return pa.Table.from_pylist(reports, schema=REPORTS), _rejects(studies, "report", "report_path", failures)
 

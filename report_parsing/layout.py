@@ -1,0 +1,38 @@
+"""How a text is laid out, and which differences of layout carry no meaning.
+
+Two reports are the same report when they differ only in
+    - the characters that end their lines (LF, CR LF, CR, form feed, NEL, Unicode's separators),
+    - the kind and number of blanks between words, before and behind a line (tabs, no-break blanks),
+    - the number of empty lines that follow each other, and empty lines at either end of the text.
+Whoever reads sections or sentences reads `plain` text and never counts blanks, so that these differences cannot
+matter. Where a line ends, and whether an empty line follows, does carry meaning.
+"""
+
+from __future__ import annotations
+
+import re
+
+Span = tuple[int, int]
+
+LINE_ENDS = "\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+BLANKS = "\t\x1f\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+_SHORT_LINE = 45  # characters; reports are wrapped at 60 to 80
+_ODD = re.compile(f"[{LINE_ENDS}{BLANKS}]")
+_PLAIN = str.maketrans({**dict.fromkeys(LINE_ENDS, "\n"), **dict.fromkeys(BLANKS, " ")})
+
+
+def plain(text: str) -> str:
+    """The text, character for character, with blanks and line feeds as its only white space."""
+    return text.replace("\r\n", " \n").translate(_PLAIN) if _ODD.search(text) else text
+
+
+def trim(text: str, start: int, end: int) -> Span:
+    """The span without white space at its ends."""
+    body = text[start:end]
+    start += len(body) - len(body.lstrip())
+    return start, start + len(body.strip())
+
+
+def is_short(line: str) -> bool:
+    """Whether its writer, not the wrapping, ended the line."""
+    return len(line) < _SHORT_LINE or len(" ".join(line.split())) < _SHORT_LINE
