@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple, get_args
 
+from report_parsing.deidentification import clean_text, count_words, has_words
 from report_parsing.errors import ReportError
-from report_parsing.sections import LAST_PARAGRAPH, Sections, split_sections, trim
+from report_parsing.layout import Span
+from report_parsing.sections import LAST_PARAGRAPH, Section, Sectioning, Sections, bodies, tile
 from report_parsing.sentences import split_sentences
 
 Style = Literal["sectioned", "free"]
-_COLUMNS = ("examination", "indication", "technique", "comparison", "findings", "impression", LAST_PARAGRAPH)
-
-_DEIDENTIFIED = re.compile(r"_{2,}|X{4,}|\ufffd")  # MIMIC-CXR, Open-i, bytes that were lost
-_BEFORE_PUNCTUATION = re.compile(r" (?=[,.;:)])")
-_TOKEN = re.compile(r"\w+")
+Repeated = Literal["last", "all"]
+COLUMNS = ("examination", "indication", "technique", "comparison", "findings", "impression", LAST_PARAGRAPH)
+# What is read where a report has none of the wanted sections.
+_INSTEAD: dict[Sectioning, tuple[str, ...]] = {
+    "mended": (LAST_PARAGRAPH,),
+    "reference": ("impression", "findings", LAST_PARAGRAPH, "comparison"),  # of MIMIC-CXR, one text per report
+}
 
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What of a report is used: the sections of the pretraining text, those it must have, and its least length."""
+    """What of a report is used: the sections of the pretraining text, those it must have, and its least length.
+
+    `sections` is ("impression",) for CheXzero and GLoRIA, ("findings", "impression") for ConVIRT and ("impression",
+    "findings") for MGCA. ValueError names an option that does not exist.
+    """
 
     sections: tuple[str, ...] = ("findings", "impression")
     required: tuple[str, ...] = ("findings",)
-    minimum_tokens: int = 3  # MGCA and ConVIRT drop shorter reports
+    minimum_tokens: int = 3  # ConVIRT and MGCA drop shorter reports; list numbers and removed names do not count
+    minimum_sentence_tokens: int = 1  # MGCA drops sentences of one token, also "Cardiomegaly.": 2
+    sectioning: Sectioning = "mended"
+    repeated: Repeated = "last"  # which occurrence of a section counts; the last, as published, or all of them
+
+    def __post_init__(self) -> None:
+        for option, names in (("sections", self.sections), ("required", self.required)):
+            for name in names:
+                _check_choice(option, name, COLUMNS)
+        _check_choice("sectioning", self.sectioning, get_args(Sectioning))
+        _check_choice("repeated", self.repeated, get_args(Repeated))
 
 
-@dataclass(frozen=True)
-class Sentence:
+class Sentence(NamedTuple):
     """A sentence of the pretraining text: its section and its span in the report."""
 
     section: str
@@ -48,6 +64,7 @@ class ParsedReport:
     findings: str | None
     impression: str | None
     last_paragraph: str | None
+    sections: list[Section]
     text: str
     sentences: list[Sentence]
 
@@ -55,43 +72,72 @@ class ParsedReport:
 def parse_report(report: str, style: Style = "sectioned", options: ReportOptions | None = None) -> ParsedReport:
     """Sections, pretraining text and sentences of a report; style `free` takes the whole note as its findings.
 
-    Where a section occurs more than once its last occurrence counts, as in the published sectioning of MIMIC-CXR.
-
     Raises:
         ReportError: the report is empty, unreadable, too short, or lacks a required section.
     """
     options = options or ReportOptions()
     _check_readable(report)
-    sections = _sections(report, style)
-    last = {name: spans[-1] for name, spans in sections.items() if name in _COLUMNS}
+    sections = _sections(report, style, options.sectioning)
+    spans = {name: found for name, found in bodies(report, sections).items() if name in COLUMNS}
+    if options.repeated == "last":
+        spans = {name: found[-1:] for name, found in spans.items()}
     for name in options.required:
-        if name not in last:
-            reason = "no_findings" if name == "findings" else f"no_{name}"
-            raise ReportError(reason, f"The report has no {name} section.")
-    names = [name for name in options.sections if name in last] or [n for n in (LAST_PARAGRAPH,) if n in last]
-    text = " ".join(clean_text(report[slice(*last[name])]) for name in names)
-    if len(_TOKEN.findall(text)) < options.minimum_tokens:
-        raise ReportError("too_short", f"The report's text has fewer than {options.minimum_tokens} words.")
-    sentences = [Sentence(name, *span) for name in names for span in split_sentences(report, *last[name])]
-    columns = {name: report[slice(*last[name])] if name in last else None for name in _COLUMNS}
-    return ParsedReport(report=report, **columns, text=text, sentences=sentences)  # type: ignore[arg-type]
+        if name not in spans:
+            raise ReportError(f"no_{name}", f"The report has no {name} section.")
+    text, sentences = _pretraining_text(report, spans, options)
+    columns = {name: "\n\n".join(report[slice(*span)] for span in found) for name, found in spans.items()}
+    return ParsedReport(
+        report=report,
+        **{name: columns.get(name) for name in COLUMNS},  # type: ignore[arg-type]
+        sections=sections,
+        text=text,
+        sentences=sentences,
+    )
 
 
-def clean_text(text: str) -> str:
-    """The text on one line, without the place-holders of removed identifiers."""
-    return _BEFORE_PUNCTUATION.sub("", " ".join(_DEIDENTIFIED.sub(" ", text).split()))
+def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{option} has no choice {value!r}; use {', '.join(choices)}.")
 
 
 def _check_readable(report: str) -> None:
     if "\x00" in report:
         raise ReportError("unreadable_report", "The report is not text: it contains zero bytes.")
-    if not _TOKEN.search(_DEIDENTIFIED.sub(" ", report)):
+    if not has_words(report):
         raise ReportError("empty_report", "The report has no words.")
 
 
-def _sections(report: str, style: Style) -> Sections:
+def _sections(report: str, style: Style, sectioning: Sectioning) -> list[Section]:
     if style == "sectioned":
-        return split_sections(report)
+        return tile(report, sectioning)
     if style == "free":
-        return {"findings": [trim(report, 0, len(report))]}
+        return [Section("findings", 0, 0, len(report))]
     raise ValueError(f"Report style {style!r} is not known; use 'sectioned' or 'free'.")
+
+
+def _pretraining_text(report: str, spans: Sections, options: ReportOptions) -> tuple[str, list[Sentence]]:
+    """The wanted sections on one line, or what is read instead of them, and their sentences."""
+    names = [name for name in options.sections if name in spans]
+    names = names or [name for name in _INSTEAD[options.sectioning] if name in spans][:1]
+    if not names:
+        raise ReportError("no_text", f"The report has none of the sections {', '.join(options.sections)}.")
+    texts: list[str] = []
+    sentences: list[Sentence] = []
+    for name, span in ((wanted, span) for wanted in names for span in spans[wanted]):
+        whole = split_sentences(report, *span)
+        kept = [found for found in whole if _has_tokens(report, [found], options.minimum_sentence_tokens)]
+        texts += [clean_text(report[slice(*part)]) for part in (kept if len(kept) < len(whole) else [span])]
+        sentences += [Sentence(name, *found) for found in kept]
+    if not _has_tokens(report, [(start, end) for _, start, end in sentences], options.minimum_tokens):
+        raise ReportError("too_short", f"The report's text has fewer than {options.minimum_tokens} words.")
+    return " ".join(texts), sentences
+
+
+def _has_tokens(report: str, sentences: list[Span], minimum: int) -> bool:
+    """Whether the sentences have this many tokens; every sentence has one."""
+    found = 0
+    for start, end in sentences:
+        found += 1 if minimum - found <= 1 else count_words(report[start:end])
+        if found >= minimum:
+            return True
+    return False

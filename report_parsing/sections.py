@@ -1,72 +1,151 @@
-"""Sections of a MIMIC-CXR style report, as spans of the original text.
+"""Sections of a chest report: MIMIC-CXR, Open-i, and reports typed freely. They tile the report.
 
-A heading stands at the start of a line and ends with a colon; `data/headings.csv` says which section it opens. The
-rules follow the published sectioning of MIMIC-CXR (empty findings and impressions do not count, the last paragraph
-stands in only when a report has neither), but headings may be in any case and every occurrence of a section is kept.
+Sections are examination, indication, technique, comparison, findings, impression, addendum, `other` (calls, names,
+recommendations, wet reads, unlisted headings), `preamble` (before the first heading) and `last_paragraph` (what is
+read where a report has neither findings nor impression). What a heading is, report_parsing.headings says. Choices:
+
+    - An organ's heading ("LUNGS:") is text of findings, impression, addendum and `other`, and opens findings elsewhere.
+    - A film's title ("CHEST, TWO VIEWS:") opens findings, unless they are open.
+    - A heading that has both names, "FINDINGS AND IMPRESSION:", opens findings.
+    - Each addendum is a section. Its own findings and impression count like any others, as a later or an earlier
+      occurrence; "FINAL REPORT" ends an addendum or a wet read above the report.
+    - The last paragraph is cut off the last section that is neither `other` nor an addendum: all that stands behind
+      that section's first empty line. A text without headings is taken whole, but for a title.
+
+`reference` sections as the published parser of MIMIC-CXR does, which differs in these points:
+
+    - A heading is made of capitals, blanks and ()/,- behind a line feed and one blank, before a colon and white space.
+    - An unlisted heading closes the section before it, an organ's or a device's too.
+    - A line "FINAL REPORT", a signature, a wet read without a colon close nothing.
+    - The last paragraph is cut off the last section, whichever it is, at "line feed, blank, line feed" only, and a
+      text without an empty line has none.
 """
 
 from __future__ import annotations
 
 import re
-from functools import cache
+from typing import Literal, NamedTuple
 
-from report_parsing.resources import read_rows
+from report_parsing.headings import FINDINGS, OTHER, SUBHEADING, UNLISTED, Heading, find_headings, section_of
+from report_parsing.layout import Span, plain, trim
 
-Span = tuple[int, int]
+Sectioning = Literal["mended", "reference"]
 Sections = dict[str, list[Span]]
 
-PREAMBLE, LAST_PARAGRAPH, OTHER, SUBHEADING = "preamble", "last_paragraph", "other", "="
-_HEADING = re.compile(r"^[ \t]*(?P<heading>[A-Za-z][A-Za-z0-9 \t,/()&#'.-]{0,60}):", re.MULTILINE)
-_BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
+PREAMBLE, IMPRESSION, ADDENDUM, LAST_PARAGRAPH = "preamble", "impression", "addendum", "last_paragraph"
+_HOLD_ORGANS = frozenset({FINDINGS, IMPRESSION, ADDENDUM, OTHER})
+_NEVER_LAST = frozenset({ADDENDUM, OTHER, UNLISTED})
+_EMPTY_LINE = re.compile(r"\n *\n[ \n]*")
+_REFERENCE_HEADING = re.compile(r"\n ([A-Z ()/,-]++):\s")
+_REFERENCE_BREAK = "\n \n"
 
 
-def split_sections(report: str) -> Sections:
+class Section(NamedTuple):
+    """A piece of a report: its heading is report[start:body], its body report[body:end], white space included."""
+
+    name: str
+    start: int
+    body: int
+    end: int
+
+
+def tile(report: str, sectioning: Sectioning = "mended") -> list[Section]:
+    """The sections in order; the first starts at 0, each where the one before ends, the last ends with the report."""
+    if sectioning == "reference":
+        return _with_reference_paragraph(report, _cut(report, _reference_headings(report)))
+    text = plain(report)
+    return _named(_with_last_paragraph(text, _cut(text, _opening_headings(find_headings(text)))))
+
+
+def split_sections(report: str, sectioning: Sectioning = "mended") -> Sections:
     """Section name -> spans of its bodies in `report`, trimmed, in order of appearance, never empty."""
-    bodies = [(0, 0, PREAMBLE), *_headings(report)]
-    ends = [start for start, _, _ in bodies[1:]] + [len(report)]
-    sections: Sections = {}
-    for (_, body, name), end in zip(bodies, ends, strict=True):
+    return bodies(report, tile(report, sectioning))
+
+
+def bodies(report: str, sections: list[Section]) -> Sections:
+    """The trimmed bodies of a report's sections by name; bodies without text are left out."""
+    found: Sections = {}
+    for name, _, body, end in sections:
         start, end = trim(report, body, end)
         if end > start:
-            sections.setdefault(name, []).append((start, end))
-    if "findings" not in sections and "impression" not in sections:
-        _split_last_paragraph(report, sections)
-    return sections
-
-
-def trim(report: str, start: int, end: int) -> Span:
-    """The span without white space at its ends."""
-    body = report[start:end]
-    start += len(body) - len(body.lstrip())
-    return start, start + len(body.strip())
-
-
-def _headings(report: str) -> list[tuple[int, int, str]]:
-    """(start of the heading, start of its body, section) of every heading that opens a section."""
-    found: list[tuple[int, int, str]] = []
-    for match in _HEADING.finditer(report):
-        written = match["heading"].strip()
-        name = _known_headings().get(" ".join(written.lower().split()))
-        if name is None and written.isupper() and len(written) > 2:
-            name = OTHER
-        if name is not None and not (name == SUBHEADING and found):
-            found.append((match.start(), match.end(), OTHER if name == SUBHEADING else name))
+            found.setdefault(name, []).append((start, end))
     return found
 
 
-@cache
-def _known_headings() -> dict[str, str]:
-    return {row["heading"]: row["section"] for row in read_rows("headings.csv")}
+def _opening_headings(headings: list[Heading]) -> list[Heading]:
+    """The headings that open a section, with the name of that section."""
+    opening: list[Heading] = []
+    name = PREAMBLE
+    for heading in headings:
+        if heading.section == SUBHEADING:
+            if name in _HOLD_ORGANS:
+                continue
+            heading = heading._replace(section=FINDINGS, end=heading.start)
+        elif heading.section == PREAMBLE:
+            if name == PREAMBLE:
+                continue
+            heading = heading._replace(end=heading.start)
+        elif heading.section == FINDINGS == name and not heading.main:
+            continue
+        name = heading.section
+        opening.append(heading)
+    return opening
 
 
-def _split_last_paragraph(report: str, sections: Sections) -> None:
-    """Cut the last paragraph off the section that ends the report, unless that section is nothing else."""
-    if not sections:
-        return
-    name, (start, end) = max(((n, spans[-1]) for n, spans in sections.items()), key=lambda item: item[1])
-    breaks = [start, *(match.end() for match in _BLANK_LINE.finditer(report, start, end))]
-    if len(breaks) > 1:
-        sections[name][-1] = trim(report, start, breaks[-1])
-        sections[LAST_PARAGRAPH] = [trim(report, breaks[-1], end)]
-    elif name == PREAMBLE:
-        sections[LAST_PARAGRAPH] = sections.pop(PREAMBLE)
+def _reference_headings(report: str) -> list[Heading]:
+    """The reference's headings; those it leaves under their own names, and organs, are `other`."""
+    found = []
+    for match in _REFERENCE_HEADING.finditer(report):
+        section = section_of(match[1]) or OTHER
+        section = OTHER if section in (SUBHEADING, PREAMBLE) else section
+        found.append(Heading(match.start(1), match.end() - 1, section, True))
+    return found
+
+
+def _cut(text: str, headings: list[Heading]) -> list[Section]:
+    """The text cut at its headings. What stands before the first is the preamble, unless it is white space."""
+    starts = [(heading.section, heading.start, heading.end) for heading in headings]
+    if not starts or text[: starts[0][1]].strip():
+        starts.insert(0, (PREAMBLE, 0, 0))
+    else:
+        starts[0] = (starts[0][0], 0, starts[0][2])
+    ends = [start for _, start, _ in starts[1:]] + [len(text)]
+    return [Section(*start, end) for start, end in zip(starts, ends, strict=True) if end]
+
+
+def _named(sections: list[Section]) -> list[Section]:
+    return [section._replace(name=OTHER) if section.name == UNLISTED else section for section in sections]
+
+
+def _with_last_paragraph(text: str, sections: list[Section]) -> list[Section]:
+    if _is_read(text, sections):
+        return sections
+    filled = [(index, *trim(text, section.body, section.end)) for index, section in enumerate(sections)]
+    filled = [found for found in filled if found[1] < found[2] and sections[found[0]].name not in _NEVER_LAST]
+    if not filled:
+        return sections
+    index, start, end = filled[-1]
+    section = sections[index]
+    empty_line = _EMPTY_LINE.search(text, start, end)
+    first = text[start : empty_line.start() if empty_line else end].rstrip()
+    if section.name == PREAMBLE and (empty_line is None or first[-1] in ".!?"):
+        return _divide(sections, index, section.start)
+    return _divide(sections, index, empty_line.end()) if empty_line else sections
+
+
+def _with_reference_paragraph(report: str, sections: list[Section]) -> list[Section]:
+    cut = report.find(_REFERENCE_BREAK, sections[-1].body) if sections and not _is_read(report, sections) else -1
+    return _divide(sections, len(sections) - 1, cut + len(_REFERENCE_BREAK)) if cut >= 0 else sections
+
+
+def _is_read(text: str, sections: list[Section]) -> bool:
+    """Whether the report has findings or an impression that are not empty."""
+    read = (section for section in sections if section.name in (FINDINGS, IMPRESSION))
+    return any(text[section.body : section.end].strip() for section in read)
+
+
+def _divide(sections: list[Section], index: int, cut: int) -> list[Section]:
+    """Make what stands behind `cut` in a section the last paragraph."""
+    section = sections[index]
+    rest = [section._replace(end=cut)] if cut > section.start else []
+    return [*sections[:index], *rest, Section(LAST_PARAGRAPH, cut, cut, section.end), *sections[index + 1 :]]

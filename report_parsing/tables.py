@@ -5,6 +5,16 @@ from __future__ import annotations
 import pyarrow as pa
 
 SCHEMA_VERSION = "1"
+REPORTS_VERSION = "2"  # 2: sections
+
+SECTION = pa.struct(
+    [
+        pa.field("name", pa.string(), nullable=False),  # report_parsing.sections
+        pa.field("start", pa.int32(), nullable=False),  # heading: report[start:body]
+        pa.field("body", pa.int32(), nullable=False),  # body: report[body:end]
+        pa.field("end", pa.int32(), nullable=False),  # the start of the next section
+    ]
+)
 
 SENTENCE = pa.struct(
     [
@@ -26,10 +36,11 @@ REPORTS = pa.schema(
         pa.field("findings", pa.string()),
         pa.field("impression", pa.string()),
         pa.field("last_paragraph", pa.string()),
+        pa.field("sections", pa.list_(SECTION), nullable=False),  # they tile the report
         pa.field("text", pa.string(), nullable=False),  # the pretraining text
         pa.field("sentences", pa.list_(SENTENCE), nullable=False),  # of the sections of the pretraining text
     ],
-    metadata={"table": "reports", "version": SCHEMA_VERSION},
+    metadata={"table": "reports", "version": REPORTS_VERSION},
 )
 
 TRIPLETS = pa.schema(

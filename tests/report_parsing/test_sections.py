@@ -77,8 +77,8 @@ def test_empty_findings_do_not_count():
 
 def test_last_paragraph_only_without_findings_and_impression():
     found = bodies("INDICATION: Cough.\n \n Heart size is normal.\n \n Lungs are clear.\n")
-    assert found["last_paragraph"] == ["Lungs are clear."]
-    assert found["indication"] == ["Cough.\n \n Heart size is normal."]
+    assert found["last_paragraph"] == ["Heart size is normal.\n \n Lungs are clear."]
+    assert found["indication"] == ["Cough."]
     assert bodies("Lungs are clear.")["last_paragraph"] == ["Lungs are clear."]
     assert "last_paragraph" not in bodies("COMPARISON: None.")
     assert "last_paragraph" not in bodies("IMPRESSION: Clear.\n\nThank you.")
