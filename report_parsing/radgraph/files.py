@@ -22,7 +22,8 @@ Labeler = Literal["labeler_1", "labeler_2"]
 
 _BUFFER = 1 << 20  # characters read at a time
 _BLANKS = re.compile(r"[ \t\n\r]*")
-_OPEN = re.compile(r"[ \t\n\r]*({(?:[ \t\n\r]*})?)")
+_OPEN = re.compile(r"[ \t\n\r]*{")
+_FIRST = re.compile(r'[ \t\n\r]*(}|(?="))')
 _KEY = re.compile(r'[ \t\n\r]*("(?:[^"\\]|\\.)*")[ \t\n\r]*:[ \t\n\r]*')
 _NEXT = re.compile(r"[ \t\n\r]*([,}])")
 _FIELDS = itemgetter("tokens", "label", "start_ix", "end_ix", "relations")
@@ -207,12 +208,12 @@ class _ObjectReader:
         self._decode = json.JSONDecoder().raw_decode
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
-        if self._take(_OPEN)[1] == "{":
-            while True:
-                key = self._take(_KEY)[1]
-                yield json.loads(key, strict=False) if "\\" in key else key[1:-1], self._value()
-                if self._take(_NEXT)[1] == "}":
-                    break
+        self._take(_OPEN)
+        closing = self._take(_FIRST)[1]
+        while closing != "}":
+            key = self._take(_KEY)[1]
+            yield json.loads(key, strict=False) if "\\" in key else key[1:-1], self._value()
+            closing = self._take(_NEXT)[1]
         if _BLANKS.fullmatch(self._text, self._at) is None or self._file.read().strip():
             raise ValueError("something follows the object")
 
