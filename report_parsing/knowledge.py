@@ -1,47 +1,47 @@
 """What observations look like, in words, and the look-up from any written term to the observation it means.
 
-Exact forms come first (every form of the lexicon), then the nearest form by character trigrams with its score; below
-a threshold the answer is that the term is not known. scispacy's own index builder drops most trigrams of a base this
-small (its `min_df` is 10) and maps "tortuous thoracic aorta" to "fracture", so only its classes are used.
+A term that is an alias but for case, blanks, hyphens, plural or British spelling is found exactly; otherwise the
+nearest alias counts, with its score, and below a threshold the answer is that the term is not known.
+
+Zero-shot evaluation of something the network was never trained on goes through `query`:
+
+    base = KnowledgeBase.default(extra=Path("own.csv"))        # a user's own descriptions are optional
+    answer = method.zero_shot(images, [base.query("COVID-19")])
+
+`query` gives the name of one of the 75 observations, for which the network has a learned query, and the description of
+any other finding, which MedKLIP encodes and asks about beside the learned ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
-from report_parsing.lexicon import observation_forms
+from report_parsing.descriptions import Description, read_own, read_shipped
 from report_parsing.resources import read_cell, read_rows
 from report_parsing.tables import KNOWLEDGE
+from report_parsing.term_index import Candidate, TermIndex
 from report_parsing.vocabulary import ENTITIES, POSITIONS
 
-if TYPE_CHECKING:
-    from scispacy.linking_utils import KnowledgeBase as ScispacyKnowledgeBase
-
-GROUPS = ("tail_abnorm_obs", "excluded_obs")  # collections of other words: nothing is near to them
 POSITION_TEMPLATE = "It is located at {name}"  # MedKLIP, release: the text of a position
-THRESHOLD = 0.7  # cosine of trigrams; words of other fields lie below, misspellings and longer phrases above
-
-
-class Description(NamedTuple):
-    """What is known about a name: its kind (entity, position, unseen), description, source and aliases."""
-
-    kind: str
-    name: str
-    description: str
-    source: str
-    aliases: tuple[str, ...]
+THRESHOLD = 0.75  # calibrated by benchmarks/entity_lookup.py: misspellings lie above, terms of other fields below
 
 
 class Match(NamedTuple):
-    """The name that a term means, how sure (cosine, 1 for an exact form), and whether the form was exact."""
+    """The name that a term means, how sure (1 for an exact form), and whether the form was exact."""
 
     name: str
     score: float
     exact: bool
+
+
+class UnknownTermError(ValueError):
+    """A term that means nothing known, in one sentence with what is nearest."""
 
 
 class KnowledgeBase:
@@ -49,36 +49,97 @@ class KnowledgeBase:
 
     >>> KnowledgeBase.default().lookup("enlarged heart")
     Match(name='cardiomegaly', score=1.0, exact=True)
+
+    Args:
+        descriptions: what is known; no two of them share a name.
+        forms: further (form, name), used where no name and no alias is the same. The name is empty for what looks like
+            an observation and is none.
+        threshold: the least score of an inexact match.
+        version: of the file that the descriptions are from.
     """
 
-    def __init__(self, descriptions: Sequence[Description], threshold: float = THRESHOLD) -> None:
+    def __init__(
+        self,
+        descriptions: Sequence[Description],
+        forms: Iterable[tuple[str, str]] = (),
+        threshold: float = THRESHOLD,
+        version: str = "",
+    ) -> None:
         self.threshold = threshold
+        self.descriptions = list(descriptions)
+        self._declared = version
         self._by_name = {item.name: item for item in descriptions}
-        self._exact: dict[str, str] = {}
-        terms = [item for item in descriptions if item.kind != "position"]
-        for item in terms:
-            self._exact[_normalised(item.name)] = item.name
-        for item in terms:
-            for alias in item.aliases:
-                self._exact.setdefault(_normalised(alias), item.name)
+        self._forms = list(forms)
+        findings = [item for item in descriptions if item.kind != "position"]
+        names = [(item.name, item.name) for item in findings]
+        aliases = [(alias, item.name) for item in findings for alias in item.aliases]
+        self._index = TermIndex([*names, *aliases, *self._forms])
 
     @classmethod
-    def default(cls) -> KnowledgeBase:
-        """The 75 observations and 51 positions of MedKLIP, and the unseen diseases of `data/knowledge.csv`."""
-        return cls([*_read_descriptions(), *_position_descriptions()])
+    def default(cls, extra: Path | None = None) -> KnowledgeBase:
+        """MedKLIP's 75 observations and 51 positions, the unseen diseases of `data/knowledge.csv`, and a user's own.
+
+        Args:
+            extra: a CSV file of the user's descriptions, see `report_parsing.descriptions`.
+
+        Raises:
+            DescriptionError: `extra` cannot be used, in one sentence.
+        """
+        version, shipped = read_shipped()
+        base = cls([*shipped, *_position_descriptions()], _forms(), version=version)
+        return base if extra is None else base.with_descriptions(extra)
+
+    def with_descriptions(self, path: Path) -> KnowledgeBase:
+        """This base and the descriptions of a user's CSV file; their names take precedence over our aliases.
+
+        Raises:
+            DescriptionError: the file cannot be used, in one sentence.
+        """
+        own = read_own(path, self.descriptions)
+        return KnowledgeBase([*self.descriptions, *own], self._forms, self.threshold, self._declared)
+
+    @property
+    def version(self) -> str:
+        """The version that the file declares and a digest of all descriptions, a user's included."""
+        content = json.dumps(self.descriptions, ensure_ascii=False)
+        return f"{self._declared}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
     def lookup(self, term: str) -> Match | None:
         """The name a term means; None when nothing known is near enough."""
-        wanted = _normalised(term)
-        if wanted in self._exact:
-            return Match(self._exact[wanted], 1.0, True)
-        if not wanted:
+        found = self._index.exact(term)
+        if found is not None:
+            return Match(found.name, found.score, True) if found.name else None
+        nearest = next(iter(self._index.nearest(term)), None)
+        if nearest is None or not nearest.name or nearest.score < self.threshold:
             return None
-        vectorizer, aliases, matrix = self._index
-        scores = (matrix @ vectorizer.transform([wanted]).T).toarray().ravel()
-        best = int(scores.argmax())
-        score = float(scores[best])
-        return Match(self._exact[aliases[best]], score, False) if score >= self.threshold else None
+        return Match(nearest.name, nearest.score, False)
+
+    def nearest(self, term: str, count: int = 5) -> list[Candidate]:
+        """The names that are nearest to a term, each with its nearest alias and score, the nearest first."""
+        return [candidate for candidate in self._index.nearest(term) if candidate.name][:count]
+
+    def query(self, term: str) -> str:
+        """What to ask a zero-shot method for a term: an observation's name, or another finding's description.
+
+        Raises:
+            UnknownTermError: the term means nothing known; the sentence names what is nearest and what to do.
+        """
+        match = self.lookup(term)
+        if match is None:
+            raise UnknownTermError(self.explain(term))
+        found = self._by_name[match.name]
+        return found.name if found.kind == "entity" else found.description
+
+    def explain(self, term: str) -> str:
+        """A sentence for a user: what a term means here, or what is nearest to it and how to add it."""
+        match = self.lookup(term)
+        if match is not None:
+            return f"`{term}` means `{match.name}` ({'exact' if match.exact else f'score {match.score:.2f}'})."
+        near = ", ".join(f"{item.name} ({item.score:.2f})" for item in self.nearest(term, 3)) or "nothing"
+        return (
+            f"`{term}` is not known; nearest: {near}, where {self.threshold:.2f} is needed. "
+            "Describe it in a CSV file (kind,name,aliases,description,source) and give its path as `descriptions`."
+        )
 
     def describe(self, name: str) -> str:
         """The description of an entity, a position or an unseen disease.
@@ -90,52 +151,33 @@ class KnowledgeBase:
 
     def names(self, kind: str) -> list[str]:
         """The names of a kind: entity, position or unseen."""
-        return [item.name for item in self._by_name.values() if item.kind == kind]
+        return [item.name for item in self.descriptions if item.kind == kind]
+
+    def aliases(self, name: str) -> list[str]:
+        """Every form by which the look-up finds a name exactly."""
+        return self._index.aliases_of(name)
 
     def table(self) -> pa.Table:
         """The `knowledge` table: the observations and the positions in the order of the vocabulary."""
-        rows = [self._by_name[name] for name in (*ENTITIES, *POSITIONS)]
-        return pa.Table.from_pylist([item._asdict() for item in rows], schema=KNOWLEDGE)
+        return self._rows((*ENTITIES, *POSITIONS))
 
-    def as_scispacy(self) -> ScispacyKnowledgeBase:
-        """The same base as a scispacy `KnowledgeBase`, for its linkers and candidate tools."""
-        from scispacy.linking_utils import Entity
-        from scispacy.linking_utils import KnowledgeBase as ScispacyKnowledgeBase
+    def unseen_table(self) -> pa.Table:
+        """What can be asked for beside the vocabulary, in the form of the `knowledge` table, with the version."""
+        metadata = {**KNOWLEDGE.metadata, b"descriptions": self.version.encode()}
+        return self._rows(self.names("unseen")).replace_schema_metadata(metadata)
 
-        aliases: dict[str, list[str]] = {}
-        for alias, name in self._exact.items():
-            aliases.setdefault(name, []).append(alias)
-        return ScispacyKnowledgeBase(
-            [
-                Entity(item.name, item.name, aliases.get(item.name, []), [item.kind], item.description)
-                for item in self._by_name.values()
-            ]
-        )
-
-    @cached_property
-    def _index(self) -> tuple[Any, list[str], Any]:
-        """The trigram vectorizer, the aliases and their matrix, built at the first inexact look-up."""
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
-        aliases = [alias for alias, name in self._exact.items() if name not in GROUPS]
-        vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 3), min_df=1, sublinear_tf=True)
-        return vectorizer, aliases, vectorizer.fit_transform(aliases)
+    def _rows(self, names: Iterable[str]) -> pa.Table:
+        rows = [self._by_name[name]._asdict() for name in names]
+        return pa.Table.from_pylist(rows, schema=KNOWLEDGE)
 
 
-def _read_descriptions() -> list[Description]:
-    forms: dict[str, list[str]] = {}
-    for entities, form in observation_forms():
-        forms.setdefault(entities[0], []).append(form)
-    return [
-        Description(
-            row["kind"],
-            row["name"],
-            row["description"],
-            row["source"],
-            (*read_cell(row["aliases"]), *forms.get(row["name"], ())),
-        )
-        for row in sorted(read_rows("knowledge.csv"), key=lambda row: row["kind"] != "unseen")
-    ]
+def _forms() -> list[tuple[str, str]]:
+    """What is no observation though it looks like one, and the forms of the lexicon with their first observation."""
+    others = [(term, "") for row in read_rows("not_observations.csv") for term in read_cell(row["terms"])]
+    for row in read_rows("observations.csv"):
+        name = "" if row["entities"] == "-" else read_cell(row["entities"])[0]
+        others += [(form, name) for form in read_cell(row["forms"])]
+    return others
 
 
 def _position_descriptions() -> list[Description]:
@@ -143,7 +185,3 @@ def _position_descriptions() -> list[Description]:
         Description("position", name, POSITION_TEMPLATE.format(name=name.replace("_", " ")), "MedKLIP template", ())
         for name in POSITIONS
     ]
-
-
-def _normalised(term: str) -> str:
-    return " ".join(term.lower().replace("_", " ").split()).strip(" .,;:")
