@@ -3,7 +3,6 @@
 from typing import Any
 
 import dagster as dg
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
@@ -13,10 +12,13 @@ from assets.batched import Metadata, Stage, Work, batched_asset
 from assets.batches import Computed, Plan
 from assets.code_version import code_version
 from assets.inventory import TEXTS
-from assets.workspace import Workspace
+from assets.workspace import CHECKOUT, Workspace
 
 GROUP = "report_parsing"
-KNOWLEDGE_CODE = ("report_parsing/knowledge.py", "report_parsing/vocabulary.py", "report_parsing/data")
+KNOWLEDGE_CODE = (
+    *("report_parsing/knowledge.py", "report_parsing/descriptions.py", "report_parsing/vocabulary.py"),
+    *("report_parsing/term_index.py", "report_parsing/similar_words.py", "report_parsing/data"),
+)
 
 
 class ReportsConfig(dg.Config):
@@ -75,18 +77,40 @@ reports = batched_asset(
 )
 
 
+class KnowledgeConfig(dg.Config):
+    """What can be asked for by description, beside what is shipped."""
+
+    descriptions: str = Field(
+        "",
+        description="CSV file of your own findings, relative to the checkout: kind,name,aliases,description,source, "
+        "where kind is `unseen` and aliases are joined by |. Empty: none.",
+    )
+
+
 @dg.asset(group_name=GROUP, kinds={"python", "parquet"})
-def knowledge(workspace: Workspace) -> dg.MaterializeResult[Any]:
-    """Descriptions of MedKLIP's 75 entities, in our own words with their sources, and its 51 positions."""
+def knowledge(config: KnowledgeConfig, workspace: Workspace) -> dg.MaterializeResult[Any]:
+    """Descriptions of MedKLIP's 75 entities, in our own words with their sources, and its 51 positions.
+
+    Beside them `unseen.parquet`: findings outside the vocabulary, shipped and the user's own, for zero-shot queries.
+    """
+    from report_parsing.descriptions import DescriptionError
     from report_parsing.knowledge import KnowledgeBase
 
-    table: pa.Table = KnowledgeBase.default().table()
+    try:
+        base = KnowledgeBase.default(CHECKOUT / config.descriptions if config.descriptions else None)
+    except DescriptionError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    table, unseen = base.table(), base.unseen_table()
     batches.write_table(table, workspace.folder("knowledge") / "knowledge.parquet")
+    batches.write_table(unseen, workspace.folder("knowledge") / "unseen.parquet")
+    columns = ("kind", "name", "description", "source")
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": table.num_rows,
+            "version": base.version,
             "code_version": code_version(*KNOWLEDGE_CODE),
             "kinds": previews.counts(table, "kind"),
-            "preview": previews.head(table, ("kind", "name", "description", "source")),
+            "preview": previews.head(table, columns),
+            "unseen": previews.head(unseen, columns, unseen.num_rows),
         }
     )

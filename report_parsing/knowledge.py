@@ -162,9 +162,11 @@ class KnowledgeBase:
         return self._rows((*ENTITIES, *POSITIONS))
 
     def unseen_table(self) -> pa.Table:
-        """What can be asked for beside the vocabulary, in the form of the `knowledge` table, with the version."""
-        metadata = {**KNOWLEDGE.metadata, b"descriptions": self.version.encode()}
-        return self._rows(self.names("unseen")).replace_schema_metadata(metadata)
+        """What can be asked for beside the vocabulary: the columns of the `knowledge` table, aliases, the version."""
+        names = self.names("unseen")
+        aliases = pa.array([self._by_name[name].aliases for name in names], pa.list_(pa.string()))
+        metadata = {**KNOWLEDGE.metadata, b"table": b"unseen", b"descriptions": self.version.encode()}
+        return self._rows(names).append_column("aliases", aliases).replace_schema_metadata(metadata)
 
     def _rows(self, names: Iterable[str]) -> pa.Table:
         rows = [self._by_name[name]._asdict() for name in names]
