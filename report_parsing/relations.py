@@ -21,8 +21,10 @@ from report_parsing.radgraph.graph import Entity, Graph, Relation
 from report_parsing.sections import Span
 from report_parsing.sentence_graph import sentence_nodes
 from report_parsing.sentences import split_sentences
-from report_parsing.triplets import _LONGEST, _REMEMBERED
 
+_REMEMBERED = 20_000  # sentences; "No pneumothorax." is read once
+# what has no full stop for 1,200 characters is read in pieces, so that time grows with length only
+_LINE = re.compile(r"\S(?:.{0,1198}\S)?(?!\S)|\S{1,1200}")
 _TOKEN = re.compile(r"\w+(?:[-'’]\w+)*|[^\w\s]")
 
 
@@ -73,10 +75,10 @@ class GraphParser:
 
         Args:
             text: the report. All of it becomes tokens of the graph.
-            sentences: the spans that are read for entities, in order and apart; by default every sentence of the text.
+            sentences: the spans that are read for entities, in any order; by default every sentence of the text.
 
         Raises:
-            ValueError: when sentences overlap, are out of order or reach beyond the text.
+            ValueError: when sentences overlap or reach beyond the text.
         """
         tokens: list[str] = []
         entities: dict[str, Entity] = {}
@@ -114,11 +116,11 @@ class GraphParser:
 def _pieces(text: str, sentences: Sequence[Span] | None) -> Iterator[tuple[int, int, bool]]:
     """(start, end, whether it is a sentence) of the sentences and of what lies between them."""
     behind = 0
-    for start, end in split_sentences(text, 0, len(text)) if sentences is None else sentences:
+    for start, end in sorted(split_sentences(text, 0, len(text)) if sentences is None else sentences):
         if not behind <= start <= end <= len(text):
             raise ValueError(
                 f"sentence {start}-{end} overlaps the one before or lies outside the report of {len(text)} characters: "
-                "give spans in order that do not overlap"
+                "give spans of this report that do not overlap"
             )
         yield behind, start, False
         yield start, end, True
@@ -126,11 +128,9 @@ def _pieces(text: str, sentences: Sequence[Span] | None) -> Iterator[tuple[int, 
     yield behind, len(text), False
 
 
-def _lines(sentence: str) -> Iterator[str]:
-    """The sentence with single blanks, in pieces that bound the time."""
-    words = sentence.split()
-    for start in range(0, len(words), _LONGEST):
-        yield " ".join(words[start : start + _LONGEST])
+def _lines(sentence: str) -> list[str]:
+    """The sentence with single blanks, in pieces."""
+    return _LINE.findall(" ".join(sentence.split()))
 
 
 def _cut_tokens(line: str, places: Sequence[Span]) -> Iterator[Span]:

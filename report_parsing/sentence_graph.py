@@ -19,6 +19,7 @@ _LABELS = {ABSENT: graph.ABSENT, UNCERTAIN: graph.UNCERTAIN}
 _SEPARATORS = ("and", "comma")
 _ALTERNATIVES = ("or", "versus", "vs", "vs.", "/")
 _COMPANY = ("with", "without")  # "effusion with probable atelectasis" are two findings
+_ONE_NAME = 4  # tokens from "heart" to "lungs" where one name holds both
 _PASSED = ("word", "determiner", "place")  # between a modifier and its finding: "small left effusion"
 
 
@@ -144,7 +145,7 @@ def _best(words: Words, structures: Sequence[Structure]) -> list[Structure]:
     ]
     best = max(scores, default=0)
     matches = [item for item, score in zip(structures, scores, strict=True) if score == best and best]
-    return [item for item in matches if item.words == matches[0].words and item.start - matches[0].start < 4]
+    return [item for item in matches if item.words == matches[0].words and item.start - matches[0].start < _ONE_NAME]
 
 
 def _contradicts(structure: Structure, words: Words) -> bool:
