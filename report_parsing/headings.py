@@ -16,14 +16,22 @@ start of a line before a colon, and what follows is not in capitals too.
 from __future__ import annotations
 
 import re
-from functools import cache, lru_cache
+from functools import cache
 from typing import NamedTuple
 
+from report_parsing.heading_words import (
+    ANY,
+    OPENING,
+    OTHER,
+    Listed,
+    by_its_words,
+    headings_by_first_word,
+    look_up,
+    look_up_misspelt,
+)
 from report_parsing.layout import is_short
 from report_parsing.resources import read_rows
 
-SUBHEADING, UNLISTED, OTHER, FINDINGS = "=", "unlisted", "other", "findings"
-_ANY, _OPENING, _WORD = "any", "opening", "word"  # forms of headings.csv; an empty one needs a line start and a colon
 _LONGEST = 5  # words of a heading within a line
 
 # A line, the end of a heading, a tag or bracket, capitals behind small letters, and what may begin a sentence.
@@ -48,8 +56,9 @@ _WORD_OF_HEADING = r"(?:[A-Za-z0-9,/()&#'-]|\.(?! ))*+"
 _TO_COLON = re.compile(rf"([A-Za-z]{_WORD_OF_HEADING}(?: +{_WORD_OF_HEADING}){{0,7}}+) *+:++")
 _NEXT_WORD = re.compile(r" *+([A-Za-z]++|[\d_(#])")
 _SMALL_LETTERS_SOON = re.compile(r"[ \n]*+(?:[^ \na-z]++[ \n]++){0,11}+[^ \na-z]*+[a-z]")
-_TAG = re.compile(r"<(/?)(?:[a-z]{1,20} label=[\"'])?([a-z][a-z/ ]{1,40})[\"']? *>", re.IGNORECASE | re.ASCII)
-_SEPARATORS = re.compile(r"[ /,()&-]+")
+_TAG = re.compile(
+    r"<(/?)(?:[a-z]{1,20} +label=[\"'])?([a-z/]++(?: ++[a-z/]++){0,5}+)[\"']? *+>", re.IGNORECASE | re.ASCII
+)
 
 
 class Heading(NamedTuple):
@@ -61,41 +70,29 @@ class Heading(NamedTuple):
     main: bool
 
 
-class _Listed(NamedTuple):
-    section: str
-    form: str
-
-
 def find_headings(text: str) -> list[Heading]:
     """The headings of a plain text, in order; they never overlap."""
     heading = _opening(text, len(text) - len(text.lstrip()), line=True)
     found = [heading] if heading else []
-    seen = heading.end if heading else 0  # the end of the place looked at before, or of the heading found there
+    seen = heading.end if heading else 0  # the end of the last heading, or of a place that none reaches across
     for place in _PLACE.finditer(text):
         start, end = place.span()
         if end < seen:
             continue
         mark = text[start]
+        heading = None
         if mark == "<":
             heading = _tag(text, start)
         elif mark in ":–—-":
             heading = _closed(text, seen, start) if start >= seen else None
-        elif mark == " " and _goes_on(text, start):
-            heading = None
-        else:
+        elif mark != " " or not _goes_on(text, start):
             heading = _opening(text, start if mark == "[" else end, line=mark == "\n")
         if heading:
             found.append(heading)
-        if heading or mark != " ":
-            seen = heading.end if heading else end
+            seen = heading.end
+        elif mark != " ":
+            seen = end
     return found
-
-
-@lru_cache(maxsize=4096)
-def section_of(written: str) -> str | None:
-    """The section that a heading of these words opens, whatever its form; None where it is not listed."""
-    listed = _listed().get(_key(written))
-    return listed.section if listed else None
 
 
 def _opening(text: str, start: int, line: bool) -> Heading | None:
@@ -108,24 +105,24 @@ def _opening(text: str, start: int, line: bool) -> Heading | None:
         first = _FIRST_WORD.match(text, begin)
         if first is None:
             return None
-    pattern = _patterns().get(first[0].lower())
+    pattern = headings_by_first_word().get(first[0].lower())
     match = pattern.match(text, begin) if pattern else None
     if match:
-        for end in {match.end(): 0, first.end(): 1}:  # "COMPARISON Film of ..." has a heading of one word
+        for end in (match.end(), first.end()):  # "COMPARISON Radiograph of ..." begins with one that fits, and is none
             closing = _CLOSING.match(text, end)
-            listed = _listed().get(_key(text[begin:end]))
+            listed = look_up(text[begin:end])
             if closing and listed and _is_heading(text, begin, end, listed, closing, line):
-                return Heading(start, closing.end() if closing.lastgroup else end, *_opens(listed))
+                return Heading(start, closing.end() if closing.lastgroup else end, listed.section, listed.main)
     return _unlisted(text, start, begin) if line and _COLON_AHEAD.match(text, begin) else None
 
 
-def _is_heading(text: str, begin: int, end: int, listed: _Listed, closing: re.Match[str], line: bool) -> bool:
+def _is_heading(text: str, begin: int, end: int, listed: Listed, closing: re.Match[str], line: bool) -> bool:
     written = text[begin:end]
     if closing.lastgroup == "colon":
-        return line or listed.form == _ANY or written.isupper()
-    if listed.form == _OPENING:
+        return line or listed.form == ANY or written.isupper()
+    if listed.form == OPENING:
         return line and written[0].isupper()
-    if listed.form != _ANY:
+    if listed.form != ANY:
         return False
     if closing.lastgroup == "dash":
         return True
@@ -177,14 +174,13 @@ def _closed(text: str, start: int, close: int) -> Heading | None:
         if begin == starts[0]:  # "normal.Impression:"
             begin += written.rfind(".") + 1
             written = text[begin:close].rstrip()
-        listed = _listed().get(_key(written))
+        listed = look_up(written)
         if listed is None and begin == starts[0] and written.isupper():
-            listed = _listed().get(_corrected(written.lower()))
-        if (
-            listed and listed.form == _ANY and (written.isupper() or not words[-1].isupper())
-        ):  # not "Clinical FINDINGS:"
+            listed = look_up_misspelt(written)
+        one_case = written.isupper() or not words[-1].isupper()  # not "Clinical FINDINGS:"
+        if listed and listed.form == ANY and one_case:
             follows = _may_follow(text[start:begin].rstrip() or text[start - 1 : start], written, text[close])
-            return Heading(begin, close + 1, *_opens(listed)) if follows else None
+            return Heading(begin, close + 1, listed.section, listed.main) if follows else None
     return None
 
 
@@ -202,10 +198,10 @@ def _may_follow(before: str, heading: str, closing: str) -> bool:
 
 def _tag(text: str, start: int) -> Heading | None:
     match = _TAG.match(text, start)
-    listed = _listed().get(_key(match[2])) if match else None
+    listed = look_up(match[2]) if match else None
     if match is None or listed is None:
         return None
-    return Heading(start, match.end(), *((OTHER, True) if match[1] else _opens(listed)))
+    return Heading(start, match.end(), OTHER if match[1] else listed.section, True)
 
 
 def _unlisted(text: str, start: int, begin: int) -> Heading | None:
@@ -213,99 +209,12 @@ def _unlisted(text: str, start: int, begin: int) -> Heading | None:
     match = _TO_COLON.match(text, begin)
     if match is None:
         return None
-    key = _key(match[1])
-    corrected = " ".join(_corrected(word) for word in key.split(" "))
-    listed = _listed().get(corrected) if corrected != key else None
+    listed = look_up_misspelt(match[1])
     if listed is None:
         if not match[1].isupper() or len(match[1]) < 3 or not _SMALL_LETTERS_SOON.match(text, match.end()):
             return None
-        listed = _by_its_words(corrected)
-    return Heading(start, match.end(), *_opens(listed))
-
-
-def _by_its_words(heading: str) -> _Listed:
-    """What an unlisted heading is about: "RIGHT CHEST TUBE", "COMPARISON TO PRIOR", "CHEST, ONE VIEW"."""
-    words = [word for word in _SEPARATORS.split(heading) if word]
-    if all(word in _words_in(SUBHEADING) or word in _SIDES for word in words):
-        return _Listed(SUBHEADING, "")
-    for word in (words[0], words[-1]):
-        listed = _listed().get(word)
-        if listed and listed.form == _ANY:
-            return listed
-    return next((_films()[word] for word in words if word in _films()), _Listed(UNLISTED, _ANY))
-
-
-_SIDES = frozenset({"right", "left", "bilateral"})
-
-
-def _opens(listed: _Listed) -> tuple[str, bool]:
-    return listed.section, listed.form in (_ANY, _OPENING) or listed.section != FINDINGS
-
-
-def _key(written: str) -> str:
-    """The written heading as headings.csv has it."""
-    words = " ".join(written.lower().split())
-    if "&" in words:
-        words = " ".join(words.replace("&", " and ").split())
-    return words.replace(" /", "/").replace("/ ", "/").replace(" ,", ",") if "/" in words or " ," in words else words
-
-
-def _corrected(word: str) -> str:
-    """The heading word that this is but for one letter lost, added, changed or misplaced; or the word itself."""
-    if not 6 <= len(word) <= 20:
-        return word
-    return next((known for near in _one_less(word) if (known := _misspelt().get(near))), word)
-
-
-def _one_less(word: str) -> list[str]:
-    return [word, *(word[:index] + word[index + 1 :] for index in range(len(word)))]
-
-
-@cache
-def _misspelt() -> dict[str, str]:
-    """Words of main headings without one of their letters -> the word."""
-    words = {word for heading, listed in _listed().items() if listed.form == _ANY for word in heading.split()}
-    long = sorted(word for word in words if len(word) >= 7 and word.isalpha())
-    return {near: word for word in reversed(long) for near in reversed(_one_less(word))}
-
-
-@cache
-def _rows() -> list[tuple[str, _Listed]]:
-    return [(row["heading"], _Listed(row["section"], row["form"])) for row in read_rows("headings.csv")]
-
-
-@cache
-def _listed() -> dict[str, _Listed]:
-    return {heading: listed for heading, listed in _rows() if listed.form != _WORD}
-
-
-@cache
-def _films() -> dict[str, _Listed]:
-    """Words of the titles of films."""
-    return {word: listed for word, listed in _rows() if listed.form == _WORD}
-
-
-@cache
-def _words_in(section: str) -> frozenset[str]:
-    headings = (heading for heading, listed in _listed().items() if listed.section == section)
-    return frozenset(word for heading in headings for word in _SEPARATORS.split(heading))
-
-
-@cache
-def _patterns() -> dict[str, re.Pattern[str]]:
-    """First word -> the listed headings that begin with it, the longest first."""
-    by_first: dict[str, list[str]] = {}
-    for heading in sorted(_listed(), key=len, reverse=True):
-        by_first.setdefault(re.split(r"\W", heading)[0], []).append(_pattern(heading))
-    return {
-        first: re.compile(f"(?:{'|'.join(patterns)})(?![A-Za-z0-9'’])", re.IGNORECASE | re.ASCII)
-        for first, patterns in by_first.items()
-    }
-
-
-def _pattern(heading: str) -> str:
-    words = re.escape(heading).replace(r"\ and\ ", " *(?:&| and ) *").replace(r"\ ", " +")
-    return words.replace("/", " */ *").replace(",", " *,")
+        listed = by_its_words(match[1])
+    return Heading(start, match.end(), listed.section, listed.main)
 
 
 @cache

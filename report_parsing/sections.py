@@ -26,7 +26,8 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
-from report_parsing.headings import FINDINGS, OTHER, SUBHEADING, UNLISTED, Heading, find_headings, section_of
+from report_parsing.heading_words import FINDINGS, OTHER, SUBHEADING, UNLISTED, look_up
+from report_parsing.headings import Heading, find_headings
 from report_parsing.layout import Span, plain, trim
 
 Sectioning = Literal["mended", "reference"]
@@ -96,8 +97,8 @@ def _reference_headings(report: str) -> list[Heading]:
     """The reference's headings; those it leaves under their own names, and organs, are `other`."""
     found = []
     for match in _REFERENCE_HEADING.finditer(report):
-        section = section_of(match[1]) or OTHER
-        section = OTHER if section in (SUBHEADING, PREAMBLE) else section
+        listed = look_up(match[1])
+        section = OTHER if listed is None or listed.section in (SUBHEADING, PREAMBLE) else listed.section
         found.append(Heading(match.start(1), match.end() - 1, section, True))
     return found
 
