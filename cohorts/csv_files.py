@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from cohorts.base import CohortError, Reader
@@ -32,11 +33,16 @@ def need(reader: Reader, name: str, columns: Sequence[str] | Callable[[str], boo
 def read(path: Path, columns: Sequence[str] | Callable[[str], bool] | None = None) -> pd.DataFrame:
     """The columns of a CSV as strings, empty where empty; CohortError names what cannot be read."""
     wanted = columns if columns is None or callable(columns) else set(columns).__contains__
-    table = _read(path, usecols=wanted)
+    table = _read(path, usecols=wanted, index_col=False)
     absent = [] if columns is None or callable(columns) else [name for name in columns if name not in table]
     if absent:
         raise CohortError(f"{path} has no column {', '.join(absent)}; is it the published file, of a version 2.x?")
     return table
+
+
+def numbers(table: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
+    """The named columns as (rows, names) float32, NaN where a field is empty or no number."""
+    return table[list(names)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32).reshape(-1, len(names))
 
 
 def read_headerless(path: Path, columns: Sequence[str]) -> pd.DataFrame:

@@ -10,7 +10,17 @@ from cohorts.base import Cohort, CohortError
 _READERS = {
     "phantom": "cohorts.phantom:PhantomCohort",
     "mimic_cxr": "cohorts.mimic_cxr:MimicCxr",
+    "open_i": "cohorts.open_i:OpenI",
+    "chexpert": "cohorts.chexpert:CheXpert",
+    "chestxray14": "cohorts.chestxray14:ChestXray14",
+    "rsna_pneumonia": "cohorts.rsna_pneumonia:RsnaPneumonia",
+    "siim_pneumothorax": "cohorts.siim_pneumothorax:SiimPneumothorax",
     "covid_chestxray": "cohorts.covid_chestxray:CovidChestXray",
+    "covidx": "cohorts.covidx:Covidx",
+    "covid_rural": "cohorts.covid_rural:CovidRural",
+    "edema_severity": "cohorts.edema_severity:EdemaSeverity",
+    "object_cxr": "cohorts.object_cxr:ObjectCxr",
+    "mura": "cohorts.mura:Mura",
 }
 
 

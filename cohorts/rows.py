@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from cohorts.paths import are_files, stays_inside
+from cohorts.base import CohortError
+from cohorts.paths import OutsideRootError, are_files, inside, stays_inside
 
 PLAIN_NAMES = r"[0-9A-Za-z][0-9A-Za-z._-]*"  # an identifier that can be a part of a path and cannot leave it
 
@@ -40,6 +42,31 @@ def look_for_files(root: Path, paths: pd.Series, reasons: np.ndarray, reason: st
     reasons[open_rows] = found[codes]
 
 
+def files_below(root: Path, patterns: Sequence[str], suffixes: Sequence[str]) -> list[str]:
+    """Relative paths of the files with one of `suffixes` at any depth of the folders that match `patterns` (["."]: the
+    root), in a fixed order.
+
+    CohortError names a folder that is a link out of the archive, as none of its files could be read.
+    """
+    found = []
+    for folder in [root] if patterns == ["."] else [path for name in patterns for path in sorted(root.glob(name))]:
+        _check_inside(root, folder)
+        for parent, folders, names in os.walk(folder):
+            folders.sort()
+            prefix = "" if parent == str(root) else parent[len(str(root)) + 1 :] + "/"
+            visible = (name for name in sorted(names) if not name.startswith("."))  # macOS leaves ._ copies behind
+            found += [prefix + name for name in visible if name.endswith(tuple(suffixes))]
+    return found
+
+
+def _check_inside(root: Path, folder: Path) -> None:
+    try:
+        if folder != root:
+            inside(root, folder.relative_to(root).as_posix())
+    except OutsideRootError as error:
+        raise CohortError(f"{folder} is a link out of {root}; set the root to the folder that holds it.") from error
+
+
 def list_column(
     ids: pd.Series, items: pd.DataFrame, item: pa.StructType, annotated: pd.Series | np.ndarray | None = None
 ) -> pa.ListArray:
@@ -56,3 +83,9 @@ def list_column(
     looked = np.zeros(len(ids), bool) if annotated is None else np.asarray(annotated, bool)
     absent = pa.array((counts == 0) & ~looked)
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, pa.list_(item), mask=absent)
+
+
+def rectangles(boxes: pd.DataFrame) -> pd.DataFrame:
+    """Boxes (image_id, label, x, y, width, height) as shapes, for tasks that take the box itself as the mask."""
+    corners = np.stack([boxes["x"], boxes["y"], boxes["x"] + boxes["width"], boxes["y"] + boxes["height"]], axis=1)
+    return boxes[["image_id", "label"]].assign(kind="rectangle", points=list(corners.astype(np.float64)))

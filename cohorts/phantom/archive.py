@@ -24,7 +24,7 @@ import pandas as pd
 
 from cohorts.phantom.config import FINDINGS, VERSION, PhantomConfig
 from cohorts.phantom.dicom import write_dicom
-from cohorts.phantom.files import replacing
+from cohorts.phantom.files import replace_text, replacing
 from cohorts.phantom.film import Film, draw_film, sample_findings
 from cohorts.phantom.report import Report, write_report
 from imaging.shapes import bounding_box
@@ -213,9 +213,3 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     packing: Any = {"method": "gzip", "mtime": 0} if path.suffix == ".gz" else None
     with replacing(path) as partial_path:
         pd.DataFrame(rows).to_csv(partial_path, index=False, compression=packing)
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a text file whole."""
-    with replacing(path) as partial_path:
-        partial_path.write_text(text, encoding="utf-8")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from pydicom.dataset import FileDataset, FileMetaDataset
@@ -11,13 +11,23 @@ from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian,
 
 from cohorts.phantom.files import replacing
 
-if TYPE_CHECKING:
-    from cohorts.phantom.archive import Study
-
 BITS_STORED = 12
 
 
-def write_dicom(path: Path, pixels: np.ndarray, study: Study, inverted: bool) -> None:
+class Identified(Protocol):
+    """What a header needs to know of a film."""
+
+    @property
+    def subject_id(self) -> str: ...  # noqa: D102
+    @property
+    def study_id(self) -> str: ...  # noqa: D102
+    @property
+    def image_id(self) -> str: ...  # noqa: D102
+    @property
+    def view(self) -> str: ...  # noqa: D102
+
+
+def write_dicom(path: Path, pixels: np.ndarray, study: Identified, inverted: bool) -> None:
     """Write `pixels` (height, width) uint16; `inverted` stores them as MONOCHROME1, where 0 is white."""
     stored = (2**BITS_STORED - 1 - pixels if inverted else pixels).astype("<u2")
     meta = FileMetaDataset()

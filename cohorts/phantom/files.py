@@ -23,6 +23,12 @@ def replacing(path: Path) -> Iterator[Path]:
     partial.replace(path)
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file whole."""
+    with replacing(path) as partial_path:
+        partial_path.write_text(text, encoding="utf-8")
+
+
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A CSV file, gzipped by its name; None is an empty field. The same bytes for the same rows."""
     text = io.StringIO()

@@ -11,7 +11,23 @@ from pathlib import Path
 
 from cohorts.phantom.layouts.drawn import DrawnStudy, draw
 
-LAYOUTS: dict[str, str] = {}
+LAYOUTS: dict[str, str] = {
+    "mimic_cxr": "mimic_cxr:write",
+    "mimic_cxr_jpg": "mimic_cxr_jpg:write",
+    "open_i": "open_i:write",
+    "open_i_dicom": "open_i:write_with_dicom",
+    "open_i_kaggle": "open_i:write_kaggle",
+    "chexpert": "chexpert:write",
+    "chestxray14": "chestxray14:write",
+    "rsna_pneumonia": "rsna_pneumonia:write",
+    "siim_pneumothorax": "siim_pneumothorax:write",
+    "covid_chestxray": "covid_chestxray:write",
+    "covidx": "covidx:write",
+    "covid_rural": "covid_rural:write",
+    "edema_severity": "edema_severity:write",
+    "object_cxr": "object_cxr:write",
+    "mura": "mura:write",
+}
 
 __all__ = ["LAYOUTS", "DrawnStudy", "draw", "layout_writer"]
 

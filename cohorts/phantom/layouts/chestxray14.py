@@ -1,0 +1,97 @@
+"""ChestX-ray14: folders of PNG, a label file with commas in its header, lists of the split, boxes of some films."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from cohorts.phantom.files import replace_text, write_film, write_rows
+from cohorts.phantom.layouts.drawn import DrawnStudy, regions
+
+SIZE = 1024
+FOLDERS = 2  # of the twelve
+RGBA_EVERY = 20  # a few hundred of the released images have four channels
+LABELS = (
+    "Image Index",
+    "Finding Labels",
+    "Follow-up #",
+    "Patient ID",
+    "Patient Age",
+    "Patient Gender",
+    "View Position",
+    "OriginalImage[Width",
+    "Height]",
+    "OriginalImagePixelSpacing[x",
+    "y]",
+)
+BOXES = ("Image Index", "Finding Label", "Bbox [x", "y", "w", "h]", "", "", "")
+FINDINGS = {
+    "atelectasis": "Atelectasis",
+    "cardiomegaly": "Cardiomegaly",
+    "effusion": "Effusion",
+    "nodule": "Nodule",
+    "pneumothorax": "Pneumothorax",
+    "consolidation": "Infiltration",
+    "edema": "Edema",
+}
+BOXED = ("Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Nodule", "Pneumothorax")
+NAMES_IN_BOXES = {"Infiltration": "Infiltrate"}
+
+
+def write(root: Path, studies: Sequence[DrawnStudy]) -> None:
+    """images_001/images/ and so on, Data_Entry_2017_v2020.csv, the two lists and BBox_List_2017.csv in `root`."""
+    films = [study.resized(SIZE, SIZE) for study in studies]
+    for film in films:
+        folder = f"images_{1 + film.index * FOLDERS // len(films):03d}"
+        pixels = film.grey
+        if film.index % RGBA_EVERY == RGBA_EVERY - 1:
+            pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGRA)
+        write_film(root / folder / "images" / image_name(film), pixels)
+    write_rows(root / "Data_Entry_2017_v2020.csv", LABELS, [_label_row(study) for study in studies])
+    # The commas in the name of the box column are column breaks, and three more follow.
+    write_rows(root / "BBox_List_2017.csv", BOXES, [row for film in films for row in _box_rows(film)])
+    for name, parts in (("train_val_list.txt", ("train", "validate")), ("test_list.txt", ("test",))):
+        listed = [image_name(study) for study in studies if study.split in parts]
+        replace_text(root / name, "\n".join(listed))
+
+
+def image_name(study: DrawnStudy) -> str:
+    """<patient>_<follow-up>.png."""
+    return f"{study.patient + 1:08d}_{study.visit:03d}.png"
+
+
+def finding_names(study: DrawnStudy) -> list[str]:
+    """The findings as the label file has them, those that the report calls present."""
+    return [label for name, label in FINDINGS.items() if name in study.present()]
+
+
+def _label_row(study: DrawnStudy) -> tuple[Any, ...]:
+    height, width = study.pixels.shape
+    spacing = 0.143
+    return (
+        image_name(study),
+        "|".join(finding_names(study)) or "No Finding",
+        study.visit,
+        study.patient + 1,
+        study.age,
+        study.sex,
+        study.view,
+        width,
+        height,
+        spacing,
+        spacing,
+    )
+
+
+def _box_rows(film: DrawnStudy) -> Iterator[tuple[Any, ...]]:
+    """Boxes are given for a part of the test films, one for each finding that was drawn and reported."""
+    if film.split != "test":
+        return
+    for name, mask in film.masks.items():
+        label = FINDINGS.get(name, "")
+        if label in finding_names(film) and label in BOXED:
+            box = max(regions(mask), key=lambda found: found[2] * found[3])
+            yield image_name(film), NAMES_IN_BOXES.get(label, label), *(side + 0.084745762712 for side in box)
