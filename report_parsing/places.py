@@ -46,6 +46,8 @@ def _place_of_state(reading: Reading, mention: Mention) -> Place | None:
     attribute = _described(reading, mention)
     if attribute is None:
         return None
+    if attribute.words:
+        attribute = attribute.narrowed(_side_behind(reading, attribute, _clause_end(reading, mention)))
     place = attribute.narrowed(_modifiers(reading, mention))
     subject = _subject(reading, mention)
     if subject is None and not place.words:
@@ -149,6 +151,14 @@ def _after(reading: Reading, index: int, end: int) -> Place:
             return NOWHERE
         index += 1
     return NOWHERE
+
+
+def _side_behind(reading: Reading, place: Place, end: int) -> Place:
+    """The side that follows a structure: "prominent hilum on the left"."""
+    if place.end >= end or reading.tags[place.end] != "preposition":
+        return NOWHERE
+    behind = _after(reading, place.end, end)
+    return behind if all(words <= SIDES for words in behind.words) else NOWHERE
 
 
 def _leads_to_tip(reading: Reading, index: int, end: int) -> bool:

@@ -26,6 +26,8 @@ def positions_of(words: Words) -> tuple[str, ...]:
         return (UNSPECIFIED,)
     if not words & SIDES and "lung" in words:
         words = words - {"lung"} | {"lungs"}
+    if match_position(words - SIDES) != OTHER and _sides_unknown(words):
+        words = words - SIDES  # "low lung volumes on both sides"
     if "bilateral" not in words:
         return (match_position(words),)
     both = match_position(words)
@@ -33,6 +35,12 @@ def positions_of(words: Words) -> tuple[str, ...]:
         return (both,)
     rest = words - SIDES
     return tuple(dict.fromkeys(match_position(rest | {side}) for side in ("left", "right")))
+
+
+def _sides_unknown(words: Words) -> bool:
+    """Whether no position tells the sides of this structure apart."""
+    rest = words - SIDES
+    return all(match_position(rest | {side}) == OTHER for side in ("left", "right"))
 
 
 def match_position(words: Words) -> str:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from report_parsing.clauses import split_clauses
 from report_parsing.forms import FormReader
 from report_parsing.lexicon import Lexicon
+from report_parsing.lines import split_lines
 from report_parsing.radgraph.graph import Entity, Graph, Relation
 from report_parsing.sections import Span
 from report_parsing.sentence_graph import sentence_nodes
@@ -24,7 +25,6 @@ from report_parsing.sentences import split_sentences
 
 _REMEMBERED = 20_000  # sentences; "No pneumothorax." is read once
 # what has no full stop for 1,200 characters is read in pieces, so that time grows with length only
-_LINE = re.compile(r"\S(?:.{0,1198}\S)?(?!\S)|\S{1,1200}")
 _TOKEN = re.compile(r"\w+(?:[-'’]\w+)*|[^\w\s]")
 
 
@@ -83,7 +83,7 @@ class GraphParser:
         tokens: list[str] = []
         entities: dict[str, Entity] = {}
         for start, end, is_sentence in _pieces(text, sentences):
-            for line in _lines(text[start:end]) if is_sentence else ():
+            for line in split_lines(text[start:end]) if is_sentence else ():
                 read = self._parse_line(line)
                 _add_entities(entities, read, len(tokens))
                 tokens.extend(read.tokens)
@@ -126,11 +126,6 @@ def _pieces(text: str, sentences: Sequence[Span] | None) -> Iterator[tuple[int, 
         yield start, end, True
         behind = end
     yield behind, len(text), False
-
-
-def _lines(sentence: str) -> list[str]:
-    """The sentence with single blanks, in pieces."""
-    return _LINE.findall(" ".join(sentence.split()))
 
 
 def _cut_tokens(line: str, places: Sequence[Span]) -> Iterator[Span]:

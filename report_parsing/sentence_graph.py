@@ -13,7 +13,7 @@ from report_parsing.lexicon import Mention, Reading
 from report_parsing.positions import SIDES, Words
 from report_parsing.radgraph import graph
 from report_parsing.runs import Place
-from report_parsing.triplets import _placed
+from report_parsing.triplets import placed_mentions
 
 _LABELS = {ABSENT: graph.ABSENT, UNCERTAIN: graph.UNCERTAIN}
 _SEPARATORS = ("and", "comma")
@@ -50,7 +50,7 @@ def sentence_nodes(reading: Reading, forms: FormReader) -> list[Node]:
 
 
 def _findings(reading: Reading, forms: FormReader) -> list[_Finding]:
-    said = {id(mention): (place, exists) for mention, place, exists in _placed(reading)}
+    said = {id(mention): (place, exists) for mention, place, exists in placed_mentions(reading)}
     findings: dict[int, _Finding] = {}
     for mention in reading.observations:
         place, exists = said.get(id(mention)) or (None, assertion_of(reading, mention))

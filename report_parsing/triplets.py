@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import NamedTuple
@@ -12,15 +11,14 @@ import pyarrow as pa
 from report_parsing.assertion import ABSENT, assertion_of
 from report_parsing.clauses import split_clauses
 from report_parsing.lexicon import Lexicon, Mention, Reading
+from report_parsing.lines import lines_with_origins, split_lines
 from report_parsing.places import Place, place_of
 from report_parsing.positions import Words, match_position, positions_of
 from report_parsing.resources import read_cell, read_rows
 from report_parsing.tables import TRIPLETS
 
 READ_SECTIONS = ("findings", "impression", "last_paragraph")  # what is asked or was known before says nothing
-_REMEMBERED = 20_000  # sentences; "No pneumothorax." is read once
-_LONGEST = 150  # words; what has no full stop for longer is read in pieces, so that time grows with length only
-_WORD = re.compile(r"\S+")
+_REMEMBERED = 20_000  # lines; "No pneumothorax." is read once
 
 
 class Triplet(NamedTuple):
@@ -56,11 +54,15 @@ class TripletParser:
 
     def parse_sentence(self, text: str) -> list[Triplet]:
         """The triplets of one sentence in order of appearance, each once; spans are characters of `text`."""
-        if len(text) < 2 * _LONGEST and " ".join(text.split()) == text:  # too short to hold more words than that
+        lines = split_lines(text)
+        if lines == [text]:
             return list(self._parse_line(text))
-        words = [(match.start(), match[0]) for match in _WORD.finditer(text)]
-        pieces = [words[start : start + _LONGEST] for start in range(0, len(words), _LONGEST)]
-        return list(dict.fromkeys(triplet for piece in pieces for triplet in self._parse_words(text, piece)))
+        found = (
+            triplet._replace(start=origin[triplet.start], end=origin[triplet.end - 1] + 1)
+            for line, origin in lines_with_origins(text)
+            for triplet in self._parse_line(line)
+        )
+        return list(dict.fromkeys(found))
 
     def parse_table(self, reports: pa.Table, progress: Callable[[int], None] | None = None) -> pa.Table:
         """The `triplets` table of a `reports` table.
@@ -83,21 +85,13 @@ class TripletParser:
                 progress(done)
         return pa.Table.from_pydict(rows, schema=TRIPLETS)
 
-    def _parse_words(self, text: str, words: list[tuple[int, str]]) -> Iterable[Triplet]:
-        line = " ".join(word for _, word in words)
-        triplets = self._parse_line(line)
-        if line == text or not triplets:
-            return triplets
-        origin = _offsets(words)
-        return [triplet._replace(start=origin[triplet.start], end=origin[triplet.end - 1] + 1) for triplet in triplets]
-
     def _parse_unseen_line(self, line: str) -> tuple[Triplet, ...]:
         reading = self._lexicon.read(line)
         if not reading.observations:
             return ()
         reading.clauses = split_clauses(reading)
         found: dict[tuple[str, str, str], Triplet] = {}
-        for mention, place, exists in _placed(reading):
+        for mention, place, exists in placed_mentions(reading):
             span = _evidence(reading, mention, place)
             for entity, position, said in self._statements(mention, place, exists, reading.words):
                 found.setdefault((entity, position, said), Triplet(entity, position, said, *span))
@@ -118,7 +112,7 @@ class TripletParser:
                             yield rule.implied_entity, position, rule.implied_exists
 
 
-def _placed(reading: Reading) -> Iterable[tuple[Mention, Place, str]]:
+def placed_mentions(reading: Reading) -> Iterable[tuple[Mention, Place, str]]:
     """Every mention with its place and its assertion; states that only describe a finding are left out."""
     previous: tuple[Mention, Place] | None = None
     for mention in reading.observations:
@@ -158,13 +152,3 @@ def _read_implications() -> dict[str, list[_Implication]]:
             )
         )
     return rules
-
-
-def _offsets(words: list[tuple[int, str]]) -> list[int]:
-    """Position in the text of every character of the words joined by single blanks."""
-    origin: list[int] = []
-    for start, word in words:
-        if origin:
-            origin.append(origin[-1] + 1)
-        origin.extend(range(start, start + len(word)))
-    return origin
