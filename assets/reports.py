@@ -1,11 +1,12 @@
 """Group `report_parsing`: sections and sentences of the reports, and the knowledge base."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
 
 import dagster as dg
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from assets import batches, previews
 from assets.batched import Metadata, Stage, Work, batched_asset
@@ -14,7 +15,15 @@ from assets.code_version import code_version
 from assets.inventory import TEXTS
 from assets.workspace import CHECKOUT, Workspace
 
+if TYPE_CHECKING:
+    from report_parsing.reports import ReportOptions
+
 GROUP = "report_parsing"
+SECTION_CODE = (
+    *(f"report_parsing/{name}.py" for name in ("layout", "deidentification", "heading_words", "headings", "sections")),
+    *("report_parsing/sentences.py", "report_parsing/reports.py", "report_parsing/tables.py"),
+    *("report_parsing/data/headings.csv", "report_parsing/data/sentence_words.csv", "cohorts/ingest.py"),
+)
 KNOWLEDGE_CODE = (
     *("report_parsing/knowledge.py", "report_parsing/descriptions.py", "report_parsing/vocabulary.py"),
     *("report_parsing/term_index.py", "report_parsing/similar_words.py", "report_parsing/data"),
@@ -25,24 +34,47 @@ class ReportsConfig(dg.Config):
     """Which part of a report is the pretraining text."""
 
     sections: list[str] = Field(
-        ["findings", "impression"], description="Sections that make up the pretraining text, in order."
+        ["findings", "impression"],
+        description="Sections that make up the pretraining text, in order: [impression], [findings], "
+        "[findings, impression] as ConVIRT, or [impression, findings] as MGCA.",
     )
     required: list[str] = Field(
-        ["findings"], description="A report that lacks one of these sections is rejected (no_findings)."
+        ["findings"],
+        description="A report that lacks one of these sections is rejected (no_findings, no_impression). With "
+        "[], a report without any of the sections gives its last paragraph, or is rejected (no_text).",
     )
-    minimum_tokens: int = Field(3, ge=1, description="A shorter text is rejected (too_short).")
+    minimum_tokens: int = Field(3, ge=1, description="A shorter text is rejected (too_short); the papers' 3.")
+    minimum_sentence_tokens: int = Field(
+        1, ge=1, description="Shorter sentences are left out, of the triplets too; MGCA's 2 drops 'Cardiomegaly.'"
+    )
+    sectioning: str = Field(
+        "mended", description="Which headings count: mended, or reference for the published parser of MIMIC-CXR."
+    )
+    repeated: str = Field(
+        "last", description="Which occurrence of a section counts: last, as published, or all of them."
+    )
+
+    @model_validator(mode="after")
+    def _check_choices(self) -> Self:
+        report_options(self.model_dump())
+        return self
+
+
+def report_options(settings: Mapping[str, Any]) -> "ReportOptions":
+    """The parser's options; ValueError names a choice that does not exist."""
+    from report_parsing.reports import ReportOptions
+
+    options: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
+    }
+    return ReportOptions(**options)
 
 
 def _section(work: Work) -> Computed:
     from cohorts.ingest import section_batch
-    from report_parsing.reports import ReportOptions
 
-    options = ReportOptions(
-        sections=tuple(work.settings["sections"]),
-        required=tuple(work.settings["required"]),
-        minimum_tokens=work.settings["minimum_tokens"],
-    )
-    return section_batch(work.workspace.open_cohort(), pq.read_table(work.inputs["inventory"]), options)
+    studies = pq.read_table(work.inputs["inventory"])
+    return section_batch(work.workspace.open_cohort(), studies, report_options(work.settings))
 
 
 def _preview_reports(workspace: Workspace, plan: Plan) -> Metadata:
@@ -69,7 +101,7 @@ reports = batched_asset(
         description="Reports cut into sections and sentences, with the pretraining text; one row per study.",
         upstream=("inventory",),
         aspect=TEXTS,
-        code=("report_parsing/sections.py", "report_parsing/reports.py", "cohorts/ingest.py"),
+        code=SECTION_CODE,
         config=ReportsConfig,
         compute=_section,
         preview=_preview_reports,
