@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from cohorts.base import Cohort, rejects_table
 from cohorts.paths import OutsideRootError, inside
+from cohorts.tables import REJECTS
 from imaging.decode import read_grey
 from imaging.errors import ImageError
 from imaging.letterbox import letterbox
@@ -63,7 +64,9 @@ def decode_batch(cohort: Cohort, studies: pa.Table, size: int) -> tuple[pa.Table
 
 def section_batch(cohort: Cohort, studies: pa.Table, options: ReportOptions) -> tuple[pa.Table, pa.Table]:
     """Take the reports of a batch apart into (reports, rejects): a report per study, a reject per image of
-    a study whose report cannot be used."""
+    a study whose report cannot be used. Where the archive has films without text, every report is empty."""
+    if not cohort.has_reports:
+        return _no_reports(studies), REJECTS.empty_table()
     rows = studies.select(["cohort", "study_id", "image_id", "report_path"]).to_pylist()
     reports: list[dict[str, Any]] = []
     refused: dict[str, ReportError] = {}
@@ -94,6 +97,13 @@ def _binary(squares: Sequence[np.ndarray], size: int) -> pa.Array:
     data = np.stack(squares) if squares else np.empty((0, size, size), np.uint8)
     buffers = [None, pa.py_buffer(np.ascontiguousarray(data))]
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(size * size), len(squares), buffers)
+
+
+def _no_reports(studies: pa.Table) -> pa.Table:
+    """An empty report for each study: no section, no sentence, an empty text."""
+    rows = studies.group_by(["cohort", "study_id"], use_threads=False).aggregate([]).to_pylist()
+    empty = {"report": "", "sections": [], "text": "", "sentences": []}
+    return pa.Table.from_pylist([{**row, **empty} for row in rows], schema=REPORTS)
 
 
 def _rejects(studies: pa.Table, stage: str, source: str, failures: Mapping[int, ImageError | ReportError]) -> pa.Table:
