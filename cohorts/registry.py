@@ -37,4 +37,4 @@ def open_cohort(name: str, root: Path, split: str | None = None) -> Cohort:
     if name not in _READERS:
         raise CohortError(f"RADALIGN_COHORT is {name!r}, which is not one of {', '.join(cohort_names())}.")
     module, reader = _READERS[name].split(":")
-    return getattr(import_module(module), reader)(Path(root), split)
+    return getattr(import_module(module), reader)(root, split)

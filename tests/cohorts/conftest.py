@@ -13,6 +13,9 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
+from cohorts.phantom.config import PhantomConfig
+from cohorts.phantom.layouts import DrawnStudy, draw
+
 LABELS = ("Atelectasis", "Edema", "No Finding")
 REPORT = "FINAL REPORT\n EXAMINATION: CHEST\n\n FINDINGS: The lungs are clear.\n\n IMPRESSION: No edema.\n"
 
@@ -94,3 +97,9 @@ def film(path: Path, height: int = 50, width: int = 40) -> None:
 @pytest.fixture
 def mimic(tmp_path: Path) -> MimicTree:
     return MimicTree(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def drawn() -> list[DrawnStudy]:
+    """Eighty simulated studies for the layouts to write down."""
+    return draw(PhantomConfig(studies=80, height=96), 80)

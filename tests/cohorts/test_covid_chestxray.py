@@ -11,6 +11,7 @@ import pytest
 from cohorts.base import CohortError
 from cohorts.covid_chestxray import CovidChestXray
 from cohorts.ingest import decode_batch, section_batch
+from cohorts.phantom.layouts.covid_chestxray import finding, note, write
 from cohorts.tables import STUDIES
 from imaging.decode import read_grey
 from report_parsing.errors import ReportError
@@ -120,6 +121,23 @@ def test_link_out_of_the_archive(upstream, tmp_path_factory):
     cohort = upstream({"filename": "link.jpg"})
     (cohort.root / "images" / "link.jpg").symlink_to(secret)
     assert cohort.scan().rejects["reason"].to_pylist() == ["path_outside_root"]
+
+
+def test_layout(drawn, tmp_path):
+    write(tmp_path, drawn)
+    cohort = CovidChestXray(tmp_path)
+    scan = cohort.scan()
+    laterals = sum(study.lateral is not None for study in drawn)
+    assert (scan.source_rows, len(scan.studies)) == (80 + laterals, 80)
+    assert scan.rejects["reason"].to_pylist() == ["not_frontal"] * laterals
+    for row, study in zip(scan.studies.to_pylist(), drawn, strict=True):
+        assert row["subject_id"] == str(study.patient + 1)
+        assert row["view"] == (study.view if study.index % 4 else "AP Supine")
+        assert {name for name, value in row["labels"] if value == 1} == set(finding(study).split("/"))
+    notes = [note(study.report) for study in drawn]
+    reports, rejects = section_batch(cohort, scan.studies, ReportOptions())
+    assert (len(reports), len(rejects)) == (sum(map(bool, notes)), notes.count(""))
+    assert len(decode_batch(cohort, scan.studies, 32)[0]) == 80
 
 
 def test_labels_say_what_the_finding_says_and_no_more(upstream):
