@@ -29,6 +29,7 @@ from report_parsing.term_index import Candidate, TermIndex
 from report_parsing.vocabulary import ENTITIES, POSITIONS
 
 POSITION_TEMPLATE = "It is located at {name}"  # MedKLIP, release: the text of a position
+_REMOVED = "xxxx"  # what Open-i writes for a removed name; a form of the lexicon may hold it, no alias does
 THRESHOLD = 0.75  # calibrated by benchmarks/entity_lookup.py: misspellings lie above, terms of other fields below
 
 
@@ -178,7 +179,7 @@ def _forms() -> list[tuple[str, str]]:
     others = [(term, "") for row in read_rows("not_observations.csv") for term in read_cell(row["terms"])]
     for row in read_rows("observations.csv"):
         name = "" if row["entities"] == "-" else read_cell(row["entities"])[0]
-        others += [(form, name) for form in read_cell(row["forms"])]
+        others += [(form, name) for form in read_cell(row["forms"]) if _REMOVED not in form]
     return others
 
 

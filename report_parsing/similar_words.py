@@ -15,12 +15,14 @@ import numpy as np
 
 from report_parsing.resources import read_rows
 
+_DOUBLED = re.compile(r"(.)\1+")
 _REMEMBERED = 20_000
 _BEHIND = 0.6  # of what the best candidate shares; those further behind are not looked at
 _CANDIDATES = 6  # words whose slips are counted
 _SHARED = 0.25  # of the trigrams, at least; three slips in twelve letters leave more
-_SHORTEST = 5  # letters; a shorter word has too many true neighbours to be meant by another
+_SHORTEST = 4  # letters; a shorter word has too many true neighbours to be meant by another
 _SLIPS = ((6, 1.0), (9, 2.0), (1000, 3.0))  # slips that a word of up to this many letters may have
+_SHORT_SLIP = 0.8  # similarity of a word of the shortest kind with a swap or a doubled letter, all it may have
 _VOWELS = "aeiou"
 _LONG = 8  # letters from which on the first one may have slipped
 
@@ -33,7 +35,7 @@ class Similar(NamedTuple):
 
 
 class SimilarWords:
-    """Nearest words among those given; words of fewer than five letters are left out, they have too many neighbours.
+    """Nearest words among those given; words of three letters and fewer are left out, they have too many neighbours.
 
     >>> SimilarWords(["pneumothorax", "pneumonia"]).nearest("pnuemothorax")
     (Similar(word='pneumothorax', similarity=0.9583333333333334),)
@@ -72,8 +74,12 @@ class SimilarWords:
     def _similarity(self, word: str, sound: str, index: int) -> float:
         other, other_sound = self._words[index], self._sounds[index]
         length = len(other)
+        if word == other:
+            return 1.0
         if length < _LONG and not _start_alike(word, other) and sound[:1] != other_sound[:1]:
             return 0.0
+        if length == _SHORTEST:
+            return _SHORT_SLIP if _is_swapped_or_doubled(word, other) else 0.0
         allowed = next(slips for longest, slips in _SLIPS if length <= longest)
         written = count_slips(other, word) if abs(length - len(word)) <= 2 * allowed else length
         if written > 2 * allowed:
@@ -128,6 +134,12 @@ def _without_common_ends(first: str, second: str) -> tuple[str, str]:
     longest -= start
     end = next((index for index in range(longest) if first[-1 - index] != second[-1 - index]), longest)
     return first[start : len(first) - end], second[start : len(second) - end]
+
+
+def _is_swapped_or_doubled(word: str, other: str) -> bool:
+    if len(word) == len(other):
+        return sorted(word) == sorted(other) and count_slips(word, other) <= 1
+    return _DOUBLED.sub(r"\1", word) == _DOUBLED.sub(r"\1", other)
 
 
 def _start_alike(first: str, second: str) -> bool:

@@ -17,18 +17,17 @@ from typing import NamedTuple
 from report_parsing.resources import read_cell, read_rows
 from report_parsing.similar_words import SimilarWords, same_word
 
-_LIGHT = 0.2  # weight of a word that says where, how much or since when; a word of one name only weighs about 5
-_BASE = 1.0
-_QUALIFIER = 0.8  # weight of one that an alias does not explain, though others hold it
-_MISSPELT_QUALIFIER = 0.8
+_LIGHT = 0.2  # weight of a word of qualifiers.csv; a word that one name only has weighs about 6
+_EVERY = 1.0  # weight of a word that all names have
+_QUALIFIER = 0.8  # weight of such a word where an alias does not explain it, though others hold it
+_MISSPELT = 0.8  # similarity from which on a word counts as one of them, misspelt
 _JOINED = 0.85  # similarity from which on a term with other blanks is taken for an alias
-_PLACING = ("function", "place")
+_FUNCTION = ("function", "preposition")
 _HEAD = 2.0  # the word that says what a thing is weighs this much more where an alias does not explain it
 _SAID = 0.5  # an alias of which less is said is not looked at
 _INEXACT = 0.99  # the most that an inexact match scores
 _WORD = re.compile(r"[^\W_]+")
 _POSSESSIVE = re.compile(r"['’]s\b")
-_AFTER_HEAD = frozenset(("of", "in", "on", "from", "with", "due", "to", "at", "for", "by"))
 
 
 class Candidate(NamedTuple):
@@ -139,9 +138,11 @@ class TermIndex:
     def _as_one_word(self, words: Sequence[str]) -> dict[int, float]:
         """Aliases of several words that one may be, and those of one word that several may be: "cardio megally"."""
         return {
-            self._by_key[key]: similarity
+            index: similarity
             for key, similarity in self._similar.nearest("".join(words))
-            if key in self._by_key and similarity >= _JOINED and (len(words) == 1) != (key in self._holders)
+            if similarity >= _JOINED
+            and (index := self._by_key.get(key)) is not None
+            and (len(words) == 1) != (len(self._aliases[index].words) == 1)
         }
 
     def _heard(self, words: Sequence[str]) -> list[_Said]:
@@ -152,15 +153,14 @@ class TermIndex:
         known = self._families.get(word, word)
         kind = self._qualifiers.get(word)
         if known in self._holders:
-            weight = self._weights[known] * factor if kind is None else _LIGHT if kind in _PLACING else _QUALIFIER
-            return _Said({known: 1.0}, weight)
+            return _Said({known: 1.0}, self._weights[known] * factor if kind is None else _unexplained(kind))
         if kind is not None:
             return _Said({}, _LIGHT)
         readings: dict[str, float] = {}
         for item in self._similar.nearest(word):
             readings.setdefault(self._families.get(item.word, item.word), item.similarity)
         likeliest = next(iter(readings), "")
-        if likeliest in self._qualifiers and readings[likeliest] >= _MISSPELT_QUALIFIER:
+        if likeliest in self._qualifiers and readings[likeliest] >= _MISSPELT:
             return _Said(readings, self._hear(likeliest, factor).weight)
         return _Said(readings, self._unknown * factor)
 
@@ -168,7 +168,7 @@ class TermIndex:
         """Where the word stands that says what the term is: the last weighty one, or the last before an "of"."""
         head = None
         for index, word in enumerate(words):
-            if word in _AFTER_HEAD and head is not None:
+            if self._qualifiers.get(word) == "preposition" and head is not None:
                 break
             if word not in self._qualifiers:
                 head = index
@@ -185,7 +185,7 @@ class TermIndex:
                 names.setdefault(self._families.get(word, word), set()).add(name)
         total = len(set().union(*names.values()))
         return {
-            word: _LIGHT if self._qualifiers.get(word) == "function" else _BASE + math.log(1 + total / len(holders))
+            word: _LIGHT if self._qualifiers.get(word) in _FUNCTION else _EVERY + math.log(1 + total / len(holders))
             for word, holders in names.items()
         }
 
@@ -200,6 +200,11 @@ def words_of(term: str) -> list[str]:
 def key_of(term: str) -> str:
     """What is equal for terms that differ in case, blanks, hyphens, plural and British spelling only."""
     return "".join(words_of(term))
+
+
+def _unexplained(kind: str) -> float:
+    """Weight of a qualifier that some alias holds: where a thing is never matters, how it is may."""
+    return _LIGHT if kind in (*_FUNCTION, "place") else _QUALIFIER
 
 
 def _read_families() -> dict[str, str]:

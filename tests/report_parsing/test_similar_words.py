@@ -75,7 +75,15 @@ def test_every_rule_of_spelling_changes_its_example():
             ("efusion", "effusion"),
             ("emfysema", "emphysema"),
         ),
-        *(("edma", "edema"), ("odema", "edema"), ("haert", "heart"), ("noduel", "nodule"), ("mpyema", "empyema")),
+        *(
+            ("edma", "edema"),
+            ("odema", "edema"),
+            ("haert", "heart"),
+            ("noduel", "nodule"),
+            ("mpyema", "empyema"),
+            ("lnie", "line"),
+            ("liine", "line"),
+        ),
     ],
 )
 def test_the_nearest_word(written, meant):
@@ -84,7 +92,7 @@ def test_the_nearest_word(written, meant):
     assert 0.75 <= nearest.similarity < 1
 
 
-@pytest.mark.parametrize("word", ["module", "lime", "line", "insomnia", "fusions", "hat", "", "x" * 200])
+@pytest.mark.parametrize("word", ["module", "lime", "lines", "insomnia", "fusions", "hat", "", "x" * 200])
 def test_what_is_near_to_nothing(word):
     assert WORDS.nearest(word) == ()
 
