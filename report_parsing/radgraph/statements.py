@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import chain
 
-from report_parsing.radgraph.graph import ANATOMY, LOCATED_AT, MODIFY, Entity, Graph
+from report_parsing.radgraph.graph import ANATOMY, LOCATED_AT, MODIFY, Graph
 
 _ENDS = frozenset({".", "?", "!"})
 
@@ -52,28 +51,27 @@ def reference_statements(graph: Graph) -> list[list[Statement]]:
     unrelated: dict[int, tuple[list[str], list[Statement], int]] = {}  # sentence -> roots, observations, a token of it
     for name, (_, label, start, _, relations) in entities.items():
         sentence = sentence_of(start)
-        roots, free, _ = unrelated.setdefault(sentence, ([], [], start))
-        for kind, target in relations:
-            sources.setdefault(target, []).append((name, kind, sentence))
-        if not relations:
-            if label == ANATOMY:
-                roots.append(name)
-            else:
-                free.append(((), name, start))
+        if sentence not in unrelated:
+            unrelated[sentence] = ([], [], start)
+        if relations:
+            for kind, target in relations:
+                sources.setdefault(target, []).append((name, kind, sentence))
+        elif label == ANATOMY:
+            unrelated[sentence][0].append(name)
+        else:
+            unrelated[sentence][1].append(((), name, start))
     groups: list[list[Statement]] = []
     for sentence, (roots, free, at) in unrelated.items():
         for root in roots:
-            anatomy = [root]
-            for name, _, place in sources.get(root, ()):
-                if place == sentence and entities[name].label == ANATOMY:
-                    anatomy.append(name)
+            near = [name for name, _, place in sources.get(root, ()) if place == sentence]
+            anatomy = (root, *[name for name in near if entities[name].label == ANATOMY])
             stated: list[Statement] = [
-                (tuple(anatomy), name, at)
+                (anatomy, name, at)
                 for part in anatomy
                 for name, kind, place in sources.get(part, ())
                 if kind == LOCATED_AT and place == sentence and entities[name].label != ANATOMY
             ]
-            groups.append((stated or [(tuple(anatomy), None, at)]) + free)
+            groups.append((stated or [(anatomy, None, at)]) + free)
         if not roots:
             groups.append(free or [((), None, at)])
     return groups
@@ -86,7 +84,14 @@ def mended_statements(graph: Graph) -> list[list[Statement]]:
     both stand.
     """
     entities = graph.entities
-    anatomies = _anatomies(entities)
+    modifiers: dict[str, list[str]] = {}  # anatomy -> anatomies that point to it
+    modified: dict[str, list[str]] = {}  # anatomy -> anatomies that it points to
+    for name, (_, label, _, _, relations) in entities.items():
+        if relations and label == ANATOMY:
+            for _, target in relations:
+                if entities[target].label == ANATOMY and target != name:
+                    modifiers.setdefault(target, []).append(name)
+                    modified.setdefault(name, []).append(target)
     statements: list[Statement] = []
     for name, (_, label, start, _, relations) in entities.items():
         if label == ANATOMY:
@@ -94,37 +99,24 @@ def mended_statements(graph: Graph) -> list[list[Statement]]:
         places: list[tuple[str, ...]] = []
         modifies = False
         for kind, target in relations:
-            if target in anatomies:
-                places += [place for place in anatomies[target] if place not in places]
+            if entities[target].label == ANATOMY:
+                roots = _roots(target, modified) if target in modified else (target,)
+                for root in roots:
+                    place = tuple(reach(root, modifiers)) if root in modifiers else (root,)
+                    if place not in places:
+                        places.append(place)
             elif kind == MODIFY and (MODIFY, name) not in entities[target].relations:
                 modifies = True
         if places:
-            statements += [(place, name, start) for place in places]
+            statements.extend([(place, name, start) for place in places])
         elif not modifies:
             statements.append(((), name, start))
     return [statements]
 
 
-def _anatomies(entities: dict[str, Entity]) -> dict[str, list[tuple[str, ...]]]:
-    """For each anatomy entity the anatomies that it belongs to, each as its root and all that modifies it."""
-    names = {name: entity.relations for name, entity in entities.items() if entity.label == ANATOMY}
-    modifiers: dict[str, list[str]] = {}
-    roots = []
-    for name, relations in names.items():
-        is_root = True
-        for _, target in relations:
-            if target in names and target != name:
-                modifiers.setdefault(target, []).append(name)
-                is_root = False
-        if is_root:
-            roots.append(name)
-    anatomies: dict[str, list[tuple[str, ...]]] = {}
-    for root in chain(roots, names):  # then what is left over: anatomies that modify each other in a circle
-        if root not in anatomies:
-            anatomy = tuple(reach(root, modifiers)) if root in modifiers else (root,)
-            for name in anatomy:
-                anatomies.setdefault(name, []).append(anatomy)
-    return anatomies
+def _roots(anatomy: str, modified: dict[str, list[str]]) -> list[str]:
+    """What an anatomy modifies in the end; where anatomies modify each other in a circle, the anatomy itself."""
+    return [name for name in reach(anatomy, modified) if name not in modified] or [anatomy]
 
 
 def reach(start: str, edges: dict[str, list[str]]) -> list[str]:
