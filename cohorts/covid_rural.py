@@ -15,18 +15,17 @@ published: 60/20/20 by patient, the shares of LoVT (whose lists cannot be redraw
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from cohorts.base import Reader, Scan, split_scan
-from cohorts.rows import PLAIN_NAMES, first_reasons, list_column, look_for_files, number_duplicates
+from cohorts.rows import PLAIN_NAMES, files_below, first_reasons, list_column, look_for_files, number_duplicates
 from cohorts.splits import split_by_patient
 from cohorts.tables import MASK
 
-FOLDERS = ("", "covid_rural_annot", "*/covid_rural_annot")
+FOLDERS = ("", "covid_rural_annot/", "*/covid_rural_annot/")
 FILMS, MASKS = "jpgs", "pngs_masks"
 OPACITY = "opacity"
 DETAILS = {
@@ -57,28 +56,25 @@ class CovidRural(Reader):
         return split_scan(rows, DETAILS, {"masks": list_column(rows["image_id"], masks, MASK)})
 
     def _rows(self) -> pd.DataFrame:
-        folder = self._folder()
-        films = file_names(folder / FILMS, (".jpg", ".jpeg"))
-        masks = file_names(folder / MASKS, (".png",))
-        alone = sorted(set(stems(masks)) - set(stems(films)))
-        films = pd.concat([films, pd.Series(alone, dtype=object) + ".jpg"], ignore_index=True)
-        names = stems(films)
-        prefix = "" if folder == self.root else f"{folder.relative_to(self.root).as_posix()}/"
+        films, masks = self._files(FILMS, (".jpg", ".jpeg", ".JPG")), self._files(MASKS, (".png",))
+        if films.empty and masks.empty:
+            raise self.missing(f"covid_rural_annot/{FILMS}")
+        alone = masks[~masks.isin(counterparts(films, MASKS, ".png"))]
+        films = pd.concat([films, counterparts(alone, FILMS, ".jpg")], ignore_index=True)
+        names = films.str.extract(r"([^/]*)\.[^.]*$", expand=False)
         return pd.DataFrame(
             {
                 "image_id": names,
-                "subject_id": names.str.extract(r"^(.*?)_", expand=False).fillna(""),
-                "image_path": f"{prefix}{FILMS}/" + films,
-                "mask_path": f"{prefix}{MASKS}/" + names + ".png",
+                "subject_id": names.str.extract("^(.*?)_", expand=False).fillna(""),
+                "image_path": films,
+                "mask_path": counterparts(films, MASKS, ".png"),
             }
         )
 
-    def _folder(self) -> Path:
-        for pattern in FOLDERS:
-            for folder in [self.root] if not pattern else sorted(self.root.glob(pattern)):
-                if (folder / FILMS).is_dir():
-                    return folder
-        raise self.missing(f"covid_rural_annot/{FILMS}")
+    def _files(self, kind: str, extensions: Sequence[str]) -> pd.Series:
+        """Paths of the films or the masks; bytes that are no UTF-8 are escaped."""
+        found = files_below(self.root, [f"{folder}{kind}" for folder in FOLDERS], extensions)
+        return pd.Series([path.encode("utf-8", "backslashreplace").decode() for path in found], dtype=object)
 
     def _reasons(self, rows: pd.DataFrame) -> np.ndarray:
         reasons = first_reasons(
@@ -94,12 +90,6 @@ class CovidRural(Reader):
         return reasons
 
 
-def file_names(folder: Path, extensions: tuple[str, ...]) -> pd.Series:
-    """Sorted names of the files of a folder with these extensions in any case; bytes that are no UTF-8 are escaped."""
-    names = [name for name in os.listdir(folder) if name.lower().endswith(extensions)] if folder.is_dir() else []
-    return pd.Series(sorted(name.encode("utf-8", "backslashreplace").decode() for name in names), dtype=object)
-
-
-def stems(names: pd.Series) -> pd.Series:
-    """File names without their extensions."""
-    return names.str.replace(r"\.[^.]*$", "", regex=True)
+def counterparts(paths: pd.Series, kind: str, extension: str) -> pd.Series:
+    """Paths of the files that belong to films or masks: of the same name, in the folder of the other kind beside."""
+    return paths.str.replace(r"[^/]*/([^/]*)\.[^.]*$", rf"{kind}/\1{extension}", regex=True)

@@ -18,7 +18,7 @@ validation file, a tenth of the train patients is the validation set. The source
 
 from __future__ import annotations
 
-import os
+import posixpath
 from collections.abc import Container
 from pathlib import Path
 from types import MappingProxyType
@@ -31,7 +31,7 @@ from cohorts import csv_files
 from cohorts.base import CohortError, Reader, Scan, split_scan
 from cohorts.labels import label_maps
 from cohorts.paths import stays_inside
-from cohorts.rows import first_reasons, number_duplicates
+from cohorts.rows import files_below, first_reasons, number_duplicates
 from cohorts.splits import carve_validation, in_later_split
 
 FOLDERS = MappingProxyType({"test": "test", "val": "validate", "train": "train"})  # a film listed twice is a test film
@@ -86,14 +86,12 @@ class Covidx(Reader):
             if folder == "val":
                 return None
             raise self.missing(name)
-        films = film_names(self.root / folder)
+        films = {posixpath.basename(film).casefold(): film for film in files_below(self.root, [folder], [""])}
         lines = [parse_line(line, films) for line in read_lines(path)]
         rows = pd.DataFrame(lines, columns=["subject_id", "file_name", "class"], dtype=object)
-        named = rows["file_name"].map(lambda name: films.get(name.casefold(), name))
+        found = rows["file_name"].str.casefold().map(films)
         return rows.assign(
-            split=FOLDERS[folder],
-            image_path=(folder + "/" + named).where(named != "", ""),
-            found=named.isin(films.values()),
+            split=FOLDERS[folder], image_path=found.fillna(folder + "/" + rows["file_name"]), found=found.notna()
         )
 
     def _reasons(self, rows: pd.DataFrame) -> np.ndarray:
@@ -134,14 +132,6 @@ def parse_line(line: str, films: Container[str]) -> tuple[str, str, str]:
     else:
         first = len(words) - 1
     return " ".join(words[:first]), " ".join(words[first:]), label.lower()
-
-
-def film_names(folder: Path) -> dict[str, str]:
-    """Names of the files of a folder by their case-folded form, empty where there is no such folder."""
-    if not folder.is_dir():
-        return {}
-    with os.scandir(folder) as entries:
-        return {entry.name.casefold(): entry.name for entry in entries if entry.is_file()}
 
 
 def class_labels(classes: pd.Series) -> pa.MapArray:
