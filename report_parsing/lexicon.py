@@ -68,6 +68,14 @@ class Lexicon:
         correct = {row["word"] for row in read_rows("not_misspelt.csv")}
         self._spelling = Spelling(words["observation"] | words["place"], words["cue"] | set(self._classes) | correct)
 
+    def knows(self, form: str) -> bool:
+        """Whether the form, as a whole, is an observation or a place."""
+        words, _ = tokenize(form)
+        return any(
+            (start, end) == (0, len(words)) and kind in ("observation", "place")
+            for start, end, (kind, _) in self._phrases.find(words)
+        )
+
     def read(self, sentence: str) -> Reading:
         """Tokens, tags and mentions of a sentence; the longest form wins where forms of a kind overlap."""
         words, spans = tokenize(sentence)

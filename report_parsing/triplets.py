@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import pyarrow as pa
 
+from report_parsing.abbreviations import AbbreviationFinder
 from report_parsing.assertion import ABSENT, assertion_of
 from report_parsing.clauses import split_clauses
+from report_parsing.expansion import Use, abbreviated, written_out
 from report_parsing.lexicon import Lexicon, Mention, Reading
 from report_parsing.lines import lines_with_origins, split_lines
 from report_parsing.places import Place, place_of
 from report_parsing.positions import Words, match_position, positions_of
 from report_parsing.resources import read_cell, read_rows
+from report_parsing.sections import Span
 from report_parsing.tables import TRIPLETS
 
 READ_SECTIONS = ("findings", "impression", "last_paragraph")  # what is asked or was known before says nothing
@@ -50,6 +53,7 @@ class TripletParser:
     def __init__(self) -> None:
         self._lexicon = Lexicon()
         self._implications = _read_implications()
+        self._finder = AbbreviationFinder()
         self._parse_line = lru_cache(maxsize=_REMEMBERED)(self._parse_unseen_line)
 
     def parse_sentence(self, text: str) -> list[Triplet]:
@@ -64,6 +68,14 @@ class TripletParser:
         )
         return list(dict.fromkeys(found))
 
+    def parse_report(self, report: str, sentences: Iterable[Span]) -> list[list[Triplet]]:
+        """The triplets of each of the sentences of a report; spans are characters of the report.
+
+        Short forms that the report defines and the lexicon does not know are read as what they stand for.
+        """
+        uses = abbreviated(report, self._finder, self._lexicon.knows)
+        return [self._parse_span(report, span, uses) for span in sentences]
+
     def parse_table(self, reports: pa.Table, progress: Callable[[int], None] | None = None) -> pa.Table:
         """The `triplets` table of a `reports` table.
 
@@ -74,16 +86,26 @@ class TripletParser:
         rows: dict[str, list[object]] = {name: [] for name in TRIPLETS.names}
         columns = (reports.column(name).to_pylist() for name in ("study_id", "report", "sentences"))
         for done, (study, report, sentences) in enumerate(zip(*columns, strict=True), start=1):
-            for index, sentence in enumerate(sentences):
-                if sentence["section"] in READ_SECTIONS:
-                    start = sentence["start"]
-                    for found in self.parse_sentence(report[start : sentence["end"]]):
-                        values = (study, index, *found[:3], start + found.start, start + found.end)
-                        for column, value in zip(rows.values(), values, strict=True):
-                            column.append(value)
+            numbers = [index for index, sentence in enumerate(sentences) if sentence["section"] in READ_SECTIONS]
+            spans = [(sentences[index]["start"], sentences[index]["end"]) for index in numbers]
+            for number, found in zip(numbers, self.parse_report(report, spans), strict=True):
+                for triplet in found:
+                    for column, value in zip(rows.values(), (study, number, *triplet), strict=True):
+                        column.append(value)
             if progress is not None:
                 progress(done)
         return pa.Table.from_pydict(rows, schema=TRIPLETS)
+
+    def _parse_span(self, report: str, span: Span, uses: Sequence[Use]) -> list[Triplet]:
+        start, end = span
+        if not any(start <= use.start and use.end <= end for use in uses):
+            found = self.parse_sentence(report[start:end])
+            return [triplet._replace(start=start + triplet.start, end=start + triplet.end) for triplet in found]
+        text, origin = written_out(report, span, uses)
+        return [
+            triplet._replace(start=origin[triplet.start][0], end=origin[triplet.end - 1][1])
+            for triplet in self.parse_sentence(text)
+        ]
 
     def _parse_unseen_line(self, line: str) -> tuple[Triplet, ...]:
         reading = self._lexicon.read(line)

@@ -99,6 +99,16 @@ def test_evidence_is_characters_of_the_report(parser):
             assert evidence in ("left pleural effusion", "left effusion", "Small left effusion")
 
 
+def test_a_short_form_that_the_report_defines_is_read(parser):
+    report = "Large upper zone cavity (LUZC) on the right. The LUZC is unchanged, no effusion."
+    spans = [(0, 44), (45, len(report))]
+    first, second = parser.parse_report(report, spans)
+    assert [item.entity for item in first] == ["tail_abnorm_obs"]
+    assert {(item.entity, item.exists) for item in second} == {("tail_abnorm_obs", "present"), ("effusion", "absent")}
+    assert report[second[0].start : second[0].end] == "LUZC"
+    assert parser.parse_report(report, spans[1:]) == [second]
+
+
 def test_a_line_break_changes_nothing(parser):
     plain = parser.parse_sentence("There is a small left pleural effusion.")
     broken = parser.parse_sentence("There is a small left pleural\n effusion.")
