@@ -57,6 +57,18 @@ def weights(tmp_path):
     return folder
 
 
+@pytest.fixture
+def packages(tmp_path, monkeypatch):
+    """Puts modules before the real ones of the model's process: name -> source."""
+
+    def put(**sources):
+        for name, source in sources.items():
+            (tmp_path / f"{name}.py").write_text(source)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    return put
+
+
 def test_recorded_output_becomes_a_graph():
     graph = graph_of_annotation(RECORDED)
     expected = build(RECORDED["text"], "3 OBS-DA", "5 ANAT-DP", "6 OBS-DP located_at:2")
@@ -95,10 +107,8 @@ def test_unusable_output_is_said(annotation, reason):
     assert error.value.reason == reason
 
 
-def test_reports_through_the_package_in_its_own_process(weights, monkeypatch, tmp_path):
-    (tmp_path / "stub").mkdir()
-    (tmp_path / "stub" / "radgraph.py").write_text(STUB)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "stub"))
+def test_reports_through_the_package_in_its_own_process(weights, packages):
+    packages(radgraph=STUB, torch="__version__ = '2.15.0+cpu'")
     rejects = []
     reports = [("a", "Effusion\nis seen"), ("b", " \n"), ("c", "too much"), ("d", "Clear é")]
     found = list(annotate(reports, weights, rejects, Path(sys.executable)))
@@ -110,6 +120,30 @@ def test_reports_through_the_package_in_its_own_process(weights, monkeypatch, tm
     assert [(reject.key, reject.reason) for reject in rejects] == [("c", "model_failed")]
 
 
+@pytest.mark.parametrize(
+    ("radgraph", "torch", "sentence"),
+    [
+        ("raise ImportError(name='radgraph')", "", "cannot import radgraph; give the python of an environment"),
+        (STUB, "__version__ = '2.5.1'", "has a torch that may run code out of a weights file"),
+        (
+            "from pickle import UnpicklingError\ndef RadGraph(**options): raise UnpicklingError",
+            "__version__ = '2.6'",
+            r"weights\.th holds more than tensors and is refused",
+        ),
+        (
+            "def RadGraph(**options): raise OSError('no tokenizer\\nat all')",
+            "__version__ = '2.6'",
+            "OSError: no tokenizer",
+        ),
+    ],
+)
+def test_what_keeps_the_model_from_running_is_one_sentence(weights, packages, radgraph, torch, sentence):
+    packages(radgraph=radgraph, torch=torch)
+    with pytest.raises(ModelError, match=sentence) as error:
+        next(annotate([("a", "Clear")], weights, []))
+    assert "\n" not in str(error.value)
+
+
 def test_missing_weights_are_one_sentence(tmp_path):
     with pytest.raises(ModelError, match=r"holds no weights of a RadGraph model \(config\.json, weights\.th"):
         next(annotate([], tmp_path, []))
@@ -119,14 +153,6 @@ def test_the_folder_must_be_named_after_the_model(weights):
     weights = weights.rename(weights.with_name("mine"))
     with pytest.raises(ModelError, match=r"rename .*mine to the kind of its model"):
         next(annotate([], weights, []))
-
-
-def test_a_missing_package_is_one_sentence(weights, monkeypatch, tmp_path):
-    (tmp_path / "stub").mkdir()
-    (tmp_path / "stub" / "radgraph.py").write_text("raise ImportError(name='radgraph')")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "stub"))
-    with pytest.raises(ModelError, match=r"cannot import radgraph; give the python of an environment"):
-        next(annotate([("a", "Clear")], weights, []))
 
 
 def test_a_missing_python_is_one_sentence(weights, tmp_path):
