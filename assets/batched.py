@@ -16,7 +16,7 @@ import pyarrow as pa
 from assets import batches
 from assets.batches import Batch, Computed, Plan
 from assets.code_version import code_version
-from assets.workspace import Workspace
+from assets.workspace import Workspace, one_sentence
 
 Metadata = dict[str, Any]
 
@@ -118,7 +118,8 @@ def _batch_op(stage: Stage) -> dg.OpDefinition:
         }
         task = Work(workspace, inputs, work["settings"])
         folder = workspace.folder(stage.name)
-        outcome = batches.run_batch(folder, batch, lambda: stage.compute(task), stage.write)
+        with one_sentence():
+            outcome = batches.run_batch(folder, batch, lambda: stage.compute(task), stage.write)
         counts = f"{outcome.rows} rows, {outcome.rejects} rejects"
         context.log.info(f"{stage.name} {batch.name}: {counts}; {_progress(**work['progress'])}")
         return asdict(outcome)

@@ -14,7 +14,7 @@ from assets import batches, inventory, previews
 from assets.batched import Metadata, Stage, Work, batch_metadata, batched_asset
 from assets.batches import Computed, Plan
 from assets.source import archive
-from assets.workspace import PHANTOM, Workspace
+from assets.workspace import PHANTOM, Workspace, one_sentence
 
 GROUP = "ingestion"
 ONLY_GREW = "only_grew"
@@ -56,11 +56,12 @@ def inventory_asset(
     log = context.log.info
     cohort = workspace.open_cohort(config.split)
     log(f"Listing the archive of {cohort.name} in {cohort.root}.")
-    scan = cohort.scan()
-    log(f"It has {scan.source_rows} images, of which {scan.studies.num_rows} can be used as far as its tables tell.")
-    if not scan.studies.num_rows:
-        raise dg.Failure(_nothing_usable(cohort.name, scan), allow_retries=False)
-    found = inventory.take_inventory(workspace.folder("inventory"), cohort, scan, config.batch_size, log)
+    with one_sentence():
+        scan = cohort.scan()
+        log(f"Of {scan.source_rows} images {scan.studies.num_rows} can be used, as far as the archive's tables tell.")
+        if not scan.studies.num_rows:
+            raise dg.Failure(_nothing_usable(cohort.name, scan), allow_retries=False)
+        found = inventory.take_inventory(workspace.folder("inventory"), cohort, scan, config.batch_size, log)
     changes = found.count_changes()
     log(
         f"Since the last run {changes['new']} images are new, {changes['changed']} changed and "

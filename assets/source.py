@@ -27,7 +27,7 @@ def archive(
     workspace.open_cohort()
     root = workspace.root()
     return dg.MaterializeResult(
-        metadata={**metadata, "cohort": workspace.cohort_name(), "root": dg.MetadataValue.path(root)}
+        metadata={**metadata, "cohort": workspace.cohort_name(), "root": dg.MetadataValue.path(str(root))}
     )
 
 

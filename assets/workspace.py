@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PHANTOM = "phantom"
+REMOTE = "://"  # in an address on object storage: s3://bucket/prefix
 
 
 def registered_cohorts() -> list[str]:
@@ -28,6 +31,17 @@ def registered_cohorts() -> list[str]:
     ]
     (readers,) = map(ast.literal_eval, tables)
     return sorted(readers)
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Let what a user can mend about an archive end a step with the one sentence that says how."""
+    from cohorts.errors import CohortError
+
+    try:
+        yield
+    except CohortError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
 
 
 class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -41,7 +55,8 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
     )
     archive_root: str = Field(
         default="",
-        description="Root of the cohort's archive. Empty: RADALIGN_<COHORT>_ROOT; phantom simulates its own.",
+        description="Root of the cohort's archive, a folder or s3://bucket/prefix. Empty: RADALIGN_<COHORT>_ROOT; "
+        "phantom simulates its own.",
     )
     show_text: bool = Field(
         default=False, description="Show sentences of real reports in the metadata; simulated ones are always shown."
@@ -63,6 +78,11 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
         """The archive root that somebody named, or None."""
         variable = f"RADALIGN_{self.cohort_name().upper()}_ROOT"
         root = self.archive_root or os.environ.get(variable, "")
+        if REMOTE in root:
+            from cohorts.remote import as_root
+
+            with one_sentence():
+                return as_root(root)
         return CHECKOUT / root if root else None
 
     def root(self) -> Path:
@@ -90,10 +110,7 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
     def open_cohort(self, split: str = "") -> Cohort:
         """The cohort's reader, with one of its families of splits or its default; a user's mistake becomes a
         failure of one sentence."""
-        from cohorts.base import CohortError
         from cohorts.registry import open_cohort
 
-        try:
+        with one_sentence():
             return open_cohort(self.cohort_name(), self.root(), split or None)
-        except CohortError as error:
-            raise dg.Failure(str(error), allow_retries=False) from None

@@ -11,14 +11,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cohorts.errors import CohortError
+from cohorts.remote import storage_errors
 from cohorts.splits import OFFICIAL
 from cohorts.tables import REJECTS, STUDIES
 from report_parsing.errors import ReportError
 from report_parsing.reports import Style
-
-
-class CohortError(Exception):
-    """An archive that cannot be read, in one sentence: what is missing, where, and how to get it."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class Reader:
     splits: tuple[str, ...] = (OFFICIAL,)
 
     def __init__(self, root: Path, split: str | None = None) -> None:
-        self.root = require_folder(Path(root), self.variable, self.how_to_get)
+        self.root = require_folder(root, self.variable, self.how_to_get)
         self.split = split or self.splits[0]
         if self.split not in self.splits:
             raise CohortError(f"{self.name} has no split {split!r}; choose {' or '.join(self.splits)}.")
@@ -80,7 +78,9 @@ class Reader:
 
 def require_folder(root: Path, variable: str, how_to_get: str) -> Path:
     """`root` as an absolute path; CohortError when there is no such folder."""
-    if not root.is_dir():
+    with storage_errors(root):
+        there = root.is_dir()
+    if not there:
         raise CohortError(f"{variable} points to {root}, which is not a folder: {how_to_get}")
     return root.resolve()
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cohorts.base import CohortError, Reader
+from cohorts.remote import readable
 
 
 def find(folders: Sequence[Path], pattern: str) -> Path | None:
@@ -51,7 +52,10 @@ def read_headerless(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _read(path: Path, **options: Any) -> pd.DataFrame:
+    compression: Any = "gzip" if path.suffix == ".gz" else None
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False, **options)
+        return pd.read_csv(
+            readable(path), compression=compression, dtype=str, keep_default_na=False, na_filter=False, **options
+        )
     except (OSError, ValueError, EOFError, zlib.error) as error:
         raise CohortError(f"{path} cannot be read as a CSV file; it may be damaged, so fetch it again.") from error

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from cohorts.base import Cohort, rejects_table
 from cohorts.paths import OutsideRootError, inside
+from cohorts.remote import local_copy
 from cohorts.tables import REJECTS
 from imaging.decode import read_grey
 from imaging.errors import ImageError
@@ -83,7 +84,8 @@ def section_batch(cohort: Cohort, studies: pa.Table, options: ReportOptions) -> 
 
 def _decode(root: Path, size: int, relative: str) -> _Film | ImageError:
     try:
-        image = read_grey(inside(root, relative))
+        with local_copy(inside(root, relative)) as path:
+            image = read_grey(path)
     except OutsideRootError as error:
         return ImageError("path_outside_root", str(error))
     except ImageError as error:

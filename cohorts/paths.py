@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+
+from cohorts import remote
 
 PATHS_PER_TASK = 4096
 STAT_THREADS = 16  # network file systems answer many questions at once
@@ -22,6 +24,8 @@ def inside(root: Path, relative: str) -> Path:
     """The file `relative` to `root`; OutsideRootError when it would lie anywhere else."""
     if not stays_inside(relative):
         raise OutsideRootError("The path is absolute or climbs out of the archive.")
+    if remote.is_remote(root):
+        return root.joinpath(*PurePosixPath(relative).parts)
     resolved_root = os.path.realpath(root)
     resolved = os.path.realpath(os.path.join(resolved_root, relative))
     if not resolved.startswith(resolved_root.rstrip("/") + "/"):
@@ -37,6 +41,17 @@ def stays_inside(relative: str) -> bool:
     return not path.is_absolute() and ".." not in path.parts
 
 
+def files_in(root: Path, folder: Path) -> Iterator[str]:
+    """Paths, relative to the root, of the files at any depth of a folder below it, in a fixed order."""
+    if remote.is_remote(root):
+        yield from sorted(remote.list_objects(root, "" if folder == root else folder.relative_to(root).as_posix()))
+        return
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        prefix = "" if parent == str(root) else parent[len(str(root)) + 1 :] + "/"
+        yield from (prefix + name for name in sorted(names))
+
+
 def are_files(root: Path, relatives: Sequence[str]) -> np.ndarray:
     """For each relative path whether a file lies there, as a bool array in their order."""
     return np.array([bool(stamp) for stamp in file_stamps(root, relatives)], dtype=bool)
@@ -44,6 +59,8 @@ def are_files(root: Path, relatives: Sequence[str]) -> np.ndarray:
 
 def file_stamps(root: Path, relatives: Sequence[str]) -> list[str]:
     """For each relative path the size and time of the file there, as text; empty where there is none."""
+    if remote.is_remote(root):
+        return remote.file_stamps(root, relatives)
     chunks = [relatives[start : start + PATHS_PER_TASK] for start in range(0, len(relatives), PATHS_PER_TASK)]
     base = str(root) + "/"
     with ThreadPoolExecutor(STAT_THREADS) as pool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cohorts.paths import OutsideRootError, inside
+from cohorts.remote import storage_errors
 from report_parsing.errors import ReportError
 
 MAXIMUM_BYTES = 1 << 20  # the longest reports have some ten thousand characters
@@ -13,7 +14,8 @@ MAXIMUM_BYTES = 1 << 20  # the longest reports have some ten thousand characters
 def read_text(root: Path, relative: str) -> str:
     """Text of a report file: UTF-8, or Latin-1 where it is not. ReportError says what is wrong with it."""
     try:
-        with open(inside(root, relative), "rb") as stream:
+        path = inside(root, relative)
+        with storage_errors(path), path.open("rb") as stream:
             content = stream.read(MAXIMUM_BYTES + 1)
     except OutsideRootError as error:
         raise ReportError("unreadable_report", str(error)) from None

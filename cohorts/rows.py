@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from cohorts.base import CohortError
-from cohorts.paths import OutsideRootError, are_files, inside, stays_inside
+from cohorts.paths import OutsideRootError, are_files, files_in, inside, stays_inside
 
 PLAIN_NAMES = r"[0-9A-Za-z][0-9A-Za-z._-]*"  # an identifier that can be a part of a path and cannot leave it
 
@@ -51,11 +50,10 @@ def files_below(root: Path, patterns: Sequence[str], suffixes: Sequence[str]) ->
     found = []
     for folder in [root] if patterns == ["."] else [path for name in patterns for path in sorted(root.glob(name))]:
         _check_inside(root, folder)
-        for parent, folders, names in os.walk(folder):
-            folders.sort()
-            prefix = "" if parent == str(root) else parent[len(str(root)) + 1 :] + "/"
-            visible = (name for name in sorted(names) if not name.startswith("."))  # macOS leaves ._ copies behind
-            found += [prefix + name for name in visible if name.endswith(tuple(suffixes))]
+        for path in files_in(root, folder):
+            name = PurePosixPath(path).name
+            if name.endswith(tuple(suffixes)) and not name.startswith("."):  # macOS leaves ._ copies behind
+                found.append(path)
     return found
 
 
@@ -88,4 +86,5 @@ def list_column(
 def rectangles(boxes: pd.DataFrame) -> pd.DataFrame:
     """Boxes (image_id, label, x, y, width, height) as shapes, for tasks that take the box itself as the mask."""
     corners = np.stack([boxes["x"], boxes["y"], boxes["x"] + boxes["width"], boxes["y"] + boxes["height"]], axis=1)
-    return boxes[["image_id", "label"]].assign(kind="rectangle", points=list(corners.astype(np.float64)))
+    points = pd.Series(list(corners.astype(np.float64)), boxes.index, dtype=object)
+    return boxes[["image_id", "label"]].assign(kind="rectangle", points=points)

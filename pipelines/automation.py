@@ -1,6 +1,7 @@
 """The nightly schedule and the sensor of new studies. Both are stopped until somebody starts them in the UI.
 
-They only ask: which batches are computed, the assets decide by content.
+They only ask: which batches are computed, the assets decide by content. The sensor sees what comes and goes in the
+upper folders of an archive, quickly; a file that is changed in its place, deep down, is noticed by the next run.
 """
 
 import hashlib
@@ -34,12 +35,17 @@ nightly = dg.ScheduleDefinition(
 def new_studies(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.SensorResult | dg.SkipReason:
     """Compares a digest of the archive's listing with the one of the last request."""
     root = workspace.root()
+    if not isinstance(root, Path):
+        return dg.SkipReason(
+            f"{root} is on object storage, which has no folder times; the nightly schedule looks there."
+        )
     if not root.is_dir():
         return dg.SkipReason(f"There is no archive at {root} yet.")
     listing = archive_digest(root)
     if listing == context.cursor:
         return dg.SkipReason("The archive did not change.")
-    return dg.SensorResult([dg.RunRequest(run_key=listing)], cursor=listing)
+    # No run key: an archive may come back to a state that was asked for before.
+    return dg.SensorResult([dg.RunRequest()], cursor=listing)
 
 
 def archive_digest(root: Path, depth: int = DEPTH) -> str:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
-from assets.workspace import CHECKOUT, Workspace
+from assets.workspace import CHECKOUT, Workspace, registered_cohorts
 
 
 def test_empty_fields_follow_the_environment_when_asked(workspace, monkeypatch, tmp_path):
@@ -42,3 +42,22 @@ def test_a_root_that_is_not_there_is_one_sentence(workspace, tmp_path):
         absent.open_cohort()
     with pytest.raises(dg.Failure, match="no_such_cohort"):
         Workspace(home=workspace.home, cohort="no_such_cohort", archive_root=str(tmp_path)).open_cohort()
+
+
+def test_every_registered_cohort_needs_only_its_root(workspace, monkeypatch, tmp_path):
+    from cohorts.registry import cohort_names
+
+    assert registered_cohorts() == cohort_names()
+    for name in cohort_names():
+        monkeypatch.setenv("RADALIGN_COHORT", name)
+        monkeypatch.setenv(f"RADALIGN_{name.upper()}_ROOT", str(tmp_path))
+        assert Workspace().root() == tmp_path
+        assert Workspace().open_cohort().name == name
+        assert name in Workspace.model_fields["cohort"].description
+
+
+def test_an_unknown_split_is_one_sentence_with_the_choices(workspace, tmp_path):
+    cohort = Workspace(home=workspace.home, cohort="covid_chestxray", archive_root=str(tmp_path))
+    assert cohort.open_cohort().split == cohort.open_cohort("70/10/20").split == "70/10/20"
+    with pytest.raises(dg.Failure, match=r"'50/50'.*70/10/20"):
+        cohort.open_cohort("50/50")

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import shutil
+
 import dagster as dg
 import pytest
 
@@ -26,7 +29,28 @@ def test_the_sensor_asks_once_per_change(archive):
     assert isinstance(ask(archive, first.cursor), dg.SkipReason)
     (archive / "files" / "p10" / "p1000" / "s2").mkdir()
     again = ask(archive, first.cursor)
-    assert again.run_requests[0].run_key != first.run_requests[0].run_key
+    assert len(again.run_requests) == 1
+    assert again.cursor != first.cursor
+    shutil.rmtree(archive / "files" / "p10" / "p1000" / "s2")
+    assert len(ask(archive, again.cursor).run_requests) == 1
+
+
+def test_a_state_that_comes_back_is_asked_for_again(archive):
+    """Dagster ignores a run key that it has seen."""
+    table = archive / "metadata.csv"
+    before = table.stat()
+    first = ask(archive)
+    table.write_text("one and two")
+    second = ask(archive, first.cursor)
+    table.write_text("one")
+    os.utime(table, ns=(before.st_atime_ns, before.st_mtime_ns))
+    third = ask(archive, second.cursor)
+    assert third.cursor == first.cursor
+    assert [request.run_key for request in (*first.run_requests, *third.run_requests)] == [None, None]
+
+
+def test_object_storage_is_left_to_the_schedule():
+    assert "nightly" in ask("memory://archive").skip_message
 
 
 def test_a_changed_table_is_a_change(archive):
