@@ -35,16 +35,19 @@ class Examination:
 
 
 def classes_of(workspace: Workspace) -> dict[str, str]:
-    """The cohort's labels that MedKLIP's vocabulary has a name for: label -> entity."""
+    """The cohort's labels that are another name of an observation that the network has learnt: label -> entity."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
+    from report_parsing.knowledge import KnowledgeBase
     from report_parsing.vocabulary import ENTITIES
 
+    base = KnowledgeBase.default()
     table = pq.read_table(workspace.folder("studies") / "studies.parquet", columns=["labels"])
     labels = table["labels"].combine_chunks().drop_null()
     names = pc.unique(labels.keys).to_pylist()
-    return {name: name.lower() for name in sorted(names) if name.lower() in ENTITIES}
+    meanings = {name: base.lookup(name) for name in sorted(names)}
+    return {name: match.name for name, match in meanings.items() if match and match.exact and match.name in ENTITIES}
 
 
 def examine(workspace: Workspace, run: TrainedRun, weights: str, split: str, log: Callable[[str], None]) -> Examination:
