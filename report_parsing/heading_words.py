@@ -11,7 +11,6 @@ from report_parsing.resources import read_rows
 SUBHEADING, UNLISTED, OTHER, FINDINGS = "=", "unlisted", "other", "findings"
 ANY, OPENING = "any", "opening"  # forms of headings.csv; an empty one needs a line start and a colon
 _WORD = "word"
-_SIDES = frozenset({"right", "left", "bilateral"})
 _SEPARATORS = re.compile(r"[ /,()&-]+")
 _SHORTEST, _LONGEST = 7, 20  # letters of a word in which one typing error is forgiven
 
@@ -42,15 +41,17 @@ def look_up_misspelt(written: str) -> Listed | None:
 
 
 def by_its_words(written: str) -> Listed:
-    """What an unlisted heading is about: "RIGHT CHEST TUBE", "COMPARISON TO PRIOR", "CHEST, ONE VIEW"."""
+    """What an unlisted heading is about: "COMPARISON TO PRIOR", "CHEST TUBE", "CT IMPRESSION", "CHEST, 1 VIEW"."""
     words = [word for word in _SEPARATORS.split(_corrected(_key(written))) if word]
-    if all(word in _organ_words() or word in _SIDES for word in words):
+    first, last = _headings().get(words[0]), _headings().get(words[-1])
+    if first and first.form == ANY:
+        return first
+    told = [_telling_words()[word] for word in words if word in _telling_words()]
+    if any(listed.section == SUBHEADING for listed in told):
         return Listed(SUBHEADING, "")
-    for word in (words[0], words[-1]):
-        listed = _headings().get(word)
-        if listed and listed.form == ANY:
-            return listed
-    return next((_films()[word] for word in words if word in _films()), Listed(UNLISTED, ANY))
+    if last and last.form == ANY:
+        return last
+    return told[0] if told else Listed(UNLISTED, ANY)
 
 
 @cache
@@ -112,12 +113,6 @@ def _headings() -> dict[str, Listed]:
 
 
 @cache
-def _films() -> dict[str, Listed]:
-    """Words of the titles of films."""
+def _telling_words() -> dict[str, Listed]:
+    """Words that tell what an unlisted heading is about: of organs, of films."""
     return {word: listed for word, listed in _rows() if listed.form == _WORD}
-
-
-@cache
-def _organ_words() -> frozenset[str]:
-    headings = (heading for heading, listed in _headings().items() if listed.section == SUBHEADING)
-    return frozenset(word for heading in headings for word in _SEPARATORS.split(heading))

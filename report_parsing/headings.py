@@ -52,9 +52,9 @@ _CLOSING = re.compile(
       | (?P<alone> (?=\n|\Z) ) )?""",
     re.VERBOSE,
 )
-_WORD_OF_HEADING = r"(?:[A-Za-z0-9,/()&#'-]|\.(?! ))*+"
-_TO_COLON = re.compile(rf"([A-Za-z]{_WORD_OF_HEADING}(?: +{_WORD_OF_HEADING}){{0,7}}+) *+:++")
-_NEXT_WORD = re.compile(r" *+([A-Za-z]++|[\d_(#])")
+_WORD_OF_HEADING = r"(?:[A-Za-z0-9_,/()&#'-]|\.(?! ))*+"
+_TO_COLON = re.compile(rf"([A-Za-z]{_WORD_OF_HEADING}(?: +{_WORD_OF_HEADING}){{0,7}}+) *+:(?!(?<=\d:)\d):*+")
+_NEXT_WORD = re.compile(r"[ \n]*+([A-Za-z]++|[\d_(#])")
 _SMALL_LETTERS_SOON = re.compile(r"[ \n]*+(?:[^ \na-z]++[ \n]++){0,11}+[^ \na-z]*+[a-z]")
 _TAG = re.compile(
     r"<(/?)(?:[a-z]{1,20} +label=[\"'])?([a-z/]++(?: ++[a-z/]++){0,5}+)[\"']? *+>", re.IGNORECASE | re.ASCII
@@ -127,16 +127,17 @@ def _is_heading(text: str, begin: int, end: int, listed: Listed, closing: re.Mat
     if closing.lastgroup == "dash":
         return True
     if closing.lastgroup == "alone":
-        return _begins_paragraph(text, begin, written) if line else written.isupper()
+        return _stands_alone(text, begin, end) if line else written.isupper()
     return written.isupper() and _begins_text(text, closing.end(), line)
 
 
-def _begins_paragraph(text: str, begin: int, heading: str) -> bool:
-    """Whether the line before the heading's has been ended by its writer: a wrapped sentence may end in "findings"."""
+def _stands_alone(text: str, begin: int, end: int) -> bool:
+    """Whether a heading without a mark is none of the words of a wrapped sentence, which may end in "findings"."""
     before = _line_before(text, begin)
-    if not before or before[-1] in ".!?:;)]_" or (heading.isupper() and not before.isupper()):
+    if not before or before[-1] in ".!?:;)]_" or (text[begin:end].isupper() and not before.isupper()):
         return True
-    return is_short(before) and before[-1] not in ",-/(" and not _goes_on(before, len(before))
+    goes_on = before[-1] in ",-/(" or _goes_on(before, len(before)) or _is_bound(text, end)
+    return is_short(before) and not goes_on
 
 
 def _line_before(text: str, place: int) -> str:
@@ -156,12 +157,18 @@ def _begins_text(text: str, start: int, line: bool) -> bool:
     following = _NEXT_WORD.match(text, start)
     if following is None or (following[1].islower() and not line):
         return False
-    if following[1].lower() in words_of("bound") and not following[1].istitle():
+    if _is_bound(text, start):
         return False
     if _SMALL_LETTERS_SOON.match(text, start):
         return True
     before = _line_before(text, start) if line else ""
     return before != before.upper()
+
+
+def _is_bound(text: str, start: int) -> bool:
+    """Whether what follows makes a sentence of the words before it: "are consistent with", "OF A MASS"."""
+    following = _NEXT_WORD.match(text, start)
+    return following is not None and following[1].lower() in words_of("bound") and not following[1].istitle()
 
 
 def _closed(text: str, start: int, close: int) -> Heading | None:
@@ -177,10 +184,14 @@ def _closed(text: str, start: int, close: int) -> Heading | None:
         listed = look_up(written)
         if listed is None and begin == starts[0] and written.isupper():
             listed = look_up_misspelt(written)
+        if listed is None:
+            continue
         one_case = written.isupper() or not words[-1].isupper()  # not "Clinical FINDINGS:"
-        if listed and listed.form == ANY and one_case:
-            follows = _may_follow(text[start:begin].rstrip() or text[start - 1 : start], written, text[close])
-            return Heading(begin, close + 1, listed.section, listed.main) if follows else None
+        before = text[start:begin].rstrip() or text[start - 1 : start]
+        if listed.form == ANY and one_case and _may_follow(before, written, text[close]):
+            return Heading(begin, close + 1, listed.section, listed.main)
+        if one_case:
+            return None
     return None
 
 
@@ -211,7 +222,10 @@ def _unlisted(text: str, start: int, begin: int) -> Heading | None:
         return None
     listed = look_up_misspelt(match[1])
     if listed is None:
-        if not match[1].isupper() or len(match[1]) < 3 or not _SMALL_LETTERS_SOON.match(text, match.end()):
+        words = match[1]
+        if not words.isupper() or len(words) < 3 or words.split(" ", 1)[0].lower() in words_of("begins"):
+            return None
+        if not _SMALL_LETTERS_SOON.match(text, match.end()):
             return None
         listed = by_its_words(match[1])
     return Heading(start, match.end(), listed.section, listed.main)

@@ -5,7 +5,7 @@ recommendations, wet reads, unlisted headings), `preamble` (before the first hea
 read where a report has neither findings nor impression). What a heading is, report_parsing.headings says. Choices:
 
     - An organ's heading ("LUNGS:") is text of findings, impression, addendum and `other`, and opens findings elsewhere.
-    - A film's title ("CHEST, TWO VIEWS:") opens findings, unless they are open.
+    - A film's title ("CHEST, TWO VIEWS:") opens findings, unless they are open, or an impression has just been opened.
     - A heading that has both names, "FINDINGS AND IMPRESSION:", opens findings.
     - Each addendum is a section. Its own findings and impression count like any others, as a later or an earlier
       occurrence; "FINAL REPORT" ends an addendum or a wet read above the report.
@@ -55,7 +55,7 @@ def tile(report: str, sectioning: Sectioning = "mended") -> list[Section]:
     if sectioning == "reference":
         return _with_reference_paragraph(report, _cut(report, _reference_headings(report)))
     text = plain(report)
-    return _named(_with_last_paragraph(text, _cut(text, _opening_headings(find_headings(text)))))
+    return _named(_with_last_paragraph(text, _cut(text, _opening_headings(text, find_headings(text)))))
 
 
 def split_sections(report: str, sectioning: Sectioning = "mended") -> Sections:
@@ -73,10 +73,10 @@ def bodies(report: str, sections: list[Section]) -> Sections:
     return found
 
 
-def _opening_headings(headings: list[Heading]) -> list[Heading]:
+def _opening_headings(text: str, headings: list[Heading]) -> list[Heading]:
     """The headings that open a section, with the name of that section."""
     opening: list[Heading] = []
-    name = PREAMBLE
+    name, body = PREAMBLE, 0
     for heading in headings:
         if heading.section == SUBHEADING:
             if name in _HOLD_ORGANS:
@@ -86,9 +86,9 @@ def _opening_headings(headings: list[Heading]) -> list[Heading]:
             if name == PREAMBLE:
                 continue
             heading = heading._replace(end=heading.start)
-        elif heading.section == FINDINGS == name and not heading.main:
+        elif not heading.main and (name == FINDINGS or (name == IMPRESSION and text[body : heading.start].isspace())):
             continue
-        name = heading.section
+        name, body = heading.section, heading.end
         opening.append(heading)
     return opening
 

@@ -23,7 +23,7 @@ _END = re.compile(
           | (?<=[A-Z][A-Z].) (?=[A-Z][a-z])           #   PICC.The
           | (?<=[A-Z]{4}.) (?=[A-Z]{2})               #   EFFUSION.THE
           | (?<=[a-z]{4}.) (?=[a-z]{2})               #   effusion.the
-          | (?<=[a-z].) (?=\d{1,2}[.)]\ ) )           #   effusion.2. The
+          | (?<=[a-z].) (?=\d{1,2}[.)](?:\ |[A-Z])) )  #   effusion.2. The
       | (?<=\n) (?P<line> [ \n]*+ )
       | (?<=[•●▪◦‣]) (?P<bullet> )
       | (?<=[(\d]) (?<![^ \n].) (?P<item> (?: (?<=\() \d{1,2} | (?<=\d) \d? ) [.)] (?=[ \n]|[A-Z]) )
