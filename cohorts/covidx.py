@@ -31,6 +31,7 @@ from cohorts import csv_files
 from cohorts.base import CohortError, Reader, Scan, split_scan
 from cohorts.labels import label_maps
 from cohorts.paths import stays_inside
+from cohorts.remote import storage_errors
 from cohorts.rows import files_below, first_reasons, number_duplicates
 from cohorts.splits import carve_validation, in_later_split
 
@@ -111,7 +112,8 @@ class Covidx(Reader):
 def read_lines(path: Path) -> list[str]:
     """The lines of a label file that hold more than blanks."""
     try:
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")
+        with storage_errors(path):
+            text = path.read_bytes().decode("utf-8-sig", errors="replace")
     except OSError as error:
         raise CohortError(f"{path} cannot be read; fetch it again.") from error
     return [line for line in text.splitlines() if line.strip()]
