@@ -17,7 +17,7 @@ _MARK = re.compile(
 # What ties a mark to its neighbours: hyphens and slashes, with a single letter before them; the ending of a name.
 _TIE_BEFORE = re.compile(r"(?:(?<![^\W_])[A-Za-z])?[-/]{1,2}\Z")
 _TIE_BEHIND = re.compile(r"(?:['’][a-z]{1,2}\b)?[-/]{0,2}")
-_EMPTY_BRACKETS = re.compile(r"\( ?\)")
+_LEFT_OVER = re.compile(r"\( ?\)|,(?= ?[,.;])")  # what stood in brackets or between commas
 _BEFORE_PUNCTUATION = re.compile(r" (?=[,.;:)])")
 _WORD = re.compile(r"[^\W_]+")
 
@@ -36,8 +36,8 @@ def without_marks(text: str) -> str:
 
 def clean_text(text: str) -> str:
     """The text on one line, without marks and what they leave behind: "x-XXXX (___)." is "."."""
-    line = " ".join(without_marks(text).split())
-    return _BEFORE_PUNCTUATION.sub("", _EMPTY_BRACKETS.sub("", line)).strip()
+    line = _LEFT_OVER.sub("", " ".join(without_marks(text).split()))
+    return _BEFORE_PUNCTUATION.sub("", " ".join(line.split()))
 
 
 def has_words(text: str) -> bool:

@@ -97,14 +97,15 @@ def _ends_line(text: str, begin: int, match: re.Match[str], number: int) -> bool
 
 
 def _is_item(text: str, match: re.Match[str], number: int) -> bool:
-    """Whether a number within a line is the next one of the list, or follows a colon."""
+    """Whether a number within a line begins a list behind a colon, or is the next one of the list."""
     before = match.start()
     while before and text[before - 1] in " \n":
         before -= 1
     if text[before - 1 : before] in (";", ":"):
         return True
-    following = _next(text, match.end())
-    return int(match[0].strip("(.)")) == number + 1 > 1 and following.isupper()
+    if int(match[0].strip("(.)")) != number + 1 or not number:
+        return False
+    return text[before - 1 : before] == "," or _next(text, match.end()).isupper()
 
 
 def _word_before(words: str, begin: int, stop: int) -> str:

@@ -1,15 +1,12 @@
 """One report into a row of the `reports` table, and what makes it unusable."""
 
-from contextlib import suppress
 from dataclasses import asdict, fields
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from report_parsing.errors import ReportError
-from report_parsing.reports import ParsedReport, ReportOptions, clean_text, parse_report
+from report_parsing.reports import ParsedReport, ReportOptions, parse_report
 from report_parsing.tables import REPORTS
 
 REPORT = """ INDICATION:  ___ year old man.
@@ -54,8 +51,20 @@ def test_sections_of_the_text_are_an_option():
     }
 
 
-def test_the_last_occurrence_counts():
-    assert parse_report("FINDINGS: First one here.\nFINDINGS: Second one here.").findings == "Second one here."
+def test_the_last_occurrence_counts_or_all_of_them():
+    report = "FINDINGS: First one here.\nFINDINGS: Second one here."
+    assert parse_report(report).findings == "Second one here."
+    parsed = parse_report(report, options=ReportOptions(repeated="all"))
+    assert parsed.findings == "First one here.\n\nSecond one here."
+    assert parsed.text == "First one here. Second one here."
+    assert [report[item.start : item.end] for item in parsed.sentences] == ["First one here.", "Second one here."]
+
+
+def test_sections_tile_the_report():
+    parsed = parse_report(REPORT)
+    assert "".join(REPORT[section.start : section.end] for section in parsed.sections) == REPORT
+    assert [section.name for section in parsed.sections] == ["indication", "findings", "impression"]
+    assert parse_report("Fever. Clear lungs.", style="free").sections == [("findings", 0, 0, 19)]
 
 
 def test_last_paragraph_stands_in_when_nothing_is_required():
@@ -63,6 +72,20 @@ def test_last_paragraph_stands_in_when_nothing_is_required():
     parsed = parse_report(report, options=ReportOptions(required=()))
     assert parsed.text == "The lungs are clear."
     assert [item.section for item in parsed.sentences] == ["last_paragraph"]
+
+
+def test_the_reference_takes_one_section_instead():
+    nothing = ReportOptions(required=(), sectioning="reference")
+    assert parse_report("\n COMPARISON: Film of May 2nd.\n", options=nothing).text == "Film of May 2nd."
+    only = ReportOptions(sections=("impression",), required=(), sectioning="reference")
+    assert parse_report("\n FINDINGS: The lungs are clear.\n", options=only).text == "The lungs are clear."
+
+
+def test_short_sentences_can_be_left_out():
+    report = "FINDINGS: Cardiomegaly. No effusion.\nIMPRESSION: 1. Edema. 2. Large heart."
+    parsed = parse_report(report, options=ReportOptions(minimum_sentence_tokens=2))
+    assert parsed.text == "No effusion. Large heart."
+    assert [report[item.start : item.end] for item in parsed.sentences] == ["No effusion.", "Large heart."]
 
 
 def test_free_notes_are_findings():
@@ -79,6 +102,10 @@ def test_free_notes_are_findings():
         ("FINDINGS:\n\nIMPRESSION: Clear lungs today.", ReportOptions(), "no_findings"),
         ("FINDINGS: Clear lungs today.", ReportOptions(required=("impression",)), "no_impression"),
         ("FINDINGS: Clear.", ReportOptions(), "too_short"),
+        ("FINDINGS: 1. Clear. 2. Normal.", ReportOptions(), "too_short"),  # list numbers are no words
+        ("FINDINGS: Chest x-XXXX of ___ XXXX.", ReportOptions(), "too_short"),  # nor are removed ones
+        ("FINDINGS: Clear. Normal. Large.", ReportOptions(minimum_sentence_tokens=2), "too_short"),
+        ("COMPARISON: Film of May 2nd.", ReportOptions(required=()), "no_text"),
         ("FINDINGS: Clear lungs today.", ReportOptions(minimum_tokens=4), "too_short"),
         ("FINDINGS: Clear\x00 lungs today.", ReportOptions(), "unreadable_report"),
     ],
@@ -96,13 +123,15 @@ def test_an_unknown_style_is_the_callers_mistake():
         parse_report(REPORT, style="poem")
 
 
-def test_placeholders_never_become_words():
-    assert clean_text("Patient ___, seen XXXX\n and\n x-XXXX.") == "Patient, seen and."
-
-
-@given(st.text(max_size=200), st.sampled_from(["sectioned", "free"]))
-def test_any_text_gives_a_row_or_a_reason(text, style):
-    with suppress(ReportError):
-        parsed = parse_report(text, style)
-        assert "\n" not in parsed.text
-        assert all(0 <= item.start < item.end <= len(text) for item in parsed.sentences)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sections": ("impresion",)}, "sections has no choice 'impresion'; use examination, .*impression"),
+        ({"required": ("text",)}, "required has no choice 'text'"),
+        ({"sectioning": "official"}, "sectioning has no choice 'official'; use mended, reference."),
+        ({"repeated": "first"}, "repeated has no choice 'first'; use last, all."),
+    ],
+)
+def test_choices_that_do_not_exist(options, message):
+    with pytest.raises(ValueError, match=message):
+        ReportOptions(**options)
