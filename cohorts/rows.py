@@ -16,10 +16,18 @@ PLAIN_NAMES = r"[0-9A-Za-z][0-9A-Za-z._-]*"  # an identifier that can be a part 
 
 
 def number_duplicates(ids: pd.Series) -> pd.Series:
-    """Ids in which every repetition gets a name of its own: `<id>#2` and so on."""
-    while (again := ids.duplicated()).any():
-        ids = ids.where(~again, ids + "#" + (ids.groupby(ids).cumcount() + 1).astype(str))
-    return ids
+    """Ids in which every repetition gets a name of its own: `<id>#2` and so on, or the next that nobody has."""
+    numbered, taken = ids.copy(), set(ids)
+    last: dict[str, int] = {}
+    for row in np.flatnonzero(ids.duplicated()):
+        name = str(ids.iat[row])
+        number = last.get(name, 1) + 1
+        while f"{name}#{number}" in taken:
+            number += 1
+        last[name] = number
+        numbered.iat[row] = f"{name}#{number}"
+        taken.add(numbered.iat[row])
+    return numbered
 
 
 def first_reasons(conditions: Mapping[str, pd.Series | np.ndarray], rows: int) -> np.ndarray:
@@ -76,7 +84,7 @@ def list_column(
     order = np.argsort(rows, kind="stable")[(rows < 0).sum() :]
     counts = np.bincount(rows[order], minlength=len(ids))
     offsets = np.concatenate([[0], np.cumsum(counts)])
-    fields = [pa.array(items[field.name].to_numpy()[order], field.type) for field in item]
+    fields = [pa.array(items[field.name].iloc[order].tolist(), field.type) for field in item]
     values = pa.StructArray.from_arrays(fields, fields=list(item))
     looked = np.zeros(len(ids), bool) if annotated is None else np.asarray(annotated, bool)
     absent = pa.array((counts == 0) & ~looked)

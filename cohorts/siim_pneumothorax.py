@@ -96,7 +96,7 @@ class SiimPneumothorax(Reader):
 
 def decode_regions(rows: pd.DataFrame) -> pd.DataFrame:
     """`pixels` as shapes of kind rle with absolute starts; `points` is None where they are no mask."""
-    points = rows["pixels"].map(absolute_runs)
+    points = pd.Series([absolute_runs(text) for text in rows["pixels"]], rows.index, dtype=object)
     return rows[["image_id"]].assign(label=PNEUMOTHORAX, kind="rle", points=points)
 
 

@@ -41,4 +41,4 @@ def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]])
 def write_film(path: Path, pixels: np.ndarray) -> None:
     """Pixels (height, width) or BGR(A) as JPG or PNG, told by the name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), pixels)
+    cv2.imwrite(str(path), pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])  # noise packs badly at any level

@@ -7,25 +7,16 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from cohorts.base import CohortError, Scan
+from cohorts.base import CohortError
 from cohorts.mimic_cxr import MimicCxr
+from cohorts.phantom.layouts import layout_writer
+from cohorts.phantom.layouts.drawn import chexpert_labels
 from cohorts.registry import open_cohort
-from cohorts.tables import BOX, REJECTS, STUDIES
+from cohorts.tables import BOX, STUDIES
 from report_parsing.errors import ReportError
+from tests.cohorts.scans import check, rejected
 
 IDS = [f"{number:08x}-00000000-00000000-00000000-00000000" for number in range(12)]
-
-
-def rejected(scan: Scan) -> dict[str, str]:
-    return dict(zip(scan.rejects["image_id"].to_pylist(), scan.rejects["reason"].to_pylist(), strict=True))
-
-
-def check(scan: Scan) -> None:
-    assert scan.studies.schema.equals(STUDIES, check_metadata=True)
-    assert scan.rejects.schema.equals(REJECTS, check_metadata=True)
-    assert scan.source_rows == len(scan.studies) + len(scan.rejects)
-    ids = scan.studies["image_id"].to_pylist() + scan.rejects["image_id"].to_pylist()
-    assert len(set(ids)) == len(ids)
 
 
 @pytest.mark.parametrize("extension", [".jpg", ".dcm"])
@@ -134,6 +125,37 @@ def test_study_without_labels_and_archive_without_labels(mimic):
     mimic.chexpert += [("10000032", "50000001", "0.0", "1.0", ""), ("10000032", "50000002", "", "", "")]
     labels = MimicCxr(mimic.close()).scan().studies["labels"].to_pylist()
     assert labels == [None, [("Atelectasis", 0.0), ("Edema", 1.0)], []]
+
+
+def test_radiologists_labels_of_test_studies_take_the_place_of_mined_ones(mimic):
+    mimic.add(IDS[0], study="50000001", split="test")
+    mimic.add(IDS[1], study="50000002", split="test")
+    mimic.chexpert += [("10000032", "50000001", "1.0", "1.0", ""), ("10000032", "50000002", "0.0", "", "1.0")]
+    mimic.close()
+    name = "mimic-cxr-2.1.0-test-set-labeled.csv"
+    (mimic.root / name).write_text("study_id,Airspace Opacity,Edema\n50000001,1.0,-1.0\n50000001,0.0,0.0\n")
+    labels = [dict(row) for row in MimicCxr(mimic.root).scan().studies["labels"].to_pylist()]
+    assert labels == [{"Lung Opacity": 1.0, "Edema": -1.0}, {"Atelectasis": 0.0, "No Finding": 1.0}]
+
+
+@pytest.mark.parametrize(("layout", "suffix"), [("mimic_cxr", ".dcm"), ("mimic_cxr_jpg", ".jpg")])
+def test_simulated_releases(drawn, tmp_path, layout, suffix):
+    layout_writer(layout)(tmp_path, drawn)
+    cohort = MimicCxr(tmp_path)
+    scan = cohort.scan()
+    check(scan)
+    assert set(rejected(scan).values()) == {"not_frontal"}
+    assert scan.source_rows == len(drawn) + sum(study.lateral is not None for study in drawn)
+    for row, study in zip(scan.studies.to_pylist(), drawn, strict=True):
+        assert (row["image_id"], row["view"], row["split"]) == (study.image_id, study.view, study.split)
+        assert row["image_path"].endswith(f"{study.image_id}{suffix}")
+        assert cohort.read_report(row) == study.report
+        statements = dict.fromkeys(study.masks, 1) if study.split == "test" else study.statements
+        expected = {name: value for name, value in chexpert_labels(statements).items() if value is not None}
+        assert dict(row["labels"]) == expected
+    listed = tmp_path / "mimic-cxr-jpg/2.1.0/IMAGE_FILENAMES"
+    assert listed.exists() == (suffix == ".jpg")
+    assert not listed.exists() or len(listed.read_text().splitlines()) == scan.source_rows
 
 
 class Annotated(MimicCxr):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from cohorts.phantom.files import replace_text
 from cohorts.phantom.layouts.drawn import DrawnStudy, runs
 from cohorts.phantom.layouts.jpeg_dicom import uids, write_jpeg_dicom
 from cohorts.phantom.layouts.rsna_pneumonia import SIZE, patient_id
+from imaging.shapes import bounding_box
 
 FINDING = "pneumothorax"
 
@@ -30,11 +30,20 @@ def write(root: Path, studies: Sequence[DrawnStudy]) -> None:
 
 
 def encode(film: DrawnStudy) -> list[str]:
-    """`EncodedPixels` of each connected region, or one -1: pairs of the gap since the last run, and a run."""
+    """`EncodedPixels` of each region, or one -1: pairs of the gap since the last run, and a run."""
     if FINDING not in film.masks:
         return ["-1"]
-    count, labelled = cv2.connectedComponents(film.masks[FINDING].astype(np.uint8))
-    return [_pairs(labelled == number) for number in range(1, count)]
+    return [_pairs(region) for region in _regions(film.masks[FINDING], film.index)]
+
+
+def _regions(mask: np.ndarray, index: int) -> list[np.ndarray]:
+    """The mask as one region or, for every other film, as two that overlap, as if two readers had drawn a part each."""
+    box = bounding_box(mask)
+    if index % 2 or box is None:
+        return [mask]
+    rows = np.arange(len(mask))[:, None]
+    above, below = rows < box[1] + 0.6 * box[3], rows >= box[1] + 0.4 * box[3]
+    return [part for part in (mask & above, mask & below) if part.any()]
 
 
 def _pairs(mask: np.ndarray) -> str:

@@ -1,0 +1,124 @@
+"""Simulated studies in the layouts of published datasets: the same bytes again, films that decode, one split each."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cohorts.ingest import decode_batch
+from cohorts.phantom.__main__ import main
+from cohorts.phantom.config import PhantomConfig
+from cohorts.phantom.layouts import LAYOUTS, draw, layout_writer
+from cohorts.phantom.layouts.drawn import chexpert_labels, regions, runs
+from cohorts.registry import cohort_names, open_cohort
+from tests.cohorts.scans import check
+
+
+def cohort_of(layout: str) -> str:
+    return max((name for name in cohort_names() if layout.startswith(name)), key=len)
+
+
+def digests(root: Path) -> dict[str, str]:
+    files = (path for path in sorted(root.rglob("*")) if path.is_file())
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def few():
+    return draw(PhantomConfig(studies=8, height=96), 8)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_is_read_by_its_cohort_and_decodes(layout, few, tmp_path):
+    layout_writer(layout)(tmp_path / "one", few)
+    layout_writer(layout)(tmp_path / "two", few)
+    assert digests(tmp_path / "one") == digests(tmp_path / "two")
+    cohort = open_cohort(cohort_of(layout), tmp_path / "one")
+    scan = check(cohort.scan())
+    assert len(scan.studies) > 0
+    assert cohort.has_reports or scan.studies["report_path"].null_count == len(scan.studies)
+    images, rejects = decode_batch(cohort, scan.studies, 32)
+    assert (len(images), len(rejects)) == (len(scan.studies), 0)
+
+
+def test_every_cohort_of_a_published_dataset_has_a_layout():
+    assert {cohort_of(layout) for layout in LAYOUTS} == set(cohort_names()) - {"phantom"}
+
+
+def test_studies_are_the_same_however_many_are_drawn(few):
+    for one, other in zip(draw(PhantomConfig(height=96), 3), few, strict=False):
+        assert (one.image_id, one.patient, one.age, one.report) == (
+            other.image_id,
+            other.patient,
+            other.age,
+            other.report,
+        )
+        np.testing.assert_array_equal(one.pixels, other.pixels)
+
+
+def test_patients_follow_one_another_and_keep_their_split(drawn):
+    for one, other in pairwise(drawn):
+        same = one.subject_id == other.subject_id
+        assert other.patient - one.patient == (not same)
+        assert other.visit == (one.visit + 1 if same else 0)
+        assert not same or (one.split, one.sex, one.age) == (other.split, other.sex, other.age)
+    assert any(study.visit for study in drawn)
+    assert {study.split for study in drawn} == {"train", "validate", "test"}
+
+
+def test_resizing_keeps_masks_over_what_was_drawn(drawn):
+    study = next(study for study in drawn if "nodule" in study.masks)
+    larger = study.resized(192, 180)
+    assert larger.pixels.shape == larger.masks["nodule"].shape == (192, 180)
+    assert larger.masks["nodule"].mean() == pytest.approx(study.masks["nodule"].mean(), rel=0.1)
+
+
+def test_regions_and_runs():
+    mask = np.zeros((8, 9), bool)
+    mask[1:4, 5:8] = mask[5:8, 1:5] = True
+    mask[0, 0] = True  # a speck
+    assert regions(mask) == [(1, 5, 4, 3), (5, 1, 3, 3)]
+    flat = np.zeros(72, bool)
+    for start, length in runs(mask):
+        assert not flat[start : start + length].any()
+        flat[start : start + length] = True
+    np.testing.assert_array_equal(flat.reshape(9, 8).T, mask)
+    assert runs(np.zeros((3, 3), bool)) == []
+    assert runs(np.ones((3, 3), bool)) == [(0, 9)]
+
+
+def test_labels_that_a_labeler_would_find():
+    labels = chexpert_labels({"nodule": 1, "edema": 0, "effusion": -1, "tube": 0, "line": 1})
+    named = {name: value for name, value in labels.items() if value is not None}
+    assert named == {
+        "Lung Opacity": 1,
+        "Lung Lesion": 1,
+        "Edema": 0,
+        "Pleural Effusion": -1,
+        "Support Devices": 1,
+    }
+    assert chexpert_labels({"tube": 1, "edema": 0})["No Finding"] == 1
+
+
+def test_command(tmp_path, capsys):
+    root = tmp_path / "new"
+    arguments = ["--layout", "chexpert", "--root", str(root), "--studies", "6", "--height", "96"]
+    main(arguments)
+    assert "6 simulated studies in the layout of chexpert" in capsys.readouterr().out
+    assert open_cohort("chexpert", root).scan().source_rows >= 6
+    main([*arguments[:3], str(tmp_path / "other"), *arguments[4:], "--seed", "1"])
+    assert digests(root) != digests(tmp_path / "other")
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert f"--root {root} is there and not an empty folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*arguments[:3], str(tmp_path / "none"), "--studies", "0"])
+    assert "`studies` must be at least 1" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    described = capsys.readouterr().out
+    assert all(layout in described for layout in LAYOUTS)
