@@ -10,8 +10,7 @@
 | anatomy without observation            | a row without one, lemma `none`      | no row                              |
 | observation without relation           | a row for each root of its sentence  | one row, `unspecified`              |
 | observation that only suggests another | lost                                 | kept, `unspecified`                 |
-| anatomy two steps away, or in another  | the observation is lost              | the observation is located there    |
-| sentence                               |                                      |                                     |
+| anatomy two steps or a sentence away   | the observation is lost              | the observation is located there    |
 | modifiers of an observation            | direct and present ones              | all, over any number of steps       |
 | `increase`                             | `enlarge`                            | `excluded_obs`, as `decrease` is    |
 | "cannot be assessed"                   | `tail_abnorm_obs`                    | `excluded_obs`                      |

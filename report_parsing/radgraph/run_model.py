@@ -15,11 +15,11 @@ INSTALL = "give the python of an environment made by `pip install radgraph 'tran
 def main(weights: Path, reports: Path, annotations: Path) -> None:
     """Annotate report by report; a failure before the first one ends the process with one sentence."""
     try:
-        from radgraph import RadGraph  # first: it is the likelier to be missing, and torch takes seconds
-
-        import torch
+        from radgraph import RadGraph
     except ImportError as error:
         sys.exit(f"{sys.executable} cannot import {error.name}; {INSTALL}")
+    import torch  # radgraph needs it, so it is there
+
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 6):
         sys.exit(f"{sys.executable} has a torch that may run code out of a weights file; {INSTALL}")
     try:
