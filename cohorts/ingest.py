@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,46 +17,68 @@ from cohorts.base import Cohort, rejects_table
 from cohorts.paths import OutsideRootError, inside
 from cohorts.remote import local_copy
 from cohorts.tables import REJECTS
-from imaging.decode import read_grey
+from imaging.decode import Film, SquareOptions
 from imaging.errors import ImageError
-from imaging.letterbox import letterbox
+from imaging.pool import DecoderPool, usable_cores
 from report_parsing.errors import ReportError
 from report_parsing.reports import ReportOptions, parse_report
 from report_parsing.tables import REPORTS
 
+FILMS_PER_WORKER = 16  # below which starting another process costs more than it saves
+
 
 def images_schema(size: int) -> pa.Schema:
-    """Rows of decoded films: letterboxed to `size`, with the height and width they had."""
+    """Rows of decoded films: letterboxed to `size`, with the height and width they had and, of a DICOM header, the
+    allowed attributes as JSON, the keywords of identifying ones that were dropped, and whether it says that annotation
+    is burned into the pixels (null: it does not say)."""
     return pa.schema(
         [
             pa.field("image_id", pa.string(), nullable=False),
             pa.field("height", pa.int32(), nullable=False),
             pa.field("width", pa.int32(), nullable=False),
             pa.field("pixels", pa.binary(size * size), nullable=False),
+            pa.field("header", pa.string(), nullable=False),
+            pa.field("dropped", pa.list_(pa.string()), nullable=False),
+            pa.field("burned_in", pa.bool_()),
         ]
     )
 
 
-@dataclass(frozen=True)
-class _Film:
-    height: int
-    width: int
-    pixels: np.ndarray
+def decode_batch(
+    cohort: Cohort,
+    studies: pa.Table,
+    size: int,
+    *,
+    pool: DecoderPool | None = None,
+    on_film: Callable[[], None] = lambda: None,
+    **choices: bool,
+) -> tuple[pa.Table, pa.Table]:
+    """Decode the films of a batch into (images, rejects), both in the order of `studies`.
 
-
-def decode_batch(cohort: Cohort, studies: pa.Table, size: int) -> tuple[pa.Table, pa.Table]:
-    """Decode the films of a batch, on all cores, into (images, rejects), both in the order of `studies`."""
-    decode = partial(_decode, cohort.root, size)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(decode, studies["image_path"].to_pylist()))
-    films = {row: result for row, result in enumerate(results) if isinstance(result, _Film)}
+    A `pool` that outlives the batch saves starting its processes again. `on_film` is called after each film.
+    `size` and `choices` are SquareOptions.
+    """
+    options = SquareOptions(size, **choices)
+    paths = studies["image_path"].to_pylist()
+    with ExitStack() as stack:
+        pool = pool or stack.enter_context(DecoderPool(min(usable_cores(), 1 + len(paths) // FILMS_PER_WORKER)))
+        threads = stack.enter_context(ThreadPoolExecutor(pool.workers))
+        results = []
+        for result in threads.map(partial(_decode, pool, cohort.root, options), paths):
+            results.append(result)
+            on_film()
+    films = {row: result for row, result in enumerate(results) if isinstance(result, Film)}
     failures = {row: result for row, result in enumerate(results) if isinstance(result, ImageError)}
+    headers = [film.header for film in films.values()]
     images = pa.table(
         {
             "image_id": studies["image_id"].take(pa.array(films, pa.int64())),
             "height": pa.array([film.height for film in films.values()], pa.int32()),
             "width": pa.array([film.width for film in films.values()], pa.int32()),
             "pixels": _binary([film.pixels for film in films.values()], size),
+            "header": pa.array([json.dumps(header.kept) for header in headers], pa.string()),
+            "dropped": pa.array([sorted(header.dropped) for header in headers], pa.list_(pa.string())),
+            "burned_in": pa.array([header.burned_in for header in headers], pa.bool_()),
         },
         schema=images_schema(size),
     )
@@ -82,16 +104,12 @@ def section_batch(cohort: Cohort, studies: pa.Table, options: ReportOptions) -> 
     return pa.Table.from_pylist(reports, schema=REPORTS), _rejects(studies, "report", "report_path", failures)
 
 
-def _decode(root: Path, size: int, relative: str) -> _Film | ImageError:
+def _decode(pool: DecoderPool, root: Path, options: SquareOptions, relative: str) -> Film | ImageError:
     try:
         with local_copy(inside(root, relative)) as path:
-            image = read_grey(path)
+            return pool.decode(path, options)
     except OutsideRootError as error:
         return ImageError("path_outside_root", str(error))
-    except ImageError as error:
-        return error
-    height, width = image.shape
-    return _Film(height, width, letterbox(image, size))
 
 
 def _binary(squares: Sequence[np.ndarray], size: int) -> pa.Array:

@@ -1,33 +1,136 @@
-"""One way in for every image file: the content decides how it is read, not the name."""
+"""One way in for every image file: the content decides how it is read, not the name.
+
+What is decoded here runs in the calling process. Files that nobody vouches for go through `imaging.pool`.
+"""
 
 from __future__ import annotations
 
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 
-from imaging.dicom import looks_like_dicom, read_dicom
+from imaging.attributes import FilmHeader, attributes
+from imaging.borders import without_borders
+from imaging.dicom import damage_as_image_error, looks_like_dicom, read_frame
 from imaging.errors import ImageError
-from imaging.raster import looks_like_raster, read_raster
+from imaging.letterbox import Frame, letterbox
+from imaging.raster import jpg_size, looks_like_jpg, looks_like_raster, read_raster
+from imaging.render import averaged, full_size, round_levels
+from imaging.scaled_jpg import shrink_jpg
+from imaging.shrink import shrink
 
 HEAD_BYTES = 140  # a DICOM preamble, its magic word and the first tag behind it
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class SquareOptions:
+    """What a film is turned into."""
+
+    size: int  # side of the square, pixels
+    crop_borders: bool = False  # cut off constant borders first; boxes and masks of the film do not follow
+    reduced_jpeg_2000: bool = False  # decode JPEG 2000 at a lower resolution: many times faster, but not exact
+
+
+@dataclass(frozen=True)
+class Film:
+    """A letterboxed film: (size, size) uint8, the height and width it had, and what may be kept of its header."""
+
+    pixels: np.ndarray
+    height: int
+    width: int
+    header: FilmHeader = field(default_factory=FilmHeader)
 
 
 def read_grey(path: Path) -> np.ndarray:
     """Read a DICOM, JPG or PNG radiograph as (height, width) uint8, dark to bright as it is displayed.
 
-    Raises ImageError, whose `reason` is one of `imaging.errors.REASONS`.
+    Of several frames the first is read. Raises ImageError, whose `reason` is one of `imaging.errors.REASONS`.
     """
+    return _read(path, _grey)
+
+
+def read_square(path: Path, options: SquareOptions) -> Film:
+    """Read a radiograph as a letterboxed square, within one grey level of `letterbox(read_grey(path), size)`.
+
+    Raises ImageError as `read_grey` does. `reduced_jpeg_2000` gives up the bound on the error.
+    """
+    return _read(path, lambda stream, head: _square(stream, head, options))
+
+
+def _read(path: Path, read: Callable[[BinaryIO, bytes], Result]) -> Result:
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for a writer
+            raise ImageError("missing_file")
         with open(path, "rb") as stream:
             head = stream.read(HEAD_BYTES)
             stream.seek(0)
-            if looks_like_raster(head):
-                return read_raster(stream)
-            if looks_like_dicom(head):
-                return read_dicom(stream)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            if not looks_like_raster(head) and not looks_like_dicom(head):
+                raise ImageError("not_an_image", "" if head else "The file is empty.")
+            return read(stream, head)
+    except (FileNotFoundError, NotADirectoryError):
         raise ImageError("missing_file") from None
     except OSError:
         raise ImageError("unreadable_file") from None
-    raise ImageError("not_an_image", "" if head else "The file is empty.")
+
+
+def _grey(stream: BinaryIO, head: bytes) -> np.ndarray:
+    if looks_like_raster(head):
+        return read_raster(stream)
+    with damage_as_image_error():
+        dataset, stored = read_frame(stream)
+        return full_size(stored, dataset)
+
+
+def _square(stream: BinaryIO, head: bytes, options: SquareOptions) -> Film:
+    if looks_like_raster(head):
+        return _raster_square(stream, head, options)
+    with damage_as_image_error():
+        return _dicom_square(stream, options)
+
+
+def _dicom_square(stream: BinaryIO, options: SquareOptions) -> Film:
+    dataset, stored = read_frame(stream, options.size if options.reduced_jpeg_2000 else 0)
+    height, width = int(dataset.Rows), int(dataset.Columns)
+    if options.crop_borders or max(height, width) < options.size:
+        pixels = _fit(full_size(stored, dataset), options)
+    else:
+        frame = Frame.fit(height, width, options.size)
+        pixels = frame.place(averaged(stored, dataset, frame.height, frame.width), options.size)
+    return Film(pixels, height, width, attributes(dataset))
+
+
+def _raster_square(stream: BinaryIO, head: bytes, options: SquareOptions) -> Film:
+    film = _scaled_jpg(stream, options.size) if looks_like_jpg(head) and not options.crop_borders else None
+    if film:
+        return film
+    stream.seek(0)
+    grey = read_raster(stream)
+    height, width = grey.shape
+    return Film(_fit(grey, options), height, width)
+
+
+def _scaled_jpg(stream: BinaryIO, size: int) -> Film | None:
+    full = jpg_size(stream)
+    if max(full) < size:
+        return None
+    frame = Frame.fit(*full, size)
+    stream.seek(0)
+    means = shrink_jpg(stream, full, frame.height, frame.width)
+    return None if means is None else Film(frame.place(round_levels(means), size), *full)
+
+
+def _fit(grey: np.ndarray, options: SquareOptions) -> np.ndarray:
+    if options.crop_borders:
+        grey = without_borders(grey)
+    if max(grey.shape) < options.size:
+        return letterbox(grey, options.size)
+    height, width = grey.shape
+    frame = Frame.fit(height, width, options.size)
+    return frame.place(round_levels(shrink(grey, frame.height, frame.width)), options.size)

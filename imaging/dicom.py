@@ -1,35 +1,44 @@
-"""DICOM radiographs as they are displayed: stored values -> Modality LUT -> VOI LUT or window -> 8-bit grey.
+"""DICOM files: header and stored values of the first frame, uncompressed ones straight from the mapped file.
 
 This file parses, tells damage from absence and gets at the stored values; `display` shows them.
 """
 
 from __future__ import annotations
 
+import io
 import logging
+import mmap
 import os
 import warnings
-from functools import partial
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
-import pydicom
 import pydicom.config
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
-from pydicom.pixels import get_decoder, pixel_array
+from pydicom.filereader import read_partial
 from pydicom.pixels.utils import get_expected_length
-from pydicom.uid import UID, ImplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from imaging.display import Unpack, show_colour, show_grey
+from imaging import codecs
+from imaging.codestream import describe_jpeg_2000
 from imaging.errors import ImageError
-from imaging.limits import check_size
+from imaging.fragments import first_frame
+from imaging.limits import BYTES_PER_WORKER, check_size
 
 PREAMBLE = 128
 MAGIC = b"DICM"
 FIRST_TAGS = (b"\x02\x00\x00\x00", b"\x08\x00", b"\x00\x08\x00")  # of files written without a preamble
-PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-CUT_SHORT = ("truncated", "requires a buffer", "even multiple of bytes")  # zlib, Pillow; struct; pydicom
+FLOAT_PIXELS = {0x7FE00008: "f4", 0x7FE00009: "f8"}
+PIXEL_TAGS = {0x7FE00010, *FLOAT_PIXELS}
 UNDEFINED_LENGTH = 0xFFFFFFFF
+CUT_SHORT = ("truncated", "requires a buffer", "even multiple of bytes")  # Pillow, zlib; struct; pydicom
+META_LENGTH = slice(PREAMBLE + 12, PREAMBLE + 16)  # value of (0002,0000): bytes of the file meta behind it
+META_START = PREAMBLE + 16
 
 # pydicom's messages quote attributes and file names, which may identify a patient; ours are ImageErrors.
 warnings.filterwarnings("ignore", module=r"pydicom\b")
@@ -37,42 +46,103 @@ logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 
+@dataclass(frozen=True)
+class StoredFrame:
+    """Numbers as they are stored, (rows, columns) or (rows, columns, 3), and where in them the value lies."""
+
+    numbers: np.ndarray
+    bits_stored: int
+    high_bit: int
+    signed: bool
+
+    def unpack(self, numbers: np.ndarray) -> np.ndarray:
+        """Cut off the bits outside `bits_stored`, which may hold overlays, and extend the sign; floats pass."""
+        allocated = numbers.itemsize * 8
+        if numbers.dtype.kind == "f":
+            return numbers
+        if not 1 <= self.bits_stored <= self.high_bit + 1 <= allocated:
+            raise ImageError("unreadable_pixels", "BitsAllocated, BitsStored and HighBit contradict each other.")
+        codes = numbers.view(f"u{numbers.itemsize}") << (allocated - 1 - self.high_bit)
+        return codes.view(f"{'i' if self.signed else 'u'}{numbers.itemsize}") >> (allocated - self.bits_stored)
+
+
+@dataclass(frozen=True)
+class _PixelElement:
+    """Where the value of Pixel Data lies in the stream."""
+
+    tag: int
+    vr: str | None
+    length: int
+    offset: int
+
+
 def looks_like_dicom(head: bytes) -> bool:
     """Whether these first bytes can open a DICOM file, with or without its preamble."""
     return head[PREAMBLE : PREAMBLE + 4] == MAGIC or head.startswith(FIRST_TAGS)
 
 
-def read_dicom(stream: BinaryIO) -> np.ndarray:
-    """Decode the first frame of an open DICOM file to (height, width) uint8.
+def read_frame(stream: BinaryIO, reduced_to: int = 0) -> tuple[FileDataset, StoredFrame]:
+    """Header (without pixels) and first frame of an open DICOM file, to be read inside `damage_as_image_error`.
 
-    MONOCHROME1 is inverted, padding is black, colour becomes luminance, the first of several windows counts,
-    and without a window the range of the pixels is stretched over the 8 bits.
+    With `reduced_to`, grey JPEG 2000 comes at a lower resolution that suffices for squares of that side.
     """
-    dataset = _parse(stream)
+    stream = _inflated(stream)
+    dataset, pixels = _parse(stream)
+    value = _pixel_bytes(stream, dataset, pixels)
+    check_size(int(dataset.Rows), int(dataset.Columns))
+    if _syntax(dataset).is_encapsulated:
+        return dataset, _compressed_frame(value, dataset, reduced_to)
+    return dataset, _native_frame(value, dataset, pixels)
+
+
+@contextmanager
+def damage_as_image_error() -> Iterator[None]:
+    """Turn what pydicom, a decoder or damaged attributes raise, whatever that is, into an ImageError."""
     try:
-        _check_whole(dataset, file_size=stream.seek(0, os.SEEK_END))
-        check_size(int(dataset.Rows), int(dataset.Columns))
-        _check_decodable(dataset)
-        if _is_colour(dataset):
-            return show_colour(pixel_array(dataset, index=0), dataset)
-        return show_grey(*_first_frame(dataset), dataset)
-    except ImageError:
+        yield
+    except (ImageError, OSError):
         raise
-    except Exception as error:  # pydicom and its decoders raise whatever the damage leads them to
+    except (MemoryError, RecursionError):
+        raise ImageError("too_much_memory") from None
+    except Exception as error:
         raise ImageError(_reason(str(error))) from None
 
 
 def _reason(message: str) -> str:
     """What a complaint of pydicom or of a decoder comes down to."""
-    if any(words in message for words in CUT_SHORT):
-        return "truncated_dicom"
-    return "unsupported_transfer_syntax" if "does not support" in message else "unreadable_pixels"
+    return "truncated_dicom" if any(words in message for words in CUT_SHORT) else "unreadable_pixels"
 
 
-def _parse(stream: BinaryIO) -> FileDataset:
+def _inflated(stream: BinaryIO) -> BinaryIO:
+    """The stream itself, or of a deflated file one that says and holds the same uncompressed."""
+    head = stream.read(PREAMBLE + 1024)
+    stream.seek(0)
+    deflated = DeflatedExplicitVRLittleEndian.encode()
+    if not (head[PREAMBLE:].startswith(MAGIC) and deflated in head):
+        return stream
+    end = META_START + int.from_bytes(head[META_LENGTH], "little")
+    meta = stream.read(end).replace(deflated, ExplicitVRLittleEndian.encode().ljust(len(deflated), b"\0"))
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    content = inflater.decompress(stream.read(), BYTES_PER_WORKER // 4)
+    if inflater.unconsumed_tail:
+        raise ImageError("too_much_memory")
+    if not inflater.eof:
+        raise ImageError("truncated_dicom")
+    return io.BytesIO(meta + content)
+
+
+def _parse(stream: BinaryIO) -> tuple[FileDataset, _PixelElement]:
+    """Everything before the pixels, and where they lie; tells a file that was cut from one that never had pixels."""
+    found: list[_PixelElement] = []
+
+    def at_pixels(tag: int, vr: str | None, length: int) -> bool:
+        if tag in PIXEL_TAGS:
+            found.append(_PixelElement(int(tag), vr, length, stream.tell()))
+        return bool(found)
+
     try:
-        dataset = pydicom.dcmread(stream, force=True)
-    except OSError:
+        dataset = read_partial(stream, at_pixels, force=True)
+    except (OSError, MemoryError, RecursionError):
         raise
     except Exception as error:  # bytes that are no DICOM fail in many ways
         stream.seek(PREAMBLE + len(MAGIC))
@@ -80,16 +150,31 @@ def _parse(stream: BinaryIO) -> FileDataset:
         raise ImageError(_reason(str(error)) if has_header else "not_an_image") from None
     if not dataset.file_meta and not any(keyword in dataset for keyword in ("SOPClassUID", "Rows")):
         raise ImageError("not_an_image")
-    return dataset
+    if not found or not found[0].length:
+        cut = not found and _ends_early(dataset, file_size=stream.seek(0, os.SEEK_END))
+        raise ImageError("truncated_dicom" if cut else "no_pixels")
+    return dataset, found[0]
 
 
-def _check_whole(dataset: FileDataset, file_size: int) -> None:
-    """Tell a file that was cut from one that never had pixels."""
-    pixels = next((dataset.get_item(keyword).value for keyword in PIXEL_KEYWORDS if keyword in dataset), None)
-    if not pixels:
-        raise ImageError("truncated_dicom" if _ends_early(dataset, file_size) else "no_pixels")
-    if not _syntax(dataset).is_encapsulated and len(pixels) < get_expected_length(dataset):
+def _pixel_bytes(stream: BinaryIO, dataset: FileDataset, pixels: _PixelElement) -> memoryview:
+    """The value of the pixel element, mapped."""
+    size = stream.seek(0, os.SEEK_END)
+    encapsulated = _syntax(dataset).is_encapsulated
+    length = size - pixels.offset if encapsulated else min(get_expected_length(dataset), pixels.length)
+    if not encapsulated and (get_expected_length(dataset) > length or pixels.offset + length > size):
         raise ImageError("truncated_dicom")
+    return _map(stream, pixels.offset, length)
+
+
+def _map(stream: BinaryIO, offset: int, length: int) -> memoryview:
+    if isinstance(stream, io.BytesIO):
+        return stream.getbuffer()[offset : offset + length]
+    start = offset - offset % mmap.ALLOCATIONGRANULARITY
+    try:
+        mapped = mmap.mmap(stream.fileno(), offset - start + length, access=mmap.ACCESS_READ, offset=start)
+    except OSError:
+        raise ImageError("too_much_memory") from None
+    return memoryview(mapped)[offset - start :]
 
 
 def _ends_early(dataset: FileDataset, file_size: int) -> bool:
@@ -97,9 +182,7 @@ def _ends_early(dataset: FileDataset, file_size: int) -> bool:
     if not len(dataset):
         return True
     last = dataset.get_item(list(dataset.keys())[-1])
-    if not isinstance(last, RawDataElement) or _syntax(dataset).is_deflated:
-        return False  # positions in the file are not known
-    if last.length == UNDEFINED_LENGTH:
+    if not isinstance(last, RawDataElement) or last.length == UNDEFINED_LENGTH:
         return False  # it was read up to its delimiter
     return last.value_tell + last.length != file_size
 
@@ -108,42 +191,56 @@ def _syntax(dataset: FileDataset) -> UID:
     return UID(dataset.file_meta.get("TransferSyntaxUID") or ImplicitVRLittleEndian)
 
 
-def _check_decodable(dataset: FileDataset) -> None:
+def _native_frame(value: memoryview, dataset: FileDataset, pixels: _PixelElement) -> StoredFrame:
+    rows, columns, samples = int(dataset.Rows), int(dataset.Columns), _samples(dataset)
+    allocated = int(dataset.BitsAllocated)
+    endian = "<" if dataset.original_encoding[1] else ">"
+    count = rows * columns * samples
+    if pixels.tag in FLOAT_PIXELS:
+        numbers = np.frombuffer(value, endian + FLOAT_PIXELS[pixels.tag], count)
+    elif allocated == 1:
+        numbers = np.unpackbits(np.frombuffer(value, np.uint8), count=count, bitorder="little")
+    elif allocated == 8 and endian == ">" and pixels.vr == "OW":  # bytes in pairs, the second first
+        numbers = np.frombuffer(value[: count + count % 2], ">u2").astype("<u2").view(np.uint8)[:count]
+    elif dataset.PhotometricInterpretation == "YBR_FULL_422":  # Y Y Cb Cr for two pixels
+        numbers = np.frombuffer(value, np.uint8, 2 * rows * columns).reshape(-1, 2, 2)[:, 0]
+        samples = 1
+    else:
+        numbers = np.frombuffer(value, f"{endian}u{allocated // 8}", count)
+    numbers = numbers.astype(numbers.dtype.newbyteorder("="), copy=False)
+    if samples > 1 and int(dataset.get("PlanarConfiguration", 0)) == 1:
+        numbers = np.moveaxis(numbers.reshape(samples, rows, columns), 0, -1)
+    return _frame(numbers.reshape((rows, columns, samples)[: 3 if samples > 1 else 2]), dataset)
+
+
+def _compressed_frame(value: memoryview, dataset: FileDataset, reduced_to: int) -> StoredFrame:
     syntax = _syntax(dataset)
-    if not syntax.is_encapsulated:
-        return
-    try:
-        available = get_decoder(syntax).is_available
-    except NotImplementedError:
-        available = False
-    if not available:
+    if syntax not in codecs.SUPPORTED:
         raise ImageError("unsupported_transfer_syntax")
+    data = first_frame(value, int(dataset.get("NumberOfFrames") or 1))
+    layout = codecs.Layout(
+        int(dataset.Rows),
+        int(dataset.Columns),
+        _samples(dataset),
+        int(dataset.BitsAllocated) // 8,
+        str(dataset.PhotometricInterpretation),
+    )
+    is_jpeg_2000 = syntax in codecs.JPEG_2000 | codecs.HTJ2K
+    numbers = codecs.decode_reduced(data, layout, reduced_to) if is_jpeg_2000 and reduced_to else None
+    if numbers is None:
+        numbers = codecs.decode(data, syntax, layout)
+    # The codestream of JPEG 2000 knows its depth better than the header, whose sign it may contradict.
+    return _frame(numbers, dataset, describe_jpeg_2000(data).bits if is_jpeg_2000 else 0)
 
 
-def _is_colour(dataset: FileDataset) -> bool:
-    return int(dataset.get("SamplesPerPixel", 1)) > 1 or dataset.PhotometricInterpretation == "PALETTE COLOR"
+def _samples(dataset: FileDataset) -> int:
+    samples = int(dataset.get("SamplesPerPixel") or 1)
+    if samples not in (1, 3):
+        raise ImageError("unreadable_pixels", "SamplesPerPixel is neither 1 nor 3.")
+    return samples
 
 
-def _first_frame(dataset: FileDataset) -> tuple[np.ndarray, Unpack]:
-    """Pixels of the first frame, if uncompressed straight from the bytes of the file, and their meaning."""
-    rows, columns, allocated = int(dataset.Rows), int(dataset.Columns), int(dataset.BitsAllocated)
-    little_endian = dataset.original_encoding[1]
-    plain = "PixelData" in dataset and not _syntax(dataset).is_encapsulated and little_endian
-    if not plain or allocated not in (8, 16):
-        frame = pixel_array(dataset, index=0)
-        frame = frame.astype(frame.dtype.newbyteorder("="), copy=False)
-        return frame, lambda codes: codes.view(frame.dtype)
-    frame = np.frombuffer(dataset.PixelData, dtype=f"<u{allocated // 8}", count=rows * columns)
-    return frame.reshape(rows, columns), partial(_without_unused_bits, dataset)
-
-
-def _without_unused_bits(dataset: FileDataset, codes: np.ndarray) -> np.ndarray:
-    """Cut off the bits outside BitsStored, which may hold overlays, and extend the sign."""
-    allocated = codes.itemsize * 8
-    stored = int(dataset.get("BitsStored", allocated))
-    high_bit = int(dataset.get("HighBit", stored - 1))
-    if not 1 <= stored <= high_bit + 1 <= allocated:
-        raise ImageError("unreadable_pixels", "BitsAllocated, BitsStored and HighBit contradict each other.")
-    signed = int(dataset.get("PixelRepresentation", 0)) == 1
-    kind = "i" if signed else "u"
-    return (codes << (allocated - 1 - high_bit)).view(f"{kind}{codes.itemsize}") >> (allocated - stored)
+def _frame(numbers: np.ndarray, dataset: FileDataset, bits: int = 0) -> StoredFrame:
+    stored = bits or int(dataset.get("BitsStored") or numbers.itemsize * 8)
+    high_bit = stored - 1 if bits else int(dataset.get("HighBit", stored - 1))
+    return StoredFrame(numbers, stored, high_bit, int(dataset.get("PixelRepresentation", 0)) == 1)

@@ -1,7 +1,8 @@
 """From stored DICOM values to the grey levels a viewer shows (PS3.3 C.7.6.3, C.11.1 and C.11.2).
 
-Up to 16 bits the chain is worked out once for every code up to the highest in the film and looked up for the
-pixels, so that no full-size array of floats is made.
+Stored values -> Modality LUT or rescale -> VOI LUT or window -> photometric interpretation -> padding is black.
+Choices the standard leaves open: a VOI LUT goes before a window, the first of several counts, and without a usable
+one the range of the pixels, padding left out, is stretched over the grey levels.
 """
 
 from __future__ import annotations
@@ -13,33 +14,16 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
-Unpack = Callable[[np.ndarray], np.ndarray]
+WHITE = 255.0
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601
-ROWS_AT_ONCE = 16  # so that the indices of a look-up stay in the cache: twice as fast as the whole image
+COLOUR = ("RGB", "PALETTE COLOR", "YBR_ICT", "YBR_RCT")  # the decoder turns the last two into RGB
 
 
-def show_grey(frame: np.ndarray, unpack: Unpack, dataset: Dataset) -> np.ndarray:
-    """Grey levels (uint8) of a monochrome frame (height, width); `unpack` makes stored values of its numbers."""
-    if frame.dtype.kind == "f" or frame.itemsize > 2:
-        return _levels(frame, lambda: frame, dataset)
-    codes = frame.view(f"u{frame.itemsize}")
-    every_code = np.arange(int(codes.max()) + 1, dtype=np.uint32).astype(codes.dtype)
-    table = _levels(unpack(every_code), lambda: unpack(codes), dataset)
-    return _look_up(table, codes)
+def grey_levels(values: np.ndarray, pixels: Callable[[], np.ndarray], dataset: Dataset) -> np.ndarray:
+    """Grey levels, 0 to 255 and not rounded, of stored values; `pixels` gives those of the frame.
 
-
-def show_colour(pixels: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Luminance (uint8) of RGB pixels (height, width, 3) or of palette indices (height, width)."""
-    if dataset.PhotometricInterpretation == "PALETTE COLOR":
-        pixels = apply_color_lut(pixels, dataset)[..., :3]
-        brightest = np.iinfo(pixels.dtype).max
-    else:
-        brightest = (1 << int(dataset.BitsStored)) - 1
-    return _to_8_bit(pixels.astype(np.float32) @ LUMINANCE / brightest)
-
-
-def _levels(values: np.ndarray, pixels: Callable[[], np.ndarray], dataset: Dataset) -> np.ndarray:
-    """Grey levels of `values`, those of all codes or of the pixels; the pixels give the range if no window does."""
+    Only where there is no window are the pixels asked for: their range is shown then.
+    """
     padding = _padding(dataset)
     shown = _voi(_modality(values, dataset), dataset)
     if shown is None:
@@ -49,7 +33,24 @@ def _levels(values: np.ndarray, pixels: Callable[[], np.ndarray], dataset: Datas
         shown = 1 - shown
     if padding is not None:
         shown[(values >= padding[0]) & (values <= padding[1])] = 0
-    return _to_8_bit(shown)
+    return np.clip(shown, 0, 1) * WHITE
+
+
+def is_colour(dataset: Dataset) -> bool:
+    """Whether the pixels, or the palette they point into, are coloured."""
+    return int(dataset.get("SamplesPerPixel") or 1) > 1 or dataset.PhotometricInterpretation == "PALETTE COLOR"
+
+
+def luminance(numbers: np.ndarray, dataset: Dataset) -> np.ndarray:
+    """Grey levels, 0 to 255 and not rounded, of a colour frame: the Y of YBR, or weighted RGB, or of a palette."""
+    brightest = (1 << int(dataset.BitsStored)) - 1
+    if dataset.PhotometricInterpretation == "PALETTE COLOR":
+        numbers = apply_color_lut(numbers, dataset)[..., :3]
+        brightest = np.iinfo(numbers.dtype).max
+    elif dataset.PhotometricInterpretation not in COLOUR:
+        numbers = numbers[..., 0] if numbers.ndim == 3 else numbers
+    grey = numbers.astype(np.float32) @ LUMINANCE if numbers.ndim == 3 else numbers.astype(np.float32)
+    return np.clip(grey / brightest, 0, 1) * WHITE
 
 
 def _modality(values: np.ndarray, dataset: Dataset) -> np.ndarray:
@@ -82,7 +83,8 @@ def _apply_lut(values: np.ndarray, item: Dataset) -> tuple[np.ndarray, int]:
     entries = entries or 1 << 16  # 0 stands for 65,536
     data = item.LUTData
     if isinstance(data, bytes):
-        data = np.frombuffer(data, "<u2" if len(data) >= 2 * entries else "u1")
+        endian = "<" if item.original_encoding[1] is not False else ">"
+        data = np.frombuffer(data, endian + "u2" if len(data) >= 2 * entries else "u1")
     table = np.atleast_1d(np.asarray(data)).astype(np.float64)[:entries]
     bits = max(bits, int(table.max()).bit_length())  # the descriptor is often too modest
     positions = np.clip(np.rint(values - np.float64(first)), 0, len(table) - 1)
@@ -102,8 +104,14 @@ def _padding(dataset: Dataset) -> tuple[int, int] | None:
     if not isinstance(value, int):
         return None
     limit = dataset.get("PixelPaddingRangeLimit")
-    limit = limit if isinstance(limit, int) else value
-    return min(value, limit), max(value, limit)
+    ends = [_signed(number, dataset) for number in (value, limit if isinstance(limit, int) else value)]
+    return min(ends), max(ends)
+
+
+def _signed(number: int, dataset: Dataset) -> int:
+    """The number that an unsigned attribute means where the pixels are signed; many writers mix the two up."""
+    wrong = int(dataset.get("PixelRepresentation", 0)) == 1 and number >= 1 << 15
+    return number - (1 << 16) if wrong else number
 
 
 def _extent(pixels: np.ndarray, padding: tuple[int, int] | None) -> np.ndarray:
@@ -118,16 +126,3 @@ def _linear(values: np.ndarray, low: float, high: float) -> np.ndarray:
     if high <= low:
         return (values > high).astype(np.float64)
     return np.clip((values - low) / (high - low), 0, 1)
-
-
-def _to_8_bit(shown: np.ndarray) -> np.ndarray:
-    return (np.clip(shown, 0, 1) * 255 + 0.5).astype(np.uint8)
-
-
-def _look_up(table: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """`table[codes]`, a few rows at a time."""
-    levels = np.empty(codes.shape, np.uint8)
-    for top in range(0, len(codes), ROWS_AT_ONCE):
-        rows = slice(top, top + ROWS_AT_ONCE)
-        np.take(table, codes[rows], out=levels[rows], mode="clip")
-    return levels

@@ -9,9 +9,12 @@ REASONS = {
     "truncated_dicom": "The DICOM file ends before its pixels do; fetch it again.",
     "truncated_image": "The JPG or PNG file ends before its pixels do; fetch it again.",
     "no_pixels": "The DICOM file is whole but holds no pixels.",
-    "unsupported_transfer_syntax": "No installed decoder reads this compression; python-gdcm adds most.",
+    "unsupported_transfer_syntax": "The pixels are video or a compression that no radiograph uses; convert the file.",
     "unreadable_pixels": "The pixels, or the attributes that describe them, are damaged.",
     "image_too_large": "The header announces more pixels than any radiograph has.",
+    "too_much_memory": "Decoding the file takes more memory than any radiograph needs.",
+    "decoder_timeout": "Decoding the file takes longer than any radiograph needs.",
+    "decoder_died": "The decoder crashed on this file; it is damaged or was made to do so.",
 }
 
 

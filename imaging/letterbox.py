@@ -27,6 +27,12 @@ class Frame:
         scaled_width = max(1, round(width * size / longer))
         return Frame((size - scaled_height) // 2, (size - scaled_width) // 2, scaled_height, scaled_width)
 
+    def place(self, scaled: np.ndarray, size: int) -> np.ndarray:
+        """The square of `size`, black around the image that was scaled to this frame."""
+        square = np.zeros((size, size), scaled.dtype)
+        square[self.top : self.top + self.height, self.left : self.left + self.width] = scaled
+        return square
+
 
 def letterbox(image: np.ndarray, size: int) -> np.ndarray:
     """Scale a (height, width) image into (size, size), averaging areas when it shrinks."""
@@ -34,11 +40,7 @@ def letterbox(image: np.ndarray, size: int) -> np.ndarray:
     frame = Frame.fit(height, width, size)
     shrinks = max(height, width) >= size
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    square = np.zeros((size, size), image.dtype)
-    square[frame.top : frame.top + frame.height, frame.left : frame.left + frame.width] = cv2.resize(
-        image, (frame.width, frame.height), interpolation=method
-    )
-    return square
+    return frame.place(cv2.resize(image, (frame.width, frame.height), interpolation=method), size)
 
 
 def letterbox_mask(mask: np.ndarray, size: int) -> np.ndarray:

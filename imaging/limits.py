@@ -1,10 +1,12 @@
-"""The size beyond which a file is taken for an attack or an accident and not for a radiograph."""
+"""What one file may cost before it is taken for an attack or an accident and not for a radiograph."""
 
 from __future__ import annotations
 
 from imaging.errors import ImageError
 
 MAXIMUM_PIXELS = 80_000_000  # the largest chest and mammography detectors have below 30 million
+SECONDS_PER_FILE = 10.0
+BYTES_PER_WORKER = 1 << 30  # of address space, libraries and the mapped file included
 
 
 def check_size(height: int, width: int) -> None:

@@ -13,6 +13,8 @@ from imaging.limits import check_size
 
 JPG_MAGIC = b"\xff\xd8\xff"
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+ORIENTATION = 0x0112  # of EXIF
+LYING = range(5, 9)  # orientations that swap height and width
 
 # Pillow warns below its own limit; check_size refuses earlier and says so in a reject.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -23,24 +25,44 @@ def looks_like_raster(head: bytes) -> bool:
     return head.startswith((JPG_MAGIC, PNG_MAGIC))
 
 
-def read_raster(stream: BinaryIO) -> np.ndarray:
+def looks_like_jpg(head: bytes) -> bool:
+    """Whether these first bytes open a JPG file."""
+    return head.startswith(JPG_MAGIC)
+
+
+def read_raster(stream: BinaryIO, reduction: int = 1) -> np.ndarray:
     """Decode an open JPG or PNG file to (height, width) uint8.
 
     Colour becomes luminance (ITU-R 601), transparency lies on black, and the range of a 16-bit image is
-    stretched over the 8 bits, as for a DICOM without a window.
+    stretched over the 8 bits, as for a DICOM without a window. A JPG may be decoded at a height and width divided by
+    a `reduction` of 2, 4 or 8, rounded up.
     """
     try:
         with Image.open(stream, formats=("JPEG", "PNG")) as image:
             check_size(image.height, image.width)
+            if reduction > 1:
+                image.draft("L", (image.width // reduction, image.height // reduction))
             ImageOps.exif_transpose(image, in_place=True)
             return _grey(image)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
         raise ImageError("image_too_large") from error
+    except MemoryError:
+        raise ImageError("too_much_memory") from None
     except Exception as error:  # Pillow's plugins raise whatever the damage leads them to
         truncated = "truncated" in str(error)
         raise ImageError("truncated_image" if truncated else "unreadable_pixels") from error
+
+
+def jpg_size(stream: BinaryIO) -> tuple[int, int]:
+    """Height and width of an open JPG as it will be shown; (0, 0) where its header is damaged."""
+    try:
+        with Image.open(stream, formats=("JPEG",)) as image:
+            lies = image.getexif().get(ORIENTATION, 1) in LYING
+            return (image.width, image.height) if lies else (image.height, image.width)
+    except Exception:  # read_raster will say what is wrong
+        return 0, 0
 
 
 def _grey(image: Image.Image) -> np.ndarray:
@@ -49,7 +71,7 @@ def _grey(image: Image.Image) -> np.ndarray:
     if "A" in image.mode or "transparency" in image.info:
         opaque = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", opaque.size, "black"), opaque)
-    return np.array(image if image.mode == "L" else image.convert("L"))
+    return np.asarray(image if image.mode == "L" else image.convert("L"))
 
 
 def _stretch(pixels: np.ndarray) -> np.ndarray:

@@ -43,7 +43,8 @@ def test_films_are_letterboxed_in_order(archive):
     assert images["image_id"].to_pylist() == studies["image_id"].to_pylist()
     for row in range(8):
         pixels = np.frombuffer(images["pixels"][row].as_py(), np.uint8).reshape(SIZE, SIZE)
-        assert (pixels == letterbox(read_grey(path(cohort, studies, row)), SIZE)).all()
+        expected = letterbox(read_grey(path(cohort, studies, row)), SIZE).astype(int)
+        assert np.abs(pixels - expected).max() <= 1
     assert set(images["height"].to_pylist()) == {50}
     assert set(images["width"].to_pylist()) == {40}
 

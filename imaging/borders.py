@@ -1,0 +1,32 @@
+"""Constant borders burned into a film: margins of one grey level that a printer, scanner or viewer added."""
+
+from __future__ import annotations
+
+import numpy as np
+
+SAME = 2  # grey levels within which a border is constant, lossy compression included
+SMALLEST = 0.25  # share of the film's height and width that has to remain; else nothing is cut off
+
+
+def without_borders(grey: np.ndarray) -> np.ndarray:
+    """The part of a uint8 film (rows, columns) inside its constant border rows and columns.
+
+    Boxes and masks of the film do not follow, so this is for pretraining on films alone.
+    """
+    top, bottom = _inner(grey)
+    left, right = _inner(grey[top:bottom].T)
+    if bottom - top < SMALLEST * grey.shape[0] or right - left < SMALLEST * grey.shape[1]:
+        return grey
+    return grey[top:bottom, left:right]
+
+
+def _inner(grey: np.ndarray) -> tuple[int, int]:
+    """First line, and one past the last, that is not part of a constant border."""
+    low, high = grey.min(1).astype(np.int16), grey.max(1).astype(np.int16)
+    return _border(low, high), len(grey) - _border(low[::-1], high[::-1])
+
+
+def _border(low: np.ndarray, high: np.ndarray) -> int:
+    """Number of leading lines that together span at most SAME grey levels."""
+    spread = np.maximum.accumulate(high) - np.minimum.accumulate(low)
+    return int(np.count_nonzero(spread <= SAME))

@@ -1,0 +1,78 @@
+"""`python -m imaging.worker`: decodes the files it is told on stdin, one after the other, within fixed bounds.
+
+A request is a line of JSON, an answer a line of JSON and, for a film, its size x size bytes. The kernel enforces
+both bounds: more address space than `limits.BYTES_PER_WORKER` fails inside the decoder, and after
+`limits.SECONDS_PER_FILE` an alarm that nothing handles ends the process, even inside a decoder's loop or when its
+parent is gone. A caller never unpickles what a worker wrote.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import cv2
+
+from imaging.decode import Film, SquareOptions, read_square
+from imaging.errors import ImageError
+from imaging.limits import BYTES_PER_WORKER, SECONDS_PER_FILE
+
+
+def main() -> None:
+    """Answer requests until stdin ends."""
+    answers = _only_ours(sys.stdout.fileno())
+    cv2.setNumThreads(1)
+    resource.setrlimit(resource.RLIMIT_AS, (BYTES_PER_WORKER, BYTES_PER_WORKER))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _send(answers, {"ready": True})
+    _only_ours(sys.stderr.fileno()).close()
+    for line in sys.stdin.buffer:
+        request = json.loads(line)
+        signal.setitimer(signal.ITIMER_REAL, SECONDS_PER_FILE)
+        answer, pixels = _answer(Path(request["path"]), SquareOptions(**request["options"]))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        _send(answers, answer, pixels)
+
+
+def _answer(path: Path, options: SquareOptions) -> tuple[dict[str, Any], bytes]:
+    try:
+        film = read_square(path, options)
+    except ImageError as error:
+        return {"reason": error.reason, "detail": error.detail}, b""
+    except MemoryError:
+        return {"reason": "too_much_memory", "detail": ""}, b""
+    return _facts(film), film.pixels.tobytes()
+
+
+def _facts(film: Film) -> dict[str, Any]:
+    header = film.header
+    return {
+        "height": film.height,
+        "width": film.width,
+        "kept": header.kept,
+        "dropped": sorted(header.dropped),
+        "burned_in": header.burned_in,
+    }
+
+
+def _only_ours(descriptor: int) -> BinaryIO:
+    """A private copy of a standard stream, which itself now goes nowhere: C libraries write to it."""
+    private = os.dup(descriptor)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+    return os.fdopen(private, "wb")
+
+
+def _send(answers: BinaryIO, answer: dict[str, Any], pixels: bytes = b"") -> None:
+    answers.write(json.dumps(answer).encode() + b"\n" + pixels)
+    answers.flush()
+
+
+if __name__ == "__main__":
+    main()
