@@ -137,7 +137,7 @@ def _stands_alone(text: str, begin: int, end: int) -> bool:
     if not before or before[-1] in ".!?:;)]_" or (text[begin:end].isupper() and not before.isupper()):
         return True
     goes_on = before[-1] in ",-/(" or _goes_on(before, len(before)) or _is_bound(text, end)
-    return is_short(before) and not goes_on
+    return (text[begin].isupper() or is_short(before)) and not goes_on
 
 
 def _line_before(text: str, place: int) -> str:

@@ -13,7 +13,7 @@ from report_parsing.reports import ReportOptions, parse_report
 from report_parsing.sections import split_sections, tile
 from report_parsing.sentences import split_sentences
 
-PIECES = (
+PIECES = (  # noqa: SIM905  (a list would be a page long)
     "FINDINGS:|Findings|findings -|1. FINDINGS:|FINDINGS AND|IMPRESSION|Impression:|impression:|ADDENDUM:|FINAL REPORT|"
     "WET READ:|Clinical History:|HISTORY|COMPARISON TO|FOO BAR:|LUNGS:|Heart:|CHEST, TWO VIEWS:|Dictated by|<FINDINGS>|"
     "</FINDINGS>|**Impression**|[FINDINGS]|IMPRESION:|exam type:|The|lungs are clear.|No|no|acute|effusion|Heart.|ARE|"
