@@ -17,8 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -32,29 +32,31 @@ BATCH, HEIGHT, SIZE = 15, 160, 64
 
 
 class Place:
-    """An archive, and runs of the job on it, each with a home and a history of its own."""
+    """An archive, and runs of the job on it, each with a home of its own."""
 
     def __init__(self, folder: Path, studies: int) -> None:
         self.folder = folder
         self.archive = folder / "archive"
         simulate(self.archive, PhantomConfig(studies=studies, height=HEIGHT))
         damage(self.archive)
+        shutil.copy(CHECKOUT / "dagster.yaml", folder)
 
-    def start(self, home: Path) -> subprocess.Popen[bytes]:
-        """Start the command in a session of its own."""
-        home.mkdir(exist_ok=True)
-        shutil.copy(CHECKOUT / "dagster.yaml", home)
-        workspace = {"home": str(home / "var"), "cohort": "phantom", "archive_root": str(self.archive)}
-        config = {
+    def config(self, home: Path) -> dict[str, Any]:
+        """What the job is run with."""
+        workspace = {"home": str(home), "cohort": "phantom", "archive_root": str(self.archive)}
+        return {
             "ops": {"inventory": {"config": {"batch_size": BATCH}}, "images": {"config": {"size": SIZE}}},
             "resources": {"workspace": {"config": workspace}},
         }
-        (home / "run.yaml").write_text(yaml.safe_dump(config))
+
+    def start(self, home: Path) -> subprocess.Popen[bytes]:
+        """Start the command in a session of its own."""
+        (self.folder / "run.yaml").write_text(yaml.safe_dump(self.config(home)))
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RADALIGN_")}
-        with (home / "log").open("ab") as log:
+        with self._log(home).open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, *COMMAND],
-                cwd=home,
+                cwd=self.folder,
                 env={**environment, "PYTHONPATH": str(CHECKOUT)},
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -65,20 +67,26 @@ class Place:
         """Run the command to its end; returns its seconds."""
         start = time.monotonic()
         if self.start(home).wait() != 0:
-            raise SystemExit((home / "log").read_text(errors="replace")[-4000:])
+            raise SystemExit(self._log(home).read_text(errors="replace")[-4000:])
         return time.monotonic() - start
 
-    def interrupt(self, home: Path, moments: Sequence[float]) -> None:
-        """Run the command and kill it, after each of `moments` seconds, then run it to its end."""
-        for moment in moments:
-            process = self.start(home)
-            try:
-                process.wait(moment)
-            except subprocess.TimeoutExpired:
-                os.kill(process.pid, signal.SIGKILL)
-                process.wait()
-            expect_nobody(process.pid)
-        self.complete(home)
+    def interrupt(self, home: Path, seconds: float) -> None:
+        """Run the command and kill it after some seconds."""
+        process = self.start(home)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            kill(process)
+
+    def _log(self, home: Path) -> Path:
+        return self.folder / f"{home.name}.log"
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """`kill -9` the process that leads a session; its children have to go by themselves."""
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    expect_nobody(process.pid)
 
 
 def damage(archive: Path) -> None:
@@ -89,9 +97,9 @@ def damage(archive: Path) -> None:
     reports[-1].write_text(" \n")
 
 
-def expect_nobody(session: int) -> None:
+def expect_nobody(session: int, patience: float = SURVIVAL_SECONDS) -> None:
     """Wait until no process of a session is left; SystemExit names those that stay."""
-    deadline = time.monotonic() + SURVIVAL_SECONDS
+    deadline = time.monotonic() + patience
     while members := session_members(session):
         if time.monotonic() > deadline:
             raise SystemExit(f"processes {members} outlived the run that was killed")
@@ -113,7 +121,7 @@ def session_members(session: int) -> list[int]:
 
 def content(home: Path) -> dict[str, str]:
     """Digest of every file of a home by its name; what a killed process had begun to write is no file of it."""
-    files = (path for path in sorted((home / "var").rglob("*")) if path.is_file() and path.suffix != PARTIAL)
+    files = (path for path in sorted(home.rglob("*")) if path.is_file() and path.suffix != PARTIAL)
     return {str(path.relative_to(home)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -138,7 +146,8 @@ def main() -> int:
         sys.stdout.write(f"seed {options.seed}; never killed: {whole:.1f} s, {len(expected)} files\n")
         for number in range(options.kills):
             moment, home = chance.uniform(0, whole), Path(folder) / str(number)
-            place.interrupt(home, [moment])
+            place.interrupt(home, moment)
+            place.complete(home)
             wrong = difference(expected, content(home))
             different += bool(wrong)
             sys.stdout.write(f"killed after {moment:5.1f} s: {', '.join(wrong) or 'identical'}\n")

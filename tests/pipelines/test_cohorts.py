@@ -1,0 +1,101 @@
+"""The job `ingest` on a simulated archive of every published layout: every row is accounted for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import dagster as dg
+import pyarrow.parquet as pq
+import pytest
+
+from assets.workspace import Workspace
+from cohorts.phantom.config import PhantomConfig
+from cohorts.phantom.layouts import LAYOUTS, draw, layout_writer
+from cohorts.registry import cohort_names
+from pipelines.definitions import defs
+from shards.reader import ShardReader
+
+JOB = defs.resolve_job_def("ingest")
+SIZE = 32
+pytestmark = pytest.mark.filterwarnings("ignore:::pydicom")
+
+
+@pytest.fixture(scope="module")
+def few():
+    return draw(PhantomConfig(studies=12, height=96), 12)
+
+
+def ingest(workspace, **ops):
+    config = {
+        "ops": {"images": {"config": {"size": SIZE}}, **{name: {"config": config} for name, config in ops.items()}},
+        "resources": {"workspace": {"config": workspace.model_dump()}},
+        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+    }
+    with dg.DagsterInstance.ephemeral() as instance:
+        return JOB.execute_in_process(run_config=config, instance=instance, raise_on_error=False)
+
+
+def checks(result):
+    return {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}
+
+
+def metadata(result, asset):
+    (event,) = result.asset_materializations_for_node(asset)
+    return {name: value.value for name, value in event.metadata.items()}
+
+
+def workspace_of(layout, folder, few):
+    cohort = max((name for name in cohort_names() if layout.startswith(name)), key=len)
+    layout_writer(layout)(folder / "archive", few)
+    return Workspace(home=str(folder / "home"), cohort=cohort, archive_root=str(folder / "archive"))
+
+
+@pytest.mark.parametrize("layout", sorted(set(LAYOUTS) & set(cohort_names())))
+def test_every_row_of_every_cohort_is_a_study_or_a_reject(layout, few, tmp_path):
+    workspace = workspace_of(layout, tmp_path, few)
+    result = ingest(workspace)
+    found = checks(result)
+    assert {name: check.passed for name, check in found.items()} == dict.fromkeys(found, True)
+    counts = {name: value.value for name, value in found["nothing_lost"].metadata.items()}
+    data = ShardReader(workspace.folder("shards")).read()
+    assert (
+        counts["source_rows"] == counts["studies"] + counts["rejects"] == metadata(result, "inventory")["source_rows"]
+    )
+    assert len(data) == counts["studies"] > 0
+    has_reports = workspace.open_cohort().has_reports
+    assert all(bool(text) == has_reports for text in data.texts)
+    assert bool(len(data.triplets.row)) == has_reports
+    subsets = pq.read_table(workspace.folder("subsets") / "subsets.parquet")
+    assert subsets.num_rows == (data.splits == "train").sum()
+
+
+def test_a_cohort_whose_rows_lie_stops_before_anything_is_trained(few, tmp_path, monkeypatch):
+    workspace = workspace_of("covidx", tmp_path, few)
+    reader = type(workspace.open_cohort())
+    honest = reader.scan
+    monkeypatch.setattr(reader, "scan", lambda self: (scan := honest(self)) and replace(scan, studies=scan.studies[1:]))
+    result = ingest(workspace)
+    assert not result.success
+    check = checks(result)["nothing_lost"]
+    assert not check.passed
+    assert check.metadata["missing"].value == 1
+    started = {event.step_key for event in result.all_events if event.is_step_start}
+    assert "studies_checks" in started
+    assert "shards_checks" not in started  # which every training waits for
+
+
+def test_another_family_of_splits_costs_no_decoding(few, tmp_path):
+    workspace = workspace_of("chestxray14", tmp_path, few)
+    reader = workspace.open_cohort()
+    assert metadata(ingest(workspace), "inventory")["split"] == reader.splits[0]
+    result = ingest(workspace, inventory={"split": reader.splits[1]})
+    assert result.success
+    assert metadata(result, "inventory")["split"] == reader.splits[1]
+    batches = {event.step_key.partition("[")[0] for event in result.all_events if event.is_step_start}
+    assert "images.images_batch" not in batches
+    assert "shards.shards_batch" in batches
+    refused = ingest(workspace, inventory={"split": "by eye"})
+    message = next(
+        event for event in refused.all_events if event.is_step_failure
+    ).event_specific_data.error_display_string
+    assert all(name in message for name in ("'by eye'", *reader.splits))

@@ -1,0 +1,51 @@
+"""A run that is killed twice and completed leaves what an undisturbed one leaves: benchmarks/kills.py, in small."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import dagster as dg
+import pytest
+
+from benchmarks.kills import Place, content, difference, expect_nobody, kill
+from pipelines.definitions import defs
+
+
+def test_a_killed_run_completed_is_the_same_byte_for_byte(tmp_path):
+    """Killed while films are decoded, and again while reports are parsed."""
+    place, never, twice = Place(tmp_path, studies=30), tmp_path / "never", tmp_path / "twice"
+    with dg.DagsterInstance.ephemeral() as instance:
+        defs.resolve_job_def("ingest").execute_in_process(run_config=place.config(never), instance=instance)
+    for stage in ("images", "triplets"):
+        process = place.start(twice)
+        while not list((twice / "phantom" / stage).glob("*.parquet")):
+            assert process.poll() is None
+            time.sleep(0.005)
+        kill(process)
+        assert not (twice / "phantom" / "shards").exists()
+    place.complete(twice)
+    expected = content(never)
+    wanted = {"inventory", "images", "reports", "triplets", "shards", "studies", "rejects"}
+    assert wanted <= {name.split("/")[1] for name in expected}
+    assert difference(expected, content(twice)) == []
+
+
+def test_a_difference_and_a_survivor_are_found(tmp_path):
+    (tmp_path / "a.parquet").write_bytes(b"one")
+    before = content(tmp_path)
+    (tmp_path / "a.parquet").write_bytes(b"two")
+    (tmp_path / "b.parquet").touch()
+    (tmp_path / "c.parquet.17.partial").touch()
+    assert difference(before, content(tmp_path)) == ["a.parquet", "b.parquet"]
+    survivor = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    try:
+        with pytest.raises(SystemExit, match=str(survivor.pid)):
+            expect_nobody(survivor.pid, patience=0.2)
+    finally:
+        os.kill(survivor.pid, signal.SIGKILL)
+        survivor.wait()
+    expect_nobody(survivor.pid)
