@@ -37,8 +37,7 @@ def stays_inside(relative: str) -> bool:
     """Whether the words of a path keep it below its root, links aside."""
     if not relative or "\0" in relative or "\\" in relative:
         return False
-    path = PurePosixPath(relative)
-    return not path.is_absolute() and ".." not in path.parts
+    return not relative.startswith("/") and ".." not in relative.split("/")
 
 
 def files_in(root: Path, folder: Path) -> Iterator[str]:
