@@ -16,7 +16,7 @@ ZONES: Words = frozenset({"upper", "lower", "mid", "middle", "base"})
 # structures that any place in the lung may join: "pulmonary nodule in the right upper lobe"
 GENERAL: Words = frozenset({"lung", "pulmonary", "parenchymal", "interstitial"})
 UNSPECIFIED, OTHER = "unspecified", "other"
-_BOTH_SIDES_NAMED = frozenset({"lung_bases", "lung_apices"})  # positions that stand for both sides
+BOTH_SIDES_NAMED = frozenset({"lung_bases", "lung_apices"})  # positions that stand for both sides
 
 
 @lru_cache(maxsize=4096)
@@ -31,7 +31,7 @@ def positions_of(words: Words) -> tuple[str, ...]:
     if "bilateral" not in words:
         return (match_position(words),)
     both = match_position(words)
-    if both in _BOTH_SIDES_NAMED:
+    if both in BOTH_SIDES_NAMED:
         return (both,)
     rest = words - SIDES
     return tuple(dict.fromkeys(match_position(rest | {side}) for side in ("left", "right")))

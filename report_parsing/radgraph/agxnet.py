@@ -4,7 +4,7 @@
 |----------------------------------------|--------------------------------------|-------------------------------------|
 | modifiers of an anatomy                | those attached to the root itself    | all, over any number of steps       |
 | anatomy of several words               | one word, so `lower lobe` is `other` | word by word, in any case and order |
-| both sides named                       | `other`, or the left position alone  | the left and the right position     |
+| both sides named, or `bilateral`       | `other`, or the left position alone  | the left and the right position     |
 | plural unknown to the rules: `hila`    | `other`                              | as its singular                     |
 | anatomy related only to observations   | lost, with what is located there     | a root like any other               |
 | anatomy without observation            | a row without one, lemma `none`      | no row                              |

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 
-from report_parsing.positions import OTHER, SIDES, UNSPECIFIED, Words, match_position, positions_of
+from report_parsing.positions import BOTH_SIDES_NAMED, OTHER, SIDES, UNSPECIFIED, Words, match_position, positions_of
 from report_parsing.resources import read_cell, read_rows
 
 _LEFT_RIGHT: Words = frozenset({"left", "right"})
+_BOTH: Words = frozenset({"bilateral", "bilaterally", "both"})
 _NO_WORD = ""  # no rule holds it, and it makes any set of words differ from the exact sets
 
 
@@ -30,15 +31,20 @@ def mended_positions(tokens: Iterable[str]) -> tuple[str, ...]:
 
     >>> mended_positions(["lower lobe", "Right"]), mended_positions(["lobe", "left", "right", "upper"])
     (('lower_right_lobe',), ('upper_left_lobe', 'upper_right_lobe'))
+    >>> mended_positions(["lungs", "both"]), mended_positions(["bases", "both"])
+    (('left_lung_unspec', 'right_lung_unspec'), ('lung_bases',))
     """
     words = _join_compounds({word for token in tokens for word in token.lower().split()})
     if not words:
         return (UNSPECIFIED,)
+    both = bool(words & _BOTH)
+    words -= _BOTH
     found = match_position(words)
-    if found != OTHER and not (words >= _LEFT_RIGHT and _LEFT_RIGHT & set(found.split("_"))):
+    one_of_two = both or (words >= _LEFT_RIGHT and bool(_LEFT_RIGHT & set(found.split("_"))))
+    if found in BOTH_SIDES_NAMED or (found != OTHER and not one_of_two):
         return (found,)
     plain = frozenset(_plain_words().get(word, word) for word in words)
-    return positions_of(plain - SIDES | {"bilateral"} if plain >= _LEFT_RIGHT else plain)
+    return positions_of(plain - SIDES | {"bilateral"} if both or plain >= _LEFT_RIGHT else plain)
 
 
 def _join_compounds(words: set[str]) -> Words:

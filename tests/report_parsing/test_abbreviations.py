@@ -1,7 +1,5 @@
 """Abbreviations that reports define: the forms they take, what looks like one and is none, and hostile brackets."""
 
-from time import process_time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -81,10 +79,6 @@ def test_any_text_has_spans_that_index_it(report):
 @pytest.mark.parametrize(
     "piece", ["(", "(a", ")(", "(AB ", "x (AB) ", "chronic obstructive pulmonary disease (COPD) ", "AB (a b c) "]
 )
-def test_time_grows_with_the_text(piece):
-    FINDER.find(piece * 10)
-    start = process_time()
-    FINDER.find(piece * 2_000)
-    once = process_time() - start
-    FINDER.find(piece * 16_000)
-    assert process_time() - start - once < 16 * once + 0.5  # eight times the text; generous, for a busy machine
+def test_a_hostile_text_comes_to_an_end(piece):
+    """In quadratic time this would take minutes; `benchmarks.text_growth` measures the growth."""
+    assert len(FINDER.find(piece * 16_000)) <= 1
