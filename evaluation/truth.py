@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cohorts.paths import OutsideRootError, inside
+from cohorts.remote import local_copy
 from evaluation.errors import EvaluationError
 from imaging.decode import read_grey
 from imaging.errors import ImageError
@@ -101,7 +102,8 @@ def _drawn(region: Mapping[str, Any], image_path: str, height: int, width: int) 
 
 def _read(root: Path, path: str) -> np.ndarray:
     try:
-        return read_grey(inside(root, path))
+        with local_copy(inside(root, path)) as file:
+            return read_grey(file)
     except OutsideRootError as error:
         raise EvaluationError(f"The file {path} lies outside of {root}; correct the studies table.") from error
     except ImageError as error:

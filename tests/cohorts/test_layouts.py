@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from upath import UPath
 
 from cohorts.ingest import decode_batch
 from cohorts.phantom.__main__ import main
@@ -43,6 +44,16 @@ def test_every_layout_is_read_by_its_cohort_and_decodes(layout, few, tmp_path):
     assert cohort.has_reports or scan.studies["report_path"].null_count == len(scan.studies)
     images, rejects = decode_batch(cohort, scan.studies, 32)
     assert (len(images), len(rejects)) == (len(scan.studies), 0)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_reads_the_same_from_object_storage(layout, few, tmp_path):
+    layout_writer(layout)(tmp_path, few)
+    root = UPath(f"memory://layouts/{layout}")
+    root.fs.put(f"{tmp_path}/", root.path, recursive=True)
+    here, there = (open_cohort(cohort_of(layout), place).scan() for place in (tmp_path, root))
+    assert there.studies.equals(here.studies)
+    assert there.rejects.equals(here.rejects)
 
 
 def test_every_cohort_of_a_published_dataset_has_a_layout():

@@ -224,6 +224,12 @@ def test_what_is_missing_is_said(tmp_path):
         OpenI(tmp_path).scan()
 
 
+def test_simulated_tables_have_the_headers_of_the_real_ones(editions, shared_data):
+    for ours, real in (("indiana_reports.csv", "dev.csv"), ("indiana_projections.csv", "dev_projections.csv")):
+        with open(editions["kaggle"] / ours) as one, open(shared_data / "openi_reports" / real) as other:
+            assert next(one) == next(other)
+
+
 def test_real_reports_of_the_kaggle_edition(shared_data, tmp_path):
     source = shared_data / "openi_reports"
     shutil.copy(source / "dev.csv", tmp_path / "indiana_reports.csv")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -148,6 +149,20 @@ def test_runs_and_boxes_equal_the_reference_decoder(pairs):
     regions = decode_regions(pd.DataFrame({"image_id": ["a"], "pixels": [text]}))
     box = bounding_boxes(regions).iloc[0]
     assert tuple(box[["x", "y", "width", "height"]]) == bounding_box(expected)
+
+
+def test_simulated_headers_are_those_of_the_real_film(shared_data, layout):
+    real = pydicom.dcmread(shared_data / "dicom_samples/real/cxr_siim_jpeg_baseline_8bit_mono2.dcm")
+    ours = pydicom.dcmread(next(layout.glob("dicom-images-train/*/*/*.dcm")))
+    assert [element.keyword for element in ours] == [element.keyword for element in real]
+    assert [element.keyword for element in ours.file_meta] == [element.keyword for element in real.file_meta]
+    told = "SOPInstanceUID StudyInstanceUID SeriesInstanceUID PatientID PatientName PatientSex PatientAge ViewPosition"
+    for element in real:
+        if element.keyword not in (*told.split(), "SeriesDescription", "PixelData"):
+            assert ours[element.tag].value == element.value, element.keyword
+    assert ours.file_meta.TransferSyntaxUID == real.file_meta.TransferSyntaxUID
+    assert ours.SOPInstanceUID.split(".")[:8] == real.SOPInstanceUID.split(".")[:8]
+    assert ours.StudyInstanceUID.split(".")[:9] == real.StudyInstanceUID.split(".")[:9]
 
 
 def test_the_real_film_and_real_beginnings_of_a_mask(shared_data, tmp_path):

@@ -3,6 +3,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from upath import UPath
 
 from cohorts.tables import STUDIES
 from evaluation.errors import EvaluationError
@@ -93,6 +94,13 @@ def test_threshold_of_a_mask_and_shapes_join(archive):
     expected = np.zeros((40, 20), bool)
     expected[:8] = expected[30:36] = True
     np.testing.assert_array_equal(truth.masks.pixels, letterbox_mask(expected, 40)[None])
+
+
+def test_masks_on_object_storage(archive):
+    root = UPath("memory://truth")
+    root.fs.put(f"{archive}/", root.path, recursive=True)
+    here, there = (load_truth(archive / "studies.parquet", place, ["a"], CLASSES, 16) for place in (archive, root))
+    np.testing.assert_array_equal(here.masks.pixels, there.masks.pixels)
 
 
 def test_a_shape_that_cannot_be_drawn_is_named(archive):
