@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assets import checks, evaluated, ingestion, pretrained, reports, sharding, source, subsets, triplets
+from assets import checks, evaluated, graphs, ingestion, pretrained, reports, sharding, source, subsets, triplets
 from models.registry import method_names
 
 METHODS = method_names()
@@ -15,6 +15,7 @@ ASSETS = [
     reports.reports,
     triplets.triplets,
     triplets.report_labels,
+    graphs.graphs,
     reports.knowledge,
     ingestion.usable,
     subsets.subsets,

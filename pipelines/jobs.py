@@ -32,7 +32,8 @@ def evaluate_job(method: str) -> dg.UnresolvedAssetJobDefinition:
 
 ingest = dg.define_asset_job(
     "ingest",
-    selection=dg.AssetSelection.groups("source", "ingestion", "report_parsing", "shards"),
+    selection=dg.AssetSelection.groups("source", "ingestion", "report_parsing", "shards")
+    - dg.AssetSelection.assets("graphs"),
     description="Bring studies, shards and their checks up to date with the archive; trains nothing.",
 )
 jobs = [ingest, *(make(method) for method in METHODS for make in (pretrain_job, evaluate_job))]
