@@ -36,12 +36,18 @@ def without_marks(text: str) -> str:
 
 def clean_text(text: str) -> str:
     """The text on one line, without marks and what they leave behind: "x-XXXX (___)." is "."."""
-    line = _LEFT_OVER.sub("", " ".join(without_marks(text).split()))
-    return _BEFORE_PUNCTUATION.sub("", " ".join(line.split()))
+    spoken = without_marks(text)
+    line = " ".join(spoken.split())
+    if spoken is not text:
+        line = " ".join(_LEFT_OVER.sub("", line).split())
+    return _BEFORE_PUNCTUATION.sub("", line)
 
 
 def has_words(text: str) -> bool:
     """Whether anything but marks and punctuation is said."""
+    first = _WORD.search(text)
+    if first is None or (first[0][0] not in "Xx" and "[**" not in text):  # most texts need no second look
+        return first is not None
     return _WORD.search(without_marks(text)) is not None
 
 

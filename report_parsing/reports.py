@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
@@ -125,15 +126,17 @@ def _pretraining_text(report: str, spans: Sections, options: ReportOptions) -> t
     sentences: list[Sentence] = []
     for name, span in ((wanted, span) for wanted in names for span in spans[wanted]):
         whole = split_sentences(report, *span)
-        kept = [found for found in whole if _has_tokens(report, [found], options.minimum_sentence_tokens)]
+        kept = whole
+        if options.minimum_sentence_tokens > 1:
+            kept = [found for found in whole if _has_tokens(report, [found], options.minimum_sentence_tokens)]
         texts += [clean_text(report[slice(*part)]) for part in (kept if len(kept) < len(whole) else [span])]
         sentences += [Sentence(name, *found) for found in kept]
-    if not _has_tokens(report, [(start, end) for _, start, end in sentences], options.minimum_tokens):
+    if not _has_tokens(report, ((start, end) for _, start, end in sentences), options.minimum_tokens):
         raise ReportError("too_short", f"The report's text has fewer than {options.minimum_tokens} words.")
     return " ".join(texts), sentences
 
 
-def _has_tokens(report: str, sentences: list[Span], minimum: int) -> bool:
+def _has_tokens(report: str, sentences: Iterable[Span], minimum: int) -> bool:
     """Whether the sentences have this many tokens; every sentence has one."""
     found = 0
     for start, end in sentences:

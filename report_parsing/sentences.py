@@ -42,15 +42,21 @@ def split_sentences(report: str, start: int, end: int) -> list[Span]:
     text = plain(report[start:end])
     words = text.replace("\n", " ")
     spans: list[Span] = []
+
+    def add(begin: int, end: int) -> None:
+        sentence = text[begin:end].rstrip()
+        if has_words(sentence):
+            spans.append((start + begin, start + begin + len(sentence)))
+
     begin, number = _skip_marker(text, 0, 0)
     for match in _END.finditer(text):
         if match.start() < begin:
             continue
         cut = _cut(text, words, begin, match, number)
         if cut is not None:
-            _add(report, start + begin, start + cut[0], spans)
+            add(begin, cut[0])
             begin, number = _skip_marker(text, cut[1], number)
-    _add(report, start + begin, end, spans)
+    add(begin, len(text))
     return spans
 
 
@@ -124,11 +130,6 @@ def _skip_marker(text: str, start: int, number: int) -> tuple[int, int]:
     """Where the words of a sentence begin behind the marker of a list, and the number of the last item."""
     marker = _MARKER.match(text, start)
     if marker is None or marker.end() == len(text):
-        return start, number
+        words = _NEXT.match(text, start)
+        return words.start(1) if words else len(text), number
     return marker.end(), int(marker[1] or number)
-
-
-def _add(report: str, start: int, end: int, spans: list[Span]) -> None:
-    start, end = trim(report, start, end)
-    if has_words(report[start:end]):
-        spans.append((start, end))
