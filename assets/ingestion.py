@@ -1,8 +1,10 @@
 """Group `ingestion`: what is in the archive, the pixels, and what of it can be used."""
 
+import atexit
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pyarrow as pa
@@ -10,11 +12,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from assets import batches, inventory, previews
+from assets import batches, deidentification, inventory, previews
 from assets.batched import Metadata, Stage, Work, batch_metadata, batched_asset
 from assets.batches import Computed, Plan
 from assets.source import archive
 from assets.workspace import PHANTOM, Workspace, one_sentence
+
+if TYPE_CHECKING:
+    from imaging.pool import DecoderPool
 
 GROUP = "ingestion"
 ONLY_GREW = "only_grew"
@@ -110,20 +115,35 @@ class ImagesConfig(dg.Config):
     )
 
 
+@cache
+def _decoders() -> "DecoderPool":
+    """The decoder processes of this one, for all of its batches; they end with it."""
+    from imaging.pool import DecoderPool
+
+    pool = DecoderPool()
+    atexit.register(pool.__exit__)
+    return pool
+
+
 def _decode(work: Work) -> Computed:
+    from tqdm import tqdm
+
     from cohorts.ingest import decode_batch
 
     studies = pq.read_table(work.inputs["inventory"])
-    return decode_batch(work.workspace.open_cohort(), studies, **work.settings)
+    with tqdm(total=studies.num_rows, unit="film", leave=False, disable=None) as bar:  # None: in a terminal only
+        cohort = work.workspace.open_cohort()
+        return decode_batch(cohort, studies, **work.settings, pool=_decoders(), on_film=bar.update)
 
 
 def _preview_images(workspace: Workspace, plan: Plan) -> Metadata:
     folder = workspace.folder("images")
     rejects = batches.read_rejects(folder, plan)
-    metadata: Metadata = {"size": plan.settings["size"]}
+    films = batches.read_batches(folder, plan, deidentification.COLUMNS)
+    metadata: Metadata = {"size": plan.settings["size"], **deidentification.report(films)}
     if rejects is not None and rejects.num_rows:
         metadata["reject reasons"] = previews.counts(rejects, "reason")
-    if plan.batches and workspace.cohort_name() == PHANTOM:
+    if workspace.cohort_name() == PHANTOM:
         first = pq.read_table(batches.output_path(folder, plan.batches[0].fingerprint), columns=["pixels"])
         if first.num_rows:
             metadata["first images"] = previews.contact_sheet(first["pixels"].slice(0, 16).to_pylist())
@@ -134,7 +154,8 @@ images = batched_asset(
     Stage(
         name="images",
         group=GROUP,
-        description="Radiographs as letterboxed 8-bit squares; what cannot be read is rejected, and why.",
+        description="Radiographs as letterboxed 8-bit squares; what cannot be read is rejected, and why. Of a DICOM "
+        "header only an allow-list is kept; which identifying attributes were there is counted, never their values.",
         upstream=("inventory",),
         aspect=inventory.FILMS,
         code=("imaging", "cohorts/ingest.py"),

@@ -43,6 +43,7 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
         workspace: Workspace,
         pipes: dg.PipesSubprocessClient,
     ) -> dg.MaterializeResult[Any]:
+        expect_reports(workspace)
         settings = config.model_dump()  # type: ignore[attr-defined]
         request = training_request(workspace, method, settings)
         output, home = Path(request["output"]), workspace.home_path()
@@ -58,6 +59,16 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata={"trained": not finished, **_metadata(run, output)})
 
     return pretrained
+
+
+def expect_reports(workspace: Workspace) -> None:
+    """Refuse to pretrain on films without text."""
+    if not batches.read_plan(workspace.folder("inventory")).settings["has_reports"]:
+        raise dg.Failure(
+            f"The cohort {workspace.cohort_name()} has films without reports, from which there is nothing to pretrain: "
+            "set RADALIGN_COHORT to one with reports, and use this one to evaluate.",
+            allow_retries=False,
+        )
 
 
 def share_done(settings: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], float]:

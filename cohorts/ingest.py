@@ -50,7 +50,7 @@ def decode_batch(
     size: int,
     *,
     pool: DecoderPool | None = None,
-    on_film: Callable[[], None] = lambda: None,
+    on_film: Callable[[], object] = lambda: None,
     **choices: bool,
 ) -> tuple[pa.Table, pa.Table]:
     """Decode the films of a batch into (images, rejects), both in the order of `studies`.

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import dagster as dg
 import pyarrow.parquet as pq
+import pydicom
 import pytest
 
 from assets.workspace import Workspace
@@ -67,6 +68,19 @@ def test_every_row_of_every_cohort_is_a_study_or_a_reject(layout, few, tmp_path)
     assert bool(len(data.triplets.row)) == has_reports
     subsets = pq.read_table(workspace.folder("subsets") / "subsets.parquet")
     assert subsets.num_rows == (data.splits == "train").sum()
+
+
+def test_the_headers_of_hospital_films_are_reported_without_a_value(few, tmp_path):
+    workspace = workspace_of("mimic_cxr", tmp_path, few)
+    (film,) = list((tmp_path / "archive").rglob("*.dcm"))[:1]
+    dataset = pydicom.dcmread(film)
+    dataset.PatientName, dataset.BurnedInAnnotation = "Doe^Jane", "YES"
+    dataset.save_as(film)
+    told = metadata(ingest(workspace), "images.collect_images")
+    assert "| PatientName |" in told["identifying attributes"]
+    assert told["burned-in annotation: yes"] == 1
+    assert "Doe" not in str(told)
+    assert not any(b"Doe" in path.read_bytes() for path in (tmp_path / "home").rglob("*.parquet"))
 
 
 def test_a_cohort_whose_rows_lie_stops_before_anything_is_trained(few, tmp_path, monkeypatch):
