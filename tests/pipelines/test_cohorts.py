@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import dagster as dg
 import pyarrow.parquet as pq
 import pydicom
 import pytest
+from upath import UPath
 
 from assets.workspace import Workspace
 from cohorts.phantom.config import PhantomConfig
 from cohorts.phantom.layouts import LAYOUTS, draw, layout_writer
 from cohorts.registry import cohort_names
+from pipelines.automation import archive_digest
 from pipelines.definitions import defs
 from shards.reader import ShardReader
 
@@ -96,6 +100,65 @@ def test_a_cohort_whose_rows_lie_stops_before_anything_is_trained(few, tmp_path,
     started = {event.step_key for event in result.all_events if event.is_step_start}
     assert "studies_checks" in started
     assert "shards_checks" not in started  # which every training waits for
+
+
+def test_a_changed_and_a_vanished_file_are_told_and_leave_nothing_stale(few, tmp_path):
+    workspace = workspace_of("mimic_cxr", tmp_path, few[:10])
+    archive = tmp_path / "archive"
+    cut = {"inventory": {"batch_size": 5}}
+    before = archive_digest(archive)
+    assert checks(ingest(workspace, **cut))["only_grew"].passed
+    old = ShardReader(workspace.folder("shards")).read()
+    studies = pq.read_table(workspace.folder("studies") / "studies.parquet").to_pylist()
+    changed, vanished = studies[0], studies[-1]
+    replace_film(archive / changed["image_path"])
+    (archive / vanished["image_path"]).unlink()
+    layout_writer("mimic_cxr")(tmp_path / "grown", few)
+    shutil.copytree(tmp_path / "grown", archive, copy_function=copy_new, dirs_exist_ok=True)
+    (archive / vanished["image_path"]).unlink()
+    assert archive_digest(archive) != before
+    result = ingest(workspace, **cut)
+    assert result.success  # a warning, no stop
+    check = checks(result)["only_grew"]
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    told = {record.data["image_id"]: record.data["change"] for record in check.metadata["images"].records}
+    assert told == {changed["image_id"]: "film changed", vanished["image_id"]: "vanished"}
+    counts = metadata(result, "inventory")
+    assert (counts["changed"], counts["vanished"]) == (1, 1)
+    data = ShardReader(workspace.folder("shards"), verify=True).read()
+    assert len(data) == len(old) + counts["new"] - 1
+    assert vanished["image_id"] not in data.image_ids
+    kept = {name: old.pixels[row].tobytes() for row, name in enumerate(old.image_ids) if name in data.image_ids}
+    same = {name: pixels == data.pixels[list(data.image_ids).index(name)].tobytes() for name, pixels in kept.items()}
+    assert {name for name, equal in same.items() if not equal} == {changed["image_id"]}
+    assert checks(ingest(workspace, **cut))["only_grew"].passed  # told once
+
+
+def test_an_archive_on_object_storage_runs_through(few, tmp_path):
+    workspace = workspace_of("chestxray14", tmp_path, few)
+    storage = UPath(f"memory:///{tmp_path.name}")
+    storage.fs.put(f"{workspace.archive_root}/", storage.path, recursive=True)
+    there = workspace.model_copy(update={"archive_root": str(storage), "home": str(tmp_path / "there")})
+    assert ingest(workspace).success
+    assert ingest(there).success
+    here, remote = (ShardReader(place.folder("shards")).read() for place in (workspace, there))
+    assert (here.pixels == remote.pixels).all()
+    assert here.image_ids.tolist() == remote.image_ids.tolist()
+    storage.fs.rm(storage.path, recursive=True)
+
+
+def replace_film(path):
+    """Another film of the same size under the same name."""
+    dataset = pydicom.dcmread(path)
+    dataset.PixelData = dataset.pixel_array[::-1].tobytes()
+    dataset.save_as(path)
+
+
+def copy_new(source, target):
+    """Copy a file unless it is there; tables always."""
+    if source.endswith(".gz") or not Path(target).exists():
+        shutil.copy2(source, target)
+    return target
 
 
 def test_another_family_of_splits_costs_no_decoding(few, tmp_path):
