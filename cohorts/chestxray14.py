@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from cohorts import csv_files
-from cohorts.base import Reader, Scan, split_scan
+from cohorts.base import CohortError, Reader, Scan, split_scan
 from cohorts.labels import label_maps
 from cohorts.rows import PLAIN_NAMES, files_below, first_reasons, list_column, number_duplicates, rectangles
 from cohorts.splits import OFFICIAL, SPLITS, carve_validation, split_by_patient
@@ -116,7 +116,10 @@ class ChestXray14(Reader):
         path = csv_files.find([self.root], "BBox_List_2017*.csv")
         if path is None:
             return pd.DataFrame(columns=columns).astype(dict.fromkeys(columns[2:], float))
-        table = csv_files.read(path).iloc[:, :6].set_axis(columns, axis="columns")
+        table = csv_files.read(path)
+        if table.shape[1] < len(columns):
+            raise CohortError(f"{path} has no six columns; is it the published file of boxes?")
+        table = table.iloc[:, : len(columns)].set_axis(columns, axis="columns")
         table[columns[2:]] = csv_files.numbers(table, columns[2:])
         table["image_id"] = table["image_id"].str.removesuffix(".png")
         table["label"] = table["label"].replace("Infiltrate", "Infiltration")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,7 +39,7 @@ def read(path: Path, columns: Sequence[str] | Callable[[str], bool] | None = Non
     table = _read(path, usecols=wanted, index_col=False)
     absent = [] if columns is None or callable(columns) else [name for name in columns if name not in table]
     if absent:
-        raise CohortError(f"{path} has no column {', '.join(absent)}; is it the published file, of a version 2.x?")
+        raise CohortError(f"{path} has no column {', '.join(absent)}; is it the published file?")
     return table
 
 
@@ -52,10 +54,14 @@ def read_headerless(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _read(path: Path, **options: Any) -> pd.DataFrame:
-    compression: Any = "gzip" if path.suffix == ".gz" else None
+    """A byte that is no UTF-8 becomes U+FFFD: it spoils the name in its row, not the table."""
+    options |= {"compression": "gzip" if path.suffix == ".gz" else None, "encoding_errors": "replace"}
     try:
-        return pd.read_csv(
-            readable(path), compression=compression, dtype=str, keep_default_na=False, na_filter=False, **options
-        )
-    except (OSError, ValueError, EOFError, zlib.error) as error:
-        raise CohortError(f"{path} cannot be read as a CSV file; it may be damaged, so fetch it again.") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # it has dropped values
+            return pd.read_csv(readable(path), dtype=str, keep_default_na=False, na_filter=False, **options)
+    except (OSError, ValueError, EOFError, zlib.error, pd.errors.ParserWarning) as error:
+        line = re.search(r"line \d+", str(error))
+        where = f" ({line[0]})" if line else ""
+        message = f"{path} cannot be read as a CSV file{where}; it may be damaged, so fetch it again."
+        raise CohortError(message) from error
