@@ -56,6 +56,15 @@ def test_every_registered_cohort_needs_only_its_root(workspace, monkeypatch, tmp
         assert name in Workspace.model_fields["cohort"].description
 
 
+def test_the_guide_names_every_cohort_and_its_splits(workspace, tmp_path):
+    lines = (CHECKOUT / "docs" / "ingestion.md").read_text().splitlines()
+    for name in registered_cohorts():
+        (line,) = (line for line in lines if line.startswith("|") and f"`{name}`" in line)
+        reader = Workspace(home=workspace.home, cohort=name, archive_root=str(tmp_path)).open_cohort()
+        assert ", ".join(reader.splits) in line
+        assert ("| none |" in line) != reader.has_reports
+
+
 def test_an_unknown_split_is_one_sentence_with_the_choices(workspace, tmp_path):
     cohort = Workspace(home=workspace.home, cohort="covid_chestxray", archive_root=str(tmp_path))
     assert cohort.open_cohort().split == cohort.open_cohort("70/10/20").split == "70/10/20"

@@ -143,7 +143,7 @@ def test_a_local_file_is_not_copied(tmp_path):
 def test_packages_that_are_missing_are_named(monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
     monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
-    with pytest.raises(CohortError, match=r"^s3://a/b is on object storage.*radalign\[remote\]'\.$"):
+    with pytest.raises(CohortError, match=r"^s3://a/b is on object storage.*\[remote\]' in the checkout\.$"):
         remote.as_root("s3://a/b")
 
 
