@@ -5,16 +5,16 @@ This file parses, tells damage from absence and gets at the stored values; `disp
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import mmap
-import os
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 import pydicom.config
@@ -39,6 +39,10 @@ UNDEFINED_LENGTH = 0xFFFFFFFF
 CUT_SHORT = ("truncated", "requires a buffer", "even multiple of bytes")  # Pillow, zlib; struct; pydicom
 META_LENGTH = slice(PREAMBLE + 12, PREAMBLE + 16)  # value of (0002,0000): bytes of the file meta behind it
 META_START = PREAMBLE + 16
+HEAD_BYTES = 1024  # within which the file meta names its transfer syntax
+
+# Reading from either never takes more memory than there are bytes, whatever length a header announces.
+Content = mmap.mmap | io.BytesIO
 
 # pydicom's messages quote attributes and file names, which may identify a patient; ours are ImageErrors.
 warnings.filterwarnings("ignore", module=r"pydicom\b")
@@ -86,9 +90,9 @@ def read_frame(stream: BinaryIO, reduced_to: int = 0) -> tuple[FileDataset, Stor
 
     With `reduced_to`, grey JPEG 2000 comes at a lower resolution that suffices for squares of that side.
     """
-    stream = _inflated(stream)
-    dataset, pixels = _parse(stream)
-    value = _pixel_bytes(stream, dataset, pixels)
+    content = _inflated(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+    dataset, pixels = _parse(content)
+    value = _pixel_bytes(content, dataset, pixels)
     check_size(int(dataset.Rows), int(dataset.Columns))
     if _syntax(dataset).is_encapsulated:
         return dataset, _compressed_frame(value, dataset, reduced_to)
@@ -100,11 +104,15 @@ def damage_as_image_error() -> Iterator[None]:
     """Turn what pydicom, a decoder or damaged attributes raise, whatever that is, into an ImageError."""
     try:
         yield
-    except (ImageError, OSError):
+    except ImageError:
         raise
-    except (MemoryError, RecursionError):
+    except MemoryError:
         raise ImageError("too_much_memory") from None
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:  # the file cannot be mapped
+            raise ImageError("too_much_memory") from None
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's fault
         raise ImageError(_reason(str(error))) from None
 
 
@@ -113,68 +121,64 @@ def _reason(message: str) -> str:
     return "truncated_dicom" if any(words in message for words in CUT_SHORT) else "unreadable_pixels"
 
 
-def _inflated(stream: BinaryIO) -> BinaryIO:
-    """The stream itself, or of a deflated file one that says and holds the same uncompressed."""
-    head = stream.read(PREAMBLE + 1024)
-    stream.seek(0)
+def _inflated(mapped: mmap.mmap) -> Content:
+    """The file itself, or of a deflated one what says and holds the same uncompressed."""
     deflated = DeflatedExplicitVRLittleEndian.encode()
-    if not (head[PREAMBLE:].startswith(MAGIC) and deflated in head):
-        return stream
-    end = META_START + int.from_bytes(head[META_LENGTH], "little")
-    meta = stream.read(end).replace(deflated, ExplicitVRLittleEndian.encode().ljust(len(deflated), b"\0"))
+    if mapped.find(deflated, PREAMBLE, PREAMBLE + HEAD_BYTES) < 0 or mapped[PREAMBLE : PREAMBLE + 4] != MAGIC:
+        return mapped
+    end = META_START + int.from_bytes(mapped[META_LENGTH], "little")
+    meta = mapped[:end].replace(deflated, ExplicitVRLittleEndian.encode().ljust(len(deflated), b"\0"))
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    content = inflater.decompress(stream.read(), BYTES_PER_WORKER // 4)
+    dataset = inflater.decompress(mapped[end:], BYTES_PER_WORKER // 4)
     if inflater.unconsumed_tail:
         raise ImageError("too_much_memory")
     if not inflater.eof:
         raise ImageError("truncated_dicom")
-    return io.BytesIO(meta + content)
+    return io.BytesIO(meta + dataset)
 
 
-def _parse(stream: BinaryIO) -> tuple[FileDataset, _PixelElement]:
+def _parse(content: Content) -> tuple[FileDataset, _PixelElement]:
     """Everything before the pixels, and where they lie; tells a file that was cut from one that never had pixels."""
     found: list[_PixelElement] = []
 
     def at_pixels(tag: int, vr: str | None, length: int) -> bool:
         if tag in PIXEL_TAGS:
-            found.append(_PixelElement(int(tag), vr, length, stream.tell()))
+            found.append(_PixelElement(int(tag), vr, length, content.tell()))
         return bool(found)
 
     try:
-        dataset = read_partial(stream, at_pixels, force=True)
-    except (OSError, MemoryError, RecursionError):
+        dataset = read_partial(cast(BinaryIO, content), at_pixels, force=True)
+    except (OSError, MemoryError):
         raise
     except Exception as error:  # bytes that are no DICOM fail in many ways
-        stream.seek(PREAMBLE + len(MAGIC))
-        has_header = stream.read(4) == FIRST_TAGS[0]
+        content.seek(PREAMBLE + len(MAGIC))
+        has_header = content.read(4) == FIRST_TAGS[0]
         raise ImageError(_reason(str(error)) if has_header else "not_an_image") from None
     if not dataset.file_meta and not any(keyword in dataset for keyword in ("SOPClassUID", "Rows")):
         raise ImageError("not_an_image")
     if not found or not found[0].length:
-        cut = not found and _ends_early(dataset, file_size=stream.seek(0, os.SEEK_END))
+        cut = not found and _ends_early(dataset, _size(content))
         raise ImageError("truncated_dicom" if cut else "no_pixels")
     return dataset, found[0]
 
 
-def _pixel_bytes(stream: BinaryIO, dataset: FileDataset, pixels: _PixelElement) -> memoryview:
-    """The value of the pixel element, mapped."""
-    size = stream.seek(0, os.SEEK_END)
-    encapsulated = _syntax(dataset).is_encapsulated
-    length = size - pixels.offset if encapsulated else min(get_expected_length(dataset), pixels.length)
-    if not encapsulated and (get_expected_length(dataset) > length or pixels.offset + length > size):
+def _pixel_bytes(content: Content, dataset: FileDataset, pixels: _PixelElement) -> memoryview:
+    """The value of the pixel element; of compressed pixels, whose end is among them, all that follows."""
+    value = _view(content)[pixels.offset :]
+    if _syntax(dataset).is_encapsulated:
+        return value
+    length = get_expected_length(dataset)
+    if length > min(pixels.length, len(value)):
         raise ImageError("truncated_dicom")
-    return _map(stream, pixels.offset, length)
+    return value[:length]
 
 
-def _map(stream: BinaryIO, offset: int, length: int) -> memoryview:
-    if isinstance(stream, io.BytesIO):
-        return stream.getbuffer()[offset : offset + length]
-    start = offset - offset % mmap.ALLOCATIONGRANULARITY
-    try:
-        mapped = mmap.mmap(stream.fileno(), offset - start + length, access=mmap.ACCESS_READ, offset=start)
-    except OSError:
-        raise ImageError("too_much_memory") from None
-    return memoryview(mapped)[offset - start :]
+def _view(content: Content) -> memoryview:
+    return content.getbuffer() if isinstance(content, io.BytesIO) else memoryview(content)
+
+
+def _size(content: Content) -> int:
+    return len(_view(content))
 
 
 def _ends_early(dataset: FileDataset, file_size: int) -> bool:

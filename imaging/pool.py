@@ -23,6 +23,7 @@ from imaging.decode import Film, SquareOptions
 from imaging.errors import ImageError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+WORKER = ("-m", "imaging.worker")
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 
 
@@ -94,7 +95,7 @@ class _Worker:
 
 def _start() -> subprocess.Popen[bytes]:
     """A decoder process that is ready; what kept it from starting is on its stderr."""
-    command = [sys.executable, "-m", "imaging.worker"]
+    command = [sys.executable, *WORKER]
     environment = {**os.environ, **ONE_THREAD}
     process = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
