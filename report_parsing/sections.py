@@ -19,6 +19,7 @@ read where a report has neither findings nor impression). What a heading is, rep
     - A line "FINAL REPORT", a signature, a wet read without a colon close nothing.
     - The last paragraph is cut off the last section, whichever it is, at "line feed, blank, line feed" only, and a
       text without an empty line has none.
+    - So indentation and line ends matter, which carry no meaning in the mended sections (report_parsing.layout).
 """
 
 from __future__ import annotations
