@@ -35,7 +35,8 @@ def as_root(location: str) -> Path:
         root.fs  # noqa: B018  opening the file system imports its package
     except ImportError as error:
         raise CohortError(
-            f"{location} is on object storage, which needs packages of its own: pip install '.[remote]' in the checkout."
+            f"{location} is on object storage, which needs packages of its own: run pip install '.[remote]' in the "
+            "checkout."
         ) from error
     except ValueError:
         root = Path(location)

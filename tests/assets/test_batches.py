@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -75,6 +77,34 @@ def test_a_changed_batch_changes_no_other():
     assert before["b0"] == after["b0"]
     assert before["b1"] != after["b1"]
     assert set(after) == {"b0", "b1", "b2"}
+
+
+def test_a_stage_that_reads_one_aspect_does_not_follow_the_others():
+    def plan(films, rows):
+        return Plan((Batch("b0", rows, aspects={"films": films}),))
+
+    def fingerprint(films, rows, aspect):
+        (batch,) = batches.plan_stage("images", "x", {}, {"inventory": plan(films, rows)}, aspect).batches
+        assert batch.inputs == {"inventory": rows}  # the file to read is that of the whole batch
+        return batch.fingerprint
+
+    assert fingerprint("1", "2", "films") == fingerprint("1", "3", "films") != fingerprint("2", "2", "films")
+    assert fingerprint("1", "2", "") == fingerprint("2", "2", "") != fingerprint("1", "3", "")
+
+
+def test_only_what_is_not_there_is_missing(tmp_path):
+    plan = plan_of(b0="0" * 20, b1="1" * 20)
+    batches.run_batch(tmp_path, plan.batches[1], lambda: (table(1), None))
+    assert batches.missing(tmp_path, plan) == [plan.batches[0]]
+
+
+def test_commit_removes_what_a_process_killed_long_ago_had_begun(tmp_path):
+    old, fresh = tmp_path / "a.parquet.17.partial", tmp_path / "b.parquet.18.partial"
+    for path in (old, fresh):
+        path.touch()
+    os.utime(old, (0, 0))
+    assert batches.commit(tmp_path, plan_of()) == [old]
+    assert fresh.exists()
 
 
 def test_inputs_cut_differently_are_refused():

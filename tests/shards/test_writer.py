@@ -7,6 +7,7 @@ import pytest
 from cohorts.tables import STUDIES
 from report_parsing.tables import TRIPLETS
 from shards.errors import ShardError
+from shards.manifest import Manifest, ShardEntry
 from shards.schema import shard_schema
 from shards.writer import EXISTS, write_manifest, write_shard
 
@@ -149,6 +150,21 @@ def test_manifest_refuses_foreign_and_repeated_images(sources, tmp_path):
         write_manifest(tmp_path, both[:1], (), (), 8, "toy")
     with pytest.raises(ShardError, match="is not in"):
         write_manifest(tmp_path / "elsewhere", both[:1], (), (), 4, "toy")
+
+
+def test_only_shards_written_since_the_last_manifest_are_digested_again(sources, tmp_path, monkeypatch):
+    paths = [tmp_path / f"{name}.parquet" for name in "ab"]
+    for name, path in zip("ab", paths, strict=True):
+        write_shard(sources(6, prefix=name).build(), path)
+    whole = write_manifest(tmp_path, paths, (), (), 4, "toy")
+    digested = []
+    monkeypatch.setattr(ShardEntry, "of", lambda path, of=ShardEntry.of: digested.append(path) or of(path))
+    assert write_manifest(tmp_path, paths, (), (), 4, "toy") == whole
+    assert digested == []
+    write_shard(sources(6, seed=3, prefix="b").build(), paths[1])
+    assert write_manifest(tmp_path, paths, (), (), 4, "toy") != whole
+    assert digested == [paths[1]]
+    Manifest.load(tmp_path, verify=True)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(sources, tmp_path, monkeypatch):
