@@ -66,7 +66,7 @@ def draw_film(height: int, width: int, seed: int) -> np.ndarray:
 
 
 def write_dicom(path: Path, pixels: np.ndarray, kind: str = "explicit", **attributes: Any) -> Path:
-    """Write 12-bit pixels in one of COMPRESSIONS, with a window unless `attributes` say otherwise; None removes."""
+    """Write 12-bit pixels in one of COMPRESSIONS, with a window unless `attributes` say None or otherwise."""
     compression = COMPRESSIONS[kind]
     dataset = _header(pixels)
     if compression.encode:
@@ -76,14 +76,12 @@ def write_dicom(path: Path, pixels: np.ndarray, kind: str = "explicit", **attrib
         dataset.PixelData = stored.tobytes()
     dataset["PixelData"].VR = "OB" if compression.encode else "OW"
     for keyword, value in (WINDOW | attributes).items():
-        if value is None:
-            delattr(dataset, keyword)
-        else:
+        if value is not None:
             setattr(dataset, keyword, value)
     dataset.file_meta.TransferSyntaxUID = compression.syntax
     if compression.syntax == uid.RLELossless:
         dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
-        dataset.compress(uid.RLELossless, generate_instance_uid=False)
+        dataset.compress(uid.RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
     dataset.save_as(path, enforce_file_format=True)
     return path
 

@@ -170,7 +170,7 @@ def _pixel_bytes(content: Content, dataset: FileDataset, pixels: _PixelElement) 
     length = get_expected_length(dataset)
     if length > min(pixels.length, len(value)):
         raise ImageError("truncated_dicom")
-    return value[:length]
+    return value[: length + length % 2]
 
 
 def _view(content: Content) -> memoryview:
@@ -205,7 +205,7 @@ def _native_frame(value: memoryview, dataset: FileDataset, pixels: _PixelElement
     elif allocated == 1:
         numbers = np.unpackbits(np.frombuffer(value, np.uint8), count=count, bitorder="little")
     elif allocated == 8 and endian == ">" and pixels.vr == "OW":  # bytes in pairs, the second first
-        numbers = np.frombuffer(value[: count + count % 2], ">u2").astype("<u2").view(np.uint8)[:count]
+        numbers = np.frombuffer(value, ">u2").astype("<u2").view(np.uint8)[:count]
     elif dataset.PhotometricInterpretation == "YBR_FULL_422":  # Y Y Cb Cr for two pixels
         numbers = np.frombuffer(value, np.uint8, 2 * rows * columns).reshape(-1, 2, 2)[:, 0]
         samples = 1
@@ -233,7 +233,6 @@ def _compressed_frame(value: memoryview, dataset: FileDataset, reduced_to: int) 
     numbers = codecs.decode_reduced(data, layout, reduced_to) if is_jpeg_2000 and reduced_to else None
     if numbers is None:
         numbers = codecs.decode(data, syntax, layout)
-    # The codestream of JPEG 2000 knows its depth better than the header, whose sign it may contradict.
     return _frame(numbers, dataset, describe_jpeg_2000(data).bits if is_jpeg_2000 else 0)
 
 
@@ -244,7 +243,12 @@ def _samples(dataset: FileDataset) -> int:
     return samples
 
 
-def _frame(numbers: np.ndarray, dataset: FileDataset, bits: int = 0) -> StoredFrame:
-    stored = bits or int(dataset.get("BitsStored") or numbers.itemsize * 8)
-    high_bit = stored - 1 if bits else int(dataset.get("HighBit", stored - 1))
-    return StoredFrame(numbers, stored, high_bit, int(dataset.get("PixelRepresentation", 0)) == 1)
+def _frame(numbers: np.ndarray, dataset: FileDataset, coded_bits: int = 0) -> StoredFrame:
+    """Where the values lie. JPEG 2000 is coded with a depth of its own, which is the better one where they differ:
+    only a sign may have to be found at a lower bit."""
+    signed = int(dataset.get("PixelRepresentation", 0)) == 1
+    stored = int(dataset.get("BitsStored") or numbers.itemsize * 8)
+    if coded_bits:
+        stored = min(stored, coded_bits) if signed else coded_bits
+        return StoredFrame(numbers, stored, stored - 1, signed)
+    return StoredFrame(numbers, stored, int(dataset.get("HighBit", stored - 1)), signed)
