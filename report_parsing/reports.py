@@ -46,11 +46,12 @@ class ReportOptions:
 
 
 class Sentence(NamedTuple):
-    """A sentence of the pretraining text: its section and its span in the report."""
+    """A sentence of the pretraining text: its section, its span in the report, and its words without removed names."""
 
     section: str
     start: int
     end: int
+    text: str
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,8 @@ def _pretraining_text(report: str, spans: Sections, options: ReportOptions) -> t
         if options.minimum_sentence_tokens > 1:
             kept = [found for found in whole if _has_tokens(report, [found], options.minimum_sentence_tokens)]
         texts += [clean_text(report[slice(*part)]) for part in (kept if len(kept) < len(whole) else [span])]
-        sentences += [Sentence(name, *found) for found in kept]
-    if not _has_tokens(report, ((start, end) for _, start, end in sentences), options.minimum_tokens):
+        sentences += [Sentence(name, start, end, clean_text(report[start:end])) for start, end in kept]
+    if not _has_tokens(report, ((start, end) for _, start, end, _ in sentences), options.minimum_tokens):
         raise ReportError("too_short", f"The report's text has fewer than {options.minimum_tokens} words.")
     return " ".join(texts), sentences
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 SCHEMA_VERSION = "1"
-REPORTS_VERSION = "2"  # 2: sections
+REPORTS_VERSION = "2"  # 2: sections, and the text of sentences
 
 SECTION = pa.struct(
     [
@@ -21,6 +21,7 @@ SENTENCE = pa.struct(
         pa.field("section", pa.string(), nullable=False),  # findings, impression, ...
         pa.field("start", pa.int32(), nullable=False),
         pa.field("end", pa.int32(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),  # on one line, without the marks of removed names
     ]
 )
 

@@ -133,9 +133,8 @@ def _pixels(pixels: pa.ChunkedArray, size: int) -> pa.Array:
 
 
 def _texts(reports: pa.Table) -> tuple[pa.Array, pa.Array]:
-    """Pretraining text and sentences per report; white space inside a sentence (line breaks) is one blank."""
-    columns = zip(reports["report"].to_pylist(), reports["sentences"].to_pylist(), strict=True)
-    sentences = [[" ".join(report[s["start"] : s["end"]].split()) for s in spans] for report, spans in columns]
+    """Pretraining text and sentences per report."""
+    sentences = [[sentence["text"] for sentence in found] for found in reports["sentences"].to_pylist()]
     return _one_chunk(reports["text"]), pa.array(sentences, pa.list_(pa.string()))
 
 

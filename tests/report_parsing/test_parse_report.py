@@ -135,3 +135,8 @@ def test_an_unknown_style_is_the_callers_mistake():
 def test_choices_that_do_not_exist(options, message):
     with pytest.raises(ValueError, match=message):
         ReportOptions(**options)
+
+
+def test_sentences_hold_no_marks_of_removed_names():
+    parsed = parse_report("FINDINGS: Compared with ___, the\n XXXX effusion is small. XXXX opacities, x-XXXX normal.")
+    assert [item.text for item in parsed.sentences] == ["Compared with, the effusion is small.", "opacities, normal."]

@@ -57,7 +57,7 @@ def test_any_text_gives_a_row_or_a_reason(report, style, options):
         parsed = parse_report(report, style, options)
         assert len(parsed.text.splitlines()) <= 1
         assert not re.search(r"_|XXX|\ufffd|\[\*\*", parsed.text)
-        for name, start, end in parsed.sentences:
+        for name, start, end, _ in parsed.sentences:
             assert 0 <= start < end <= len(report)
             assert report[start:end].strip() == report[start:end]
             assert report[start:end] in getattr(parsed, name)
@@ -93,7 +93,7 @@ def reading(report: str) -> list:
         parsed = parse_report(report, options=ReportOptions(required=(), repeated="all"))
     except ReportError as error:
         return [sections, sentences, error.reason]
-    return [sections, sentences, parsed.text, [normal(report[start:end]) for _, start, end in parsed.sentences]]
+    return [sections, sentences, parsed.text, [normal(report[start:end]) for _, start, end, _ in parsed.sentences]]
 
 
 @given(REPORTS.filter(str.strip), st.integers(0, 2**32))

@@ -76,7 +76,7 @@ def make_sources(rows: int, size: int = 4, seed: int = 0, prefix: str = "") -> S
                 "report": " ".join(said),
                 "text": f"text of {name}",
                 "sentences": [
-                    {"section": "findings", "start": start, "end": start + len(s)}
+                    {"section": "findings", "start": start, "end": start + len(s), "text": s}
                     for start, s in zip(starts, said, strict=False)
                 ],
             }
