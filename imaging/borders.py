@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 SAME = 2  # grey levels within which a border is constant, lossy compression included
-SMALLEST = 0.25  # share of the film's height and width that has to remain; else nothing is cut off
+SMALLEST = 0.25  # positive share of the film's height and width that has to remain; else nothing is cut off
 
 
 def without_borders(grey: np.ndarray) -> np.ndarray:
@@ -14,10 +14,11 @@ def without_borders(grey: np.ndarray) -> np.ndarray:
     Boxes and masks of the film do not follow, so this is for pretraining on films alone.
     """
     top, bottom = _inner(grey)
-    left, right = _inner(grey[top:bottom].T)
-    if bottom - top < SMALLEST * grey.shape[0] or right - left < SMALLEST * grey.shape[1]:
+    if bottom - top < SMALLEST * len(grey):
         return grey
-    return grey[top:bottom, left:right]
+    inner = grey[top:bottom].T
+    left, right = _inner(inner)
+    return grey if right - left < SMALLEST * len(inner) else inner[left:right].T
 
 
 def _inner(grey: np.ndarray) -> tuple[int, int]:
