@@ -20,20 +20,30 @@ from assets.reports import GROUP
 from assets.workspace import CHECKOUT, Workspace
 
 EXAMPLES = 6
+_SAID = ("entity", "position", "exists")
+_SPEAKS = pc.field("triplets").is_valid()
 
-# Every sentence that is read, with its triplets if it has any; {reports} and {triplets} are Parquet files.
+# Every sentence that is read, and whether it says anything.
 _SENTENCES = """
 with spans as (
-    select study_id, report, unnest(sentences) as span, unnest(range(len(sentences))) as sentence from reports
+    select study_id, unnest(sentences) as span, unnest(range(len(sentences))) as sentence from reports
+), said as (
+    select distinct study_id, sentence, true as speaks from triplets
+)
+select count(*) as sentences, count(*) filter (speaks is null) as silent
+from spans left join said using (study_id, sentence) where list_contains($sections, span.section)
+"""
+# The first sentences of some reports, with their triplets if they have any.
+_EXAMPLES = """
+with spans as (
+    select study_id, unnest(sentences) as span, unnest(range(len(sentences))) as sentence from reports
 ), said as (
     select study_id, sentence,
         string_agg(entity || ' @ ' || position || ' = ' || exists, '; ' order by start) as triplets
     from triplets group by study_id, sentence
 )
-select study_id, report[span.start + 1 : span.end] as text, triplets
-from spans left join said using (study_id, sentence)
-where list_contains($sections, span.section)
-order by study_id, sentence
+select study_id, span.text as text, triplets from spans left join said using (study_id, sentence)
+where list_contains($sections, span.section) order by study_id, sentence
 """
 _BY_ENTITY = """
 select entity, count(*) as triplets, count(*) filter (exists = 'present') as present,
@@ -104,37 +114,50 @@ def _extract(work: Work) -> Computed:
 def _preview_triplets(workspace: Workspace, plan: Plan) -> Metadata:
     from report_parsing.triplets import READ_SECTIONS
 
+    folder = workspace.folder("triplets")
     with duckdb.connect() as database:
-        database.register("triplets", batches.read_batches(workspace.folder("triplets"), plan))
-        database.register("reports", batches.read_batches(workspace.folder("reports")))
+        database.register("triplets", batches.read_batches(folder, plan, ("study_id", "sentence", *_SAID)))
         entities = database.sql(_BY_ENTITY).to_arrow_table()
         positions = database.sql(_BY_POSITION).to_arrow_table()
-        sentences = database.sql(_SENTENCES, params={"sections": list(READ_SECTIONS)}).to_arrow_table()
-    distributions: Metadata = {
-        "entities seen": entities.num_rows,
-        "positions seen": positions.num_rows,
-        "entities": previews.head(entities, entities.column_names, entities.num_rows),
-        "positions": previews.head(positions, positions.column_names, positions.num_rows),
+        metadata: Metadata = {
+            "entities seen": entities.num_rows,
+            "positions seen": positions.num_rows,
+            "entities": previews.head(entities, entities.column_names, entities.num_rows),
+            "positions": previews.head(positions, positions.column_names, positions.num_rows),
+        }
+        if plan.settings["radgraph"]:  # its sentences are not those of the reports
+            return metadata | _coverage(workspace, plan)
+        columns = ("study_id", "sentences.list.element.section")
+        database.register("reports", batches.read_batches(workspace.folder("reports"), columns=columns))
+        found = database.execute(_SENTENCES, {"sections": list(READ_SECTIONS)}).fetchone()
+    sentences, silent = found or (0, 0)
+    metadata |= {"sentences": sentences, "share of sentences with no triplet": silent / max(sentences, 1)}
+    return metadata | _examples(workspace, plan) if workspace.may_show_text() else metadata
+
+
+def _examples(workspace: Workspace, plan: Plan) -> Metadata:
+    """A few sentences of the first batch, with and without triplets."""
+    from report_parsing.triplets import READ_SECTIONS
+
+    if not plan.batches:
+        return {}
+    first = plan.batches[0]
+    with duckdb.connect() as database:
+        for stage, fingerprint in (("triplets", first.fingerprint), ("reports", first.inputs["reports"])):
+            database.register(stage, pq.read_table(batches.output_path(workspace.folder(stage), fingerprint)))
+        table = database.sql(_EXAMPLES, params={"sections": list(READ_SECTIONS)}).to_arrow_table()
+    speaking, silent = (table.filter(where) for where in (_SPEAKS, ~_SPEAKS))
+    return {
+        "example sentences": previews.head(speaking, ("study_id", "text", "triplets"), EXAMPLES),
+        "examples with no triplet": previews.head(silent, ("study_id", "text"), EXAMPLES),
     }
-    if plan.settings["radgraph"]:  # its sentences are not those of the reports
-        return distributions | _coverage(workspace, plan)
-    silent = sentences.filter(pc.field("triplets").is_null())
-    metadata = distributions | {
-        "sentences": sentences.num_rows,
-        "share of sentences with no triplet": silent.num_rows / max(sentences.num_rows, 1),
-    }
-    if workspace.may_show_text():
-        speaking = sentences.filter(pc.field("triplets").is_valid())
-        metadata["example sentences"] = previews.head(speaking, ("study_id", "text", "triplets"), EXAMPLES)
-        metadata["examples with no triplet"] = previews.head(silent, ("study_id", "text"), EXAMPLES)
-    return metadata
 
 
 def _coverage(workspace: Workspace, plan: Plan) -> Metadata:
     """How many of the studies the RadGraph file speaks of, and what of it cannot be used."""
     _, unusable = _radgraph_triplets(Path(plan.settings["radgraph"]), plan.settings["radgraph_digest"])
-    studies = pc.unique(batches.read_batches(workspace.folder("reports"))["study_id"])
-    speaking = pc.unique(batches.read_batches(workspace.folder("triplets"), plan)["study_id"])
+    studies = pc.unique(batches.read_batches(workspace.folder("reports"), columns=("study_id",))["study_id"])
+    speaking = pc.unique(batches.read_batches(workspace.folder("triplets"), plan, ("study_id",))["study_id"])
     return {
         "studies": len(studies),
         "studies with no triplet": len(studies) - len(speaking),
