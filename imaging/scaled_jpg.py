@@ -17,6 +17,8 @@ from imaging.raster import read_raster
 from imaging.shrink import narrow
 
 FEWEST_BLOCKS = 2.5  # along a pixel of the result
+SECOND_DIFFERENCE = np.array([[1], [-2], [1]], np.float32)
+NEIGHBOURS = np.ones((3, 1), np.uint8)
 ALLOWED = 1.0  # grey level; of what is estimated at worst, films turn out to be half as far off
 
 
@@ -51,12 +53,16 @@ def _error(blocks: np.ndarray, pixels: int) -> np.ndarray:
     step = len(blocks) / pixels
     borders = np.arange(1, pixels) * step
     cut = borders.astype(np.intp)
-    part = (borders - cut)[:, None]
-    around = [blocks[np.clip(cut + offset, 0, len(blocks) - 1)] for offset in range(-2, 3)]
-    bends = [np.abs(around[i - 1] - 2 * around[i] + around[i + 1]) for i in (1, 2, 3)]
-    share = part * (1 - part) / step
-    even = np.zeros((pixels + 1, blocks.shape[1]), np.float32)  # moved from the pixel before the border to that behind
-    uneven = even.copy()
-    even[1:-1] = share * (around[3] - around[1]) / 4
-    uneven[1:-1] = share * 2 * np.maximum.reduce(bends)
-    return np.abs(even[1:] - even[:-1]) + uneven[1:] + uneven[:-1]
+    part = borders - cut
+    share = (part * (1 - part) / step).astype(np.float32)[:, None]
+    bends = cv2.filter2D(blocks, -1, SECOND_DIFFERENCE, borderType=cv2.BORDER_REPLICATE)
+    bends = cv2.dilate(np.abs(bends, out=bends), NEIGHBOURS)
+    even = (blocks[np.minimum(cut + 1, len(blocks) - 1)] - blocks[cut - 1]) * (share / 4)
+    uneven = bends[cut] * (2 * share)
+    error = np.zeros((pixels, blocks.shape[1]), np.float32)
+    error[:-1] = even  # what is moved over a border one pixel loses and the next one gains
+    error[1:] -= even
+    np.abs(error, out=error)
+    error[:-1] += uneven
+    error[1:] += uneven
+    return error
