@@ -19,8 +19,9 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup
 	. ./activate && dagster job execute -j pretrain_medklip && python -m assets.report
 
+# Two processes; the tests of a file stay together because they share what they computed.
 test: setup
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n 2 --dist loadfile
 
 ui: setup
 	. ./activate && python -m pipelines.ui
