@@ -4,8 +4,8 @@ In one run, on synthetic 12-bit films of 2544 x 3056 pixels (JPG: 8 bits) that i
 compared on one core in CPU time, by turns, the fastest of a few passes. The usual way for DICOM is pydicom's
 `pixel_array` with the decoder it prefers among gdcm, Pillow and its own, `apply_voi_lut` in float64, and Pillow's
 LANCZOS at full size; for JPG it is MGCA's: OpenCV decodes at full size and averages areas. Differences are to our own
-full-size chain, in grey levels of 255. Two processes against one are compared in wall time, and so need two cores
-that nobody else uses.
+full-size chain, in grey levels of 255. Two processes against one are compared in wall time, beside two plain loops
+against one, which tell what the machine has to give: the bar is missed if it is missed by more than that explains.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from subprocess import PIPE, Popen
 from time import perf_counter, process_time
 
 import cv2
@@ -48,6 +49,7 @@ BARS = {  # how many times as fast as the usual way
 WORKERS_BAR = 1.7  # two processes against one
 POOL_FILMS = 60
 POOL_PASSES = 6  # the first starts the processes
+LOOP = "from time import *; start = perf_counter(); [0 for _ in range(10_000_000)]; print(perf_counter() - start)"
 FEWEST_PASSES = 2
 SECONDS_PER_SOURCE = 4.0
 
@@ -74,22 +76,35 @@ def main(arguments: list[str] | None = None) -> None:
         folder = Path(name)
         films = [draw_film(HEIGHT, WIDTH, seed) for seed in range(FILMS)]
         rows = [_measure(source, _write(folder, source, films)) for source in BARS]
-        speed_up = two_workers(folder / "explicit-0")
+        speed_up, machine = two_workers(folder / "explicit-0")
     missed = [row.source for row in rows if row.ratio < row.bar or not _is_exact_enough(row)]
-    missed += ["two workers"] if speed_up < WORKERS_BAR else []
+    missed += ["two workers"] if speed_up < WORKERS_BAR * min(1, machine / 2) else []
     if options.json:
-        print(json.dumps({"rows": [asdict(row) for row in rows], "two_workers": speed_up, "missed": missed}))
+        print(
+            json.dumps(
+                {"rows": [asdict(row) for row in rows], "two_workers": speed_up, "two_loops": machine, "missed": missed}
+            )
+        )
     else:
-        _print(rows, speed_up)
+        _print(rows, speed_up, machine)
     if missed:
         sys.exit(f"Below the bar: {', '.join(missed)}")
 
 
-def two_workers(path: Path) -> float:
-    """How many times as many films two processes decode in the same time as one; by turns, the fastest pass."""
+def two_workers(path: Path) -> tuple[float, float]:
+    """How many times as many films two processes decode in the same time as one, and how much more two loops count.
+
+    By turns, the fastest pass of each, so that other load meets all alike.
+    """
     with DecoderPool(1) as one, DecoderPool(2) as two:
-        seconds = [(_pool_seconds(one, path), _pool_seconds(two, path)) for _ in range(POOL_PASSES)][1:]
-    return min(single for single, _ in seconds) / min(double for _, double in seconds)
+        ways: list[Callable[[], float]] = [
+            lambda: _pool_seconds(one, path),
+            lambda: _pool_seconds(two, path),
+            lambda: _loop_seconds(1),
+            lambda: _loop_seconds(2) / 2,
+        ]
+        fastest = [min(seconds) for seconds in zip(*([way() for way in ways] for _ in range(POOL_PASSES)), strict=True)]
+    return fastest[0] / fastest[1], fastest[2] / fastest[3]
 
 
 def usual_dicom(path: Path) -> np.ndarray:
@@ -159,11 +174,16 @@ def _pool_seconds(pool: DecoderPool, path: Path) -> float:
         return perf_counter() - start
 
 
+def _loop_seconds(processes: int) -> float:
+    running = [Popen([sys.executable, "-c", LOOP], stdout=PIPE, text=True) for _ in range(processes)]
+    return max(float(process.communicate()[0]) for process in running)
+
+
 def _is_exact_enough(row: Row) -> bool:
     return row.worst_difference <= EXACT or row.source.endswith("reduced")
 
 
-def _print(rows: list[Row], speed_up: float) -> None:
+def _print(rows: list[Row], speed_up: float, machine: float) -> None:
     print(f"{'source':20} {'usual ms':>9} {'ours ms':>8} {'ratio':>6} {'bar':>5}  difference  usual decoder")
     for row in rows:
         print(
@@ -171,6 +191,7 @@ def _print(rows: list[Row], speed_up: float) -> None:
             f"  {row.worst_difference:3d} ({row.mean_difference:.2f})  {row.decoder}"
         )
     print(f"two processes decode {speed_up:.2f} times as fast as one (bar {WORKERS_BAR})")
+    print(f"two plain loops run {machine:.2f} times as fast as one")
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
