@@ -90,7 +90,7 @@ def _header(pixels: np.ndarray) -> Dataset:
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.SOPClassUID = uid.ComputedRadiographyImageStorage
-    dataset.SOPInstanceUID = uid.generate_uid()
+    dataset.SOPInstanceUID = uid.generate_uid(entropy_srcs=["film"])  # the same file every time
     dataset.PatientName = "Identifying^Name"
     dataset.PatientID = "Identifying-1"
     dataset.StudyDate = "20200101"
