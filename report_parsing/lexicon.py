@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from report_parsing.phrases import PhraseTree
@@ -164,7 +165,7 @@ def _places() -> Iterator[tuple[str, frozenset[str], tuple[str, ...]]]:
 
 def _longest(mentions: list[Mention]) -> list[Mention]:
     """Mentions in order of appearance; where they overlap the longest stays, and equal spans all stay."""
-    if len(mentions) < 2:
+    if all(second.start >= first.end for first, second in pairwise(mentions)):
         return mentions
     kept: list[Mention] = []
     taken: dict[int, tuple[int, int]] = {}

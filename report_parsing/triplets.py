@@ -21,7 +21,7 @@ from report_parsing.sections import Span
 from report_parsing.tables import TRIPLETS
 
 READ_SECTIONS = ("findings", "impression", "last_paragraph")  # what is asked or was known before says nothing
-_REMEMBERED = 20_000  # lines; "No pneumothorax." is read once
+_REMEMBERED = 20_000  # sentences, and lines of wrapped ones; "No pneumothorax." is read once
 
 
 class Triplet(NamedTuple):
@@ -54,19 +54,12 @@ class TripletParser:
         self._lexicon = Lexicon()
         self._implications = _read_implications()
         self._finder = AbbreviationFinder()
+        self._parse_text = lru_cache(maxsize=_REMEMBERED)(self._parse_unseen_text)
         self._parse_line = lru_cache(maxsize=_REMEMBERED)(self._parse_unseen_line)
 
     def parse_sentence(self, text: str) -> list[Triplet]:
         """The triplets of one sentence in order of appearance, each once; spans are characters of `text`."""
-        lines = split_lines(text)
-        if lines == [text]:
-            return list(self._parse_line(text))
-        found = (
-            triplet._replace(start=origin[triplet.start], end=origin[triplet.end - 1] + 1)
-            for line, origin in lines_with_origins(text)
-            for triplet in self._parse_line(line)
-        )
-        return list(dict.fromkeys(found))
+        return list(self._parse_text(text))
 
     def parse_report(self, report: str, sentences: Iterable[Span]) -> list[list[Triplet]]:
         """The triplets of each of the sentences of a report; spans are characters of the report.
@@ -98,14 +91,25 @@ class TripletParser:
 
     def _parse_span(self, report: str, span: Span, uses: Sequence[Use]) -> list[Triplet]:
         start, end = span
-        if not any(start <= use.start and use.end <= end for use in uses):
-            found = self.parse_sentence(report[start:end])
-            return [triplet._replace(start=start + triplet.start, end=start + triplet.end) for triplet in found]
+        if not uses or not any(start <= use.start and use.end <= end for use in uses):
+            found = self._parse_text(report[start:end])
+            return [Triplet(*triplet[:3], start + triplet.start, start + triplet.end) for triplet in found]
         text, origin = written_out(report, span, uses)
         return [
             triplet._replace(start=origin[triplet.start][0], end=origin[triplet.end - 1][1])
             for triplet in self.parse_sentence(text)
         ]
+
+    def _parse_unseen_text(self, text: str) -> tuple[Triplet, ...]:
+        """Line by line, as a sentence may be wrapped anywhere; the same words on other lines are known already."""
+        if split_lines(text) == [text]:
+            return self._parse_unseen_line(text)
+        found = (
+            triplet._replace(start=origin[triplet.start], end=origin[triplet.end - 1] + 1)
+            for line, origin in lines_with_origins(text)
+            for triplet in self._parse_line(line)
+        )
+        return tuple(dict.fromkeys(found))
 
     def _parse_unseen_line(self, line: str) -> tuple[Triplet, ...]:
         reading = self._lexicon.read(line)
