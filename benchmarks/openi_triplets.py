@@ -1,17 +1,18 @@
 """`python -m benchmarks.openi_triplets --reports CSV`: our findings against the human MeSH codes of Open-i reports.
 
 The CSV has the columns uid, MeSH, findings and impression; the two mapping tables are looked for beside it, then in
-`--mapping`. Micro F1 is over every (report, label) that the codes decide, "No Finding" left out and shown apart; a
-label counts as found when the parse says it is present. Location F1 is over (label, side and zone) of the findings of
-lung and pleura that the codes place; a place of ours that none of the codes covers is an error, one that is missed is
-another. Devices are shown apart: the code gives the side where a catheter enters, our position the vessel where it
-ends, and the 51 positions have no side for vessels.
+the shared data, unless `--mapping` names their folder. Micro F1 is over every (report, label) that the codes decide,
+"No Finding" left out and shown apart; a label counts as found when the parse says it is present. Location F1 is over
+(label, side and zone) of the findings of lung and pleura that the codes place; a place of ours that none of the codes
+covers is an error, one that is missed is another. Devices are shown apart: the code gives the side where a catheter
+enters, our position the vessel where it ends, and the 51 positions have no side for vessels.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -192,17 +193,27 @@ def _total(counts: Iterable[Count]) -> Count:
 
 
 def _mapping(options: argparse.Namespace) -> Path:
-    folders = [folder for folder in (options.mapping, options.reports.parent) if folder is not None]
+    folders = [options.mapping] if options.mapping else [options.reports.parent, _shared()]
     for folder in folders:
         if (folder / MAPPING).is_file():
             return folder
     sys.exit(f"No {MAPPING} in {' or '.join(map(str, folders))}; name its folder with --mapping.")
 
 
+def _shared() -> Path:
+    """Where the tests find the collection too: $RADALIGN_SHARED, by default beside the checkout."""
+    shared = os.environ.get("RADALIGN_SHARED") or Path(__file__).resolve().parents[2] / "shared"
+    return Path(shared) / "data" / "openi_reports"
+
+
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.openi_triplets", description=__doc__.split("\n")[0])
     parser.add_argument("--reports", type=Path, required=True, help="CSV with uid, MeSH, findings, impression")
-    parser.add_argument("--mapping", type=Path, help="folder of the mapping tables; by default that of the reports")
+    parser.add_argument(
+        "--mapping",
+        type=Path,
+        help="folder of the mapping tables; by default that of the reports, else the shared data",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
     if not options.reports.is_file():
