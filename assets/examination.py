@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from shards.atomic import replacing
 if TYPE_CHECKING:
     from evaluation.truth import Truth
     from evaluation.zero_shot import ZeroShotOutput
+    from report_parsing.knowledge import KnowledgeBase
     from shards.reader import ShardData
 
 WEIGHTS = ("trained", "untrained")
@@ -34,15 +36,22 @@ class Examination:
     answers: ZeroShotOutput
 
 
+@cache
+def _knowledge() -> KnowledgeBase:
+    """The names of the observations, compiled once per process: every network and picture asks for the classes."""
+    from report_parsing.knowledge import KnowledgeBase
+
+    return KnowledgeBase.default()
+
+
 def classes_of(workspace: Workspace) -> dict[str, str]:
     """The cohort's labels that are another name of an observation that the network has learnt: label -> entity."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    from report_parsing.knowledge import KnowledgeBase
     from report_parsing.vocabulary import ENTITIES
 
-    base = KnowledgeBase.default()
+    base = _knowledge()
     table = pq.read_table(workspace.folder("studies") / "studies.parquet", columns=["labels"])
     labels = table["labels"].combine_chunks().drop_null()
     names = pc.unique(labels.keys).to_pylist()

@@ -21,12 +21,22 @@ if TYPE_CHECKING:
 GROUP = "report_parsing"
 SECTION_CODE = (
     *(f"report_parsing/{name}.py" for name in ("layout", "deidentification", "heading_words", "headings", "sections")),
-    *("report_parsing/sentences.py", "report_parsing/reports.py", "report_parsing/tables.py"),
+    *(
+        "report_parsing/slips.py",
+        "report_parsing/sentences.py",
+        "report_parsing/reports.py",
+        "report_parsing/tables.py",
+    ),
     *("report_parsing/data/headings.csv", "report_parsing/data/sentence_words.csv", "cohorts/ingest.py"),
 )
 KNOWLEDGE_CODE = (
     *("report_parsing/knowledge.py", "report_parsing/descriptions.py", "report_parsing/vocabulary.py"),
-    *("report_parsing/term_index.py", "report_parsing/similar_words.py", "report_parsing/data"),
+    *(
+        "report_parsing/term_index.py",
+        "report_parsing/similar_words.py",
+        "report_parsing/slips.py",
+        "report_parsing/data",
+    ),
 )
 
 

@@ -20,6 +20,10 @@ from report_parsing.sentences import split_sentences
 
 NOT_INDEXED, NORMAL = "no indexing", "normal"
 _SIDES = ("left", "right", "bilateral")
+_ZONES = {  # word of a position -> zone
+    **{"lower": "lower", "bases": "lower", "mid": "mid", "middle": "mid", "upper": "upper", "apical": "upper"},
+    **{"apices": "upper", "hilar": "hilar", "retrocardiac": "lower", "costophrenic": "lower"},
+}
 
 # A mention of each finding, however it is asserted, found without the parser that is being measured.
 _MENTIONS = {
@@ -153,10 +157,8 @@ def hedged(text: str) -> set[str]:
 
 def places_of(position: str) -> frozenset[Place]:
     """Side and zone of one of the 51 positions; both sides of one that stands for both."""
-    zones = {"lower": "lower", "bases": "lower", "mid": "mid", "middle": "mid", "upper": "upper", "apical": "upper"}
-    zones |= {"apices": "upper", "hilar": "hilar", "retrocardiac": "lower", "costophrenic": "lower"}
     words = position.split("_")
-    zone = next((zones[word] for word in words if word in zones), None)
+    zone = next((_ZONES[word] for word in words if word in _ZONES), None)
     if position in ("lung_bases", "lung_apices"):
         return frozenset(Place(side, zone) for side in ("left", "right"))
     side = next((word for word in words if word in ("left", "right")), None)

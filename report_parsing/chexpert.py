@@ -30,7 +30,7 @@ REPORT_LABELS = pa.schema(
     metadata={"table": "report_labels", "version": "1"},
 )
 _VALUES = {"present": POSITIVE, "uncertain": UNCERTAIN, "absent": NEGATIVE}
-_STRENGTH = {POSITIVE: 3, UNCERTAIN: 2, NEGATIVE: 1, None: 0}
+_STRENGTH = {POSITIVE: 3, UNCERTAIN: 2, NEGATIVE: 1}
 # what may be said of a film that has no finding
 _NO_FINDINGS = frozenset({*NORMAL_ENTITIES, "expand", "aerate", "excluded_obs", "finding", "process", "abnormality"})
 

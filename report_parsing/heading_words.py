@@ -7,6 +7,7 @@ from functools import cache
 from typing import NamedTuple
 
 from report_parsing.resources import read_rows
+from report_parsing.slips import one_less
 
 SUBHEADING, UNLISTED, OTHER, FINDINGS = "=", "unlisted", "other", "findings"
 ANY, OPENING = "any", "opening"  # forms of headings.csv; an empty one needs a line start and a colon
@@ -86,12 +87,7 @@ def _corrected(key: str) -> str:
 def _misspelt_word(word: str) -> str:
     if not _SHORTEST - 1 <= len(word) <= _LONGEST:
         return word
-    return next((known for near in _one_less(word) if (known := _near_words().get(near))), word)
-
-
-def _one_less(word: str) -> list[str]:
-    """A word, and the word without one of its letters: two words that share one of these differ by a typing error."""
-    return [word, *(word[:index] + word[index + 1 :] for index in range(len(word)))]
+    return next((known for near in one_less(word) if (known := _near_words().get(near))), word)
 
 
 @cache
@@ -99,7 +95,7 @@ def _near_words() -> dict[str, str]:
     """Words of main headings, whole and without one of their letters -> the word."""
     words = {word for heading, listed in _headings().items() if listed.form == ANY for word in heading.split()}
     long = sorted(word for word in words if len(word) >= _SHORTEST and word.isalpha())
-    return {near: word for word in reversed(long) for near in reversed(_one_less(word))}
+    return {near: word for word in reversed(long) for near in reversed(one_less(word))}
 
 
 @cache

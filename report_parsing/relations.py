@@ -22,6 +22,7 @@ from report_parsing.radgraph.graph import Entity, Graph, Relation
 from report_parsing.sections import Span
 from report_parsing.sentence_graph import sentence_nodes
 from report_parsing.sentences import split_sentences
+from report_parsing.tokens import find_in_order
 
 _REMEMBERED = 20_000  # sentences; "No pneumothorax." is read once
 # what has no full stop for 1,200 characters is read in pieces, so that time grows with length only
@@ -89,7 +90,7 @@ class GraphParser:
                 tokens.extend(read.tokens)
             if not is_sentence:
                 tokens.extend(_TOKEN.findall(text, start, end))
-        spans = _find_in_order(text, tokens)
+        spans = find_in_order(text, tokens)
         graph = Graph(" ".join(tokens), entities)
         return ParsedGraph(graph, {key: (spans[item.start][0], spans[item.end][1]) for key, item in entities.items()})
 
@@ -152,14 +153,3 @@ def _add_entities(entities: dict[str, Entity], line: _Line, first_token: int) ->
         entities[str(len(entities) + 1)] = Entity(
             tokens, item.label, first_token + item.start, first_token + item.end, relations
         )
-
-
-def _find_in_order(text: str, tokens: Sequence[str]) -> list[Span]:
-    """The characters of each token; nothing but white space lies between them."""
-    spans: list[Span] = []
-    behind = 0
-    for token in tokens:
-        start = text.index(token, behind)
-        behind = start + len(token)
-        spans.append((start, behind))
-    return spans

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
+from report_parsing.slips import count_slips, one_less
+
 SHORTEST = 7  # letters; shorter words have too many true neighbours
 _REMEMBERED = 50_000
 
@@ -22,7 +24,7 @@ class Spelling:
         self._by_deletion: dict[str, set[str]] = {}
         for word in words:
             if len(word) >= SHORTEST and word.isalpha():
-                for shorter in (word, *_deletions(word)):
+                for shorter in one_less(word):
                     self._by_deletion.setdefault(shorter, set()).add(word)
         self.correct = lru_cache(maxsize=_REMEMBERED)(self._correct)
 
@@ -32,25 +34,8 @@ class Spelling:
             return word
         near = {
             candidate
-            for shorter in (word, *_deletions(word))
+            for shorter in one_less(word)
             for candidate in self._by_deletion.get(shorter, ())
-            if candidate[0] == word[0] and is_one_slip(word, candidate)
+            if candidate[0] == word[0] and count_slips(word, candidate) == 1
         }
         return near.pop() if len(near) == 1 else word
-
-
-def is_one_slip(first: str, second: str) -> bool:
-    """Whether one insertion, deletion, substitution or swap of neighbours turns one word into the other."""
-    if len(first) > len(second):
-        first, second = second, first
-    if len(second) - len(first) > 1:
-        return False
-    start = next((index for index, letter in enumerate(first) if letter != second[index]), len(first))
-    if len(first) < len(second):
-        return first[start:] == second[start + 1 :]
-    swapped = first[start + 1 : start + 2] + first[start : start + 1] + first[start + 2 :]
-    return first[start + 1 :] == second[start + 1 :] or swapped == second[start:]
-
-
-def _deletions(word: str) -> Iterable[str]:
-    return (word[:index] + word[index + 1 :] for index in range(len(word)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from report_parsing.sections import Span
 
@@ -15,15 +16,21 @@ def tokenize(text: str) -> tuple[list[str], list[Span]]:
     """Tokens and their characters in `text`; "cannot" and "isn't" are two tokens, the second of them "not"."""
     text = lower(text)
     words = _TOKEN.findall(text)
-    spans: list[Span] = []
-    end = 0
-    for word in words:  # several times faster than asking a match object for each
-        start = text.index(word, end)
-        end = start + len(word)
-        spans.append((start, end))
+    spans = find_in_order(text, words)  # several times faster than asking a match object for each
     if _HOLDS_NOT.search(text):
         _split_not(words, spans)
     return words, spans
+
+
+def find_in_order(text: str, words: Sequence[str]) -> list[Span]:
+    """The characters of words that a text holds in this order, each found behind the one before."""
+    spans: list[Span] = []
+    end = 0
+    for word in words:
+        start = text.index(word, end)
+        end = start + len(word)
+        spans.append((start, end))
+    return spans
 
 
 def lower(text: str) -> str:
