@@ -43,7 +43,7 @@ class ShardData:
     heights: np.ndarray
     widths: np.ndarray
     texts: list[str]
-    sentences: list[list[str]]
+    sentences: list[list[dict[str, str]]]  # section and text
     triplets: Triplets
     labels: dict[str, np.ndarray]  # float32 (n,): 1 present, 0 absent, -1 uncertain, nan where the cohort is silent
 

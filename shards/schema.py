@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"  # 2: sentences carry the section they come from
+
+SENTENCE = pa.struct(
+    [
+        pa.field("section", pa.string(), nullable=False),  # findings, impression, ...
+        pa.field("text", pa.string(), nullable=False),
+    ]
+)
 
 TRIPLET = pa.struct(
     [
@@ -28,7 +35,7 @@ def shard_schema(size: int) -> pa.Schema:
             pa.field("width", pa.int32(), nullable=False),
             pa.field("pixels", pa.binary(size * size), nullable=False),
             pa.field("text", pa.string(), nullable=False),
-            pa.field("sentences", pa.list_(pa.string()), nullable=False),
+            pa.field("sentences", pa.list_(SENTENCE), nullable=False),
             pa.field("triplets", pa.list_(TRIPLET), nullable=False),
             pa.field("labels", pa.map_(pa.string(), pa.float32())),
         ],

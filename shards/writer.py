@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from shards.atomic import replacing
 from shards.errors import ShardError
 from shards.manifest import Manifest, ShardEntry, known_entries
-from shards.schema import SCHEMA_VERSION, TRIPLET, shard_schema
+from shards.schema import SCHEMA_VERSION, SENTENCE, TRIPLET, shard_schema
 
 ROW_GROUP = 256
 EXISTS = {"absent": 0, "present": 1, "uncertain": -1}
@@ -134,8 +134,11 @@ def _pixels(pixels: pa.ChunkedArray, size: int) -> pa.Array:
 
 def _texts(reports: pa.Table) -> tuple[pa.Array, pa.Array]:
     """Pretraining text and sentences per report."""
-    sentences = [[sentence["text"] for sentence in found] for found in reports["sentences"].to_pylist()]
-    return _one_chunk(reports["text"]), pa.array(sentences, pa.list_(pa.string()))
+    lists = _one_chunk(reports["sentences"])
+    found = lists.flatten()
+    rows = pa.StructArray.from_arrays([found.field(field.name) for field in SENTENCE], fields=list(SENTENCE))
+    offsets = pc.subtract(lists.offsets, lists.offsets[0])  # a slice of a table keeps what it was cut from
+    return _one_chunk(reports["text"]), pa.ListArray.from_arrays(offsets, rows, type=pa.list_(SENTENCE))
 
 
 def _triplets(

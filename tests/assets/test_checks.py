@@ -58,7 +58,7 @@ def write_shards(workspace, images, text="Clear lungs.", grey=None):
                 rng.integers(60, 200, SIZE * SIZE, np.uint8) if grey is None else np.full(SIZE * SIZE, grey, np.uint8)
             ).tobytes(),
             "text": text,
-            "sentences": [text],
+            "sentences": [{"section": "findings", "text": text}],
             "triplets": [],
             "labels": None,
         }

@@ -28,7 +28,7 @@ def test_join_equals_a_literal_loop(sources):
         for name in ("height", "width", "pixels"):
             assert row[name] == image[name]
         assert row["text"] == report["text"]
-        assert row["sentences"] == [sentence["text"] for sentence in report["sentences"]]
+        assert row["sentences"] == [{name: said[name] for name in ("section", "text")} for said in report["sentences"]]
         triplets = [t for t in given.triplets.to_pylist() if t["study_id"] == study["study_id"]]
         triplets.sort(key=lambda t: [t[name] for name in ("sentence", "start", "end")])
         assert row["triplets"] == [

@@ -43,7 +43,8 @@ def shard_rows(number: int) -> list[dict]:
             {
                 "image_id": f"i{index:04d}", "study_id": f"s{index:04d}", "subject_id": f"p{index:04d}",
                 "split": split, "view": "PA", "height": SIZE, "width": SIZE, "pixels": pixels.tobytes(),
-                "text": "x", "sentences": ["x"], "triplets": triplets if index % 10 else [],
+                "text": "x", "sentences": [{"section": "findings", "text": "x"}],
+                "triplets": triplets if index % 10 else [],
                 "labels": [("effusion", float(present))],
             }
         )  # fmt: skip
