@@ -28,8 +28,10 @@ def aggregate(features: Tensor, ids: Tensor, continues: Tensor, mask: Tensor) ->
     (batch, length). Attention (batch, length) is summed in the same way as features of width one.
     """
     index = word_index(ids, continues)
-    kept = torch.where(mask[..., None], features, 0)
-    words = torch.zeros_like(features).scatter_add(1, index[..., None].expand_as(features), kept)
+    # A product and not scatter_add, whose order of summation changes from run to run on a GPU.
+    with torch.autocast(features.device.type, enabled=False):
+        belongs = index[:, None] == torch.arange(ids.shape[1], device=ids.device)[:, None]
+        words = belongs.to(features.dtype) @ features.masked_fill(~mask[..., None], 0)
     return words, torch.zeros_like(mask).scatter(1, index, mask)
 
 
