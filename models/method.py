@@ -1,19 +1,77 @@
-"""What every pretraining method can do, and what the loop, the evaluation and the assets may rely on."""
+"""What every pretraining method can do, and what the loop, the evaluation and the assets may rely on.
+
+A method works in two phases. `encode` turns the pairs of a batch into tensors, each pair by itself; `contrast` turns
+the tensors of the whole batch into loss terms. Between the two lies whatever joins batches: the gather over processes,
+or the chunks of a batch that is too large for the memory. No method knows of either.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from models.distributed import gather
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Texts as token ids, padded to one length."""
+
+    ids: Tensor  # (batch, length) int64
+    mask: Tensor  # (batch, length) bool: True for a token, special ones included, False for padding
 
 
 @dataclass(frozen=True)
 class Batch:
     """One step's pairs, as the loader gives them after augmentation."""
 
-    images: Tensor  # (batch, 1, size, size) float, normalised
-    targets: Tensor  # (batch, positions, entities) int8: 1 present, 0 absent, -1 not mentioned
+    images: Tensor  # (batch, 1, size, size) grey levels 0..255
+    tokens: Tokens | None = None  # of methods that read text
+    targets: Tensor | None = None  # (batch, positions, entities) int8: 1 present, 0 absent, -1 not mentioned
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def part(self, rows: slice) -> Batch:
+        """The pairs of `rows`."""
+        tokens = self.tokens and Tokens(self.tokens.ids[rows], self.tokens.mask[rows])
+        targets = None if self.targets is None else self.targets[rows]
+        return replace(self, images=self.images[rows], tokens=tokens, targets=targets)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same pairs on another device."""
+        tokens = self.tokens and Tokens(self.tokens.ids.to(device), self.tokens.mask.to(device))
+        targets = None if self.targets is None else self.targets.to(device)
+        return replace(self, images=self.images.to(device), tokens=tokens, targets=targets)
+
+
+class TextTokenizer(Protocol):
+    """Turns texts into token ids; special tokens are added, what is too long is cut."""
+
+    pad: int
+    length: int
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of every text, not padded."""
+
+    def __call__(self, texts: Sequence[str]) -> Tokens:
+        """Padded to the longest."""
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """What a method reads of a report."""
+
+    tokenizer: TextTokenizer
+    sections: tuple[str, ...] = ("findings", "impression")  # joined in this order
+    unit: str = "report"  # report: all of it; sentence: one, drawn anew for every step
+    cleaning: str = "none"  # words: lower-case words only, as GLoRIA and MGCA prepare them
+    minimum_words: int = 1  # a sentence with fewer is left out
 
 
 @dataclass(frozen=True)
@@ -21,18 +79,73 @@ class ZeroShot:
     """Zero-shot answers to queries."""
 
     scores: Tensor  # (batch, queries) in 0..1, higher = more likely present
-    maps: Tensor  # (batch, queries, grid, grid) attention of each query over the image, non-negative
+    maps: Tensor  # (batch, queries, grid, grid) of each query over the image, non-negative
 
 
 class Method(nn.Module):
     """A pretraining method: named loss terms of a batch, and whatever zero-shot answers it has."""
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Scalar loss terms by name; their sum is minimised."""
+    texts: TextSource | None = None  # None: the method reads no text
+    query_kind = "label"  # what zero-shot queries are: a cohort's label names, or `entity` names of the knowledge
+    size = 224  # side of the images that the network takes
+    fit = "resize"  # how larger images come to that size outside training: resize, or crop to the centre
+    grey_mean, grey_std = 0.449 * 255, 0.226 * 255  # of ImageNet, averaged over its three channels
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Grey levels 0..255 (batch, 1, side, side) -> the network's input (batch, 1, size, size)."""
+        return (self.fitted(images).float() - self.grey_mean) / self.grey_std
+
+    def fitted(self, images: Tensor) -> Tensor:
+        """Images of another side than the network's, resized or cropped to it."""
+        side = images.shape[-1]
+        if side == self.size:
+            return images
+        if self.fit == "crop" and side > self.size:
+            start = (side - self.size) // 2
+            return images[..., start : start + self.size, start : start + self.size]
+        return F.interpolate(images.float(), size=(self.size, self.size), mode="bilinear", antialias=True)
+
+    def encode(self, batch: Batch) -> dict[str, Tensor]:
+        """What the losses need of each pair, first axis = batch; no pair knows of another (batch norm aside)."""
         raise NotImplementedError
 
-    def zero_shot(self, images: Tensor, queries: list[str]) -> ZeroShot:
-        """Score and locate `queries` in 8-bit images (batch, 1, size, size)."""
+    def contrast(self, encoded: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Scalar loss terms by name, weighted, of the whole batch; their sum is minimised."""
+        raise NotImplementedError
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Loss terms of the batch that all processes of a run hold together."""
+        return self.contrast({name: gather(tensor) for name, tensor in self.encode(batch).items()})
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """The losses."""
+        return self.losses(batch)
+
+    def on_gradients(self, epoch: float) -> None:
+        """Called between backward and update, `epoch` counting from 0: a place to hold gradients back."""
+
+    def telemetry(self) -> dict[str, float]:
+        """Values worth a curve, such as a learned temperature."""
+        return {}
+
+    def image_features(self, images: Tensor) -> Tensor:
+        """(batch, dim) features of the image encoder for linear probes, before any projection."""
+        raise NotImplementedError(f"{type(self).__name__} has no image features")
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        """(batch, dim) L2-normalised vectors in the space that images share with texts."""
+        raise NotImplementedError(f"{type(self).__name__} has no joint space")
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """(texts, dim) L2-normalised vectors in that space."""
+        raise NotImplementedError(f"{type(self).__name__} has no joint space")
+
+    def similarity(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+        """(batch, texts), higher = better match, for retrieval: the cosine."""
+        return self.embed_images(images) @ self.embed_texts(texts).T
+
+    def zero_shot(self, images: Tensor, queries: Sequence[str]) -> ZeroShot:
+        """Score and locate `queries` in grey levels 0..255 (batch, 1, side, side)."""
         raise NotImplementedError(f"{type(self).__name__} has no zero-shot classification")
 
     @property

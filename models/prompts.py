@@ -1,0 +1,33 @@
+"""Sentences that say a finding is there, and that it is not: how methods that match texts are asked about findings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SEPARATOR = "|"  # between the templates of one polarity
+# "no No Finding" would ask for the opposite (CheXzero issue 19): a film without findings has words of its own.
+NO_FINDING = ("no finding", "no findings", "normal")
+NORMAL_PROMPTS, ABNORMAL_PROMPTS = ("normal",), ("abnormal",)
+
+
+@dataclass(frozen=True)
+class PromptPair:
+    """Templates with one `{}` each, several joined by `|`; the defaults are CheXzero's."""
+
+    positive: str = "{}"
+    negative: str = "no {}"
+
+    def __post_init__(self) -> None:
+        for name, templates in (("positive", self.positive), ("negative", self.negative)):
+            if not all("{}" in template for template in templates.split(SEPARATOR)):
+                raise ValueError(f"the {name} prompt `{templates}` needs `{{}}`, where the finding's name goes")
+
+    def fill(self, finding: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The positive and the negative sentences about `finding`."""
+        if finding.lower() in NO_FINDING:
+            return NORMAL_PROMPTS, ABNORMAL_PROMPTS
+        return _filled(self.positive, finding), _filled(self.negative, finding)
+
+
+def _filled(templates: str, finding: str) -> tuple[str, ...]:
+    return tuple(template.replace("{}", finding) for template in templates.split(SEPARATOR))
