@@ -6,11 +6,10 @@ from functools import cache
 from typing import Any
 
 import dagster as dg
-import yaml
 from pydantic import Field, create_model
 
 from assets.documented import documented_config
-from assets.workspace import CHECKOUT
+from training.recipes import PRESETS, merged, preset_options, recipe
 
 # Set by the asset, not by whoever launches it.
 HIDDEN = ("method", "method_config", "shards", "knowledge", "output", "data_version")
@@ -18,9 +17,9 @@ HIDDEN = ("method", "method_config", "shards", "knowledge", "output", "data_vers
 
 @cache
 def demo(method: str) -> dict[str, Any]:
-    """`configs/demo/<method>.yaml`: the embedded default; empty where there is no such file."""
-    path = CHECKOUT / "configs" / "demo" / f"{method}.yaml"
-    return dict(yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
+    """The method's own recipe, and over it `configs/demo/<method>.yaml`, the embedded default, where there is one."""
+    there = (PRESETS / "demo" / f"{method}.yaml").exists()
+    return merged(recipe(method), preset_options(method, "demo") if there else {})
 
 
 @cache

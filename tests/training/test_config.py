@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from models.registry import build_method, method_names
-from training.config import PRESETS, TrainingConfig, TrainingError, preset
+from training import recipes
+from training.config import TrainingConfig, TrainingError, preset
+from training.recipes import PRESETS
 
 
 @pytest.mark.parametrize("path", sorted(PRESETS.glob("*/*.yaml")), ids=str)
@@ -34,6 +36,10 @@ def test_a_configuration_survives_its_file(tmp_path):
         ({"seed": 1}, "`method` is missing"),
         ({"method": "medklip", "precision": "half"}, "auto, bf16 or fp32"),
         ({"method": "medklip", "batch_size": 0}, "`batch_size` is 0"),
+        ({"method": "medklip", "optimizer": "lion"}, "adamw, adam or sgd, not `lion`"),
+        ({"method": "medklip", "schedule": "linear"}, "cosine, constant or plateau"),
+        ({"method": "medklip", "plateau_factor": 1.0}, "not between 0 and 1"),
+        ({"method": "medklip", "batch_size": 32, "chunks": 5}, "`chunks` is 5, but must divide"),
     ],
 )
 def test_mistakes_are_named(options, message):
@@ -49,3 +55,15 @@ def test_an_unknown_preset_names_the_known_ones():
 def test_an_unknown_method_names_the_known_ones():
     with pytest.raises(ValueError, match="medklip"):
         build_method("clip", {}, [], 32)
+
+
+def test_the_recipe_of_a_method_is_below_the_options(tmp_path, monkeypatch):
+    (tmp_path / "models" / "methods").mkdir(parents=True)
+    (tmp_path / "models" / "methods" / "toy.py").write_text(
+        'TRAINING = {"optimizer": "sgd", "epochs": 3, "augmentation": {"rotation": 10.0, "contrast": 0.2}}\n'
+    )
+    monkeypatch.setattr(recipes, "ROOT", tmp_path)
+    config = TrainingConfig.from_dict({"method": "toy", "epochs": 5, "augmentation": {"contrast": 0.0}}, "here")
+    assert (config.optimizer, config.epochs) == ("sgd", 5)
+    assert config.augmentation == {"rotation": 10.0, "contrast": 0.0}
+    assert TrainingConfig.from_dict({"method": "another"}, "here") == TrainingConfig("another")
