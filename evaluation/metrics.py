@@ -6,13 +6,13 @@ weights (how often a row's patient was drawn), which the tests hold against scik
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.metrics import precision_recall_curve, roc_auc_score
+from sklearn.metrics import roc_auc_score
 
-from evaluation.values import PERCENTILES
+from evaluation.values import interval
 
 RESAMPLES = 1000
 BLOCK = 4_000_000  # numbers held at once while resampling
@@ -40,14 +40,29 @@ def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(roc_auc_score(labels[known], scores[known]))
 
 
-def best_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
-    """The score from which on "present" gives the largest F1; nan unless both labels occur."""
+def best_threshold(labels: np.ndarray, scores: np.ndarray, criterion: str = "f1") -> float:
+    """The score from which on "present" is best, the lowest of several; nan unless both labels occur.
+
+    `criterion`: `f1`, `mcc` (CheXzero), or `youden`, which is recall plus specificity.
+    """
     known = ~np.isnan(labels)
     if not scorable(labels):
         return float("nan")
-    precision, recall, thresholds = precision_recall_curve(labels[known], scores[known])
-    f1 = ratio(2 * precision * recall, precision + recall)
-    return float(thresholds[f1[:-1].argmax()])
+    thresholds, counts = counts_at_every_threshold(labels[known], scores[known])
+    found = rates(counts)
+    quality = found["recall"] + found["specificity"] if criterion == "youden" else found[criterion]
+    return float(thresholds[quality.argmax()])
+
+
+def counts_at_every_threshold(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, Confusion]:
+    """All distinct scores, ascending, and the outcomes of labels 0/1 where reaching that score means present."""
+    thresholds, ranks = np.unique(scores, return_inverse=True)
+    outcomes = []
+    for label in (1, 0):
+        counts = np.bincount(ranks[labels == label], minlength=len(thresholds)).astype(np.float64)
+        outcomes.append(np.cumsum(counts[::-1])[::-1])
+    present, absent = outcomes
+    return thresholds, Confusion(present, absent, present[0] - present, absent[0] - absent)
 
 
 def patient_weights(subjects: Sequence[str] | np.ndarray, resamples: int, seed: int) -> np.ndarray:
@@ -57,6 +72,16 @@ def patient_weights(subjects: Sequence[str] | np.ndarray, resamples: int, seed: 
     cells = drawn + len(names) * np.arange(resamples)[:, None]
     counts = np.bincount(cells.ravel(), minlength=resamples * len(names))
     return counts.astype(np.float32).reshape(resamples, len(names))[:, groups]
+
+
+def image_weights(images: int, generators: Iterable[np.random.RandomState]) -> np.ndarray:
+    """How often each row is drawn when images are drawn, not patients: (generators, images) float32.
+
+    So CheXzero's code resamples, where patients of several images make the interval too narrow: its AUROC with a
+    generator seeded anew for each resample, its F1 and MCC with one for all.
+    """
+    draws = [generator.randint(0, images, images) for generator in generators]
+    return np.stack([np.bincount(draw, minlength=images) for draw in draws]).astype(np.float32)
 
 
 def bootstrap(
@@ -75,8 +100,7 @@ def bootstrap(
     for index, weights in enumerate(patient_weights(groups, n, seed).astype(np.int64)):
         rows = np.repeat(np.arange(len(weights)), weights)
         values[index] = statistic(*(array[rows] for array in arrays))
-    low, high = np.nanpercentile(values, PERCENTILES)
-    return float(low), float(high)
+    return interval(values)
 
 
 def weighted_auroc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -96,6 +120,19 @@ def weighted_auroc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) 
         pairs = above * (np.cumsum(below, axis=1) - below / 2)
         areas[first : first + step] = _divide(pairs.sum(1), above.sum(1) * below.sum(1), np.nan)
     return areas
+
+
+def aurocs(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """AUROC of every column of labels 0/1/nan (rows, classes), and under each row of `weights` (resamples, rows).
+
+    Returns (classes,) and (resamples, classes), nan where a label does not occur.
+    """
+    points = np.array([auroc(labels[:, c], scores[:, c]) for c in range(labels.shape[1])])
+    resampled = np.full((len(weights), len(points)), np.nan)
+    for c in np.flatnonzero(np.isfinite(points)):
+        known = ~np.isnan(labels[:, c])
+        resampled[:, c] = weighted_auroc(labels[known, c], scores[known, c], weights[:, known])
+    return points, resampled
 
 
 def confusion(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Confusion:

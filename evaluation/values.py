@@ -40,6 +40,22 @@ def summarise(
     return [*values, _value(metric, MACRO, mean, _row_means(resampled[:, scored]), int(scored.sum()))]
 
 
+def interval(resampled: np.ndarray, rule: str = "interpolated") -> tuple[float, float]:
+    """The 95 % interval of resampled values, of which nan ones are left out.
+
+    `rule`: `interpolated` percentiles, or the `ranks` of CheXzero's code, the sorted values at int(share * n) - 1: with
+    fewer than 40 of them its lower bound is the largest value.
+    """
+    known = np.sort(resampled[~np.isnan(resampled)])
+    if not len(known):
+        return float("nan"), float("nan")
+    if rule == "ranks":
+        low, high = (known[int(percentile / 100 * len(known)) - 1] for percentile in PERCENTILES)
+    else:
+        low, high = np.percentile(known, PERCENTILES)
+    return float(low), float(high)
+
+
 def unscored(values: Sequence[ResultValue]) -> list[tuple[str, str]]:
     """Metric and class of every number that could not be computed."""
     return [(value.metric, value.class_name) for value in values if value.value is None]
@@ -57,5 +73,4 @@ def _value(metric: str, name: str, point: float, resampled: np.ndarray, count: i
     finite = resampled[np.isfinite(resampled)]
     if not len(finite):
         return ResultValue(metric, name, float(point), None, None, count)
-    low, high = np.percentile(finite, PERCENTILES)
-    return ResultValue(metric, name, float(point), float(low), float(high), count)
+    return ResultValue(metric, name, float(point), *interval(finite), count)

@@ -14,22 +14,21 @@ import numpy as np
 from evaluation.errors import EvaluationError
 from evaluation.metrics import (
     RESAMPLES,
-    auroc,
+    aurocs,
     best_threshold,
     confusion,
     patient_weights,
     rates,
     scorable,
-    weighted_auroc,
 )
 from evaluation.values import ResultValue, summarise
 
 TASK = "zero_shot_classification"
 
 
-def best_thresholds(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Per class the threshold with the best F1, for the validate split; nan where only one label occurs."""
-    return np.array([best_threshold(labels[:, c], scores[:, c]) for c in range(scores.shape[1])])
+def best_thresholds(scores: np.ndarray, labels: np.ndarray, criterion: str = "f1") -> np.ndarray:
+    """Per class the threshold with the best `criterion` (see `best_threshold`) on the validate split, or nan."""
+    return np.array([best_threshold(labels[:, c], scores[:, c], criterion) for c in range(scores.shape[1])])
 
 
 def score(
@@ -50,18 +49,9 @@ def score(
     _check(scores, labels, classes, subjects)
     weights = patient_weights(subjects, resamples, seed)
     counts = (~np.isnan(labels)).sum(axis=0)
-    points, resampled = _aurocs(scores, labels, weights)
+    points, resampled = aurocs(labels, scores, weights)
     values = summarise("auroc", classes, points, resampled, counts)
     return values + _at_thresholds(scores, labels, classes, thresholds, weights, counts)
-
-
-def _aurocs(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    points = np.array([auroc(labels[:, c], scores[:, c]) for c in range(labels.shape[1])])
-    resampled = np.full((len(weights), len(points)), np.nan)
-    for c in np.flatnonzero(np.isfinite(points)):
-        known = ~np.isnan(labels[:, c])
-        resampled[:, c] = weighted_auroc(labels[known, c], scores[known, c], weights[:, known])
-    return points, resampled
 
 
 def _at_thresholds(

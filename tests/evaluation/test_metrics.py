@@ -11,6 +11,7 @@ from evaluation.metrics import (
     best_threshold,
     bootstrap,
     confusion,
+    image_weights,
     patient_weights,
     rates,
     ratio,
@@ -87,15 +88,32 @@ def test_auroc_leaves_unknown_labels_out():
 
 @settings(max_examples=100, deadline=None)
 @given(cases())
-def test_best_threshold_has_the_best_f1_of_all(case):
+def test_best_threshold_is_the_best_of_all(case):
     labels, scores, _ = case
-    threshold = best_threshold(labels, scores)
-    if 0 < labels.sum() < len(labels):
-        every = [reference.f1_score(labels, scores >= level, zero_division=0) for level in np.unique(scores)]
-        found = reference.f1_score(labels, scores >= threshold, zero_division=0)
-        assert found == pytest.approx(max(every), abs=1e-12)
-    else:
-        assert np.isnan(threshold)
+    criteria = {
+        "f1": lambda y, p: reference.f1_score(y, p, zero_division=0),
+        "mcc": reference.matthews_corrcoef,
+        "youden": reference.balanced_accuracy_score,
+    }
+    for criterion, function in criteria.items():
+        threshold = best_threshold(labels, scores, criterion)
+        if 0 < labels.sum() < len(labels):
+            best = max(function(labels, scores >= level) for level in np.unique(scores))
+            assert function(labels, scores >= threshold) == pytest.approx(best, abs=1e-12)
+        else:
+            assert np.isnan(threshold)
+
+
+def test_mcc_of_many_images_does_not_overflow():
+    labels = np.tile([0.0, 1.0], 200_000)
+    assert best_threshold(labels, labels, "mcc") == 1
+
+
+def test_images_are_drawn_one_by_one():
+    weights = image_weights(6, [np.random.RandomState(seed) for seed in range(500)])
+    np.testing.assert_array_equal(weights.sum(1), 6)
+    np.testing.assert_allclose(weights.mean(0), 1, atol=0.15)
+    np.testing.assert_array_equal(weights[3:4], image_weights(6, [np.random.RandomState(3)]))
 
 
 def test_patients_are_drawn_whole_and_as_often_as_there_are_patients():

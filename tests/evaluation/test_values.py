@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from evaluation.values import MACRO, ResultValue, summarise, unscored
+from evaluation.values import MACRO, ResultValue, interval, summarise, unscored
 
 
 def test_classes_that_cannot_be_scored_are_listed_and_not_averaged():
@@ -32,3 +32,13 @@ def test_interval_is_the_central_95_percent():
     resampled = np.arange(1001.0)[:, None]
     value, _ = summarise("f1", ["a"], np.array([500.0]), resampled, np.array([1]))
     assert (value.low, value.high) == (25, 975)
+
+
+def test_interval_by_ranks_is_wrong_below_40_resamples_and_ours_is_not():
+    values = np.append(np.arange(20.0)[::-1], np.nan)
+    low, high = interval(values, "ranks")
+    assert (low, high) == (19, 18)
+    low, high = interval(values)
+    assert 0 < low < 1
+    assert 18 < high < 19
+    assert np.isnan(interval(np.full(3, np.nan))).all()
