@@ -5,3 +5,7 @@ from __future__ import annotations
 
 class EvaluationError(Exception):
     """A model, a table or a picture cannot be evaluated; the message is one sentence."""
+
+
+class NotAvailableError(EvaluationError):
+    """The method does not do what a task asks for, such as reading text."""

@@ -23,7 +23,7 @@ INTERVAL_NOTE = (
     "Brackets hold 95 % intervals (bootstrap by patient); n counts images, for macro the classes averaged. "
     "Of a handful of images an interval says little."
 )
-LEADING = ("auroc", "pointing_game")
+LEADING = ("auroc", "pointing_game", "precision_at_5")
 NOT_SCORED = "not scored"
 NOTE_WIDTH = 100  # characters
 

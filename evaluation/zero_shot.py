@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
+from torch import Tensor
 
-from evaluation.errors import EvaluationError
+from evaluation.inference import Progress, ask
 from models.method import Method
 from shards.reader import ShardData
-
-Progress = Callable[[int, int], None]  # images done, images in all
 
 
 @dataclass(frozen=True)
@@ -31,21 +29,10 @@ def run_zero_shot(
     progress: Progress | None = None,
 ) -> ZeroShotOutput:
     """Ask `method` for every class in every image of `data`, in evaluation mode and without gradients."""
-    if not len(data):
-        raise EvaluationError("There are no images to evaluate: this split of the shards is empty.")
-    device = next(method.parameters()).device
-    queries, scores, maps = list(classes), [], []
-    was_training = method.training
-    method.eval()
-    try:
-        with torch.inference_mode():
-            for start in range(0, len(data), batch_size):
-                images = torch.from_numpy(data.pixels[start : start + batch_size])[:, None].to(device)
-                answer = method.zero_shot(images, queries)
-                scores.append(answer.scores.float().cpu().numpy())
-                maps.append(answer.maps.float().cpu().numpy())
-                if progress:
-                    progress(min(start + batch_size, len(data)), len(data))
-    finally:
-        method.train(was_training)
-    return ZeroShotOutput(np.concatenate(scores), np.concatenate(maps))
+    queries = list(classes)
+
+    def question(images: Tensor) -> tuple[Tensor, Tensor]:
+        answer = method.zero_shot(images, queries)
+        return answer.scores, answer.maps
+
+    return ZeroShotOutput(*ask(method, data.pixels, question, batch_size, progress))
