@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from assets import batches
 from assets.batches import Batch, Computed, Plan
-from assets.code_version import code_version
 from assets.workspace import Workspace, one_sentence
+from shards.code_version import code_version
 
 Metadata = dict[str, Any]
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assets import batches
-from assets.code_version import code_version
 from assets.training_runs import TrainedRun
 from assets.workspace import Workspace
 from shards.atomic import replacing
+from shards.code_version import code_version
 
 if TYPE_CHECKING:
     from evaluation.truth import Truth

@@ -11,9 +11,9 @@ from pydantic import Field, model_validator
 from assets import batches, previews
 from assets.batched import Metadata, Stage, Work, batched_asset
 from assets.batches import Computed, Plan
-from assets.code_version import code_version
 from assets.inventory import TEXTS
 from assets.workspace import CHECKOUT, Workspace
+from shards.code_version import code_version
 
 if TYPE_CHECKING:
     from report_parsing.reports import ReportOptions

@@ -15,8 +15,8 @@ from typing import Any
 import dagster as dg
 
 from assets import batches
-from assets.code_version import code_version
 from assets.workspace import CHECKOUT, Workspace
+from shards.code_version import code_version
 
 
 @dataclass(frozen=True)

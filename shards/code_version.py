@@ -11,7 +11,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from assets.workspace import CHECKOUT
+CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 @cache

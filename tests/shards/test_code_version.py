@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from assets import code_version as module
+from shards import code_version as module
 
 PROGRAM = '"""Doc."""\n\n\ndef double(x):\n    """Twice."""\n    return 2 * x  # fast\n'
 
