@@ -9,7 +9,8 @@ import dagster as dg
 from pydantic import Field, create_model
 
 from assets.documented import documented_config
-from training.recipes import PRESETS, merged, preset_options, recipe
+from training.errors import TrainingError
+from training.recipes import merged, preset_options, recipe
 
 # Set by the asset, not by whoever launches it.
 HIDDEN = ("method", "method_config", "shards", "knowledge", "output", "data_version")
@@ -17,9 +18,11 @@ HIDDEN = ("method", "method_config", "shards", "knowledge", "output", "data_vers
 
 @cache
 def demo(method: str) -> dict[str, Any]:
-    """The method's own recipe, and over it `configs/demo/<method>.yaml`, the embedded default, where there is one."""
-    there = (PRESETS / "demo" / f"{method}.yaml").exists()
-    return merged(recipe(method), preset_options(method, "demo") if there else {})
+    """The method's recipe with `configs/demo/<method>.yaml` over it; a method without such a file shows its recipe."""
+    try:
+        return merged(recipe(method), preset_options(method, "demo"))
+    except TrainingError:
+        return recipe(method)
 
 
 @cache
