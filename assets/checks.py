@@ -153,18 +153,15 @@ def pixel_check(paths: list[Path], size: int) -> dg.AssetCheckResult:
 
 def sample_images(paths: list[Path], size: int, limit: int) -> Iterator[np.ndarray]:
     """At most `limit` images (size, size), evenly over the rows of shards; the others are not read."""
-    from shards.reader import mapped_pixels
+    from shards.pixels import Pixels, pixel_offsets
 
     counts = [batches.row_count(path) for path in paths]
     every = -(-sum(counts) // limit) or 1
     first = 0  # row of all shards that the next one begins with
     for path, rows in zip(paths, counts, strict=True):
-        wanted = range(-first % every, rows, every)
-        groups = mapped_pixels(path, size) if wanted else []
-        starts = np.cumsum([0, *map(len, groups)])
-        for row in wanted:
-            group = int(np.searchsorted(starts, row, side="right")) - 1
-            yield groups[group][row - starts[group]]
+        wanted = np.arange(-first % every, rows, every)
+        if len(wanted):
+            yield from Pixels(size, [(path, pixel_offsets(path, size))]).read(wanted)
         first += rows
 
 

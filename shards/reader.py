@@ -1,24 +1,26 @@
-"""Reads the rows of one split from a folder of shards into numpy arrays.
+"""Reads the rows of one split from a folder of shards into numpy arrays, the pixels only when they are asked for.
 
 The pixels of a row group lie uncompressed in one page of the file, at an offset that follows from the Parquet
-footer: they are memory-mapped and copied once, into their place in the result.
+footer, so the pixels of any row are one read at a known place: `shards.pixels`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from shards.errors import ShardError
 from shards.manifest import Manifest, ShardEntry
+from shards.pixels import Pixels, pixel_offsets
 from shards.schema import shard_schema
-
-PAGE_HEADER_LIMIT = 256  # bytes; the header of a page without statistics takes about 20
 
 
 class Triplets(NamedTuple):
@@ -59,66 +61,50 @@ class ShardReader:
         self.manifest = Manifest.load(self.folder, verify)
 
     def read(self, split: str | None = None) -> ShardData:
-        """Read all rows of `split`, or of all splits; a split that nobody is in gives no rows."""
-        size = self.manifest.size
-        wanted = [shard for shard in self.manifest.shards if split is None or split in shard.splits]
-        rows = sum(shard.rows if split is None else shard.splits[split] for shard in wanted)
-        pixels = np.empty((rows, size, size), np.uint8)
-        tables = [_without_pixels(size).empty_table()]
-        start = 0
-        for shard in wanted:
-            table, stop = self._read_shard(shard, split, pixels, start)
-            tables.append(table)
-            start = stop
-        return _as_data(pa.concat_tables(tables).combine_chunks(), pixels)
+        """Read all rows of `split`, or of all splits, pixels included; a split that nobody is in gives no rows."""
+        pixels = self.pixels(split)
+        return _as_data(self.columns(split), pixels.read(np.arange(len(pixels))))
 
-    def _read_shard(self, shard: ShardEntry, split: str | None, pixels: np.ndarray, start: int) -> tuple[pa.Table, int]:
-        """The other columns of a shard, and its pixels into `pixels` from row `start` on."""
-        path = self.folder / shard.file
-        schema = _without_pixels(self.manifest.size)
+    def columns(self, split: str | None = None, names: Sequence[str] | None = None) -> pa.Table:
+        """The columns `names`, or all but the pixels, of the rows of `split`, each in one chunk."""
+        schema = shard_schema(self.manifest.size)
+        schema = schema.remove(schema.get_field_index("pixels"))
+        schema = schema if names is None else pa.schema([schema.field(name) for name in names])
+        tables = []
+        for shard in self._holding(split):
+            table = self._table(shard, [*schema.names, "split"])
+            kept = pa.array(_kept(table, split))
+            tables.append(table.select(schema.names).cast(schema).filter(kept))
+        return pa.concat_tables([schema.empty_table(), *tables]).combine_chunks()
+
+    def pixels(self, split: str | None = None) -> Pixels:
+        """The pixels of the rows of `split`, which stay in the files until they are asked for."""
+        size, places = self.manifest.size, []
+        for shard in self._holding(split):
+            kept = _kept(self._table(shard, ["split"]), split)
+            places.append((self.folder / shard.file, pixel_offsets(self.folder / shard.file, size)[kept]))
+        return Pixels(size, places)
+
+    def _holding(self, split: str | None) -> list[ShardEntry]:
+        return [shard for shard in self.manifest.shards if split is None or split in shard.splits]
+
+    def _table(self, shard: ShardEntry, names: Sequence[str]) -> pa.Table:
+        """Columns of all rows of a shard, `split` among them, which has to hold what the manifest says."""
         try:
-            parquet = pq.ParquetFile(path)
-            table = parquet.read(columns=schema.names).cast(schema)
+            table = pq.read_table(self.folder / shard.file, columns=list(dict.fromkeys(names)))
+            splits = Counter(table["split"].to_pylist())
         except (pa.ArrowException, OSError) as error:
             raise ShardError(f"The shard {shard.file} in {self.folder} is unreadable; build it again.") from error
-        keep = np.ones(len(table), bool)
-        if split is not None:
-            keep = np.asarray(table["split"].to_numpy() == split, bool)
-        expected = shard.rows if split is None else shard.splits[split]
-        if len(table) != shard.rows or int(keep.sum()) != expected:
+        if splits != Counter(shard.splits):
             raise ShardError(f"The shard {shard.file} in {self.folder} does not hold what its manifest says.")
-        first = 0
-        for group in mapped_pixels(path, self.manifest.size, parquet.metadata):
-            kept = keep[first : first + len(group)]
-            stop = start + int(kept.sum())
-            np.compress(kept, group, axis=0, out=pixels[start:stop])
-            first, start = first + len(group), stop
-        return table.filter(pa.array(keep)), start
+        return table
 
 
-def _without_pixels(size: int) -> pa.Schema:
-    schema = shard_schema(size)
-    return schema.remove(schema.get_field_index("pixels"))
-
-
-def mapped_pixels(path: Path, size: int, metadata: pq.FileMetaData | None = None) -> list[np.ndarray]:
-    """The pixels of every row group of a shard, (rows, size, size), as views of the mapped file: what is not looked
-    at is not read."""
-    metadata = metadata or pq.read_metadata(path)
-    column = metadata.schema.names.index("pixels")
-    content = np.memmap(path, np.uint8, mode="r")
-    groups: list[np.ndarray] = []
-    for index in range(metadata.num_row_groups):
-        chunk = metadata.row_group(index).column(column)
-        if not chunk.num_values:  # an empty shard has a row group without a page
-            continue
-        payload = chunk.num_values * size * size
-        header = chunk.total_compressed_size - payload
-        if chunk.compression != "UNCOMPRESSED" or not 0 < header < PAGE_HEADER_LIMIT:
-            raise ShardError(f"The pixels of {path.name} do not lie in one page per row group; build it again.")
-        offset = chunk.data_page_offset + header
-        groups.append(content[offset : offset + payload].reshape(-1, size, size))
-    return groups
+def _kept(table: pa.Table, split: str | None) -> np.ndarray:
+    """Which rows of a shard are of the split."""
+    if split is None:
+        return np.ones(len(table), bool)
+    return np.asarray(pc.equal(table["split"], split).to_numpy(), bool)
 
 
 STRING_COLUMNS = ("image_id", "study_id", "subject_id", "split", "view")
@@ -138,7 +124,7 @@ def _as_data(table: pa.Table, pixels: np.ndarray) -> ShardData:
         widths=column["width"].to_numpy(),
         texts=column["text"].to_pylist(),
         sentences=column["sentences"].to_pylist(),
-        triplets=_flat_triplets(column["triplets"]),
+        triplets=flat_triplets(column["triplets"]),
         labels=_labels(column["labels"]),
     )
 
@@ -148,7 +134,8 @@ def _array(table: pa.Table, name: str) -> pa.Array:
     return chunks.chunk(0) if chunks.num_chunks == 1 else pa.array([], chunks.type)
 
 
-def _flat_triplets(lists: pa.Array) -> Triplets:
+def flat_triplets(lists: pa.Array) -> Triplets:
+    """The triplets of a column of shards."""
     rows = np.repeat(np.arange(len(lists)), np.diff(lists.offsets.to_numpy()))
     flat = lists.flatten()
     fields = [flat.field(name).to_numpy().astype(np.int64) for name in ("entity", "position", "exists")]

@@ -1,0 +1,68 @@
+"""Random access to the pixels of shards, without reading the rest of the files.
+
+Rows are read with `pread`, not through a memory map: it is as fast, it counts no page towards the memory of the process,
+whatever the size of the archive, and a file that was cut off raises an error where a map would end the process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from shards.errors import ShardError
+
+PAGE_HEADER_LIMIT = 256  # bytes; the header of a page without statistics takes about 20
+
+
+class Pixels:
+    """The pixels of many rows, given the places of the rows in each file."""
+
+    def __init__(self, size: int, places: Sequence[tuple[Path, np.ndarray]]) -> None:
+        self.size = size
+        self._paths = [path for path, _ in places]
+        self._file = np.repeat(np.arange(len(places)), [len(offsets) for _, offsets in places])
+        self._offset = np.concatenate([np.empty(0, np.int64), *(offsets for _, offsets in places)])
+
+    def __len__(self) -> int:
+        return len(self._file)
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """8-bit (rows, size, size), in the order of `rows`, read in the order of the files."""
+        images = np.empty((len(rows), self.size, self.size), np.uint8)
+        order = np.lexsort((self._offset[rows], self._file[rows]))
+        for part in np.split(order, np.flatnonzero(np.diff(self._file[rows[order]])) + 1):
+            if len(part):
+                self._read_file(self._paths[self._file[rows[part[0]]]], self._offset[rows[part]], images, part)
+        return images
+
+    def _read_file(self, path: Path, offsets: np.ndarray, images: np.ndarray, into: np.ndarray) -> None:
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise ShardError(f"The shard {path} cannot be opened ({error.strerror}); build it again.") from error
+        try:
+            for offset, index in zip(offsets.tolist(), into.tolist(), strict=True):
+                if os.preadv(descriptor, [images[index]], offset) != images[index].nbytes:
+                    raise ShardError(f"The shard {path} is cut off; build it again.")
+        finally:
+            os.close(descriptor)
+
+
+def pixel_offsets(path: Path, size: int) -> np.ndarray:
+    """Where in the file the pixels of each row of a shard begin, in bytes."""
+    metadata = pq.read_metadata(path)
+    column = metadata.schema.names.index("pixels")
+    offsets = [np.empty(0, np.int64)]
+    for index in range(metadata.num_row_groups):
+        chunk = metadata.row_group(index).column(column)
+        if not chunk.num_values:  # an empty shard has a row group without a page
+            continue
+        header = chunk.total_compressed_size - chunk.num_values * size * size
+        if chunk.compression != "UNCOMPRESSED" or not 0 < header < PAGE_HEADER_LIMIT:
+            raise ShardError(f"The pixels of {path.name} do not lie in one page per row group; build it again.")
+        offsets.append(chunk.data_page_offset + header + np.arange(chunk.num_values) * size * size)
+    return np.concatenate(offsets)
