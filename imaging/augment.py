@@ -1,53 +1,201 @@
-"""Augmentation of a batch on its device, drawn anew for every sample. Needs torch and kornia.
+"""Augmentation of a batch on its device, drawn anew for every sample. Needs torch.
 
-Horizontal flips are off unless asked for: a flipped film contradicts every "left" and "right" of its report.
+All that moves pixels (crop, rotation, shift, scale, shear) is one affine map per sample and therefore one resampling.
+Which samples are mirrored is decided outside, where the words "left" and "right" of the report can follow.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import kornia.augmentation as kornia
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from imaging.intensities import auto_contrasted, blurred, brightened, contrasted, equalised, sharpened
+
+SMALLEST_BLUR = 0.1  # pixels (ConVIRT)
+# RandAugment as MedKLIP's code sets it: 10 operations, each skipped half of the time; magnitudes are of 10.
+OPERATIONS = (
+    *("identity", "auto_contrast", "equalise", "brightness", "sharpness"),
+    *("shear_x", "shear_y", "translate_x", "translate_y", "rotate"),
+)
+OPERATION_PROBABILITY = 0.5
+LARGEST_MAGNITUDE = 10.0
+LARGEST_SHEAR, LARGEST_SHIFT, LARGEST_ROTATION = 0.3, 10 / 224, 30.0  # at that magnitude: -, share of the side, degrees
 
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """What is changed at random during training; the defaults are MedKLIP's crop without its flip."""
+    """What is changed at random during training; by default nothing."""
 
-    crop_scale: float = 0.2  # smallest share of the area that a random crop keeps; 1 switches cropping off
+    crop_scale: float = 1.0  # smallest share of the area that a random crop keeps; 1: no crop
     crop_ratio: float = 0.75  # narrowest aspect ratio of a crop; the widest is its inverse
+    window: bool = False  # instead of a resized crop a window of the network's size, at random in a larger image
     rotation: float = 0.0  # degrees either way
     translation: float = 0.0  # share of the side either way
-    brightness: float = 0.0  # 0.2 means factors of 0.8 to 1.2
-    contrast: float = 0.0
+    scaling: float = 0.0  # 0.05 means 0.95 to 1.05 times as large
+    brightness: float = 0.0  # 0.2 means grey levels times 0.8 to 1.2
+    contrast: float = 0.0  # 0.2 means distances from the mean times 0.8 to 1.2
+    blur: float = 0.0  # largest deviation of a Gaussian blur in pixels; 0: none
+    random_operations: int = 0  # RandAugment: so many of its ten operations one after the other
+    random_magnitude: float = 7.0  # of RandAugment's operations, up to 10
     horizontal_flip: float = 0.0  # probability; the published codes use 0.5, under reports that say left and right
+    flip_sides: str = "swap"  # swap: with the image in text and positions; paper: the image alone is mirrored
 
     def __post_init__(self) -> None:
         if not 0 < self.crop_scale <= 1 or not 0 < self.crop_ratio <= 1:
             raise ValueError("augmentation: crop_scale and crop_ratio must lie above 0 and at most at 1")
+        if not 0 <= self.random_magnitude <= LARGEST_MAGNITUDE:
+            raise ValueError(f"augmentation: random_magnitude is {self.random_magnitude}, but must lie in 0..10")
+        if not 0 <= self.horizontal_flip <= 1:
+            raise ValueError(f"augmentation: horizontal_flip is {self.horizontal_flip}, but is a probability")
+        if self.flip_sides not in ("swap", "paper"):
+            raise ValueError(f"augmentation: flip_sides is `swap` or `paper`, not `{self.flip_sides}`")
+        if (self.blur and self.blur < SMALLEST_BLUR) or not 0 <= self.scaling < 1:
+            raise ValueError(f"augmentation: blur is 0 or at least {SMALLEST_BLUR}, and scaling lies in 0..1")
 
 
 class Augmentation(nn.Module):
-    """Random crop, affine, brightness, contrast and flip, as the configuration asks."""
+    """Random window, crop, affine map, RandAugment, brightness, contrast and blur, as the configuration asks.
+
+    `size` is the side of what comes out. All chance comes from the CPU's generator (or the one given), so that it is
+    the same on every device.
+    """
 
     def __init__(self, config: AugmentationConfig, size: int) -> None:
         super().__init__()
-        steps: list[nn.Module] = []
-        if config.crop_scale < 1:
-            ratio = (config.crop_ratio, 1 / config.crop_ratio)
-            steps.append(kornia.RandomResizedCrop((size, size), scale=(config.crop_scale, 1.0), ratio=ratio))
-        if config.rotation or config.translation:
-            shift = (config.translation, config.translation)
-            steps.append(kornia.RandomAffine(config.rotation, translate=shift))
-        if config.brightness:
-            steps.append(kornia.RandomBrightness((1 - config.brightness, 1 + config.brightness)))
-        if config.contrast:
-            steps.append(kornia.RandomContrast((1 - config.contrast, 1 + config.contrast)))
-        if config.horizontal_flip:
-            steps.append(kornia.RandomHorizontalFlip(p=config.horizontal_flip))
-        self.steps = nn.Sequential(*steps)
+        self.config = config
+        self.size = size
 
-    def forward(self, images: Tensor) -> Tensor:
-        """8-bit (batch, 1, size, size) -> float of the same shape in 0..255, each sample changed on its own."""
-        return self.steps(images.float() / 255).clamp(0, 1) * 255
+    @torch.no_grad()
+    def forward(
+        self, images: Tensor, flipped: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """8-bit (batch, 1, side, side) -> float (batch, 1, size, size) in 0..255, each sample changed on its own.
+
+        `flipped` (batch,) bool says which samples are mirrored.
+        """
+        config, chance = self.config, _Chance(len(images), generator)
+        if flipped is not None:
+            images = torch.where(flipped.to(images.device)[:, None, None, None], images.flip(-1), images)
+        if config.window:
+            images = self._window(images, chance)
+        operations = chance.operations(config.random_operations)
+        images = self._resampled(images.float(), chance, operations)
+        for chosen in operations:
+            images = self._operated(images, chosen)
+        return self._jittered(images, chance)
+
+    def _window(self, images: Tensor, chance: _Chance) -> Tensor:
+        side = images.shape[-1]
+        if side < self.size:
+            raise ValueError(f"augmentation: a window of {self.size} pixels does not fit into images of {side}")
+        top, left = (chance.integers(side - self.size + 1).to(images.device) for _ in range(2))
+        windows = images.unfold(2, self.size, 1).unfold(3, self.size, 1)  # a view of all of them
+        return windows[torch.arange(len(images), device=images.device), :, top, left]
+
+    def _resampled(self, images: Tensor, chance: _Chance, operations: list[Tensor]) -> Tensor:
+        """Everything that moves pixels; what comes from outside the image is black."""
+        config = self.config
+        maps = []  # of a place in the image after a step to its place before it, the first step first
+        if config.crop_scale < 1 and not config.window:
+            maps.append(_crop(config, chance))
+        if config.rotation or config.translation or config.scaling:
+            shift = [chance.either(2 * config.translation) for _ in range(2)]
+            maps.append(_affine(chance.either(config.rotation), 1 + chance.either(config.scaling), *shift))
+        maps += [_random_map(chosen, chance, config.random_magnitude / LARGEST_MAGNITUDE) for chosen in operations]
+        if not maps and images.shape[-1] == self.size:
+            return images
+        whole = torch.eye(3).expand(len(images), 3, 3)
+        for step in maps:
+            whole = whole @ step
+        shape = [len(images), 1, self.size, self.size]
+        grid = F.affine_grid(whole[:, :2].to(images.device), shape, align_corners=False)
+        return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+    def _operated(self, images: Tensor, chosen: Tensor) -> Tensor:
+        """One round of RandAugment's changes of grey levels; `chosen` (batch,) indexes the operations."""
+        factor = 0.1 + 1.8 * self.config.random_magnitude / LARGEST_MAGNITUDE
+        changes: dict[str, Callable[[Tensor], Tensor]] = {
+            "auto_contrast": auto_contrasted,
+            "equalise": equalised,
+            "brightness": lambda part: brightened(part, factor),
+            "sharpness": lambda part: sharpened(part, factor),
+        }
+        for name, change in changes.items():
+            rows = (chosen == OPERATIONS.index(name)).nonzero()[:, 0].to(images.device)
+            if len(rows):
+                images = images.index_copy(0, rows, change(images[rows]))
+        return images
+
+    def _jittered(self, images: Tensor, chance: _Chance) -> Tensor:
+        config = self.config
+        if config.brightness:
+            images = brightened(images, _per_image(1 + chance.either(config.brightness), images))
+        if config.contrast:
+            images = contrasted(images, _per_image(1 + chance.either(config.contrast), images))
+        if config.blur:
+            images = blurred(images, chance.uniform(SMALLEST_BLUR, config.blur).to(images.device))
+        return images
+
+
+class _Chance:
+    """Draws, one per sample."""
+
+    def __init__(self, batch: int, generator: torch.Generator | None) -> None:
+        self.batch, self.generator = batch, generator
+
+    def uniform(self, low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(self.batch, generator=self.generator)
+
+    def either(self, largest: float) -> Tensor:
+        return self.uniform(-largest, largest)
+
+    def integers(self, count: int) -> Tensor:
+        return torch.randint(count, (self.batch,), generator=self.generator)
+
+    def operations(self, rounds: int) -> list[Tensor]:
+        """Indices of operations, those that are skipped being the identity's, 0."""
+        return [self.integers(len(OPERATIONS)) * (self.uniform(0, 1) < OPERATION_PROBABILITY) for _ in range(rounds)]
+
+
+def _per_image(values: Tensor, images: Tensor) -> Tensor:
+    return values.to(images)[:, None, None, None]
+
+
+def _affine(angle: Tensor, scale: Tensor | float, shift_x: Tensor, shift_y: Tensor) -> Tensor:
+    """(batch, 3, 3) maps back from an image turned by degrees, scaled and then shifted (the side being 2 long)."""
+    turn = torch.deg2rad(angle)
+    linear = torch.stack([turn.cos(), turn.sin(), -turn.sin(), turn.cos()], -1).unflatten(-1, (2, 2))
+    result = torch.eye(3).repeat(len(angle), 1, 1)
+    result[:, :2, :2] = linear / torch.as_tensor(scale).view(-1, 1, 1)
+    result[:, :2, 2:] = -result[:, :2, :2] @ torch.stack([shift_x, shift_y], -1)[..., None]
+    return result
+
+
+def _crop(config: AugmentationConfig, chance: _Chance) -> Tensor:
+    """(batch, 3, 3) maps from a crop's places to the image's; area and logarithm of the ratio are uniform."""
+    area, widest = chance.uniform(config.crop_scale, 1), -math.log(config.crop_ratio)
+    ratio = chance.either(widest).exp()
+    extent = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()], -1).clamp(max=1)
+    start = torch.stack([chance.uniform(0, 1), chance.uniform(0, 1)], -1) * (1 - extent)
+    result = torch.diag_embed(F.pad(extent, (0, 1), value=1.0))
+    result[:, :2, 2] = 2 * start + extent - 1
+    return result
+
+
+def _random_map(chosen: Tensor, chance: _Chance, magnitude: float) -> Tensor:
+    """(batch, 3, 3) of one round of RandAugment; the identity for operations that move nothing."""
+    sign = torch.where(chance.uniform(0, 1) < 0.5, -1.0, 1.0) * magnitude
+
+    def amount(name: str, largest: float) -> Tensor:
+        return torch.where(chosen == OPERATIONS.index(name), sign * largest, 0.0)
+
+    shift = [amount(f"translate_{axis}", 2 * LARGEST_SHIFT) for axis in "xy"]
+    result = _affine(amount("rotate", LARGEST_ROTATION), 1.0, *shift)
+    result[:, 0, 1] += amount("shear_x", LARGEST_SHEAR)
+    result[:, 1, 0] += amount("shear_y", LARGEST_SHEAR)
+    return result

@@ -1,0 +1,55 @@
+"""Changes of grey levels are those of Pillow and SciPy, sample by sample."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageEnhance, ImageOps
+from scipy.ndimage import gaussian_filter
+
+from imaging.intensities import auto_contrasted, blurred, brightened, contrasted, equalised, sharpened
+
+GENERATOR = torch.Generator().manual_seed(0)
+LEVELS = torch.randint(30, 200, (4, 1, 24, 24), dtype=torch.uint8, generator=GENERATOR)
+LEVELS[1] = 77  # an even film
+LEVELS[2, :, :12] = 0
+
+
+def pillow(change) -> torch.Tensor:
+    films = [change(Image.fromarray(film[0].numpy())) for film in LEVELS]
+    return torch.from_numpy(np.stack([np.asarray(film) for film in films]))[:, None].float()
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (equalised, ImageOps.equalize),
+        (auto_contrasted, ImageOps.autocontrast),
+        (lambda films: brightened(films, 1.36), lambda film: ImageEnhance.Brightness(film).enhance(1.36)),
+        (lambda films: contrasted(films, 0.6), lambda film: ImageEnhance.Contrast(film).enhance(0.6)),
+        (lambda films: sharpened(films, 1.36), lambda film: ImageEnhance.Sharpness(film).enhance(1.36)),
+    ],
+)
+def test_what_pillow_does(ours, theirs):
+    assert (ours(LEVELS.float()) - pillow(theirs)).abs().max() < 1.4  # Pillow rounds, some of it twice
+
+
+def test_equalising_is_exact():
+    assert torch.equal(equalised(LEVELS.float()), pillow(ImageOps.equalize))
+
+
+def test_every_sample_is_blurred_by_its_own_deviation():
+    films, sigma = torch.rand(3, 1, 32, 32, generator=GENERATOR) * 255, torch.tensor([0.1, 1.0, 3.0])
+    expected = np.stack(
+        [gaussian_filter(film[0].numpy(), float(s), truncate=10) for film, s in zip(films, sigma, strict=True)]
+    )
+    inner = (..., slice(14, 18), slice(14, 18))  # borders are continued in another way
+    np.testing.assert_allclose(blurred(films, sigma)[:, 0].numpy()[inner], expected[inner], atol=1e-2)
+    assert torch.allclose(blurred(torch.full((3, 1, 32, 32), 9.0), sigma), torch.tensor(9.0))
+
+
+def test_samples_take_their_own_factors():
+    films = LEVELS[:1].repeat(2, 1, 1, 1).float()
+    factor = torch.tensor([0.5, 1.0])[:, None, None, None]
+    assert torch.allclose(brightened(films, factor)[0], films[0] / 2)
+    assert torch.allclose(contrasted(films, factor)[1], films[1])
+    assert contrasted(films, factor)[0].std() == pytest.approx(float(films[0].std()) / 2)
