@@ -1,6 +1,6 @@
 """Random access to the pixels of shards, without reading the rest of the files.
 
-Rows are read with `pread`, not through a memory map: it is as fast, it counts no page towards the memory of the process,
+Rows are read with `pread`, not through a memory map: it is as fast, counts no page towards the memory of the process,
 whatever the size of the archive, and a file that was cut off raises an error where a map would end the process.
 """
 
