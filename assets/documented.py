@@ -56,7 +56,11 @@ def _default(node: ast.AnnAssign) -> Any:
         return ...
     if isinstance(node.value, ast.Call):  # field(default_factory=dict)
         return {}
-    return ast.literal_eval(node.value)
+    try:
+        return ast.literal_eval(node.value)
+    except ValueError as error:
+        said = f"{ast.unparse(node.target)} = {ast.unparse(node.value)}"
+        raise ValueError(f"the default of a setting is a plain value, not an expression: {said}") from error
 
 
 def _comment(node: ast.AnnAssign, lines: list[str]) -> str | None:
