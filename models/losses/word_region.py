@@ -1,4 +1,4 @@
-"""How well every word of a text is found in an image (Huang et al., GLoRIA, ICCV 2021, section 3.2.2, local losses).
+"""How well every word of a text is found in an image (Huang et al., GLoRIA, ICCV 2021: the local contrastive loss).
 
 A word attends to the regions of an image; the cosine of the word with what it has seen, over all words of the text, is
 the similarity of the text and the image. All images are compared with all texts at once.

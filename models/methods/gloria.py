@@ -1,0 +1,271 @@
+"""GLoRIA: words look for their regions (Huang et al., ICCV 2021, "GLoRIA: A Multimodal Global-Local Representation
+Learning Framework for Label-efficient Medical Image Recognition").
+
+Images and sentences are contrasted twice: by their global vectors, and by how well every word is found in the image.
+Where paper and released code differ, the default is the paper's, and an option gives the code's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.dual_encoder import DualEncoder
+from models.encoders.cleaning import words_only
+from models.encoders.image import ImageEncoder
+from models.encoders.text import TextEncoder
+from models.encoders.tokenizer import WordPieceTokenizer
+from models.encoders.words import aggregate
+from models.gloria_prompts import drawn_prompts
+from models.losses.info_nce import info_nce, matched_pairs, pair_logits
+from models.losses.word_region import WordRegionSimilarity
+from models.method import Batch, TextSource, Tokens, ZeroShot
+
+# The authors' recipe: a random window of 224 of the film at 256 pixels, nothing else.
+TRAINING: dict[str, Any] = {
+    "optimizer": "adam",
+    "learning_rate": 5e-5,
+    "final_learning_rate": 0.0,
+    "beta1": 0.5,
+    "beta2": 0.999,
+    "weight_decay": 1e-6,
+    "schedule": "plateau",
+    "plateau_factor": 0.5,
+    "plateau_patience": 5,
+    "warmup_epochs": 0.0,
+    "batch_size": 48,
+    "epochs": 50,
+    "early_stop": 10,
+    "clip_norm": 0.25,
+    "input_size": 224,
+    "augmentation": {"window": True},
+}
+
+
+@dataclass(frozen=True)
+class GloriaConfig:
+    """GLoRIA's settings; the defaults are the paper's, the temperatures the inverses of the code's 4, 5 and 10."""
+
+    image_encoder: str = "resnet50"  # a timm name, or `vit/4x128p8`
+    image_stage: int = 3  # the residual stage whose locations are the regions: 19 x 19 at 299 pixels
+    image_weights: str = "imagenet"  # "" for random ones, `imagenet`, or a file
+    upsampled: int = 299  # side to which images are enlarged before the network; 0: not at all
+    text_encoder: str = "emilyalsentzer/Bio_ClinicalBERT"  # hub name, folder, all-MiniLM-L6-v2, or bert/2x128
+    text_length: int = 97  # tokens, [CLS] and [SEP] included
+    text_layers: int = 4  # so many of the last hidden states make the vector of a token
+    layer_aggregation: str = "sum"  # of those hidden states: sum or mean
+    sentence_pooling: str = "words"  # mean over the words; positions: the code's mean over everything, padding included
+    cls_in_training: bool = False  # the code counts [CLS] as a word in training, and not when it classifies
+    attention: str = "regions"  # words_regions: the code's softmax over the words before that over the regions
+    word_aggregation: str = "sum"  # of the exponentials of the words' similarities: sum or mean
+    attention_temperature: float = 1 / 4  # tau_1, of words to regions
+    word_temperature: float = 1 / 5  # tau_2, of words to what they have seen
+    temperature: float = 1 / 10  # tau_3, of images to sentences
+    global_weight: float = 1.0  # 0 leaves the global term out
+    local_weight: float = 1.0  # 0 leaves the local term out
+    prompts: int = 5  # drawn per finding from models/gloria_prompts.py; 0, and for findings not there: the bare name
+    prompt_seed: int = 0  # another one draws others
+    prompt_aggregation: str = "mean"  # over a finding's prompts; max: the code's
+    zero_shot_words: str = "sum"  # as word_aggregation, when classifying; max: the code's
+    negatives: bool = False  # subtract the match of "no <finding>"; neither the paper nor the code does
+    standardise: bool = False  # the code's z-scores over the images of a call, so that scores depend on the others
+
+    def __post_init__(self) -> None:
+        for name, choices in {
+            "layer_aggregation": ("sum", "mean"),
+            "sentence_pooling": ("words", "positions"),
+            "attention": ("regions", "words_regions"),
+            "word_aggregation": ("sum", "mean"),
+            "prompt_aggregation": ("mean", "max"),
+            "zero_shot_words": ("sum", "mean", "max"),
+        }.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"gloria: {name} is one of {', '.join(choices)}, not `{getattr(self, name)}`")
+        if min(self.attention_temperature, self.word_temperature, self.temperature) <= 0:
+            raise ValueError("gloria: temperatures divide and have to be above 0")
+        if self.text_layers < 1:
+            raise ValueError(f"gloria: text_layers is {self.text_layers}, but at least one hidden state is needed")
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """What the text tower says of texts."""
+
+    vectors: Tensor  # (texts, dim) of the whole
+    words: Tensor  # (texts, length, dim), [CLS] first, [SEP] last, then zeros
+    mask: Tensor  # (texts, length), True for a real word
+
+
+class Gloria(DualEncoder):
+    """The network. Texts are not projected: images are, into the space of the text encoder."""
+
+    continues: Tensor  # (vocabulary,), True for a piece that goes on with the word before it
+    fit = "crop"
+    grey_mean = grey_std = 255 / 2  # to -1..1
+
+    def __init__(
+        self, config: GloriaConfig, image_encoder: ImageEncoder, text_encoder: TextEncoder,
+        tokenizer: WordPieceTokenizer, size: int = 224,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.config, self.size = config, size
+        self.texts = TextSource(tokenizer, ("impression",), unit="sentence", cleaning="words", minimum_words=2)
+        self.image_encoder, self.text_encoder = image_encoder, text_encoder
+        self.project_pooled = nn.Linear(image_encoder.dim, text_encoder.dim)
+        self.project_regions = nn.Linear(image_encoder.local_dim, text_encoder.dim, bias=False)
+        self.register_buffer("continues", tokenizer.continues, persistent=False)
+        temperatures = config.attention_temperature, config.word_temperature, config.attention
+        self.word_region = WordRegionSimilarity(*temperatures, config.word_aggregation)
+        self.zero_shot_word_region = WordRegionSimilarity(*temperatures, config.zero_shot_words)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Grey levels 0..255 (batch, 1, side, side) -> (batch, 1, upsampled, upsampled) in -1..1."""
+        images = super().prepare(images)
+        if not self.config.upsampled:
+            return images
+        side = (self.config.upsampled, self.config.upsampled)
+        return F.interpolate(images, size=side, mode="bilinear", align_corners=True)
+
+    def project_images(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
+        """Network input -> vectors (batch, dim), regions (batch, regions, dim) and their grid."""
+        features = self.image_encoder(images)
+        return self.project_pooled(features.pooled), self.project_regions(features.local), features.grid
+
+    def project_texts(self, tokens: Tokens) -> Tensor:
+        """(texts, dim)."""
+        return self.sentences(tokens).vectors
+
+    def sentences(self, tokens: Tokens, with_cls: bool = False) -> Sentences:
+        """The words of texts, whose pieces and last hidden states are summed, and their mean."""
+        layers = torch.stack(self.text_encoder(tokens).layers[-self.config.text_layers :])
+        summed = layers.sum(0) if self.config.layer_aggregation == "sum" else layers.mean(0)
+        words, present = aggregate(summed, tokens.ids, self.continues, tokens.mask)
+        positions = torch.arange(words.shape[1], device=words.device)
+        before_end = present & (positions < present.sum(1, keepdim=True) - 1)
+        real = before_end & (positions > 0)
+        if self.config.sentence_pooling == "positions":
+            vectors = words.mean(1)
+        else:
+            vectors = (words * real[..., None]).sum(1) / real.sum(1, keepdim=True).clamp_min(1)
+        return Sentences(vectors, words, before_end if with_cls else real)
+
+    def encode(self, batch: Batch) -> dict[str, Tensor]:
+        """Global and local vectors of either side, per pair."""
+        assert batch.tokens is not None
+        images, regions, _ = self.project_images(self.prepare(batch.images))
+        texts = self.sentences(batch.tokens, self.config.cls_in_training)
+        return {
+            "images": images, "regions": regions, "texts": texts.vectors, "words": texts.words, "mask": texts.mask,
+        }  # fmt: skip
+
+    def contrast(self, encoded: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Global and local loss, each the sum of its two directions."""
+        terms = {}
+        if self.config.global_weight:
+            loss = info_nce(encoded["images"], encoded["texts"], self.config.temperature, 1, 1)
+            terms["global"] = self.config.global_weight * loss
+        if self.config.local_weight:
+            found = self.word_region(encoded["regions"], encoded["words"], encoded["mask"])
+            terms["local"] = self.config.local_weight * matched_pairs(found / self.config.temperature, 1, 1)
+        return terms
+
+    def image_features(self, images: Tensor) -> Tensor:
+        """(batch, dim) pooled features of the image encoder."""
+        return self.image_encoder(self.prepare(images)).pooled
+
+    def similarity(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+        """(batch, texts): the mean of the global cosine and of how well the words are found."""
+        pooled, regions, _ = self.project_images(self.prepare(images))
+        return torch.cat([self.match(pooled, regions, part) for part in self._read(texts)], dim=1)
+
+    def match(self, images: Tensor, regions: Tensor, texts: Sentences) -> Tensor:
+        """`similarity` of vectors (images, dim) and regions (images, regions, dim) with texts."""
+        found = self.zero_shot_word_region(regions, texts.words, texts.mask)
+        return (pair_logits(images, texts.vectors, 1) + found) / 2
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """(texts, dim) L2-normalised."""
+        return F.normalize(torch.cat([part.vectors for part in self._read(texts)]).float(), dim=-1)
+
+    def _read(self, texts: Sequence[str]) -> Iterator[Sentences]:
+        """Texts, cleaned as in training, in batches."""
+        assert self.texts is not None
+        device = self.continues.device
+        for start in range(0, len(texts), self.text_batch):
+            tokens = self.texts.tokenizer([words_only(text) for text in texts[start : start + self.text_batch]])
+            yield self.sentences(Tokens(tokens.ids.to(device), tokens.mask.to(device)))
+
+    def prompts_of(self, query: str) -> list[str]:
+        """What is asked about a finding: prompts drawn from its combinations, else its name."""
+        return drawn_prompts(query, self.config.prompts, self.config.prompt_seed) or list(self.prompts.fill(query)[0])
+
+    def zero_shot(self, images: Tensor, queries: Sequence[str]) -> ZeroShot:
+        """Scores: the logistic function of a finding's match, which keeps its order and knows no other image.
+
+        Maps: attention over the regions, mean over the words of all prompts of a finding.
+        """
+        pooled, regions, grid = self.project_images(self.prepare(images))
+        prompts = [self.prompts_of(query) for query in queries]
+        texts, sizes = self._read_groups(prompts)
+        matches = self.class_matches(pooled, regions, texts, sizes)
+        if self.config.negatives:
+            denials = self._read_groups([self.prompts.fill(query)[1] for query in queries])
+            matches = matches - self.class_matches(pooled, regions, *denials)
+        if self.config.standardise:
+            matches = standardised(matches)
+        maps = torch.cat([self.locate(regions, part) for part in texts], dim=1)
+        return ZeroShot(matches.sigmoid(), aggregated(maps, sizes, "mean").unflatten(-1, grid))
+
+    def class_matches(
+        self, images: Tensor, regions: Tensor, texts: Iterable[Sentences], sizes: Sequence[int]
+    ) -> Tensor:
+        """(images, groups) match with every group of texts."""
+        matches = torch.cat([self.match(images, regions, part) for part in texts], dim=1)
+        return aggregated(matches, sizes, self.config.prompt_aggregation)
+
+    def locate(self, regions: Tensor, texts: Sentences) -> Tensor:
+        """(images, texts, regions) attention, mean over the words; the regions of a text sum to 1."""
+        attention = self.zero_shot_word_region.attend(regions, texts.words, texts.mask)
+        counts = texts.mask.sum(1).clamp_min(1)
+        return (attention * texts.mask[..., None]).sum(2) / counts[:, None]
+
+    def _read_groups(self, groups: Sequence[Sequence[str]]) -> tuple[list[Sentences], list[int]]:
+        """The texts of all groups, in batches, and how many each group has."""
+        return list(self._read([text for group in groups for text in group])), [len(group) for group in groups]
+
+
+def aggregated(matches: Tensor, sizes: Sequence[int], aggregation: str) -> Tensor:
+    """(images, prompts, ...) -> (images, groups, ...), the `mean` or `max` of groups that stand side by side."""
+    groups = matches.split(list(sizes), dim=1)
+    return torch.stack([group.mean(1) if aggregation == "mean" else group.amax(1) for group in groups], dim=1)
+
+
+def standardised(matches: Tensor) -> Tensor:
+    """(images, queries) to zero mean and unit deviation over the images; one image alone is left as it is."""
+    if len(matches) < 2:
+        return matches
+    return (matches - matches.mean(0)) / matches.std(0, correction=0).clamp_min(torch.finfo(matches.dtype).tiny)
+
+
+def build(
+    config: dict[str, Any],
+    knowledge: Sequence[dict[str, str]],
+    size: int,
+    state: Mapping[str, Tensor] | None = None,
+) -> Gloria:
+    """A GLoRIA for images of `size`, which needs no `knowledge`; with a saved one's `state` no weights are fetched."""
+    settings = GloriaConfig(**config)
+    fresh = state is None
+    images = ImageEncoder(
+        settings.image_encoder,
+        settings.upsampled or size,
+        settings.image_weights if fresh else "",
+        settings.image_stage,
+    )
+    texts = TextEncoder(settings.text_encoder, weights=fresh)
+    return Gloria(settings, images, texts, WordPieceTokenizer(settings.text_encoder, settings.text_length), size)
