@@ -56,13 +56,14 @@ class DualEncoder(Method):
         return F.normalize(torch.stack(means), dim=-1)
 
     def zero_shot(self, images: Tensor, queries: Sequence[str]) -> ZeroShot:
-        """Scores: softmax of the cosines with the positive and the negative prompt, without temperature (CheXzero).
-
-        Maps: cosine of each location with the positive prompt, from 0 (opposite) to 1 (same direction).
-        """
+        """Scores: `presence`. Maps: cosine of each location with the positive prompt, from 0 (opposite) to 1 (same)."""
         pooled, local, grid = self.project_images(self.prepare(images))
         positive, negative = self.prompt_vectors(queries)
         pooled, local = F.normalize(pooled.float(), dim=-1), F.normalize(local.float(), dim=-1)
-        scores = (pooled @ positive.T - pooled @ negative.T).sigmoid()
+        scores = self.presence(pooled @ positive.T, pooled @ negative.T)
         maps = (1 + local @ positive.T) / 2
         return ZeroShot(scores, maps.transpose(1, 2).unflatten(-1, grid))
+
+    def presence(self, positive: Tensor, negative: Tensor) -> Tensor:
+        """(batch, queries) in 0..1 from the cosines with the prompts: their softmax, without temperature (CheXzero)."""
+        return (positive - negative).sigmoid()

@@ -54,7 +54,8 @@ class TextTokenizer(Protocol):
     """Turns texts into token ids; special tokens are added, what is too long is cut."""
 
     pad: int
-    length: int
+    length: int  # the longest text, special tokens included
+    vocabulary: int  # how many ids there are
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of every text, not padded."""

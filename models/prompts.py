@@ -16,6 +16,7 @@ class PromptPair:
 
     positive: str = "{}"
     negative: str = "no {}"
+    literal: bool = False  # films without findings are asked about in these templates too, as CheXzero's code does
 
     def __post_init__(self) -> None:
         for name, templates in (("positive", self.positive), ("negative", self.negative)):
@@ -24,7 +25,7 @@ class PromptPair:
 
     def fill(self, finding: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The positive and the negative sentences about `finding`."""
-        if finding.lower() in NO_FINDING:
+        if finding.lower() in NO_FINDING and not self.literal:
             return NORMAL_PROMPTS, ABNORMAL_PROMPTS
         return _filled(self.positive, finding), _filled(self.negative, finding)
 

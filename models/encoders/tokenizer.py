@@ -22,7 +22,8 @@ class WordPieceTokenizer:
         self.length = length
         self.pad = int(self._tokenizer.pad_token_id)
         self.start, self.end = int(self._tokenizer.cls_token_id), int(self._tokenizer.sep_token_id)
-        pieces = self._tokenizer.convert_ids_to_tokens(range(len(self._tokenizer)))
+        pieces = self._tokenizer.convert_ids_to_tokens(list(range(len(self._tokenizer))))
+        self.vocabulary = len(pieces)
         self.continues: Tensor = torch.tensor([piece.startswith("##") for piece in pieces])
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
