@@ -8,6 +8,7 @@ from models.encoders.clip import load_clip
 from models.encoders.clip_tokenizer import ClipTokenizer
 from models.method import Batch, Tokens
 from models.methods.chexzero import Chexzero, ChexzeroConfig
+from models.prompts import SEPARATOR
 from tests.golden.conftest import golden_files, load
 
 TOLERANCE = {"32": {"rtol": 1e-4, "atol": 1e-5}, "64": {"rtol": 1e-8, "atol": 1e-8}}
@@ -145,15 +146,13 @@ def looked(arrays: dict[str, np.ndarray], **options) -> Looked:
     """The model that knows the features of their prompts, by the ids of our tokenizer."""
     tokenizer = ClipTokenizer()
     model = Looked(ChexzeroConfig(**SMALL, literal_no_finding=True, **options), 8, tokenizer)
-    texts = {}
-    for side in ("pos", "neg"):
-        texts |= dict(
-            zip(without_padding(arrays[f"in.tokens_{side}"]), arrays[f"in.text_features_{side}"], strict=True)
-        )
-    if "in.templates" in arrays:
-        for label, vectors in zip(arrays["in.labels"], arrays["in.text_features_templates"], strict=True):
-            sentences = [str(template).format(label) for template in arrays["in.templates"]]
-            texts |= dict(zip(map(tuple, tokenizer.encode(sentences)), vectors, strict=True))
+    prompts = without_padding(np.concatenate([arrays["in.tokens_pos"], arrays["in.tokens_neg"]]))
+    vectors = np.concatenate([arrays["in.text_features_pos"], arrays["in.text_features_neg"]])
+    texts = dict(zip(prompts, vectors, strict=True))
+    if SEPARATOR in model.prompts.positive:
+        filled = [str(template).format(label) for label in arrays["in.labels"] for template in arrays["in.templates"]]
+        vectors = arrays["in.text_features_templates"].reshape(len(filled), -1)
+        texts |= dict(zip(map(tuple, tokenizer.encode(filled)), vectors, strict=True))
     model.fill(arrays["in.image_features"], texts)
     return model
 
@@ -177,7 +176,7 @@ def test_zero_shot(path):
 @pytest.mark.parametrize("path", golden_files("chexzero_zeroshot*.npz"))
 def test_averaged_templates(path):
     arrays = load(path)
-    model = looked(arrays, positive_prompt="|".join(arrays["in.templates"]))
+    model = looked(arrays, positive_prompt=SEPARATOR.join(arrays["in.templates"]))
     vectors = model.prompt_vectors([str(label) for label in arrays["in.labels"]])[0]
     np.testing.assert_allclose(vectors.T, arrays["out32.template_averaged_weights"], atol=ZERO_SHOT)
     cosines = model.embed_images(torch.zeros(1, 1, 8, 8)) @ vectors.T
