@@ -1,23 +1,39 @@
-"""Checkpoints: safetensors for weights, everything else loadable without executing code, each complete or absent."""
+"""Checkpoints: safetensors for weights, everything else loadable without executing code, each complete or absent.
+
+A checkpoint is a folder `checkpoints/step-00000200` with the weights, the state of the optimizer and of the loop, and
+`checkpoint.json`: what made it, and the digests of the other two files. The last two are kept.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
+import os
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from models.method import Method
 from models.registry import build_method, method_module
 from shards.atomic import replacing
 from shards.manifest import file_digest
-from training.config import TrainingConfig, TrainingError
+from training.errors import TrainingError
+from training.origin import Origin
 
-TRAINED, UNTRAINED = "weights.safetensors", "untrained.safetensors"
+logger = logging.getLogger(__name__)
+
+TRAINED, BEST, UNTRAINED = "weights.safetensors", "best.safetensors", "untrained.safetensors"
+STATE, CARD = "state.pt", "checkpoint.json"
+KEPT = 2  # checkpoints, so that one is left where the last is damaged
+COMPLETE = re.compile(r"step-\d+")
 
 
 @dataclass(frozen=True)
@@ -57,54 +73,143 @@ def load_method(output: Path, weights: str = "trained") -> Method:
 
 def save_weights(method: Method, path: Path) -> str:
     """Write the weights atomically and return the digest of the file."""
+    with writing(path):
+        return _write_weights(method, path)
+
+
+def _write_weights(method: Method, path: Path) -> str:
     with replacing(path) as partial:
         save_file({name: tensor.contiguous() for name, tensor in method.state_dict().items()}, partial)
     return file_digest(path)
 
 
-def save_checkpoint(output: Path, step: int, method: Method, optimizer: torch.optim.Optimizer) -> None:
-    """Write the state after `step` steps as a new folder, then drop the older ones."""
+def save_checkpoint(
+    output: Path, origin: Origin, step: int, method: Method, optimizer: torch.optim.Optimizer, state: dict[str, Any]
+) -> None:
+    """Write all that the run is after `step` steps as a new folder, then drop older ones.
+
+    `state` is the loop's own: numbers and tensors in dicts and lists. Where the disk is full the older ones stay.
+    """
     folder = output / "checkpoints" / f"step-{step:08d}"
     partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    save_weights(method, partial / TRAINED)
-    torch.save({"step": step, "optimizer": optimizer.state_dict()}, partial / "state.pt")
-    partial.rename(folder)
-    for older in complete_checkpoints(output)[:-1]:
+    try:
+        with writing(folder):
+            _write_checkpoint(partial, origin, step, method, {"optimizer": optimizer.state_dict(), "loop": state})
+            shutil.rmtree(folder, ignore_errors=True)  # a damaged one, done again
+            partial.rename(folder)
+            _flush_folder(folder.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    for older in complete_checkpoints(output)[:-KEPT]:
         shutil.rmtree(older)
+
+
+def _write_checkpoint(folder: Path, origin: Origin, step: int, method: Method, state: dict[str, Any]) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    digests = {TRAINED: _write_weights(method, folder / TRAINED)}
+    with replacing(folder / STATE) as path:
+        torch.save(state, path)
+    digests[STATE] = file_digest(folder / STATE)
+    card = {"step": step, "origin": json.loads(origin.as_json()), "digests": digests}
+    with replacing(folder / CARD) as path:
+        path.write_text(json.dumps(card, indent=1), encoding="utf-8")
+    _flush_folder(folder)
 
 
 def complete_checkpoints(output: Path) -> list[Path]:
     """Complete checkpoints, oldest first."""
-    return sorted(path for path in (output / "checkpoints").glob("step-*") if not path.name.endswith(".partial"))
+    return sorted(path for path in (output / "checkpoints").glob("step-*") if COMPLETE.fullmatch(path.name))
 
 
-def resume(output: Path, method: Method, optimizer: torch.optim.Optimizer) -> int:
-    """Load the last checkpoint, if there is one; returns the number of steps it had done."""
-    found = complete_checkpoints(output)
-    if not found:
-        return 0
-    method.load_state_dict(load_file(found[-1] / TRAINED))
-    state = torch.load(found[-1] / "state.pt", weights_only=True)
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"])
+def resume(
+    output: Path, origin: Origin, method: Method, optimizer: torch.optim.Optimizer
+) -> tuple[int, dict[str, Any]]:
+    """Load the last checkpoint, or the one before where that is damaged.
+
+    Returns the number of steps done and the loop's own state; 0 and {} where there is no checkpoint. Raises
+    TrainingError where something else made it, or where none can be read.
+    """
+    damage = ""
+    for folder in reversed(complete_checkpoints(output)):
+        try:
+            step, weights, state = _read_checkpoint(folder, origin)
+        except _DamagedError as error:
+            damage = f"{folder} is damaged ({error})"
+            logger.warning("%s; it is passed over", damage)
+            continue
+        method.load_state_dict(weights)
+        optimizer.load_state_dict(state["optimizer"])
+        return step, state["loop"]
+    if damage:
+        raise TrainingError(f"{damage}, and there is none before it; delete {output / 'checkpoints'} to start anew")
+    return 0, {}
 
 
-def check_same_run(output: Path, config: TrainingConfig) -> None:
-    """A folder belongs to one configuration: another one is refused."""
-    path = output / "config.json"
-    if path.exists() and (previous := TrainingConfig.load(path)) != config:
-        ours, theirs = asdict(config), asdict(previous)
-        changed = sorted(name for name in ours if ours[name] != theirs[name])
+class _DamagedError(Exception):
+    pass
+
+
+def _read_checkpoint(folder: Path, origin: Origin) -> tuple[int, dict[str, torch.Tensor], dict[str, Any]]:
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        step, made_by, digests = int(card["step"]), json.dumps(card["origin"]), dict(card["digests"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _DamagedError(f"{CARD} cannot be read") from error
+    for name in (TRAINED, STATE):
+        if not (folder / name).is_file() or file_digest(folder / name) != digests.get(name):
+            raise _DamagedError(f"{name} is not what was written")
+    origin.expect(made_by, folder)
+    return step, load_file(folder / TRAINED), torch.load(folder / STATE, map_location="cpu", weights_only=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say in one sentence why `path` cannot be written; each library has its own way to say that a disk is full."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise TrainingError(
-            f"{output} belongs to a run with another `{changed[0]}` ({theirs[changed[0]]!r} there, "
-            f"{ours[changed[0]]!r} now); choose another output folder or delete this one"
-        )
-    config.save(path)
+            f"{path} cannot be written: {_reason(error)}; what was written before is whole, so make room and give the "
+            "same command again"
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said, which torch hides behind an error of its own and safetensors puts into text."""
+    cause: BaseException | None = error
+    while cause is not None:
+        code = cause.errno if isinstance(cause, OSError) else _code_in_text(str(cause))
+        if code:
+            return os.strerror(code)
+        cause = cause.__cause__ or cause.__context__
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _code_in_text(text: str) -> int:
+    found = re.search(r"\(os error (\d+)\)", text)
+    return int(found[1]) if found else 0
+
+
+def check_same_run(output: Path, origin: Origin) -> None:
+    """A folder belongs to one origin: another one is refused."""
+    path = output / "origin.json"
+    if path.exists():
+        origin.expect(path.read_text(encoding="utf-8"), output)
+    else:
+        write_text(path, origin.as_json())
 
 
 def write_text(path: Path, text: str) -> None:
     """Write beside the name, then rename."""
-    with replacing(path) as partial:
+    with writing(path), replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def _flush_folder(folder: Path) -> None:
+    """So that a power cut does not undo the rename."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

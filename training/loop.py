@@ -26,27 +26,34 @@ from training.checkpoint import (
     save_weights,
     write_text,
 )
-from training.config import TrainingConfig, TrainingError
+from training.config import TrainingConfig
 from training.data import TrainingData
+from training.guards import StoppedError, StopRequest, expect_finite, memory_guard
 from training.metrics_log import MetricsLog
+from training.origin import Origin
 from training.schedule import warmup_cosine
+from training.telemetry import measure
 
 Progress = Callable[[int, int], None]
 
 
-def train(config: TrainingConfig, progress: Progress | None = None) -> dict[str, Any]:
+def train(config: TrainingConfig, progress: Progress | None = None, stop: StopRequest | None = None) -> dict[str, Any]:
     """Train to the end, from the last checkpoint if there is one; returns (and writes) the run's result.
 
-    `progress(done, total)` is called after every step. A finished run is returned as it is.
+    `progress(done, total)` is called after every step. A finished run is returned as it is. Raises StoppedError, with
+    its checkpoint written, when `stop` was asked for.
     """
     output = Path(config.output)
-    check_same_run(output, config)
+    origin = Origin.of(config)
+    check_same_run(output, origin)
+    config.save(output / "config.json")
     result_path = output / "result.json"
     if result_path.exists():
         return json.loads(result_path.read_text(encoding="utf-8"))
-    run = Run(config)
-    started, resumed_from = perf_counter(), run.step
-    run.finish(progress)
+    with memory_guard(config):
+        run = Run(config, origin)
+        resumed_from = run.step
+        run.finish(progress, stop or StopRequest())
     digest = save_weights(run.method, output / TRAINED)
     result = {
         "checkpoint_digest": digest,
@@ -54,7 +61,7 @@ def train(config: TrainingConfig, progress: Progress | None = None) -> dict[str,
         "steps": run.steps,
         "resumed_from": resumed_from,
         "pairs": len(run.data),
-        "seconds": round(perf_counter() - started, 2),
+        "seconds": round(run.seconds(), 2),
         "precision": run.precision,
         **run.method.facts,
     }
@@ -65,13 +72,16 @@ def train(config: TrainingConfig, progress: Progress | None = None) -> dict[str,
 class Run:
     """One run: data, network, optimizer, and the step they have reached."""
 
-    def __init__(self, config: TrainingConfig) -> None:
+    def __init__(self, config: TrainingConfig, origin: Origin) -> None:
         self.config = config
+        self.origin = origin
+        self.started = perf_counter()
         self.output = Path(config.output)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if config.threads:
             torch.set_num_threads(config.threads)
         self.precision = fast_precision(self.device) if config.precision == "auto" else config.precision
+        self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
         self.data = TrainingData.open(config)
         self.per_epoch = len(self.data) // config.batch_size
         self.steps = config.max_steps or max(1, round(config.epochs * self.per_epoch))
@@ -81,7 +91,8 @@ class Run:
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.method, config.weight_decay), lr=config.learning_rate, fused=True
         )
-        self.step = resume(self.output, self.method, self.optimizer)
+        self.step, state = resume(self.output, origin, self.method, self.optimizer)
+        self.seconds_before = state.get("seconds", 0.0)
 
     def build(self, size: int) -> Method:
         """The network with the run's initial weights, which are kept as the floor to compare with."""
@@ -93,20 +104,36 @@ class Run:
         save_weights(method, self.output / UNTRAINED)
         return method.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def finish(self, progress: Progress | None) -> None:
+    def seconds(self) -> float:
+        """Seconds of training so far, those before an interruption included."""
+        return self.seconds_before + perf_counter() - self.started
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        save_checkpoint(self.output, self.origin, self.step, self.method, self.optimizer, {"seconds": self.seconds()})
+
+    def finish(self, progress: Progress | None, stop: StopRequest) -> None:
         """Take all remaining steps."""
-        log = MetricsLog(self.output / "metrics.jsonl", self.step, self.config.log_every)
+        log = MetricsLog(self.output / "metrics.jsonl", self.step, self.config.log_every, self.method.telemetry)
         self.method.train()
         while self.step < self.steps:
             rate = self.set_learning_rate()
-            terms, norm = self.take_step()
+            with log.waiting():
+                batch = self.batch()
+            if log.hardware is None:
+                log.hardware = measure(self.method, batch, self.device, self.dtype)
+            terms, norm = self.take_step(batch)
             self.step += 1
             facts = {"train/loss": float(sum(terms.values())), "learning_rate": rate, "gradient_norm": norm}
             log.add(self.step, self.step / self.per_epoch, self.config.batch_size, terms, facts)
-            if self.step % self.config.checkpoint_every == 0:
-                save_checkpoint(self.output, self.step, self.method, self.optimizer)
+            wish = stop.agreed(self.device)
+            if wish or self.step % self.config.checkpoint_every == 0:
+                self.save()
             if progress:
                 progress(self.step, self.steps)
+            if wish and self.step < self.steps:
+                log.flush(self.step, self.step / self.per_epoch)
+                raise StoppedError(self.step, wish)
         log.flush(self.step, self.step / self.per_epoch)
         self.method.eval()
 
@@ -119,26 +146,29 @@ class Run:
             group["lr"] = rate
         return rate
 
-    def take_step(self) -> tuple[dict[str, torch.Tensor], float]:
-        """One update; returns the detached loss terms and the gradient's norm."""
-        torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # all chance in a step follows from its number
-        batch = self.batch()
+    def take_step(self, batch: Batch) -> tuple[dict[str, float], float]:
+        """One update; returns the loss terms and the gradient's norm."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             terms = self.method.losses(batch)
         loss = torch.stack(list(terms.values())).sum()
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss.item()} at step {self.step + 1}; lower `learning_rate` or set `precision` to fp32"
-            )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         limit = self.config.clip_norm or float("inf")
         norm = nn.utils.clip_grad_norm_(self.method.parameters(), limit)
+        *values, norm_value = torch.stack([*terms.values(), norm]).tolist()  # the step's one wait for the device
+        numbers = dict(zip(terms, values, strict=True))
+        expect_finite(self.output, self.step + 1, numbers, norm_value, self.image_ids)
         self.optimizer.step()
-        return {name: term.detach() for name, term in terms.items()}, float(norm)
+        return numbers, norm_value
+
+    def image_ids(self) -> list[str]:
+        """The images of this step's batch."""
+        rows = self.data.batch_rows(self.step, self.config.batch_size, self.config.seed)
+        return list(self.data.data.image_ids[rows])
 
     def batch(self) -> Batch:
         """This step's pairs, augmented on the device."""
+        torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # all chance in a step follows from its number
         rows = self.data.batch_rows(self.step, self.config.batch_size, self.config.seed)
         images = self.augmentation(self.data.images(rows).to(self.device))
         images = normalise(images).to(memory_format=torch.channels_last)

@@ -4,36 +4,51 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from time import perf_counter
-
-from torch import Tensor
 
 from shards.atomic import replacing
+from training.checkpoint import writing
+from training.telemetry import Hardware, Stopwatch, memory
 
 
 class MetricsLog:
-    """Averages what the loop reports over `every` steps and appends it as one JSON line."""
+    """Averages what the loop reports over `every` steps and appends it as one JSON line.
 
-    def __init__(self, path: Path, resumed_from: int, every: int) -> None:
+    `extra` gives values of the moment, such as a temperature, and is asked once per line.
+    """
+
+    def __init__(
+        self, path: Path, resumed_from: int, every: int, extra: Callable[[], Mapping[str, float]] = dict
+    ) -> None:
         self.path = path
         self.every = every
+        self.hardware: Hardware | None = None  # where it is known, lines say how much of it is used
+        self._extra = extra
         self._sums: dict[str, float] = defaultdict(float)
         self._samples = 0
         self._steps = 0
-        self._since = perf_counter()
+        self._watch = Stopwatch()
         self._drop_lines_after(resumed_from)
 
     def _drop_lines_after(self, step: int) -> None:
         """Steps after the checkpoint are done again, so their lines go."""
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        with replacing(self.path) as partial:  # a new file, so that whoever follows the old one notices
+        # a new file, so that whoever follows the old one notices
+        with writing(self.path), replacing(self.path) as partial:
             partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
-    def add(self, step: int, epoch: float, samples: int, terms: dict[str, Tensor], facts: dict[str, float]) -> None:
-        """Note one step: loss `terms` and `facts` are averaged; `step` counts from 1."""
-        for name, value in {**{f"train/loss_{key}": float(term) for key, term in terms.items()}, **facts}.items():
+    def waiting(self) -> AbstractContextManager[None]:
+        """Count the time of the block as waiting for data."""
+        return self._watch.waiting()
+
+    def add(
+        self, step: int, epoch: float, samples: int, terms: Mapping[str, float], facts: Mapping[str, float]
+    ) -> None:
+        """Note one step of this process's `samples`: loss `terms` and `facts` are averaged; `step` counts from 1."""
+        for name, value in {**{f"train/loss_{key}": term for key, term in terms.items()}, **facts}.items():
             self._sums[name] += value
         self._samples += samples
         self._steps += 1
@@ -45,9 +60,20 @@ class MetricsLog:
         if not self._steps:
             return
         means = {name: total / self._steps for name, total in self._sums.items()}
-        means["samples_per_second"] = self._samples / (perf_counter() - self._since)
-        with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"step": step, "epoch": round(epoch, 4), "metrics": means}) + "\n")
+        self.write(step, epoch, {**means, **self._extra(), **self._speed(), **memory()})
         self._sums.clear()
         self._samples = self._steps = 0
-        self._since = perf_counter()
+
+    def write(self, step: int, epoch: float, metrics: Mapping[str, float]) -> None:
+        """Append one line, such as a validation's."""
+        line = json.dumps({"step": step, "epoch": round(epoch, 4), "metrics": dict(metrics)})
+        with writing(self.path), self.path.open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+
+    def _speed(self) -> dict[str, float]:
+        seconds, waited = self._watch.read()
+        per_second = self._samples / seconds
+        speed = {"samples_per_second": per_second, "data_wait": waited / seconds}
+        if self.hardware:
+            speed["utilisation"] = self.hardware.utilisation(per_second)
+        return speed

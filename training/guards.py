@@ -1,0 +1,114 @@
+"""What ends a run before its time, and how it says so: numbers that are none, too little memory, a wish to stop."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from types import FrameType
+
+import torch
+import torch.distributed as dist
+
+from models.distributed import rank, world_size
+from training.checkpoint import write_text
+from training.config import TrainingConfig
+from training.errors import TrainingError
+
+BAD_BATCH = "bad_batch.json"
+ECHO_SECONDS = 2.0  # in which a repeated signal is the first one again, passed on by a launcher
+NO_MEMORY = re.compile(r"can't allocate memory|out of memory|Unable to allocate", re.IGNORECASE)  # torch's, numpy's
+
+
+class StoppedError(Exception):
+    """Somebody asked the run to stop; its checkpoint is written. `status` is the exit status: 128 + signal."""
+
+    def __init__(self, step: int, signal_number: int) -> None:
+        name = signal.Signals(signal_number).name
+        super().__init__(f"stopped by {name} after step {step}, whose checkpoint is written; start it again to go on")
+        self.status = 128 + signal_number
+
+
+class StopRequest:
+    """Remembers SIGTERM and SIGINT, so that the run can end between two steps. A second wish ends it at once.
+
+    Ctrl-C reaches the whole group of processes and is passed on by whoever launched this one: that is one wish.
+    """
+
+    def __init__(self) -> None:
+        self._signal = 0
+        self._since = 0.0
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take the signals over for the time of the block."""
+        before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        if self._signal and monotonic() - self._since > ECHO_SECONDS:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        elif not self._signal:
+            self._signal, self._since = number, monotonic()
+
+    def agreed(self, device: torch.device) -> int:
+        """The signal that any process of the run has had, 0 if none: all have to stop after the same step."""
+        if world_size() == 1:
+            return self._signal
+        heard = torch.tensor(self._signal, device=device)
+        dist.all_reduce(heard, dist.ReduceOp.MAX)
+        return int(heard)
+
+
+def expect_finite(
+    output: Path, step: int, terms: Mapping[str, float], gradient_norm: float, image_ids: Callable[[], Sequence[str]]
+) -> None:
+    """Raise TrainingError if a loss term or the gradient is nan or infinite, and keep the ids of the batch's images.
+
+    To be called before the update, which would spoil the weights.
+    """
+    values = {**{f"loss term `{name}`": value for name, value in terms.items()}, "norm of the gradient": gradient_norm}
+    bad = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
+    if not bad:
+        return
+    path = output / BAD_BATCH
+    if rank() == 0:
+        write_text(path, json.dumps({"step": step, "problems": bad, "image_ids": list(image_ids())}, indent=1))
+    raise TrainingError(
+        f"the {bad[0]} at step {step}: look at the images of its batch, named in {path}, or lower `learning_rate`, "
+        "set `clip_norm`, or set `precision` to fp32"
+    )
+
+
+@contextmanager
+def memory_guard(config: TrainingConfig) -> Iterator[None]:
+    """Turn out-of-memory errors of torch and numpy into one sentence that names the batch size to try."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
+        if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
+            raise TrainingError(_smaller_batch(config)) from error
+        raise
+
+
+def _smaller_batch(config: TrainingConfig) -> str:
+    """What to change so that a step takes about half the memory."""
+    if config.batch_size == 1:
+        return "the memory does not hold one image: lower `input_size` or choose a smaller encoder"
+    per_chunk = config.batch_size // config.chunks
+    factor = next((n for n in range(2, per_chunk + 1) if per_chunk % n == 0), 0)
+    keep = f", or `chunks` to {factor * config.chunks}, which keeps the batch and its gradients" if factor else ""
+    return (
+        f"a batch of {config.batch_size} does not fit into the memory: "
+        f"set `batch_size` to {config.batch_size // 2}{keep}"
+    )
