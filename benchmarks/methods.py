@@ -1,0 +1,199 @@
+"""`python -m benchmarks.methods`: what a step of each method costs at its paper's size, and the share of the losses.
+
+Every method is built from `configs/paper/<name>.yaml` with random weights (BERT-base stands in for its hub names: the
+same architecture) and takes steps, forward, backward and update, on films and reports of the simulator. A process per
+method, so that peak memory is its own. The share of the losses is what a step takes beyond its encoders alone, forward
+and backward, on the same inputs; the growth is the time of a doubled batch over that of a single one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from assets.documented import documented_config
+from cohorts.phantom.config import FINDINGS, PhantomConfig
+from cohorts.phantom.findings import sample_finding
+from cohorts.phantom.report import Reader
+from models.encoders.clip import ClipImageEncoder, ClipTextEncoder
+from models.encoders.image import ImageEncoder
+from models.encoders.text import TextEncoder
+from models.method import Batch, Method
+from models.registry import build_method, method_names
+from report_parsing.knowledge import KnowledgeBase
+from report_parsing.vocabulary import ENTITIES, POSITIONS
+from training.config import preset
+
+# The hub cannot be reached everywhere, and values of weights cost nothing: same architectures, random weights.
+STAND_IN = {"text_encoder": "bert/12x768", "image_weights": "", "weights": "", "start_from": ""}
+ENCODERS = (ImageEncoder, TextEncoder, ClipImageEncoder, ClipTextEncoder)
+PREVALENCE = 0.25  # of each finding in the reports
+MENTIONED = 0.1  # share of (position, entity) cells a report speaks of
+COLUMNS = ("method", "batch", "parameters", "samples/s", "losses", "growth", "peak MB")
+
+
+class Paper:
+    """A method at its paper's size, and batches for it."""
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        config = preset(name, "paper")
+        own = {key: value for key, value in config.method_config.items() if key not in STAND_IN}
+        self.size = config.input_size or 224
+        self.device = device
+        self.method = _build(name, own, self.size).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.method.train()
+        self.optimizer = torch.optim.AdamW(self.method.parameters(), lr=1e-6, fused=True)
+
+    def batch(self, size: int) -> Batch:
+        """`size` films of noise with reports or triplets."""
+        rng = np.random.default_rng(0)
+        images = torch.from_numpy(rng.integers(0, 256, (size, 1, self.size, self.size), np.uint8))
+        source = self.method.texts
+        tokens = source.tokenizer([_text(source.unit, rng) for _ in range(size)]) if source else None
+        shape = (size, len(POSITIONS), len(ENTITIES))
+        said = torch.from_numpy(np.where(rng.random(shape) < MENTIONED, rng.integers(0, 2, shape), -1).astype(np.int8))
+        return Batch(images, tokens, said).to(self.device)
+
+    def step(self, batch: Batch) -> None:
+        """Forward, backward and update."""
+        with autocast(self.device):
+            loss = torch.stack(list(self.method.losses(batch).values())).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+
+    def encoders_alone(self, batch: Batch) -> Callable[[], None]:
+        """The encoders' part of a step on `batch`: forward, and backward from gradients of ones."""
+        calls = list(_calls(self.method, batch, self.device))
+
+        def run() -> None:
+            self.optimizer.zero_grad(set_to_none=True)
+            with autocast(self.device):
+                outputs = [tensor for module, given, named in calls for tensor in _tensors(module(*given, **named))]
+            trained = [tensor for tensor in outputs if tensor.requires_grad]
+            torch.autograd.backward(trained, [torch.ones_like(tensor) for tensor in trained])
+
+        return run
+
+
+def _build(name: str, own: dict[str, Any], size: int) -> Method:
+    knowledge = KnowledgeBase.default().table().select(["kind", "name", "description"]).to_pylist()
+    known = documented_config(f"models/methods/{name}.py").model_fields
+    stand_in = {option: value for option, value in STAND_IN.items() if option in known}
+    return build_method(name, {**own, **stand_in}, knowledge, size)
+
+
+def _text(unit: str, rng: np.random.Generator) -> str:
+    reader = Reader(PhantomConfig(), rng)
+    seen = {name for name in FINDINGS if rng.random() < PREVALENCE}
+    for name in seen:
+        reader.say(sample_finding(name, rng))
+    reader.rule_out([name for name in FINDINGS if name not in seen])
+    sentences = [*reader.sentences, "No acute cardiopulmonary process."]
+    return sentences[0] if unit == "sentence" else " ".join(sentences)
+
+
+def _calls(method: Method, batch: Batch, device: torch.device) -> Iterator[tuple[nn.Module, Any, Any]]:
+    """Which encoders a forward pass asks, and with what."""
+    found: list[tuple[nn.Module, Any, Any]] = []
+    hooks = [
+        module.register_forward_pre_hook(lambda *call: found.append(call), with_kwargs=True)
+        for module in method.modules()
+        if isinstance(module, ENCODERS)
+    ]
+    with torch.no_grad(), autocast(device):
+        method.encode(batch)
+    for hook in hooks:
+        hook.remove()
+    yield from found
+
+
+def _tensors(output: Any) -> list[Tensor]:
+    if isinstance(output, Tensor):
+        return [output]
+    parts = (
+        output if isinstance(output, (tuple, list)) else vars(output).values() if hasattr(output, "__dict__") else ()
+    )
+    return [tensor for part in parts for tensor in _tensors(part)]
+
+
+@contextmanager
+def autocast(device: torch.device) -> Iterator[None]:
+    """bf16, as training uses it where the hardware has it."""
+    with torch.autocast(device.type, torch.bfloat16):
+        yield
+
+
+def _seconds(call: Callable[[], None], repeats: int, device: torch.device) -> float:
+    taken = []
+    for _ in range(repeats + 1):
+        started = perf_counter()
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        taken.append(perf_counter() - started)
+    return median(taken[1:])
+
+
+def measure(name: str, size: int, repeats: int) -> dict[str, Any]:
+    """One row of the table."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.manual_seed(0)
+    paper = Paper(name, device)
+    batch, double = paper.batch(size), paper.batch(2 * size)
+    step = _seconds(lambda: paper.step(batch), repeats, device)
+    memory = peak_megabytes(device)
+    encoders = _seconds(paper.encoders_alone(batch), repeats, device)
+    doubled = _seconds(lambda: paper.step(double), repeats, device)
+    return {
+        "method": name,
+        "batch": size,
+        "parameters": f"{paper.method.facts['parameters'] / 1e6:.1f} M",
+        "samples/s": f"{size / step:.2f}",
+        "losses": f"{max(0.0, 1 - encoders / step):.1%}",
+        "growth": f"{doubled / step:.2f}",
+        "peak MB": f"{memory:.0f}",
+    }
+
+
+def peak_megabytes(device: torch.device) -> float:
+    """Most memory so far: of the GPU, or of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", nargs="*", default=method_names(), choices=method_names())
+    parser.add_argument("--batch", type=int, default=8, help="pairs per step; the papers take 32 to 144")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--one", choices=method_names(), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure(options.one, options.batch, options.repeats)))
+        return
+    print(f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}")
+    for name in options.methods:
+        command = [sys.executable, "-m", "benchmarks.methods", "--one", name]
+        command += ["--batch", str(options.batch), "--repeats", str(options.repeats)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        row = json.loads(done.stdout.splitlines()[-1])
+        print(f"| {' | '.join(str(row[column]) for column in COLUMNS)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
