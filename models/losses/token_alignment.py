@@ -32,19 +32,6 @@ def token_alignment(tokens: Tensor, attended: Tensor, weights: Tensor, mask: Ten
     return (weights * torch.where(weights > 0, entropies, 0)).sum(1)
 
 
-def attend(queries: Tensor, keys: Tensor, temperature: float, mask: Tensor | None = None) -> Tensor:
-    """Attention without learned projections, as in the authors' code.
-
-    `queries` (batch, queries, dim) look at `keys` (batch, keys, dim), both L2-normalised, where `mask` (batch, keys) is
-    True; returns the weights (batch, queries, keys). Cosines are divided by `temperature`.
-    """
-    with torch.autocast(queries.device.type, enabled=False):
-        logits = at_least_float32(queries) @ at_least_float32(keys).transpose(1, 2) / temperature
-    if mask is not None:
-        logits = logits.masked_fill(~mask[:, None], torch.finfo(logits.dtype).min)
-    return logits.softmax(2)
-
-
 def attention_weights(attention: Tensor, mask: Tensor, clipped: bool = False) -> Tensor:
     """Weights (batch, length) of the tokens in their loss, from the encoder's own `attention` (batch, length) on them.
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.losses.token_alignment import attend, attention_weights, masked_quantile, token_alignment
+from models.losses.token_alignment import attention_weights, masked_quantile, token_alignment
 
 
 def sample(seed, batch=3, length=5, dim=4):
@@ -44,8 +44,6 @@ def test_gradients():
     tokens, attended, weights, mask = sample(0)
     tokens, attended = tokens.requires_grad_(), attended.requires_grad_()
     assert torch.autograd.gradcheck(lambda a, b: token_alignment(a, b, weights, mask, 0.2), (tokens, attended))
-    keys = attended[:, :4].detach().requires_grad_()
-    assert torch.autograd.gradcheck(lambda a, b: attend(a, b, 0.2, mask[:, :4]), (tokens, keys))
 
 
 def test_what_lies_in_the_padding_changes_nothing():
@@ -70,14 +68,12 @@ def test_a_sample_without_tokens_contributes_a_zero_that_can_be_differentiated()
     assert loss[1].item() == 0
     assert tokens.grad.isfinite().all()
     assert (tokens.grad[1] == 0).all()
-    assert attend(tokens, attended, 0.1, mask).isfinite().all()
 
 
 def test_half_precision_is_computed_in_single():
     tokens, attended, weights, mask = sample(0)
     with torch.autocast("cpu", torch.bfloat16):
         loss = token_alignment(tokens.bfloat16(), attended.bfloat16(), weights.float(), mask, 0.07)
-        assert attend(tokens.bfloat16(), attended.bfloat16(), 0.07).dtype == torch.float32
     assert loss.dtype == torch.float32
     rounded = token_alignment(tokens.bfloat16().double(), attended.bfloat16().double(), weights, mask, 0.07)
     torch.testing.assert_close(loss.double(), rounded, rtol=1e-5, atol=1e-6)

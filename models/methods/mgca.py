@@ -1,0 +1,320 @@
+"""MGCA: films and reports meet at three levels (Wang et al., "Multi-Granularity Cross-modal Alignment for Generalized
+Medical Visual Representation Learning", NeurIPS 2022, arXiv 2210.06044).
+
+Instances: the vectors of film and report. Tokens: patches and words, within a pair. Prototypes: clusters of diseases,
+to which film and report belong alike. Where paper and released code differ, the default is the paper's, and an option
+gives the code's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.dual_encoder import DualEncoder
+from models.encoders.cleaning import words_only
+from models.encoders.cross_attention import CrossAttention
+from models.encoders.image import ImageEncoder, ImageFeatures
+from models.encoders.projection import ProjectionHead
+from models.encoders.text import TextEncoder, TextFeatures
+from models.encoders.tokenizer import WordPieceTokenizer
+from models.encoders.words import aggregate, aggregate_shifted
+from models.losses.info_nce import info_nce
+from models.losses.precision import at_least_float32
+from models.losses.prototype_alignment import prototype_alignment
+from models.losses.token_alignment import attention_weights, token_alignment
+from models.method import Batch, TextSource, Tokens, ZeroShot
+
+# Section 4.1 and its appendix; the code warms up from 1e-8. A random window of 224 of the film at 256 pixels, no flip.
+TRAINING: dict[str, Any] = {
+    "optimizer": "adamw",
+    "learning_rate": 2e-5,
+    "final_learning_rate": 1e-8,
+    "weight_decay": 0.05,
+    "schedule": "cosine",
+    "warmup_epochs": 20.0,
+    "warmup_start": 0.0005,
+    "batch_size": 144,
+    "epochs": 50,
+    "input_size": 224,
+    "augmentation": {"window": True},
+}
+
+
+@dataclass(frozen=True)
+class MgcaConfig:
+    """MGCA's settings; the defaults are the paper's, and what the code does otherwise stands behind `code:`."""
+
+    image_encoder: str = "deit_base_patch16_224"  # ViT-B/16 as DeiT trained it; the paper's other branch is resnet50
+    image_weights: str = "imagenet"  # "" for random ones, `imagenet`, or a file
+    image_stage: int = 3  # of residual networks: the stage whose locations are the patches, 19 x 19 at 299 pixels
+    upsampled: int = 299  # of residual networks: side to which films are enlarged before the network; 0: not at all
+    text_encoder: str = "emilyalsentzer/Bio_ClinicalBERT"  # hub name, folder, all-MiniLM-L6-v2, or bert/2x128
+    text_layers: int = 0  # the first so many of its layers, 0: all 12; code: 6
+    text_length: int = 112  # tokens, [CLS] and [SEP] included
+    dim: int = 128  # of the space that films and reports share
+    hidden: int = 2048  # width inside the projection heads
+    instance_weight: float = 1.0  # lambda_1; 0 leaves the instances (ITA) out, as in Table 4
+    token_weight: float = 1.0  # lambda_2; 0 leaves the tokens (CTA) out
+    prototype_weight: float = 1.0  # lambda_3; 0 leaves the prototypes (CPA) out
+    instance_temperature: float = 0.1  # tau_1; code: 0.07
+    token_temperature: float = 0.07  # tau_2; code: 0.1
+    prototype_temperature: float = 0.2  # tau_3
+    directions: str = "mean"  # over film to report and report to film, of instances and tokens; code: sum
+    bidirectional: bool = True  # off: of the tokens' two losses only that of the words looking at patches
+    attention_heads: int = 1  # of the learned cross-attention (equation 4); 0: cosines, nothing learned; code: 0
+    attention_temperature: float = 0.1  # of the cross-attention that is not learned (code)
+    token_weights: str = "attention"  # the encoder's attention over the number of tokens; code: clipped, summing to 1
+    words: str = "own"  # a word's attention is its own, [SEP] is no word; code: shifted (see `aggregate_shifted`)
+    padding: str = "masked"  # left out of everything; code: negatives, and part of the words' batch norm
+    normalised_words: bool = True  # cosines with what patches see of the words; code: off for ViT, on for ResNet
+    prototypes: int = 500
+    epsilon: float = 0.05  # of the Sinkhorn assignment
+    sinkhorn_iterations: int = 3
+    frozen_prototype_epochs: float = 1.0  # how long the prototypes get no gradient
+    contrasted: int = 0  # so many pairs know of each other, 0: the whole batch; code: 72, the half of each process
+
+    def __post_init__(self) -> None:
+        for name, choices in {
+            "directions": ("mean", "sum"),
+            "token_weights": ("attention", "clipped"),
+            "words": ("own", "shifted"),
+            "padding": ("masked", "negatives"),
+        }.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"mgca: {name} is {' or '.join(choices)}, not `{getattr(self, name)}`")
+        for name in ("instance_temperature", "token_temperature", "prototype_temperature", "attention_temperature"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"mgca: {name} divides and has to be above 0, not {getattr(self, name)}")
+        if not (self.instance_weight or self.token_weight or self.prototype_weight):
+            raise ValueError(
+                "mgca: instance_weight, token_weight and prototype_weight are all 0; nothing is left to train"
+            )
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the text tower says of reports, before any projection."""
+
+    vector: Tensor  # (batch, width) of [CLS]
+    words: Tensor  # (batch, length, width), [CLS] left out, then zeros
+    attention: Tensor  # (batch, length) from [CLS] in the last layer, mean over the heads, no gradient
+    mask: Tensor  # (batch, length), True for a word
+
+
+class Mgca(DualEncoder):
+    """The network."""
+
+    fit = "crop"
+    grey_mean = grey_std = 255 / 2  # to -1..1
+    continues: Tensor  # (vocabulary,)
+
+    def __init__(
+        self, config: MgcaConfig, image_encoder: Any, text_encoder: Any, tokenizer: WordPieceTokenizer, size: int
+    ) -> None:
+        super().__init__()
+        self.config, self.size = config, size
+        self.texts = TextSource(tokenizer, ("impression", "findings"), cleaning="words", minimum_words=2)
+        self.end = tokenizer.end
+        self.register_buffer("continues", tokenizer.continues, persistent=False)
+        self.image_encoder, self.text_encoder = image_encoder, text_encoder
+        self.film_head = ProjectionHead(image_encoder.dim, config.hidden, config.dim)
+        self.report_head = ProjectionHead(text_encoder.dim, config.hidden, config.dim)
+        if config.token_weight:
+            self.patch_head = ProjectionHead(image_encoder.local_dim, config.hidden, config.dim)
+            self.word_head = ProjectionHead(text_encoder.dim, config.hidden, config.dim)
+            attention = config.dim, config.attention_heads, config.attention_temperature
+            self.look_at_patches = CrossAttention(*attention)
+            if config.bidirectional:
+                self.look_at_words = CrossAttention(*attention)
+        if config.prototype_weight:
+            self.prototypes = nn.Linear(config.dim, config.prototypes, bias=False)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Grey levels 0..255 (batch, 1, side, side) to -1..1, enlarged for a residual network."""
+        images = super().prepare(images)
+        if self.image_encoder.transformer or not self.config.upsampled:
+            return images
+        return F.interpolate(images, size=(self.config.upsampled,) * 2, mode="bilinear", align_corners=True)
+
+    def encode(self, batch: Batch) -> dict[str, Tensor]:
+        """Vectors of films and reports (batch, dim), and the loss of each pair's tokens (batch,)."""
+        assert batch.tokens is not None
+        images = self.image_encoder(self.prepare(batch.images), attention=bool(self.config.token_weight))
+        return self.represent(images, self.read(batch.tokens))
+
+    def read(self, tokens: Tokens) -> Report:
+        """The text tower."""
+        return self.report_of(self.text_encoder(tokens, attention=True), tokens)
+
+    def report_of(self, features: TextFeatures, tokens: Tokens) -> Report:
+        """The words of what the text encoder says of `tokens`."""
+        assert features.attention is not None
+        states, attention, ids, mask = features.tokens, features.attention.mean(1), tokens.ids, tokens.mask
+        if self.config.padding == "negatives":  # the code pads every report to the same length
+            room = (0, self.config.text_length - ids.shape[1])
+            states, attention = F.pad(states, (0, 0, *room)), F.pad(attention, room)
+            ids, mask = F.pad(ids, room), F.pad(mask, room)
+        if self.config.words == "shifted":
+            longest = self.config.text_length
+            words, weights, present = aggregate_shifted(states, attention, ids, self.continues, mask, longest)
+        else:
+            within = mask & (ids != self.end)
+            words, present = aggregate(states, ids, self.continues, within)
+            weights = aggregate(attention[..., None], ids, self.continues, within)[0][..., 0]
+        return Report(states[:, 0], words[:, 1:], weights[:, 1:].detach(), present[:, 1:])
+
+    def represent(self, images: ImageFeatures, report: Report) -> dict[str, Tensor]:
+        """`encode`, from what the encoders say."""
+        encoded = {
+            "films": _normalised(self.film_head(images.pooled)),
+            "reports": _normalised(self.report_head(report.vector)),
+        }
+        return encoded | (self.align(images, report) if self.config.token_weight else {})
+
+    def align(self, images: ImageFeatures, report: Report) -> dict[str, Tensor]:
+        """Losses (batch,) of words that look at patches, and of patches that look at words."""
+        config, mask = self.config, report.mask
+        patches, words = self.project_patches(images), self.project_words(report)
+        everywhere = torch.ones_like(patches[..., 0], dtype=torch.bool)
+        negatives = mask if config.padding == "masked" else torch.ones_like(mask)
+        seen = _normalised(self.look_at_patches(words, patches))
+        weights = attention_weights(report.attention, mask, config.token_weights == "clipped")
+        losses = {"words": token_alignment(words, seen, weights, negatives, config.token_temperature)}
+        if config.bidirectional:
+            seen = self.look_at_words(patches, words, mask)
+            seen = _normalised(seen) if config.normalised_words else seen
+            weights = self.patch_weights(images, patches) * mask.any(1, keepdim=True)
+            losses["patches"] = token_alignment(patches, seen, weights, everywhere, config.token_temperature)
+        return losses
+
+    def patch_weights(self, images: ImageFeatures, patches: Tensor) -> Tensor:
+        """Residual networks have no attention: their patches weigh alike, and 1 together."""
+        attention, clipped = images.attention, self.config.token_weights == "clipped"
+        if attention is None:
+            attention = torch.full_like(patches[..., 0], 1 / patches.shape[1])
+        return attention_weights(attention, torch.ones_like(attention, dtype=torch.bool), clipped)
+
+    def project_patches(self, images: ImageFeatures) -> Tensor:
+        """(batch, patches, dim), L2-normalised."""
+        return _normalised(self.patch_head(images.local))
+
+    def project_words(self, report: Report) -> Tensor:
+        """(batch, length, dim), L2-normalised; what stands at the padding means nothing."""
+        return _normalised(self.word_head(report.words, report.mask if self.config.padding == "masked" else None))
+
+    def contrast(self, encoded: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Instance (equations 1 and 2), token (5) and prototype loss (8), weighted."""
+        config, share = self.config, 0.5 if self.config.directions == "mean" else 1.0
+        together = config.contrasted or len(encoded["films"])
+        pairs = list(zip(encoded["films"].split(together), encoded["reports"].split(together), strict=True))
+        terms = {}
+        if config.instance_weight:
+            losses = [info_nce(*pair, config.instance_temperature, share, share) for pair in pairs]
+            terms["instance"] = config.instance_weight * torch.stack(losses).mean()
+        for side in ("words", "patches"):
+            if side in encoded:
+                weight = config.token_weight * (share if config.bidirectional else 1.0)
+                terms[side] = weight * encoded[side].mean()
+        if config.prototype_weight:
+            losses = [self.align_prototypes(*pair) for pair in pairs]
+            terms["prototype"] = config.prototype_weight * torch.stack(losses).mean()
+        return terms
+
+    def align_prototypes(self, films: Tensor, reports: Tensor) -> Tensor:
+        """Prototype loss of vectors (batch, dim)."""
+        config = self.config
+        return prototype_alignment(
+            films, reports, self.normalised_prototypes(), config.prototype_temperature, config.epsilon,
+            config.sinkhorn_iterations,
+        )  # fmt: skip
+
+    def normalised_prototypes(self) -> Tensor:
+        """(prototypes, dim), brought back to unit length in place before they are used."""
+        with torch.no_grad():
+            self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=-1))
+        return self.prototypes.weight
+
+    def on_gradients(self, epoch: float) -> None:
+        """The prototypes stay where they are until films and reports have found together."""
+        if self.config.prototype_weight and epoch < self.config.frozen_prototype_epochs:
+            self.prototypes.weight.grad = None
+
+    def image_features(self, images: Tensor) -> Tensor:
+        """(batch, width) of the image encoder: the class token, or the mean over the locations."""
+        return self.image_encoder(self.prepare(images)).pooled
+
+    def project_images(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
+        """Network input -> films (batch, dim), patches (batch, patches, dim) and their grid."""
+        features = self.image_encoder(images)
+        local = (self.patch_head if self.config.token_weight else self.film_head)(features.local)
+        return self.film_head(features.pooled), local, features.grid
+
+    def project_texts(self, tokens: Tokens) -> Tensor:
+        """(texts, dim)."""
+        return self.report_head(self.text_encoder(tokens).tokens[:, 0])
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """(texts, dim) L2-normalised, cleaned as in training."""
+        return super().embed_texts([words_only(text) for text in texts])
+
+    def zero_shot(self, images: Tensor, queries: Sequence[str]) -> ZeroShot:
+        """Scores: cosines with the prompts. Maps: where the words of the positive prompts look, mean over them."""
+        if not self.config.token_weight:
+            return super().zero_shot(images, queries)
+        features = self.image_encoder(self.prepare(images))
+        films, sides = _normalised(self.film_head(features.pooled)), self.prompt_vectors(queries)
+        prompts = [self.prompts.fill(query)[0] for query in queries]
+        report = self.read_texts([text for group in prompts for text in group])
+        maps = self._look(self.project_patches(features), self.project_words(report), report.mask)
+        groups = maps.split([len(group) for group in prompts], dim=1)
+        located = torch.stack([group.mean(1) for group in groups], dim=1)
+        return ZeroShot(self.presence(*(films @ side.T for side in sides)), located.unflatten(-1, features.grid))
+
+    def _look(self, patches: Tensor, words: Tensor, mask: Tensor) -> Tensor:
+        """(batch, texts, patches): attention of every text's words to every film's patches, mean over the words."""
+        every = words.flatten(0, 1).expand(len(patches), -1, -1)
+        attention = self.look_at_patches.weights(every, patches).unflatten(1, mask.shape)
+        return (attention * mask[..., None]).sum(2) / mask.sum(1).clamp_min(1)[:, None]
+
+    def read_texts(self, texts: Sequence[str]) -> Report:
+        """`read`, cleaned as in training."""
+        assert self.texts is not None
+        tokens = self.texts.tokenizer([words_only(text) for text in texts])
+        device = self.continues.device
+        return self.read(Tokens(tokens.ids.to(device), tokens.mask.to(device)))
+
+    def word_attention(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+        """Where each word of a text looks in its film, for pictures.
+
+        Grey levels (batch, 1, side, side) and as many texts -> (batch, words, rows, columns), each word's summing to 1,
+        in the order of `WordPieceTokenizer.words`; texts with fewer words than others end in zeros.
+        """
+        if not self.config.token_weight:
+            raise ValueError("mgca: with a token_weight of 0 words were never trained to look at patches")
+        features, report = self.image_encoder(self.prepare(images)), self.read_texts(texts)
+        attention = self.look_at_patches.weights(self.project_words(report), self.project_patches(features))
+        return (attention * report.mask[..., None]).unflatten(-1, features.grid)
+
+
+def _normalised(vectors: Tensor) -> Tensor:
+    return F.normalize(at_least_float32(vectors), dim=-1)
+
+
+def build(
+    config: dict[str, Any],
+    knowledge: Sequence[dict[str, str]],
+    size: int,
+    state: Mapping[str, Tensor] | None = None,
+) -> Mgca:
+    """An MGCA for images of `size`; with the `state` of a saved one no weights are fetched. It reads no `knowledge`."""
+    settings, fresh = MgcaConfig(**config), state is None
+    stage = settings.image_stage if settings.token_weight else 0
+    images = ImageEncoder(settings.image_encoder, size, settings.image_weights if fresh else "", stage)
+    texts = TextEncoder(settings.text_encoder, weights=fresh, layers=settings.text_layers)
+    return Mgca(settings, images, texts, WordPieceTokenizer(settings.text_encoder, settings.text_length), size)
