@@ -27,7 +27,7 @@ from models.losses.word_region import WordRegionSimilarity
 from models.method import Batch, TextSource, Tokens, ZeroShot
 
 # The authors' recipe: a random window of 224 of the film at 256 pixels, nothing else.
-TRAINING: dict[str, Any] = {
+TRAINING = {
     "optimizer": "adam",
     "learning_rate": 5e-5,
     "final_learning_rate": 0.0,
@@ -45,6 +45,7 @@ TRAINING: dict[str, Any] = {
     "input_size": 224,
     "augmentation": {"window": True},
 }
+MINIMUM_WORDS = 2  # of a sentence
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,17 @@ class GloriaConfig:
     image_weights: str = "imagenet"  # "" for random ones, `imagenet`, or a file
     upsampled: int = 299  # side to which images are enlarged before the network; 0: not at all
     text_encoder: str = "emilyalsentzer/Bio_ClinicalBERT"  # hub name, folder, all-MiniLM-L6-v2, or bert/2x128
-    text_length: int = 97  # tokens, [CLS] and [SEP] included
+    sections: str = "impression"  # of the report, joined by commas, from which a sentence is drawn for every step
+    text_length: int = 97  # tokens of a sentence, [CLS] and [SEP] included
     text_layers: int = 4  # so many of the last hidden states make the vector of a token
     layer_aggregation: str = "sum"  # of those hidden states: sum or mean
     sentence_pooling: str = "words"  # mean over the words; positions: the code's mean over everything, padding included
     cls_in_training: bool = False  # the code counts [CLS] as a word in training, and not when it classifies
     attention: str = "regions"  # words_regions: the code's softmax over the words before that over the regions
     word_aggregation: str = "sum"  # of the exponentials of the words' similarities: sum or mean
-    attention_temperature: float = 1 / 4  # tau_1, of words to regions
-    word_temperature: float = 1 / 5  # tau_2, of words to what they have seen
-    temperature: float = 1 / 10  # tau_3, of images to sentences
+    attention_temperature: float = 0.25  # tau_1, of words to regions
+    word_temperature: float = 0.2  # tau_2, of words to what they have seen
+    temperature: float = 0.1  # tau_3, of images to sentences
     global_weight: float = 1.0  # 0 leaves the global term out
     local_weight: float = 1.0  # 0 leaves the local term out
     prompts: int = 5  # drawn per finding from models/gloria_prompts.py; 0, and for findings not there: the bare name
@@ -114,7 +116,8 @@ class Gloria(DualEncoder):
     ) -> None:  # fmt: skip
         super().__init__()
         self.config, self.size = config, size
-        self.texts = TextSource(tokenizer, ("impression",), unit="sentence", cleaning="words", minimum_words=2)
+        sections = tuple(section.strip() for section in config.sections.split(","))
+        self.texts = TextSource(tokenizer, sections, unit="sentence", cleaning="words", minimum_words=MINIMUM_WORDS)
         self.image_encoder, self.text_encoder = image_encoder, text_encoder
         self.project_pooled = nn.Linear(image_encoder.dim, text_encoder.dim)
         self.project_regions = nn.Linear(image_encoder.local_dim, text_encoder.dim, bias=False)
