@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.losses.precision import at_least_float32
+
 
 def existence_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy over the mentioned entities; 0 when nothing is mentioned.
@@ -14,9 +16,9 @@ def existence_loss(logits: Tensor, labels: Tensor) -> Tensor:
     softmax of the authors' code. `labels` (batch, q): 1 present, 0 absent, anything else is left out.
     """
     mentioned = (labels == 0) | (labels == 1)
-    if not mentioned.any():
-        return logits.sum() * 0
-    chosen, truth = logits[mentioned], labels[mentioned]
+    logits, truth = at_least_float32(logits), labels.clamp(0, 1).to(torch.long)
     if logits.shape[-1] == 1:
-        return F.binary_cross_entropy_with_logits(chosen[:, 0], truth.to(chosen.dtype))
-    return F.cross_entropy(chosen, truth.to(torch.long))
+        terms = F.binary_cross_entropy_with_logits(logits[..., 0], truth.to(logits.dtype), reduction="none")
+    else:
+        terms = F.cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="none").view_as(truth)
+    return (terms * mentioned).sum() / mentioned.sum().clamp(min=1)

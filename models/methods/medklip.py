@@ -14,24 +14,48 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.encoders.image import StageFeatures, normalise
+from models.encoders.image import ImageEncoder
 from models.encoders.query_decoder import QueryDecoder
 from models.encoders.text import embed_texts
 from models.losses.existence import existence_loss
-from models.losses.position import position_loss, sample_positions
+from models.losses.position import NEGATIVE_SCOPES, position_loss, sample_positions
+from models.losses.precision import at_least_float32
 from models.method import Batch, Method, ZeroShot
+
+# Section 4 of the paper; the augmentation is that of the code, whose flips contradict the positions. Ours swap them.
+TRAINING = {
+    "input_size": 224,
+    "batch_size": 32,  # 48 in the code
+    "epochs": 60.0,  # 100 in the code
+    "optimizer": "adamw",
+    "learning_rate": 1e-4,
+    "final_learning_rate": 1e-5,
+    "weight_decay": 0.02,
+    "schedule": "cosine",
+    "warmup_epochs": 5.0,  # 500 steps in the code
+    "warmup_start": 0.1,
+    "augmentation": {
+        "crop_scale": 0.2,
+        "random_operations": 2,
+        "random_magnitude": 7.0,
+        "horizontal_flip": 0.5,
+        "flip_sides": "swap",
+    },
+}
 
 
 @dataclass(frozen=True)
 class MedklipConfig:
     """MedKLIP's settings; the defaults are the paper's (section 4 and its appendix)."""
 
-    image_encoder: str = "resnet50"  # a timm name
-    image_stage: int = 3  # the third residual stage: 14 x 14 at 224 pixels
-    output_stride: int = 32  # 8 or 16 keep the grid finer by dilation
-    image_weights: str = ""  # "", "imagenet", or a checkpoint's path; the authors start from random weights
+    image_encoder: str = "resnet50"  # a timm name, a ViT's too, or vit/4x128p8: 4 blocks of width 128 from scratch
+    image_stage: int = 3  # the third residual stage: 14 x 14 at 224 pixels; a ViT has its patches
+    output_stride: int = 32  # 8 or 16 keep a residual network's grid finer by dilation
+    image_weights: str = ""  # "", imagenet, or a file; the paper names none, the authors' code starts at random
     text_encoder: str = "emilyalsentzer/Bio_ClinicalBERT"  # hub name, local folder, or all-MiniLM-L6-v2 (bundled)
     text_pooling: str = "cls"  # cls, or mean over the tokens
+    description_tokens: int = 128  # descriptions are cut to this length
+    test_description_tokens: int = 0  # length at test; 0: as in training. The authors' code takes 64
     centre_texts: bool = False  # subtract the entities' mean vector, which says only that all are findings
     width: int = 256
     heads: int = 4
@@ -39,35 +63,42 @@ class MedklipConfig:
     feed_forward: int = 1024
     dropout: float = 0.1
     negatives: int = 7
+    negative_scope: str = "entity"  # entity: positions of the entity; matrix: of any, as in the code before 5f461ec
     existence_head: str = "scalar"  # scalar: the paper's binary cross-entropy; softmax: the code's two-way softmax
+    excluded_entities: str = ""  # names, separated by commas, that the losses leave out (an option of the code)
+    unseen_queries: str = "apart"  # apart: training queries do not look at unseen ones; joined: they do (the code)
     describe: bool = True  # off: queries are the bare entity names (the paper's ablation)
-    initialisation: str = (
-        "normal"  # normal: N(0, 0.02) as in the code, which suits the paper's widths; xavier: for small ones
-    )
+    initialisation: str = "normal"  # normal: N(0, 0.02) as in the code, for the paper's widths; xavier: for small ones
     position_weight: float = 1.0  # 0 leaves the position loss out (the paper's ablation)
 
     def __post_init__(self) -> None:
-        if self.existence_head not in ("scalar", "softmax"):
-            raise ValueError(f"medklip: existence_head is `scalar` or `softmax`, not `{self.existence_head}`")
-        if self.initialisation not in ("normal", "xavier"):
-            raise ValueError(f"medklip: initialisation is `normal` or `xavier`, not `{self.initialisation}`")
-        if self.text_pooling not in ("cls", "mean"):
-            raise ValueError(f"medklip: text_pooling is `cls` or `mean`, not `{self.text_pooling}`")
+        for name, choices in {
+            "existence_head": ("scalar", "softmax"),
+            "initialisation": ("normal", "xavier"),
+            "text_pooling": ("cls", "mean"),
+            "negative_scope": NEGATIVE_SCOPES,
+            "unseen_queries": ("apart", "joined"),
+        }.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"medklip: {name} is `{'` or `'.join(choices)}`, not `{getattr(self, name)}`")
 
 
 class Medklip(Method):
-    """The network. `entities` and `positions` are names; their books hold one frozen text vector each."""
+    """The network. `entities` are names; the books hold one frozen text vector each for entities and positions."""
 
+    query_kind = "entity"
     entity_book: Tensor  # (entities, text width)
     position_book: Tensor  # (positions, text width)
+    excluded: Tensor  # (entities,) bool
 
     def __init__(
         self, config: MedklipConfig, backbone: nn.Module, channels: int, entities: Sequence[str],
-        entity_book: Tensor, position_book: Tensor,
+        entity_book: Tensor, position_book: Tensor, texts: FrozenTexts, size: int = Method.size,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.config = config
+        self.config, self.size = config, size
         self.entities = list(entities)
+        self.frozen_texts = texts
         self.backbone = backbone
         text_width = entity_book.shape[1]
         self.res_l1, self.res_l2 = nn.Linear(channels, channels), nn.Linear(channels, config.width)
@@ -78,60 +109,107 @@ class Medklip(Method):
         self.cl_fc = nn.Linear(config.width, text_width)
         self.register_buffer("entity_book", entity_book)
         self.register_buffer("position_book", position_book)
-        for module in self.modules():
-            _initialise(module, config.initialisation)
+        self.register_buffer("excluded", _excluded(config.excluded_entities, self.entities), persistent=False)
+        for name, module in self.named_modules():
+            if not name.startswith("backbone"):
+                _initialise(module, config.initialisation)
 
     def image_tokens(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Normalised images -> (batch, locations, width) and the grid's rows and columns."""
+        """Network input -> (batch, locations, width) and the grid's rows and columns."""
         features = self.backbone(images)
-        tokens = features.flatten(2).transpose(1, 2)
-        return self.res_l2(self.res_l1(tokens).relu()), (features.shape[2], features.shape[3])
+        return self.res_l2(self.res_l1(features.local).relu()), features.grid
 
-    def answer(self, tokens: Tensor, book: Tensor, attention: bool) -> tuple[Tensor, Tensor | None]:
-        """Features (batch, q, width) of the queries in `book` (q, text width), and attention maps if asked."""
+    def answer(
+        self, tokens: Tensor, unseen: Tensor | None = None, attention: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Features (batch, q, width) of the entities and then of `unseen` (texts, text width), and maps if asked.
+
+        The entities' queries stay in place, because queries attend to each other. Unseen ones look at them and at
+        themselves, so that an answer does not depend on what else is asked.
+        """
+        book = self.entity_book if self.training else self.frozen_texts.test_book(self.entity_book)
+        known = len(book)
+        hidden = None
+        if unseen is not None:
+            book = torch.cat([book, unseen.to(book)])
+            if self.config.unseen_queries == "apart":
+                hidden = ~torch.eye(len(book), dtype=torch.bool, device=book.device)
+                hidden[:, :known] = False
         if self.config.centre_texts:
             book = book - self.entity_book.mean(0)
         queries = self.disease_embedding_layer(book).expand(len(tokens), -1, -1)
-        features, maps = self.decoder(queries, tokens, attention)
+        features, maps = self.decoder(queries, tokens, hidden, attention)
         return self.dropout_feas(features), maps
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Existence loss over the mentioned entities, position loss over the present ones (sections 3.3 and 3.4)."""
-        tokens, _ = self.image_tokens(batch.images)
-        features, _ = self.answer(tokens, self.entity_book, attention=False)
-        terms = {"existence": existence_loss(self.classifier(features).float(), existence_labels(batch.targets))}
-        if self.config.position_weight:
-            where, candidates = sample_positions(batch.targets, self.config.negatives)
-            terms["position"] = self.config.position_weight * self.locate(features, where, candidates)
-        return terms
+    def encode(self, batch: Batch) -> dict[str, Tensor]:
+        """Features (batch, entities, width) of the entities, beside the targets (batch, positions, entities)."""
+        assert batch.targets is not None
+        tokens, _ = self.image_tokens(self.prepare(batch.images))
+        return {"features": self.answer(tokens)[0], "targets": batch.targets}
 
-    def locate(self, features: Tensor, where: Tensor, candidates: Tensor) -> Tensor:
-        """Position loss of the present entities `where` (present, 2) among their `candidates`."""
-        predicted = self.cl_fc(features[where[:, 0], where[:, 1]]).float()
-        return position_loss(predicted, self.position_book, candidates)
+    def contrast(self, encoded: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Existence loss over the mentioned entities, position loss over the present ones (sections 3.3 and 3.4)."""
+        features, config = encoded["features"], self.config
+        targets = encoded["targets"].masked_fill(self.excluded, -1)
+        terms = {"existence": existence_loss(self.classifier(features), existence_labels(targets))}
+        if config.position_weight:
+            where, candidates = sample_positions(targets, config.negatives, config.negative_scope)
+            predicted = self.cl_fc(features[where[:, 0], where[:, 1]])
+            terms["position"] = config.position_weight * position_loss(predicted, self.position_book, candidates)
+        return terms
 
     def probabilities(self, features: Tensor) -> Tensor:
         """(batch, q) probability that each query exists."""
-        logits = self.classifier(features).float()
+        logits = at_least_float32(self.classifier(features))
         return logits[..., 0].sigmoid() if logits.shape[-1] == 1 else logits.softmax(-1)[..., 1]
 
-    def zero_shot(self, images: Tensor, queries: list[str]) -> ZeroShot:
-        """Existence and attention of `queries`, each an entity's name or, for an unseen one, its description.
+    def position_logits(self, images: Tensor) -> Tensor:
+        """(batch, entities, positions) inner products with the positions' vectors, in grey levels 0..255."""
+        tokens, _ = self.image_tokens(self.prepare(images))
+        return at_least_float32(self.cl_fc(self.answer(tokens)[0])) @ self.position_book.T
 
-        The training queries stay in place, because queries attend to each other; unseen ones are appended.
-        """
-        unseen = [query for query in queries if query not in self.entities]
-        book = self.entity_book
-        if unseen:
-            vectors = embed_texts(self.config.text_encoder, unseen, self.config.text_pooling)
-            book = torch.cat([book, vectors.to(book)])
+    def zero_shot(self, images: Tensor, queries: Sequence[str]) -> ZeroShot:
+        """Existence and attention of `queries`, each an entity's name or, for an unseen one, its description."""
+        unseen = [query for query in dict.fromkeys(queries) if query not in self.entities]
         names = self.entities + unseen
-        columns = torch.tensor([names.index(query) for query in queries], device=book.device)
-        tokens, grid = self.image_tokens(normalise(images))
-        features, maps = self.answer(tokens, book, attention=True)
+        columns = torch.tensor([names.index(query) for query in queries], device=self.entity_book.device)
+        tokens, grid = self.image_tokens(self.prepare(images))
+        features, maps = self.answer(tokens, self.frozen_texts.vectors(unseen) if unseen else None, attention=True)
         assert maps is not None
-        located = maps.float().mean(0)[:, columns]
+        located = at_least_float32(maps).mean(0)[:, columns]
         return ZeroShot(self.probabilities(features)[:, columns], located.unflatten(-1, grid))
+
+    def image_features(self, images: Tensor) -> Tensor:
+        """(batch, channels) mean of the image encoder's local features: a ViT's class token is not trained here."""
+        return self.backbone(self.prepare(images)).local.mean(1)
+
+    def similarity(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+        """(batch, texts) probability that what a text says exists in the image: every text is an unseen query."""
+        tokens, _ = self.image_tokens(self.prepare(images))
+        features, _ = self.answer(tokens, self.frozen_texts.vectors(texts))
+        return self.probabilities(features)[:, len(self.entities) :]
+
+
+class FrozenTexts:
+    """Vectors of texts that were no training query. The encoder is loaded when one is asked for, not before."""
+
+    def __init__(self, config: MedklipConfig, entities: Sequence[str]) -> None:
+        self.config = config
+        self.entities = list(entities)  # what stands for them in words: descriptions, or names
+        self.length = config.test_description_tokens or config.description_tokens
+        self._known: dict[str, Tensor] = {}
+
+    def vectors(self, texts: Sequence[str]) -> Tensor:
+        """(texts, text width)."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            embedded = embed_texts(self.config.text_encoder, new, self.config.text_pooling, self.length)
+            self._known.update(zip(new, embedded, strict=True))
+        return torch.stack([self._known[text] for text in texts])
+
+    def test_book(self, trained: Tensor) -> Tensor:
+        """The entities' vectors at test: the `trained` ones, unless descriptions are cut to another length then."""
+        return trained if self.length == self.config.description_tokens else self.vectors(self.entities).to(trained)
 
 
 def existence_labels(targets: Tensor) -> Tensor:
@@ -139,8 +217,15 @@ def existence_labels(targets: Tensor) -> Tensor:
     return targets.amax(1).long()
 
 
+def _excluded(names: str, entities: Sequence[str]) -> Tensor:
+    wanted = {name.strip() for name in names.split(",") if name.strip()}
+    if unknown := sorted(wanted - set(entities)):
+        raise ValueError(f"medklip: excluded_entities names `{unknown[0]}`, which is none of the knowledge's entities")
+    return torch.tensor([name in wanted for name in entities])
+
+
 def _initialise(module: nn.Module, scheme: str) -> None:
-    """Weights of linear and attention layers outside the backbone; biases of linear layers start at 0."""
+    """Weights of linear and attention layers; biases of linear layers start at 0."""
     weights = []
     if isinstance(module, nn.Linear):
         weights = [module.weight]
@@ -160,25 +245,25 @@ def build(
     size: int,
     state: Mapping[str, Tensor] | None = None,
 ) -> Medklip:
-    """A MedKLIP for the entities and positions of the `knowledge` table; any image `size` will do.
+    """A MedKLIP for the entities and positions of the `knowledge` table.
 
     With the `state` of a saved one its text vectors are taken from there, and the text encoder is not needed.
     """
     settings = MedklipConfig(**config)
     entities = [row for row in knowledge if row["kind"] == "entity"]
+    described = [row["description" if settings.describe else "name"] for row in entities]
     if state is None:
-        entity_book, position_book = _embed_books(settings, knowledge)
+        positions = [f"It is located at {row['name']}" for row in knowledge if row["kind"] == "position"]
+        vectors = embed_texts(
+            settings.text_encoder, described + positions, settings.text_pooling, settings.description_tokens
+        )
+        entity_book, position_book = vectors[: len(entities)].clone(), vectors[len(entities) :].clone()
     else:
         entity_book, position_book = state["entity_book"], state["position_book"]
-    weights = settings.image_weights if state is None else ""
-    backbone = StageFeatures(settings.image_encoder, settings.image_stage, settings.output_stride, weights)
+    backbone = ImageEncoder(
+        settings.image_encoder, size, settings.image_weights if state is None else "", settings.image_stage,
+        settings.output_stride, pooled=False,
+    )  # fmt: skip
     names = [row["name"] for row in entities]
-    return Medklip(settings, backbone, backbone.channels, names, entity_book, position_book)
-
-
-def _embed_books(settings: MedklipConfig, knowledge: Sequence[dict[str, str]]) -> tuple[Tensor, Tensor]:
-    """Frozen vectors of the entities' descriptions and of the positions."""
-    entities = [row["description" if settings.describe else "name"] for row in knowledge if row["kind"] == "entity"]
-    positions = [f"It is located at {row['name']}" for row in knowledge if row["kind"] == "position"]  # their template
-    vectors = embed_texts(settings.text_encoder, entities + positions, settings.text_pooling)
-    return vectors[: len(entities)].clone(), vectors[len(entities) :].clone()
+    texts = FrozenTexts(settings, described)
+    return Medklip(settings, backbone, backbone.local_dim, names, entity_book, position_book, texts, size)

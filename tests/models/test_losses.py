@@ -25,6 +25,27 @@ def test_existence_is_the_mean_over_mentioned_entities(seed, width):
     assert existence_loss(logits, labels).item() == pytest.approx(sum(terms) / len(terms), rel=1e-12)
 
 
+@pytest.mark.parametrize("width", [1, 2])
+def test_gradients_are_those_of_the_values(width):
+    torch.manual_seed(0)
+    logits = torch.randn(2, 4, width, dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([[1, 0, -1, 2], [0, 1, 1, -1]])
+    assert torch.autograd.gradcheck(lambda values: existence_loss(values, labels), logits)
+    predicted = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
+    book, candidates = torch.randn(6, 5, dtype=torch.float64), torch.tensor([[0, 1, 2], [3, 3, 0], [5, 4, 1]])
+    assert torch.autograd.gradcheck(lambda values: position_loss(values, book, candidates), predicted)
+
+
+def test_losses_are_computed_in_float32_under_autocast():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(8, 9, 1), torch.randint(-1, 2, (8, 9))
+    predicted, book, candidates = torch.randn(8, 64), torch.randn(6, 64), torch.randint(6, (8, 3))
+    plain = existence_loss(logits, labels), position_loss(predicted, book, candidates)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (existence_loss(logits, labels), position_loss(predicted, book, candidates)) == plain
+        assert existence_loss(logits.bfloat16(), labels).dtype == torch.float32
+
+
 def test_nothing_mentioned_is_a_zero_that_can_be_differentiated():
     logits = torch.randn(2, 3, 1, requires_grad=True)
     loss = existence_loss(logits, torch.full((2, 3), -1))
@@ -72,6 +93,17 @@ def test_sampling_takes_every_position_in_turn():
 def test_sampling_with_fewer_negatives_than_asked_for():
     targets = torch.ones((1, 3, 1), dtype=torch.int8)
     targets[0, 2] = 0
+    torch.manual_seed(0)
     _, candidates = sample_positions(targets, 7)
     assert candidates.shape == (1, 2)
     assert int(candidates[0, 1]) == 2
+
+
+def test_negatives_of_the_matrix_are_positions_of_cells_that_are_not_present():
+    targets = torch.ones((1, 4, 3), dtype=torch.int8)
+    targets[0, 1] = torch.tensor([0, -1, 1])
+    targets[0, 3, 2] = 0
+    torch.manual_seed(0)
+    where, candidates = sample_positions(targets, 7, "matrix")
+    assert where.tolist() == [[0, 0], [0, 1], [0, 2]]
+    assert candidates[:, 1:].sort().values.tolist() == [[1, 1, 3]] * 3  # three such cells, none drawn twice

@@ -6,18 +6,30 @@ import pytest
 import torch
 from torch import nn
 
+import models.methods.medklip as module
+from models.encoders.image import ImageFeatures
 from models.method import Batch
-from models.methods.medklip import Medklip, MedklipConfig, build, existence_labels
+from models.methods.medklip import FrozenTexts, Medklip, MedklipConfig, build, existence_labels
 from models.registry import method_names
 
 CONFIG = MedklipConfig(width=16, heads=2, layers=2, feed_forward=16, dropout=0.0, initialisation="xavier")
 ENTITIES = ["effusion", "nodule", "edema"]
 
 
+class Patches(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(1, 8, 8, stride=8)
+
+    def forward(self, images):
+        local = self.convolution(images).flatten(2).transpose(1, 2)
+        return ImageFeatures(local.mean(1), local, (images.shape[2] // 8, images.shape[3] // 8))
+
+
 def network(config: MedklipConfig = CONFIG) -> Medklip:
     torch.manual_seed(0)
-    backbone = nn.Conv2d(1, 8, 8, stride=8)
-    return Medklip(config, backbone, 8, ENTITIES, torch.randn(3, 12), torch.randn(5, 12)).eval()
+    books = torch.randn(3, 12), torch.randn(5, 12)
+    return Medklip(config, Patches(), 8, ENTITIES, *books, FrozenTexts(config, ENTITIES), size=32).eval()
 
 
 def batch() -> Batch:
@@ -25,7 +37,21 @@ def batch() -> Batch:
     targets = torch.full((4, 5, 3), -1, dtype=torch.int8)
     targets[:, 0, 0] = torch.tensor([1, 0, 1, 0])
     targets[0, 3, 1] = 1
-    return Batch(torch.randn(4, 1, 32, 32), targets)
+    return Batch(torch.rand(4, 1, 32, 32) * 255, targets=targets)
+
+
+@pytest.fixture
+def embedded(monkeypatch) -> list:
+    """The texts that were asked for, each with its own random vector."""
+    asked = []
+
+    def embed(name, texts, pooling, length):
+        asked.extend(texts)
+        seeds = [sum(map(ord, text)) + length for text in texts]
+        return torch.stack([torch.randn(12, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+    monkeypatch.setattr(module, "embed_texts", embed)
+    return asked
 
 
 def test_methods_are_the_files_of_the_folder():
@@ -49,21 +75,58 @@ def test_zero_shot_gives_a_probability_and_a_map_for_every_query():
     assert torch.allclose(answer.scores, whole.scores[:, [2, 0]])  # the training queries stay in place
 
 
-def test_an_unseen_query_is_embedded_and_appended(monkeypatch):
-    import models.methods.medklip as module
-
-    asked = []
-
-    def embed(name, texts, pooling):
-        asked.extend(texts)
-        return torch.ones(len(texts), 12)
-
-    monkeypatch.setattr(module, "embed_texts", embed)
-    images = torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8)
+def test_an_unseen_query_is_embedded_once_and_changes_no_other_answer(embedded):
+    images, disease = batch().images, "a new viral disease with hazy patches"
+    model = network()
     with torch.no_grad():
-        answer = network().zero_shot(images, ["a new viral disease with hazy patches", "nodule"])
-    assert asked == ["a new viral disease with hazy patches"]
-    assert answer.scores.shape == (2, 2)
+        both = model.zero_shot(images, [disease, "nodule", "another"])
+        alone = model.zero_shot(images, [disease])
+        known = model.zero_shot(images, ENTITIES)
+    assert embedded == [disease, "another"]
+    assert torch.allclose(both.scores[:, 0], alone.scores[:, 0], atol=1e-6)
+    assert torch.allclose(both.maps[:, 0], alone.maps[:, 0], atol=1e-6)
+    assert torch.allclose(both.scores[:, 1], known.scores[:, 1], atol=1e-6)
+
+
+def test_joined_queries_change_each_other(embedded):
+    model = network(replace(CONFIG, unseen_queries="joined"))
+    with torch.no_grad():
+        both = model.zero_shot(batch().images, ["unseen", "nodule"]).scores
+        known = model.zero_shot(batch().images, ["nodule"]).scores
+    assert not torch.allclose(both[:, 1], known[:, 0], atol=1e-6)
+
+
+def test_texts_are_scored_each_by_itself(embedded):
+    texts = ["left effusion", "no effusion", "left effusion"]
+    with torch.no_grad():
+        scores = network().similarity(batch().images, texts)
+        single = [network().similarity(batch().images, [text]) for text in texts]
+    assert scores.shape == (4, 3)
+    assert torch.allclose(scores, torch.cat(single, 1), atol=1e-6)
+    assert not torch.allclose(scores[:, 0], scores[:, 1])
+
+
+def test_descriptions_may_be_cut_to_another_length_at_test(embedded):
+    model = network(replace(CONFIG, test_description_tokens=64))
+    with torch.no_grad():
+        scores = model.zero_shot(batch().images, ENTITIES).scores
+    assert embedded == ENTITIES
+    assert not torch.allclose(scores, network().zero_shot(batch().images, ENTITIES).scores)
+
+
+def test_features_for_probes_are_the_encoders():
+    with torch.no_grad():
+        model = network()
+        expected = model.backbone(model.prepare(batch().images)).pooled
+        assert torch.allclose(model.image_features(batch().images), expected)
+
+
+def test_where_is_answered_for_every_entity():
+    with torch.no_grad():
+        model = network()
+        logits = model.position_logits(batch().images)
+    assert logits.shape == (4, 3, 5)
+    assert logits.std() > 0
 
 
 @pytest.mark.parametrize(
@@ -77,17 +140,39 @@ def test_an_unseen_query_is_embedded_and_appended(monkeypatch):
         {"initialisation": "normal"},
         {"centre_texts": True},
         {"position_weight": 0.5},
+        {"position_weight": 0.0},
+        {"excluded_entities": "effusion"},
+        {"negatives": 2},
     ],
     ids=str,
 )
 def test_every_option_changes_the_loss(change):
     def loss(config: MedklipConfig) -> float:
-        model = network(config)
+        model, films = network(config), batch()
         torch.manual_seed(2)
-        return sum(model.losses(batch()).values()).item()
+        return sum(model.losses(films).values()).item()
 
     assert loss(CONFIG) == loss(CONFIG)
     assert loss(replace(CONFIG, **change)) != loss(CONFIG)
+
+
+def test_excluded_entities_reach_no_loss():
+    model = network(replace(CONFIG, excluded_entities="effusion, nodule"))
+    terms = model.losses(batch())
+    assert terms["position"].item() == 0  # only those two are present
+    assert terms["existence"].item() == 0
+
+
+def test_negatives_of_the_whole_matrix_may_be_true_positions():
+    films = batch()
+    films.targets[:, 0, 0] = 1
+    drawn = {}
+    for scope in ("entity", "matrix"):
+        torch.manual_seed(0)
+        samples = [module.sample_positions(films.targets, 4, scope) for _ in range(20)]
+        true = [films.targets[w[:, :1], c[:, 1:], w[:, 1:]] == 1 for w, c in samples]
+        drawn[scope] = bool(torch.cat(true).any())
+    assert drawn == {"entity": False, "matrix": True}
 
 
 def test_dropout_acts_in_training_only():
@@ -107,7 +192,7 @@ def test_without_the_position_loss_there_is_one_term():
 
 def test_a_batch_that_mentions_nothing_trains_without_nan():
     model = network()
-    terms = model.losses(Batch(torch.randn(2, 1, 32, 32), torch.full((2, 5, 3), -1, dtype=torch.int8)))
+    terms = model.losses(Batch(torch.rand(2, 1, 32, 32), targets=torch.full((2, 5, 3), -1, dtype=torch.int8)))
     sum(terms.values()).backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
@@ -116,7 +201,44 @@ KNOWLEDGE = [
     *({"kind": "entity", "name": name, "description": f"a film that shows {name}"} for name in ENTITIES),
     *({"kind": "position", "name": name, "description": name} for name in ("left_pleural", "right_pleural")),
 ]
+POSITION_TEXTS = ["It is located at left_pleural", "It is located at right_pleural"]
 OFFLINE = {"text_encoder": "all-MiniLM-L6-v2", "text_pooling": "mean", "width": 16, "feed_forward": 16}
+
+
+def test_without_descriptions_the_names_are_embedded(embedded):
+    for describe, expected in ((True, "a film that shows nodule"), (False, "nodule")):
+        embedded.clear()
+        build({**OFFLINE, "image_encoder": "resnet10t", "describe": describe}, KNOWLEDGE, 64)
+        assert embedded == [*(expected.replace("nodule", name) for name in ENTITIES), *POSITION_TEXTS]
+
+
+def test_a_vision_transformer_gives_its_patches_and_keeps_its_own_weights(embedded):
+    model = build({**OFFLINE, "image_encoder": "vit/2x64p16"}, KNOWLEDGE, 64).eval()
+    with torch.no_grad():
+        answer = model.zero_shot(torch.rand(2, 1, 64, 64) * 255, ["nodule"])
+    assert answer.maps.shape == (2, 1, 4, 4)
+    std = float(model.backbone.network.blocks[0].mlp.fc1.weight.detach().std())
+    other = build({**OFFLINE, "image_encoder": "vit/2x64p16", "initialisation": "xavier"}, KNOWLEDGE, 64)
+    assert float(other.backbone.network.blocks[0].mlp.fc1.weight.detach().std()) == pytest.approx(std, rel=0.05)
+
+
+def test_a_saved_network_needs_no_text_encoder_until_an_unseen_disease_is_asked_for(embedded, monkeypatch):
+    options = {**OFFLINE, "image_encoder": "resnet10t"}
+    state = build(options, KNOWLEDGE, 64).state_dict()
+    embedded.clear()
+    loaded = build(options, KNOWLEDGE, 64, state).eval()
+    loaded.load_state_dict(state)
+    with torch.no_grad():
+        loaded.zero_shot(torch.rand(1, 1, 64, 64), ["nodule"])
+        assert embedded == []
+        loaded.zero_shot(torch.rand(1, 1, 64, 64), ["a new disease"])
+    assert embedded == ["a new disease"]
+
+
+def test_the_text_encoder_of_an_unseen_disease_that_is_missing_is_one_sentence(tmp_path):
+    model = network(replace(CONFIG, text_encoder=str(tmp_path)))
+    with pytest.raises(ValueError, match="neither in a local folder nor reachable"):
+        model.zero_shot(batch().images, ["a new disease"])
 
 
 def test_the_bundled_text_encoder_needs_no_network():
@@ -134,6 +256,9 @@ def test_the_bundled_text_encoder_needs_no_network():
         ({"text_pooling": "max"}, "text_pooling"),
         ({"initialisation": "zeros"}, "initialisation"),
         ({"image_encoder": "resnet5000"}, "resnet5000"),
+        ({"negative_scope": "film"}, "negative_scope"),
+        ({"unseen_queries": "mixed"}, "unseen_queries"),
+        ({"excluded_entities": "effusion, fibrosis"}, "fibrosis"),
     ],
 )
 def test_mistakes_are_named(options, message):
@@ -142,7 +267,7 @@ def test_mistakes_are_named(options, message):
 
 
 def test_a_text_encoder_that_is_nowhere_is_one_sentence(tmp_path):
-    with pytest.raises(ValueError, match="neither a local folder nor reachable"):
+    with pytest.raises(ValueError, match="neither in a local folder nor reachable"):
         build({**OFFLINE, "text_encoder": str(tmp_path)}, KNOWLEDGE, 64)
 
 
