@@ -3,22 +3,25 @@
 import fcntl
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from assets import batches, previews
+from assets.dead_runs import close_dead_trainings, end_with_parent
 from assets.method_config import pretraining_config
 from assets.pictures import loss_curve
 from assets.relay import Relay
-from assets.tracking import RunIdentity, Tail, Tracker
+from assets.tracking import DAGSTER_TAG, RunIdentity, Tail, Tracker
 from assets.training_runs import TrainedRun, remember, training_request
 from assets.workspace import CHECKOUT, Workspace
+from training.config import TrainingConfig
+from training.errors import FAILURE, TrainingError
 
 GROUP = "pretraining"
 POOL = "gpu"  # for a cluster, whose daemon frees the slots of dead runs; one machine has `one_at_a_time`
@@ -35,6 +38,7 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
         group_name=GROUP,
         kinds={"pytorch", "mlflow"},
         pool=POOL,
+        retry_policy=dg.RetryPolicy(max_retries=1),  # of a trainer or a step that was killed; mistakes are not retried
         description=f"{method}, trained on the shards. What was interrupted is resumed, what is done reused.",
     )
     def pretrained(
@@ -49,11 +53,12 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
         output, home = Path(request["output"]), workspace.home_path()
         finished = (output / "result.json").exists()
         identity = _identity(context.run_id, workspace.cohort_name(), request)
-        metrics = output / "metrics.jsonl"
-        with Relay(home, identity, metrics, share_done(settings), context.log.info) as relay:
+        alone = nullcontext() if finished else one_at_a_time(home / "training.lock", context.log.info)
+        bury = None if finished else partial(close_dead_trainings, context.instance, home)
+        with alone, Relay(home, identity, output / "metrics.jsonl", context.log.info, bury) as relay:
             if not finished:
-                with one_at_a_time(home / "training.lock", context.log.info):
-                    _train(context, pipes, output / "request.json", request)
+                end_with_parent()
+                _train(context, pipes, request)
         run = _finished_run(request, home, relay.tracker)
         remember(workspace, run)
         return dg.MaterializeResult(metadata={"trained": not finished, **_metadata(run, output)})
@@ -69,13 +74,6 @@ def expect_reports(workspace: Workspace) -> None:
             "set RADALIGN_COHORT to one with reports, and use this one to evaluate.",
             allow_retries=False,
         )
-
-
-def share_done(settings: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], float]:
-    """How much of a training is behind a line of its metrics, 0 to 1."""
-    if settings["max_steps"]:
-        return lambda line: line["step"] / settings["max_steps"]
-    return lambda line: line["epoch"] / settings["epochs"]
 
 
 @contextmanager
@@ -94,26 +92,24 @@ def one_at_a_time(lock: Path, log: Log) -> Iterator[None]:
         yield
 
 
-def _train(
-    context: dg.AssetExecutionContext,
-    pipes: dg.PipesSubprocessClient,
-    path: Path,
-    request: Mapping[str, Any],
-) -> None:
+def _train(context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, request: Mapping[str, Any]) -> None:
+    """Run the trainer to its end. A mistake fails with its sentence; a trainer that was killed may be tried again."""
+    output = Path(request["output"])
+    path, explanation = output / "request.json", output / FAILURE
     batches.write_json(path, request)
+    explanation.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "training", str(path)]
     try:
-        pipes.run(
-            context=context.op_execution_context,
-            command=[sys.executable, "-m", "training", str(path)],
-            cwd=str(CHECKOUT),
-        )
+        TrainingConfig.from_dict(dict(request), "the launchpad")
+        pipes.run(context=context.op_execution_context, command=command, cwd=str(CHECKOUT))
+    except TrainingError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
     except Exception as error:
-        if re.search(r"code -\d+", str(error)):  # killed by a signal: the checkpoint is good, so go on once
-            raise dg.RetryRequested(max_retries=1) from error
+        if explanation.exists():
+            raise dg.Failure(explanation.read_text().strip(), allow_retries=False) from None
         raise dg.Failure(
-            f"The training of {request['method']} failed; its last lines above say why. The request is "
-            f"{os.path.relpath(path, CHECKOUT)}.",
-            allow_retries=False,
+            f"The training of {request['method']} was killed or broke off ({error}); what it had done is in "
+            f"{os.path.relpath(output, CHECKOUT)}, and the same job goes on from there."
         ) from None
 
 
@@ -126,7 +122,7 @@ def _identity(dagster_run: str, cohort: str, request: Mapping[str, Any]) -> RunI
         fingerprint=Path(request["output"]).name,
         name=f"{request['method']} {cohort} seed {request['seed']}",
         parameters={**parameters, **inner, "cohort": cohort},
-        tags={"radalign.method": request["method"], "dagster.run_id": dagster_run},
+        tags={"radalign.method": request["method"], DAGSTER_TAG: dagster_run},
         dataset=cohort,
         dataset_source=request["shards"],
         data_version=request["data_version"],

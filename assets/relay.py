@@ -1,8 +1,9 @@
-"""Copies a running training's `metrics.jsonl` into MLflow, and its progress into the Dagster run's log."""
+"""Copies a running training's `metrics.jsonl` into MLflow, and every epoch's last line into the Dagster run's log."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -12,12 +13,15 @@ from assets import tracking
 from assets.tracking import RunIdentity, Tail, Tracker
 
 POLL_SECONDS = 1.0
+QUIET_SECONDS = 300.0  # a training that goes on says so more often than this, however long its epochs are
+SHOWN = ("learning_rate", "gradient_norm", "temperature", "samples_per_second", "data_wait", "utilisation", "memory_gb")
 
 
 class Relay:
     """A thread that lives as long as the training; afterwards the MLflow run says how that ended.
 
-    The thread also imports MLflow and opens the run, so that these seconds pass while the training starts.
+    The thread also calls `first`, imports MLflow and opens the run, so that these seconds pass while the training
+    starts.
     What fails in the thread is raised when the relay closes: training is never stopped by its bookkeeping.
     """
 
@@ -26,15 +30,15 @@ class Relay:
         home: Path,
         identity: RunIdentity,
         metrics: Path,
-        share_done: Callable[[Mapping[str, Any]], float],
         log: Callable[[str], None],
+        first: Callable[[], None] | None = None,
     ) -> None:
         self._home = home
         self._identity = identity
         self._metrics = Tail(metrics)
-        self._share_done = share_done
         self._log = log
-        self._tenths = 0
+        self._first = first
+        self._said: tuple[int, float] = (0, time.monotonic())  # epoch and time of the last line
         self._stopped = threading.Event()
         self._error: Exception | None = None
         self._tracker: Tracker | None = None
@@ -63,22 +67,24 @@ class Relay:
 
     def _follow(self) -> None:
         try:
+            if self._first:
+                self._first()
             self._tracker = tracking.open_run(self._home, self._identity)
             while not self._stopped.wait(POLL_SECONDS):
-                self._forward()
-            self._forward()
+                self._forward(last=False)
+            self._forward(last=True)
         except Exception as error:
             self._error = error
 
-    def _forward(self) -> None:
+    def _forward(self, last: bool) -> None:
         lines = self._metrics.read()
         if not lines:
             return
         self.tracker.log_steps(lines)
-        share = self._share_done(lines[-1])
-        if int(10 * share) != self._tenths:
-            self._log(f"{share:.0%}: {describe(lines[-1])}")
-        self._tenths = int(10 * share)
+        epoch, (said_epoch, said) = int(lines[-1]["epoch"]), self._said
+        if last or epoch != said_epoch or time.monotonic() - said > QUIET_SECONDS:
+            self._log(describe(lines[-1]))
+            self._said = epoch, time.monotonic()
 
 
 def describe(line: Mapping[str, Any]) -> str:
@@ -86,8 +92,7 @@ def describe(line: Mapping[str, Any]) -> str:
     metrics = line["metrics"]
     parts = [f"step {line['step']}", f"epoch {line['epoch']:.1f}"]
     parts += [f"{name.removeprefix('train/')} {metrics[name]:.4g}" for name in metrics if "loss" in name]
-    if "samples_per_second" in metrics:
-        parts.append(f"{metrics['samples_per_second']:.0f} samples/s")
+    parts += [f"{name} {metrics[name]:.3g}" for name in SHOWN if name in metrics]
     return ", ".join(parts)
 
 

@@ -23,6 +23,7 @@ EXPERIMENT = "radalign"
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow's pages expect prompts, not losses
 FINGERPRINT_TAG = "radalign.fingerprint"
 LAST_STEP_TAG = "radalign.last_logged_step"
+DAGSTER_TAG = "dagster.run_id"
 METRICS_PER_CALL = 900  # MLflow takes at most 1000 in one call
 
 
@@ -120,6 +121,24 @@ def attach(home: Path, run_id: str) -> Tracker:
     client, _ = _connect(home)
     run = client.get_run(run_id)
     return Tracker(client, run_id, int(run.data.tags.get(LAST_STEP_TAG, 0)))
+
+
+def has_store(home: Path) -> bool:
+    """Whether anything was ever tracked in this home; costs no import of MLflow."""
+    return (home / "mlflow.db").exists()
+
+
+def running(home: Path) -> dict[str, str]:
+    """Runs that MLflow believes to be running: their id -> the Dagster run that trained them last."""
+    client, experiment = _connect(home)
+    found = client.search_runs([experiment], "attributes.status = 'RUNNING'")
+    return {run.info.run_id: run.data.tags.get(DAGSTER_TAG, "") for run in found}
+
+
+def end(home: Path, run_id: str, status: str) -> None:
+    """End a run whose own process cannot do it any more."""
+    client, _ = _connect(home)
+    client.set_terminated(run_id, status)
 
 
 class Tail:

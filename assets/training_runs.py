@@ -15,8 +15,8 @@ from typing import Any
 import dagster as dg
 
 from assets import batches
-from assets.workspace import CHECKOUT, Workspace
-from shards.code_version import code_version
+from assets.workspace import Workspace
+from training.code import training_code
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,6 @@ def training_request(workspace: Workspace, method: str, settings: Mapping[str, A
         "output": str(workspace.home_path() / "checkpoints" / method / run),
         "data_version": data_version,
     }
-
-
-def training_code(method: str) -> str:
-    """The code that decides the weights: the method's own file, and what all methods share."""
-    shared = sorted(path.relative_to(CHECKOUT).as_posix() for path in (CHECKOUT / "models").glob("*.py"))
-    own = f"models/methods/{method}.py"
-    return code_version(*shared, "models/encoders", "models/losses", own, "training", "imaging/augment.py")
 
 
 def remember(workspace: Workspace, run: TrainedRun) -> None:

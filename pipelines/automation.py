@@ -1,7 +1,8 @@
-"""The nightly schedule and the sensor of new studies. Both are stopped until somebody starts them in the UI.
+"""The nightly schedule and the sensors of new studies and of dead runs. All are stopped until somebody starts them.
 
-They only ask: which batches are computed, the assets decide by content. The sensor sees what comes and goes in the
-upper folders of an archive, quickly; a file that is changed in its place, deep down, is noticed by the next run.
+The first two only ask: which batches are computed, the assets decide by content. The sensor of new studies sees what
+comes and goes in the upper folders of an archive, quickly; a file that is changed in its place, deep down, is noticed
+by the next run.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from typing import Any
 import dagster as dg
 
 from assets import batches
+from assets.dead_runs import close_silent_runs
 from assets.ingestion import ImagesConfig, InventoryConfig
 from assets.reports import ReportsConfig
 from assets.triplets import TripletsConfig
@@ -21,6 +23,8 @@ from pipelines.jobs import ingest
 
 DEPTH = 3  # files/p10/p10000032/ in MIMIC-CXR: a new study changes the time of its patient's folder
 CHECK_EVERY = 300  # seconds
+SILENT_MINUTES = 30.0  # without any event before a run is looked after; a training reports every five
+SILENT_VARIABLE = "RADALIGN_SILENT_MINUTES"
 
 CONFIGS: dict[str, type[dg.Config]] = {
     "inventory": InventoryConfig,
@@ -64,6 +68,18 @@ def new_studies(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg
         return dg.SkipReason("The archive did not change.")
     # No run key: an archive may come back to a state that was asked for before.
     return dg.SensorResult([dg.RunRequest(run_config=last_settings(workspace))], cursor=listing)
+
+
+@dg.sensor(
+    minimum_interval_seconds=CHECK_EVERY,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    description="Marks runs that stopped reporting and whose process is gone as failed, in Dagster and in MLflow.",
+)
+def dead_runs(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.SkipReason:
+    """After a power cut or a `kill -9` nobody else says that a run has ended."""
+    minutes = float(os.environ.get(SILENT_VARIABLE) or SILENT_MINUTES)
+    found = close_silent_runs(context.instance, workspace.home_path(), 60 * minutes)
+    return dg.SkipReason(" ".join(found) or "Every run in progress reports.")
 
 
 def last_settings(workspace: Workspace) -> dict[str, Any]:

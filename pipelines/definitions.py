@@ -8,7 +8,7 @@ import dagster as dg
 
 from assets.catalogue import ASSETS, CHECKS
 from assets.workspace import Workspace
-from pipelines.automation import new_studies, nightly
+from pipelines.automation import dead_runs, new_studies, nightly
 from pipelines.executors import in_process_by_default
 from pipelines.jobs import jobs
 
@@ -16,12 +16,14 @@ from pipelines.jobs import jobs
 for category in (dg.BetaWarning, dg.PreviewWarning):
     warnings.filterwarnings("ignore", category=category)
 
+STOP_SECONDS = 60  # for a trainer to finish its step and write its checkpoint when its run is terminated
+
 defs = dg.Definitions(
     assets=ASSETS,
     asset_checks=CHECKS,
     jobs=jobs,
     schedules=[nightly],
-    sensors=[new_studies],
-    resources={"workspace": Workspace(), "pipes": dg.PipesSubprocessClient()},
+    sensors=[new_studies, dead_runs],
+    resources={"workspace": Workspace(), "pipes": dg.PipesSubprocessClient(termination_timeout_seconds=STOP_SECONDS)},
     executor=in_process_by_default,
 )

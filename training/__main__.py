@@ -1,21 +1,31 @@
-"""`python -m training CONFIG.json`: the one entry to training, by hand or as the child of a Dagster step."""
+"""`python -m training CONFIG.json`: the one entry to training, by hand, under torchrun, or as a Dagster step's child.
+
+Exit status: 0 done, 1 with one sentence that says why not, 2 wrong usage, 128 + signal when stopped by SIGTERM or
+SIGINT with the checkpoint written. The same command goes on where the last one ended.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import fcntl
+import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
-from training.config import TrainingConfig, TrainingError
+from training.config import TrainingConfig
+from training.errors import FAILURE, TrainingError
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+PATIENCE = 15.0  # seconds for a trainer that was killed with its step to leave the run's folder
+LOG = logging.getLogger("training")
 
 
 def main(arguments: list[str]) -> int:
@@ -24,17 +34,30 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python -m training CONFIG.json\n")
         return 2
     launched = "DAGSTER_PIPES_CONTEXT" in os.environ
-    if launched:
+    if launched or "TORCHELASTIC_RUN_ID" in os.environ:
         die_with_parent()
     try:
         config = TrainingConfig.load(Path(arguments[0]))
-        with locked(Path(config.output)), reporter(launched) as report:
-            from training.loop import train
-
-            train(config, report)
+        output = Path(config.output)
+        with locked(output, PATIENCE if launched else 0), reporter(launched) as report, explained(output):
+            return run(config, report)
     except (TrainingError, ValueError) as error:
         sys.stderr.write(f"training: {error}\n")
         return 1
+
+
+def run(config: TrainingConfig, report: Callable[[int, int], None]) -> int:
+    """Train until the end or until a signal asks to stop; returns the exit status."""
+    from training.guards import StoppedError, StopRequest
+    from training.loop import train
+
+    stop = StopRequest()
+    try:
+        with stop.listening():
+            train(config, report, stop)
+    except StoppedError as stopped:
+        sys.stderr.write(f"training: {stopped}\n")
+        return stopped.status
     return 0
 
 
@@ -47,39 +70,79 @@ def die_with_parent() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def first_process() -> bool:
+    """Whether this is the only process of a run, or torchrun's rank 0, which speaks for all."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
-def locked(output: Path) -> Iterator[None]:
-    """Hold the run's folder: two trainers never write into one."""
+def locked(output: Path, patience: float) -> Iterator[None]:
+    """Hold the run's folder: two trainers never write into one. The kernel frees it however its holder ends."""
+    if not first_process():
+        yield
+        return
     output.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + patience
     with (output / "lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise TrainingError(f"another process is training in {output}; wait for it or stop it") from error
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= deadline:
+                    raise TrainingError(f"another process is training in {output}; wait for it or stop it") from error
+            time.sleep(0.2)
         yield
 
 
 @contextmanager
+def explained(output: Path) -> Iterator[None]:
+    """Leave the sentence of an error in the run's folder: under torchrun the exit status does not tell it."""
+    path = output / FAILURE
+    path.unlink(missing_ok=True)
+    try:
+        yield
+    except (TrainingError, ValueError) as error:
+        path.write_text(f"{error}\n", encoding="utf-8")
+        raise
+
+
+@contextmanager
 def reporter(launched: bool) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar in a terminal, log lines every tenth of the way under Dagster."""
-    if not launched:
-        with tqdm(unit="step", disable=None) as bar:
+    """Where progress and notices go: a bar in a terminal and lines of text, or the log of the Dagster run."""
+    if not first_process():
+        yield lambda done, total: None
+    elif launched:
+        from dagster_pipes import open_dagster_pipes
 
-            def advance(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
+        with open_dagster_pipes() as pipes:
+            LOG.addHandler(_Forward(pipes.log))
+            yield lambda done, total: None  # the step that launched this follows metrics.jsonl
+    else:
+        LOG.addHandler(logging.StreamHandler())
+        with tqdm(unit="step", disable=None) as bar, logging_redirect_tqdm([LOG]):
+            yield _advance(bar)
 
-            yield advance
-        return
-    from dagster_pipes import open_dagster_pipes
 
-    with open_dagster_pipes() as pipes:
+def _advance(bar: tqdm) -> Callable[[int, int], None]:  # type: ignore[type-arg]
+    def advance(done: int, total: int) -> None:
+        if bar.total != total:  # the first step after a start or a resume
+            bar.initial = done - 1
+            bar.reset(total)
+        bar.update(done - bar.n)
 
-        def say(done: int, total: int) -> None:
-            if done * 10 // total > (done - 1) * 10 // total:
-                pipes.log.info(f"step {done} of {total}")
+    return advance
 
-        yield say
+
+class _Forward(logging.Handler):
+    """Passes records on to another logger."""
+
+    def __init__(self, target: logging.Logger) -> None:
+        super().__init__()
+        self._target = target
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._target.log(record.levelno, record.getMessage())
 
 
 if __name__ == "__main__":

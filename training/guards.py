@@ -81,9 +81,8 @@ def expect_finite(
     bad = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
     if not bad:
         return
-    path = output / BAD_BATCH
-    if rank() == 0:
-        write_text(path, json.dumps({"step": step, "problems": bad, "image_ids": list(image_ids())}, indent=1))
+    path = output / (BAD_BATCH if rank() == 0 else f"{rank()}.{BAD_BATCH}")  # every process keeps its part of the batch
+    write_text(path, json.dumps({"step": step, "problems": bad, "image_ids": list(image_ids())}, indent=1))
     raise TrainingError(
         f"the {bad[0]} at step {step}: look at the images of its batch, named in {path}, or lower `learning_rate`, "
         "set `clip_norm`, or set `precision` to fp32"

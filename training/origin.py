@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from shards.code_version import CHECKOUT, code_version
 from shards.manifest import Manifest, file_digest
+from training.code import training_code
 from training.config import TrainingConfig
 from training.errors import TrainingError
 
@@ -53,14 +53,6 @@ class Origin:
                     f"{folder} belongs to a run with another {name} ({theirs.get(name)!r} there, {ours.get(name)!r} "
                     "now); choose another output folder or delete this one"
                 )
-
-
-def training_code(method: str) -> str:
-    """Version of the code that decides the weights: the method's own file, and what all methods share."""
-    shared = sorted(path.relative_to(CHECKOUT).as_posix() for path in (CHECKOUT / "models").glob("*.py"))
-    own = f"models/methods/{method}.py"
-    folders = ("models/encoders", "models/losses", "training")
-    return code_version(*shared, *folders, own, "imaging/augment.py", "shards/reader.py")
 
 
 def _flat(content: dict[str, Any]) -> dict[str, Any]:

@@ -43,9 +43,10 @@ def test_a_file_that_does_not_exist_is_named(version):
 
 
 def test_every_stage_names_code_that_exists():
-    from assets import reports, training_runs
+    from assets import reports
     from assets.examination import ANSWER_CODE
+    from training.code import training_code
 
     assert module.code_version(*ANSWER_CODE)
     assert module.code_version(*reports.KNOWLEDGE_CODE)
-    assert training_runs.training_code("medklip")
+    assert training_code("medklip")

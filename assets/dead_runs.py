@@ -1,0 +1,121 @@
+"""Runs that nobody ends any more, because their processes were killed or the machine went down.
+
+Dagster and MLflow both learn of an end from the process that ended; whoever comes next says it for the dead.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+
+from assets import tracking
+
+IN_PROGRESS = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+PROCESSES = Path("/proc")
+CLOCK_SLACK = 2.0  # seconds; the start of a process is known to a hundredth, that of the machine to a second
+
+
+def end_with_parent() -> None:
+    """Where an executor gave the step a process of its own: end it when the process of the run has gone.
+
+    The kernel's signal to children (training/__main__.py) would come already when a thread of the parent ends.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def close_dead_trainings(instance: dg.DagsterInstance, home: Path) -> None:
+    """Close what MLflow and Dagster still call running. Only for whoever holds the home's training lock.
+
+    The lock shows that nobody else trains in this home, so what runs according to MLflow is dead.
+    """
+    if not tracking.has_store(home):
+        return
+    for run_id, dagster_run in tracking.running(home).items():
+        run = instance.get_run_by_id(dagster_run)
+        if run is not None and not run.is_finished and worker_is_gone(instance, dagster_run):
+            close(instance, run, "Its process is gone: another training has found its lock free.")
+        tracking.end(home, run_id, _mlflow_status(instance, dagster_run))
+
+
+def close_silent_runs(instance: dg.DagsterInstance, home: Path, seconds: float) -> Iterator[str]:
+    """Close runs without an event for so long whose process is gone, and yield a sentence about each silent run.
+
+    A process that lives is left alone: a long step may have nothing to say.
+    """
+    for run in instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS)):
+        silence = time.time() - last_event(instance, run.run_id)
+        if silence < seconds:
+            continue
+        said = f"Run {run.run_id} of {run.job_name} has reported nothing for {silence / 60:.0f} minutes"
+        if not worker_is_gone(instance, run.run_id):
+            yield f"{said}, but its process lives."
+            continue
+        close(instance, run, f"No event for {silence / 60:.0f} minutes, and its process is gone.")
+        _close_mlflow(instance, home, run.run_id)
+        yield f"{said}; it is marked as ended."
+
+
+def close(instance: dg.DagsterInstance, run: dg.DagsterRun, why: str) -> None:
+    """Mark a dead run as failed, or as canceled where somebody had asked for that."""
+    if run.status == dg.DagsterRunStatus.CANCELING:
+        instance.report_run_canceled(run, why)
+    else:
+        instance.report_run_failed(run, why)
+
+
+def last_event(instance: dg.DagsterInstance, run_id: str) -> float:
+    """When a run last said anything, log lines included; its creation where it never did. Unix time."""
+    records = instance.get_records_for_run(run_id, limit=1, ascending=False).records
+    if records:
+        return records[0].timestamp
+    record = instance.get_run_record_by_id(run_id)
+    return record.create_timestamp.timestamp() if record else 0.0
+
+
+def worker_is_gone(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether the process that executes a run, which Dagster notes at its start, is no longer there."""
+    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
+        data = entry.dagster_event.engine_event_data if entry.dagster_event else None
+        if data is not None and "pid" in data.metadata:
+            return not process_lives(int(str(data.metadata["pid"].value)), entry.timestamp)
+    return True
+
+
+def process_lives(pid: int, at: float) -> bool:
+    """Whether the process that had this id at a Unix time is still there: ids are given again."""
+    try:
+        state, *fields = (PROCESSES / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        booted = next(line for line in (PROCESSES / "stat").read_text().splitlines() if line.startswith("btime"))
+    except OSError:
+        return False
+    started = int(booted.split()[1]) + int(fields[18]) / os.sysconf("SC_CLK_TCK")  # proc_pid_stat(5), field 22
+    return state != "Z" and started <= at + CLOCK_SLACK
+
+
+def _close_mlflow(instance: dg.DagsterInstance, home: Path, dagster_run: str) -> None:
+    if not tracking.has_store(home):
+        return
+    for run_id, its_run in tracking.running(home).items():
+        if its_run == dagster_run:
+            tracking.end(home, run_id, _mlflow_status(instance, dagster_run))
+
+
+def _mlflow_status(instance: dg.DagsterInstance, dagster_run: str) -> str:
+    """What MLflow calls the end of a training whose Dagster run ended so."""
+    run = instance.get_run_by_id(dagster_run)
+    return "KILLED" if run is not None and run.status == dg.DagsterRunStatus.CANCELED else "FAILED"
