@@ -1,124 +1,154 @@
 """Our MedKLIP, set to the authors' code, gives the numbers of the authors' code."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from models.losses.existence import existence_loss
-from models.methods.medklip import Medklip, MedklipConfig
+import models.methods.medklip as module
+from models.encoders.image import ImageFeatures
+from models.losses.position import drawable, sample_positions
+from models.method import Batch
+from models.methods.medklip import FrozenTexts, Medklip, MedklipConfig, existence_labels
 from tests.golden.conftest import golden_files, load
 
 TOLERANCE = {"32": {"rtol": 1e-4, "atol": 1e-5}, "64": {"rtol": 1e-8, "atol": 1e-9}}
 DTYPE = {"32": torch.float32, "64": torch.float64}
+MODELS = [("precision", ["32", "64"]), ("path", golden_files("medklip_model*.npz"))]
+TERMS = {"loss_ce": "existence", "loss_cl": "position"}
 
 
-def network(arrays: dict[str, np.ndarray], dtype: torch.dtype) -> Medklip:
-    hyper = {name: int(arrays[f"hp.{name}"]) for name in ("N", "H", "d_model", "dim_feedforward")}
-    config = MedklipConfig(
-        layers=hyper["N"],
-        heads=hyper["H"],
-        width=hyper["d_model"],
-        feed_forward=hyper["dim_feedforward"],
-        existence_head="softmax",
-    )
+class Given(nn.Module):
+    """In place of the residual network: its features are the input."""
+
+    def forward(self, images):
+        return ImageFeatures(images.mean((2, 3)), images.flatten(2).transpose(1, 2), tuple(images.shape[2:]))
+
+
+def network(arrays: dict[str, np.ndarray], dtype: torch.dtype, **options) -> Medklip:
+    """The authors' weights in our module, in eval mode as the authors ran theirs."""
+    sizes = {"layers": "N", "heads": "H", "width": "d_model", "feed_forward": "dim_feedforward"}
+    hyper = {ours: int(arrays[f"hp.{theirs}"]) for ours, theirs in sizes.items()}
+    config = MedklipConfig(**hyper, existence_head="softmax", **options)
     books = [torch.from_numpy(arrays[f"in.{name}"]) for name in ("disease_book", "ana_book")]
-    channels = arrays["in.resnet_features"].shape[1]
     names = [str(index) for index in range(len(books[0]))]
-    model = Medklip(config, torch.nn.Identity(), channels, names, *books)
+    channels = arrays["in.resnet_features"].shape[1]
+    model = Medklip(config, Given(), channels, names, *books, FrozenTexts(config, names))
     state = {key[len("param.") :]: torch.from_numpy(arrays[key]) for key in arrays if key.startswith("param.")}
     missing = model.load_state_dict(state, strict=False)
     assert not missing.unexpected_keys
     assert set(missing.missing_keys) == {"entity_book", "position_book"}
+    model.prepare = lambda images: images
     return model.eval().to(dtype)
 
 
-def run(arrays: dict[str, np.ndarray], variant: str, precision: str) -> tuple[Medklip, dict[str, torch.Tensor]]:
-    """The loss terms and named gradients of one variant."""
-    dtype = DTYPE[precision]
-    model = network(arrays, dtype)
-    labels = torch.from_numpy(arrays.get(f"{variant}.in.labels", arrays["in.labels"])).clone()
+def options_of(arrays: dict[str, np.ndarray], variant: str) -> dict:
+    """What a variant's name says of the authors' settings."""
+    chosen = {}
     if "exclude" in variant:
-        dropped = np.setdiff1d(np.arange(labels.shape[1]), arrays["hp.keep_class_dim"])
-        labels[:, dropped] = -1
-    features = torch.from_numpy(arrays["in.resnet_features"]).to(dtype).requires_grad_()
-    tokens, _ = model.image_tokens(features)
-    answers, _ = model.answer(tokens, model.entity_book, attention=False)
-    terms = {"loss_ce": existence_loss(model.classifier(answers), labels)}
-    if not variant.endswith("no_cl"):
-        where = (labels == 1).nonzero()
-        candidates = torch.from_numpy(arrays["in.sample_index"])[where[:, 0], where[:, 1]]
-        predicted = model.cl_fc(answers[where[:, 0], where[:, 1]])
-        from models.losses.position import position_loss
-
-        terms["loss_cl"] = position_loss(predicted, model.position_book, candidates)
-    loss = sum(terms.values())
-    loss.backward()
-    return model, {"loss": loss.detach(), **{key: term.detach() for key, term in terms.items()}, "features": features}
+        left_out = np.setdiff1d(np.arange(arrays["in.labels"].shape[1]), arrays["hp.keep_class_dim"])
+        chosen["excluded_entities"] = ",".join(map(str, left_out))
+    if "no_cl" in variant:
+        chosen["position_weight"] = 0.0
+    return chosen
 
 
-@pytest.mark.parametrize("precision", ["32", "64"])
-@pytest.mark.parametrize("path", golden_files("medklip_model*.npz"))
-def test_losses_and_gradients(path, precision):
+def variants(arrays: dict[str, np.ndarray], pattern: str) -> list[str]:
+    found = {match[1] for key in arrays if (match := re.fullmatch(rf"(\w+)\.{pattern}", key))}
+    assert found, f"nothing like {pattern}"
+    return sorted(found)
+
+
+@pytest.mark.parametrize(*MODELS[0])
+@pytest.mark.parametrize(*MODELS[1])
+def test_losses_and_gradients(path, precision, monkeypatch):
     arrays = load(path)
-    variants = sorted({key.split(".")[0] for key in arrays if key.endswith(f".out{precision}.loss")})
-    assert "train" in variants
-    for variant in variants:
-        model, ours = run(arrays, variant, precision)
-        for name in ("loss", "loss_ce", "loss_cl"):
-            theirs = arrays[f"{variant}.out{precision}.{name}"]
-            if name in ours and np.isfinite(theirs):  # theirs is NaN without a positive; ours is the other term
-                np.testing.assert_allclose(ours[name].numpy(), theirs, **TOLERANCE[precision], err_msg=variant)
-            assert torch.isfinite(ours["loss"])
+    for variant in variants(arrays, rf"out{precision}\.loss"):
+        model = network(arrays, DTYPE[precision], **options_of(arrays, variant))
+        labels = torch.from_numpy(arrays.get(f"{variant}.in.labels", arrays["in.labels"]))
+        targets = torch.full((len(labels), len(model.position_book), labels.shape[1]), -1, dtype=torch.int8)
+        targets[:, 0] = labels.to(torch.int8)
+        drawn = torch.from_numpy(arrays["in.sample_index"])
+
+        def given(targets, negatives, scope, drawn=drawn):
+            where = (targets == 1).any(1).nonzero()
+            return where, drawn[where[:, 0], where[:, 1]]
+
+        monkeypatch.setattr(module, "sample_positions", given)
+        features = torch.from_numpy(arrays["in.resnet_features"]).to(DTYPE[precision]).requires_grad_()
+        terms = model.losses(Batch(features, targets=targets))
+        loss = torch.stack(list(terms.values())).sum()
+        loss.backward()
+        for theirs, ours in TERMS.items():
+            expected, actual = arrays[f"{variant}.out{precision}.{theirs}"], terms.get(ours, torch.zeros(()))
+            if np.isfinite(expected):
+                np.testing.assert_allclose(actual.detach(), expected, **TOLERANCE[precision], err_msg=variant)
+            else:  # theirs is NaN in a batch without a positive, ours is 0
+                assert not (targets == 1).any()
+                assert actual.item() == 0
+        expected = arrays[f"{variant}.out{precision}.loss"]
+        if np.isfinite(expected):
+            np.testing.assert_allclose(loss.detach(), expected, **TOLERANCE[precision], err_msg=variant)
         for key in (key for key in arrays if key.startswith(f"{variant}.grad{precision}.")):
             name = key.split(f"grad{precision}.")[1]
-            gradient = ours["features"].grad if name == "resnet_features" else model.get_parameter(name).grad
+            gradient = features.grad if name == "resnet_features" else model.get_parameter(name).grad
             gradient = torch.zeros(arrays[key].shape) if gradient is None else gradient  # a head no loss reaches
-            np.testing.assert_allclose(
-                gradient.numpy(), arrays[key], **TOLERANCE["32" if arrays[key].dtype == np.float32 else precision],
-                err_msg=key,
-            )  # fmt: skip
+            tolerance = TOLERANCE["32" if arrays[key].dtype == np.float32 else precision]
+            np.testing.assert_allclose(gradient, arrays[key], **tolerance, err_msg=key)
 
 
-@pytest.mark.parametrize("precision", ["32", "64"])
-@pytest.mark.parametrize("path", golden_files("medklip_model*.npz"))
-def test_zero_shot(path, precision):
+@pytest.mark.parametrize(*MODELS[0])
+@pytest.mark.parametrize(*MODELS[1])
+def test_answers(path, precision):
+    """`test`, `z14` and `rsna`: the training query list, asked about classes and places."""
     arrays = load(path)
     model = network(arrays, DTYPE[precision])
     features = torch.from_numpy(arrays["in.resnet_features"]).to(DTYPE[precision])
     with torch.no_grad():
         tokens, grid = model.image_tokens(features)
-        answers, maps = model.answer(tokens, model.entity_book, attention=True)
-        logits, probabilities = model.classifier(answers), model.probabilities(answers)
+        answers, maps = model.answer(tokens, attention=True)
+        asked = model.zero_shot(features, model.entities)
     assert grid == features.shape[2:]
-    tolerance = TOLERANCE[precision]
-    np.testing.assert_allclose(tokens, arrays[f"test.out{precision}.image_tokens"], **tolerance)
-    np.testing.assert_allclose(logits, arrays[f"test.out{precision}.logits"], **tolerance)
+    logits = model.classifier(answers).detach()
     kept = arrays["hp.keep_class_dim"]  # the authors drop seven answers after the decoder, not the queries before it
-    np.testing.assert_allclose(logits[:, kept], arrays[f"test_exclude.out{precision}.logits"], **tolerance)
-    for layer in range(len(maps)):
-        np.testing.assert_allclose(maps[layer], arrays[f"test.out{precision}.ws{layer}"], **tolerance)
-    np.testing.assert_allclose(probabilities, arrays["z14.out32.prob_present"], **TOLERANCE["32"])
+    ours = {
+        "image_tokens": tokens,
+        "logits": logits,
+        "prob_present": asked.scores,
+        **{f"ws{layer}": attention for layer, attention in enumerate(maps)},
+    }
+    checked = set()
+    for key in arrays:
+        match = re.fullmatch(rf"(\w+)\.out{precision}\.(\w+)", key)
+        if match and match[2] in ours:
+            actual = ours[match[2]][:, kept] if "exclude" in match[1] else ours[match[2]]
+            np.testing.assert_allclose(actual, arrays[key], **TOLERANCE[precision], err_msg=key)
+            checked.add(match[1])
+    assert checked >= ({"test", "test_exclude", "z14", "rsna"} if precision == "32" else {"test", "test_exclude"})
+    mean = np.mean([arrays[f"test.out{precision}.ws{layer}"] for layer in range(len(maps))], axis=0)
+    np.testing.assert_allclose(asked.maps.flatten(2), mean, **TOLERANCE[precision])
 
 
 @pytest.mark.parametrize("path", golden_files("medklip_triplets*.npz"))
 def test_labels_of_the_matrix(path):
-    from models.methods.medklip import existence_labels
-
     arrays = load(path)
     ours = existence_labels(torch.from_numpy(arrays["in.class_label"]))
     np.testing.assert_array_equal(ours.numpy(), arrays["out.exist_labels"])
 
 
 @pytest.mark.parametrize("path", golden_files("medklip_triplets*.npz"))
-def test_sampled_positions_obey_the_authors_rule(path):
-    """Their draws come from Python's `random`; ours from torch. Both take a present position and seven others."""
-    from models.losses.position import sample_positions
-
-    matrix = torch.from_numpy(load(path)["in.class_label"])
+def test_positions_are_drawn_from_what_the_authors_draw_from(path):
+    """Their draws come from Python's `random`, ours from torch: both are draws of the same candidates."""
+    arrays = load(path)
+    matrix, theirs = torch.from_numpy(arrays["in.class_label"]), torch.from_numpy(arrays["out.position_list"])
     torch.manual_seed(0)
-    where, candidates = sample_positions(matrix, 7)
+    where, ours = sample_positions(matrix, theirs.shape[-1] - 1)
     assert len(where) == int((matrix == 1).any(1).sum())
-    values = matrix[where[:, :1], candidates, where[:, 1:]]
-    assert (values[:, 0] == 1).all()
-    assert (values[:, 1:] != 1).all()
-    assert all(len(set(row.tolist())) == 8 for row in candidates)
+    allowed = drawable(matrix, where, "entity")
+    for candidates in (ours, theirs[where[:, 0], where[:, 1]]):
+        true = matrix[where[:, 0], candidates[:, 0], where[:, 1]]
+        assert (true == 1).all()
+        assert allowed.gather(1, candidates[:, 1:]).all()
+        assert all(len(set(row.tolist())) == len(row) for row in candidates)
