@@ -51,7 +51,7 @@ class TextEncoder(nn.Module):
         """Hidden states of all layers and, if asked, the last layer's attention from [CLS]."""
         output = self.bert(input_ids=tokens.ids, attention_mask=tokens.mask.long(), output_hidden_states=True)
         layers = output.hidden_states
-        return TextFeatures(layers, self._attention(layers[-2], tokens.mask) if attention else None)
+        return TextFeatures(layers, self._attention(layers[-2].detach(), tokens.mask) if attention else None)
 
     def _attention(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """The row of [CLS] in the last layer, beside the fused attention: (batch, heads, length), no gradient."""
