@@ -31,8 +31,9 @@ from models.encoders.image import StageFeatures, normalise
 from models.methods.medklip import MedklipConfig
 from shards.reader import ShardData, ShardReader
 from training.config import TrainingConfig
-from training.loop import fast_precision, parameter_groups
-from training.schedule import warmup_cosine
+from training.loop import fast_precision
+from training.optimizer import parameter_groups
+from training.schedule import learning_rate
 
 SETTING = "100 %"  # of the true labels
 WARMUP_SHARE = 0.05
@@ -75,13 +76,7 @@ class Ceiling:
         start, bar = perf_counter(), tqdm(total=round(self.seconds), unit="s", disable=None)
         while (elapsed := perf_counter() - start) < self.seconds:
             tick = int(elapsed / self.seconds * SCHEDULE_TICKS)
-            rate = warmup_cosine(
-                tick,
-                SCHEDULE_TICKS,
-                int(WARMUP_SHARE * SCHEDULE_TICKS),
-                config.learning_rate,
-                config.final_learning_rate,
-            )
+            rate = learning_rate(config, tick, SCHEDULE_TICKS, int(WARMUP_SHARE * SCHEDULE_TICKS), losses=())
             for group in optimizer.param_groups:
                 group["lr"] = rate
             rows = generator.choice(len(data), config.batch_size, replace=False)

@@ -30,7 +30,8 @@ from training.origin import Origin
 
 logger = logging.getLogger(__name__)
 
-TRAINED, BEST, UNTRAINED = "weights.safetensors", "best.safetensors", "untrained.safetensors"
+TRAINED, UNTRAINED = "weights.safetensors", "untrained.safetensors"
+BEST, LAST = "best.safetensors", "last.safetensors"  # of a run whose result is the best: `keeps_best`
 STATE, CARD = "state.pt", "checkpoint.json"
 KEPT = 2  # checkpoints, so that one is left where the last is damaged
 COMPLETE = re.compile(r"step-\d+")

@@ -1,66 +1,142 @@
-"""Which pairs meet in a step, and what a step sees of them: a function of seed and step alone, so resuming is exact."""
+"""What a step sees: images, token ids or targets of its pairs, a function of the seed and the step's number alone."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from shards.reader import ShardData, ShardReader
-from training.config import TrainingConfig, TrainingError
+from imaging.augment import AugmentationConfig
+from models.distributed import rank, world_size
+from models.method import Batch, TextSource, Tokens
+from shards.reader import ShardReader
+from training.config import TrainingConfig
+from training.errors import TrainingError
+from training.targets import ReportTargets
+from training.texts import cached_texts
 
 
-class TrainingData:
-    """The pairs of the training split that mention at least one entity, in memory as 8-bit pixels and triplets."""
+class Reports(Protocol):
+    """What a method reads of the reports of a split's rows, whichever form it has."""
 
-    def __init__(self, data: ShardData, entities: int, positions: int) -> None:
-        self.data = data
-        self.shape = (positions, entities)
-        self.rows = np.unique(data.triplets.row)
-        order = np.argsort(data.triplets.row, kind="stable")
-        self._triplets = [part[order] for part in data.triplets]
-        self._starts = np.searchsorted(self._triplets[0], np.arange(len(data) + 1))
+    @property
+    def readable(self) -> np.ndarray:
+        """(rows,) bool: whether there is anything to read."""
+
+    def draw(self, rows: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+        """(rows,) what is read of each row in one step."""
+
+    def mirrorable(self, drawn: np.ndarray) -> np.ndarray:
+        """(rows,) bool: whether the same can be said of the mirrored film."""
+
+    def beside(self, images: Tensor, drawn: np.ndarray, mirrored: np.ndarray) -> Batch:
+        """The images with what was drawn of their reports, or where `mirrored` with its mirror image."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The pairs of a batch that one process works on, as they are in the shards."""
+
+    batch: Batch  # images 8-bit, not augmented; what is said of flipped ones is that of the mirrored film
+    flipped: Tensor  # (batch,) bool: the image is yet to be mirrored
+    rows: np.ndarray  # of the whole batch, all processes together
+
+    def pinned(self, device: torch.device) -> Pairs:
+        """The pairs where a GPU fetches them without waiting; as they are for a CPU."""
+        if device.type != "cuda":
+            return self
+        tokens, targets = self.batch.tokens, self.batch.targets
+        tokens = tokens and Tokens(tokens.ids.pin_memory(), tokens.mask.pin_memory())
+        targets = None if targets is None else targets.pin_memory()
+        return replace(self, batch=Batch(self.batch.images.pin_memory(), tokens, targets))
+
+
+class PairData:
+    """The pairs of a split that a method can learn from: those with text, or for one without `texts` with triplets.
+
+    `cache` is the file that keeps the token ids for the next start.
+    """
+
+    def __init__(
+        self, reader: ShardReader, split: str, source: TextSource | None, flips: AugmentationConfig, cache: Path
+    ) -> None:
+        self.reader, self.split, self.flips = reader, split, flips
+        self.swaps = bool(flips.horizontal_flip) and flips.flip_sides == "swap"
+        self.reports: Reports
+        if source is None:
+            triplets = reader.columns(split, ["triplets"])["triplets"]
+            self.reports = ReportTargets(triplets, reader.manifest.entities, reader.manifest.positions)
+        else:
+            self.reports = cached_texts(cache, lambda: reader.columns(split, ["sentences"]), source, self.swaps)
+        self.pixels = reader.pixels(split)
+        self.rows = np.flatnonzero(self.reports.readable)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    @classmethod
-    def open(cls, config: TrainingConfig) -> TrainingData:
-        """Read the training split of `config.shards`."""
-        reader = ShardReader(Path(config.shards))
-        if config.data_version and reader.manifest.digest != config.data_version:
-            raise TrainingError(
-                f"{config.shards} holds data version {reader.manifest.digest[:12]}, but this run was asked to use "
-                f"{config.data_version[:12]}; build the configuration anew"
-            )
-        data = cls(reader.read("train"), len(reader.manifest.entities), len(reader.manifest.positions))
-        if len(data) < config.batch_size:
-            raise TrainingError(
-                f"{config.shards} has {len(data)} training pairs with a triplet, fewer than one batch of "
-                f"{config.batch_size}; lower `batch_size` or add studies"
-            )
+    @property
+    def left_out(self) -> int:
+        """Pairs of the split that the method has nothing to read of."""
+        return len(self.pixels) - len(self.rows)
+
+    def image_ids(self, rows: np.ndarray) -> list[str]:
+        """The images of `rows`."""
+        ids: list[str] = self.reader.columns(self.split, ["image_id"])["image_id"].take(rows).to_pylist()
+        return ids
+
+    def pairs(self, chosen: np.ndarray, chance: np.random.Generator) -> Pairs:
+        """The pairs `chosen`, of 0 .. len - 1.
+
+        Texts and flips are drawn for the whole batch; pixels are read for this process's share of it alone.
+        """
+        rows = self.rows[chosen]
+        drawn = self.reports.draw(rows, chance)
+        flipped = chance.random(len(rows)) < self.flips.horizontal_flip
+        if self.swaps:
+            flipped &= self.reports.mirrorable(drawn)
+        each = len(rows) // world_size()
+        share = slice(rank() * each, (rank() + 1) * each)
+        whole = self.reports.beside(torch.empty(len(rows)), drawn, flipped & self.swaps)  # all padded to one length
+        images = torch.from_numpy(self.pixels.read(rows[share]))[:, None]
+        return Pairs(replace(whole.part(share), images=images), torch.from_numpy(flipped[share]), rows)
+
+
+def open_shards(config: TrainingConfig) -> ShardReader:
+    """The shards of a run, if they are those it was asked to use."""
+    reader = ShardReader(Path(config.shards))
+    if config.data_version and reader.manifest.digest != config.data_version:
+        raise TrainingError(
+            f"{config.shards} holds data version {reader.manifest.digest[:12]}, but this run was asked to use "
+            f"{config.data_version[:12]}; build the configuration anew"
+        )
+    return reader
+
+
+def training_pairs(config: TrainingConfig, reader: ShardReader, source: TextSource | None) -> PairData:
+    """The training split, which has to hold a batch."""
+    flips = AugmentationConfig(**config.augmentation)
+    data = PairData(reader, "train", source, flips, Path(config.output) / "train_texts.npz")
+    if len(data) < config.batch_size:
+        lacking = "a triplet" if source is None else f"text under {' or '.join(source.sections)}"
+        raise TrainingError(
+            f"{config.shards} has {len(data)} training pairs with {lacking}, fewer than one batch of "
+            f"{config.batch_size}; lower `batch_size` or add studies"
+        )
+    return data
+
+
+def validation_pairs(config: TrainingConfig, reader: ShardReader, source: TextSource | None) -> PairData | None:
+    """The validation split, whose films are never flipped; None where there is none and nothing depends on it."""
+    data = PairData(reader, "validate", source, AugmentationConfig(), Path(config.output) / "validate_texts.npz")
+    if len(data):
         return data
-
-    def batch_rows(self, step: int, batch_size: int, seed: int) -> np.ndarray:
-        """Rows of one step: each epoch is an exact permutation, its incomplete last batch is left out."""
-        per_epoch = len(self) // batch_size
-        epoch, index = divmod(step, per_epoch)
-        order = np.random.default_rng([seed, epoch]).permutation(len(self))
-        return np.sort(self.rows[order[index * batch_size : (index + 1) * batch_size]])
-
-    def images(self, rows: np.ndarray) -> Tensor:
-        """8-bit (batch, 1, size, size)."""
-        return torch.from_numpy(self.data.pixels[rows])[:, None]
-
-    def targets(self, rows: np.ndarray) -> Tensor:
-        """(batch, positions, entities) int8: 1 present, 0 absent, -1 not mentioned or uncertain; present wins."""
-        matrix = np.full((len(rows), *self.shape), -1, np.int8)
-        spans = [np.arange(self._starts[row], self._starts[row + 1]) for row in rows]
-        batch = np.repeat(np.arange(len(rows)), [len(span) for span in spans])
-        entity, position, exists = (part[np.concatenate(spans)] for part in self._triplets[1:])
-        for value in (0, 1):
-            said = exists == value
-            matrix[batch[said], position[said], entity[said]] = value
-        return torch.from_numpy(matrix)
+    if config.keeps_best:
+        raise TrainingError(
+            f"{config.shards} has no validation pairs, on which `early_stop` and the schedule `plateau` depend; set "
+            "`early_stop` to 0 and `schedule` to cosine or constant, or add studies"
+        )
+    return None

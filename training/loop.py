@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import torch
-from torch import nn
+from safetensors.torch import load_file
+from torch.nn.parallel import DistributedDataParallel
 
 from imaging.augment import Augmentation, AugmentationConfig
-from models.encoders.image import normalise
+from models.distributed import rank, world_size
 from models.method import Batch, Method
+from shards.loader import Loader, Shuffle, loading
 from shards.manifest import file_digest
 from training.checkpoint import (
+    BEST,
+    LAST,
     TRAINED,
     UNTRAINED,
     ModelCard,
@@ -27,82 +33,208 @@ from training.checkpoint import (
     write_text,
 )
 from training.config import TrainingConfig
-from training.data import TrainingData
+from training.data import Pairs, open_shards, training_pairs, validation_pairs
+from training.distributed import process_group, share
 from training.guards import StoppedError, StopRequest, expect_finite, memory_guard
 from training.metrics_log import MetricsLog
+from training.objective import Objective, checkpoint_encoders
+from training.optimizer import build_optimizer, clip_gradients
 from training.origin import Origin
-from training.schedule import warmup_cosine
+from training.schedule import epochs_without_better, learning_rate
 from training.telemetry import measure
+from training.validation import validation_terms
 
 Progress = Callable[[int, int], None]
+PAIRS, ENCODE, CONTRAST = 1, 2, 3  # streams of chance in a step: the last is the same on all processes
 
 
 def train(config: TrainingConfig, progress: Progress | None = None, stop: StopRequest | None = None) -> dict[str, Any]:
     """Train to the end, from the last checkpoint if there is one; returns (and writes) the run's result.
 
     `progress(done, total)` is called after every step. A finished run is returned as it is. Raises StoppedError, with
-    its checkpoint written, when `stop` was asked for.
+    its checkpoint written, when `stop` was asked for. Under torchrun every process calls this; the first one writes.
     """
     output = Path(config.output)
-    origin = Origin.of(config)
-    check_same_run(output, origin)
-    config.save(output / "config.json")
     result_path = output / "result.json"
-    if result_path.exists():
-        return json.loads(result_path.read_text(encoding="utf-8"))
-    with memory_guard(config):
-        run = Run(config, origin)
+    with process_group() as device, memory_guard(config):
+        origin = Origin.of(config)
+        if rank() == 0:
+            check_same_run(output, origin)
+            config.save(output / "config.json")
+        if result_path.exists():
+            return json.loads(result_path.read_text(encoding="utf-8"))
+        run = Run(config, origin, device)
         resumed_from = run.step
         run.finish(progress, stop or StopRequest())
-    digest = save_weights(run.method, output / TRAINED)
-    result = {
-        "checkpoint_digest": digest,
-        "untrained_digest": file_digest(output / UNTRAINED),
-        "steps": run.steps,
-        "resumed_from": resumed_from,
-        "pairs": len(run.data),
-        "seconds": round(run.seconds(), 2),
-        "precision": run.precision,
-        **run.method.facts,
-    }
-    write_text(result_path, json.dumps(result, indent=1))
+        result = {**run.facts(), "resumed_from": resumed_from}
+        if rank() == 0:
+            run.save_result()
+            result |= {name: file_digest(output / path) for name, path in DIGESTS.items()}
+            write_text(result_path, json.dumps(result, indent=1))
     return result
+
+
+DIGESTS = {"checkpoint_digest": TRAINED, "untrained_digest": UNTRAINED}
 
 
 class Run:
     """One run: data, network, optimizer, and the step they have reached."""
 
-    def __init__(self, config: TrainingConfig, origin: Origin) -> None:
-        self.config = config
-        self.origin = origin
+    def __init__(self, config: TrainingConfig, origin: Origin, device: torch.device) -> None:
+        self.config, self.origin, self.device = config, origin, device
         self.started = perf_counter()
         self.output = Path(config.output)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if config.threads:
             torch.set_num_threads(config.threads)
-        self.precision = fast_precision(self.device) if config.precision == "auto" else config.precision
+        self.precision = fast_precision(device) if config.precision == "auto" else config.precision
         self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
-        self.data = TrainingData.open(config)
-        self.per_epoch = len(self.data) // config.batch_size
-        self.steps = config.max_steps or max(1, round(config.epochs * self.per_epoch))
-        size = self.data.data.pixels.shape[-1]
-        self.augmentation = Augmentation(AugmentationConfig(**config.augmentation), size).to(self.device)
+        reader = open_shards(config)
+        size = config.input_size or reader.manifest.size
         self.method = self.build(size)
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.method, config.weight_decay), lr=config.learning_rate, fused=True
-        )
+        self.data = training_pairs(config, reader, self.method.texts)
+        self.validation = validation_pairs(config, reader, self.method.texts)
+        self.shuffle = Shuffle(len(self.data), config.batch_size, config.seed)
+        self.per_epoch = self.shuffle.batches_per_epoch / config.accumulate
+        self.steps = config.max_steps or max(1, round(config.epochs * self.per_epoch))
+        self.augmentation = Augmentation(AugmentationConfig(**config.augmentation), size)
+        self.objective = Objective(self.method, config.chunks, config.compile)
+        self.shared = share(self.objective, config, device)
+        self.optimizer = build_optimizer(self.method, config)
         self.step, state = resume(self.output, origin, self.method, self.optimizer)
-        self.seconds_before = state.get("seconds", 0.0)
+        self.seconds_before: float = state.get("seconds", 0.0)
+        self.losses: list[float] = state.get("validation_losses", [])  # one per epoch
 
     def build(self, size: int) -> Method:
         """The network with the run's initial weights, which are kept as the floor to compare with."""
         knowledge = pq.read_table(self.config.knowledge).select(["kind", "name", "description"]).to_pylist()
         card = ModelCard(self.config.method, self.config.method_config, knowledge, size)
-        card.save(self.output)
         torch.manual_seed(self.config.seed)
         method = card.build()
-        save_weights(method, self.output / UNTRAINED)
+        if rank() == 0:
+            card.save(self.output)
+            save_weights(method, self.output / UNTRAINED)
+        if self.config.gradient_checkpointing:
+            checkpoint_encoders(method)
         return method.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def finish(self, progress: Progress | None, stop: StopRequest) -> None:
+        """Take all remaining steps."""
+        name = "metrics.jsonl" if rank() == 0 else f"metrics.{rank()}.jsonl"
+        log = MetricsLog(self.output / name, self.step, self.config.log_every, self.method.telemetry)
+        self.method.train()
+        first, threads = self.step * self.config.accumulate, self.config.loader_threads
+        with loading(self.pairs, first, threads) as loader:
+            while not self.finished():
+                self.take_step(loader, log)
+                self.step += 1
+                if self.pairs_seen(self.step) // len(self.data) > self.pairs_seen(self.step - 1) // len(self.data):
+                    self.validate(log)
+                wish = stop.agreed(self.device)
+                if wish or self.step % self.config.checkpoint_every == 0:
+                    self.save()
+                if progress:
+                    progress(self.step, self.steps)
+                if wish and not self.finished():
+                    log.flush(self.step, self.epoch)
+                    raise StoppedError(self.step, wish)
+        log.flush(self.step, self.epoch)
+        self.method.eval()
+
+    def finished(self) -> bool:
+        """Whether the last step is done, or too many epochs have brought no better validation loss."""
+        patience = self.config.early_stop
+        return self.step >= self.steps or bool(patience and epochs_without_better(self.losses) >= patience)
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the training split so far."""
+        return self.step / self.per_epoch
+
+    def pairs_seen(self, step: int) -> int:
+        """Pairs in the first `step` steps."""
+        return step * self.config.accumulate * self.config.batch_size
+
+    def take_step(self, loader: Loader[Pairs], log: MetricsLog) -> None:
+        """One update from `accumulate` batches."""
+        config = self.config
+        rate = self.set_learning_rate()
+        self.optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, torch.Tensor] = {}
+        rows = []
+        for part in range(config.accumulate):
+            with log.waiting():
+                pairs = next(loader)
+            number = self.step * config.accumulate + part
+            torch.manual_seed(self.seed_of(number, ENCODE, rank()))
+            batch = self.on_device(pairs)
+            if log.hardware is None:
+                log.hardware = measure(self.method, batch, self.device, self.dtype)
+            for name, term in self.backward(batch, number, part == config.accumulate - 1).items():
+                sums[name] = sums.get(name, 0) + term
+            rows.append(pairs.rows)
+        self.method.on_gradients(self.epoch)
+        norm = clip_gradients(self.method, config.clip_norm)
+        *values, norm_value = torch.stack([*sums.values(), norm]).tolist()  # the step's one wait for the device
+        terms = dict(zip(sums, values, strict=True))
+        expect_finite(self.output, self.step + 1, terms, norm_value, lambda: self.data.image_ids(np.concatenate(rows)))
+        self.optimizer.step()
+        facts = {"train/loss": sum(values), "learning_rate": rate, "gradient_norm": norm_value}
+        log.add(self.step + 1, (self.step + 1) / self.per_epoch, self.pairs_seen(1) // world_size(), terms, facts)
+
+    def backward(self, batch: Batch, number: int, last: bool) -> dict[str, torch.Tensor]:
+        """Add a batch's share to the gradients; returns its share of the loss terms."""
+        with self.autocast(), self.without_exchange(not last):
+            terms = self.shared(batch, self.seed_of(number, CONTRAST))
+            terms = {name: term / self.config.accumulate for name, term in terms.items()}
+        # the exchange of gradients was decided above, in the forward pass
+        torch.stack(list(terms.values())).sum().backward()
+        return {name: term.detach() for name, term in terms.items()}
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The precision of the forward pass."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def without_exchange(self, wanted: bool) -> AbstractContextManager[Any]:
+        """Keep the gradients of a batch to this process, to be exchanged with those of the step's last batch."""
+        if wanted and isinstance(self.shared, DistributedDataParallel):
+            return self.shared.no_sync()
+        return nullcontext()
+
+    def set_learning_rate(self) -> float:
+        """Set and return the learning rate of this step."""
+        warmup = min(round(self.config.warmup_epochs * self.per_epoch), self.steps // 2)
+        rate = learning_rate(self.config, self.step, self.steps, warmup, self.losses)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def seed_of(self, *numbers: int) -> int:
+        """A seed for one stream of chance."""
+        return int(np.random.SeedSequence([self.config.seed, *numbers]).generate_state(1)[0])
+
+    def pairs(self, number: int) -> Pairs:
+        """Batch `number` as it is in the shards; called ahead of its step, in the loader's threads."""
+        chance = np.random.default_rng([self.config.seed, number, PAIRS])
+        return self.data.pairs(self.shuffle.batch(number), chance).pinned(self.device)
+
+    def on_device(self, pairs: Pairs) -> Batch:
+        """The batch on the device, its images augmented there."""
+        batch = pairs.batch.to(self.device)
+        images = self.augmentation(batch.images, pairs.flipped.to(self.device))
+        return Batch(images.contiguous(memory_format=torch.channels_last), batch.tokens, batch.targets)
+
+    def validate(self, log: MetricsLog) -> None:
+        """Add the validation loss of an epoch, and keep the weights if it is the lowest so far."""
+        if self.validation is None:
+            return
+        terms = validation_terms(self.objective, self.validation, self.config, self.precision == "bf16")
+        loss = sum(terms.values())
+        log.write(
+            self.step, self.epoch, {"validation/loss": loss, **{f"validation/loss_{k}": v for k, v in terms.items()}}
+        )
+        if self.config.keeps_best and rank() == 0 and loss < min(self.losses, default=float("inf")):
+            save_weights(self.method, self.output / BEST)
+        self.losses.append(loss)
 
     def seconds(self) -> float:
         """Seconds of training so far, those before an interruption included."""
@@ -110,69 +242,30 @@ class Run:
 
     def save(self) -> None:
         """Write a checkpoint."""
-        save_checkpoint(self.output, self.origin, self.step, self.method, self.optimizer, {"seconds": self.seconds()})
+        state = {"seconds": self.seconds(), "validation_losses": self.losses}
+        if rank() == 0:
+            save_checkpoint(self.output, self.origin, self.step, self.method, self.optimizer, state)
 
-    def finish(self, progress: Progress | None, stop: StopRequest) -> None:
-        """Take all remaining steps."""
-        log = MetricsLog(self.output / "metrics.jsonl", self.step, self.config.log_every, self.method.telemetry)
-        self.method.train()
-        while self.step < self.steps:
-            rate = self.set_learning_rate()
-            with log.waiting():
-                batch = self.batch()
-            if log.hardware is None:
-                log.hardware = measure(self.method, batch, self.device, self.dtype)
-            terms, norm = self.take_step(batch)
-            self.step += 1
-            facts = {"train/loss": float(sum(terms.values())), "learning_rate": rate, "gradient_norm": norm}
-            log.add(self.step, self.step / self.per_epoch, self.config.batch_size, terms, facts)
-            wish = stop.agreed(self.device)
-            if wish or self.step % self.config.checkpoint_every == 0:
-                self.save()
-            if progress:
-                progress(self.step, self.steps)
-            if wish and self.step < self.steps:
-                log.flush(self.step, self.step / self.per_epoch)
-                raise StoppedError(self.step, wish)
-        log.flush(self.step, self.step / self.per_epoch)
-        self.method.eval()
+    def save_result(self) -> None:
+        """Write the weights that the run is about: the last, or those of the lowest validation loss."""
+        if self.config.keeps_best and self.losses:
+            save_weights(self.method, self.output / LAST)
+            self.method.load_state_dict(load_file(self.output / BEST))
+        save_weights(self.method, self.output / TRAINED)
 
-    def set_learning_rate(self) -> float:
-        """Set and return the learning rate of this step."""
-        config = self.config
-        warmup = min(round(config.warmup_epochs * self.per_epoch), self.steps // 2)
-        rate = warmup_cosine(self.step, self.steps, warmup, config.learning_rate, config.final_learning_rate)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        return rate
-
-    def take_step(self, batch: Batch) -> tuple[dict[str, float], float]:
-        """One update; returns the loss terms and the gradient's norm."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            terms = self.method.losses(batch)
-        loss = torch.stack(list(terms.values())).sum()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        limit = self.config.clip_norm or float("inf")
-        norm = nn.utils.clip_grad_norm_(self.method.parameters(), limit)
-        *values, norm_value = torch.stack([*terms.values(), norm]).tolist()  # the step's one wait for the device
-        numbers = dict(zip(terms, values, strict=True))
-        expect_finite(self.output, self.step + 1, numbers, norm_value, self.image_ids)
-        self.optimizer.step()
-        return numbers, norm_value
-
-    def image_ids(self) -> list[str]:
-        """The images of this step's batch."""
-        rows = self.data.batch_rows(self.step, self.config.batch_size, self.config.seed)
-        return list(self.data.data.image_ids[rows])
-
-    def batch(self) -> Batch:
-        """This step's pairs, augmented on the device."""
-        torch.manual_seed(self.config.seed * 1_000_003 + self.step)  # all chance in a step follows from its number
-        rows = self.data.batch_rows(self.step, self.config.batch_size, self.config.seed)
-        images = self.augmentation(self.data.images(rows).to(self.device))
-        images = normalise(images).to(memory_format=torch.channels_last)
-        return Batch(images, self.data.targets(rows).to(self.device))
+    def facts(self) -> dict[str, Any]:
+        """What is worth knowing of a finished run."""
+        return {
+            "steps": self.step,
+            "pairs": len(self.data),
+            "pairs_left_out": self.data.left_out,
+            "epochs": round(self.epoch, 3),
+            "lowest_validation_loss": min(self.losses, default=None),
+            "seconds": round(self.seconds(), 2),
+            "processes": world_size(),
+            "precision": self.precision,
+            **self.method.facts,
+        }
 
 
 def fast_precision(device: torch.device) -> str:
@@ -181,11 +274,3 @@ def fast_precision(device: torch.device) -> str:
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return "bf16" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else "fp32"
-
-
-def parameter_groups(method: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay on matrices only: biases and norms are left alone."""
-    trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
-    matrices = [parameter for parameter in trained if parameter.ndim > 1]
-    others = [parameter for parameter in trained if parameter.ndim <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

@@ -1,57 +1,148 @@
-"""Batches: exact permutations by (seed, epoch), targets as MedKLIP's label matrix."""
+"""Batches: what a method reads of reports, flips that keep pairs true, equal shares for all processes."""
 
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
+import torch
 
+from imaging.augment import AugmentationConfig
+from models.encoders.tokenizer import tokenizer
+from models.method import TextSource
 from shards.reader import ShardReader
-from training.data import TrainingData
-from training.schedule import warmup_cosine
+from training import data as data_module
+from training.data import PairData, training_pairs
+from training.errors import TrainingError
+from training.targets import ReportTargets
+from training.texts import ReportTexts, read_texts
+
+REPORTS = [
+    [("impression", "Left effusion."), ("findings", "Heart size is normal."), ("findings", "Left effusion.")],
+    [("findings", "Right effusion."), ("comparison", "None.")],
+    [("comparison", "Left effusion.")],
+    [("findings", "Right middle lobe collapse.")],
+    [],
+]
+SENTENCES = pa.chunked_array([[[{"section": s, "text": t} for s, t in report] for report in REPORTS]])
+
+
+@pytest.fixture(scope="module")
+def source() -> TextSource:
+    return TextSource(tokenizer("all-MiniLM-L6-v2", 32), ("impression", "findings"))
+
+
+def said(texts: ReportTexts, drawn: np.ndarray, source: TextSource, mirrored: np.ndarray | None = None) -> list[str]:
+    mirrored = np.zeros(len(drawn), bool) if mirrored is None else mirrored
+    tokens = texts.beside(torch.empty(len(drawn)), drawn, mirrored).tokens
+    decode = source.tokenizer._tokenizer.decode
+    return [decode(ids[mask], skip_special_tokens=True) for ids, mask in zip(tokens.ids, tokens.mask, strict=True)]
+
+
+def test_reports_are_their_sections_in_the_order_asked_for(source):
+    texts = read_texts(SENTENCES, source, mirrored=False)
+    assert texts.readable.tolist() == [True, True, False, True, False]
+    drawn = texts.draw(np.array([1, 0]), np.random.default_rng(0))
+    assert said(texts, drawn, source) == ["right effusion.", "left effusion. heart size is normal. left effusion."]
+
+
+def test_sentences_are_drawn_uniformly(source):
+    texts = read_texts(SENTENCES, replace(source, unit="sentence"), mirrored=False)
+    drawn = texts.draw(np.zeros(3000, int), np.random.default_rng(0))
+    counts = dict(zip(*np.unique(said(texts, drawn, source), return_counts=True), strict=True))
+    assert set(counts) == {"left effusion.", "heart size is normal."}
+    assert counts["left effusion."] == pytest.approx(2000, abs=100)  # it is there twice
+
+
+def test_cleaning_and_short_sentences(source):
+    words = read_texts(SENTENCES, replace(source, cleaning="words", minimum_words=3), mirrored=False)
+    assert words.readable.tolist() == [True, False, False, True, False]
+    assert said(words, words.draw(np.array([0, 3]), np.random.default_rng(0)), source) == [
+        "heart size is normal",
+        "right middle lobe collapse",
+    ]
+
+
+def test_mirrored_films_are_described_as_they_are(source):
+    texts = read_texts(SENTENCES, source, mirrored=True)
+    drawn = texts.draw(np.array([0, 1, 3]), np.random.default_rng(0))
+    assert texts.mirrorable(drawn).tolist() == [True, True, False]  # there is one middle lobe
+    assert said(texts, drawn[:2], source, np.array([True, True])) == [
+        "right effusion. heart size is normal. right effusion.",
+        "left effusion.",
+    ]
+
+
+def test_texts_survive_their_file(source, tmp_path):
+    texts = read_texts(SENTENCES, source, mirrored=True)
+    texts.save(tmp_path / "texts.npz")
+    loaded = ReportTexts.load(tmp_path / "texts.npz")
+    assert all(np.array_equal(getattr(loaded, name), value) for name, value in vars(texts).items())
+
+
+def test_an_unknown_unit_is_named(source):
+    with pytest.raises(TrainingError, match="report or sentence"):
+        read_texts(SENTENCES, replace(source, unit="word"), mirrored=False)
 
 
 @pytest.fixture
-def data(config) -> TrainingData:
-    return TrainingData.open(config)
+def data(config) -> PairData:
+    return training_pairs(config, ShardReader(config.shards), None)
 
 
-def test_an_epoch_shows_every_pair_once(data):
-    steps = len(data) // 8
-    seen = np.concatenate([data.batch_rows(step, 8, seed=0) for step in range(steps)])
-    assert len(set(seen)) == len(seen) == steps * 8
-
-
-def test_epochs_and_seeds_shuffle_differently_and_repeatably(data):
-    steps = len(data) // 8
-    first = data.batch_rows(0, 8, 0)
-    assert np.array_equal(first, data.batch_rows(0, 8, 0))
-    assert not np.array_equal(first, data.batch_rows(steps, 8, 0))
-    assert not np.array_equal(first, data.batch_rows(0, 8, 1))
-
-
-def test_pairs_without_a_triplet_are_left_out(data, shards):
+def test_pairs_without_a_triplet_are_left_out_and_counted(data, shards):
     whole = ShardReader(shards).read("train")
     assert set(data.rows) == set(whole.triplets.row)
-    assert len(data) < len(whole)
+    assert data.left_out == len(whole) - len(data) > 0
 
 
-def test_targets_are_the_triplets_in_a_matrix(data):
-    rows = data.rows[:20]
-    matrix = data.targets(rows).numpy()
-    assert matrix.shape == (20, 5, 4)
-    triplets = data.data.triplets
-    literal = np.full_like(matrix, -1)
+def literal_targets(reader: ShardReader, rows: np.ndarray, swap: dict[str, str]) -> np.ndarray:
+    triplets, names = reader.read("train").triplets, reader.manifest.positions
+    matrix = np.full((len(rows), len(names), len(reader.manifest.entities)), -1)
     for index, row in enumerate(rows):
         for entity, position, exists in zip(*(part[triplets.row == row] for part in triplets[1:]), strict=True):
-            literal[index, position, entity] = max(literal[index, position, entity], exists)
-    assert np.array_equal(matrix, literal)
+            name = swap.get(names[position], names[position])
+            matrix[index, names.index(name), entity] = max(matrix[index, names.index(name), entity], exists)
+    return matrix
 
 
-def test_the_schedule_warms_up_then_falls_to_its_end(config):
-    rates = [warmup_cosine(step, 100, 10, 1e-3, 1e-5) for step in range(101)]
-    assert rates[0] == pytest.approx(1e-4)
-    assert rates[10] == pytest.approx(1e-3)
-    assert rates[100] == pytest.approx(1e-5)
-    assert rates[:11] == sorted(rates[:11])
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert replace(config, warmup_epochs=0.0).warmup_epochs == 0
+@pytest.mark.parametrize("swap", [{}, {"left_pleural": "right_pleural", "right_pleural": "left_pleural"}])
+def test_targets_are_the_triplets_in_a_matrix(shards, swap):
+    reader = ShardReader(shards)
+    manifest = reader.manifest
+    targets = ReportTargets(reader.columns("train")["triplets"], manifest.entities, manifest.positions)
+    rows = np.flatnonzero(targets.readable)[::-1]
+    found = targets.beside(torch.empty(len(rows)), rows, np.full(len(rows), bool(swap))).targets
+    assert np.array_equal(found.numpy(), literal_targets(reader, rows, swap))
+
+
+@pytest.mark.parametrize(("sides", "swapped"), [("swap", True), ("paper", False)])
+def test_flips_take_what_is_said_with_them(shards, tmp_path, sides, swapped):
+    reader = ShardReader(shards)
+    flips = AugmentationConfig(horizontal_flip=0.5, flip_sides=sides)
+    data = PairData(reader, "train", None, flips, tmp_path / "unused")
+    pairs = data.pairs(np.arange(len(data)), np.random.default_rng(0))
+    plain = data.reports.beside(torch.empty(len(data)), data.rows, np.zeros(len(data), bool)).targets
+    flipped = pairs.flipped.numpy()
+    assert 0.3 < flipped.mean() < 0.7
+    expected = plain.clone()
+    if swapped:
+        expected[flipped] = plain[flipped][:, [1, 0, 2, 3, 4]]
+    assert torch.equal(pairs.batch.targets, expected)
+
+
+def test_a_film_that_cannot_be_mirrored_is_not_flipped(shards, tmp_path, monkeypatch):
+    monkeypatch.setattr(ReportTargets, "mirrorable", lambda self, rows: rows % 2 == 0)
+    data = PairData(ShardReader(shards), "train", None, AugmentationConfig(horizontal_flip=1.0), tmp_path / "unused")
+    assert np.array_equal(data.pairs(np.arange(20), np.random.default_rng(0)).flipped.numpy(), data.rows[:20] % 2 == 0)
+
+
+def test_processes_share_a_batch(data, monkeypatch):
+    chosen = np.random.default_rng(1).permutation(len(data))[:8]
+    whole = data.pairs(chosen, np.random.default_rng(0)).batch
+    monkeypatch.setattr(data_module, "world_size", lambda: 2)
+    for process in (0, 1):
+        monkeypatch.setattr(data_module, "rank", lambda process=process: process)
+        part = data.pairs(chosen, np.random.default_rng(0)).batch
+        assert torch.equal(part.images, whole.images[4 * process : 4 * process + 4])
+        assert torch.equal(part.targets, whole.targets[4 * process : 4 * process + 4])

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from training.checkpoint import complete_checkpoints, load_method
 from training.config import TrainingConfig, TrainingError
 from training.loop import Run, train
+from training.origin import Origin
 
 
 class KilledError(Exception):
@@ -50,7 +51,7 @@ def test_a_half_written_checkpoint_is_not_used(config):
         train(config, killed_after(9))
     last = complete_checkpoints(Path(config.output))[-1]
     last.rename(last.with_name("step-00000099.partial"))
-    assert Run(config).step == 0
+    assert Run(config, Origin.of(config), torch.device("cpu")).step == 4
 
 
 def test_training_lowers_the_loss_and_changes_the_network(config):
@@ -92,7 +93,7 @@ def test_every_option_changes_the_weights(config, tmp_path, option, value):
 
 def test_another_configuration_in_the_same_folder_is_refused(config):
     train(replace(config, max_steps=1))
-    with pytest.raises(TrainingError, match="another `seed`"):
+    with pytest.raises(TrainingError, match="another option `seed`"):
         train(replace(config, max_steps=1, seed=5))
 
 
@@ -107,5 +108,5 @@ def test_too_little_data_is_one_sentence(config):
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run(config):
-    with pytest.raises(TrainingError, match=r"loss is (nan|inf)"):
+    with pytest.raises(TrainingError, match=r"`existence` is (nan|inf)"):
         train(replace(config, learning_rate=1e30, max_steps=12))

@@ -1,0 +1,73 @@
+"""Which pairs meet in which batch, and batches made ahead of their use: both follow from the number of the batch."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Generic, TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+
+
+class Shuffle:
+    """An endless row of batches, in which every epoch is an exact permutation of all `pairs`, drawn by (seed, epoch).
+
+    Where an epoch does not end with a batch, the next one begins within it: no pair is left out, and all batches are
+    of one size. Any batch can be asked for at once, so resuming needs nothing but its number.
+    """
+
+    def __init__(self, pairs: int, batch_size: int, seed: int) -> None:
+        self.pairs = pairs
+        self.batch_size = batch_size
+        self._order = lru_cache(maxsize=2)(lambda epoch: np.random.default_rng([seed, epoch]).permutation(pairs))
+
+    def batch(self, number: int) -> np.ndarray:
+        """Which pairs, of 0 .. pairs - 1, are in batch `number` (counting from 0), in this order."""
+        places = number * self.batch_size + np.arange(self.batch_size)
+        epochs = places // self.pairs
+        parts = [self._order(epoch)[places[epochs == epoch] % self.pairs] for epoch in range(epochs[0], epochs[-1] + 1)]
+        return np.concatenate(parts)
+
+    @property
+    def batches_per_epoch(self) -> float:
+        """How many batches show every pair once."""
+        return self.pairs / self.batch_size
+
+
+class Loader(Generic[T]):
+    """Calls `make(number)` for the batches from `first` on, `ahead` of their use, in threads that share the memory.
+
+    Batches come in the order of their numbers whatever the threads do.
+    """
+
+    def __init__(self, make: Callable[[int], T], first: int = 0, threads: int = 2, ahead: int = 4) -> None:
+        self._make = make
+        self._next = first
+        self._ahead = ahead
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="loader")
+        self._coming: deque[Future[T]] = deque()
+
+    def __next__(self) -> T:
+        while len(self._coming) <= self._ahead:
+            self._coming.append(self._pool.submit(self._make, self._next))
+            self._next += 1
+        return self._coming.popleft().result()
+
+    def close(self) -> None:
+        """Drop what was made ahead and end the threads."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def loading(make: Callable[[int], T], first: int = 0, threads: int = 2) -> Iterator[Loader[T]]:
+    """A loader that ends with the block."""
+    loader = Loader(make, first, threads, ahead=2 * threads)
+    try:
+        yield loader
+    finally:
+        loader.close()

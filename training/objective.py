@@ -1,0 +1,81 @@
+"""From the pairs of a process to the loss terms of the whole batch, in as little memory as asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from models.distributed import gather
+from models.method import Batch, Method
+
+
+class Objective(nn.Module):
+    """The loss terms of a method, which see the pairs of all processes whatever the memory of one holds.
+
+    With `chunks` above 1 the pairs pass the encoders part by part, and the activations are dropped and computed again,
+    part by part, in the backward pass: the gradients are those of the whole batch (GradCache: Gao et al., 2021,
+    arXiv 2101.06983). The second pass draws the same dropout and leaves the statistics of batch norm alone; batch norm
+    itself sees a part at a time.
+    """
+
+    def __init__(self, method: Method, chunks: int = 1, compiled: bool = False) -> None:
+        super().__init__()
+        self.method = method
+        self.chunks = chunks
+        self._encode = torch.compile(method.encode) if compiled else method.encode
+
+    def forward(self, batch: Batch, seed: int | None = None) -> dict[str, Tensor]:
+        """Scalar loss terms; `seed`, the same on all processes, decides what chance `contrast` draws."""
+        encoded = {name: gather(tensor) for name, tensor in self.encode(batch).items()}
+        if seed is not None:
+            torch.manual_seed(seed)
+        return self.method.contrast(encoded)
+
+    def encode(self, batch: Batch) -> dict[str, Tensor]:
+        """The method's encoding of every pair of this process."""
+        if self.chunks == 1:
+            return self._encode(batch)
+        each = -(-len(batch) // self.chunks)
+        parts = [self._recomputed(batch.part(slice(start, start + each))) for start in range(0, len(batch), each)]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _recomputed(self, part: Batch) -> dict[str, Tensor]:
+        encoded: dict[str, Tensor] = checkpoint(
+            self._encode, part, use_reentrant=False, context_fn=self._once_and_again
+        )
+        return encoded
+
+    def _once_and_again(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), statistics_held(self.method)
+
+
+@contextmanager
+def statistics_held(network: nn.Module) -> Iterator[None]:
+    """Batch norm normalises by the batch, but does not count it into its running statistics."""
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+
+
+def checkpoint_encoders(method: Method) -> None:
+    """Have the encoders' blocks compute their activations again in the backward pass instead of keeping them."""
+    modules: list[Any] = list(method.modules())
+    timm_like = [module for module in modules if hasattr(module, "set_grad_checkpointing")]  # open_clip too
+    huggingface_like = [module for module in modules if hasattr(module, "gradient_checkpointing_enable")]
+    for module in timm_like:
+        module.set_grad_checkpointing(True)
+    for module in huggingface_like:
+        module.gradient_checkpointing_enable({"use_reentrant": False})
+    if not timm_like + huggingface_like:
+        raise ValueError("no encoder of this method offers `gradient_checkpointing`; use `chunks` to save memory")

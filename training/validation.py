@@ -1,0 +1,36 @@
+"""The loss on the validation split: no augmentation, nothing left to chance, the same batches every epoch."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+import torch
+
+from models.distributed import world_size
+from training.config import TrainingConfig
+from training.data import PairData
+from training.objective import Objective
+
+FIXED = 1_000_003  # seeds what a validation batch draws, apart from all steps
+
+
+@torch.no_grad()
+def validation_terms(objective: Objective, data: PairData, config: TrainingConfig, bf16: bool) -> dict[str, float]:
+    """Mean loss terms of the split's pairs, in equal batches of at most `batch_size`, the network being evaluated."""
+    device = next(objective.parameters()).device
+    order = np.random.default_rng(FIXED).permutation(len(data))
+    batches = -(-len(order) // config.batch_size)
+    size = max(len(order) // batches // world_size(), 1) * world_size()
+    sums: dict[str, float] = defaultdict(float)
+    training = objective.training
+    objective.eval()
+    for number in range(batches):
+        chosen = order[number * size : (number + 1) * size]
+        pairs = data.pairs(chosen, np.random.default_rng([FIXED, number]))
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            terms = objective(pairs.batch.to(device), seed=FIXED + number)
+        for name, term in terms.items():
+            sums[name] += float(term) / batches
+    objective.train(training)
+    return dict(sums)
