@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from assets import checks, evaluated, graphs, ingestion, pretrained, reports, sharding, source, subsets, triplets
+from assets import checks, evaluated, graphs, ingestion, pretrained, reports, sharding, source, subsets, tasks, triplets
 from models.registry import method_names
 
 METHODS = method_names()
-TASKS = tuple(evaluated.TASKS)
+TASKS = tuple(tasks.TASKS)
 
 ASSETS = [
     source.archive,

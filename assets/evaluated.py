@@ -1,38 +1,24 @@
-"""Group `evaluation`: what a network knows without being shown a label, before and after pretraining."""
+"""Group `evaluation`: what a network knows, before and after pretraining."""
 
-from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets import previews, tracking
-from assets.examination import WEIGHTS, Examination, classes_of, examine
+from assets.examination import WEIGHTS, Network
+from assets.tasks import TASKS
 from assets.tracking import Tracker
-from assets.training_runs import TrainedRun, is_trained, trained_run
+from assets.training_runs import is_trained, trained_run
 from assets.workspace import PHANTOM, Workspace
-from evaluation.values import ResultValue
+from evaluation.errors import EvaluationError, NotAvailableError
+from evaluation.values import MACRO, ResultValue
 from models.registry import method_names
 
 GROUP = "evaluation"
-# Per task what a network answers, what that is held against, and what the asset shows.
-TASKS = {
-    "zero_shot_classification": (
-        "scores",
-        "labels",
-        "Which findings are there, told from their descriptions.",
-    ),
-    "zero_shot_grounding": (
-        "maps",
-        "masks",
-        "Where the findings are, told from the attention of their queries.",
-    ),
-}
-PICTURED = 6  # radiographs in the picture of heat maps
-Log = Callable[[str], None]
+NOTHING = "This cohort's test split has nothing to score the method on."
 
 
 def evaluated_asset(method: str, task: str) -> dg.AssetsDefinition:
@@ -40,23 +26,27 @@ def evaluated_asset(method: str, task: str) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=["evaluated", method, task],
-        deps=[dg.AssetKey(["pretrained", method]), "shards", "studies"],
+        deps=[dg.AssetKey(["pretrained", method]), *TASKS[task].needs],
         group_name=GROUP,
         kinds={"pytorch", "parquet"},
-        description=f"{TASKS[task][2]} {method}, trained and untrained, with 95 % intervals by patient.",
+        description=f"{TASKS[task].description} {method}, trained and untrained, with 95 % intervals by patient.",
     )
     def evaluated(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult[Any]:
         run = trained_run(workspace, method)
-        values = {weights: evaluate(workspace, run, weights, task, context.log.info) for weights in WEIGHTS}
+        networks = {weights: Network(workspace, run, weights, context.log.info) for weights in WEIGHTS}
+        try:
+            values = {weights: TASKS[task].score(network) for weights, network in networks.items()}
+        except NotAvailableError as error:
+            return dg.MaterializeResult(metadata={"note": f"Not available: {error}"})
+        except EvaluationError as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
         if not values["trained"]:
-            return dg.MaterializeResult(
-                metadata={"note": "This cohort's test split has nothing to score the method on."}
-            )
+            return dg.MaterializeResult(metadata={"note": NOTHING})
         tracker = tracking.attach(workspace.home_path(), run.mlflow_run)
         for weights, numbers in values.items():
+            _write(networks[weights], task, numbers)
             tracker.log_summary(_summary(task, weights, numbers))
-        picture = _picture(workspace, run, task, tracker, context.log.info)
-        return dg.MaterializeResult(metadata={**_metadata(values), **picture})
+        return dg.MaterializeResult(metadata={**_metadata(values), **_picture(networks["trained"], task, tracker)})
 
     return evaluated
 
@@ -96,44 +86,19 @@ def latest_results(workspace: Workspace) -> pa.Table:
     return table.filter(pc.or_(latest, pc.equal(table["method"], "supervised")))
 
 
-def evaluate(workspace: Workspace, run: TrainedRun, weights: str, task: str, log: Log) -> list[ResultValue]:
-    """Score one network on the test split, with thresholds from the validate split, and write the rows."""
-    from evaluation.errors import EvaluationError
-
-    classes = list(classes_of(workspace))
-    test = examine(workspace, run, weights, "test", log)
-    if not classes or not len(test.data):
-        return []
-    try:
-        values = _score(task, classes, examine(workspace, run, weights, "validate", log), test)
-    except EvaluationError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
-    _write(workspace, run, weights, task, values)
-    return values
-
-
-def _score(task: str, classes: Sequence[str], validate: Examination, test: Examination) -> list[ResultValue]:
-    scoring = import_module(f"evaluation.{task}")
-    answer, truth, _ = TASKS[task]
-    thresholds = scoring.best_thresholds(getattr(validate.answers, answer), getattr(validate.truth, truth))
-    return scoring.score(
-        getattr(test.answers, answer), getattr(test.truth, truth), classes, test.truth.subjects, thresholds
-    )
-
-
-def _write(workspace: Workspace, run: TrainedRun, weights: str, task: str, values: Sequence[ResultValue]) -> None:
+def _write(network: Network, task: str, values: Sequence[ResultValue]) -> None:
     from evaluation.results import ResultKey, write_results
 
-    trained = weights == "trained"
+    run, trained = network.run, network.weights == "trained"
     key = ResultKey(
         method=run.method if trained else f"untrained:{run.method}",
         checkpoint=run.checkpoint_digest if trained else run.untrained_digest,
         mlflow_run=run.mlflow_run,
-        cohort=workspace.cohort_name(),
+        cohort=network.workspace.cohort_name(),
         data_version=run.data_version,
         seed=run.seed,
     )
-    write_results(workspace.home_path(), task, key, values)
+    write_results(network.workspace.home_path(), task, key, values, TASKS[task].setting)
 
 
 def _summary(task: str, weights: str, values: Sequence[ResultValue]) -> dict[str, float]:
@@ -147,7 +112,7 @@ def _metadata(values: Mapping[str, Sequence[ResultValue]]) -> dict[str, Any]:
         f"{value.metric}{'' if weights == 'trained' else ' untrained'}": value.value
         for weights in WEIGHTS
         for value in values[weights]
-        if value.class_name == "macro" and value.value is not None
+        if value.class_name == MACRO and value.value is not None
     }
     rows = [
         (trained.metric, trained.class_name, _interval(trained), _interval(untrained), trained.n)
@@ -162,44 +127,15 @@ def _interval(value: ResultValue) -> str:
     return f"{value.value:.3f} [{value.low:.3f}, {value.high:.3f}]"
 
 
-def _roc(classes: Sequence[str], test: Examination, note: str) -> bytes:
-    from evaluation.pictures import roc_curves
-
-    return roc_curves(test.answers.scores, test.truth.labels, classes, note)
-
-
-def _heat_maps(classes: Sequence[str], test: Examination, note: str) -> bytes:
-    """The first test radiograph of each class that has a mask."""
-    from evaluation.pictures import heat_maps
-
-    masks = test.truth.masks
-    if not len(masks):
-        return b""
-    _, chosen = np.unique(masks.columns, return_index=True)
-    chosen = chosen[:PICTURED]
-    rows, columns = masks.rows[chosen], masks.columns[chosen]
-    return heat_maps(
-        test.data.pixels[rows],
-        masks.pixels[chosen],
-        test.answers.maps[rows, columns],
-        [classes[column] for column in columns],
-        note,
-    )
-
-
-def _picture(
-    workspace: Workspace, run: TrainedRun, task: str, tracker: Tracker, log: Log
-) -> dict[str, dg.MarkdownMetadataValue]:
+def _picture(network: Network, task: str, tracker: Tracker) -> dict[str, dg.MarkdownMetadataValue]:
     """The task's picture of the trained network: small in the metadata, whole in MLflow."""
     from evaluation.result_tables import SIMULATION_NOTE
 
-    test = examine(workspace, run, "trained", "test", log)
-    note = SIMULATION_NOTE if workspace.cohort_name() == PHANTOM else ""
-    draw, name = (_roc, "roc_curves") if task == "zero_shot_classification" else (_heat_maps, "heat_maps")
-    png = draw(list(classes_of(workspace)), test, note)
+    png = TASKS[task].draw(network, SIMULATION_NOTE if network.workspace.cohort_name() == PHANTOM else "")
     if not png:
         return {}
-    path = workspace.home_path() / run.output / "pictures" / f"{name}.png"
+    name = TASKS[task].picture
+    path = network.workspace.home_path() / network.run.output / "pictures" / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(png)
     tracker.log_file(path, "pictures")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,14 +15,22 @@ from models.method import Method
 Progress = Callable[[int, int], None]  # images done, images in all
 
 
+class Images(Protocol):
+    """Grey images (n, size, size) uint8: an array, or something that reads what is sliced."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> np.ndarray: ...
+
+
 def ask(
     method: Method,
-    pixels: np.ndarray,
+    pixels: Images,
     question: Callable[[Tensor], Sequence[Tensor]],
     batch_size: int = 32,
     progress: Progress | None = None,
 ) -> list[np.ndarray]:
-    """The tensors that `question` makes of grey `pixels` (n, size, size) uint8, as float32 arrays of n rows each.
+    """The tensors that `question` makes of `pixels`, as float32 arrays of n rows each.
 
     NotAvailableError where the method has no answer to such questions.
     """

@@ -19,8 +19,6 @@ from evaluation.metrics import RESAMPLES, auroc, aurocs, patient_weights, scorab
 from evaluation.values import ResultValue, summarise
 
 TASK = "linear_probe"
-FRACTION = 0.1  # of the patients of the train split
-SETTING = "10 %"
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C of scikit-learn: the penalty's inverse, from strong to weak
 ITERATIONS = 1000
 
@@ -70,9 +68,11 @@ def predict(train: Labelled, validate: Labelled, features: np.ndarray) -> np.nda
     scaler = StandardScaler().fit(train.features)
     standardised = scaler.transform(train.features)
     probes = [_fit(standardised, train.labels, strength) for strength in STRENGTHS]
-    held_out = scaler.transform(validate.features) if len(validate.features) else validate.features
-    marks = [_mean_auroc(validate.labels, _apply(probe, held_out)) for probe in probes]
-    return _apply(probes[int(np.argmax(marks))], scaler.transform(features))
+    best = probes[0]
+    if len(validate.features):
+        held_out = scaler.transform(validate.features)
+        best = max(probes, key=lambda probe: _mean_auroc(validate.labels, _apply(probe, held_out)))
+    return _apply(best, scaler.transform(features))
 
 
 def _fit(features: np.ndarray, labels: np.ndarray, strength: float) -> np.ndarray:

@@ -15,13 +15,12 @@ import pyarrow.parquet as pq
 from evaluation.errors import EvaluationError
 from evaluation.result_tables import as_markdown, as_text
 from evaluation.tables import RESULTS
-from evaluation.values import ResultValue
+from evaluation.values import ZERO_SHOT, ResultValue
 from shards.atomic import replacing
 
 __all__ = ["ResultKey", "as_markdown", "as_text", "read_results", "write_results"]
 
 FOLDER = "results"
-ZERO_SHOT = "zero-shot"
 MEASURED = "measured"
 MEASUREMENT = ("method", "cohort", "task", "seed", "setting", "checkpoint", "source")  # what one file holds
 

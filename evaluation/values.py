@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 MACRO = "macro"
+ZERO_SHOT = "zero-shot"  # the setting of what is measured without a label
 PERCENTILES = (2.5, 97.5)  # the 95 % interval
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,10 +29,14 @@ def run_zero_shot(
     progress: Progress | None = None,
 ) -> ZeroShotOutput:
     """Ask `method` for every class in every image of `data`, in evaluation mode and without gradients."""
-    queries = list(classes)
+    return ZeroShotOutput(*ask(method, data.pixels, zero_shot_question(method, classes), batch_size, progress))
+
+
+def zero_shot_question(method: Method, queries: Sequence[str]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """Scores and maps of `queries`, as a question to put to `method` about images."""
 
     def question(images: Tensor) -> tuple[Tensor, Tensor]:
-        answer = method.zero_shot(images, queries)
+        answer = method.zero_shot(images, list(queries))
         return answer.scores, answer.maps
 
-    return ZeroShotOutput(*ask(method, data.pixels, question, batch_size, progress))
+    return question

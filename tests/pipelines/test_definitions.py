@@ -9,6 +9,7 @@ from assets.workspace import Workspace
 from models.registry import method_names
 from pipelines.definitions import defs
 
+TASKS = ("zero_shot_classification", "zero_shot_grounding", "text_image_retrieval", "linear_probe")
 GROUPS = {"source", "ingestion", "report_parsing", "shards", "pretraining", "evaluation"}
 REPOSITORY = defs.get_repository_def()
 GRAPH = REPOSITORY.asset_graph
@@ -18,7 +19,7 @@ ASSETS = sorted(GRAPH.get_all_asset_keys())
 def test_every_method_brings_its_assets_and_jobs():
     for method in method_names():
         wanted = [["pretrained", method]]
-        wanted += [["evaluated", method, f"zero_shot_{task}"] for task in ("classification", "grounding")]
+        wanted += [["evaluated", method, task] for task in TASKS]
         assert {dg.AssetKey(key) for key in wanted} <= set(ASSETS)
         assert {f"pretrain_{method}", f"evaluate_{method}"} <= set(REPOSITORY.job_names)
 
@@ -36,8 +37,8 @@ def test_the_main_job_runs_everything_from_the_archive_to_the_results():
     selected = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
     assert selected == {
         *("archive", "inventory", "images", "reports", "triplets", "knowledge", "studies", "rejects"),
-        *("shards", "pretrained/medklip", "results"),
-        *("evaluated/medklip/zero_shot_classification", "evaluated/medklip/zero_shot_grounding"),
+        *("subsets", "shards", "pretrained/medklip", "results"),
+        *(f"evaluated/medklip/{task}" for task in TASKS),
     }
     checks = {key.name for key in job.asset_layer.asset_graph.asset_check_keys}
     assert {"nothing_lost", "no_patient_in_two_splits", "no_empty_text", "pixels_are_sane"} <= checks

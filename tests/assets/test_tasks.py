@@ -1,0 +1,157 @@
+"""Every task on a tiny cohort, whose findings are bright quarters, asked of a method that sees quarters."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from assets import batches
+from assets.examination import Network
+from assets.tasks import TASKS
+from assets.training_runs import TrainedRun
+from cohorts.subsets import subset_table
+from cohorts.tables import STUDIES
+from evaluation.errors import EvaluationError, NotAvailableError
+from evaluation.text_image_retrieval import read_queries
+from models.method import Method, ZeroShot
+from shards.schema import shard_schema
+from shards.writer import write_manifest, write_shard
+
+LABELS = ("Edema", "Pleural Effusion", "Pneumothorax")
+WORDS = ("edema", "effusion", "pneumothorax")
+SENTENCES = {sentence: place for place, word in enumerate(WORDS) for sentence in read_queries()[word]}
+QUARTERS = {label: place for place, label in enumerate(LABELS)} | SENTENCES  # what each text asks for
+SIZE, FILMS = 8, 240
+RUN = TrainedRun("medklip", "f", "run", "", "v", 0, "trained-digest", "untrained-digest")
+
+
+class Seer(Method):
+    """Knows which quarter of a film is bright; counts how many films it was shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = torch.nn.Parameter(torch.ones(()))
+        self.shown = 0
+
+    def image_features(self, images):
+        self.shown += len(images)
+        return torch.nn.functional.avg_pool2d(images.float(), SIZE // 2).flatten(1) / 255
+
+    def similarity(self, images, texts):
+        return self.image_features(images)[:, [QUARTERS[text] for text in texts]]
+
+    def zero_shot(self, images, queries):
+        scores = self.similarity(images, queries)
+        return ZeroShot(scores, scores[..., None, None].expand(-1, -1, 2, 2))
+
+
+class Mute(Method):
+    def __init__(self):
+        super().__init__()
+        self.factor = torch.nn.Parameter(torch.ones(()))
+
+
+def film(index):
+    rng = np.random.default_rng(index)
+    present = rng.random(3) < 0.4
+    pixels = rng.integers(0, 40, (SIZE, SIZE), dtype=np.uint8)
+    for column in np.flatnonzero(present):
+        row, half = divmod(int(column), 2)
+        pixels[4 * row : 4 * row + 4, 4 * half : 4 * half + 4] += 60
+    return {
+        "cohort": "phantom", "image_id": f"i{index:04d}", "study_id": f"s{index:04d}", "subject_id": f"p{index // 2}",
+        "split": ("train", "validate", "test", "train")[index // 2 % 4], "view": "PA", "image_path": "a.png",
+        "height": SIZE, "width": SIZE, "pixels": pixels.tobytes(), "text": "x", "sentences": [], "triplets": [],
+        "labels": list(zip(LABELS, present.astype(float), strict=True)),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def cohort(workspace):
+    rows = [film(index) for index in range(FILMS)]
+    studies = pa.Table.from_pylist([{name: row.get(name) for name in STUDIES.names} for row in rows], schema=STUDIES)
+    batches.write_table(studies, workspace.folder("studies") / "studies.parquet")
+    batches.write_table(subset_table(studies), workspace.folder("subsets") / "subsets.parquet")
+    folder = workspace.folder("shards")
+    folder.mkdir(parents=True)
+    names = shard_schema(SIZE).names
+    shard = pa.Table.from_pylist([{name: row[name] for name in names} for row in rows], schema=shard_schema(SIZE))
+    write_shard(shard, folder / "a.parquet")
+    write_manifest(folder, [folder / "a.parquet"], WORDS, ("unspecified",), SIZE, "phantom")
+    return workspace
+
+
+@pytest.fixture
+def seer(monkeypatch):
+    method = Seer()
+    monkeypatch.setattr("training.checkpoint.load_method", lambda output, weights: method)
+    return method
+
+
+def network(workspace, weights="trained"):
+    return Network(workspace, RUN, weights, lambda line: None)
+
+
+def macro(values, metric):
+    return next(value for value in values if (value.metric, value.class_name) == (metric, "macro"))
+
+
+def test_every_task_scores_what_the_method_sees(cohort, seer):
+    values = {name: task.score(network(cohort)) for name, task in TASKS.items()}
+    assert set(values) == {"zero_shot_classification", "zero_shot_grounding", "text_image_retrieval", "linear_probe"}
+    assert macro(values["zero_shot_classification"], "auroc").value == 1
+    assert macro(values["text_image_retrieval"], "precision_at_5").value == 1
+    assert macro(values["linear_probe"], "auroc").value > 0.9
+    assert [value.class_name for value in values["linear_probe"]] == [*LABELS, "macro"]
+    assert TASKS["linear_probe"].setting == "10 %"
+
+
+def test_no_answer_is_computed_twice(cohort, seer):
+    for task in TASKS.values():
+        task.score(network(cohort))
+    first = seer.shown
+    for task in TASKS.values():
+        task.score(network(cohort))
+    assert seer.shown == first
+    TASKS["linear_probe"].score(network(cohort, "untrained"))
+    assert seer.shown > first
+
+
+def test_features_are_asked_for_of_the_chosen_tenth_of_the_films_only(cohort, seer):
+    TASKS["linear_probe"].score(network(cohort))
+    held = [len(network(cohort).films(split)) for split in ("validate", "test", "train")]
+    assert sum(held[:2]) < seer.shown < sum(held[:2]) + held[2] / 4
+
+
+def test_chosen_films_keep_their_rows_labels_and_pixels_together(cohort, seer):
+    films = network(cohort).films("test")
+    chosen = films.select(np.array([5, 0, 3]))
+    assert chosen.image_ids.tolist() == films.image_ids[[5, 0, 3]].tolist()
+    assert chosen.labels.to_pylist() == [films.labels.to_pylist()[place] for place in (5, 0, 3)]
+    every = network(cohort).features(films)
+    np.testing.assert_array_equal(network(cohort).features(chosen), every[[5, 0, 3]])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_what_a_method_cannot_do_is_not_available(cohort, monkeypatch, task):
+    monkeypatch.setattr("training.checkpoint.load_method", lambda output, weights: Mute())
+    with pytest.raises(NotAvailableError, match="Mute has no"):
+        TASKS[task].score(network(cohort))
+
+
+def test_missing_fractions_are_said(cohort, seer):
+    (cohort.folder("subsets") / "subsets.parquet").unlink()
+    with pytest.raises(EvaluationError, match="materialize the asset `subsets`"):
+        TASKS["linear_probe"].score(network(cohort))
+
+
+def test_queries_are_what_the_method_understands(cohort, seer, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Seer, "zero_shot", lambda self, images, queries: asked.append(queries) or 1 / 0)
+    for kind, queries in (("label", list(LABELS)), ("entity", list(WORDS))):
+        monkeypatch.setattr(Seer, "query_kind", kind)
+        with pytest.raises(ZeroDivisionError):
+            network(cohort).examine("test")
+        assert asked[-1] == queries
