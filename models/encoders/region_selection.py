@@ -72,6 +72,7 @@ class RegionSelection:
         if not before:
             raise ValueError("regions are selected by the layers before the last: choose a ViT of two layers or more")
         self.rerun = rerun
+        self.heads = int(last.attn.num_heads)  # type: ignore[union-attr,arg-type]
         self.prefix = int(getattr(vit, "num_prefix_tokens", 1))
         self._recorder = AttentionRecorder(before)
         self._layers: list[LayerAttention] = []

@@ -69,12 +69,14 @@ class Chexzero(DualEncoder):
 
     grey_mean, grey_std = 101.48761, 83.43944  # of grey levels 0..255 in their MIMIC-CXR files
 
-    def __init__(self, config: ChexzeroConfig, size: int, tokenizer: TextTokenizer) -> None:
+    def __init__(
+        self, config: ChexzeroConfig, size: int, tokenizer: TextTokenizer, visual: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.config, self.size = config, size
         self.texts = TextSource(tokenizer, sections=tuple(config.sections.split("+")))
         self.prompts = PromptPair(config.positive_prompt, config.negative_prompt, config.literal_no_finding)
-        self.visual = ClipImageEncoder(
+        self.visual: Any = visual or ClipImageEncoder(
             config.vision_layers, config.vision_width, config.vision_heads, config.patch, size, config.embedding,
             config.quick_gelu,
         )  # fmt: skip

@@ -1,0 +1,233 @@
+"""LRCLR: regions that a vision transformer's heads select, contrasted with the report beside the global CLIP loss.
+
+An add-on to a CLIP-style dual encoder; the paper continues CLIP (as CheXzero does) on MIMIC-CXR. No code was released.
+Where the paper is open, the choice is a field of the configuration; what it says twice in two ways:
+
+- the image encoder comes from ImageNet (methods) or from a CLIP checkpoint (experiments): `image_encoder` and
+  `start_from`;
+- the report is its impression (data) or its findings (encoders): `sections`;
+- the image's class token "from the region selection module" is that of the last block run on the selected tokens, as
+  in TransFG; an image encoder left as it is keeps CheXzero's zero-shot answers: `rerun_last_block`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.encoders.clip import load_clip
+from models.encoders.cross_modality import CrossModality, TextSequence
+from models.encoders.image import ImageEncoder
+from models.encoders.region_selection import Regions, RegionSelection
+from models.encoders.tokenizer import tokenizer
+from models.losses.local_alignment import all_pairs_scores, local_alignment, matched_scores
+from models.method import Batch, Method, TextTokenizer, Tokens, ZeroShot
+from models.methods.chexzero import Chexzero, ChexzeroConfig
+
+TRAINING: dict[str, Any] = {
+    "input_size": 224,
+    "epochs": 20,
+    # Optimizer, learning rate and batch size are not in the paper; these are CheXzero's.
+    "batch_size": 64,
+    "optimizer": "sgd",
+    "momentum": 0.9,
+    "learning_rate": 1e-4,
+    "schedule": "constant",
+    "warmup_epochs": 0,
+    "weight_decay": 0.0,
+    "augmentation": {"crop_scale": 1.0},
+}
+CLIP = "clip"
+
+
+@dataclass(frozen=True)
+class LrclrConfig:
+    """LRCLR's settings; the sizes are those of OpenAI's CLIP ViT-B/32, the rest is the paper's or said to be open."""
+
+    start_from: str = "openai"  # openai, a CLIP's file (such as CheXzero's), a run's folder (ours), or "": at random
+    image_encoder: str = (
+        "clip"  # clip: CLIP's tower; or a ViT of timm, or `vit/4x128p8`: `start_from` is for texts then
+    )
+    image_weights: str = ""  # of timm's ViT: "" for random ones, imagenet, or a checkpoint's path
+    vision_layers: int = 12  # of CLIP's tower, as the next three
+    vision_width: int = 768
+    vision_heads: int = 12  # each selects one region
+    patch: int = 32  # pixels
+    text_layers: int = 12
+    text_width: int = 512
+    text_heads: int = 8
+    text_tokenizer: str = "clip"  # clip, or the WordPiece of a BERT: hub name, folder, or all-MiniLM-L6-v2 (bundled)
+    context: int = 77  # tokens of a text, its ends included; longer ones are cut
+    embedding: int = 512  # width of the space shared by films and texts
+    quick_gelu: bool = True  # OpenAI's approximation of GELU; off for CLIPs trained without it
+    sections: str = "impression"  # of the report, joined by +; the paper names the findings, too
+    max_logit_scale: float = 100.0  # as CLIP's paper has it; 0: unbounded
+    positive_prompt: str = "{}"  # several are joined by |, and their directions averaged
+    negative_prompt: str = "no {}"
+    rerun_last_block: bool = True  # v_g: the class token of [class token; selected patches]; off: of the whole image
+    cross_layers: int = 2  # of the cross-modality transformer; open, as the next four
+    cross_width: int = 512
+    cross_heads: int = 8
+    cross_types: str = "learned"  # none, or a learned vector per modality
+    cross_positions: str = "none"  # none, or a learned vector per place beside what the towers know of places
+    local_weight: float = 0.5  # lambda; 0: CheXzero with selected regions
+    local_pairs: str = "matched"  # matched: equation 5 as printed, which can leak; all: every image with every text
+    local_reduction: str = "sum"  # over the batch, as printed, or mean
+    local_cosine: bool = False  # on: cosines instead of the printed inner products
+    local_chunk: int = 256  # pairs at once in the memory, where all are compared
+
+    def __post_init__(self) -> None:
+        if self.local_pairs not in ("matched", "all"):
+            raise ValueError(f"lrclr: local_pairs is `matched` or `all`, not `{self.local_pairs}`")
+        if self.local_reduction not in ("sum", "mean"):
+            raise ValueError(f"lrclr: local_reduction is `sum` or `mean`, not `{self.local_reduction}`")
+        if self.local_chunk < 1:
+            raise ValueError(f"lrclr: local_chunk is {self.local_chunk}, but at least one pair is compared at once")
+
+    def clip(self) -> ChexzeroConfig:
+        """What the two towers and the global loss share with CheXzero."""
+        shared = {field.name for field in fields(ChexzeroConfig)} & {field.name for field in fields(self)}
+        return ChexzeroConfig(weights=self.start_from, **{name: getattr(self, name) for name in shared})
+
+
+@dataclass(frozen=True)
+class SelectedRegions:
+    """Which regions were selected, and what they have to do with prompts."""
+
+    index: Tensor  # (batch, heads) int64: patches, row by row; heads may agree
+    grid: tuple[int, int]  # rows and columns of patches
+    attention: Tensor  # (batch, prompts, heads): of a prompt's end token to each region, at most 1 in sum
+
+    def maps(self) -> Tensor:
+        """(batch, prompts, rows, columns): the attention at its patches, 0 elsewhere."""
+        batch, prompts, heads = self.attention.shape
+        where = self.index[:, None].expand(batch, prompts, heads)
+        maps = self.attention.new_zeros(batch, prompts, self.grid[0] * self.grid[1])
+        return maps.scatter_add(2, where, self.attention).unflatten(2, self.grid)
+
+
+class ProjectedImageEncoder(ImageEncoder):
+    """A vision transformer of timm with CLIP's projection into the shared space."""
+
+    def __init__(self, name: str, size: int, weights: str, embedding: int) -> None:
+        super().__init__(name, size, weights)
+        self.projection = nn.Linear(self.dim, embedding, bias=False)
+
+    def project(self, features: Tensor) -> Tensor:
+        """(..., dim) -> (..., embedding), not normalised."""
+        projected: Tensor = self.projection(features)
+        return projected
+
+
+class Lrclr(Chexzero):
+    """CheXzero's dual encoder with selected regions and a transformer over them and the text."""
+
+    def __init__(
+        self, config: LrclrConfig, size: int, tokenizer: TextTokenizer, image_encoder: ImageEncoder | None = None
+    ) -> None:
+        super().__init__(config.clip(), size, tokenizer, image_encoder)
+        if image_encoder is not None:
+            self.grey_mean, self.grey_std = Method.grey_mean, Method.grey_std
+        self.local = config
+        self.selection = RegionSelection(getattr(self.visual, "network", self.visual), config.rerun_last_block)
+        self.cross = CrossModality(
+            self.visual.dim, self.text.dim, self.selection.heads, tokenizer.length, config.cross_width,
+            config.cross_layers, config.cross_heads, config.cross_types, config.cross_positions,
+        )  # fmt: skip
+
+    def regions(self, images: Tensor) -> Regions:
+        """What is selected in grey levels 0..255 (batch, 1, side, side)."""
+        return self.selection(self.visual, self.prepare(images))
+
+    def encode(self, batch: Batch) -> dict[str, Tensor]:
+        """Global vectors (batch, embedding), and v_l and t_l of matched pairs, or the tokens to make all pairs of."""
+        assert batch.tokens is not None
+        regions, read = self.regions(batch.images), self.text(batch.tokens)
+        encoded = {"images": self.visual.project(regions.pooled), "texts": self.text.project(read.pooled)}
+        if not self.local.local_weight:
+            return encoded
+        text = TextSequence(read.tokens, batch.tokens.mask)
+        if self.local.local_pairs == "matched":
+            seen, said = self.cross(regions.tokens, text)
+            return encoded | {"local_images": seen, "local_texts": said}
+        text = text.padded(self.text.context_length)  # tensors of all processes are joined
+        return encoded | {"regions": regions.tokens, "words": text.tokens, "mask": text.mask}
+
+    def contrast(self, encoded: dict[str, Tensor]) -> dict[str, Tensor]:
+        """CLIP's symmetric loss, and lambda times equation 5."""
+        terms = super().contrast(encoded)
+        if self.local.local_weight:
+            loss = local_alignment(self._local_scores(encoded), self.local.local_reduction)
+            terms["local"] = self.local.local_weight * loss
+        return terms
+
+    def _local_scores(self, encoded: dict[str, Tensor]) -> Tensor:
+        """(images, texts)."""
+        if self.local.local_pairs == "matched":
+            return matched_scores(encoded["local_images"], encoded["local_texts"], self.local.local_cosine)
+        regions, longest = encoded["regions"], int(encoded["mask"].sum(1).max())
+        text = TextSequence(encoded["words"][:, :longest], encoded["mask"][:, :longest])
+
+        def cross(images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
+            seen, said = self.cross(regions[images], text.at(texts))
+            return seen, said
+
+        return all_pairs_scores(
+            cross, len(regions), self.local.local_chunk, regions.device, cosine=self.local.local_cosine
+        )
+
+    def project_images(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
+        """v_g and the selected patches through its projection, a row of as many as there are heads."""
+        regions = self.selection(self.visual, images)
+        local = regions.tokens[:, 1:]
+        return self.visual.project(regions.pooled), self.visual.project(local), (1, self.selection.heads)
+
+    def image_features(self, images: Tensor) -> Tensor:
+        """(batch, vision width) class tokens."""
+        return self.regions(images).pooled
+
+    def selected_regions(self, images: Tensor, prompts: Sequence[str]) -> SelectedRegions:
+        """The regions of images (batch, 1, side, side), and how prompts attend to them in the last cross layer."""
+        return self._attended(self.regions(images), prompts)
+
+    def _attended(self, regions: Regions, prompts: Sequence[str]) -> SelectedRegions:
+        assert self.texts is not None
+        device = regions.tokens.device
+        tokens = self.texts.tokenizer(list(prompts))
+        tokens = Tokens(tokens.ids.to(device), tokens.mask.to(device))
+        text = TextSequence(self.text(tokens).tokens, tokens.mask)
+        everyone = torch.zeros(len(regions.tokens), dtype=torch.long, device=device)
+        attention = [self.cross.attention(regions.tokens, text.at(everyone + prompt)) for prompt in range(len(prompts))]
+        return SelectedRegions(regions.index, regions.grid, torch.stack(attention, 1))
+
+    def zero_shot(self, images: Tensor, queries: Sequence[str]) -> ZeroShot:
+        """Scores: CheXzero's, from the global vectors. Maps: the first positive prompt's attention to the regions."""
+        regions = self.regions(images)
+        pooled = F.normalize(self.visual.project(regions.pooled).float(), dim=-1)
+        positive, negative = self.prompt_vectors(queries)
+        scores = self.presence(pooled @ positive.T, pooled @ negative.T)
+        prompts = [self.prompts.fill(query)[0][0] for query in queries]
+        return ZeroShot(scores, self._attended(regions, prompts).maps())
+
+
+def build(
+    config: dict[str, Any],
+    knowledge: Sequence[dict[str, str]],
+    size: int,
+    state: Mapping[str, Tensor] | None = None,
+) -> Lrclr:
+    """An LRCLR for images of `size`; with the `state` of a saved one, no other weights are read."""
+    settings, fresh = LrclrConfig(**config), state is None
+    encoder = None
+    if settings.image_encoder != CLIP:
+        weights = settings.image_weights if fresh else ""
+        encoder = ProjectedImageEncoder(settings.image_encoder, size, weights, settings.embedding)
+    method = Lrclr(settings, size, tokenizer(settings.text_tokenizer, settings.context), encoder)
+    if settings.start_from and fresh:
+        load_clip(method if encoder is None else nn.ModuleDict({"text": method.text}), settings.start_from)
+    return method
