@@ -129,15 +129,16 @@ class Run:
                 self.step += 1
                 if self.pairs_seen(self.step) // len(self.data) > self.pairs_seen(self.step - 1) // len(self.data):
                     self.validate(log)
+                log.report(self.step, self.epoch)
                 wish = stop.agreed(self.device)
                 if wish or self.step % self.config.checkpoint_every == 0:
                     self.save()
                 if progress:
                     progress(self.step, self.steps)
                 if wish and not self.finished():
-                    log.flush(self.step, self.epoch)
+                    log.report(self.step, self.epoch, last=True)
                     raise StoppedError(self.step, wish)
-        log.flush(self.step, self.epoch)
+        log.report(self.step, self.epoch, last=True)
         self.method.eval()
 
     def finished(self) -> bool:
@@ -179,7 +180,7 @@ class Run:
         expect_finite(self.output, self.step + 1, terms, norm_value, lambda: self.data.image_ids(np.concatenate(rows)))
         self.optimizer.step()
         facts = {"train/loss": sum(values), "learning_rate": rate, "gradient_norm": norm_value}
-        log.add(self.step + 1, (self.step + 1) / self.per_epoch, self.pairs_seen(1) // world_size(), terms, facts)
+        log.add(self.pairs_seen(1) // world_size(), terms, facts)
 
     def backward(self, batch: Batch, number: int, last: bool) -> dict[str, torch.Tensor]:
         """Add a batch's share to the gradients; returns its share of the loss terms."""
@@ -227,11 +228,10 @@ class Run:
         """Add the validation loss of an epoch, and keep the weights if it is the lowest so far."""
         if self.validation is None:
             return
-        terms = validation_terms(self.objective, self.validation, self.config, self.precision == "bf16")
+        with log.apart():
+            terms = validation_terms(self.objective, self.validation, self.config, self.precision == "bf16")
         loss = sum(terms.values())
-        log.write(
-            self.step, self.epoch, {"validation/loss": loss, **{f"validation/loss_{k}": v for k, v in terms.items()}}
-        )
+        log.note({"validation/loss": loss, **{f"validation/loss_{name}": term for name, term in terms.items()}})
         if self.config.keeps_best and rank() == 0 and loss < min(self.losses, default=float("inf")):
             save_weights(self.method, self.output / BEST)
         self.losses.append(loss)

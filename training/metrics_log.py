@@ -27,8 +27,8 @@ class MetricsLog:
         self.hardware: Hardware | None = None  # where it is known, lines say how much of it is used
         self._extra = extra
         self._sums: dict[str, float] = defaultdict(float)
-        self._samples = 0
-        self._steps = 0
+        self._notes: dict[str, float] = {}
+        self._samples = self._steps = 0
         self._watch = Stopwatch()
         self._drop_lines_after(resumed_from)
 
@@ -44,31 +44,33 @@ class MetricsLog:
         """Count the time of the block as waiting for data."""
         return self._watch.waiting()
 
-    def add(
-        self, step: int, epoch: float, samples: int, terms: Mapping[str, float], facts: Mapping[str, float]
-    ) -> None:
-        """Note one step of this process's `samples`: loss `terms` and `facts` are averaged; `step` counts from 1."""
+    def apart(self) -> AbstractContextManager[None]:
+        """Leave the time of the block, such as a validation's, out of the speed of training."""
+        return self._watch.stopped()
+
+    def add(self, samples: int, terms: Mapping[str, float], facts: Mapping[str, float]) -> None:
+        """Note one step of this process's `samples`; loss `terms` and `facts` are averaged over the steps of a line."""
         for name, value in {**{f"train/loss_{key}": term for key, term in terms.items()}, **facts}.items():
             self._sums[name] += value
         self._samples += samples
         self._steps += 1
-        if step % self.every == 0:
-            self.flush(step, epoch)
 
-    def flush(self, step: int, epoch: float) -> None:
-        """Append a line about the steps since the last one, if there were any."""
-        if not self._steps:
+    def note(self, values: Mapping[str, float]) -> None:
+        """Values of the moment, such as a validation's, for the next line."""
+        self._notes.update(values)
+
+    def report(self, step: int, epoch: float, last: bool = False) -> None:
+        """Append a line about the steps since the last one if it is due; there is one line for a step at most."""
+        if not self._steps or (step % self.every and not last):
             return
         means = {name: total / self._steps for name, total in self._sums.items()}
-        self.write(step, epoch, {**means, **self._extra(), **self._speed(), **memory()})
-        self._sums.clear()
-        self._samples = self._steps = 0
-
-    def write(self, step: int, epoch: float, metrics: Mapping[str, float]) -> None:
-        """Append one line, such as a validation's."""
-        line = json.dumps({"step": step, "epoch": round(epoch, 4), "metrics": dict(metrics)})
+        metrics = {**means, **self._notes, **self._extra(), **self._speed(), **memory()}
+        line = json.dumps({"step": step, "epoch": round(epoch, 4), "metrics": metrics})
         with writing(self.path), self.path.open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")
+        self._sums.clear()
+        self._notes.clear()
+        self._samples = self._steps = 0
 
     def _speed(self) -> dict[str, float]:
         seconds, waited = self._watch.read()

@@ -87,6 +87,15 @@ class Stopwatch:
         finally:
             self._waited += perf_counter() - start
 
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Do not count the time of the block."""
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self._since += perf_counter() - start
+
     def read(self) -> tuple[float, float]:
         """Seconds, and seconds of waiting among them; starts anew."""
         now, waited = perf_counter(), self._waited
