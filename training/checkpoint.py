@@ -61,8 +61,11 @@ class ModelCard:
 
 
 def load_method(output: Path, weights: str = "trained") -> Method:
-    """The network of a finished run in evaluation mode, `trained` or as it was `untrained`; needs no text encoder."""
-    path = output / (TRAINED if weights == "trained" else UNTRAINED)
+    """The network of a finished run in evaluation mode; needs no text encoder.
+
+    `weights`: `trained`, `untrained`, or a file of the run, such as `checkpoints/step-00000200/weights.safetensors`.
+    """
+    path = output / {"trained": TRAINED, "untrained": UNTRAINED}.get(weights, weights)
     if not path.exists():
         raise TrainingError(f"{path} does not exist; train the run in {output} to its end first")
     card = ModelCard.load(output)
