@@ -57,15 +57,23 @@ class Objective(nn.Module):
 
 @contextmanager
 def statistics_held(network: nn.Module) -> Iterator[None]:
-    """Batch norm normalises by the batch, but does not count it into its running statistics."""
+    """Batch norm normalises by the batch, but does not count it into its running statistics.
+
+    It goes through the same motions with a momentum of 0: a second pass has to save the same tensors as the first.
+    """
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    momenta = [norm.momentum for norm in norms]
+    counts = [norm.num_batches_tracked.clone() for norm in norms if norm.num_batches_tracked is not None]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        counted = [norm.num_batches_tracked for norm in norms if norm.num_batches_tracked is not None]
+        for count, before in zip(counted, counts, strict=True):
+            count.copy_(before)
 
 
 def checkpoint_encoders(method: Method) -> None:
