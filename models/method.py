@@ -73,6 +73,7 @@ class TextSource:
     unit: str = "report"  # report: all of it; sentence: one, drawn anew for every step
     cleaning: str = "none"  # words: lower-case words only, as GLoRIA and MGCA prepare them
     minimum_words: int = 1  # a sentence with fewer is left out
+    missing: str = ""  # what a report without any of the sections says; "": its pair is left out
 
 
 @dataclass(frozen=True)

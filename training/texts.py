@@ -113,8 +113,8 @@ def _candidates(sentences: pa.ChunkedArray, source: TextSource) -> Iterator[list
                 for section in source.sections
                 for said in row
                 if said["section"] == section and len(said["text"].split()) >= source.minimum_words
-            ]
-            yield [" ".join(wanted)] if source.unit == "report" and wanted else wanted
+            ] or [source.missing]
+            yield [" ".join(wanted)] if source.unit == "report" else wanted
 
 
 def _mirrors(raw: list[str], texts: dict[str, int]) -> np.ndarray:

@@ -52,7 +52,8 @@ class ChexzeroConfig:
     context: int = 77  # tokens of a text, its ends included; longer ones are cut
     embedding: int = 512  # width of the space shared by films and texts
     quick_gelu: bool = True  # OpenAI's approximation of GELU; off for CLIPs trained without it
-    sections: str = "impression"  # of the report, joined by +; a pair without any is left out, not "NO IMPRESSION"
+    sections: str = "impression"  # of the report, joined by +
+    missing_text: str = ""  # of a report without them; "": its pair is left out; the code's is "NO IMPRESSION"
     max_logit_scale: float = 100.0  # as CLIP's paper has it; 0: unbounded, as in the code
     positive_prompt: str = "{}"  # several are joined by |, and their directions averaged
     negative_prompt: str = "no {}"
@@ -74,7 +75,7 @@ class Chexzero(DualEncoder):
     ) -> None:
         super().__init__()
         self.config, self.size = config, size
-        self.texts = TextSource(tokenizer, sections=tuple(config.sections.split("+")))
+        self.texts = TextSource(tokenizer, sections=tuple(config.sections.split("+")), missing=config.missing_text)
         self.prompts = PromptPair(config.positive_prompt, config.negative_prompt, config.literal_no_finding)
         self.visual: Any = visual or ClipImageEncoder(
             config.vision_layers, config.vision_width, config.vision_heads, config.patch, size, config.embedding,

@@ -63,6 +63,16 @@ def test_cleaning_and_short_sentences(source):
     ]
 
 
+@pytest.mark.parametrize("unit", ["report", "sentence"])
+def test_a_report_without_the_sections_is_left_out_or_says_what_it_is_told_to(source, unit):
+    reports = pa.chunked_array([[[{"section": "findings", "text": "Clear lungs."}], []]])
+    source = replace(source, sections=("impression",), unit=unit)
+    assert not read_texts(reports, source, False).readable.any()
+    texts = read_texts(reports, replace(source, missing="NO IMPRESSION"), False)
+    drawn = texts.draw(np.arange(2), np.random.default_rng(0))
+    assert said(texts, drawn, source) == ["no impression"] * 2
+
+
 def test_mirrored_films_are_described_as_they_are(source):
     texts = read_texts(SENTENCES, source, mirrored=True)
     drawn = texts.draw(np.array([0, 1, 3]), np.random.default_rng(0))
