@@ -1,0 +1,60 @@
+"""Every method at a size for tests, and batches for it; a new method adds a line."""
+
+import numpy as np
+import torch
+
+from models.method import Batch, Method
+from models.registry import build_method
+
+SIZE = 32
+ENTITIES = ("effusion", "nodule", "edema", "normal")
+POSITIONS = ("left_pleural", "right_pleural", "unspecified", "other", "svc")
+KNOWLEDGE = [
+    {"kind": kind, "name": name, "description": f"{name} on a film", "source": "test"}
+    for kind, names in (("entity", ENTITIES), ("position", POSITIONS))
+    for name in names
+]
+WORDS = ("left", "right", "pleural", "effusion", "small", "large", "heart", "lungs", "are", "clear", "no", "nodule")
+
+VIT, BERT = "vit/2x32p8", "bert/2x32"
+TINY: dict[str, dict] = {
+    "chexzero": {
+        "weights": "", "vision_layers": 2, "vision_width": 32, "vision_heads": 2, "patch": 8, "text_layers": 2,
+        "text_width": 32, "text_heads": 2, "text_tokenizer": "all-MiniLM-L6-v2", "context": 24, "embedding": 16,
+    },
+    "convirt": {
+        "image_encoder": "resnet10t", "image_weights": "", "text_encoder": BERT, "frozen_layers": 0, "dimension": 16,
+    },
+    "gloria": {
+        "image_encoder": VIT, "image_weights": "", "image_stage": 0, "upsampled": 0, "text_encoder": BERT,
+    },
+    "lrclr": {
+        "start_from": "", "vision_layers": 3, "vision_width": 32, "vision_heads": 4, "patch": 8, "text_layers": 2,
+        "text_width": 32, "text_heads": 2, "text_tokenizer": "all-MiniLM-L6-v2", "context": 24, "embedding": 24,
+        "cross_width": 16, "cross_heads": 2,
+    },
+    "medklip": {
+        "image_encoder": "resnet10t", "image_stage": 1, "text_encoder": "all-MiniLM-L6-v2", "text_pooling": "mean",
+        "width": 16, "heads": 2, "layers": 1, "feed_forward": 32, "negatives": 3,
+    },
+    "mgca": {
+        "image_encoder": VIT, "image_weights": "", "text_encoder": BERT, "dim": 16, "hidden": 32, "prototypes": 7,
+    },
+}  # fmt: skip
+
+
+def tiny_method(name: str, **options: object) -> Method:
+    """The method with the same random weights every time."""
+    torch.manual_seed(0)
+    return build_method(name, {**TINY[name], **options}, KNOWLEDGE, SIZE)
+
+
+def tiny_batch(method: Method, pairs: int, seed: int = 0) -> Batch:
+    """Films of noise, with reports of 4 to 12 words or with triplets, whatever the method reads."""
+    rng = np.random.default_rng(seed)
+    images = torch.from_numpy(rng.integers(0, 256, (pairs, 1, SIZE, SIZE), np.uint8))
+    if method.texts:
+        texts = [" ".join(rng.choice(WORDS, rng.integers(4, 13))) for _ in range(pairs)]
+        return Batch(images, method.texts.tokenizer(texts))
+    said = rng.random((pairs, len(POSITIONS), len(ENTITIES)))
+    return Batch(images, targets=torch.from_numpy(np.where(said < 0.3, said < 0.15, -1).astype(np.int8)))

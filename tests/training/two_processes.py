@@ -1,0 +1,54 @@
+"""Loss and gradients of methods on two processes, each with half of a batch; run by `test_distributed`."""
+
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from models.distributed import rank, world_size
+from models.registry import method_names
+from tests.models.tiny import tiny_batch, tiny_method
+from training import objective as objective_module
+from training.config import TrainingConfig
+from training.distributed import share
+from training.objective import Objective
+
+PAIRS, SEED = 8, 7
+TYPES = (torch.float32, torch.float64)
+
+
+def losses_and_gradients(name: str, dtype: torch.dtype, chunks: int = 1) -> dict[str, Tensor]:
+    """Of the tiny method on this process's share of the batch: batch norm held fixed, no dropout."""
+    torch.set_num_threads(1)
+    method = tiny_method(name).to(dtype).eval()
+    prepare = method.prepare
+    method.prepare = lambda images: prepare(images).to(dtype)  # which makes float32 of pixels
+    config = TrainingConfig(name, batch_size=PAIRS, chunks=chunks)
+    shared = share(Objective(method, chunks), config, torch.device("cpu"))
+    each = PAIRS // world_size()
+    part = tiny_batch(method, PAIRS).part(slice(rank() * each, (rank() + 1) * each))
+    terms = shared(part, SEED)
+    torch.stack(list(terms.values())).sum().backward()
+    gradients = {f"gradient of {key}": p.grad for key, p in method.named_parameters() if p.grad is not None}
+    return {**{f"loss {key}": term.detach() for key, term in terms.items()}, **gradients}
+
+
+def work(process: int, folder: Path) -> None:
+    """All methods in one of the two processes; the first one's results go to files."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=process, world_size=2)
+    for name in method_names():
+        for dtype in TYPES:
+            found = losses_and_gradients(name, dtype)
+            torch.save(found, folder / f"{name} {dtype} {process}")
+    objective_module.gather = without_gradient
+    torch.save(losses_and_gradients("convirt", torch.float64), folder / f"without gradient {process}")
+    dist.destroy_process_group()
+
+
+def without_gradient(tensor: Tensor) -> Tensor:
+    """A gather as it is often written: its result knows only the process's own rows."""
+    parts = [torch.empty_like(tensor) for _ in range(world_size())]
+    dist.all_gather(parts, tensor.detach().contiguous())
+    parts[rank()] = tensor
+    return torch.cat(parts)
