@@ -1,0 +1,111 @@
+"""`python -m benchmarks.laterality SHARDS KNOWLEDGE`: what mirrored films do to MedKLIP's sense of left and right.
+
+Trains the demo's MedKLIP without flips, with flips that swap the sides of the positions too (the default where flips
+are on), and with flips of the film alone (the authors' augmentation), with several seeds. Then asks the position head
+about every present finding of the test films whose report puts it on one side: does the true position get a higher
+value than its mirror image (chance 50 %), and the highest of all positions?
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from time import process_time
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.laterality import mirror_positions
+from models.methods.medklip import Medklip
+from shards.reader import ShardData, ShardReader
+from training.checkpoint import load_method
+from training.config import preset
+from training.loop import train
+
+FLIPS = {
+    "none": {"horizontal_flip": 0.0},
+    "swap": {"horizontal_flip": 0.5, "flip_sides": "swap"},
+    "paper": {"horizontal_flip": 0.5, "flip_sides": "paper"},
+}
+BATCH = 64
+
+
+def main() -> None:
+    """Print a line per way of flipping: both accuracies, mean and range over the seeds."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("shards", type=Path, help="folder of the shards of the phantom")
+    parser.add_argument("knowledge", type=Path, help="the knowledge table")
+    parser.add_argument("--epochs", type=float, default=6.0, help="of each training")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--flips", choices=FLIPS, nargs="*", default=list(FLIPS))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    reader = ShardReader(options.shards)
+    films = reader.read("test")
+    mirror = mirror_positions(reader.manifest.positions)
+    print(f"{'flips':8}{'side':>20}{'position':>20}{'findings':>10}{'CPU s':>8}")
+    for flips in options.flips:
+        started = process_time()
+        networks = trained(flips, options)
+        scores = np.array([accuracies(network, films, mirror) for network in networks])
+        cells = [f"{mean:.3f} ({low:.3f}-{high:.3f})" for mean, low, high in spread(scores)]
+        findings = len(one_sided(films, mirror)[0])
+        print(f"{flips:8}" + "".join(f"{cell:>20}" for cell in cells) + f"{findings:10}{process_time() - started:8.0f}")
+
+
+def trained(flips: str, options: argparse.Namespace) -> Iterator[Medklip]:
+    """The demo's network after training, for one seed after the other."""
+    for seed in range(options.seeds):
+        with tempfile.TemporaryDirectory() as folder:
+            config = preset(
+                "medklip", "demo", shards=str(options.shards), knowledge=str(options.knowledge), output=folder,
+                epochs=options.epochs, seed=seed, augmentation=FLIPS[flips],
+            )  # fmt: skip
+            train(config)
+            network = load_method(Path(folder))
+        assert isinstance(network, Medklip)
+        yield network
+
+
+def accuracies(network: Medklip, films: ShardData, mirror: list[int | None]) -> tuple[float, float]:
+    """Shares of the one-sided findings whose position beats its mirror image, and beats every other."""
+    row, entity, true, other = one_sided(films, mirror)
+    logits = position_logits(network, films)[row, entity]
+    finding = torch.arange(len(row))
+    side = logits[finding, true] > logits[finding, other]
+    return float(side.float().mean()), float((logits.argmax(-1) == true).float().mean())
+
+
+def one_sided(films: ShardData, mirror: list[int | None]) -> Tensor:
+    """(4, findings): film, entity, true position and its mirror image, of what is present on one side only."""
+    triplets = films.triplets
+    present = {
+        (int(row), int(entity), int(position))
+        for row, entity, position, exists in zip(*triplets, strict=True)
+        if exists == 1
+    }
+    found = [
+        (row, entity, position, other)
+        for row, entity, position in sorted(present)
+        if (other := mirror[position]) is not None and other != position and (row, entity, other) not in present
+    ]
+    return torch.tensor(found).T
+
+
+@torch.no_grad()
+def position_logits(network: Medklip, films: ShardData) -> Tensor:
+    """(films, entities, positions)."""
+    images = torch.from_numpy(films.pixels)[:, None]
+    return torch.cat([network.position_logits(part) for part in images.split(BATCH)])
+
+
+def spread(scores: np.ndarray) -> list[tuple[float, float, float]]:
+    """Mean, smallest and largest of every column of `scores` (seeds, columns)."""
+    return [(float(column.mean()), float(column.min()), float(column.max())) for column in scores.T]
+
+
+if __name__ == "__main__":
+    main()
