@@ -18,12 +18,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from models.encoders.image import ImageFeatures
+from models.encoders.image import ImageEncoder, ImageFeatures
 from models.method import Tokens
 
 OPENAI = "openai"  # the weights OpenAI published, which are of these sizes:
 OPENAI_ARCHITECTURE = "ViT-B-32"
 RUN_WEIGHTS = "weights.safetensors"  # in the folder of a run
+CLIP = "clip"  # names CLIP's own image tower where another may stand
 LOGIT_SCALE = 2.6592600369327781  # ln(1 / 0.07), where CLIP starts
 MLP_RATIO = 4.0
 
@@ -68,6 +69,22 @@ class ClipImageEncoder(VisionTransformer):
     def project(self, features: Tensor) -> Tensor:
         """(..., dim) -> (..., embedding): into the space shared with texts, not normalised."""
         return features @ self.proj
+
+
+class ProjectedImageEncoder(ImageEncoder):
+    """An image encoder of timm in the place of CLIP's, with CLIP's projection into the space shared with texts.
+
+    `stage` is that of the residual features that are pooled and projected, 0 the last.
+    """
+
+    def __init__(self, name: str, size: int, weights: str, embedding: int, stage: int = 0) -> None:
+        super().__init__(name, size, weights, stage, pooled=stage == 0)
+        self.projection = nn.Linear(self.dim, embedding, bias=False)
+
+    def project(self, features: Tensor) -> Tensor:
+        """(..., dim) -> (..., embedding), not normalised."""
+        projected: Tensor = self.projection(features)
+        return projected
 
 
 class ClipTextEncoder(TextTransformer):

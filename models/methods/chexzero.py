@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.dual_encoder import DualEncoder
-from models.encoders.clip import LOGIT_SCALE, ClipImageEncoder, ClipTextEncoder, load_clip
+from models.encoders.clip import CLIP, LOGIT_SCALE, ClipImageEncoder, ClipTextEncoder, ProjectedImageEncoder, load_clip
 from models.encoders.tokenizer import tokenizer
 from models.losses.info_nce import info_nce
-from models.method import Batch, TextSource, TextTokenizer, Tokens
+from models.method import Batch, Method, TextSource, TextTokenizer, Tokens
 from models.prompts import PromptPair
 
 TRAINING: dict[str, Any] = {
@@ -41,7 +41,10 @@ class ChexzeroConfig:
     """CheXzero's settings; the sizes are those of OpenAI's CLIP ViT-B/32, the rest is the paper's."""
 
     weights: str = "openai"  # openai, a CLIP's file (such as CheXzero's), a run's folder, or "" to start at random
-    vision_layers: int = 12
+    image_encoder: str = "clip"  # clip: CLIP's tower; or one of timm, out of reach of `weights`
+    image_weights: str = ""  # of timm's encoder: "" for random ones, imagenet, or a checkpoint's path
+    image_stage: int = 0  # of timm's residual network: the stage that is pooled; 0: the last
+    vision_layers: int = 12  # of CLIP's tower, as the next three
     vision_width: int = 768
     vision_heads: int = 12
     patch: int = 32  # pixels
@@ -71,9 +74,11 @@ class Chexzero(DualEncoder):
     grey_mean, grey_std = 101.48761, 83.43944  # of grey levels 0..255 in their MIMIC-CXR files
 
     def __init__(
-        self, config: ChexzeroConfig, size: int, tokenizer: TextTokenizer, visual: nn.Module | None = None
+        self, config: ChexzeroConfig, size: int, tokenizer: TextTokenizer, visual: ProjectedImageEncoder | None = None
     ) -> None:
         super().__init__()
+        if visual is not None:
+            self.grey_mean, self.grey_std = Method.grey_mean, Method.grey_std
         self.config, self.size = config, size
         self.texts = TextSource(tokenizer, sections=tuple(config.sections.split("+")), missing=config.missing_text)
         self.prompts = PromptPair(config.positive_prompt, config.negative_prompt, config.literal_no_finding)
@@ -140,8 +145,12 @@ def build(
     state: Mapping[str, Tensor] | None = None,
 ) -> Chexzero:
     """A CheXzero for images of `size`; with the `state` of a saved one, no other weights are read."""
-    settings = ChexzeroConfig(**config)
-    method = Chexzero(settings, size, tokenizer(settings.text_tokenizer, settings.context))
-    if settings.weights and state is None:
-        load_clip(method, settings.weights)
+    settings, fresh = ChexzeroConfig(**config), state is None
+    visual = None
+    if settings.image_encoder != CLIP:
+        weights = settings.image_weights if fresh else ""
+        visual = ProjectedImageEncoder(settings.image_encoder, size, weights, settings.embedding, settings.image_stage)
+    method = Chexzero(settings, size, tokenizer(settings.text_tokenizer, settings.context), visual)
+    if settings.weights and fresh:
+        load_clip(method if visual is None else nn.ModuleDict({"text": method.text}), settings.weights)
     return method

@@ -20,13 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.encoders.clip import load_clip
+from models.encoders.clip import CLIP, ProjectedImageEncoder, load_clip
 from models.encoders.cross_modality import CrossModality, TextSequence
-from models.encoders.image import ImageEncoder
 from models.encoders.region_selection import Regions, RegionSelection
 from models.encoders.tokenizer import tokenizer
 from models.losses.local_alignment import all_pairs_scores, local_alignment, matched_scores
-from models.method import Batch, Method, TextTokenizer, Tokens, ZeroShot
+from models.method import Batch, TextTokenizer, Tokens, ZeroShot
 from models.methods.chexzero import Chexzero, ChexzeroConfig
 
 TRAINING: dict[str, Any] = {
@@ -42,7 +41,6 @@ TRAINING: dict[str, Any] = {
     "weight_decay": 0.0,
     "augmentation": {"crop_scale": 1.0},
 }
-CLIP = "clip"
 
 
 @dataclass(frozen=True)
@@ -111,28 +109,17 @@ class SelectedRegions:
         return maps.scatter_add(2, where, self.attention).unflatten(2, self.grid)
 
 
-class ProjectedImageEncoder(ImageEncoder):
-    """A vision transformer of timm with CLIP's projection into the shared space."""
-
-    def __init__(self, name: str, size: int, weights: str, embedding: int) -> None:
-        super().__init__(name, size, weights)
-        self.projection = nn.Linear(self.dim, embedding, bias=False)
-
-    def project(self, features: Tensor) -> Tensor:
-        """(..., dim) -> (..., embedding), not normalised."""
-        projected: Tensor = self.projection(features)
-        return projected
-
-
 class Lrclr(Chexzero):
     """CheXzero's dual encoder with selected regions and a transformer over them and the text."""
 
     def __init__(
-        self, config: LrclrConfig, size: int, tokenizer: TextTokenizer, image_encoder: ImageEncoder | None = None
+        self,
+        config: LrclrConfig,
+        size: int,
+        tokenizer: TextTokenizer,
+        image_encoder: ProjectedImageEncoder | None = None,
     ) -> None:
         super().__init__(config.clip(), size, tokenizer, image_encoder)
-        if image_encoder is not None:
-            self.grey_mean, self.grey_std = Method.grey_mean, Method.grey_std
         self.local = config
         self.selection = RegionSelection(getattr(self.visual, "network", self.visual), config.rerun_last_block)
         self.cross = CrossModality(

@@ -151,6 +151,17 @@ def test_a_run_can_be_trained_on_and_a_saved_one_reads_no_other_weights(model, t
         build({**SMALL, "weights": str(tmp_path / "gone.pt")}, [], 32)
 
 
+def test_another_image_encoder_takes_the_place_of_clips():
+    residual = network(image_encoder="resnet18", image_stage=3).eval()
+    images = batch(residual).images
+    with torch.no_grad():
+        assert residual.zero_shot(images, ["Edema"]).maps.shape == (3, 1, 2, 2)
+        assert residual.image_features(images).shape == (3, 256)
+    assert residual.grey_mean != Chexzero.grey_mean
+    sum(residual.losses(batch(residual)).values()).backward()
+    assert residual.visual.projection.weight.grad.any()
+
+
 def test_mistakes_are_one_sentence():
     with pytest.raises(ValueError, match="scores is one of cosines, scaled, standardised, not `softmax`"):
         ChexzeroConfig(scores="softmax")
