@@ -80,10 +80,10 @@ def checkpoint_encoders(method: Method) -> None:
     """Have the encoders' blocks compute their activations again in the backward pass instead of keeping them."""
     modules: list[Any] = list(method.modules())
     timm_like = [module for module in modules if hasattr(module, "set_grad_checkpointing")]  # open_clip too
-    huggingface_like = [module for module in modules if hasattr(module, "gradient_checkpointing_enable")]
+    transformers_like = [module for module in modules if hasattr(module, "activation_checkpointing_enable")]
     for module in timm_like:
         module.set_grad_checkpointing(True)
-    for module in huggingface_like:
-        module.gradient_checkpointing_enable({"use_reentrant": False})
-    if not timm_like + huggingface_like:
+    for module in transformers_like:
+        module.activation_checkpointing_enable({"use_reentrant": False})
+    if not timm_like + transformers_like:
         raise ValueError("no encoder of this method offers `gradient_checkpointing`; use `chunks` to save memory")
