@@ -1,8 +1,9 @@
 """`python -m benchmarks.phantom_ceiling`: what the backbone reaches when it is told the truth.
 
-Trains the image encoder of the latest finished MedKLIP run on the phantom, with a linear head on its pooled features
-and the simulator's own labels, for the time that run took, with its batches and augmentation. The numbers go into the
-results table as method `supervised`: the ceiling against which zero-shot scores from parsed reports are read.
+Trains the image encoder of the latest finished MedKLIP run on the phantom, from fresh weights, with a linear head on its
+pooled features and the simulator's own labels, for the time that run took, with its batches and augmentation. The
+numbers go into the results table as method `supervised`: the ceiling against which zero-shot scores from parsed reports
+are read.
 """
 
 from __future__ import annotations
@@ -27,9 +28,8 @@ from evaluation import zero_shot_classification as classification
 from evaluation.results import ResultKey, read_results, write_results
 from evaluation.values import ResultValue
 from imaging.augment import Augmentation, AugmentationConfig
-from models.encoders.image import StageFeatures, normalise
-from models.methods.medklip import MedklipConfig
 from shards.reader import ShardData, ShardReader
+from training.checkpoint import ModelCard
 from training.config import TrainingConfig
 from training.loop import fast_precision
 from training.optimizer import parameter_groups
@@ -41,17 +41,17 @@ SCHEDULE_TICKS = 10_000  # the schedule runs over elapsed time, in these many pa
 
 
 class Classifier(nn.Module):
-    """The run's backbone, pooled by its mean, and one logit per finding."""
+    """The run's image encoder with fresh weights, and one logit per finding on its pooled features."""
 
-    def __init__(self, settings: MedklipConfig, findings: int) -> None:
+    def __init__(self, card: ModelCard, findings: int) -> None:
         super().__init__()
-        self.backbone = StageFeatures(settings.image_encoder, settings.image_stage, settings.output_stride)
-        self.head = nn.Linear(self.backbone.channels, findings)
+        self.method = card.build()
+        self.head = nn.LazyLinear(findings)
+        self.forward(torch.zeros(1, 1, card.size, card.size))  # tells the head how wide the features are
 
     def forward(self, images: Tensor) -> Tensor:
-        """8-bit valued (batch, 1, size, size) -> logits (batch, findings)."""
-        features = self.backbone(normalise(images).to(memory_format=torch.channels_last))
-        return self.head(features.mean((2, 3)))
+        """Grey levels (batch, 1, size, size) -> logits (batch, findings)."""
+        return self.head(self.method.image_features(images.contiguous(memory_format=torch.channels_last)))
 
 
 @dataclass
@@ -59,6 +59,7 @@ class Ceiling:
     """One supervised training on one split of the shards."""
 
     config: TrainingConfig
+    card: ModelCard
     seconds: float
     seed: int
 
@@ -68,7 +69,7 @@ class Ceiling:
         torch.manual_seed(self.seed)
         if config.threads:
             torch.set_num_threads(config.threads)
-        model = Classifier(MedklipConfig(**config.method_config), labels.shape[1])
+        model = Classifier(self.card, labels.shape[1])
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         augmentation = Augmentation(AugmentationConfig(**config.augmentation), data.pixels.shape[-1])
         optimizer = torch.optim.AdamW(parameter_groups(model, config.weight_decay), lr=config.learning_rate, fused=True)
@@ -117,7 +118,7 @@ def measure(workspace: Workspace, run: TrainedRun, seed: int, seconds: float | N
     reader = ShardReader(Path(config.shards))
     train, validate, test = (reader.read(split) for split in ("train", "validate", "test"))
     names, labels = true_labels(train)
-    ceiling = Ceiling(config, seconds or training_seconds(output), seed)
+    ceiling = Ceiling(config, ModelCard.load(output), seconds or training_seconds(output), seed)
     model = ceiling.train(train, labels)
     validate_scores, test_scores = ceiling.scores(model, validate), ceiling.scores(model, test)
     thresholds = classification.best_thresholds(validate_scores, true_labels(validate)[1])
