@@ -1,7 +1,7 @@
 """`python -m benchmarks.phantom_ceiling`: what the backbone reaches when it is told the truth.
 
-Trains the image encoder of the latest finished MedKLIP run on the phantom, from fresh weights, with a linear head on its
-pooled features and the simulator's own labels, for the time that run took, with its batches and augmentation. The
+Trains the image encoder of the latest finished MedKLIP run on the phantom, from fresh weights, with a linear head on
+its pooled features and the simulator's own labels, for the time that run took, with its batches and augmentation. The
 numbers go into the results table as method `supervised`: the ceiling against which zero-shot scores from parsed reports
 are read.
 """
