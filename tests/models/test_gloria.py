@@ -161,6 +161,14 @@ def test_similarity_is_half_the_cosine_and_half_the_words(monkeypatch):
     torch.testing.assert_close(model.embed_texts(TEXTS).norm(dim=1), torch.ones(4))
 
 
+def test_a_sentence_of_the_impression_is_read_unless_told_otherwise():
+    texts = gloria().texts
+    assert (texts.sections, texts.unit) == (("impression",), "sentence")
+    assert (texts.cleaning, texts.minimum_words) == ("words", 2)
+    texts = gloria(sections="findings, impression", full_report=True).texts
+    assert (texts.sections, texts.unit) == (("findings", "impression"), "report")
+
+
 @torch.inference_mode()
 def test_texts_are_cleaned_as_in_training():
     model = gloria().eval()
