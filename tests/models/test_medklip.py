@@ -197,6 +197,26 @@ def test_a_batch_that_mentions_nothing_trains_without_nan():
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
+def test_books_are_saved_and_moved_with_the_network():  # the authors' are neither
+    model = network().double()
+    assert {"entity_book", "position_book"} <= set(model.state_dict())
+    assert model.entity_book.dtype == model.position_book.dtype == torch.float64
+
+
+def test_parts_of_a_batch_join_to_the_losses_of_the_whole():
+    model, films = network(), batch()
+    torch.manual_seed(3)
+    whole = model.losses(films)
+    parts = [model.encode(films.part(rows)) for rows in (slice(0, 1), slice(1, 4))]
+    torch.manual_seed(3)
+    joined = model.contrast({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+    assert all(torch.allclose(joined[name], whole[name], atol=1e-6) for name in whole)
+
+
+def test_the_recipe_never_mirrors_a_film_under_its_old_positions():  # the authors' does
+    assert module.TRAINING["augmentation"]["flip_sides"] == "swap"
+
+
 KNOWLEDGE = [
     *({"kind": "entity", "name": name, "description": f"a film that shows {name}"} for name in ENTITIES),
     *({"kind": "position", "name": name, "description": name} for name in ("left_pleural", "right_pleural")),
