@@ -31,6 +31,11 @@ class WordPieceTokenizer:
         ids: list[list[int]] = self._tokenizer(list(texts), truncation=True, max_length=self.length)["input_ids"]
         return ids
 
+    def words(self, text: str) -> list[str]:
+        """The words that the pieces of `text` make (`models.encoders.words`), [CLS] and [SEP] left out."""
+        pieces: list[str] = self._tokenizer.convert_ids_to_tokens(self.encode([text])[0][1:-1])
+        return " ".join(pieces).replace(" ##", "").split()
+
     def __call__(self, texts: Sequence[str]) -> Tokens:
         """Padded to the longest."""
         return pad_together(self.encode(texts), self.pad)

@@ -82,6 +82,7 @@ def test_tokens_are_padded_cut_and_know_their_words():
     assert tokens.ids[1, -1] == pieces.end
     assert pieces.continues[pieces.encode(["atelectasis"])[0]].tolist()[0] is False
     assert pieces.continues[pieces.encode(["atelectasis"])[0]].any()
+    assert pieces.words("Left atelectasis, or not") == ["left", "atelectasis", ","]  # 8 tokens
 
 
 @pytest.mark.parametrize(
