@@ -33,8 +33,8 @@ class WordPieceTokenizer:
 
     def words(self, text: str) -> list[str]:
         """The words that the pieces of `text` make (`models.encoders.words`), [CLS] and [SEP] left out."""
-        pieces: list[str] = self._tokenizer.convert_ids_to_tokens(self.encode([text])[0][1:-1])
-        return " ".join(pieces).replace(" ##", "").split()
+        pieces = self._tokenizer.convert_ids_to_tokens(self.encode([text])[0])
+        return " ".join(pieces[1:-1]).replace(" ##", "").split()
 
     def __call__(self, texts: Sequence[str]) -> Tokens:
         """Padded to the longest."""

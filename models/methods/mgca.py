@@ -293,7 +293,7 @@ class Mgca(DualEncoder):
         """Where each word of a text looks in its film, for pictures.
 
         Grey levels (batch, 1, side, side) and as many texts -> (batch, words, rows, columns), each word's summing to 1,
-        in the order of `WordPieceTokenizer.words`; texts with fewer words than others end in zeros.
+        in the order of `WordPieceTokenizer.words(words_only(text))`; texts with fewer words than others end in zeros.
         """
         if not self.config.token_weight:
             raise ValueError("mgca: with a token_weight of 0 words were never trained to look at patches")
