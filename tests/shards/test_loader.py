@@ -1,13 +1,40 @@
 """Exact permutations from any batch on, and batches in their order whatever the threads do."""
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shards.loader import Shuffle, loading
+from shards.schema import shard_schema
+from shards.writer import write_manifest, write_shard
+
+SIZE, ROWS = 128, 2048
+EPOCH = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from shards.loader import Shuffle, loading
+from shards.reader import ShardReader
+
+pixels = ShardReader(Path(sys.argv[1])).pixels("train")
+shuffle = Shuffle(len(pixels), 32, seed=0)
+status = Path("/proc/self/status").read_text().splitlines()
+held = int(next(line for line in status if line.startswith("VmData")).split()[1]) << 10
+resource.setrlimit(resource.RLIMIT_DATA, (held + (24 << 20), held + (24 << 20)))  # the shards hold 32 MB
+with loading(lambda number: pixels.read(shuffle.batch(number)), threads=1) as loader:
+    total = sum(int(next(loader).sum(dtype=np.int64)) for _ in range(len(pixels) // 32))
+try:
+    pixels.read(np.arange(len(pixels)))
+except MemoryError:
+    print(total)
+"""
 
 
 @given(pairs=st.integers(1, 50), batch_size=st.integers(1, 20), seed=st.integers(0, 5))
@@ -50,3 +77,21 @@ def test_what_goes_wrong_in_a_thread_is_raised_at_its_batch():
         next(loader), next(loader)
         with pytest.raises(ZeroDivisionError):
             next(loader)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit counts all that is allocated on Linux alone")
+def test_an_epoch_fits_into_less_memory_than_the_shards_take(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (ROWS, SIZE * SIZE), np.uint8)
+    rows = [
+        {
+            "image_id": str(row), "study_id": str(row), "subject_id": "p", "split": "train", "view": "PA",
+            "height": SIZE, "width": SIZE, "pixels": pixels[row].tobytes(), "text": "", "sentences": [],
+            "triplets": [], "labels": None,
+        }
+        for row in range(ROWS)
+    ]  # fmt: skip
+    write_shard(pa.Table.from_pylist(rows, schema=shard_schema(SIZE)), tmp_path / "a.parquet")
+    write_manifest(tmp_path, [tmp_path / "a.parquet"], ("nodule",), ("lung",), SIZE, "noise")
+    root = Path(__file__).resolve().parents[2]
+    child = subprocess.run([sys.executable, "-c", EPOCH, tmp_path], cwd=root, capture_output=True, text=True)
+    assert child.stdout.strip() == str(pixels.sum(dtype=np.int64)), child.stderr
