@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from unittest.mock import MagicMock
+
+import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 
 from assets import batches
+from assets.evaluated import evaluated_asset
 from assets.examination import Network
 from assets.tasks import TASKS
 from assets.training_runs import TrainedRun
 from cohorts.subsets import subset_table
 from cohorts.tables import STUDIES
 from evaluation.errors import EvaluationError, NotAvailableError
+from evaluation.results import read_results
 from evaluation.text_image_retrieval import read_queries
 from models.method import Method, ZeroShot
 from shards.schema import shard_schema
@@ -139,6 +144,31 @@ def test_what_a_method_cannot_do_is_not_available(cohort, monkeypatch, task):
     monkeypatch.setattr("training.checkpoint.load_method", lambda output, weights: Mute())
     with pytest.raises(NotAvailableError, match="Mute has no"):
         TASKS[task].score(network(cohort))
+
+
+def materialize(cohort, monkeypatch, task):
+    """The asset's metadata, as plain values."""
+    monkeypatch.setattr("assets.evaluated.trained_run", lambda workspace, method: RUN)
+    monkeypatch.setattr("assets.tracking.attach", lambda home, run: MagicMock())
+    result = dg.materialize([evaluated_asset("medklip", task)], resources={"workspace": cohort})
+    (event,) = result.asset_materializations_for_node(f"evaluated__medklip__{task}")
+    return {name: value.value for name, value in event.metadata.items()}
+
+
+def test_the_asset_writes_both_networks_with_their_setting(cohort, seer, monkeypatch):
+    metadata = materialize(cohort, monkeypatch, "linear_probe")
+    assert metadata["auroc"] > 0.9
+    assert "Pleural Effusion" in metadata["numbers"]
+    rows = read_results(cohort.home_path(), {"task": "linear_probe"}).to_pylist()
+    assert {(row["method"], row["setting"]) for row in rows} == {("medklip", "10 %"), ("untrained:medklip", "10 %")}
+
+
+def test_the_asset_of_what_is_not_available_says_so(cohort, monkeypatch):
+    monkeypatch.setattr("training.checkpoint.load_method", lambda output, weights: Mute())
+    assert materialize(cohort, monkeypatch, "text_image_retrieval") == {
+        "note": "Not available: Mute has no joint space."
+    }
+    assert len(read_results(cohort.home_path())) == 0
 
 
 def test_missing_fractions_are_said(cohort, seer):
