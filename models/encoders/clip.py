@@ -25,7 +25,6 @@ OPENAI = "openai"  # the weights OpenAI published, which are of these sizes:
 OPENAI_ARCHITECTURE = "ViT-B-32"
 RUN_WEIGHTS = "weights.safetensors"  # in the folder of a run
 CLIP = "clip"  # names CLIP's own image tower where another may stand
-LOGIT_SCALE = 2.6592600369327781  # ln(1 / 0.07), where CLIP starts
 MLP_RATIO = 4.0
 
 

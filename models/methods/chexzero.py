@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.dual_encoder import DualEncoder
-from models.encoders.clip import CLIP, LOGIT_SCALE, ClipImageEncoder, ClipTextEncoder, ProjectedImageEncoder, load_clip
+from models.encoders.clip import CLIP, ClipImageEncoder, ClipTextEncoder, ProjectedImageEncoder, load_clip
 from models.encoders.tokenizer import tokenizer
 from models.losses.info_nce import info_nce
 from models.method import Batch, Method, TextSource, TextTokenizer, Tokens
@@ -57,6 +57,7 @@ class ChexzeroConfig:
     quick_gelu: bool = True  # OpenAI's approximation of GELU; off for CLIPs trained without it
     sections: str = "impression"  # of the report, joined by +
     missing_text: str = ""  # of a report without them; "": its pair is left out; the code's is "NO IMPRESSION"
+    first_logit_scale: float = 14.285714  # 1 / 0.07, CLIP's start; `weights` bring their own
     max_logit_scale: float = 100.0  # as CLIP's paper has it; 0: unbounded, as in the code
     positive_prompt: str = "{}"  # several are joined by |, and their directions averaged
     negative_prompt: str = "no {}"
@@ -66,6 +67,8 @@ class ChexzeroConfig:
     def __post_init__(self) -> None:
         if self.scores not in SCORES:
             raise ValueError(f"chexzero: scores is one of {', '.join(SCORES)}, not `{self.scores}`")
+        if self.first_logit_scale <= 0:
+            raise ValueError(f"chexzero: first_logit_scale is {self.first_logit_scale}, but must be above 0")
 
 
 class Chexzero(DualEncoder):
@@ -90,7 +93,7 @@ class Chexzero(DualEncoder):
             config.text_layers, config.text_width, config.text_heads, tokenizer.length, tokenizer.vocabulary,
             config.embedding, config.quick_gelu,
         )  # fmt: skip
-        self.logit_scale = nn.Parameter(torch.tensor(LOGIT_SCALE))
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(config.first_logit_scale)))
 
     def fitted(self, images: Tensor) -> Tensor:
         """Images of another side than the network's, resized as theirs."""

@@ -74,6 +74,7 @@ def test_the_logit_scale_is_bounded_and_can_come_down_again():
     model.contrast({"images": images, "texts": texts})["contrast"].backward()
     assert model.logit_scale.exp().item() == pytest.approx(100)
     assert model.logit_scale.grad > 0  # random vectors do not fit: the update leads down
+    assert network(first_logit_scale=33.0).telemetry()["logit_scale"] == pytest.approx(33)
     unbounded = network(max_logit_scale=0.0)
     unbounded.logit_scale.data.fill_(math.log(500))
     unbounded.contrast({"images": images, "texts": texts})
@@ -165,4 +166,6 @@ def test_another_image_encoder_takes_the_place_of_clips():
 def test_mistakes_are_one_sentence():
     with pytest.raises(ValueError, match="scores is one of cosines, scaled, standardised, not `softmax`"):
         ChexzeroConfig(scores="softmax")
+    with pytest.raises(ValueError, match="first_logit_scale is 0"):
+        ChexzeroConfig(first_logit_scale=0)
     assert ChexzeroConfig().weights == "openai"
