@@ -8,10 +8,11 @@ import pytest
 
 from assets import batches, pretrained
 from assets.method_config import pretraining_config
-from assets.pretrained import one_at_a_time, share_done
+from assets.pretrained import one_at_a_time
 from assets.training_runs import trained_run, training_request
 from assets.workspace import Workspace
 from tests.assets.test_checks import write_shards
+from training.errors import FAILURE
 
 
 @pytest.fixture
@@ -53,29 +54,36 @@ def test_the_request_is_what_training_takes(shards):
     assert config.data_version == request["data_version"]
 
 
-def test_share_done_counts_steps_or_epochs():
-    line = {"step": 5, "epoch": 1.5}
-    assert share_done({"max_steps": 10, "epochs": 60})(line) == 0.5
-    assert share_done({"max_steps": 0, "epochs": 3})(line) == 0.5
-
-
 class Pipes:
-    """A client whose child ends as told."""
+    """A client whose child ends as told: with a sentence in the run's folder, or without a word."""
 
-    def __init__(self, code):
-        self.code = code
+    def __init__(self, output, sentence):
+        self.output, self.sentence = output, sentence
 
     def run(self, **_):
-        raise RuntimeError(f"External execution process failed with code {self.code}")
+        if self.sentence:
+            (self.output / FAILURE).write_text(self.sentence)
+        raise RuntimeError("External execution process failed with code 1")
 
 
-@pytest.mark.parametrize(("code", "error"), [(-9, dg.RetryRequested), (1, dg.Failure)])
-def test_a_killed_child_is_tried_again_and_a_failed_one_is_not(tmp_path, code, error):
-    class Context:
-        op_execution_context = None
+class Context:
+    op_execution_context = None
 
-    with pytest.raises(error):
-        pretrained._train(Context(), Pipes(code), tmp_path / "request.json", {"method": "medklip"})
+
+@pytest.mark.parametrize(("sentence", "tried_again"), [("", True), ("the loss is nan at step 3", False)])
+def test_a_killed_child_is_tried_again_and_a_mistake_is_not(tmp_path, sentence, tried_again):
+    (tmp_path / FAILURE).write_text("of an earlier attempt")
+    request = {"method": "medklip", "output": str(tmp_path)}
+    with pytest.raises(dg.Failure, match=sentence or "killed or broke off") as caught:
+        pretrained._train(Context(), Pipes(tmp_path, sentence), request)
+    assert caught.value.allow_retries is tried_again
+
+
+def test_an_impossible_setting_is_said_before_anything_starts(tmp_path):
+    request = {"method": "medklip", "output": str(tmp_path), "batch_size": 0}
+    with pytest.raises(dg.Failure, match="`batch_size` is 0") as caught:
+        pretrained._train(Context(), None, request)
+    assert not caught.value.allow_retries
 
 
 def test_an_untrained_method_says_which_job_to_run(workspace: Workspace):

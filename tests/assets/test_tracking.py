@@ -120,15 +120,28 @@ def test_a_replaced_file_is_read_anew(tmp_path, longer):
     ("error", "status"), [(None, "FINISHED"), (ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")]
 )
 def test_the_relay_forwards_everything_and_says_how_it_ended(home, error, status):
-    path, said = home / "metrics.jsonl", []
-    relay = Relay(home, IDENTITY, path, lambda line: line["step"] / 2, said.append)
+    path, said, order = home / "metrics.jsonl", [], []
+    relay = Relay(home, IDENTITY, path, said.append, lambda: order.append(len(tracking.running(home))))
     with pytest.raises(error) if error else contextlib.nullcontext(), relay:
-        path.write_text('{"step": 1, "epoch": 0.5, "metrics": {"train/loss": 0.25}}\n')
+        path.write_text('{"step": 1, "epoch": 0.5, "metrics": {"train/loss": 0.25, "data_wait": 0.01}}\n')
         if error:
             raise error
     assert history(relay.tracker) == [1]
     assert relay.tracker.client.get_run(relay.tracker.run_id).info.status == status
-    assert said == ["50%: step 1, epoch 0.5, loss 0.25"]
+    assert said == ["step 1, epoch 0.5, loss 0.25, data_wait 0.01"]
+    assert order == [0]  # before the run was opened
+
+
+def test_every_epoch_is_reported_once(home):
+    path, said = home / "metrics.jsonl", []
+    relay = Relay(home, IDENTITY, path, said.append)
+    relay._tracker = tracking.open_run(home, IDENTITY)
+    epochs = (0.5, 0.9, 1.0, 1.5, 2.1)
+    for step, epoch in enumerate(epochs, 1):
+        with path.open("a") as file:
+            file.write(f'{{"step": {step}, "epoch": {epoch}, "metrics": {{"train/loss": 1.0}}}}\n')
+        relay._forward(last=False)
+    assert [line.split(",")[1] for line in said] == [" epoch 1.0", " epoch 2.1"]
 
 
 def test_broken_bookkeeping_stops_no_training_but_is_not_silent(home):
@@ -136,7 +149,7 @@ def test_broken_bookkeeping_stops_no_training_but_is_not_silent(home):
     trained = []
     with (
         pytest.raises(ValueError, match="Expecting value"),
-        Relay(home, IDENTITY, home / "metrics.jsonl", lambda line: 0.0, print),
+        Relay(home, IDENTITY, home / "metrics.jsonl", print),
     ):
         trained.append(True)
     assert trained
