@@ -112,8 +112,8 @@ def _write_checkpoint(folder: Path, origin: Origin, step: int, method: Method, s
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     digests = {TRAINED: _write_weights(method, folder / TRAINED)}
-    with replacing(folder / STATE) as path:
-        torch.save(state, path)
+    with replacing(folder / STATE) as path, path.open("wb") as file:  # given a path, torch would hide why it failed
+        torch.save(state, file)
     digests[STATE] = file_digest(folder / STATE)
     card = {"step": step, "origin": json.loads(origin.as_json()), "digests": digests}
     with replacing(folder / CARD) as path:
