@@ -68,6 +68,7 @@ class MedklipConfig:
     excluded_entities: str = ""  # names, separated by commas, that the losses leave out (an option of the code)
     unseen_queries: str = "apart"  # apart: training queries do not look at unseen ones; joined: they do (the code)
     describe: bool = True  # off: queries are the bare entity names (the paper's ablation)
+    named: bool = False  # on: "name: description", so that a small text encoder finds the entity that a text names
     initialisation: str = "normal"  # normal: N(0, 0.02) as in the code, for the paper's widths; xavier: for small ones
     position_weight: float = 1.0  # 0 leaves the position loss out (the paper's ablation)
 
@@ -217,6 +218,12 @@ def existence_labels(targets: Tensor) -> Tensor:
     return targets.amax(1).long()
 
 
+def _query_text(entity: Mapping[str, str], config: MedklipConfig) -> str:
+    if not config.describe:
+        return entity["name"]
+    return f"{entity['name']}: {entity['description']}" if config.named else entity["description"]
+
+
 def _excluded(names: str, entities: Sequence[str]) -> Tensor:
     wanted = {name.strip() for name in names.split(",") if name.strip()}
     if unknown := sorted(wanted - set(entities)):
@@ -251,7 +258,7 @@ def build(
     """
     settings = MedklipConfig(**config)
     entities = [row for row in knowledge if row["kind"] == "entity"]
-    described = [row["description" if settings.describe else "name"] for row in entities]
+    described = [_query_text(row, settings) for row in entities]
     if state is None:
         positions = [f"It is located at {row['name']}" for row in knowledge if row["kind"] == "position"]
         vectors = embed_texts(

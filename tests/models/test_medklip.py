@@ -225,11 +225,13 @@ POSITION_TEXTS = ["It is located at left_pleural", "It is located at right_pleur
 OFFLINE = {"text_encoder": "all-MiniLM-L6-v2", "text_pooling": "mean", "width": 16, "feed_forward": 16}
 
 
-def test_without_descriptions_the_names_are_embedded(embedded):
-    for describe, expected in ((True, "a film that shows nodule"), (False, "nodule")):
-        embedded.clear()
-        build({**OFFLINE, "image_encoder": "resnet10t", "describe": describe}, KNOWLEDGE, 64)
-        assert embedded == [*(expected.replace("nodule", name) for name in ENTITIES), *POSITION_TEXTS]
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({}, "a film that shows {}"), ({"describe": False}, "{}"), ({"named": True}, "{0}: a film that shows {0}")],
+)
+def test_entities_are_put_into_words(embedded, options, expected):
+    build({**OFFLINE, "image_encoder": "resnet10t", **options}, KNOWLEDGE, 64)
+    assert embedded == [*(expected.format(name) for name in ENTITIES), *POSITION_TEXTS]
 
 
 def test_a_vision_transformer_gives_its_patches_and_keeps_its_own_weights(embedded):
