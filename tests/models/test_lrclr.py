@@ -74,6 +74,7 @@ def test_every_option_of_the_loss_changes_it():
                     {"rerun_last_block": False}):  # fmt: skip
         assert terms(method(**options))["local"] != pytest.approx(base), options
     assert set(terms(method(local_weight=0.0))) == {"contrast"}
+    assert method(first_logit_scale=30.0).telemetry()["logit_scale"] == pytest.approx(30)
     chunked = terms(method(local_pairs="all", local_chunk=3))["local"]
     assert chunked == pytest.approx(terms(method(local_pairs="all"))["local"])
 
