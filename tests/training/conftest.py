@@ -38,12 +38,13 @@ def shard_rows(number: int) -> list[dict]:
             pixels[8:24, 4:14] = pixels[8:24, 4:14] if left else 250
         where = (0 if left else 1) if present else 2
         triplets = [{"entity": 0, "position": where, "exists": int(present)}]
+        said = f"There is a {'left' if left else 'right'} effusion." if present else "There is no effusion."
         split = "test" if index % 8 == 7 else "train"
         rows.append(
             {
                 "image_id": f"i{index:04d}", "study_id": f"s{index:04d}", "subject_id": f"p{index:04d}",
                 "split": split, "view": "PA", "height": SIZE, "width": SIZE, "pixels": pixels.tobytes(),
-                "text": "x", "sentences": [{"section": "findings", "text": "x"}],
+                "text": "x", "sentences": [{"section": "findings", "text": said}],
                 "triplets": triplets if index % 10 else [],
                 "labels": [("effusion", float(present))],
             }

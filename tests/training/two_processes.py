@@ -1,5 +1,6 @@
-"""Loss and gradients of methods on two processes, each with half of a batch; run by `test_distributed`."""
+"""Loss and gradients of methods on two processes, each with half of a batch; started by `test_distributed`."""
 
+import sys
 from pathlib import Path
 
 import torch
@@ -11,7 +12,8 @@ from models.registry import method_names
 from tests.models.tiny import tiny_batch, tiny_method
 from training import objective as objective_module
 from training.config import TrainingConfig
-from training.distributed import share
+from training.distributed import process_group, share
+from training.loop import train
 from training.objective import Objective
 
 PAIRS, SEED = 8, 7
@@ -34,16 +36,15 @@ def losses_and_gradients(name: str, dtype: torch.dtype, chunks: int = 1) -> dict
     return {**{f"loss {key}": term.detach() for key, term in terms.items()}, **gradients}
 
 
-def work(process: int, folder: Path) -> None:
-    """All methods in one of the two processes; the first one's results go to files."""
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=process, world_size=2)
-    for name in method_names():
-        for dtype in TYPES:
-            found = losses_and_gradients(name, dtype)
-            torch.save(found, folder / f"{name} {dtype} {process}")
-    objective_module.gather = without_gradient
-    torch.save(losses_and_gradients("convirt", torch.float64), folder / f"without gradient {process}")
-    dist.destroy_process_group()
+def main(folder: Path) -> None:
+    """All methods in one of the two processes, then a whole run; results go to files in `folder`."""
+    with process_group():
+        for name in method_names():
+            for dtype in TYPES:
+                torch.save(losses_and_gradients(name, dtype), folder / f"{name} {dtype} {rank()}")
+        train(TrainingConfig.load(folder / "run.json"))
+        objective_module.gather = without_gradient
+        torch.save(losses_and_gradients("convirt", torch.float64), folder / f"without gradient {rank()}")
 
 
 def without_gradient(tensor: Tensor) -> Tensor:
@@ -52,3 +53,7 @@ def without_gradient(tensor: Tensor) -> Tensor:
     dist.all_gather(parts, tensor.detach().contiguous())
     parts[rank()] = tensor
     return torch.cat(parts)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
