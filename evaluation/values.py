@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -22,6 +22,7 @@ class ResultValue:
     low: float | None
     high: float | None
     n: int  # images behind the number; for MACRO the classes it is the mean of
+    resampled: np.ndarray | None = field(default=None, compare=False, repr=False)  # (resamples,), nan where unknown
 
 
 def summarise(
@@ -63,15 +64,16 @@ def unscored(values: Sequence[ResultValue]) -> list[tuple[str, str]]:
 
 
 def _row_means(rows: np.ndarray) -> np.ndarray:
+    """Mean of the finite entries of each row; nan where there is none, so that rows stay paired between methods."""
     known = np.isfinite(rows)
-    some = known.any(axis=1)
-    return np.where(known, rows, 0.0).sum(axis=1)[some] / known.sum(axis=1)[some]
+    counts = known.sum(axis=1)
+    return np.where(counts, np.where(known, rows, 0.0).sum(axis=1) / np.maximum(counts, 1), np.nan)
 
 
 def _value(metric: str, name: str, point: float, resampled: np.ndarray, count: int) -> ResultValue:
     if not np.isfinite(point):
         return ResultValue(metric, name, None, None, None, count)
-    finite = resampled[np.isfinite(resampled)]
-    if not len(finite):
+    if not np.isfinite(resampled).any():
         return ResultValue(metric, name, float(point), None, None, count)
-    return ResultValue(metric, name, float(point), *interval(finite), count)
+    resampled = np.where(np.isfinite(resampled), resampled, np.nan)
+    return ResultValue(metric, name, float(point), *interval(resampled), count, resampled)
