@@ -1,8 +1,8 @@
 """Zero-shot classification: each class on its own, every number with a 95 % interval by patient.
 
 AUROC needs no threshold. F1, accuracy, precision, recall, specificity and MCC are taken at the threshold with
-the best F1 on the validate split; the published MedKLIP figures search it on the test set, which flatters
-them.
+the best F1 on the validate split. The rules of the papers have names of their own: `f1_by_test_f1` is taken at the
+threshold that MedKLIP searches on the test set, which flatters it, `f1_by_validate_mcc` at CheXzero's and LRCLR's.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from evaluation.metrics import (
 from evaluation.values import ResultValue, summarise
 
 TASK = "zero_shot_classification"
+BY_TEST_F1 = "_by_test_f1"  # the best F1 on the test set itself, and scores above it, not at it, are positive (MedKLIP)
+BY_VALIDATE_MCC = "_by_validate_mcc"  # the best MCC on the validate split (CheXzero, LRCLR)
 
 
 def best_thresholds(scores: np.ndarray, labels: np.ndarray, criterion: str = "f1") -> np.ndarray:
@@ -51,20 +53,43 @@ def score(
     counts = (~np.isnan(labels)).sum(axis=0)
     points, resampled = aurocs(labels, scores, weights)
     values = summarise("auroc", classes, points, resampled, counts)
-    return values + _at_thresholds(scores, labels, classes, thresholds, weights, counts)
+    return values + _decided(scores >= thresholds, np.isfinite(thresholds), labels, classes, weights)
 
 
-def _at_thresholds(
+def score_by_papers(
     scores: np.ndarray,
     labels: np.ndarray,
     classes: Sequence[str],
-    thresholds: np.ndarray,
-    weights: np.ndarray,
-    counts: np.ndarray,
+    subjects: Sequence[str] | np.ndarray,
+    mcc_thresholds: np.ndarray,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> list[ResultValue]:
-    predicted = scores >= thresholds
-    usable = np.isfinite(thresholds) & [scorable(labels[:, c]) for c in range(len(classes))]
-    point_counts = confusion(predicted, labels, np.ones((1, len(scores))))
+    """The metrics that need a threshold, at those of the papers; shapes and rows without a value as in `score`.
+
+    `mcc_thresholds` come from `best_thresholds` on the validate split with the criterion `mcc`. MedKLIP's come from
+    `scores` and `labels` themselves, and stay what they are when patients are drawn again.
+    """
+    _check(scores, labels, classes, subjects)
+    weights = patient_weights(subjects, resamples, seed)
+    test_thresholds = best_thresholds(scores, labels)
+    by_test = _decided(scores > test_thresholds, np.isfinite(test_thresholds), labels, classes, weights, BY_TEST_F1)
+    reached = scores >= mcc_thresholds
+    return by_test + _decided(reached, np.isfinite(mcc_thresholds), labels, classes, weights, BY_VALIDATE_MCC)
+
+
+def _decided(
+    predicted: np.ndarray,
+    possible: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    weights: np.ndarray,
+    rule: str = "",
+) -> list[ResultValue]:
+    """Rates of what is `predicted` (rows, classes) for the `possible` classes, which have a threshold."""
+    counts = (~np.isnan(labels)).sum(axis=0)
+    usable = possible & [scorable(labels[:, c]) for c in range(len(classes))]
+    point_counts = confusion(predicted, labels, np.ones((1, len(labels))))
     sample_counts = confusion(predicted, labels, weights)
     both = (sample_counts.true_positive + sample_counts.false_negative > 0) & (
         sample_counts.true_negative + sample_counts.false_positive > 0
@@ -73,7 +98,7 @@ def _at_thresholds(
     values = []
     for metric, point in rates(point_counts).items():
         points = np.where(usable, point[0], np.nan)
-        values += summarise(metric, classes, points, np.where(both, resampled[metric], np.nan), counts)
+        values += summarise(metric + rule, classes, points, np.where(both, resampled[metric], np.nan), counts)
     return values
 
 

@@ -5,7 +5,7 @@ from sklearn import metrics as reference
 from evaluation.errors import EvaluationError
 from evaluation.metrics import patient_weights
 from evaluation.values import MACRO, unscored
-from evaluation.zero_shot_classification import best_thresholds, score
+from evaluation.zero_shot_classification import best_thresholds, score, score_by_papers
 
 CLASSES = ["effusion", "nodule", "edema"]
 METRICS = ["auroc", "f1", "accuracy", "precision", "recall", "specificity", "mcc"]
@@ -111,3 +111,23 @@ def test_wrong_input_is_said(case, change, message):
     scores, labels = change(*case[:2])
     with pytest.raises(EvaluationError, match=message):
         score(scores, labels, CLASSES, case[2], np.full(3, 0.5), resamples=2)
+
+
+def test_the_papers_rules_stand_beside_ours(case):
+    scores, labels, subjects = case
+    validate = best_thresholds(scores[:30], labels[:30], "mcc")
+    found = by_key(score_by_papers(scores, labels, CLASSES, subjects, validate, resamples=20))
+    for column, name in ((0, "effusion"), (1, "nodule")):
+        known = ~np.isnan(labels[:, column])
+        truth, value = labels[known, column], scores[known, column]
+        precisions, recalls, thresholds = reference.precision_recall_curve(truth, value)
+        f1 = np.nan_to_num(2 * precisions * recalls / np.maximum(precisions + recalls, 1e-300))
+        searched = value > thresholds[f1.argmax()]  # the film that gave the threshold is negative
+        assert found["f1_by_test_f1", name].value == pytest.approx(reference.f1_score(truth, searched), abs=1e-9)
+        accuracy = reference.accuracy_score(truth, searched)
+        assert found["accuracy_by_test_f1", name].value == pytest.approx(accuracy, abs=1e-9)
+        mcc = reference.matthews_corrcoef(truth, value >= validate[column])
+        assert found["mcc_by_validate_mcc", name].value == pytest.approx(mcc, abs=1e-9)
+        assert not np.array_equal(searched, value >= validate[column])
+    assert ("f1_by_test_f1", "edema") in unscored(found.values())
+    assert not {metric for metric, _ in found} & set(METRICS)
