@@ -45,12 +45,12 @@ def delong(
     Clarke-Pearson (Biometrics 44, 1988), summed over patients as Obuchowski does (Biometrics 53, 1997): with one image
     per patient this is DeLong's estimate. The covariance is nan with fewer than two patients of either label.
     """
-    labels, subjects = np.asarray(labels), np.asarray(subjects)
     if not len(labels) == len(scores) == len(subjects):
         raise EvaluationError(f"{len(scores)} scores do not fit {len(labels)} labels of {len(subjects)} patients.")
     if not scorable(labels):
         return np.full(scores.shape[1], np.nan), np.full((scores.shape[1],) * 2, np.nan)
-    labels, scores, subjects = (array[~np.isnan(labels)] for array in (labels, scores, subjects))
+    known = ~np.isnan(labels)
+    labels, scores, patients = labels[known], scores[known], np.asarray(subjects)[known]
     positive, negative = labels == 1, labels == 0
     present, absent = scores[positive], scores[negative]
     ranks = rankdata(np.concatenate([present, absent]), axis=0)
@@ -58,12 +58,12 @@ def delong(
     above = (ranks[: len(present)] - rankdata(present, axis=0)) / len(absent)
     below = 1 - (ranks[len(present) :] - rankdata(absent, axis=0)) / len(present)
     areas = above.mean(axis=0)
-    of_present = _by_patient(above - areas, subjects[positive], subjects)
-    of_absent = _by_patient(below - areas, subjects[negative], subjects)
-    within = [_products(of_present, subjects[positive]), _products(of_absent, subjects[negative])]
-    patients = len(of_present)
+    of_present = _by_patient(above - areas, patients[positive], patients)
+    of_absent = _by_patient(below - areas, patients[negative], patients)
+    within = [_products(of_present, patients[positive]), _products(of_absent, patients[negative])]
+    count = len(of_present)
     with np.errstate(divide="ignore", invalid="ignore"):
-        between = of_present.T @ of_absent * np.divide(patients, patients - 1)
+        between = of_present.T @ of_absent * np.divide(count, count - 1)
     m, n = len(present), len(absent)
     return areas, within[0] / m**2 + within[1] / n**2 + (between + between.T) / (m * n)
 
