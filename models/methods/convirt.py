@@ -58,6 +58,7 @@ class ConvirtConfig:
     output_stride: int = 32  # 8 or 16 keep the grid finer by dilation
     text_encoder: str = "emilyalsentzer/Bio_ClinicalBERT"  # hub name, local folder, all-MiniLM-L6-v2, or `bert/2x128`
     frozen_layers: int = 6  # of the text encoder, from below, its embeddings included; 0: nothing is frozen
+    sections: str = "findings+impression"  # of the report, joined by +, whose sentences are drawn
     maximum_tokens: int = 128  # of a sentence
     text_pooling: str = "max"  # max over the tokens, or their mean (ConVIRT-pytorch); padding never counts
     detach_text: bool = False  # ConVIRT-pytorch: no gradient reaches the text encoder or its projection
@@ -92,7 +93,8 @@ class Convirt(DualEncoder):
         self.image_projection = _projection(image_encoder.dim, config.dimension)
         self.text_projection = _projection(text_encoder.dim, config.dimension)
         if text_tokenizer is not None:
-            self.texts = TextSource(text_tokenizer, unit="sentence", minimum_words=MINIMUM_WORDS)
+            sections = tuple(config.sections.split("+"))
+            self.texts = TextSource(text_tokenizer, sections, unit="sentence", minimum_words=MINIMUM_WORDS)
 
     def encode(self, batch: Batch) -> dict[str, Tensor]:
         """v and u of section 3.1: projected images and sentences, (batch, dimension) each."""

@@ -75,6 +75,7 @@ def test_a_sentence_of_three_words_or_more_is_drawn(model):
     assert model.texts.unit == "sentence"
     assert model.texts.minimum_words == 3
     assert set(model.texts.sections) == {"findings", "impression"}
+    assert network(sections="impression").texts.sections == ("impression",)
 
 
 @pytest.mark.parametrize("encoder", [{}, {"image_stage": 3}, {"image_encoder": "vit/2x64p16"}])
