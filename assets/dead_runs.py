@@ -55,7 +55,7 @@ def close_dead_trainings(instance: dg.DagsterInstance, home: Path) -> None:
 def close_silent_runs(instance: dg.DagsterInstance, home: Path, seconds: float) -> Iterator[str]:
     """Close runs without an event for so long whose process is gone, and yield a sentence about each silent run.
 
-    A process that lives is left alone: a long step may have nothing to say.
+    A process that lives is left alone: a long step may have nothing to say. Then MLflow is brought in line.
     """
     for run in instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS)):
         silence = time.time() - last_event(instance, run.run_id)
@@ -66,8 +66,8 @@ def close_silent_runs(instance: dg.DagsterInstance, home: Path, seconds: float) 
             yield f"{said}, but its process lives."
             continue
         close(instance, run, f"No event for {silence / 60:.0f} minutes, and its process is gone.")
-        _close_mlflow(instance, home, run.run_id)
         yield f"{said}; it is marked as ended."
+    _close_mlflow(instance, home)
 
 
 def close(instance: dg.DagsterInstance, run: dg.DagsterRun, why: str) -> None:
@@ -107,11 +107,13 @@ def process_lives(pid: int, at: float) -> bool:
     return state != "Z" and started <= at + CLOCK_SLACK
 
 
-def _close_mlflow(instance: dg.DagsterInstance, home: Path, dagster_run: str) -> None:
+def _close_mlflow(instance: dg.DagsterInstance, home: Path) -> None:
+    """Close what MLflow calls running although its Dagster run has ended: its step was killed."""
     if not tracking.has_store(home):
         return
-    for run_id, its_run in tracking.running(home).items():
-        if its_run == dagster_run:
+    for run_id, dagster_run in tracking.running(home).items():
+        run = instance.get_run_by_id(dagster_run)
+        if run is not None and run.is_finished:
             tracking.end(home, run_id, _mlflow_status(instance, dagster_run))
 
 

@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -38,7 +37,6 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
         group_name=GROUP,
         kinds={"pytorch", "mlflow"},
         pool=POOL,
-        retry_policy=dg.RetryPolicy(max_retries=1),  # of a trainer or a step that was killed; mistakes are not retried
         description=f"{method}, trained on the shards. What was interrupted is resumed, what is done reused.",
     )
     def pretrained(
@@ -93,7 +91,10 @@ def one_at_a_time(lock: Path, log: Log) -> Iterator[None]:
 
 
 def _train(context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, request: Mapping[str, Any]) -> None:
-    """Run the trainer to its end. A mistake fails with its sentence; a trainer that was killed may be tried again."""
+    """Run the trainer to its end. A mistake fails with its sentence; a trainer that was killed is tried once more.
+
+    A retry policy of the asset would also try again what somebody has interrupted.
+    """
     output = Path(request["output"])
     path, explanation = output / "request.json", output / FAILURE
     batches.write_json(path, request)
@@ -107,10 +108,8 @@ def _train(context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, r
     except Exception as error:
         if explanation.exists():
             raise dg.Failure(explanation.read_text().strip(), allow_retries=False) from None
-        raise dg.Failure(
-            f"The training of {request['method']} was killed or broke off ({error}); what it had done is in "
-            f"{os.path.relpath(output, CHECKOUT)}, and the same job goes on from there."
-        ) from None
+        context.log.warning(f"The trainer was killed or broke off ({error}); it goes on from its last checkpoint.")
+        raise dg.RetryRequested(max_retries=1) from error
 
 
 def _identity(dagster_run: str, cohort: str, request: Mapping[str, Any]) -> RunIdentity:
