@@ -85,7 +85,7 @@ class _Remarks:
             if sentence not in self.sentences:
                 self.sentences.append(sentence)
             found.append(self.sentences.index(sentence))
-        return tuple(found)
+        return tuple(sorted(found))
 
 
 def paper_tables(results: pa.Table) -> list[PaperTable]:
@@ -144,7 +144,7 @@ def _beside(
         paper["of_cohort"].get(row["cohort"], ""),
         paper.get("of_method", {}).get(row["method"], ""),
         spec.get("of_method", {}).get(row["method"], ""),
-        f"Published: pretrained on {number.pretraining_data}." if number.pretraining_data else "",
+        f"Published: pretrained on {number.pretraining_data}." if number.pretraining_data not in ("", "none") else "",
         number.notes and f"Published: {number.notes}.",
     ]
     printed = ", ".join(part for part in (number.method, number.backbone) if part)

@@ -1,0 +1,60 @@
+"use strict";
+const form = document.getElementById("filters");
+const count = document.getElementById("count");
+
+function matches(row, paper, wanted) {
+  return (!wanted.paper || paper === wanted.paper)
+    && (!wanted.method || row.dataset.method === wanted.method)
+    && (!wanted.cohort || row.dataset.cohort === wanted.cohort)
+    && (!wanted.measured || "measured" in row.dataset)
+    && wanted.words.every((word) => row.textContent.toLowerCase().includes(word));
+}
+
+function filter() {
+  const wanted = Object.fromEntries(new FormData(form));
+  wanted.words = wanted.text.toLowerCase().split(/\s+/).filter(Boolean);
+  const filtered = wanted.words.length || wanted.paper || wanted.method || wanted.cohort || wanted.measured;
+  let shown = 0;
+  let all = 0;
+  for (const section of document.querySelectorAll("main section:not(.always)")) {
+    let own = 0;
+    for (const row of section.querySelectorAll("tbody tr")) {
+      row.hidden = !matches(row, section.dataset.paper ?? "", wanted);
+      own += !row.hidden;
+      all += 1;
+    }
+    section.hidden = Boolean(filtered) && own === 0;
+    shown += own;
+  }
+  count.textContent = `${shown} of ${all} rows`;
+}
+
+function value(row, column) {
+  const cell = row.cells[column];
+  const text = cell.dataset.sort ?? cell.textContent.trim();
+  return text === "" || Number.isNaN(Number(text)) ? text : Number(text);
+}
+
+function compare(one, other) {
+  if (typeof one === "number" && typeof other === "number") return one - other;
+  return String(one).localeCompare(String(other), undefined, { numeric: true });
+}
+
+function sort(heading) {
+  const table = heading.closest("table");
+  const direction = heading.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending";
+  for (const other of heading.parentElement.cells) other.removeAttribute("aria-sort");
+  heading.setAttribute("aria-sort", direction);
+  const sign = direction === "ascending" ? 1 : -1;
+  const rows = [...table.tBodies[0].rows].map((row) => [value(row, heading.cellIndex), row]);
+  const empty = (pair) => pair[0] === "";  // at the end, whatever the direction
+  rows.sort((one, other) => empty(one) - empty(other) || sign * compare(one[0], other[0]));
+  table.tBodies[0].append(...rows.map((pair) => pair[1]));
+}
+
+form.addEventListener("input", filter);
+form.addEventListener("submit", (event) => event.preventDefault());
+for (const button of document.querySelectorAll("th button")) {
+  button.addEventListener("click", () => sort(button.parentElement));
+}
+filter();

@@ -1,0 +1,87 @@
+import csv
+import io
+import re
+
+import pytest
+
+from evaluation.comparisons import Pair
+from evaluation.publication import Line, Measured, PaperTable
+from evaluation.result_tables import SIMULATION_NOTE
+from evaluation.statistics import Comparison
+from evaluation.table_formats import Publication, as_csv, as_latex, as_markdown, letters, measured_text
+
+FOUND = Measured(0.9123, 0.9, 0.925, None, 1, 3, ("run1",), "")
+LINES = (
+    Line("mgca", "MGCA (R50)", "covidx", "linear_probe", "1 %", "auroc", "macro", FOUND, 0.9, (0, 1)),
+    Line("a|b_c&<d>", "", "covidx", "linear_probe", "10 %", "auroc", "macro", None, 0.85),
+    Line("medklip", "", "covidx", "linear_probe", "1 %", "auroc", "macro", FOUND, None),
+)
+TABLE = PaperTable("A paper", "Table 1: 100 % & more", ("Holds for all.",), LINES, ("first", "50 % of it"))
+PAIR = Pair("covidx", "linear_probe", "1 %", "auroc", 0, "mgca", "medklip", Comparison(0.02, -0.01, 0.05, 0.04), 0.12)
+
+
+def publication(*tables, **more):
+    return Publication(**{"tables": tables, "pairs": [PAIR], "pretraining": "toy", "simulated": False, **more})
+
+
+def test_markdown_has_measured_published_and_what_differs():
+    text = as_markdown(publication(TABLE))
+    assert (
+        "| method | printed as | data | setting | metric | measured | published | difference | what differs |" in text
+    )
+    assert "| mgca | MGCA (R50) | covidx | 1 % | auroc | 91.2 [90.0, 92.5] | 90.0 | +1.2 | a, b |" in text
+    assert "| a\\|b_c&amp;&lt;d> |  | covidx | 10 % | auroc |  | 85.0 |  |  |" in text
+    assert "a: first\n\nb: 50 % of it" in text
+    assert "Holds for all." in text
+    assert "| covidx | linear_probe | 1 % | auroc | 0 | mgca - medklip | +2.0 [-1.0, +5.0] | 0.040 | 0.120 |" in text
+    assert "A split drawn over rows of run-length codes" in text
+
+
+def test_tables_and_classes_have_a_column_where_they_tell_lines_apart():
+    other = Line("mgca", "", "covidx", "grading", "1 %", "auroc", "level 1", None, None)
+    text = as_markdown(publication(PaperTable("p", "t", (), (*LINES, other))))
+    assert "| method | printed as | data | task | setting | metric | class |" in text
+
+
+def test_a_table_without_lines_says_so():
+    assert "Nothing was measured for it." in as_markdown(publication(PaperTable("p", "t", (), ())))
+
+
+def test_csv_holds_fractions_and_whole_sentences():
+    rows = list(csv.DictReader(io.StringIO(as_csv(publication(TABLE)))))
+    assert len(rows) == 3
+    first = rows[0]
+    assert (float(first["value"]), float(first["published"])) == (0.9123, 0.9)
+    assert float(first["difference"]) == pytest.approx(0.0123)
+    assert first["what differs"] == "Holds for all. first 50 % of it"
+    assert (first["mlflow_runs"], first["method"], first["class"]) == ("run1", "mgca", "macro")
+    assert (rows[1]["value"], rows[1]["method"]) == ("", "a|b_c&<d>")
+
+
+def test_latex_escapes_and_balances():
+    text = as_latex(publication(TABLE, PaperTable("p", "t", (), ())))
+    assert text.count(r"\begin{longtable}") == text.count(r"\end{longtable}") == 1
+    assert r"a|b\_c\&\textless{}d\textgreater{}" in text
+    assert r"\caption{A paper: Table 1: 100 \% \& more}" in text
+    body = text[text.index(r"\begin") : text.index(r"\end{longtable}")]
+    rows = [line for line in body.splitlines() if line.endswith(r"\\") and "caption" not in line]
+    assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {8}
+    assert not re.search(r"(?<!\\)[%#$_](?!pm)", body.replace("$", ""))
+
+
+def test_every_format_says_that_a_simulation_is_one():
+    for render in (as_markdown, as_latex):
+        assert SIMULATION_NOTE in render(publication(TABLE, simulated=True))
+        assert SIMULATION_NOTE not in render(publication(TABLE))
+
+
+def test_what_a_measurement_reads_like():
+    assert measured_text(None) == ""
+    assert measured_text(Measured(None, None, None, None, 0, 3, (), "")) == "not scored"
+    assert measured_text(Measured(None, None, None, None, 0, 3, (), "failed: no masks")) == "failed: no masks"
+    assert measured_text(Measured(0.5, None, None, 0.012, 3, 3, (), "")) == "50.0 ± 1.2 (3 seeds)"
+    assert measured_text(Measured(0.5, None, None, None, 1, 3, (), "")) == "50.0"
+
+
+def test_remarks_beyond_z_have_two_letters():
+    assert letters([0, 25, 26, 53]) == "a, z, aa, bb"

@@ -1,0 +1,160 @@
+"""The page in a real browser, where there is one: what it shows, what it refuses to run, sorting and filtering."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+
+from evaluation.comparisons import Pair
+from evaluation.errors import EvaluationError
+from evaluation.publication import Line, Measured, PaperTable
+from evaluation.statistics import Comparison
+from evaluation.table_formats import Publication
+from evaluation.tables_page import as_html
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+HOSTILE = '"><img src=x onerror="document.title=1"><script>document.title=2</script>'
+LINK = "http://127.0.0.1:5000/#/experiments/1/runs/"
+
+
+def measured(value, *runs, deviation=None, note=""):
+    return Measured(value, None, None, deviation, max(1, len(runs)), 3, runs, note)
+
+
+LINES = (
+    Line("mgca", "MGCA", "covidx", "linear_probe", "1 %", "auroc", "macro", measured(0.9, "run9"), 0.8, (0,)),
+    Line("convirt", "", "covidx", "linear_probe", "1 %", "auroc", "macro", measured(0.1, "run1", "run2"), 0.2),
+    Line("gloria", "", "chexpert", "linear_probe", "1 %", "auroc", "macro", None, 0.3),
+    Line("lrclr", "", "chexpert", "linear_probe", "1 %", "auroc", "macro", measured(None, note=HOSTILE), None),
+    Line("chexzero", "", "chexpert", "linear_probe", "1 %", "auroc", "macro", measured(0.35, "unknown"), 1.0),
+)
+PAIR = Pair("covidx", "linear_probe", "1 %", "auroc", 0, "mgca", HOSTILE, Comparison(0.1, 0.0, 0.2, 0.04), 0.04)
+PAPERS = [
+    PaperTable("Paper A", HOSTILE, (HOSTILE,), LINES, (HOSTILE,)),
+    PaperTable("Paper B", "Other", (), LINES[:1]),
+    PaperTable("Paper C", "Empty", (), ()),
+]
+LINKS = {run: LINK + run for run in ("run9", "run1", "run2")}
+PAGE = as_html(Publication(PAPERS, [PAIR], HOSTILE, simulated=True), LINKS)
+
+
+class Elements(HTMLParser):
+    """Every start tag, as a browser would read it."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+
+def elements(page, tag):
+    parser = Elements()
+    parser.feed(page)
+    return [attributes for name, attributes in parser.found if name == tag]
+
+
+def test_every_measured_number_with_a_run_links_to_it():
+    assert [link["href"] for link in elements(PAGE, "a")] == [LINK + run for run in ("run9", "run1", "run2", "run9")]
+    assert re.search(rf'<a href="{re.escape(LINK)}run9"[^>]*>90.0</a>', PAGE)
+
+
+def test_names_are_escaped_and_nothing_is_loaded_from_elsewhere():
+    assert html.escape(HOSTILE, quote=False).replace('"', "&#34;") in PAGE
+    assert elements(PAGE, "img") == elements(PAGE, "link") == []
+    assert elements(PAGE, "script") == [{}]
+    (style,) = re.findall(r"<style>(.*?)</style>", PAGE, re.DOTALL)
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_an_address_that_is_none_is_refused():
+    with pytest.raises(EvaluationError, match="must begin with http"):
+        as_html(Publication([], [], "toy", simulated=False), {"run": "javascript:alert(1)"})
+
+
+def test_a_simulation_says_so_first():
+    assert "The phantom cohort is a simulation" in PAGE.split("</header>")[0]
+    assert "simulation" not in as_html(Publication(PAPERS[1:], [], "toy", simulated=False), {}).split("</header>")[0]
+
+
+NOTE = """
+const noted = [];
+function note() {
+  const rows = [...document.querySelector("tbody").rows].filter((row) => !row.hidden);
+  noted.push([count.textContent, ...rows.map((row) => row.cells[0].textContent)].join(" "));
+  document.title = JSON.stringify(noted);
+}
+"""
+
+
+@pytest.fixture
+def browse(tmp_path):
+    """What a reader sees in the first table each time that a script notes it: the count, then the methods."""
+    if not BROWSER:
+        pytest.skip("no chromium to look at the page with")
+
+    def look(script):
+        # the test's own script is let in by taking the policy out; that the policy works is a test of its own
+        page = re.sub(r"<meta http-equiv[^>]*>", "", PAGE)
+        document = _dump(page.replace("</body>", f"<script>{NOTE}{script}</script></body>"), tmp_path)
+        return json.loads(html.unescape(re.search("<title>(.*?)</title>", document)[1])), document
+
+    return look
+
+
+def _dump(page, folder):
+    """The document that the browser has made of the page."""
+    path = folder / "index.html"
+    path.write_text(page, encoding="utf-8")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    command = [BROWSER, *options, f"--user-data-dir={folder / 'profile'}", "--dump-dom", path.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def test_a_click_sorts_by_number_and_keeps_what_is_missing_last(browse):
+    noted, document = browse(
+        "const button = document.querySelectorAll('th button')[5];" + "button.click(); note();" * 2
+    )
+    assert noted == [
+        "7 of 7 rows convirt chexzero mgca gloria lrclr",
+        "7 of 7 rows mgca chexzero convirt gloria lrclr",
+    ]
+    assert document.count('aria-sort="descending"') == 1
+
+
+def test_filters_hide_rows_and_empty_tables(browse):
+    noted, document = browse(
+        """
+        function use(change) { form.reset(); change(form); form.dispatchEvent(new Event("input")); note(); }
+        use((form) => { form.measured.checked = true; });
+        use((form) => { form.method.value = "mgca"; });
+        use((form) => { form.text.value = "MGCA 80.0"; });
+        use((form) => { form.paper.value = "Paper B"; });
+        use((form) => { form.cohort.value = "chexpert"; });
+        """
+    )
+    assert noted == [
+        "6 of 7 rows mgca convirt lrclr chexzero",
+        "3 of 7 rows mgca",
+        "2 of 7 rows mgca",
+        "1 of 7 rows",
+        "3 of 7 rows gloria lrclr chexzero",
+    ]
+    assert '<section data-paper="Paper B" hidden="">' in document
+    assert "What the published protocols get wrong" in document
+
+
+@pytest.mark.skipif(not BROWSER, reason="no chromium to look at the page with")
+def test_the_pages_policy_lets_its_own_script_run_and_no_other(tmp_path):
+    intruder = "<script>document.title = 'broken into'</script>"
+    document = _dump(PAGE.replace("</body>", f"{intruder}</body>"), tmp_path)
+    assert "7 of 7 rows" in document  # written by the page's own script
+    assert "<title>Radalign: measured and published</title>" in document
