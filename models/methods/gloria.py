@@ -57,7 +57,7 @@ class GloriaConfig:
     image_weights: str = "imagenet"  # "" for random ones, `imagenet`, or a file
     upsampled: int = 299  # side to which images are enlarged before the network; 0: not at all
     text_encoder: str = "emilyalsentzer/Bio_ClinicalBERT"  # hub name, folder, all-MiniLM-L6-v2, or bert/2x128
-    sections: str = "impression"  # of the report, joined by commas
+    sections: str = "impression"  # of the report, joined by +
     full_report: bool = False  # read them whole; otherwise a sentence is drawn from them for every step
     text_length: int = 97  # tokens, [CLS] and [SEP] included
     text_layers: int = 4  # so many of the last hidden states make the vector of a token
@@ -117,7 +117,7 @@ class Gloria(DualEncoder):
     ) -> None:  # fmt: skip
         super().__init__()
         self.config, self.size = config, size
-        sections = tuple(section.strip() for section in config.sections.split(","))
+        sections = tuple(config.sections.split("+"))
         unit = "report" if config.full_report else "sentence"
         self.texts = TextSource(tokenizer, sections, unit, cleaning="words", minimum_words=MINIMUM_WORDS)
         self.image_encoder, self.text_encoder = image_encoder, text_encoder

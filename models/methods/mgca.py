@@ -56,6 +56,7 @@ class MgcaConfig:
     upsampled: int = 299  # of residual networks: side to which films are enlarged before the network; 0: not at all
     text_encoder: str = "emilyalsentzer/Bio_ClinicalBERT"  # hub name, folder, all-MiniLM-L6-v2, or bert/2x128
     text_layers: int = 0  # the first so many of its layers, 0: all 12; code: 6
+    sections: str = "impression+findings"  # of the report, joined by +
     text_length: int = 112  # tokens, [CLS] and [SEP] included
     dim: int = 128  # of the space that films and reports share
     hidden: int = 2048  # width inside the projection heads
@@ -119,7 +120,7 @@ class Mgca(DualEncoder):
     ) -> None:
         super().__init__()
         self.config, self.size = config, size
-        self.texts = TextSource(tokenizer, ("impression", "findings"), cleaning="words", minimum_words=2)
+        self.texts = TextSource(tokenizer, tuple(config.sections.split("+")), cleaning="words", minimum_words=2)
         self.end = tokenizer.end
         self.register_buffer("continues", tokenizer.continues, persistent=False)
         self.image_encoder, self.text_encoder = image_encoder, text_encoder

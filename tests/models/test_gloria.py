@@ -165,7 +165,7 @@ def test_a_sentence_of_the_impression_is_read_unless_told_otherwise():
     texts = gloria().texts
     assert (texts.sections, texts.unit) == (("impression",), "sentence")
     assert (texts.cleaning, texts.minimum_words) == ("words", 2)
-    texts = gloria(sections="findings, impression", full_report=True).texts
+    texts = gloria(sections="findings+impression", full_report=True).texts
     assert (texts.sections, texts.unit) == (("findings", "impression"), "report")
 
 
