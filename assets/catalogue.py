@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from assets import checks, evaluated, graphs, ingestion, pretrained, reports, sharding, source, subsets, tasks, triplets
+from assets import (
+    checks,
+    evaluated,
+    graphs,
+    ingestion,
+    pretrained,
+    reports,
+    sharding,
+    source,
+    subsets,
+    tables,
+    tasks,
+    triplets,
+)
 from models.registry import method_names
 
 METHODS = method_names()
@@ -23,5 +36,6 @@ ASSETS = [
     *(pretrained.pretrained_asset(method) for method in METHODS),
     *(evaluated.evaluated_asset(method, task) for method in METHODS for task in TASKS),
     evaluated.results_asset,
+    tables.tables_asset,
 ]
 CHECKS = [checks.studies_checks, checks.shards_checks]

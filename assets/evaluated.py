@@ -60,9 +60,9 @@ def evaluated_asset(method: str, task: str) -> dg.AssetsDefinition:
 def results_asset(workspace: Workspace) -> dg.MaterializeResult[Any]:
     """Every number measured so far, of all methods and cohorts, with what produced it."""
     from evaluation.result_tables import as_markdown
-    from evaluation.results import read_results
+    from evaluation.results import MEASURED, read_results
 
-    table = read_results(workspace.home_path())
+    table = read_results(workspace.home_path(), {"source": MEASURED})
     macro = table.filter(pc.equal(table["class"], "macro"))
     columns = ("method", "cohort", "task", "metric", "value", "low", "high", "n", "seed", "checkpoint")
     return dg.MaterializeResult(
@@ -75,11 +75,12 @@ def results_asset(workspace: Workspace) -> dg.MaterializeResult[Any]:
     )
 
 
-def latest_results(workspace: Workspace) -> pa.Table:
-    """The numbers of this cohort, of each method's latest run only."""
+def latest_results(workspace: Workspace, every_cohort: bool = False) -> pa.Table:
+    """The numbers on this cohort, or on every one, of each method's latest run on this one."""
     from evaluation.results import read_results
 
-    table = read_results(workspace.home_path(), {"cohort": workspace.cohort_name()})
+    where = {} if every_cohort else {"cohort": workspace.cohort_name()}
+    table = read_results(workspace.home_path(), where)
     runs = [trained_run(workspace, method) for method in method_names() if is_trained(workspace, method)]
     digests = [digest for run in runs for digest in (run.checkpoint_digest, run.untrained_digest)]
     latest = pc.is_in(table["checkpoint"], value_set=pa.array(digests, pa.string()))

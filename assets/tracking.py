@@ -123,6 +123,11 @@ def attach(home: Path, run_id: str) -> Tracker:
     return Tracker(client, run_id, int(run.data.tags.get(LAST_STEP_TAG, 0)))
 
 
+def experiment_id(home: Path) -> str:
+    """The experiment that holds every run of this home, which the address of a run's page names."""
+    return _connect(home)[1]
+
+
 def has_store(home: Path) -> bool:
     """Whether anything was ever tracked in this home; costs no import of MLflow."""
     return (home / "mlflow.db").exists()

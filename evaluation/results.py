@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evaluation.errors import EvaluationError
+from evaluation.resamples import write_resamples
 from evaluation.result_tables import as_markdown, as_text
 from evaluation.tables import RESULTS
 from evaluation.values import ZERO_SHOT, ResultValue
@@ -47,7 +48,8 @@ def write_results(
 ) -> Path:
     """Write the numbers of one measurement, atomically.
 
-    They replace those of the same method, cohort, task, setting, checkpoint, seed and source.
+    They replace those of the same method, cohort, task, setting, checkpoint, seed and source. Their resamples are kept
+    beside them, for `evaluation.comparisons`.
     """
     common = {**vars(key), "task": task, "setting": setting, "source": source}
     rows = [
@@ -65,6 +67,7 @@ def write_results(
     path = _path(home, common)
     with replacing(path) as partial:
         pq.write_table(pa.Table.from_pylist(rows, RESULTS), partial)
+    write_resamples(path, common, values)
     return path
 
 

@@ -13,10 +13,10 @@ def _evaluated(method: str) -> dg.AssetSelection:
 
 
 def pretrain_job(method: str) -> dg.UnresolvedAssetJobDefinition:
-    """From the archive to the results; what is up to date is not computed again."""
+    """From the archive to the tables; what is up to date is not computed again."""
     return dg.define_asset_job(
         f"pretrain_{method}",
-        selection=_evaluated(method).upstream() | dg.AssetSelection.assets("rejects", "results"),
+        selection=_evaluated(method).upstream() | dg.AssetSelection.assets("rejects", "results", "tables"),
         description=f"Pretrain {method} on the cohort, from the archive to the table of results.",
     )
 
@@ -25,7 +25,7 @@ def evaluate_job(method: str) -> dg.UnresolvedAssetJobDefinition:
     """The evaluation of the latest run."""
     return dg.define_asset_job(
         f"evaluate_{method}",
-        selection=_evaluated(method) | dg.AssetSelection.assets("results"),
+        selection=_evaluated(method) | dg.AssetSelection.assets("results", "tables"),
         description=f"Evaluate the latest pretrained {method} of the cohort.",
     )
 

@@ -37,7 +37,7 @@ def test_the_main_job_runs_everything_from_the_archive_to_the_results():
     selected = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
     assert selected == {
         *("archive", "inventory", "images", "reports", "triplets", "knowledge", "studies", "rejects"),
-        *("subsets", "shards", "pretrained/medklip", "results"),
+        *("subsets", "shards", "pretrained/medklip", "results", "tables"),
         *(f"evaluated/medklip/{task}" for task in TASKS),
     }
     checks = {key.name for key in job.asset_layer.asset_graph.asset_check_keys}
@@ -46,7 +46,8 @@ def test_the_main_job_runs_everything_from_the_archive_to_the_results():
 
 def test_nothing_starts_by_itself():
     assert [schedule.default_status for schedule in REPOSITORY.schedule_defs] == [dg.DefaultScheduleStatus.STOPPED]
-    assert [sensor.default_status for sensor in REPOSITORY.sensor_defs] == [dg.DefaultSensorStatus.STOPPED]
+    assert {sensor.name for sensor in REPOSITORY.sensor_defs} == {"new_studies", "dead_runs"}
+    assert {sensor.default_status for sensor in REPOSITORY.sensor_defs} == {dg.DefaultSensorStatus.STOPPED}
 
 
 def test_a_cluster_can_limit_trainings():
