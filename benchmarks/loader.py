@@ -38,7 +38,7 @@ from benchmarks.films import draw_film
 from imaging.augment import Augmentation, AugmentationConfig
 from models.encoders.tokenizer import tokenizer
 from models.method import Method, TextSource
-from shards.loader import Shuffle, loading
+from shards.loader import Shuffle, loading, places
 from shards.reader import ShardReader
 from shards.schema import shard_schema
 from shards.writer import write_manifest, write_shard
@@ -46,6 +46,7 @@ from training.data import PairData, Pairs
 from training.telemetry import Stopwatch
 
 HEIGHT, WIDTH, SIZE, CROP, BATCH = 3056, 2544, 256, 224, 128
+THREADS = 1  # of the loader, as in training
 FILMS, QUALITY = 16, 95
 SHARDS, ROWS = 8, 1024
 PASSES = 3
@@ -119,19 +120,22 @@ def write_shards(folder: Path, shards: int, rows: int) -> Path:
 class Ours:
     """Batches as the training loop takes them."""
 
-    def __init__(self, shards: Path) -> None:
+    def __init__(self, shards: Path, batch_size: int = BATCH) -> None:
         source = TextSource(tokenizer("all-MiniLM-L6-v2", 128), ("findings",))
         self.data = PairData(ShardReader(shards), "train", source, AugmentationConfig(), shards / "texts.npz")
-        self.shuffle = Shuffle(len(self.data), BATCH, seed=0)
+        self.shuffle = Shuffle(len(self.data), batch_size, seed=0)
+        self.room = self.data.room(places(THREADS), batch_size)
         self.augmentation, self.method = Augmentation(AugmentationConfig(window=True), CROP), Method()
 
     def pairs(self, number: int) -> Pairs:
         """A batch of 8-bit pixels and tokens."""
-        return self.data.pairs(self.shuffle.batch(number), np.random.default_rng([0, number, 1]))
+        return self.data.pairs(
+            self.shuffle.batch(number), np.random.default_rng([0, number, 1]), self.room[number % len(self.room)]
+        )
 
     def batches(self, number: int) -> Iterator[Pairs]:
         """The first batches of a run."""
-        with loading(self.pairs) as loader:
+        with loading(self.pairs, threads=THREADS) as loader:
             for _ in range(number):
                 yield next(loader)
 
@@ -170,10 +174,9 @@ def speeds(folder: Path) -> dict[str, float]:
 
 def waiting(folder: Path) -> float:
     """Share of the time that a loop of paper-size steps waits for its batches of 256, the first one left out."""
-    ours = Ours(folder)
-    ours.shuffle = Shuffle(len(ours.data), 2 * BATCH, seed=0)
+    ours = Ours(folder, 2 * BATCH)
     watch = Stopwatch()
-    with loading(ours.pairs) as loader:
+    with loading(ours.pairs, threads=THREADS) as loader:
         for step in range(SHARDS * ROWS // (2 * BATCH)):
             with watch.waiting():
                 next(loader)

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 T = TypeVar("T")
+AHEAD = 4  # batches per thread that are made before they are asked for
 
 
 class Shuffle:
@@ -42,10 +43,11 @@ class Shuffle:
 class Loader(Generic[T]):
     """Calls `make(number)` for the batches from `first` on, `ahead` of their use, in threads that share the memory.
 
-    Batches come in the order of their numbers whatever the threads do.
+    Batches come in the order of their numbers whatever the threads do. A batch is its user's until the next one is
+    asked for: then `make` may write into its arrays, as at most `ahead + 2` batches are there at once.
     """
 
-    def __init__(self, make: Callable[[int], T], first: int = 0, threads: int = 2, ahead: int = 4) -> None:
+    def __init__(self, make: Callable[[int], T], first: int = 0, threads: int = 1, ahead: int = AHEAD) -> None:
         self._make = make
         self._next = first
         self._ahead = ahead
@@ -63,10 +65,15 @@ class Loader(Generic[T]):
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
+def places(threads: int) -> int:
+    """How many batches a loader with `threads` needs room for, if batch n is written where n - places was."""
+    return AHEAD * threads + 2
+
+
 @contextmanager
-def loading(make: Callable[[int], T], first: int = 0, threads: int = 2) -> Iterator[Loader[T]]:
+def loading(make: Callable[[int], T], first: int = 0, threads: int = 1) -> Iterator[Loader[T]]:
     """A loader that ends with the block."""
-    loader = Loader(make, first, threads, ahead=2 * threads)
+    loader = Loader(make, first, threads, AHEAD * threads)
     try:
         yield loader
     finally:

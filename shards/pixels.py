@@ -30,22 +30,22 @@ class Pixels:
     def __len__(self) -> int:
         return len(self._file)
 
-    def read(self, rows: np.ndarray) -> np.ndarray:
-        """8-bit (rows, size, size), in the order of `rows`, read in the order of the files."""
-        images = np.empty((len(rows), self.size, self.size), np.uint8)
+    def read(self, rows: np.ndarray, into: np.ndarray | None = None) -> np.ndarray:
+        """8-bit (rows, size, size) in the order of `rows`, read in that of the files, into an array if one is given."""
+        images = np.empty((len(rows), self.size, self.size), np.uint8) if into is None else into
         order = np.lexsort((self._offset[rows], self._file[rows]))
         for part in np.split(order, np.flatnonzero(np.diff(self._file[rows[order]])) + 1):
             if len(part):
                 self._read_file(self._paths[self._file[rows[part[0]]]], self._offset[rows[part]], images, part)
         return images
 
-    def _read_file(self, path: Path, offsets: np.ndarray, images: np.ndarray, into: np.ndarray) -> None:
+    def _read_file(self, path: Path, offsets: np.ndarray, images: np.ndarray, places: np.ndarray) -> None:
         try:
             descriptor = os.open(path, os.O_RDONLY)
         except OSError as error:
             raise ShardError(f"The shard {path} cannot be opened ({error.strerror}); build it again.") from error
         try:
-            for offset, index in zip(offsets.tolist(), into.tolist(), strict=True):
+            for offset, index in zip(offsets.tolist(), places.tolist(), strict=True):
                 if os.preadv(descriptor, [images[index]], offset) != images[index].nbytes:
                     raise ShardError(f"The shard {path} is cut off; build it again.")
         finally:

@@ -56,7 +56,7 @@ class TrainingConfig:
     checkpoint_every: int = 200  # steps between checkpoints
     log_every: int = 10  # steps that one line of metrics sums up
     threads: int = 0  # of the CPU; 0: all cores
-    loader_threads: int = 2  # that prepare batches ahead of the step
+    loader_threads: int = 1  # that prepare batches ahead of the step; more where reading is slow, as over a network
     data_version: str = ""  # digest of the shard manifest this run was asked to use; empty: whichever is there
 
     def __post_init__(self) -> None:

@@ -88,8 +88,15 @@ class PairData:
         ids: list[str] = self.reader.columns(self.split, ["image_id"])["image_id"].take(rows).to_pylist()
         return ids
 
-    def pairs(self, chosen: np.ndarray, chance: np.random.Generator) -> Pairs:
-        """The pairs `chosen`, of 0 .. len - 1.
+    def room(self, batches: int, batch_size: int) -> np.ndarray:
+        """Arrays (batches, pairs of this process, size, size) to read pixels into again and again.
+
+        New memory for every batch would take longer to get and to give back than the pixels take to read.
+        """
+        return np.empty((batches, batch_size // world_size(), self.pixels.size, self.pixels.size), np.uint8)
+
+    def pairs(self, chosen: np.ndarray, chance: np.random.Generator, into: np.ndarray | None = None) -> Pairs:
+        """The pairs `chosen`, of 0 .. len - 1, their pixels in the array `into` if there is one.
 
         Texts and flips are drawn for the whole batch; pixels are read for this process's share of it alone.
         """
@@ -101,7 +108,7 @@ class PairData:
         each = len(rows) // world_size()
         share = slice(rank() * each, (rank() + 1) * each)
         whole = self.reports.beside(torch.empty(len(rows)), drawn, flipped & self.swaps)  # all padded to one length
-        images = torch.from_numpy(self.pixels.read(rows[share]))[:, None]
+        images = torch.from_numpy(self.pixels.read(rows[share], into))[:, None]
         return Pairs(replace(whole.part(share), images=images), torch.from_numpy(flipped[share]), rows)
 
 

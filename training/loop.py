@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from imaging.augment import Augmentation, AugmentationConfig
 from models.distributed import rank, world_size
 from models.method import Batch, Method
-from shards.loader import Loader, Shuffle, loading
+from shards.loader import Loader, Shuffle, loading, places
 from shards.manifest import file_digest
 from training.checkpoint import (
     BEST,
@@ -94,6 +94,7 @@ class Run:
         self.data = training_pairs(config, reader, self.method.texts)
         self.validation = validation_pairs(config, reader, self.method.texts)
         self.shuffle = Shuffle(len(self.data), config.batch_size, config.seed)
+        self.room = self.data.room(places(config.loader_threads), config.batch_size)
         self.per_epoch = self.shuffle.batches_per_epoch / config.accumulate
         self.steps = config.max_steps or max(1, round(config.epochs * self.per_epoch))
         self.augmentation = Augmentation(AugmentationConfig(**config.augmentation), size)
@@ -216,7 +217,8 @@ class Run:
     def pairs(self, number: int) -> Pairs:
         """Batch `number` as it is in the shards; called ahead of its step, in the loader's threads."""
         chance = np.random.default_rng([self.config.seed, number, PAIRS])
-        return self.data.pairs(self.shuffle.batch(number), chance).pinned(self.device)
+        into = self.room[number % len(self.room)]
+        return self.data.pairs(self.shuffle.batch(number), chance, into).pinned(self.device)
 
     def on_device(self, pairs: Pairs) -> Batch:
         """The batch on the device, its images augmented there."""
