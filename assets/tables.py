@@ -3,13 +3,18 @@
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import numpy as np
+import pyarrow as pa
 from pydantic import Field
 
 from assets import previews, tracking
 from assets.evaluated import GROUP, latest_results
+from assets.examination import WEIGHTS, Network
+from assets.training_runs import is_trained, trained_run
 from assets.workspace import PHANTOM, Workspace
 
 if TYPE_CHECKING:
+    from evaluation.comparisons import Pair
     from evaluation.table_formats import Publication
 
 FOLDER = "tables"  # under the results
@@ -26,7 +31,9 @@ class TablesConfig(dg.Config):
 
 
 @dg.asset(name="tables", group_name=GROUP, kinds={"html", "csv"}, deps=["results"])
-def tables_asset(config: TablesConfig, workspace: Workspace) -> dg.MaterializeResult[Any]:
+def tables_asset(
+    context: dg.AssetExecutionContext, config: TablesConfig, workspace: Workspace
+) -> dg.MaterializeResult[Any]:
     """Every table of the four papers rebuilt: measured, published, difference, what differs; and which methods differ.
 
     Written to results/tables: a page for the browser, Markdown, CSV and LaTeX. The published numbers become rows of
@@ -47,7 +54,7 @@ def tables_asset(config: TablesConfig, workspace: Workspace) -> dg.MaterializeRe
         pq.write_table(published_results(), partial)
     measured = latest_results(workspace, every_cohort=True)
     cohort = workspace.cohort_name()
-    pairs = compare_methods(measured, results)
+    pairs = [*compare_methods(measured, results), *_tested_by_class(context, workspace, measured)]
     publication = Publication(paper_tables(measured), pairs, cohort, simulated=cohort == PHANTOM)
     runs = {run for run in measured["mlflow_run"].to_pylist() if run}
     try:
@@ -71,6 +78,30 @@ def tables_asset(config: TablesConfig, workspace: Workspace) -> dg.MaterializeRe
             "tables": previews.markdown_table(("paper", "table", "measured", "rows"), filled),
         }
     )
+
+
+def _tested_by_class(context: dg.AssetExecutionContext, workspace: Workspace, measured: pa.Table) -> list["Pair"]:
+    """DeLong's tests of zero-shot classification on this cohort, of the methods that it was measured for.
+
+    Their answers are kept beside their weights.
+    """
+    from evaluation.comparisons import UNTRAINED, compare_scores
+    from evaluation.zero_shot_classification import TASK
+
+    here = {"cohort": workspace.cohort_name(), "task": TASK}
+    rows = [row for row in measured.to_pylist() if here.items() <= row.items()]
+    scores: dict[str, np.ndarray] = {}
+    methods = {row["method"].removeprefix(UNTRAINED) for row in rows}
+    for method in sorted(method for method in methods if is_trained(workspace, method)):
+        run = trained_run(workspace, method)
+        for weights, name in zip(WEIGHTS, (method, UNTRAINED + method), strict=True):
+            network = Network(workspace, run, weights, context.log.info)
+            examined = network.examine("test")
+            scores[name] = examined.answers.scores
+    if not scores:
+        return []
+    place = {**here, "setting": rows[0]["setting"], "seed": rows[0]["seed"]}
+    return compare_scores(place, examined.truth.labels, scores, list(network.classes), examined.truth.subjects)
 
 
 def _files(publication: "Publication", links: dict[str, str]) -> dict[str, str]:

@@ -32,14 +32,17 @@ class Task:
 
 
 def _classification(network: Network) -> list[ResultValue]:
-    from evaluation.zero_shot_classification import best_thresholds, score
+    from evaluation.zero_shot_classification import best_thresholds, score, score_by_papers
 
     classes, test = list(network.classes), network.examine("test")
     if not classes or not len(test.data):
         return []
     validate = network.examine("validate")
-    thresholds = best_thresholds(validate.answers.scores, validate.truth.labels)
-    return score(test.answers.scores, test.truth.labels, classes, test.truth.subjects, thresholds)
+    thresholds, by_mcc = (
+        best_thresholds(validate.answers.scores, validate.truth.labels, criterion) for criterion in ("f1", "mcc")
+    )
+    asked = test.answers.scores, test.truth.labels, classes, test.truth.subjects
+    return score(*asked, thresholds) + score_by_papers(*asked, by_mcc)
 
 
 def _grounding(network: Network) -> list[ResultValue]:

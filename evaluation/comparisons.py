@@ -1,33 +1,36 @@
 """Which methods differ: every pair of them, and each with its untrained self, on one measurement of each task.
 
-The test is the paired bootstrap by patient, over the resamples that are kept with the results.
+Means over classes are tested by the paired bootstrap by patient, over the resamples that are kept with the results;
+the AUROC of a class by DeLong's test, where the scores of the images are at hand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from evaluation.resamples import KEY, read_resamples
 from evaluation.results import MEASURED
-from evaluation.statistics import Comparison, holm, paired_bootstrap
+from evaluation.statistics import Comparison, compare_areas, holm, paired_bootstrap
 from evaluation.values import MACRO
 
 LEADING = ("auroc", "pointing_game", "precision_at_5", "map", "dice", "recall_at_1")  # one of each task
 SAME = ("cohort", "task", "setting", "metric", "seed", "data_version", "n")  # what two measurements to compare share
 UNTRAINED = "untrained:"
+BOOTSTRAP, DELONG = "bootstrap", "DeLong"
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The mean over classes of two methods, measured on the same patients."""
+    """A number of two methods, measured on the same patients."""
 
     cohort: str
     task: str
@@ -37,6 +40,8 @@ class Pair:
     first: str
     second: str
     comparison: Comparison
+    class_name: str = MACRO
+    test: str = BOOTSTRAP
     adjusted_p: float = float("nan")  # Holm's, over the pairs of the same measurement
 
 
@@ -46,9 +51,32 @@ def compare_methods(results: pa.Table, folder: Path) -> list[Pair]:
     rows = [row for row in results.to_pylist() if _comparable(row, resamples)]
     pairs: list[Pair] = []
     for _, group in groupby(sorted(rows, key=_same), key=_same):
-        found = [_pair(*rows, resamples) for rows in _chosen(list(group))]
-        adjusted = holm([pair.comparison.p for pair in found])
-        pairs += [replace(pair, adjusted_p=float(p)) for pair, p in zip(found, adjusted, strict=True)]
+        by_method = {row["method"]: row for row in group}
+        chosen = _chosen(by_method)
+        pairs += _adjusted([_pair(by_method[first], by_method[second], resamples) for first, second in chosen])
+    return pairs
+
+
+def compare_scores(
+    place: Mapping[str, Any],
+    labels: np.ndarray,
+    scores: Mapping[str, np.ndarray],
+    classes: Sequence[str],
+    subjects: Sequence[str] | np.ndarray,
+) -> list[Pair]:
+    """All pairs of methods by their `scores` (images, classes) of the same images, class by class.
+
+    `labels` (images, classes) hold 1, 0 or nan; `place` the cohort, task, setting and seed. A class of which fewer than
+    two patients have either label is not tested.
+    """
+    pairs: list[Pair] = []
+    for c, name in enumerate(classes):
+        found = []
+        for first, second in _chosen(scores):
+            compared = compare_areas(labels[:, c], scores[first][:, c], scores[second][:, c], subjects)
+            tested = Pair(**place, metric="auroc", first=first, second=second, comparison=compared)
+            found.append(replace(tested, class_name=name, test=DELONG))
+        pairs += _adjusted([pair for pair in found if not np.isnan(pair.comparison.p)])
     return pairs
 
 
@@ -57,12 +85,18 @@ def _comparable(row: Row, resamples: Mapping[tuple[object, ...], object]) -> boo
     return leading and row["value"] is not None and _key(row) in resamples
 
 
-def _chosen(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
-    """Trained with trained, and trained with its own untrained network, one row per method."""
-    by_method = {row["method"]: row for row in rows}
-    trained = sorted(name for name in by_method if not name.startswith(UNTRAINED))
-    names = [*combinations(trained, 2), *((name, UNTRAINED + name) for name in trained)]
-    return [(by_method[first], by_method[second]) for first, second in names if second in by_method]
+def _chosen(methods: Iterable[str]) -> list[tuple[str, str]]:
+    """Trained with trained, and trained with its own untrained network."""
+    names = set(methods)
+    trained = sorted(name for name in names if not name.startswith(UNTRAINED))
+    pairs = [*combinations(trained, 2), *((name, UNTRAINED + name) for name in trained)]
+    return [(first, second) for first, second in pairs if second in names]
+
+
+def _adjusted(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs of one measurement, with p-values adjusted for being several."""
+    adjusted = holm([pair.comparison.p for pair in pairs])
+    return [replace(pair, adjusted_p=float(p)) for pair, p in zip(pairs, adjusted, strict=True)]
 
 
 def _pair(first: Row, second: Row, resamples: Mapping[tuple[object, ...], Any]) -> Pair:

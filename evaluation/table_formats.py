@@ -21,10 +21,23 @@ READING = (
     "data, and never fill in for ours. Brackets hold 95 % intervals by bootstrap over patients; of a handful of images "
     "they say little. Several seeds have a mean and a deviation instead."
 )
-PAIR_HEAD = ("data", "task", "setting", "metric", "seed", "methods", "difference", "p", "p of all pairs")
+PAIR_HEAD = (
+    "data",
+    "task",
+    "setting",
+    "metric",
+    "class",
+    "seed",
+    "methods",
+    "test",
+    "difference",
+    "p",
+    "p of all pairs",
+)
 PAIR_NOTE = (
-    "Differences of the mean over classes, in percent, tested by the paired bootstrap by patient; the last column is "
-    "Holm's correction for the pairs of the same measurement. Pairs of several seeds are listed seed by seed."
+    "Differences in percent: means over classes by the paired bootstrap by patient, the AUROC of a class by DeLong's "
+    "test by patient. The last column is Holm's correction for the pairs of the same measurement. Seeds are listed one "
+    "by one."
 )
 LATEX = str.maketrans(
     {
@@ -100,9 +113,16 @@ def pair_cells(pair: Pair) -> tuple[str, ...]:
     """The texts under PAIR_HEAD."""
     found = pair.comparison
     interval = f" [{percent(found.low, '+')}, {percent(found.high, '+')}]"
-    place = (pair.cohort, pair.task, pair.setting, pair.metric, str(pair.seed))
+    place = (pair.cohort, pair.task, pair.setting, pair.metric, pair.class_name, str(pair.seed))
     methods = f"{pair.first} - {pair.second}"
-    return (*place, methods, percent(found.difference, "+") + interval, f"{found.p:.3f}", f"{pair.adjusted_p:.3f}")
+    return (
+        *place,
+        methods,
+        pair.test,
+        percent(found.difference, "+") + interval,
+        f"{found.p:.3f}",
+        f"{pair.adjusted_p:.3f}",
+    )
 
 
 def as_markdown(publication: Publication) -> str:

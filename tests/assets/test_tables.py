@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import re
+from types import SimpleNamespace
+from typing import ClassVar
 
 import dagster as dg
 import numpy as np
@@ -13,7 +15,7 @@ from assets.tables import TablesConfig, tables_asset
 from assets.training_runs import TrainedRun, remember
 from evaluation.published import read_published
 from evaluation.results import ResultKey, read_results, write_results
-from evaluation.values import summarise
+from evaluation.values import ResultValue, summarise
 
 ADDRESS = "http://mlflow.example:5000/"
 
@@ -77,6 +79,39 @@ def test_the_tables_can_be_made_before_anything_was_measured(workspace):
     result = dg.materialize([tables_asset], resources={"workspace": workspace})
     (event,) = result.asset_materializations_for_node("tables")
     assert event.metadata["measured beside published"].value == 0
+
+
+class Answers:
+    """Stands for a network whose answers on the test split are kept."""
+
+    classes: ClassVar = {"Edema": "edema"}
+
+    def __init__(self, workspace, run, weights, log):
+        self.noise = (0.1 if run.method == "mgca" else 2) if weights == "trained" else 9
+
+    def examine(self, split):
+        labels = np.tile([[0.0], [1.0]], (30, 1))
+        scores = labels + self.noise * np.random.default_rng(0).normal(size=(60, 1))
+        truth = SimpleNamespace(labels=labels, subjects=np.arange(60))
+        return SimpleNamespace(truth=truth, answers=SimpleNamespace(scores=scores))
+
+
+def test_classes_are_tested_where_zero_shot_answers_are_kept(measured, monkeypatch):
+    monkeypatch.setattr("assets.tables.Network", Answers)
+    home = measured.home_path()
+    for method in ("mgca", "convirt", "supervised"):
+        value = ResultValue("auroc", "macro", 0.5, None, None, 1)
+        key = ResultKey(method, f"{method} weights", "", "phantom", "d", 0)
+        write_results(home, "zero_shot_classification", key, [value])
+    materialize(measured, monkeypatch)
+    page = (home / "results" / "tables" / "tables.md").read_text()
+    tests = [line for line in page.splitlines() if "| DeLong |" in line]
+    assert [line.split(" | ")[6] for line in tests] == [
+        "convirt - mgca",
+        "convirt - untrained:convirt",
+        "mgca - untrained:mgca",
+    ]
+    assert tests[0].startswith("| phantom | zero_shot_classification | zero-shot | auroc | Edema | 0 |")
 
 
 def test_an_address_that_is_none_is_one_sentence(measured, monkeypatch):

@@ -2,9 +2,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from evaluation.comparisons import compare_methods
+from evaluation.comparisons import compare_methods, compare_scores
 from evaluation.resamples import KEY, read_resamples, write_resamples
-from evaluation.statistics import holm, paired_bootstrap
+from evaluation.statistics import compare_areas, holm, paired_bootstrap
 from evaluation.tables import RESULTS
 from evaluation.values import MACRO, ResultValue, summarise
 
@@ -60,3 +60,21 @@ def test_other_data_or_seeds_are_no_pair(tmp_path):
     assert compare_methods(pa.Table.from_pylist(rows, RESULTS), tmp_path) == []
     rows[1] = measured(tmp_path, "convirt", 0.8, data_version="another")
     assert compare_methods(pa.Table.from_pylist(rows, RESULTS), tmp_path) == []
+
+
+def test_classes_are_compared_by_delong_where_scores_are_at_hand():
+    labels = rng.integers(0, 2, (60, 2)).astype(float)
+    labels[:, 1] = 1
+    scores = {
+        name: labels + noise * rng.normal(size=(60, 2)) for name, noise in (("b", 1), ("a", 2), ("untrained:a", 9))
+    }
+    subjects = np.arange(60)
+    place = {"cohort": "toy", "task": "zero_shot_classification", "setting": "zero-shot", "seed": 0}
+    pairs = compare_scores(place, labels, scores, ["Edema", "Always"], subjects)
+    assert [(pair.first, pair.second) for pair in pairs] == [("a", "b"), ("a", "untrained:a")]
+    assert {(pair.class_name, pair.test, pair.metric, pair.cohort) for pair in pairs} == {
+        ("Edema", "DeLong", "auroc", "toy")
+    }
+    expected = compare_areas(labels[:, 0], scores["a"][:, 0], scores["b"][:, 0], subjects)
+    assert pairs[0].comparison == pytest.approx(expected)
+    assert pairs[0].adjusted_p >= pairs[0].comparison.p
