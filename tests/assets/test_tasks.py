@@ -107,6 +107,8 @@ def test_every_task_scores_what_the_method_sees(cohort, seer):
     values = {name: task.score(network(cohort)) for name, task in TASKS.items()}
     assert set(values) == {"zero_shot_classification", "zero_shot_grounding", "text_image_retrieval", "linear_probe"}
     assert macro(values["zero_shot_classification"], "auroc").value == 1
+    assert macro(values["zero_shot_classification"], "f1_by_validate_mcc").value > 0.9
+    assert macro(values["zero_shot_classification"], "f1_by_test_f1").value < 1  # the film at the threshold is negative
     assert macro(values["text_image_retrieval"], "precision_at_5").value == 1
     assert macro(values["linear_probe"], "auroc").value > 0.9
     assert [value.class_name for value in values["linear_probe"]] == [*LABELS, "macro"]
