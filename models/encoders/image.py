@@ -13,6 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 SCRATCH = re.compile(r"vit/(\d+)x(\d+)p(\d+)")
+ENDING = re.compile(r"(\w+)/(\d)")
 HEAD_WIDTH = 64  # of every published ViT
 
 
@@ -29,10 +30,11 @@ class ImageFeatures:
 class ImageEncoder(nn.Module):
     """A timm network without its classifier, on normalised grey images (batch, 1, size, size).
 
-    `name` is a timm name, or `vit/4x128p8`: a ViT of 4 blocks, width 128, patches of 8, from scratch. `stage` says
-    which residual stage gives the local features (the stem is 0, the stages are 1 to 4; 0 stands for the last);
-    transformers give their patch tokens. With `pooled=False` the stages behind that one are left out, and the local
-    features are what is pooled. `output_stride` 8 or 16 keeps a residual network's maps finer by dilation.
+    `name` is a timm name; `resnet18/2`: a residual network that ends with its second stage; or `vit/4x128p8`: a ViT of
+    4 blocks, width 128, patches of 8, from scratch. `stage` says which residual stage gives the local features (the stem
+    is 0, the stages are 1 to 4; 0 stands for the last); transformers give their patch tokens. With `pooled=False` the
+    stages behind that one are left out, and the local features are what is pooled. `output_stride` 8 or 16 keeps a
+    residual network's maps finer by dilation.
 
     `weights` is "" for random ones, `imagenet`, or a file of safetensors or of plain tensors.
     """
@@ -47,6 +49,8 @@ class ImageEncoder(nn.Module):
         pooled: bool = True,
     ) -> None:
         super().__init__()
+        if ending := ENDING.fullmatch(name):
+            name, stage, pooled = ending[1], int(ending[2]), False
         self.stops = not pooled
         options = {"features_only": True, "out_indices": (stage,)} if self.stops else {"num_classes": 0}
         self.network = _network(name, size, weights == "imagenet", output_stride, options)

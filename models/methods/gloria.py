@@ -52,7 +52,7 @@ MINIMUM_WORDS = 2  # of a sentence
 class GloriaConfig:
     """GLoRIA's settings; the defaults are the paper's, the temperatures the inverses of the code's 4, 5 and 10."""
 
-    image_encoder: str = "resnet50"  # a timm name, or `vit/4x128p8`
+    image_encoder: str = "resnet50"  # a timm name, `resnet18/2` for its first two stages, or `vit/4x128p8`
     image_stage: int = 3  # the residual stage whose locations are the regions: 19 x 19 at 299 pixels
     image_weights: str = "imagenet"  # "" for random ones, `imagenet`, or a file
     upsampled: int = 299  # side to which images are enlarged before the network; 0: not at all
