@@ -31,10 +31,10 @@ class ImageEncoder(nn.Module):
     """A timm network without its classifier, on normalised grey images (batch, 1, size, size).
 
     `name` is a timm name; `resnet18/2`: a residual network that ends with its second stage; or `vit/4x128p8`: a ViT of
-    4 blocks, width 128, patches of 8, from scratch. `stage` says which residual stage gives the local features (the stem
-    is 0, the stages are 1 to 4; 0 stands for the last); transformers give their patch tokens. With `pooled=False` the
-    stages behind that one are left out, and the local features are what is pooled. `output_stride` 8 or 16 keeps a
-    residual network's maps finer by dilation.
+    4 blocks, width 128, patches of 8, from scratch. `stage` says which residual stage gives the local features (the
+    stem is 0, the stages are 1 to 4; 0 stands for the last); transformers give their patch tokens. With `pooled=False`
+    the stages behind that one are left out, and the local features are what is pooled. `output_stride` 8 or 16 keeps
+    a residual network's maps finer by dilation.
 
     `weights` is "" for random ones, `imagenet`, or a file of safetensors or of plain tensors.
     """
