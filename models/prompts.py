@@ -12,16 +12,18 @@ NORMAL_PROMPTS, ABNORMAL_PROMPTS = ("normal",), ("abnormal",)
 
 @dataclass(frozen=True)
 class PromptPair:
-    """Templates with one `{}` each, several joined by `|`; the defaults are CheXzero's."""
+    """Templates, several joined by `|`; the defaults are CheXzero's.
+
+    Positive ones have a `{}` each. Negative ones may do without, and describe a normal film whatever the finding.
+    """
 
     positive: str = "{}"
     negative: str = "no {}"
     literal: bool = False  # films without findings are asked about in these templates too, as CheXzero's code does
 
     def __post_init__(self) -> None:
-        for name, templates in (("positive", self.positive), ("negative", self.negative)):
-            if not all("{}" in template for template in templates.split(SEPARATOR)):
-                raise ValueError(f"the {name} prompt `{templates}` needs `{{}}`, where the finding's name goes")
+        if not all("{}" in template for template in self.positive.split(SEPARATOR)):
+            raise ValueError(f"the positive prompt `{self.positive}` needs `{{}}`, where the finding's name goes")
 
     def fill(self, finding: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The positive and the negative sentences about `finding`."""

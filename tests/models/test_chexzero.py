@@ -109,6 +109,8 @@ def test_padding_reaches_no_vector(model):
 def test_a_film_without_findings_is_not_asked_for_the_opposite(model):
     assert model.prompts.fill("No Finding") == (("normal",), ("abnormal",))
     assert model.prompts.fill("Edema") == (("Edema",), ("no Edema",))
+    normal = network(negative_prompt="Normal chest radiograph.")
+    assert normal.prompts.fill("Edema") == (("Edema",), ("Normal chest radiograph.",))
     literal = network(literal_no_finding=True)
     assert literal.prompts.fill("No Finding") == (("No Finding",), ("no No Finding",))
 
