@@ -21,12 +21,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from models.distributed import rank
 from models.method import Method
 from models.registry import build_method, method_module
 from shards.atomic import replacing
 from shards.manifest import file_digest
 from training.errors import TrainingError
 from training.origin import Origin
+from training.sharding import part_like, whole
 
 logger = logging.getLogger(__name__)
 
@@ -75,15 +77,24 @@ def load_method(output: Path, weights: str = "trained") -> Method:
     return method.eval()
 
 
-def save_weights(method: Method, path: Path) -> str:
-    """Write the weights atomically and return the digest of the file."""
-    with writing(path):
-        return _write_weights(method, path)
+def save_weights(method: Method, path: Path) -> None:
+    """Write the weights atomically: every process of a run calls this, and the first one writes."""
+    weights = whole(method.state_dict())
+    if rank() == 0:
+        with writing(path):
+            _write_weights(weights, path)
 
 
-def _write_weights(method: Method, path: Path) -> str:
+def copy_weights(source: Path, path: Path) -> None:
+    """Write the file `source` once more, atomically."""
+    with writing(path), replacing(path) as partial:
+        shutil.copyfile(source, partial)
+
+
+def _write_weights(weights: dict[str, torch.Tensor], path: Path) -> str:
+    """Returns the digest of the file."""
     with replacing(path) as partial:
-        save_file({name: tensor.contiguous() for name, tensor in method.state_dict().items()}, partial)
+        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, partial)
     return file_digest(path)
 
 
@@ -93,12 +104,16 @@ def save_checkpoint(
     """Write all that the run is after `step` steps as a new folder, then drop older ones.
 
     `state` is the loop's own: numbers and tensors in dicts and lists. Where the disk is full the older ones stay.
+    Every process of a run calls this, and the first one writes; the files are the same however many there are.
     """
+    weights, state = whole(method.state_dict()), {"optimizer": whole(optimizer.state_dict()), "loop": state}
+    if rank() != 0:
+        return
     folder = output / "checkpoints" / f"step-{step:08d}"
     partial = folder.with_name(folder.name + ".partial")
     try:
         with writing(folder):
-            _write_checkpoint(partial, origin, step, method, {"optimizer": optimizer.state_dict(), "loop": state})
+            _write_checkpoint(partial, origin, step, weights, state)
             shutil.rmtree(folder, ignore_errors=True)  # a damaged one, done again
             partial.rename(folder)
             _flush_folder(folder.parent)
@@ -108,10 +123,12 @@ def save_checkpoint(
         shutil.rmtree(older)
 
 
-def _write_checkpoint(folder: Path, origin: Origin, step: int, method: Method, state: dict[str, Any]) -> None:
+def _write_checkpoint(
+    folder: Path, origin: Origin, step: int, weights: dict[str, torch.Tensor], state: dict[str, Any]
+) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    digests = {TRAINED: _write_weights(method, folder / TRAINED)}
+    digests = {TRAINED: _write_weights(weights, folder / TRAINED)}
     with replacing(folder / STATE) as path, path.open("wb") as file:  # given a path, torch would hide why it failed
         torch.save(state, file)
     digests[STATE] = file_digest(folder / STATE)
@@ -142,12 +159,25 @@ def resume(
             damage = f"{folder} is damaged ({error})"
             logger.warning("%s; it is passed over", damage)
             continue
-        method.load_state_dict(weights)
-        optimizer.load_state_dict(state["optimizer"])
+        _load(method, optimizer, weights, state["optimizer"])
         return step, state["loop"]
     if damage:
         raise TrainingError(f"{damage}, and there is none before it; delete {output / 'checkpoints'} to start anew")
     return 0, {}
+
+
+def _load(
+    method: Method, optimizer: torch.optim.Optimizer, weights: dict[str, torch.Tensor], state: dict[str, Any]
+) -> None:
+    """Whole tensors into what may be sharded; an optimizer's state is numbered as its parameters are."""
+    likes = method.state_dict()
+    method.load_state_dict({name: part_like(tensor, likes.get(name, tensor)) for name, tensor in weights.items()})
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for number, values in state["state"].items():
+        for name, value in values.items():
+            if torch.is_tensor(value) and value.shape == parameters[number].shape:
+                values[name] = part_like(value, parameters[number])
+    optimizer.load_state_dict(state)
 
 
 class _DamagedError(Exception):

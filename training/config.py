@@ -53,6 +53,7 @@ class TrainingConfig:
     gradient_checkpointing: bool = False  # encoders compute activations again instead of keeping them
     compile: bool = False  # torch.compile: minutes at the start, faster steps on a GPU
     sync_batch_norm: bool = False  # batch norm over all processes (GPUs only)
+    fsdp: bool = False  # encoders too large for a GPU: their transformer blocks are spread over the processes
     checkpoint_every: int = 200  # steps between checkpoints
     log_every: int = 10  # steps that one line of metrics sums up
     threads: int = 0  # of the CPU; 0: all cores
@@ -74,6 +75,8 @@ class TrainingConfig:
             raise TrainingError(
                 f"training option `plateau_factor` is {self.plateau_factor}, but must be between 0 and 1"
             )
+        if self.fsdp and self.compile:
+            raise TrainingError("training options `fsdp` and `compile` exclude each other; switch one of them off")
         if self.batch_size % self.chunks:
             raise TrainingError(
                 f"training option `chunks` is {self.chunks}, but must divide the `batch_size` of {self.batch_size}"

@@ -15,6 +15,7 @@ from models.distributed import world_size
 from training.config import TrainingConfig
 from training.errors import TrainingError
 from training.objective import Objective
+from training.sharding import shard_blocks
 
 
 @contextmanager
@@ -46,6 +47,7 @@ def share(objective: Objective, config: TrainingConfig, device: torch.device) ->
     """`objective` as one of the processes trains it: gradients are averaged in the backward pass.
 
     Terms and encoders that a configuration switches off leave parameters without gradient, hence the search for them.
+    With `fsdp` the encoders' blocks average their own gradients, each process its part.
     """
     parts = world_size() * config.chunks
     if config.batch_size % parts:
@@ -57,4 +59,6 @@ def share(objective: Objective, config: TrainingConfig, device: torch.device) ->
         return objective
     if config.sync_batch_norm and device.type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(objective)
+    if config.fsdp:  # DDP has no public way to leave parameters out
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(objective, shard_blocks(objective))
     return DistributedDataParallel(objective, find_unused_parameters=True, gradient_as_bucket_view=True)

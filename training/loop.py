@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from safetensors.torch import load_file
 from torch.nn.parallel import DistributedDataParallel
 
 from imaging.augment import Augmentation, AugmentationConfig
@@ -27,6 +26,7 @@ from training.checkpoint import (
     UNTRAINED,
     ModelCard,
     check_same_run,
+    copy_weights,
     resume,
     save_checkpoint,
     save_weights,
@@ -38,7 +38,7 @@ from training.distributed import process_group, share
 from training.guards import StoppedError, StopRequest, expect_finite, memory_guard
 from training.metrics_log import MetricsLog
 from training.objective import Objective, checkpoint_encoders
-from training.optimizer import build_optimizer, clip_gradients
+from training.optimizer import build_optimizer, clip_gradients, update
 from training.origin import Origin
 from training.schedule import epochs_without_better, learning_rate
 from training.telemetry import measure
@@ -67,8 +67,8 @@ def train(config: TrainingConfig, progress: Progress | None = None, stop: StopRe
         resumed_from = run.step
         run.finish(progress, stop or StopRequest())
         result = {**run.facts(), "resumed_from": resumed_from}
+        run.save_result()
         if rank() == 0:
-            run.save_result()
             result |= {name: file_digest(output / path) for name, path in DIGESTS.items()}
             write_text(result_path, json.dumps(result, indent=1))
     return result
@@ -169,7 +169,7 @@ class Run:
             number = self.step * config.accumulate + part
             torch.manual_seed(self.seed_of(number, ENCODE, rank()))
             batch = self.on_device(pairs)
-            if log.hardware is None:
+            if log.hardware is None and not config.fsdp:  # operations are counted on a copy, and parts have none
                 log.hardware = measure(self.method, batch, self.device, self.dtype)
             for name, term in self.backward(batch, number, part == config.accumulate - 1).items():
                 sums[name] = sums.get(name, 0) + term
@@ -179,7 +179,7 @@ class Run:
         *values, norm_value = torch.stack([*sums.values(), norm]).tolist()  # the step's one wait for the device
         terms = dict(zip(sums, values, strict=True))
         expect_finite(self.output, self.step + 1, terms, norm_value, lambda: self.data.image_ids(np.concatenate(rows)))
-        self.optimizer.step()
+        update(self.optimizer)
         facts = {"train/loss": sum(values), "learning_rate": rate, "gradient_norm": norm_value}
         log.add(self.pairs_seen(1) // world_size(), terms, facts)
 
@@ -234,7 +234,7 @@ class Run:
             terms = validation_terms(self.objective, self.validation, self.config, self.precision == "bf16")
         loss = sum(terms.values())
         log.note({"validation/loss": loss, **{f"validation/loss_{name}": term for name, term in terms.items()}})
-        if self.config.keeps_best and rank() == 0 and loss < min(self.losses, default=float("inf")):
+        if self.config.keeps_best and loss < min(self.losses, default=float("inf")):
             save_weights(self.method, self.output / BEST)
         self.losses.append(loss)
 
@@ -245,15 +245,14 @@ class Run:
     def save(self) -> None:
         """Write a checkpoint."""
         state = {"seconds": self.seconds(), "validation_losses": self.losses}
-        if rank() == 0:
-            save_checkpoint(self.output, self.origin, self.step, self.method, self.optimizer, state)
+        save_checkpoint(self.output, self.origin, self.step, self.method, self.optimizer, state)
 
     def save_result(self) -> None:
         """Write the weights that the run is about: the last, or those of the lowest validation loss."""
-        if self.config.keeps_best and self.losses:
-            save_weights(self.method, self.output / LAST)
-            self.method.load_state_dict(load_file(self.output / BEST))
-        save_weights(self.method, self.output / TRAINED)
+        best = self.config.keeps_best and bool(self.losses)
+        save_weights(self.method, self.output / (LAST if best else TRAINED))
+        if best and rank() == 0:
+            copy_weights(self.output / BEST, self.output / TRAINED)
 
     def facts(self) -> dict[str, Any]:
         """What is worth knowing of a finished run."""

@@ -1,6 +1,7 @@
 """Two processes with half a batch each do what one does with the whole: losses and gradients, for every method."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,17 +12,21 @@ import torch
 from safetensors.torch import load_file
 
 from models.registry import method_names
-from tests.models.tiny import TINY
-from tests.training.two_processes import TYPES, losses_and_gradients
-from training.checkpoint import TRAINED, UNTRAINED
+from tests.models.tiny import TINY, tiny_method
+from tests.training.two_processes import OPTIMIZERS, TYPES, WITH_BLOCKS, losses_and_gradients
+from training.checkpoint import STATE, TRAINED, UNTRAINED
 from training.config import TrainingConfig
 from training.distributed import share
 from training.errors import TrainingError
 from training.loop import train
 from training.objective import Objective
+from training.sharding import shard_blocks
 
 ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
+# Learning rates, and how far weights may end apart: adamw takes steps where a gradient is zero but for rounding.
+RATES = {"sgd": 0.1, "adamw": 1e-5}
+APART = {"sgd": 1e-6, "adamw": 5e-6}
 SMALL = 1e-3  # of the whole gradient: what is smaller is compared with this share of it
 
 
@@ -40,6 +45,9 @@ def results(one_run, tmp_path_factory) -> Path:
     """What two processes have found: of every method, and a run in the folder `run`."""
     folder = tmp_path_factory.mktemp("processes")
     replace(one_run, output=str(folder / "run")).save(folder / "run.json")
+    for optimizer in OPTIMIZERS:
+        config = replace(one_run, fsdp=True, output=str(folder / f"sharded-{optimizer}"), optimizer=optimizer)
+        replace(config, clip_norm=1.0, learning_rate=RATES[optimizer]).save(folder / f"{optimizer}.json")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     subprocess.run([*torchrun, "-m", "tests.training.two_processes", folder], cwd=ROOT, check=True)
     return folder
@@ -91,3 +99,39 @@ def test_a_run_on_two_processes_ends_in_the_weights_of_one(results, one_run):
     assert not all(torch.equal(start[name], expected[name]) for name in expected)
     for name in expected:
         torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("chunks", [1, 2])
+@pytest.mark.parametrize("name", WITH_BLOCKS)
+def test_sharded_encoders_have_the_gradients_of_whole_ones(results, name, chunks):
+    """Which the first process puts together."""
+    found, expected = torch.load(results / f"{name} sharded {chunks} 0"), losses_and_gradients(name, torch.float64)
+    assert difference(found, expected) < TOLERANCE[torch.float64]
+    assert any(part.numel() == 0 for part in torch.load(results / f"{name} sharded {chunks} 1").values())
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_sharded_run_writes_the_files_of_one_process_and_resumes(results, optimizer, tmp_path):
+    """On two processes to the last bit; on one as near as one process is to two."""
+    config, two = TrainingConfig.load(results / f"{optimizer}.json"), results / f"sharded-{optimizer}"
+    train(replace(config, output=str(tmp_path / "alone")))
+    shutil.copytree(two / "checkpoints", tmp_path / "again" / "checkpoints")
+    assert train(replace(config, output=str(tmp_path / "again")))["resumed_from"] == 2
+    ours, alone = (torch.load(folder / "checkpoints" / "step-00000002" / STATE) for folder in (two, tmp_path / "alone"))
+    assert_same(ours["optimizer"], alone["optimizer"], 1e-6)
+    end, expected = load_file(two / TRAINED), load_file(tmp_path / "alone" / TRAINED)
+    assert_same(end, expected, APART[optimizer])
+    assert_same(load_file(tmp_path / "again" / TRAINED), expected, APART[optimizer])
+    resumed = load_file(results / f"sharded-{optimizer}-again" / TRAINED)
+    assert all(torch.equal(resumed[name], end[name]) for name in end)
+
+
+def assert_same(found: object, expected: object, apart: float) -> None:
+    """Tensors, and dicts and lists of them, from one process and from two."""
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=apart)
+
+
+def test_networks_without_transformer_blocks_are_not_sharded():
+    method = tiny_method("medklip")
+    with pytest.raises(TrainingError, match="`fsdp` shards the blocks of transformers"):
+        shard_blocks(method)

@@ -1,6 +1,8 @@
 """Loss and gradients of methods on two processes, each with half of a batch; started by `test_distributed`."""
 
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,24 +17,27 @@ from training.config import TrainingConfig
 from training.distributed import process_group, share
 from training.loop import train
 from training.objective import Objective
+from training.sharding import whole
 
 PAIRS, SEED = 8, 7
 TYPES = (torch.float32, torch.float64)
+WITH_BLOCKS = ("chexzero", "convirt", "gloria", "lrclr", "mgca")  # methods that `fsdp` can shard as they are in tests
+OPTIMIZERS = ("adamw", "sgd")
 
 
-def losses_and_gradients(name: str, dtype: torch.dtype, chunks: int = 1) -> dict[str, Tensor]:
+def losses_and_gradients(name: str, dtype: torch.dtype, chunks: int = 1, fsdp: bool = False) -> dict[str, Tensor]:
     """Of the tiny method on this process's share of the batch: batch norm held fixed, no dropout."""
     torch.set_num_threads(1)
     method = tiny_method(name).to(dtype).eval()
     prepare = method.prepare
     method.prepare = lambda images: prepare(images).to(dtype)  # which makes float32 of pixels
-    config = TrainingConfig(name, batch_size=PAIRS, chunks=chunks)
+    config = TrainingConfig(name, batch_size=PAIRS, chunks=chunks, fsdp=fsdp)
     shared = share(Objective(method, chunks), config, torch.device("cpu"))
     each = PAIRS // world_size()
     part = tiny_batch(method, PAIRS).part(slice(rank() * each, (rank() + 1) * each))
     terms = shared(part, SEED)
     torch.stack(list(terms.values())).sum().backward()
-    gradients = {f"gradient of {key}": p.grad for key, p in method.named_parameters() if p.grad is not None}
+    gradients = {f"gradient of {key}": whole(p.grad) for key, p in method.named_parameters() if p.grad is not None}
     return {**{f"loss {key}": term.detach() for key, term in terms.items()}, **gradients}
 
 
@@ -43,8 +48,24 @@ def main(folder: Path) -> None:
             for dtype in TYPES:
                 torch.save(losses_and_gradients(name, dtype), folder / f"{name} {dtype} {rank()}")
         train(TrainingConfig.load(folder / "run.json"))
+        for name in WITH_BLOCKS:
+            for chunks in (1, 2):
+                found = losses_and_gradients(name, torch.float64, chunks, fsdp=True)
+                torch.save(found, folder / f"{name} sharded {chunks} {rank()}")
+        for optimizer in OPTIMIZERS:
+            run_and_resume(TrainingConfig.load(folder / f"{optimizer}.json"))
         objective_module.gather = without_gradient
         torch.save(losses_and_gradients("convirt", torch.float64), folder / f"without gradient {rank()}")
+
+
+def run_and_resume(config: TrainingConfig) -> None:
+    """A run, and the same again from the checkpoint in its middle, in the folder beside whose name ends in `-again`."""
+    train(config)
+    again = config.output + "-again"
+    if rank() == 0:
+        shutil.copytree(Path(config.output) / "checkpoints", Path(again) / "checkpoints")
+    dist.barrier()
+    train(replace(config, output=again))
 
 
 def without_gradient(tensor: Tensor) -> Tensor:
