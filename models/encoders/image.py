@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer_hybrid import HybridEmbed
 from torch import Tensor, nn
 
-SCRATCH = re.compile(r"vit/(\d+)x(\d+)p(\d+)")
+SCRATCH = re.compile(r"vit/(\d+)x(\d+)(?:p(\d+)|(r))")
 ENDING = re.compile(r"(\w+)/(\d)")
 HEAD_WIDTH = 64  # of every published ViT
 
@@ -31,10 +33,12 @@ class ImageEncoder(nn.Module):
     """A timm network without its classifier, on normalised grey images (batch, 1, size, size).
 
     `name` is a timm name; `resnet18/2`: a residual network that ends with its second stage; or `vit/4x128p8`: a ViT of
-    4 blocks, width 128, patches of 8, from scratch. `stage` says which residual stage gives the local features (the
-    stem is 0, the stages are 1 to 4; 0 stands for the last); transformers give their patch tokens. With `pooled=False`
-    the stages behind that one are left out, and the local features are what is pooled. `output_stride` 8 or 16 keeps
-    a residual network's maps finer by dilation.
+    4 blocks, width 128, patches of 8, from scratch. With `r` for `p8` its patches are the places of a ResNet-18's
+    second stage (the hybrid of Dosovitskiy et al., 2021), which needs fewer films.
+
+    `stage` says which residual stage gives the local features (the stem is 0, the stages are 1 to 4; 0 stands for the
+    last); transformers give their patch tokens. With `pooled=False` the stages behind that one are left out, and the
+    local features are what is pooled. `output_stride` 8 or 16 keeps a residual network's maps finer by dilation.
 
     `weights` is "" for random ones, `imagenet`, or a file of safetensors or of plain tensors.
     """
@@ -110,11 +114,7 @@ def class_attention(attend: Any, tokens: Tensor) -> Tensor:
 def _network(name: str, size: int, pretrained: bool, output_stride: int, options: dict[str, Any]) -> Any:
     scratch = SCRATCH.fullmatch(name)
     if scratch:
-        blocks, width, patch = (int(number) for number in scratch.groups())
-        return VisionTransformer(
-            img_size=size, patch_size=patch, in_chans=1, num_classes=0, embed_dim=width, depth=blocks,
-            num_heads=max(1, width // HEAD_WIDTH),
-        )  # fmt: skip
+        return _vit(int(scratch[1]), int(scratch[2]), size, int(scratch[3] or 0))
     if name not in timm.list_models():
         raise ValueError(
             f"image encoder `{name}` is neither known to timm {timm.__version__} (see timm.list_models()) nor of the "
@@ -132,6 +132,18 @@ def _network(name: str, size: int, pretrained: bool, output_stride: int, options
             f"image encoder `{name}` cannot be built: {reason}; give the path of a file of weights, or none to "
             "start at random"
         ) from error
+
+
+def _vit(blocks: int, width: int, size: int, patch: int) -> VisionTransformer:
+    """A ViT on patches of so many pixels, or for 0 on the second stage of a ResNet-18."""
+    embed: dict[str, Any] = {"patch_size": patch}
+    if not patch:
+        stem = timm.create_model("resnet18", in_chans=1, features_only=True, out_indices=(2,))
+        embed = {"patch_size": 1, "embed_layer": partial(HybridEmbed, backbone=stem)}
+    heads = max(1, width // HEAD_WIDTH)
+    return VisionTransformer(
+        img_size=size, in_chans=1, num_classes=0, embed_dim=width, depth=blocks, num_heads=heads, **embed
+    )
 
 
 def load_weights(network: nn.Module, path: str) -> None:

@@ -58,6 +58,7 @@ class MgcaConfig:
     text_layers: int = 0  # the first so many of its layers, 0: all 12; code: 6
     sections: str = "impression+findings"  # of the report, joined by +
     text_length: int = 112  # tokens, [CLS] and [SEP] included
+    text_pooling: str = "cls"  # a report is [CLS]; words: the mean over them, which a tower from scratch learns sooner
     dim: int = 128  # of the space that films and reports share
     hidden: int = 2048  # width inside the projection heads
     instance_weight: float = 1.0  # lambda_1; 0 leaves the instances (ITA) out, as in Table 4
@@ -83,6 +84,7 @@ class MgcaConfig:
     def __post_init__(self) -> None:
         for name, choices in {
             "directions": ("mean", "sum"),
+            "text_pooling": ("cls", "words"),
             "token_weights": ("attention", "clipped"),
             "words": ("own", "shifted"),
             "padding": ("masked", "negatives"),
@@ -102,7 +104,7 @@ class MgcaConfig:
 class Report:
     """What the text tower says of reports, before any projection."""
 
-    vector: Tensor  # (batch, width) of [CLS]
+    vector: Tensor  # (batch, width) of the whole
     words: Tensor  # (batch, length, width), [CLS] left out, then zeros
     attention: Tensor  # (batch, length) from [CLS] in the last layer, mean over the heads, no gradient
     mask: Tensor  # (batch, length), True for a word
@@ -168,7 +170,9 @@ class Mgca(DualEncoder):
             within = mask & (ids != self.end)
             words, present = aggregate(states, ids, self.continues, within)
             weights = aggregate(attention[..., None], ids, self.continues, within)[0][..., 0]
-        return Report(states[:, 0], words[:, 1:], weights[:, 1:].detach(), present[:, 1:])
+        words, present = words[:, 1:], present[:, 1:]
+        vector = states[:, 0] if self.config.text_pooling == "cls" else _mean(words, present)
+        return Report(vector, words, weights[:, 1:].detach(), present)
 
     def represent(self, images: ImageFeatures, report: Report) -> dict[str, Tensor]:
         """`encode`, from what the encoders say."""
@@ -258,7 +262,7 @@ class Mgca(DualEncoder):
 
     def project_texts(self, tokens: Tokens) -> Tensor:
         """(texts, dim)."""
-        return self.report_head(self.text_encoder(tokens).tokens[:, 0])
+        return self.report_head(self.read(tokens).vector)
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """(texts, dim) L2-normalised, cleaned as in training."""
@@ -301,6 +305,11 @@ class Mgca(DualEncoder):
         features, report = self.image_encoder(self.prepare(images)), self.read_texts(texts)
         attention = self.look_at_patches.weights(self.project_words(report), self.project_patches(features))
         return (attention * report.mask[..., None]).unflatten(-1, features.grid)
+
+
+def _mean(words: Tensor, mask: Tensor) -> Tensor:
+    """(batch, length, width) -> (batch, width), over the words in `mask`; zeros where there is none."""
+    return (words * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp_min(1)
 
 
 def _normalised(vectors: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ SENTENCES = ["No pleural effusion.", "Left pneumothorax with atelectasis at the 
         ("resnet18", {"stage": 3, "pooled": False, "output_stride": 8}, 256, 256, (8, 8)),
         ("resnet18/2", {"stage": 3}, 128, 128, (8, 8)),
         ("vit/2x64p16", {}, 64, 64, (4, 4)),
+        ("vit/2x64r", {}, 64, 64, (8, 8)),
         ("vit_tiny_patch16_224", {}, 192, 192, (4, 4)),
     ],
 )
