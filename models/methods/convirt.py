@@ -19,6 +19,7 @@ from models.encoders.text import TextEncoder
 from models.encoders.tokenizer import tokenizer
 from models.losses.info_nce import info_nce
 from models.method import Batch, TextSource, TextTokenizer, Tokens
+from models.prompts import PromptPair
 
 # Appendix A of the paper. It mirrors films under reports that say left and right; here the words follow (flip_sides).
 TRAINING = {
@@ -63,6 +64,8 @@ class ConvirtConfig:
     text_pooling: str = "max"  # max over the tokens, or their mean (ConVIRT-pytorch); padding never counts
     detach_text: bool = False  # ConVIRT-pytorch: no gradient reaches the text encoder or its projection
     dimension: int = 512  # of the space that images and sentences share
+    positive_prompt: str = "{}"  # how zero-shot asks; several are joined by |, and their directions averaged
+    negative_prompt: str = "no {}"
     temperature: float = 0.1
     image_weight: float = 0.75  # lambda: of image to text; text to image has the rest
 
@@ -87,6 +90,7 @@ class Convirt(DualEncoder):
         size: int = 224,
     ) -> None:
         super().__init__()
+        self.prompts = PromptPair(config.positive_prompt, config.negative_prompt)
         self.config = config
         self.size = size
         self.image_encoder, self.text_encoder = image_encoder, text_encoder

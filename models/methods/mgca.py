@@ -29,6 +29,7 @@ from models.losses.precision import at_least_float32
 from models.losses.prototype_alignment import prototype_alignment
 from models.losses.token_alignment import attention_weights, token_alignment
 from models.method import Batch, TextSource, Tokens, ZeroShot
+from models.prompts import PromptPair
 
 # Section 4.1 and its appendix; the code warms up from 1e-8. A random window of 224 of the film at 256 pixels, no flip.
 TRAINING: dict[str, Any] = {
@@ -59,6 +60,8 @@ class MgcaConfig:
     sections: str = "impression+findings"  # of the report, joined by +
     text_length: int = 112  # tokens, [CLS] and [SEP] included
     text_pooling: str = "cls"  # a report is [CLS]; words: the mean over them, which a tower from scratch learns sooner
+    positive_prompt: str = "{}"  # how zero-shot asks; several are joined by |, and their directions averaged
+    negative_prompt: str = "no {}"
     dim: int = 128  # of the space that films and reports share
     hidden: int = 2048  # width inside the projection heads
     instance_weight: float = 1.0  # lambda_1; 0 leaves the instances (ITA) out, as in Table 4
@@ -121,6 +124,7 @@ class Mgca(DualEncoder):
         self, config: MgcaConfig, image_encoder: Any, text_encoder: Any, tokenizer: WordPieceTokenizer, size: int
     ) -> None:
         super().__init__()
+        self.prompts = PromptPair(config.positive_prompt, config.negative_prompt)
         self.config, self.size = config, size
         self.texts = TextSource(tokenizer, tuple(config.sections.split("+")), cleaning="words", minimum_words=2)
         self.end = tokenizer.end
