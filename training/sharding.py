@@ -57,4 +57,5 @@ def part_like(tensor: Tensor, like: Tensor) -> Tensor:
     """This process's part of `tensor` if `like`, of the same shape, is sharded; else `tensor`."""
     if not isinstance(like, DTensor):
         return tensor
-    return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
+    part: Tensor = distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
+    return part.clone()  # it is a view, which would keep the whole in memory
