@@ -108,13 +108,18 @@ def _candidates(sentences: pa.ChunkedArray, source: TextSource) -> Iterator[list
     """For every row the texts that a step may read: one, if it reads whole reports."""
     for start in range(0, len(sentences), TOGETHER):
         for row in sentences[start : start + TOGETHER].to_pylist():
-            wanted = [
-                said["text"]
-                for section in source.sections
-                for said in row
-                if said["section"] == section and len(said["text"].split()) >= source.minimum_words
-            ] or [source.missing]
+            wanted = [text for section in source.sections for text in _said(row, section, source.minimum_words)]
+            wanted = wanted or [source.missing]
             yield [" ".join(wanted)] if source.unit == "report" else wanted
+
+
+def _said(row: list[dict[str, str]], section: str, minimum_words: int) -> list[str]:
+    """The sentences under `section`, which may name several: the first that a report has anything under counts."""
+    for name in section.split("/"):
+        texts = [said["text"] for said in row if said["section"] == name]
+        if long_enough := [text for text in texts if len(text.split()) >= minimum_words]:
+            return long_enough
+    return []
 
 
 def _mirrors(raw: list[str], texts: dict[str, int]) -> np.ndarray:

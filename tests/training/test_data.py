@@ -73,6 +73,20 @@ def test_a_report_without_the_sections_is_left_out_or_says_what_it_is_told_to(so
     assert said(texts, drawn, source) == ["no impression"] * 2
 
 
+def test_one_section_stands_in_for_another_that_is_not_there(source):
+    reports = pa.chunked_array(
+        [
+            [
+                [{"section": "findings", "text": "Clear lungs."}],
+                [{"section": "findings", "text": "Clear lungs."}, {"section": "impression", "text": "Normal."}],
+            ]
+        ]
+    )
+    texts = read_texts(reports, replace(source, sections=("impression/findings",)), False)
+    drawn = texts.draw(np.arange(2), np.random.default_rng(0))
+    assert said(texts, drawn, source) == ["clear lungs.", "normal."]
+
+
 def test_mirrored_films_are_described_as_they_are(source):
     texts = read_texts(SENTENCES, source, mirrored=True)
     drawn = texts.draw(np.array([0, 1, 3]), np.random.default_rng(0))
