@@ -3,7 +3,8 @@
 Every method is built from `configs/paper/<name>.yaml` with random weights (BERT-base stands in for its hub names: the
 same architecture) and takes steps, forward, backward and update, on films and reports of the simulator. A process per
 method, so that peak memory is its own. The share of the losses is what a step takes beyond its encoders alone, forward
-and backward, on the same inputs; the growth is the time of a doubled batch over that of a single one.
+and backward, on the same inputs; the growth is the time of a doubled batch over that of a single one. Without a GPU the
+seconds are those of one core, so that other work on the machine does not count.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -137,13 +138,14 @@ def autocast(device: torch.device) -> Iterator[None]:
 
 
 def _seconds(call: Callable[[], None], repeats: int, device: torch.device) -> float:
+    clock = perf_counter if device.type == "cuda" else process_time
     taken = []
     for _ in range(repeats + 1):
-        started = perf_counter()
+        started = clock()
         call()
         if device.type == "cuda":
             torch.cuda.synchronize()
-        taken.append(perf_counter() - started)
+        taken.append(clock() - started)
     return median(taken[1:])
 
 
@@ -151,6 +153,7 @@ def measure(name: str, size: int, repeats: int) -> dict[str, Any]:
     """One row of the table."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
+    torch.set_num_threads(1)
     paper = Paper(name, device)
     batch, double = paper.batch(size), paper.batch(2 * size)
     step = _seconds(lambda: paper.step(batch), repeats, device)
