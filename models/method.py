@@ -69,7 +69,7 @@ class TextSource:
     """What a method reads of a report."""
 
     tokenizer: TextTokenizer
-    sections: tuple[str, ...] = ("findings", "impression")  # joined in this order; "a/b": b where there is no a
+    sections: tuple[str, ...] = ("findings", "impression")  # joined in this order; "a/b": b in archives without a
     unit: str = "report"  # report: all of it; sentence: one, drawn anew for every step
     cleaning: str = "none"  # words: lower-case words only, as GLoRIA and MGCA prepare them
     minimum_words: int = 1  # a sentence with fewer is left out

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -106,20 +107,23 @@ def read_texts(sentences: pa.ChunkedArray, source: TextSource, mirrored: bool) -
 
 def _candidates(sentences: pa.ChunkedArray, source: TextSource) -> Iterator[list[str]]:
     """For every row the texts that a step may read: one, if it reads whole reports."""
+    sections = _at_hand(sentences, source.sections)
     for start in range(0, len(sentences), TOGETHER):
         for row in sentences[start : start + TOGETHER].to_pylist():
-            wanted = [text for section in source.sections for text in _said(row, section, source.minimum_words)]
-            wanted = wanted or [source.missing]
+            wanted = [
+                said["text"]
+                for section in sections
+                for said in row
+                if said["section"] == section and len(said["text"].split()) >= source.minimum_words
+            ] or [source.missing]
             yield [" ".join(wanted)] if source.unit == "report" else wanted
 
 
-def _said(row: list[dict[str, str]], section: str, minimum_words: int) -> list[str]:
-    """The sentences under `section`, which may name several: the first that a report has anything under counts."""
-    for name in section.split("/"):
-        texts = [said["text"] for said in row if said["section"] == name]
-        if long_enough := [text for text in texts if len(text.split()) >= minimum_words]:
-            return long_enough
-    return []
+def _at_hand(sentences: pa.ChunkedArray, sections: tuple[str, ...]) -> list[str]:
+    """Of each entry that names several sections ("a/b"), the first that any report has."""
+    known = set(pc.unique(pc.struct_field(pc.list_flatten(sentences), "section")).to_pylist())
+    choices = [section.split("/") for section in sections]
+    return [next((name for name in names if name in known), names[0]) for names in choices]
 
 
 def _mirrors(raw: list[str], texts: dict[str, int]) -> np.ndarray:

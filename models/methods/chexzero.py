@@ -55,7 +55,7 @@ class ChexzeroConfig:
     context: int = 77  # tokens of a text, its ends included; longer ones are cut
     embedding: int = 512  # width of the space shared by films and texts
     quick_gelu: bool = True  # OpenAI's approximation of GELU; off for CLIPs trained without it
-    sections: str = "impression"  # of the report, joined by +; a/b: b where there is no a
+    sections: str = "impression"  # of the report, joined by +; a/b: b in archives without a
     missing_text: str = ""  # of a report without them; "": its pair is left out; the code's is "NO IMPRESSION"
     first_logit_scale: float = 14.285714  # 1 / 0.07, CLIP's start; `weights` bring their own
     max_logit_scale: float = 100.0  # as CLIP's paper has it; 0: unbounded, as in the code

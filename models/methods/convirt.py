@@ -60,7 +60,7 @@ class ConvirtConfig:
     text_encoder: str = "emilyalsentzer/Bio_ClinicalBERT"  # hub name, local folder, all-MiniLM-L6-v2, or `bert/2x128`
     frozen_layers: int = 6  # of the text encoder, from below, its embeddings included; 0: nothing is frozen
     sections: str = (
-        "findings+impression"  # of the report, joined by +, whose sentences are drawn; a/b: b where there is no a
+        "findings+impression"  # of the report, joined by +, whose sentences are drawn; a/b: b in archives without a
     )
     maximum_tokens: int = 128  # of a sentence
     text_pooling: str = "max"  # max over the tokens, or their mean (ConVIRT-pytorch); padding never counts

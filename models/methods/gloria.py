@@ -57,7 +57,7 @@ class GloriaConfig:
     image_weights: str = "imagenet"  # "" for random ones, `imagenet`, or a file
     upsampled: int = 299  # side to which images are enlarged before the network; 0: not at all
     text_encoder: str = "emilyalsentzer/Bio_ClinicalBERT"  # hub name, folder, all-MiniLM-L6-v2, or bert/2x128
-    sections: str = "impression"  # of the report, joined by +; a/b: b where there is no a
+    sections: str = "impression"  # of the report, joined by +; a/b: b in archives without a
     full_report: bool = False  # read them whole; otherwise a sentence is drawn from them for every step
     text_length: int = 97  # tokens, [CLS] and [SEP] included
     text_layers: int = 4  # so many of the last hidden states make the vector of a token

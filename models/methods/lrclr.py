@@ -63,7 +63,7 @@ class LrclrConfig:
     context: int = 77  # tokens of a text, its ends included; longer ones are cut
     embedding: int = 512  # width of the space shared by films and texts
     quick_gelu: bool = True  # OpenAI's approximation of GELU; off for CLIPs trained without it
-    sections: str = "impression"  # joined by +, or a/b: b where there is no a; the paper names the findings, too
+    sections: str = "impression"  # joined by +, or a/b: b in archives without a; the paper names the findings, too
     first_logit_scale: float = 14.285714  # 1 / 0.07, CLIP's start; a CLIP that is continued brings its own
     max_logit_scale: float = 100.0  # as CLIP's paper has it; 0: unbounded
     positive_prompt: str = "{}"  # several are joined by |, and their directions averaged

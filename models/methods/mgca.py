@@ -57,7 +57,7 @@ class MgcaConfig:
     upsampled: int = 299  # of residual networks: side to which films are enlarged before the network; 0: not at all
     text_encoder: str = "emilyalsentzer/Bio_ClinicalBERT"  # hub name, folder, all-MiniLM-L6-v2, or bert/2x128
     text_layers: int = 0  # the first so many of its layers, 0: all 12; code: 6
-    sections: str = "impression+findings"  # of the report, joined by +; a/b: b where there is no a
+    sections: str = "impression+findings"  # of the report, joined by +; a/b: b in archives without a
     text_length: int = 112  # tokens, [CLS] and [SEP] included
     text_pooling: str = "cls"  # a report is [CLS]; words: the mean over them, which a tower from scratch learns sooner
     positive_prompt: str = "{}"  # how zero-shot asks; several are joined by |, and their directions averaged
