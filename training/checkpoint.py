@@ -47,6 +47,7 @@ class ModelCard:
     method_config: dict[str, Any]
     knowledge: list[dict[str, str]]
     size: int
+    fit: str = "resize"  # how larger films come to that size: as training showed them, so `crop` for random windows
 
     def save(self, folder: Path) -> None:
         """Write `model.json`."""
@@ -59,7 +60,9 @@ class ModelCard:
 
     def build(self) -> Method:
         """The network with fresh weights."""
-        return build_method(self.method, self.method_config, self.knowledge, self.size)
+        method = build_method(self.method, self.method_config, self.knowledge, self.size)
+        method.fit = self.fit
+        return method
 
 
 def load_method(output: Path, weights: str = "trained") -> Method:
@@ -73,6 +76,7 @@ def load_method(output: Path, weights: str = "trained") -> Method:
     card = ModelCard.load(output)
     state = load_file(path)
     method = method_module(card.method).build(card.method_config, card.knowledge, card.size, state)
+    method.fit = card.fit
     method.load_state_dict(state)
     return method.eval()
 

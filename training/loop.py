@@ -108,7 +108,8 @@ class Run:
     def build(self, size: int) -> Method:
         """The network with the run's initial weights, which are kept as the floor to compare with."""
         knowledge = pq.read_table(self.config.knowledge).select(["kind", "name", "description"]).to_pylist()
-        card = ModelCard(self.config.method, self.config.method_config, knowledge, size)
+        fit = "crop" if self.config.augmentation.get("window") else "resize"
+        card = ModelCard(self.config.method, self.config.method_config, knowledge, size, fit)
         torch.manual_seed(self.config.seed)
         method = card.build()
         if rank() == 0:

@@ -108,7 +108,6 @@ class Gloria(DualEncoder):
     """The network. Texts are not projected: images are, into the space of the text encoder."""
 
     continues: Tensor  # (vocabulary,), True for a piece that goes on with the word before it
-    fit = "crop"
     grey_mean = grey_std = 255 / 2  # to -1..1
 
     def __init__(

@@ -116,7 +116,6 @@ class Report:
 class Mgca(DualEncoder):
     """The network."""
 
-    fit = "crop"
     grey_mean = grey_std = 255 / 2  # to -1..1
     continues: Tensor  # (vocabulary,)
 

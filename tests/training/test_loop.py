@@ -110,3 +110,10 @@ def test_too_little_data_is_one_sentence(config):
 def test_a_loss_that_is_not_a_number_stops_the_run(config):
     with pytest.raises(TrainingError, match=r"`existence` is (nan|inf)"):
         train(replace(config, learning_rate=1e30, max_steps=12))
+
+
+@pytest.mark.parametrize(("window", "fit"), [(True, "crop"), (False, "resize")])
+def test_films_are_asked_about_as_training_showed_them(config, window, fit):
+    train(replace(config, max_steps=1, input_size=24, augmentation={"window": window}))
+    assert load_method(Path(config.output)).fit == fit
+    assert load_method(Path(config.output), "untrained").fit == fit
