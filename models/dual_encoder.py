@@ -38,11 +38,9 @@ class DualEncoder(Method):
         """(texts, dim) L2-normalised."""
         assert self.texts is not None
         device = next(self.parameters()).device
-        vectors = []
-        for start in range(0, len(texts), self.text_batch):
-            tokens = self.texts.tokenizer(list(texts[start : start + self.text_batch]))
-            vectors.append(self.project_texts(Tokens(tokens.ids.to(device), tokens.mask.to(device))))
-        return F.normalize(torch.cat(vectors).float(), dim=-1)
+        parts = [texts[start : start + self.text_batch] for start in range(0, len(texts), self.text_batch)]
+        vectors = torch.cat([self.project_texts(self.texts.tokens(part, device)) for part in parts])
+        return F.normalize(vectors.float(), dim=-1)
 
     def prompt_vectors(self, queries: Sequence[str]) -> Tensor:
         """(2, queries, dim): per query the mean direction of its positive, and of its negative prompts."""

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.distributed import gather
+from models.encoders.cleaning import CLEANING
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,10 @@ class Tokens:
 
     ids: Tensor  # (batch, length) int64
     mask: Tensor  # (batch, length) bool: True for a token, special ones included, False for padding
+
+    def to(self, device: torch.device) -> Tokens:
+        """The same tokens on another device."""
+        return Tokens(self.ids.to(device), self.mask.to(device))
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same pairs on another device."""
-        tokens = self.tokens and Tokens(self.tokens.ids.to(device), self.tokens.mask.to(device))
+        tokens = self.tokens and self.tokens.to(device)
         targets = None if self.targets is None else self.targets.to(device)
         return replace(self, images=self.images.to(device), tokens=tokens, targets=targets)
 
@@ -74,6 +79,10 @@ class TextSource:
     cleaning: str = "none"  # words: lower-case words only, as GLoRIA and MGCA prepare them
     minimum_words: int = 1  # a sentence with fewer is left out
     missing: str = ""  # what a report without any of the sections says; "": its pair is left out
+
+    def tokens(self, texts: Sequence[str], device: torch.device) -> Tokens:
+        """Texts that are no reports, such as prompts, cleaned and tokenised as the reports are."""
+        return self.tokenizer([CLEANING[self.cleaning](text) for text in texts]).to(device)
 
 
 @dataclass(frozen=True)

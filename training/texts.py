@@ -12,13 +12,12 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from models.encoders.cleaning import words_only
+from models.encoders.cleaning import CLEANING
 from models.laterality import mirror_text
 from models.method import Batch, TextSource, Tokens
 from shards.atomic import replacing
 from training.errors import TrainingError
 
-CLEANING: dict[str, Callable[[str], str]] = {"none": str, "words": words_only}
 UNITS = ("report", "sentence")
 TOGETHER = 4096  # texts given to the tokenizer in one call
 NO_TEXT = -1

@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.dual_encoder import DualEncoder
-from models.encoders.cleaning import words_only
 from models.encoders.image import ImageEncoder
 from models.encoders.text import TextEncoder
 from models.encoders.tokenizer import WordPieceTokenizer
@@ -192,17 +191,12 @@ class Gloria(DualEncoder):
         found = self.zero_shot_word_region(regions, texts.words, texts.mask)
         return (pair_logits(images, texts.vectors, 1) + found) / 2
 
-    def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """(texts, dim) L2-normalised."""
-        return F.normalize(torch.cat([part.vectors for part in self._read(texts)]).float(), dim=-1)
-
     def _read(self, texts: Sequence[str]) -> Iterator[Sentences]:
         """Texts, cleaned as in training, in batches."""
         assert self.texts is not None
-        device = self.continues.device
         for start in range(0, len(texts), self.text_batch):
-            tokens = self.texts.tokenizer([words_only(text) for text in texts[start : start + self.text_batch]])
-            yield self.sentences(Tokens(tokens.ids.to(device), tokens.mask.to(device)))
+            tokens = self.texts.tokens(texts[start : start + self.text_batch], self.continues.device)
+            yield self.sentences(tokens)
 
     def prompts_of(self, query: str) -> list[str]:
         """What is asked about a finding: prompts drawn from its combinations, else its name."""

@@ -25,7 +25,7 @@ from models.encoders.cross_modality import CrossModality, TextSequence
 from models.encoders.region_selection import Regions, RegionSelection
 from models.encoders.tokenizer import tokenizer
 from models.losses.local_alignment import all_pairs_scores, local_alignment, matched_scores
-from models.method import Batch, TextTokenizer, Tokens, ZeroShot
+from models.method import Batch, TextTokenizer, ZeroShot
 from models.methods.chexzero import Chexzero, ChexzeroConfig
 
 TRAINING: dict[str, Any] = {
@@ -186,8 +186,7 @@ class Lrclr(Chexzero):
     def _attended(self, regions: Regions, prompts: Sequence[str]) -> SelectedRegions:
         assert self.texts is not None
         device = regions.tokens.device
-        tokens = self.texts.tokenizer(list(prompts))
-        tokens = Tokens(tokens.ids.to(device), tokens.mask.to(device))
+        tokens = self.texts.tokens(prompts, device)
         text = TextSequence(self.text(tokens).tokens, tokens.mask)
         everyone = torch.zeros(len(regions.tokens), dtype=torch.long, device=device)
         attention = [self.cross.attention(regions.tokens, text.at(everyone + prompt)) for prompt in range(len(prompts))]

@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.dual_encoder import DualEncoder
-from models.encoders.cleaning import words_only
 from models.encoders.cross_attention import CrossAttention
 from models.encoders.image import ImageEncoder, ImageFeatures
 from models.encoders.projection import ProjectionHead
@@ -267,10 +266,6 @@ class Mgca(DualEncoder):
         """(texts, dim)."""
         return self.report_head(self.read(tokens).vector)
 
-    def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """(texts, dim) L2-normalised, cleaned as in training."""
-        return super().embed_texts([words_only(text) for text in texts])
-
     def zero_shot(self, images: Tensor, queries: Sequence[str]) -> ZeroShot:
         """Scores: cosines with the prompts. Maps: where the words of the positive prompts look, mean over them."""
         if not self.config.token_weight:
@@ -293,9 +288,7 @@ class Mgca(DualEncoder):
     def read_texts(self, texts: Sequence[str]) -> Report:
         """`read`, cleaned as in training."""
         assert self.texts is not None
-        tokens = self.texts.tokenizer([words_only(text) for text in texts])
-        device = self.continues.device
-        return self.read(Tokens(tokens.ids.to(device), tokens.mask.to(device)))
+        return self.read(self.texts.tokens(texts, self.continues.device))
 
     def word_attention(self, images: Tensor, texts: Sequence[str]) -> Tensor:
         """Where each word of a text looks in its film, for pictures.
