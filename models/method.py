@@ -143,6 +143,10 @@ class Method(nn.Module):
         """(batch, dim) features of the image encoder for linear probes, before any projection."""
         raise NotImplementedError(f"{type(self).__name__} has no image features")
 
+    def image_maps(self, images: Tensor) -> list[Tensor]:
+        """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse, for detection and segmentation."""
+        raise NotImplementedError(f"{type(self).__name__} has no feature maps")
+
     def embed_images(self, images: Tensor) -> Tensor:
         """(batch, dim) L2-normalised vectors in the space that images share with texts."""
         raise NotImplementedError(f"{type(self).__name__} has no joint space")

@@ -65,6 +65,11 @@ class ClipImageEncoder(VisionTransformer):
         local, prefix = tokens["image_intermediates"][0], tokens["image_intermediates_prefix"][0]
         return ImageFeatures(prefix[:, 0], local, self.grid_size)
 
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """The patch tokens as one map (batch, dim, rows, columns)."""
+        features = self(images)
+        return [features.local.transpose(1, 2).unflatten(2, features.grid)]
+
     def project(self, features: Tensor) -> Tensor:
         """(..., dim) -> (..., embedding): into the space shared with texts, not normalised."""
         return features @ self.proj

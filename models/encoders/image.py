@@ -56,7 +56,8 @@ class ImageEncoder(nn.Module):
         if ending := ENDING.fullmatch(name):
             name, stage, pooled = ending[1], int(ending[2]), False
         self.stops = not pooled
-        options = {"features_only": True, "out_indices": (stage,)} if self.stops else {"num_classes": 0}
+        stages = {"features_only": True, "out_indices": tuple(range(stage + 1))}
+        options = stages if self.stops else {"num_classes": 0}
         self.network = _network(name, size, weights == "imagenet", output_stride, options)
         self.transformer = isinstance(self.network, VisionTransformer)
         if weights not in ("", "imagenet"):
@@ -77,6 +78,18 @@ class ImageEncoder(nn.Module):
     def forward(self, images: Tensor, attention: bool = False) -> ImageFeatures:
         """Features of the films; `attention` is there for transformers, if asked for."""
         return self._tokens(images, attention) if self.transformer else self._maps(images)
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Feature maps (batch, channels, rows, columns) from fine to coarse, as detection and segmentation read them.
+
+        A residual network has one for its stem and for each stage, a transformer one on its patch grid.
+        """
+        if self.transformer:
+            features = self._tokens(images, attention=False)
+            return [features.local.transpose(1, 2).unflatten(2, features.grid)]
+        if self.stops:
+            return list(self.network(images))
+        return list(self.network.forward_intermediates(images, intermediates_only=True))
 
     def _maps(self, images: Tensor) -> ImageFeatures:
         if self.stops:

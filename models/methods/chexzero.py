@@ -136,6 +136,10 @@ class Chexzero(DualEncoder):
         pooled: Tensor = self.visual(self.prepare(images)).pooled
         return pooled
 
+    def image_maps(self, images: Tensor) -> list[Tensor]:
+        """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse."""
+        return self.visual.maps(self.prepare(images))
+
     def telemetry(self) -> dict[str, float]:
         """The factor of the cosines."""
         return {"logit_scale": self.logit_scale.exp().item()}

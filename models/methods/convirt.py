@@ -134,6 +134,10 @@ class Convirt(DualEncoder):
         """(batch, dim) pooled features before the projection."""
         return self.image_encoder(self.prepare(images)).pooled
 
+    def image_maps(self, images: Tensor) -> list[Tensor]:
+        """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse."""
+        return self.image_encoder.maps(self.prepare(images))
+
 
 def _projection(width: int, dimension: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, dimension))

@@ -181,6 +181,10 @@ class Gloria(DualEncoder):
         """(batch, dim) pooled features of the image encoder."""
         return self.image_encoder(self.prepare(images)).pooled
 
+    def image_maps(self, images: Tensor) -> list[Tensor]:
+        """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse."""
+        return self.image_encoder.maps(self.prepare(images))
+
     def similarity(self, images: Tensor, texts: Sequence[str]) -> Tensor:
         """(batch, texts): the mean of the global cosine and of how well the words are found."""
         pooled, regions, _ = self.project_images(self.prepare(images))

@@ -100,7 +100,7 @@ class Medklip(Method):
         self.config, self.size = config, size
         self.entities = list(entities)
         self.frozen_texts = texts
-        self.backbone = backbone
+        self.backbone: Any = backbone  # mypy takes a module's attributes for tensors
         text_width = entity_book.shape[1]
         self.res_l1, self.res_l2 = nn.Linear(channels, channels), nn.Linear(channels, config.width)
         self.disease_embedding_layer = nn.Linear(text_width, config.width)
@@ -183,6 +183,10 @@ class Medklip(Method):
     def image_features(self, images: Tensor) -> Tensor:
         """(batch, channels) mean of the image encoder's local features: a ViT's class token is not trained here."""
         return self.backbone(self.prepare(images)).local.mean(1)
+
+    def image_maps(self, images: Tensor) -> list[Tensor]:
+        """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse."""
+        return list(self.backbone.maps(self.prepare(images)))
 
     def similarity(self, images: Tensor, texts: Sequence[str]) -> Tensor:
         """(batch, texts) probability that what a text says exists in the image: every text is an unseen query."""

@@ -256,6 +256,10 @@ class Mgca(DualEncoder):
         """(batch, width) of the image encoder: the class token, or the mean over the locations."""
         return self.image_encoder(self.prepare(images)).pooled
 
+    def image_maps(self, images: Tensor) -> list[Tensor]:
+        """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse."""
+        return self.image_encoder.maps(self.prepare(images))
+
     def project_images(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
         """Network input -> films (batch, dim), patches (batch, patches, dim) and their grid."""
         features = self.image_encoder(images)

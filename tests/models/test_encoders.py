@@ -41,6 +41,25 @@ def test_a_network_that_stops_at_a_stage_has_no_later_one():
     assert count[1] < 0.1 * count[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "grids"),
+    [
+        ("resnet18", {}, [32, 16, 8, 4, 2]),
+        ("resnet18", {"stage": 2}, [32, 16, 8, 4, 2]),
+        ("resnet18/2", {}, [32, 16, 8]),
+        ("vit/2x64p8", {}, [8]),
+        ("vit/2x64r", {}, [8]),
+    ],
+)
+def test_maps_go_from_fine_to_coarse_and_end_in_what_is_pooled(name, options, grids):
+    encoder = ImageEncoder(name, 64, **options).eval()
+    maps = encoder.maps(FILMS)
+    assert [tuple(found.shape[2:]) for found in maps] == [(side, side) for side in grids]
+    features = encoder(FILMS)
+    last = features.pooled if not encoder.transformer else features.local.mean(1)
+    assert torch.allclose(maps[-1].mean((2, 3)), last, atol=1e-5)
+
+
 def test_attention_of_a_vit_is_that_of_the_plain_path():
     encoder = ImageEncoder("vit/3x128p8", 64).eval()
     read = encoder(FILMS, attention=True).attention
