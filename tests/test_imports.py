@@ -37,6 +37,7 @@ MODULE_NAMES = {  # where the name to import is not the name to install
     "pillow": "PIL",
     "pyyaml": "yaml",
     "scikit-learn": "sklearn",
+    "segmentation-models-pytorch": "segmentation_models_pytorch",
 }
 
 
