@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -25,6 +25,27 @@ OPTIMIZERS = {"adam": Adam, "adamw": AdamW}
 UNKNOWN = -math.inf  # what a validation that cannot be scored counts as
 
 Progress = Callable[[int, int], None]  # steps done, steps at most
+
+
+class Films(Protocol):
+    """Grey films (n, size, size) uint8: an array, or something that reads the films it is asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice | np.ndarray, /) -> np.ndarray: ...
+
+
+class ChosenFilms:
+    """Some rows of films, read when they are asked for."""
+
+    def __init__(self, films: Films, rows: np.ndarray) -> None:
+        self.films, self.rows = films, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, part: slice | np.ndarray) -> np.ndarray:
+        return self.films[self.rows[part]]
 
 
 @dataclass(frozen=True)
@@ -69,6 +90,16 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 def mixed_precision(device: torch.device) -> torch.autocast:
     """bfloat16 where the hardware gains by it: on CUDA only."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+
+def own_patients(subjects: np.ndarray, *others: np.ndarray) -> np.ndarray:
+    """Rows of `subjects`, those of the train split, that none of the `others` shares."""
+    return np.flatnonzero(~np.isin(subjects, np.concatenate(others)))
+
+
+def film_tensor(pixels: Films, rows: np.ndarray, device: torch.device) -> Tensor:
+    """(rows, 1, size, size) uint8 on the device."""
+    return torch.from_numpy(np.ascontiguousarray(pixels[rows]))[:, None].to(device)
 
 
 def fit(

@@ -1,4 +1,4 @@
-"""Puts a question to a method about images, batch by batch, in evaluation mode and without gradients."""
+"""Puts a question about images to a network, batch by batch, in evaluation mode and without gradients."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from evaluation.errors import EvaluationError, NotAvailableError
-from models.method import Method
 
 Progress = Callable[[int, int], None]  # images done, images in all
 
@@ -24,7 +23,7 @@ class Images(Protocol):
 
 
 def ask(
-    method: Method,
+    method: nn.Module,
     pixels: Images,
     question: Callable[[Tensor], Sequence[Tensor]],
     batch_size: int = 32,

@@ -135,6 +135,17 @@ def aurocs(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple
     return points, resampled
 
 
+def weighted_means(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of every column of `values` (rows, columns), nan ones left out, and under each row of `weights`.
+
+    `weights` (resamples, rows). Returns (columns,) and (resamples, columns), nan where nothing has weight.
+    """
+    known = (~np.isnan(values)).astype(np.float64)
+    weights = np.concatenate([np.ones((1, len(values))), weights])
+    means = _divide(weights @ np.nan_to_num(values), weights @ known, np.nan)
+    return means[0], means[1:]
+
+
 def confusion(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Confusion:
     """Counts of `predicted` (rows, classes) bool against labels 0/1/nan under `weights` (resamples, rows)."""
     present, absent = labels == 1, labels == 0
