@@ -93,6 +93,14 @@ class ZeroShot:
     maps: Tensor  # (batch, queries, grid, grid) of each query over the image, non-negative
 
 
+@dataclass(frozen=True)
+class WordMaps:
+    """Where each word of a sentence looks in a film."""
+
+    words: list[list[str]]  # of each sentence
+    maps: Tensor  # (batch, words, rows, columns), each word's summing to 1; shorter sentences end in zeros
+
+
 class Method(nn.Module):
     """A pretraining method: named loss terms of a batch, and whatever zero-shot answers it has."""
 
@@ -144,7 +152,7 @@ class Method(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no image features")
 
     def image_maps(self, images: Tensor) -> list[Tensor]:
-        """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse, for detection and segmentation."""
+        """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse, to detect and segment with."""
         raise NotImplementedError(f"{type(self).__name__} has no feature maps")
 
     def embed_images(self, images: Tensor) -> Tensor:
@@ -162,6 +170,10 @@ class Method(nn.Module):
     def zero_shot(self, images: Tensor, queries: Sequence[str]) -> ZeroShot:
         """Score and locate `queries` in grey levels 0..255 (batch, 1, side, side)."""
         raise NotImplementedError(f"{type(self).__name__} has no zero-shot classification")
+
+    def word_maps(self, images: Tensor, sentences: Sequence[str]) -> WordMaps:
+        """Where the words look in grey levels 0..255 (batch, 1, side, side), one sentence per film, for pictures."""
+        raise NotImplementedError(f"{type(self).__name__} has no attention of words")
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.dual_encoder import DualEncoder
+from models.encoders.cleaning import words_only
 from models.encoders.image import ImageEncoder
 from models.encoders.text import TextEncoder
 from models.encoders.tokenizer import WordPieceTokenizer
@@ -23,7 +24,7 @@ from models.encoders.words import aggregate
 from models.gloria_prompts import drawn_prompts
 from models.losses.info_nce import info_nce, matched_pairs, pair_logits
 from models.losses.word_region import WordRegionSimilarity
-from models.method import Batch, TextSource, Tokens, ZeroShot
+from models.method import Batch, TextSource, Tokens, WordMaps, ZeroShot
 
 # The authors' recipe: a random window of 224 of the film at 256 pixels, nothing else.
 TRAINING = {
@@ -122,6 +123,7 @@ class Gloria(DualEncoder):
         self.project_pooled = nn.Linear(image_encoder.dim, text_encoder.dim)
         self.project_regions = nn.Linear(image_encoder.local_dim, text_encoder.dim, bias=False)
         self.register_buffer("continues", tokenizer.continues, persistent=False)
+        self.split_words = tokenizer.words
         temperatures = config.attention_temperature, config.word_temperature, config.attention
         self.word_region = WordRegionSimilarity(*temperatures, config.word_aggregation)
         self.zero_shot_word_region = WordRegionSimilarity(*temperatures, config.zero_shot_words)
@@ -235,6 +237,16 @@ class Gloria(DualEncoder):
         attention = self.zero_shot_word_region.attend(regions, texts.words, texts.mask)
         counts = texts.mask.sum(1).clamp_min(1)
         return (attention * texts.mask[..., None]).sum(2) / counts[:, None]
+
+    def word_maps(self, images: Tensor, sentences: Sequence[str]) -> WordMaps:
+        """The attention that the local similarity rests on; [CLS] is left out."""
+        assert self.texts is not None
+        _, regions, grid = self.project_images(self.prepare(images))
+        texts = self.sentences(self.texts.tokens(sentences, self.continues.device))
+        attention = self.zero_shot_word_region.attend(regions, texts.words, texts.mask)
+        own = attention[range(len(sentences)), range(len(sentences))] * texts.mask[..., None]
+        words = [self.split_words(words_only(sentence)) for sentence in sentences]
+        return WordMaps(words, own[:, 1:].unflatten(-1, grid))
 
     def _read_groups(self, groups: Sequence[Sequence[str]]) -> tuple[list[Sentences], list[int]]:
         """The texts of all groups, in batches, and how many each group has."""

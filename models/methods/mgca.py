@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.dual_encoder import DualEncoder
+from models.encoders.cleaning import words_only
 from models.encoders.cross_attention import CrossAttention
 from models.encoders.image import ImageEncoder, ImageFeatures
 from models.encoders.projection import ProjectionHead
@@ -27,7 +28,7 @@ from models.losses.info_nce import info_nce
 from models.losses.precision import at_least_float32
 from models.losses.prototype_alignment import prototype_alignment
 from models.losses.token_alignment import attention_weights, token_alignment
-from models.method import Batch, TextSource, Tokens, ZeroShot
+from models.method import Batch, TextSource, Tokens, WordMaps, ZeroShot
 from models.prompts import PromptPair
 
 # Section 4.1 and its appendix; the code warms up from 1e-8. A random window of 224 of the film at 256 pixels, no flip.
@@ -125,7 +126,7 @@ class Mgca(DualEncoder):
         self.prompts = PromptPair(config.positive_prompt, config.negative_prompt)
         self.config, self.size = config, size
         self.texts = TextSource(tokenizer, tuple(config.sections.split("+")), cleaning="words", minimum_words=2)
-        self.end = tokenizer.end
+        self.end, self.split_words = tokenizer.end, tokenizer.words
         self.register_buffer("continues", tokenizer.continues, persistent=False)
         self.image_encoder, self.text_encoder = image_encoder, text_encoder
         self.film_head = ProjectionHead(image_encoder.dim, config.hidden, config.dim)
@@ -305,6 +306,13 @@ class Mgca(DualEncoder):
         features, report = self.image_encoder(self.prepare(images)), self.read_texts(texts)
         attention = self.look_at_patches.weights(self.project_words(report), self.project_patches(features))
         return (attention * report.mask[..., None]).unflatten(-1, features.grid)
+
+    def word_maps(self, images: Tensor, sentences: Sequence[str]) -> WordMaps:
+        """`word_attention`, with the words."""
+        if not self.config.token_weight:
+            return super().word_maps(images, sentences)
+        words = [self.split_words(words_only(sentence)) for sentence in sentences]
+        return WordMaps(words, self.word_attention(images, sentences))
 
 
 def _mean(words: Tensor, mask: Tensor) -> Tensor:
