@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from assets import (
     checks,
+    downstream,
     evaluated,
     graphs,
     ingestion,
@@ -19,23 +20,30 @@ from assets import (
 from models.registry import method_names
 
 METHODS = method_names()
-TASKS = tuple(tasks.TASKS)
+TASKS = tasks.OWN_TASKS
+COHORTS = downstream.COHORTS
+CHECKS = [checks.studies_checks, checks.shards_checks]
 
-ASSETS = [
+INGESTION = [  # from an archive to its shards
     source.archive,
     ingestion.inventory_asset,
     ingestion.images,
     reports.reports,
     triplets.triplets,
     triplets.report_labels,
-    graphs.graphs,
     reports.knowledge,
     ingestion.usable,
     subsets.subsets,
     sharding.shards,
+]
+ASSETS = [
+    *INGESTION,
+    graphs.graphs,
     *(pretrained.pretrained_asset(method) for method in METHODS),
     *(evaluated.evaluated_asset(method, task) for method in METHODS for task in TASKS),
-    evaluated.results_asset,
+    downstream.simulated_archives,
+    *(downstream.cohort_asset(cohort, [*INGESTION, *CHECKS]) for cohort in COHORTS),
+    *(downstream.downstream_asset(method, cohort) for method in METHODS for cohort in COHORTS),
+    evaluated.results_asset(METHODS, TASKS, COHORTS),
     tables.tables_asset,
 ]
-CHECKS = [checks.studies_checks, checks.shards_checks]

@@ -1,78 +1,82 @@
-"""Group `evaluation`: what a network knows, before and after pretraining."""
+"""Group `evaluation`: what a network knows about the cohort it was pretrained on, before and after."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets import previews, tracking
-from assets.examination import WEIGHTS, Network
+from assets import drawings, previews, tracking
+from assets.cells import Bench, Outcome
+from assets.examination import WEIGHTS
+from assets.films import CohortFilms
+from assets.settings import EvaluationSettings, options_of
 from assets.tasks import TASKS
-from assets.tracking import Tracker
 from assets.training_runs import is_trained, trained_run
-from assets.workspace import PHANTOM, Workspace
-from evaluation.errors import EvaluationError, NotAvailableError
+from assets.workspace import Workspace
 from evaluation.values import MACRO, ResultValue
 from models.registry import method_names
 
 GROUP = "evaluation"
-NOTHING = "This cohort's test split has nothing to score the method on."
+CELLS = "no_cell_failed"
+SHOWN = ("method", "cohort", "task", "setting", "metric", "value", "low", "high", "n", "seed", "draw", "checkpoint")
 
 
 def evaluated_asset(method: str, task: str) -> dg.AssetsDefinition:
     """The asset `evaluated/<method>/<task>`."""
+    key = dg.AssetKey(["evaluated", method, task])
 
     @dg.asset(
-        key=["evaluated", method, task],
-        deps=[dg.AssetKey(["pretrained", method]), *TASKS[task].needs],
+        key=key,
+        deps=[dg.AssetKey(["pretrained", method]), "shards", "studies", "subsets"],
         group_name=GROUP,
         kinds={"pytorch", "parquet"},
+        check_specs=[cells_check(key)],
         description=f"{TASKS[task].description} {method}, trained and untrained, with 95 % intervals by patient.",
     )
-    def evaluated(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult[Any]:
+    def evaluated(
+        context: dg.AssetExecutionContext,
+        workspace: Workspace,
+        evaluation: EvaluationSettings,  # type: ignore[valid-type]
+    ) -> Iterator[dg.MaterializeResult[Any]]:
         run = trained_run(workspace, method)
-        networks = {weights: Network(workspace, run, weights, context.log.info) for weights in WEIGHTS}
-        try:
-            values = {weights: TASKS[task].score(network) for weights, network in networks.items()}
-        except NotAvailableError as error:
-            return dg.MaterializeResult(metadata={"note": f"Not available: {error}"})
-        except EvaluationError as error:
-            raise dg.Failure(str(error), allow_retries=False) from None
-        if not values["trained"]:
-            return dg.MaterializeResult(metadata={"note": NOTHING})
         tracker = tracking.attach(workspace.home_path(), run.mlflow_run)
-        for weights, numbers in values.items():
-            _write(networks[weights], task, numbers)
-            tracker.log_summary(_summary(task, weights, numbers))
-        return dg.MaterializeResult(metadata={**_metadata(values), **_picture(networks["trained"], task, tracker)})
+        bench = Bench(CohortFilms(workspace), run, tracker, context.log, options_of(evaluation))
+        settings = TASKS[task].settings(evaluation.fractions, evaluation.draws)  # type: ignore[attr-defined]
+        outcomes = list(bench.measure([(task, setting) for setting in settings]))
+        drawn = drawings.attached(bench.networks["trained"], [task], tracker) if _scored(outcomes) else {}
+        yield dg.MaterializeResult(
+            metadata={**_means(outcomes), **outcomes_metadata(outcomes), **drawn},
+            check_results=[checked(key, outcomes)],
+        )
 
     return evaluated
 
 
-@dg.asset(
-    name="results",
-    group_name=GROUP,
-    kinds={"duckdb", "parquet"},
-    deps=[dg.AssetKey(["evaluated", method, task]) for method in method_names() for task in TASKS],
-)
-def results_asset(workspace: Workspace) -> dg.MaterializeResult[Any]:
-    """Every number measured so far, of all methods and cohorts, with what produced it."""
-    from evaluation.result_tables import as_markdown
-    from evaluation.results import MEASURED, read_results
+def results_asset(methods: Sequence[str], tasks: Sequence[str], cohorts: Sequence[str]) -> dg.AssetsDefinition:
+    """The asset `results`, behind everything that is measured."""
+    own = [dg.AssetKey(["evaluated", method, task]) for method in methods for task in tasks]
+    elsewhere = [dg.AssetKey(["downstream", method, cohort]) for method in methods for cohort in cohorts]
 
-    table = read_results(workspace.home_path(), {"source": MEASURED})
-    macro = table.filter(pc.equal(table["class"], "macro"))
-    columns = ("method", "cohort", "task", "metric", "value", "low", "high", "n", "seed", "checkpoint")
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/row_count": table.num_rows,
-            "methods": previews.counts(table, "cohort", "method", "task"),
-            "numbers": previews.head(macro, columns, 100),
-            "tables": dg.MetadataValue.md(as_markdown(latest_results(workspace))),
-        }
-    )
+    @dg.asset(name="results", group_name=GROUP, kinds={"parquet"}, deps=[*own, *elsewhere])
+    def results(workspace: Workspace) -> dg.MaterializeResult[Any]:
+        """Every number measured so far, of all methods and cohorts, with what produced it."""
+        from evaluation.result_tables import as_markdown
+        from evaluation.results import MEASURED, read_results
+
+        table = read_results(workspace.home_path(), {"source": MEASURED})
+        macro = table.filter(pc.equal(table["class"], MACRO))
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": table.num_rows,
+                "methods": previews.counts(table, "cohort", "method", "task"),
+                "numbers": previews.head(macro, SHOWN, 100),
+                "tables": dg.MetadataValue.md(as_markdown(latest_results(workspace))),
+            }
+        )
+
+    return results
 
 
 def latest_results(workspace: Workspace, every_cohort: bool = False) -> pa.Table:
@@ -87,57 +91,75 @@ def latest_results(workspace: Workspace, every_cohort: bool = False) -> pa.Table
     return table.filter(pc.or_(latest, pc.equal(table["method"], "supervised")))
 
 
-def _write(network: Network, task: str, values: Sequence[ResultValue]) -> None:
-    from evaluation.results import ResultKey, write_results
-
-    run, trained = network.run, network.weights == "trained"
-    key = ResultKey(
-        method=run.method if trained else f"untrained:{run.method}",
-        checkpoint=run.checkpoint_digest if trained else run.untrained_digest,
-        mlflow_run=run.mlflow_run,
-        cohort=network.workspace.cohort_name(),
-        data_version=run.data_version,
-        seed=run.seed,
+def cells_check(key: dg.AssetKey) -> dg.AssetCheckSpec:
+    """The check that `checked` answers."""
+    return dg.AssetCheckSpec(
+        CELLS,
+        asset=key,
+        description="Every measurement was made, or has a reason that lies in the method or the cohort.",
     )
-    write_results(network.workspace.home_path(), task, key, values, TASKS[task].setting)
 
 
-def _summary(task: str, weights: str, values: Sequence[ResultValue]) -> dict[str, float]:
-    prefix = f"{task}/" if weights == "trained" else f"{task}/untrained/"
-    return {f"{prefix}{value.metric}/{value.class_name}": value.value for value in values if value.value is not None}
+def checked(key: dg.AssetKey, outcomes: Sequence[Outcome]) -> dg.AssetCheckResult:
+    """Which cells failed, and why. It stops nothing: what failed stands in the tables as failed."""
+    failed = [outcome for outcome in outcomes if outcome.failed]
+    rows = [(outcome.task, outcome.setting.name, outcome.weights, outcome.note) for outcome in failed]
+    return dg.AssetCheckResult(
+        passed=not failed,
+        check_name=CELLS,
+        asset_key=key,
+        metadata={
+            "failed": len(failed),
+            "cells": len(outcomes),
+            "reasons": previews.markdown_table(("task", "setting", "weights", "why"), rows),
+        },
+    )
 
 
-def _metadata(values: Mapping[str, Sequence[ResultValue]]) -> dict[str, Any]:
-    """The means as numbers, which Dagster plots over the materializations, and the classes as a table."""
-    means = {
-        f"{value.metric}{'' if weights == 'trained' else ' untrained'}": value.value
-        for weights in WEIGHTS
-        for value in values[weights]
-        if value.class_name == MACRO and value.value is not None
+def outcomes_metadata(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Every cell as a row, and of the means and classes what was measured of both networks."""
+    pairs: dict[tuple[str, ...], dict[str, str]] = {}
+    for outcome in outcomes:
+        place = (outcome.task, outcome.setting.name, str(outcome.setting.draw))
+        if not outcome.values:
+            pairs.setdefault((*place, TASKS[outcome.task].leading, MACRO, "0"), {})[outcome.weights] = outcome.note
+        for value in outcome.values:
+            row = pairs.setdefault((*place, value.metric, value.class_name, str(value.n)), {})
+            row[outcome.weights] = interval_text(value)
+    rows = [(*place, *(row.get(weights, "") for weights in WEIGHTS)) for place, row in pairs.items()]
+    reused = sum(outcome.reused for outcome in outcomes)
+    return {
+        "measured": len(outcomes) - reused,
+        "found in results": reused,
+        "seconds": round(sum(outcome.seconds for outcome in outcomes), 1),
+        "numbers": previews.markdown_table(("task", "setting", "draw", "metric", "class", "n", *WEIGHTS), rows),
     }
-    rows = [
-        (trained.metric, trained.class_name, _interval(trained), _interval(untrained), trained.n)
-        for trained, untrained in zip(values["trained"], values["untrained"], strict=True)
-    ]
-    return {**means, "numbers": previews.markdown_table(("metric", "class", *WEIGHTS, "n"), rows)}
 
 
-def _interval(value: ResultValue) -> str:
+def interval_text(value: ResultValue) -> str:
+    """A number with its interval."""
     if value.value is None or value.low is None:
         return "-" if value.value is None else f"{value.value:.3f}"
     return f"{value.value:.3f} [{value.low:.3f}, {value.high:.3f}]"
 
 
-def _picture(network: Network, task: str, tracker: Tracker) -> dict[str, dg.MarkdownMetadataValue]:
-    """The task's picture of the trained network: small in the metadata, whole in MLflow."""
-    from evaluation.result_tables import SIMULATION_NOTE
+def _scored(outcomes: Sequence[Outcome]) -> bool:
+    return any(outcome.values for outcome in outcomes if outcome.weights == "trained")
 
-    png = TASKS[task].draw(network, SIMULATION_NOTE if network.workspace.cohort_name() == PHANTOM else "")
-    if not png:
-        return {}
-    name = TASKS[task].picture
-    path = network.workspace.home_path() / network.run.output / "pictures" / f"{name}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(png)
-    tracker.log_file(path, "pictures")
-    return {name.replace("_", " "): previews.picture(png, name)}
+
+def _means(outcomes: Sequence[Outcome]) -> Mapping[str, float]:
+    """The means as numbers, which Dagster plots over the materializations."""
+    return {
+        " ".join(
+            part
+            for part in (
+                value.metric,
+                outcome.setting.name if outcome.setting.fraction is not None else "",
+                "" if outcome.weights == "trained" else outcome.weights,
+            )
+            if part
+        ): value.value
+        for outcome in outcomes
+        for value in outcome.values
+        if value.class_name == MACRO and value.value is not None and not outcome.setting.draw
+    }

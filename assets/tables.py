@@ -10,6 +10,7 @@ from pydantic import Field
 from assets import previews, tracking
 from assets.evaluated import GROUP, latest_results
 from assets.examination import WEIGHTS, Network
+from assets.films import CohortFilms
 from assets.training_runs import is_trained, trained_run
 from assets.workspace import PHANTOM, Workspace
 
@@ -91,17 +92,18 @@ def _tested_by_class(context: dg.AssetExecutionContext, workspace: Workspace, me
     here = {"cohort": workspace.cohort_name(), "task": TASK}
     rows = [row for row in measured.to_pylist() if here.items() <= row.items()]
     scores: dict[str, np.ndarray] = {}
+    cohort = CohortFilms(workspace)
     methods = {row["method"].removeprefix(UNTRAINED) for row in rows}
     for method in sorted(method for method in methods if is_trained(workspace, method)):
         run = trained_run(workspace, method)
         for weights, name in zip(WEIGHTS, (method, UNTRAINED + method), strict=True):
-            network = Network(workspace, run, weights, context.log.info)
+            network = Network(cohort, run, weights, context.log.info)
             examined = network.examine("test")
             scores[name] = examined.answers.scores
     if not scores:
         return []
     place = {**here, "setting": rows[0]["setting"], "seed": rows[0]["seed"]}
-    return compare_scores(place, examined.truth.labels, scores, list(network.classes), examined.truth.subjects)
+    return compare_scores(place, examined.truth.labels, scores, network.classes, examined.truth.subjects)
 
 
 def _files(publication: "Publication", links: dict[str, str]) -> dict[str, str]:

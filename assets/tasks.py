@@ -1,22 +1,37 @@
-"""The downstream tasks: what each asks of a network, how it scores the answers, and the picture it draws of them."""
+"""The downstream tasks: what each asks of a network, and how it scores the answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from assets.examination import Films, Network
-from assets.workspace import Workspace
-from evaluation.errors import EvaluationError
+from assets.examination import Network
+from assets.films import Films, entities_of
 from evaluation.values import ZERO_SHOT, ResultValue
 
-PICTURED = 6  # radiographs in the picture of heat maps
-PROBE_FRACTION = 0.1  # one of cohorts.subsets.FRACTIONS
+if TYPE_CHECKING:
+    from evaluation.protocol import Protocol
+
+NEVER, FROZEN, BOTH = "never", "frozen", "both"  # whether a task trains, and whether it also tunes the encoder
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How much a task may learn from labels."""
+
+    fraction: float | None = None  # of the train patients; None: nothing is learnt
+    tuned: bool = False  # whether the image encoder learns too
+    draw: int = 0  # which patients, in which order, from which new layers
+
+    @property
+    def name(self) -> str:
+        """As results call it."""
+        if self.fraction is None:
+            return ZERO_SHOT
+        return f"{100 * self.fraction:g} %{', tuned' if self.tuned else ''}"
 
 
 @dataclass(frozen=True)
@@ -24,44 +39,59 @@ class Task:
     """A task. A method that cannot do what it asks for raises NotAvailableError in `score`."""
 
     description: str
-    score: Callable[[Network], Sequence[ResultValue]]  # nothing where the cohort has nothing to score on
-    setting: str = ZERO_SHOT
-    needs: tuple[str, ...] = ("shards", "studies")  # assets
-    picture: str = ""  # name of its picture
-    draw: Callable[[Network, str], bytes] = lambda network, note: b""  # a PNG over the note; empty: nothing to draw
+    # The numbers; none where the cohort has nothing to score on. The options are those of the task in the run config.
+    score: Callable[[Network, Setting, dict[str, Any]], Sequence[ResultValue]]
+    leading: str  # the metric that stands for it
+    learns: str = NEVER
+    code: tuple[str, ...] = ()  # files of evaluation/ that decide its numbers, beside those that every task has
+
+    def settings(self, fractions: Sequence[float], draws: int) -> Iterator[Setting]:
+        """All that it is measured with."""
+        if self.learns == NEVER:
+            yield Setting()
+            return
+        for draw in range(draws):
+            for fraction in fractions:
+                for tuned in (False, True) if self.learns == BOTH else (False,):
+                    yield Setting(fraction, tuned, draw)
 
 
-def _classification(network: Network) -> list[ResultValue]:
+def settings_of(protocol: Protocol, fractions: Sequence[float], draws: int) -> list[tuple[str, Setting]]:
+    """Every task of a cohort's protocol with every setting."""
+    return [(name, setting) for name in protocol.tasks for setting in TASKS[name].settings(fractions, draws)]
+
+
+def _zero_shot_classification(network: Network, setting: Setting, options: dict[str, Any]) -> list[ResultValue]:
     from evaluation.zero_shot_classification import best_thresholds, score, score_by_papers
 
-    classes, test = list(network.classes), network.examine("test")
-    if not classes or not len(test.data):
+    test = network.examine("test")
+    if not network.classes or not len(test):
         return []
     validate = network.examine("validate")
     thresholds, by_mcc = (
         best_thresholds(validate.answers.scores, validate.truth.labels, criterion) for criterion in ("f1", "mcc")
     )
-    asked = test.answers.scores, test.truth.labels, classes, test.truth.subjects
+    asked = test.answers.scores, test.truth.labels, network.classes, test.truth.subjects
     return score(*asked, thresholds) + score_by_papers(*asked, by_mcc)
 
 
-def _grounding(network: Network) -> list[ResultValue]:
+def _zero_shot_grounding(network: Network, setting: Setting, options: dict[str, Any]) -> list[ResultValue]:
     from evaluation.zero_shot_grounding import best_thresholds, score
 
-    classes, test = list(network.classes), network.examine("test")
-    if not classes or not len(test.data):
+    test = network.examine("test")
+    if not network.classes or not len(test):
         return []
     validate = network.examine("validate")
     thresholds = best_thresholds(validate.answers.maps, validate.truth.masks)
-    return score(test.answers.maps, test.truth.masks, classes, test.truth.subjects, thresholds)
+    return score(test.answers.maps, test.truth.masks, network.classes, test.truth.subjects, thresholds)
 
 
-def _retrieval(network: Network) -> list[ResultValue]:
-    from cohorts.labels import label_matrix
+def _text_image_retrieval(network: Network, setting: Setting, options: dict[str, Any]) -> list[ResultValue]:
     from evaluation.text_image_retrieval import categories_of, choose_candidates, read_queries, score
 
-    films, categories = network.films("test"), categories_of(network.classes)
-    candidates = choose_candidates(label_matrix(films.labels, list(categories)))
+    cohort = network.cohort
+    films, categories = cohort.films("test"), categories_of(entities_of(cohort.questions))
+    candidates = choose_candidates(cohort.label_values(films, list(categories)))
     if not len(candidates.rows):
         return []
     chosen = films.select(candidates.rows)
@@ -71,80 +101,70 @@ def _retrieval(network: Network) -> list[ResultValue]:
     return score(similarities, candidates.categories, query_categories, list(categories), chosen.subjects)
 
 
-def _probe(network: Network) -> list[ResultValue]:
-    from cohorts.labels import label_matrix, label_names
-    from cohorts.subsets import films_of
+def _linear_probe(network: Network, setting: Setting, options: dict[str, Any]) -> list[ResultValue]:
     from evaluation.linear_probe import Labelled, fit_and_score
 
-    test = network.films("test")
-    names = label_names(test.labels) if len(test) else []
-    subsets = _subsets(network.workspace)
-    train = network.films("train")
-    train = train.select(pc.is_in(pa.array(train.image_ids), films_of(subsets, PROBE_FRACTION)).to_numpy(False))
-    if not names or not len(train):
+    names, train, validate, test = _classified(network, setting)
+    if not names or not len(train) or not len(test):
         return []
 
     def labelled(films: Films) -> Labelled:
-        return Labelled(network.features(films), label_matrix(films.labels, names), films.subjects)
+        return Labelled(network.features(films), network.cohort.label_values(films, names), films.subjects)
 
-    return fit_and_score(labelled(train), labelled(network.films("validate")), labelled(test), names)
-
-
-def _subsets(workspace: Workspace) -> pa.Table:
-    path = workspace.folder("subsets") / "subsets.parquet"
-    if not path.exists():
-        raise EvaluationError("There are no label fractions to probe with: materialize the asset `subsets` first.")
-    return pq.read_table(path)
+    exclusive = network.cohort.protocol.exclusive and len(names) > 1
+    return fit_and_score(labelled(train), labelled(validate), labelled(test), names, exclusive)
 
 
-def _roc_curves(network: Network, note: str) -> bytes:
-    from evaluation.pictures import roc_curves
+def _classified(network: Network, setting: Setting) -> tuple[list[str], Films, Films, Films]:
+    """The labels that classifiers learn, and the films of train, validate and test that say anything about them."""
+    from cohorts.labels import label_names
 
-    test = network.examine("test")
-    return roc_curves(test.answers.scores, test.truth.labels, list(network.classes), note)
-
-
-def _heat_maps(network: Network, note: str) -> bytes:
-    """The first test radiograph of each class that has a mask."""
-    from evaluation.pictures import heat_maps
-
-    test, classes = network.examine("test"), list(network.classes)
-    masks = test.truth.masks
-    if not len(masks):
-        return b""
-    _, chosen = np.unique(masks.columns, return_index=True)
-    chosen = chosen[:PICTURED]
-    rows, columns = masks.rows[chosen], masks.columns[chosen]
-    return heat_maps(
-        test.data.pixels[rows],
-        masks.pixels[chosen],
-        test.answers.maps[rows, columns],
-        [classes[column] for column in columns],
-        note,
+    cohort = network.cohort
+    assert setting.fraction is not None
+    train, validate, test = (
+        cohort.fraction(setting.fraction, setting.draw),
+        cohort.films("validate"),
+        cohort.films("test"),
     )
+    there = set(label_names(cohort.films("train").labels)) | set(label_names(test.labels))
+    names = [name for name in cohort.protocol.labels if name in there] or sorted(there)
+    train, validate, test = (_known(network, films, names) for films in (train, validate, test))
+    return names, train, validate, test
+
+
+def _known(network: Network, films: Films, names: Sequence[str]) -> Films:
+    if not len(films) or not names:
+        return films
+    return films.select(~np.isnan(network.cohort.label_values(films, names)).all(axis=1))
 
 
 TASKS = {
     "zero_shot_classification": Task(
         "Which findings are there, told from their names or descriptions.",
-        _classification,
-        picture="roc_curves",
-        draw=_roc_curves,
+        _zero_shot_classification,
+        "auroc",
+        code=("zero_shot_classification.py",),
     ),
     "zero_shot_grounding": Task(
         "Where the findings are, told from the maps of their queries.",
-        _grounding,
-        picture="heat_maps",
-        draw=_heat_maps,
+        _zero_shot_grounding,
+        "pointing_game",
+        code=("zero_shot_grounding.py", "cells.py"),
     ),
     "text_image_retrieval": Task(
         "Which films a sentence finds: the share of the right ones among the first, as in ConVIRT.",
-        _retrieval,
+        _text_image_retrieval,
+        "precision_at_5",
+        code=("text_image_retrieval.py", "data/retrieval_queries.csv"),
     ),
     "linear_probe": Task(
-        "What a linear classifier reads off the frozen features, given the labels of 10 % of the training patients.",
-        _probe,
-        setting=f"{100 * PROBE_FRACTION:g} %",
-        needs=("shards", "subsets"),
+        "What a linear classifier reads off the frozen features, given the labels of a fraction of the patients.",
+        _linear_probe,
+        "auroc",
+        learns=FROZEN,
+        code=("linear_probe.py",),
     ),
 }
+
+# Asked on the cohort that a network was pretrained on: evaluation.protocol.OWN, known without importing it.
+OWN_TASKS = ("zero_shot_classification", "zero_shot_grounding", "text_image_retrieval", "linear_probe")

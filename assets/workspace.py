@@ -103,6 +103,25 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Whether the archive is ours to simulate: the phantom cohort with no root of its own."""
         return self.cohort_name() == PHANTOM and self.configured_root() is None
 
+    def shows_simulation(self) -> bool:
+        """Whether the films are drawn, not taken."""
+        from cohorts.phantom.marker import is_marked
+
+        return self.cohort_name() == PHANTOM or is_marked(self.root())
+
+    def downstream(self, cohort: str) -> Workspace | None:
+        """The same home with another cohort: the archive that its variable names, or beside a simulated pretraining
+        the one that was simulated for it; None where it has neither."""
+        from cohorts.phantom.marker import is_marked
+
+        other = self.model_copy(update={"cohort": cohort, "archive_root": ""})
+        if other.configured_root() is not None:
+            return other
+        archive = other.folder("archive")
+        if not (self.simulated() and is_marked(archive)):
+            return None
+        return other.model_copy(update={"archive_root": str(archive)})
+
     def may_show_text(self) -> bool:
         """Whether sentences of reports may appear in metadata: simulated ones, or those that the user allows."""
         return self.show_text or self.simulated()

@@ -21,7 +21,7 @@ from evaluation.statistics import Comparison, compare_areas, holm, paired_bootst
 from evaluation.values import MACRO
 
 LEADING = ("auroc", "pointing_game", "precision_at_5", "map", "dice", "recall_at_1")  # one of each task
-SAME = ("cohort", "task", "setting", "metric", "seed", "data_version", "n")  # what two measurements to compare share
+SAME = ("cohort", "task", "setting", "metric", "seed", "draw", "data_version", "n")  # of two measurements to compare
 UNTRAINED = "untrained:"
 BOOTSTRAP, DELONG = "bootstrap", "DeLong"
 

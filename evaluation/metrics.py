@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from evaluation.values import interval
+from evaluation.values import MACRO, ResultValue, interval, summarise
 
 RESAMPLES = 1000
 BLOCK = 4_000_000  # numbers held at once while resampling
@@ -144,6 +144,23 @@ def weighted_means(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray,
     weights = np.concatenate([np.ones((1, len(values))), weights])
     means = _divide(weights @ np.nan_to_num(values), weights @ known, np.nan)
     return means[0], means[1:]
+
+
+def accuracy(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> ResultValue:
+    """The share of rows whose highest score (rows, classes) is that of the one class they have, as MGCA measures it.
+
+    Rows of `labels` (rows, classes) without exactly one 1 are left out; nan scores, of classes that were not learnt,
+    are never the highest; where no class was, there is no value. The interval is over `weights` (resamples, rows); n
+    counts rows.
+    """
+    known = (labels == 1).sum(axis=1) == 1
+    if not known.any() or np.isnan(scores).all():
+        return summarise("accuracy", [MACRO], np.array([np.nan]), np.full((1, 1), np.nan), np.array([0]))[0]
+    chosen = np.where(np.isnan(scores), -np.inf, scores)[known].argmax(axis=1)
+    right = chosen == labels[known].argmax(axis=1)
+    drawn = weights[:, known].astype(np.float64)
+    resampled = _divide(drawn @ right, drawn.sum(axis=1), np.nan)[:, None]
+    return summarise("accuracy", [MACRO], np.array([right.mean()]), resampled, np.array([known.sum()]))[0]
 
 
 def confusion(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Confusion:

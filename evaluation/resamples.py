@@ -13,14 +13,15 @@ from evaluation.values import ResultValue
 from shards.atomic import replacing
 
 FOLDER = "resamples"  # beside the results
-KEY = ("method", "checkpoint", "cohort", "data_version", "task", "setting", "seed", "metric", "class")
+KEY = ("method", "checkpoint", "cohort", "data_version", "task", "setting", "seed", "draw", "metric", "class")
+NUMBERS = ("seed", "draw")
 
 RESAMPLES = pa.schema(
     [
-        *(pa.field(name, pa.int64() if name == "seed" else pa.string(), nullable=False) for name in KEY),
+        *(pa.field(name, pa.int64() if name in NUMBERS else pa.string(), nullable=False) for name in KEY),
         pa.field("resampled", pa.list_(pa.float32()), nullable=False),  # nan where a resample cannot be scored
     ],
-    metadata={"table": "resamples", "version": "1"},
+    metadata={"table": "resamples", "version": "2"},
 )
 
 
@@ -42,5 +43,6 @@ def read_resamples(results: Path, metrics: Sequence[str], class_name: str) -> di
     found: dict[tuple[object, ...], np.ndarray] = {}
     for file in files:
         for row in pq.read_table(file, schema=RESAMPLES, filters=chosen).to_pylist():
-            found[tuple(row[name] for name in KEY)] = np.array(row["resampled"])
+            key = tuple((row[name] or 0) if name in NUMBERS else row[name] for name in KEY)  # version 1 has no draw
+            found[key] = np.array(row["resampled"])
     return found

@@ -8,22 +8,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow.dataset import dataset
 
 from evaluation.errors import EvaluationError
 from evaluation.resamples import write_resamples
 from evaluation.result_tables import as_markdown, as_text
-from evaluation.tables import RESULTS
+from evaluation.tables import RESULTS, UNSAID
 from evaluation.values import ZERO_SHOT, ResultValue
 from shards.atomic import replacing
 
-__all__ = ["ResultKey", "as_markdown", "as_text", "read_results", "write_results"]
+__all__ = ["ResultKey", "as_markdown", "as_text", "find_results", "read_results", "write_results"]
 
 FOLDER = "results"
 MEASURED = "measured"
-MEASUREMENT = ("method", "cohort", "task", "seed", "setting", "checkpoint", "source")  # what one file holds
+MEASUREMENT = ("method", "cohort", "task", "seed", "setting", "checkpoint", "source", "draw")  # what one file holds
+FAILED = "failed: "  # how the note of a measurement begins that went wrong
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,10 @@ class ResultKey:
     mlflow_run: str  # empty when there is none
     cohort: str
     data_version: str  # digest of the shard manifest
-    seed: int
+    seed: int  # of the pretraining
+    draw: int = 0  # of the evaluation
+    protocol: str = ""  # digest of what was asked, with which options and by which code
+    simulated: bool = False  # whether the films are drawn, not taken
 
 
 def write_results(
@@ -45,13 +50,14 @@ def write_results(
     values: Sequence[ResultValue],
     setting: str = ZERO_SHOT,
     source: str = MEASURED,
+    note: str = "",
 ) -> Path:
-    """Write the numbers of one measurement, atomically.
+    """Write the numbers of one measurement, atomically; `note` says why there are none.
 
-    They replace those of the same method, cohort, task, setting, checkpoint, seed and source. Their resamples are kept
-    beside them, for `evaluation.comparisons`.
+    They replace those of the same method, cohort, task, setting, checkpoint, seed, draw and source. Their resamples are
+    kept beside them, for `evaluation.comparisons`.
     """
-    common = {**vars(key), "task": task, "setting": setting, "source": source}
+    common = {**vars(key), "task": task, "setting": setting, "source": source, "note": note}
     rows = [
         {
             **common,
@@ -71,6 +77,25 @@ def write_results(
     return path
 
 
+def find_results(
+    home: Path, task: str, key: ResultKey, setting: str = ZERO_SHOT
+) -> tuple[list[ResultValue], str] | None:
+    """The numbers of a measurement on the same data under the same protocol, and its note.
+
+    None where it was not made, or failed. A measurement that has a note instead of numbers has none.
+    """
+    path = _path(home, {**vars(key), "task": task, "setting": setting, "source": MEASURED})
+    if not path.exists():
+        return None
+    rows = _read([path]).to_pylist()
+    same = all((row["data_version"], row["protocol"]) == (key.data_version, key.protocol) for row in rows)
+    if not rows or not same or rows[0]["note"].startswith(FAILED):
+        return None
+    names = ("metric", "class", "value", "low", "high", "n")
+    values = [ResultValue(*(row[name] for name in names)) for row in rows if not row["note"]]
+    return values, rows[0]["note"]
+
+
 def read_results(home: Path, where: Mapping[str, str | int | Sequence[str]] | None = None) -> pa.Table:
     """All results under `home`, or those whose columns have the given value (or one of the given values).
 
@@ -79,19 +104,22 @@ def read_results(home: Path, where: Mapping[str, str | int | Sequence[str]] | No
     where = where or {}
     if unknown := set(where) - set(RESULTS.names):
         raise EvaluationError(f"Results have no column '{min(unknown)}'; their columns are {', '.join(RESULTS.names)}.")
-    files = sorted(str(path) for path in (Path(home) / FOLDER).glob("*.parquet"))
+    table = _read(sorted((Path(home) / FOLDER).glob("*.parquet")))
+    for name, value in where.items():
+        allowed = pa.array([value] if isinstance(value, (str, int)) else list(value), table.schema.field(name).type)
+        table = table.filter(pc.is_in(table[name], allowed))
+    return table
+
+
+def _read(files: Sequence[Path]) -> pa.Table:
+    """The rows of files of any version, in order."""
     if not files:
         return RESULTS.empty_table()
-    conditions = "".join(f' and "{name}" in (select unnest(?))' for name in where)
-    allowed = [[value] if isinstance(value, (str, int)) else list(value) for value in where.values()]
-    query = f"""
-        select {", ".join(f'"{name}"' for name in RESULTS.names)}
-        from read_parquet(?, filename = true, file_row_number = true)
-        where true{conditions} order by filename, file_row_number
-    """
-    with duckdb.connect() as connection:
-        found: pa.Table = connection.sql(query, params=[files, *allowed]).to_arrow_table()
-        return found.cast(RESULTS)
+    table = dataset([str(file) for file in files], schema=RESULTS, format="parquet").to_table()
+    for name, value in UNSAID.items():
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, RESULTS.field(name), pc.fill_null(table[name], value))
+    return table
 
 
 def _path(home: Path, common: Mapping[str, object]) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 
 RESULTS = pa.schema(
     [
@@ -23,6 +23,12 @@ RESULTS = pa.schema(
         pa.field("n", pa.int64(), nullable=False),
         pa.field("seed", pa.int64(), nullable=False),
         pa.field("source", pa.string(), nullable=False),  # measured, or the published table
+        # since version 2; empty in rows of version 1
+        pa.field("draw", pa.int64()),  # seed of the evaluation: label fraction, order of films, new layers
+        pa.field("protocol", pa.string()),  # digest of what was asked, with which options and by which code
+        pa.field("simulated", pa.bool_()),  # whether the films are drawn, not taken
+        pa.field("note", pa.string()),  # why there is no value: `failed: ...`, `not available: ...`
     ],
     metadata={"table": "results", "version": SCHEMA_VERSION},
 )
+UNSAID = {"draw": 0, "protocol": "", "simulated": False, "note": ""}  # what version 1 does not say

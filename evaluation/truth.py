@@ -39,15 +39,21 @@ class Truth:
 
     subjects: np.ndarray  # (n,)
     labels: np.ndarray  # (n, classes) float32: 1 present, 0 absent, nan unknown or uncertain
-    masks: Masks  # of pairs labelled present only
+    masks: Masks  # of pairs labelled present; of films without any label, of those with a region
 
 
 def load_truth(
-    studies: Path, root: Path, image_ids: Sequence[str] | np.ndarray, classes: Sequence[str], size: int
+    studies: Path,
+    root: Path,
+    image_ids: Sequence[str] | np.ndarray,
+    classes: Sequence[str],
+    size: int,
+    shapes: np.ndarray | None = None,
 ) -> Truth:
     """Read the truth about `image_ids` from the `studies` table; mask files lie under `root`.
 
-    Masks and shapes that share a class within one image are joined.
+    Masks and shapes that share a class within one image are joined. `shapes` (n, 2) are the heights and widths of the
+    films where they are known, so that no film is opened to draw on.
     """
     rows = _study_rows(studies, image_ids)
     labels = np.full((len(rows), len(classes)), np.nan, np.float32)
@@ -58,8 +64,11 @@ def load_truth(
             value = named.get(name)
             labels[row, column] = value if value in (0, 1) else np.nan
             regions = [*_of(name, study["masks"]), *_of(name, study["shapes"])]
-            if value == 1 and regions:
-                found[row, column] = _joined(regions, study["image_path"], root, size)
+            if regions and (value == 1 or not named):
+                shape = None if shapes is None else tuple(shapes[row])
+                mask = _joined(regions, study["image_path"], root, size, shape)
+                if value == 1 or mask.any():
+                    found[row, column] = mask
     where = np.array(list(found), np.int64).reshape(-1, 2)
     pixels = np.array(list(found.values()), bool).reshape(-1, size, size)
     subjects = np.array([study["subject_id"] for study in rows], dtype=object)
@@ -81,9 +90,12 @@ def _of(name: str, regions: Sequence[Mapping[str, Any]] | None) -> list[Mapping[
     return [region for region in regions or () if region["label"] == name]
 
 
-def _joined(regions: Sequence[Mapping[str, Any]], image_path: str, root: Path, size: int) -> np.ndarray:
+def _joined(
+    regions: Sequence[Mapping[str, Any]], image_path: str, root: Path, size: int, shape: tuple[int, ...] | None
+) -> np.ndarray:
     joined = np.zeros((size, size), bool)
-    shape = _read(root, image_path).shape if any("kind" in region for region in regions) else (0, 0)
+    if shape is None:
+        shape = _read(root, image_path).shape if any("kind" in region for region in regions) else (0, 0)
     for region in regions:
         if "kind" in region:
             mask = _drawn(region, image_path, *shape)

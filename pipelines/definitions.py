@@ -7,6 +7,7 @@ import warnings
 import dagster as dg
 
 from assets.catalogue import ASSETS, CHECKS
+from assets.settings import EvaluationSettings
 from assets.workspace import Workspace
 from pipelines.automation import dead_runs, new_studies, nightly
 from pipelines.executors import in_process_by_default
@@ -24,6 +25,10 @@ defs = dg.Definitions(
     jobs=jobs,
     schedules=[nightly],
     sensors=[new_studies, dead_runs],
-    resources={"workspace": Workspace(), "pipes": dg.PipesSubprocessClient(termination_timeout_seconds=STOP_SECONDS)},
+    resources={
+        "workspace": Workspace(),
+        "evaluation": EvaluationSettings(),
+        "pipes": dg.PipesSubprocessClient(termination_timeout_seconds=STOP_SECONDS),
+    },
     executor=in_process_by_default,
 )

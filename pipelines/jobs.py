@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from assets.catalogue import METHODS, TASKS
+from assets.catalogue import COHORTS, METHODS, TASKS
 
 
 def _evaluated(method: str) -> dg.AssetSelection:
@@ -22,11 +22,13 @@ def pretrain_job(method: str) -> dg.UnresolvedAssetJobDefinition:
 
 
 def evaluate_job(method: str) -> dg.UnresolvedAssetJobDefinition:
-    """The evaluation of the latest run."""
+    """The evaluation of the latest run, on its own cohort and on every downstream one."""
+    downstream = [["cohort", cohort] for cohort in COHORTS] + [["downstream", method, cohort] for cohort in COHORTS]
+    keys = [dg.AssetKey(key) for key in (*downstream, ["simulated_archives"], ["results"], ["tables"])]
     return dg.define_asset_job(
         f"evaluate_{method}",
-        selection=_evaluated(method) | dg.AssetSelection.assets("results", "tables"),
-        description=f"Evaluate the latest pretrained {method} of the cohort.",
+        selection=_evaluated(method) | dg.AssetSelection.assets(*keys),
+        description=f"Evaluate the latest pretrained {method}: its own cohort, every downstream one, and the tables.",
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from assets import batches
-from assets.examination import classes_of
+from assets.films import classes_of
 from cohorts.labels import label_maps
 from cohorts.tables import STUDIES
 

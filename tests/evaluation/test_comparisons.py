@@ -10,7 +10,7 @@ from evaluation.values import MACRO, ResultValue, summarise
 
 rng = np.random.default_rng(0)
 DRAWS = rng.normal(size=200)
-PLACE = {"cohort": "toy", "task": "linear_probe", "setting": "1 %", "seed": 0, "data_version": "d"}
+PLACE = {"cohort": "toy", "task": "linear_probe", "setting": "1 %", "seed": 0, "draw": 0, "data_version": "d"}
 OTHERS = {"mlflow_run": "", "source": "measured", "protocol": "", "note": "", "n": 2}
 
 

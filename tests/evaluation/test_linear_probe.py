@@ -103,3 +103,37 @@ def test_mistakes_are_one_sentence():
     test.features[0, 0] = np.inf
     with pytest.raises(EvaluationError, match="diverged"):
         fit_and_score(train, validate, test, CLASSES)
+
+
+def exclusive_sample(rows, seed, classes=3, name="p"):
+    rng = np.random.default_rng(seed)
+    present = rng.integers(0, classes, rows)
+    features = rng.normal(size=(rows, 8)).astype(np.float32)
+    features[np.arange(rows), present] += 1.5
+    labels = np.eye(classes, dtype=np.float32)[present]
+    return Labelled(features, labels, np.array([f"{name}{row}" for row in range(rows)]))
+
+
+def test_classes_that_exclude_one_another_share_one_softmax():
+    train, validate, test = (exclusive_sample(150, seed, name=name) for seed, name in enumerate("abc"))
+    scores = predict(train, validate, test.features, exclusive=True)
+    np.testing.assert_allclose(scores.sum(axis=1), 1)
+    values = fit_and_score(train, validate, test, ["A", "B", "C"], exclusive=True, resamples=50)
+    found = values[-1]
+    right = scores.argmax(axis=1) == test.labels.argmax(axis=1)
+    assert (found.metric, found.class_name, found.n) == ("accuracy", "macro", 150)
+    assert found.value == right.mean() > 0.6
+    assert 0.4 < found.low < found.value < found.high < 1
+    assert [value.class_name for value in values[:-1]] == ["A", "B", "C", "macro"]
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+def test_a_class_without_a_train_film_is_not_scored_and_never_chosen(missing):
+    train, validate, test = (exclusive_sample(150, seed, name=name) for seed, name in enumerate("abc"))
+    train = train.select(train.labels[:, :missing].sum(axis=1) == 0)
+    values = fit_and_score(train, validate, test, ["A", "B", "C"], exclusive=True, resamples=20)
+    assert [value.value is None for value in values[:3]] == [place < missing or missing == 2 for place in range(3)]
+    if missing == 2:  # a single class is no choice
+        assert values[-1].value is None
+    else:
+        assert values[-1].value <= (test.labels[:, 0] == 0).mean()

@@ -39,6 +39,7 @@ def test_rows_say_what_produced_them(tmp_path):
         "high": 0.95,
         "n": 100,
         "source": "measured",
+        "note": "",
     }
     assert table["value"].to_pylist()[1] is None
 
@@ -47,12 +48,12 @@ def test_the_same_key_replaces_and_another_adds(tmp_path):
     write_results(tmp_path, TASK, KEY, VALUES)
     write_results(tmp_path, TASK, key(mlflow_run="again", data_version="d2"), VALUES[:1])
     assert read_results(tmp_path)["mlflow_run"].to_pylist() == ["again"]
-    for change in ({"method": "untrained:medklip"}, {"cohort": "toy"}, {"checkpoint": "b"}, {"seed": 1}):
+    for change in ({"method": "untrained:medklip"}, {"cohort": "toy"}, {"checkpoint": "b"}, {"seed": 1}, {"draw": 1}):
         write_results(tmp_path, TASK, key(**change), VALUES[:1])
     write_results(tmp_path, "zero_shot_grounding", KEY, VALUES[:1])
     write_results(tmp_path, TASK, KEY, VALUES[:1], setting="1 %")
     write_results(tmp_path, TASK, KEY, VALUES[:1], source="Table 1")
-    assert len(read_results(tmp_path)) == 8
+    assert len(read_results(tmp_path)) == 9
 
 
 def test_names_that_read_alike_are_different_files(tmp_path):

@@ -5,12 +5,14 @@ import pytest
 
 from assets.ingestion import ImagesConfig, InventoryConfig
 from assets.reports import ReportsConfig
-from assets.workspace import Workspace
+from assets.tasks import OWN_TASKS as TASKS
+from assets.tasks import TASKS as ALL_TASKS
+from assets.workspace import Workspace, registered_cohorts
+from evaluation.protocol import DOWNSTREAM, OWN
 from models.registry import method_names
 from pipelines.definitions import defs
 
-TASKS = ("zero_shot_classification", "zero_shot_grounding", "text_image_retrieval", "linear_probe")
-GROUPS = {"source", "ingestion", "report_parsing", "shards", "pretraining", "evaluation"}
+GROUPS = {"source", "ingestion", "report_parsing", "shards", "pretraining", "evaluation", "downstream"}
 REPOSITORY = defs.get_repository_def()
 GRAPH = REPOSITORY.asset_graph
 ASSETS = sorted(GRAPH.get_all_asset_keys())
@@ -42,6 +44,18 @@ def test_the_main_job_runs_everything_from_the_archive_to_the_results():
     }
     checks = {key.name for key in job.asset_layer.asset_graph.asset_check_keys}
     assert {"nothing_lost", "no_patient_in_two_splits", "no_empty_text", "pixels_are_sane"} <= checks
+
+
+def test_the_evaluation_reaches_every_downstream_cohort():
+    selected = REPOSITORY.get_job("evaluate_mgca").asset_layer.executable_asset_keys
+    for cohort in set(registered_cohorts()) - {"phantom"}:
+        assert {dg.AssetKey(["cohort", cohort]), dg.AssetKey(["downstream", "mgca", cohort])} <= set(selected)
+
+
+def test_what_is_asked_where_is_known_without_importing_it():
+    assert set(TASKS) == set(OWN.tasks)
+    assert set(DOWNSTREAM) == set(registered_cohorts()) - {"phantom"}
+    assert {task for protocol in DOWNSTREAM.values() for task in protocol.tasks} <= set(ALL_TASKS)
 
 
 def test_nothing_starts_by_itself():

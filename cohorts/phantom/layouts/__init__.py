@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 from cohorts.phantom.layouts.drawn import DrawnStudy, draw
+from cohorts.phantom.marker import mark
 
 LAYOUTS: dict[str, str] = {
     "mimic_cxr": "mimic_cxr:write",
@@ -33,6 +34,15 @@ __all__ = ["LAYOUTS", "DrawnStudy", "draw", "layout_writer"]
 
 
 def layout_writer(name: str) -> Callable[[Path, Sequence[DrawnStudy]], None]:
-    """The function that writes drawn studies in the layout `name`; KeyError for a name that is not in LAYOUTS."""
+    """The function that writes drawn studies in the layout `name`, and that they are drawn.
+
+    KeyError for a name that is not in LAYOUTS.
+    """
     module, function = LAYOUTS[name].split(":")
-    return getattr(import_module(f"cohorts.phantom.layouts.{module}"), function)  # type: ignore[no-any-return]
+    write = getattr(import_module(f"cohorts.phantom.layouts.{module}"), function)
+
+    def write_marked(root: Path, studies: Sequence[DrawnStudy]) -> None:
+        write(root, studies)
+        mark(root)
+
+    return write_marked

@@ -1,0 +1,188 @@
+"""Group `downstream`: the other cohorts, brought up to date, and what every pretrained network makes of them."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+
+from assets import batches, drawings, tracking
+from assets.cells import Bench
+from assets.evaluated import cells_check, checked, outcomes_metadata
+from assets.films import CohortFilms
+from assets.ingestion import ImagesConfig
+from assets.settings import EvaluationSettings, options_of
+from assets.tasks import settings_of
+from assets.training_runs import trained_run
+from assets.workspace import PHANTOM, Workspace, registered_cohorts
+
+GROUP = "downstream"
+COHORTS = tuple(name for name in registered_cohorts() if name != PHANTOM)
+ARCHIVES = "simulated_archives"
+READY = "ready"
+STATE = "downstream.json"  # in the folder of a cohort: what came of bringing it up to date
+SEED = 7  # of the simulated archives: other films than those a network was pretrained on
+
+
+@dg.asset(name=ARCHIVES, group_name=GROUP, kinds={"file"})
+def simulated_archives(
+    context: dg.AssetExecutionContext,
+    workspace: Workspace,
+    evaluation: EvaluationSettings,  # type: ignore[valid-type]
+) -> dg.MaterializeResult[Any]:
+    """Beside a simulated pretraining: every downstream dataset that has no archive, drawn in its published layout.
+
+    Each says in a file of its own that it is a simulation, and so do the rows of `results`.
+    """
+    wanted = evaluation.simulated_studies if workspace.simulated() else 0  # type: ignore[attr-defined]
+    missing = [name for name in chosen(evaluation, workspace) if workspace.downstream(name) is None] if wanted else []
+    if missing:
+        _simulate(context, workspace, missing, wanted)
+    return dg.MaterializeResult(metadata={"computed": len(missing), "drawn": ", ".join(missing) or "nothing"})
+
+
+def cohort_asset(name: str, stages: Sequence[Any]) -> dg.AssetsDefinition:
+    """The asset `cohort/<name>`, which runs the `stages` of ingestion for it."""
+    key = dg.AssetKey(["cohort", name])
+
+    @dg.asset(
+        key=key,
+        deps=[ARCHIVES],
+        group_name=GROUP,
+        kinds={"parquet"},
+        check_specs=[dg.AssetCheckSpec(READY, asset=key, description="The archive, if there is one, could be read.")],
+        description=f"The shards of {name}, up to date with its archive, for the evaluation on it.",
+    )
+    def cohort(
+        context: dg.AssetExecutionContext,
+        workspace: Workspace,
+        evaluation: EvaluationSettings,  # type: ignore[valid-type]
+    ) -> Iterator[dg.MaterializeResult[Any]]:
+        state = _brought_up_to_date(context, workspace, name, stages) if name in chosen(evaluation, workspace) else {}
+        state = state or {"status": "absent", "note": f"{name} is not among the cohorts to evaluate on."}
+        batches.write_json(workspace.home_path() / name / STATE, state)
+        passed = state["status"] != "failed"
+        yield dg.MaterializeResult(
+            metadata=state,
+            check_results=[
+                dg.AssetCheckResult(passed=passed, check_name=READY, asset_key=key, description=state["note"] or None)
+            ],
+        )
+
+    return cohort
+
+
+def downstream_asset(method: str, cohort: str) -> dg.AssetsDefinition:
+    """The asset `downstream/<method>/<cohort>`."""
+    key = dg.AssetKey(["downstream", method, cohort])
+
+    @dg.asset(
+        key=key,
+        deps=[dg.AssetKey(["pretrained", method]), dg.AssetKey(["cohort", cohort])],
+        group_name=GROUP,
+        kinds={"pytorch", "parquet"},
+        check_specs=[cells_check(key)],
+        description=f"What {method}, trained and untrained, is worth on {cohort}: every task of its protocol.",
+    )
+    def downstream(
+        context: dg.AssetExecutionContext,
+        workspace: Workspace,
+        evaluation: EvaluationSettings,  # type: ignore[valid-type]
+    ) -> Iterator[dg.MaterializeResult[Any]]:
+        from evaluation.protocol import DOWNSTREAM
+
+        run = trained_run(workspace, method)
+        state = json.loads((workspace.home_path() / cohort / STATE).read_text())
+        there = workspace.downstream(cohort)
+        if state["status"] == "absent" or there is None:
+            yield dg.MaterializeResult(metadata={"note": state["note"]}, check_results=[checked(key, [])])
+            return
+        protocol = DOWNSTREAM[cohort]
+        tracker = tracking.attach(workspace.home_path(), run.mlflow_run)
+        films = CohortFilms(there, protocol)
+        bench = Bench(films, run, tracker, context.log, options_of(evaluation), prefix=f"{cohort}/")
+        cells = settings_of(protocol, evaluation.fractions, evaluation.draws)  # type: ignore[attr-defined]
+        failed = state["status"] == "failed"
+        outcomes = list(bench.fail(cells, state["note"]) if failed else bench.measure(cells))
+        drawn = {} if failed else drawings.attached(bench.networks["trained"], protocol.tasks, tracker)
+        yield dg.MaterializeResult(
+            metadata={**outcomes_metadata(outcomes), **drawn}, check_results=[checked(key, outcomes)]
+        )
+
+    return downstream
+
+
+def chosen(evaluation: Any, workspace: Workspace) -> list[str]:
+    """The cohorts to evaluate on, without the one that pretraining was on."""
+    from evaluation.protocol import DOWNSTREAM
+
+    if unknown := set(evaluation.cohorts) - set(DOWNSTREAM):
+        raise dg.Failure(
+            f"evaluation.cohorts names {min(unknown)}, which is not one of {', '.join(DOWNSTREAM)}.",
+            allow_retries=False,
+        )
+    return [name for name in evaluation.cohorts or DOWNSTREAM if name != workspace.cohort_name()]
+
+
+def _simulate(context: dg.AssetExecutionContext, workspace: Workspace, names: Sequence[str], studies: int) -> None:
+    import shutil
+
+    from cohorts.phantom.config import PhantomConfig
+    from cohorts.phantom.layouts import draw, layout_writer
+
+    context.log.info(f"Drawing {studies} studies for the archives of {', '.join(names)}.")
+    drawn = draw(PhantomConfig(studies=studies, seed=SEED), studies)
+    for name in names:
+        root = workspace.home_path() / name / "archive"
+        if root.exists():
+            context.log.warning(f"{root} is there and no simulation: it stays as it is, and {name} is left out.")
+            continue
+        partial = root.with_name("archive.partial")
+        shutil.rmtree(partial, ignore_errors=True)  # of a killed run
+        layout_writer(name)(partial, drawn)
+        partial.rename(root)
+        context.log.info(f"Simulated {studies} studies in the layout of {name}.")
+
+
+def _brought_up_to_date(
+    context: dg.AssetExecutionContext, workspace: Workspace, name: str, stages: Sequence[Any]
+) -> dict[str, Any]:
+    """Run the ingestion of a cohort, with films of the side that the pretraining had; what came of it."""
+    there = workspace.downstream(name)
+    if there is None:
+        note = f"{name} has no archive: set RADALIGN_{name.upper()}_ROOT to the folder that holds it."
+        return {"status": "absent", "note": note}
+    settings = batches.read_plan(workspace.folder("images")).settings
+    images = {field: settings[field] for field in ImagesConfig.model_fields if field in settings}
+    context.log.info(f"Bringing the shards of {name} up to date.")
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize(
+            stages,
+            instance=instance,
+            resources={"workspace": there},
+            run_config={"ops": {"images": {"config": images}}, "loggers": QUIET},
+            raise_on_error=False,
+        )
+    if not result.success:
+        return {"status": "failed", "note": _why(result)}
+    from shards.manifest import Manifest
+
+    manifest = Manifest.load(there.folder("shards"))
+    about = {"root": str(there.root()), "simulated": there.shows_simulation(), "data_version": manifest.digest}
+    return {"status": READY, "note": "", **about, **manifest.splits}
+
+
+QUIET = {"console": {"config": {"log_level": "ERROR"}}}
+
+
+def _why(result: dg.ExecuteInProcessResult) -> str:
+    """The sentence of the first step that failed, or of the first check."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.user_failure_data
+            if error is not None and error.description:
+                return str(error.description)
+            cause = event.step_failure_data.error
+            if cause is not None:
+                return str((cause.cause or cause).message).strip().splitlines()[0]
+    return "The ingestion failed; its log says why."

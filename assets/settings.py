@@ -1,0 +1,62 @@
+"""How much the downstream evaluation asks for: one resource, the same for every method and cohort of a run."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import dagster as dg
+import yaml
+from pydantic import Field, create_model
+
+from assets.documented import documented_config
+from assets.workspace import CHECKOUT
+
+DEMO = "configs/demo/evaluation.yaml"
+TRAINED_TASKS: dict[str, str] = {}
+FRACTIONS = [0.01, 0.1, 1.0]  # of the patients' labels, as in the papers
+
+
+class _Amount(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """What is evaluated, and how often."""
+
+    cohorts: list[str] = Field(
+        default=[], description="Downstream cohorts to evaluate on. Empty: every one that has an archive."
+    )
+    fractions: list[float] = Field(default=FRACTIONS, description="Shares of the train patients whose labels are seen.")
+    draws: int = Field(
+        default=1, ge=1, description="Repetitions of whatever is trained, each with its own patients, order and layers."
+    )
+    simulated_studies: int = Field(
+        default=600,
+        ge=0,
+        description="Studies per simulated archive, for cohorts that have none when pretraining is simulated; 0: none.",
+    )
+
+
+@cache
+def _settings() -> type[_Amount]:
+    defaults = demo_settings()
+    fields: dict[str, Any] = {}
+    for task, source in TRAINED_TASKS.items():
+        options = documented_config(source, defaults.pop(task, None))
+        fields[task] = (options, Field(default_factory=options, description=f"How the task {task} trains."))
+    for name, value in defaults.items():
+        own = _Amount.model_fields[name]
+        fields[name] = (own.annotation, Field(default=value, description=own.description))
+    return create_model("EvaluationSettings", __base__=_Amount, __doc__=_Amount.__doc__, **fields)
+
+
+def options_of(settings: Any) -> dict[str, dict[str, Any]]:
+    """Options by task, of `EvaluationSettings`."""
+    return {task: getattr(settings, task).model_dump() for task in TRAINED_TASKS}
+
+
+def demo_settings() -> dict[str, Any]:
+    """The settings of the demo, which stand for whatever a run configuration does not set."""
+    with (CHECKOUT / DEMO).open(encoding="utf-8") as file:
+        config: dict[str, Any] = yaml.safe_load(file)["resources"]["evaluation"]["config"]
+    return config
+
+
+EvaluationSettings = _settings()
