@@ -121,6 +121,7 @@ def fit(
     if not films:
         raise EvaluationError("No film to train on: no patient of the label fraction is left in the train split.")
     device = next(module.parameters()).device
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster
     optimizer = OPTIMIZERS[options.optimizer](
         parameter_groups(module, options.weight_decay), lr=options.learning_rate, fused=True
     )
