@@ -63,9 +63,8 @@ def score(
     if maps.ndim != 3 or len(maps) != len(masks):
         raise EvaluationError(f"Maps {maps.shape} do not fit {len(masks)} phrases.")
     pixels = _middle(masks.pixels, seen or masks.pixels.shape[-1])
-    smooth = ndimage.gaussian_filter(maps.astype(np.float64), (0, config.smoothing, config.smoothing))
     blocks = [slice(start, start + BLOCK) for start in range(0, max(1, len(maps)), BLOCK)]
-    terms = joined([_terms(smooth[block], pixels[block], config) for block in blocks])
+    terms = joined([_terms(maps[block], pixels[block], config) for block in blocks])
     weights = patient_weights(subjects, resamples, seed)[:, masks.rows]
     return values_of(terms, classes, masks.columns, weights)
 
@@ -82,9 +81,12 @@ def contrast_to_noise(cells: Cells) -> np.ndarray:
 
 
 def _terms(maps: np.ndarray, pixels: np.ndarray, config: PhraseGroundingConfig) -> Terms:
-    """Of smoothed `maps` (m, grid, grid) and masks (m, side, side) of what the network looks at."""
-    enlarged = F.interpolate(torch.from_numpy(maps)[:, None], pixels.shape[1:], mode="bilinear").numpy()
-    values = 2 * enlarged - 1 if config.cosines else enlarged
+    """Of `maps` (m, grid, grid) and masks (m, side, side) of what the network looks at."""
+    lowest = maps.min(axis=(1, 2), keepdims=True)
+    rises = maps.astype(np.float64) - lowest  # so that no rounding varies a map that is the same everywhere
+    smooth = ndimage.gaussian_filter(rises, (0, config.smoothing, config.smoothing))
+    enlarged = F.interpolate(torch.from_numpy(smooth)[:, None], pixels.shape[1:], mode="bilinear").numpy()
+    values = 2 * (enlarged + lowest[:, None]) - 1 if config.cosines else enlarged
     places = np.arange(len(maps))
     cells = lay_over(values, Masks(places, np.zeros_like(places), pixels), normalise=not config.cosines)
     contrast = contrast_to_noise(cells)

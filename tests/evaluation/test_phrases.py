@@ -1,0 +1,59 @@
+"""The sentence that is grounded says that the finding is there, and is the first that does."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from evaluation.errors import EvaluationError
+from evaluation.phrases import phrases_of
+from evaluation.truth import Masks
+
+ENTITIES = ["effusion", "nodule"]
+STUDIES = ["s0", "s1", "s1"]  # the last two films are of one study
+SENTENCES = [
+    [{"section": "findings", "text": text} for text in ("No nodule.", "Large effusion.", "Effusion on the left.")],
+    [{"section": "findings", "text": "A nodule, and perhaps an effusion."}],
+]
+
+
+def triplets(*rows):
+    names = ("study_id", "sentence", "entity", "exists")
+    return pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows])
+
+
+SAID = triplets(
+    ("s0", 0, "nodule", "absent"),
+    ("s0", 2, "effusion", "present"),
+    ("s0", 1, "effusion", "present"),
+    ("s0", 1, "effusion", "present"),
+    ("s1", 0, "nodule", "present"),
+    ("s1", 0, "effusion", "uncertain"),
+)
+
+
+def masks(*pairs):
+    rows, columns = np.array(pairs, int).reshape(-1, 2).T
+    return Masks(rows, columns, np.arange(len(pairs))[:, None, None] == np.arange(4).reshape(2, 2))
+
+
+def test_one_phrase_per_film_and_finding_that_is_present():
+    every = masks((2, 1), (0, 0), (0, 1), (1, 0), (1, 1))
+    found = phrases_of(every, STUDIES, [*SENTENCES, SENTENCES[1]], SAID, ENTITIES)
+    assert found.texts == [
+        "A nodule, and perhaps an effusion.",
+        "Large effusion.",
+        "A nodule, and perhaps an effusion.",
+    ]
+    assert list(zip(found.masks.rows, found.masks.columns, strict=True)) == [(2, 1), (0, 0), (1, 1)]
+    np.testing.assert_array_equal(found.masks.pixels, every.pixels[[0, 1, 4]])
+
+
+def test_no_masks_and_nothing_said():
+    assert phrases_of(masks(), [], [], SAID, ENTITIES).texts == []
+    silent = phrases_of(masks((0, 0)), STUDIES[:1], SENTENCES[:1], SAID.slice(0, 1), ENTITIES)
+    assert (silent.texts, len(silent.masks), silent.masks.pixels.shape) == ([], 0, (0, 2, 2))
+
+
+def test_sentences_of_another_parser_are_refused():
+    with pytest.raises(EvaluationError, match="without a RadGraph file"):
+        phrases_of(masks((0, 0)), ["s1"], SENTENCES[1:], triplets(("s1", 1, "effusion", "present")), ENTITIES)
