@@ -53,7 +53,7 @@ def heat_maps(
         right.imshow(attention, cmap="inferno", alpha=0.5, extent=(-0.5, len(image) - 0.5, len(image) - 0.5, -0.5))
         left.set_title(f"{title}: true outline", fontsize=9)
         right.set_title("attention", fontsize=9)
-    return _png(figure, note)
+    return as_png(figure, note)
 
 
 def roc_curves(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str], note: str = "") -> bytes:
@@ -71,7 +71,7 @@ def roc_curves(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str], n
         axes.plot(false_rate, true_rate, linewidth=1.4, label=f"{name}: {area:.3f}")
     axes.set(xlabel="1 - specificity", ylabel="sensitivity", box_aspect=1, xlim=(0, 1), ylim=(0, 1.01))
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), title="AUROC", frameon=False)
-    return _png(figure, note)
+    return as_png(figure, note)
 
 
 def shrink(png: bytes, limit: int = INLINE_LIMIT) -> bytes:
@@ -92,17 +92,19 @@ def data_uri(content: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _contour(axes: Axes, mask: np.ndarray) -> None:
-    if mask.any() and not mask.all():
-        axes.contour(mask, levels=[0.5], colors=[TRUTH], linewidths=1.2)
-
-
-def _png(figure: Figure, note: str) -> bytes:
+def as_png(figure: Figure, note: str = "") -> bytes:
+    """The figure, over the note."""
     if note:
-        figure.supxlabel(textwrap.fill(note, int(figure.get_figwidth() * LETTERS_PER_INCH)), fontsize=8)
+        wrapped = textwrap.fill(note, int(figure.get_figwidth() * LETTERS_PER_INCH))
+        figure.supxlabel(wrapped, fontsize=8, parse_math=False)
     stream = io.BytesIO()
     FigureCanvasAgg(figure).print_png(stream)
     return stream.getvalue()
+
+
+def _contour(axes: Axes, mask: np.ndarray) -> None:
+    if mask.any() and not mask.all():
+        axes.contour(mask, levels=[0.5], colors=[TRUTH], linewidths=1.2)
 
 
 def _jpeg(picture: Image.Image, quality: int) -> bytes:

@@ -76,6 +76,18 @@ def test_roc_curves_with_a_class_that_cannot_be_scored():
         assert picture(roc_curves(rng.random((50, 3)), labels, ["a", "b", "c"], "note")).std() > 0
 
 
+def test_a_note_is_wrapped_and_read_as_it_stands(films):
+    labels = np.array([[0.0], [1.0]])
+    short, long = (
+        picture(roc_curves(labels, labels, ["a"], note)) for note in (r"$\frac$ of it", r"$\frac$ of it " * 30)
+    )
+    assert short.shape == long.shape
+    rows = [np.flatnonzero((drawn < 100).all(2).any(1)) for drawn in (short, long)]
+    assert rows[1].max() <= len(long) - 2  # nothing is cut off
+    assert (long < 100).all(2).any(1)[-60:].sum() > (short < 100).all(2).any(1)[-60:].sum()  # several lines
+    assert not (long < 100).all(2)[:, [0, -1]].any()
+
+
 def test_no_global_state():
     code = "import sys, evaluation.pictures; sys.exit('matplotlib.pyplot' in sys.modules)"
     root = Path(__file__).resolve().parents[2]
