@@ -62,6 +62,12 @@ class DualEncoder(Method):
         maps = (1 + local @ positive.T) / 2
         return ZeroShot(scores, maps.transpose(1, 2).unflatten(-1, grid))
 
+    def phrase_maps(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
+        """Cosine of each location with the phrase, from 0 (opposite) to 1 (same), as in BioViL."""
+        _, local, grid = self.project_images(self.prepare(images))
+        cosines = (F.normalize(local.float(), dim=-1) * self.embed_texts(phrases)[:, None]).sum(-1)
+        return ((1 + cosines) / 2).unflatten(-1, grid)
+
     def presence(self, positive: Tensor, negative: Tensor) -> Tensor:
         """(batch, queries) in 0..1 from the cosines with the prompts: their softmax, without temperature (CheXzero)."""
         return (positive - negative).sigmoid()

@@ -100,6 +100,11 @@ class WordMaps:
     words: list[list[str]]  # of each sentence
     maps: Tensor  # (batch, words, rows, columns), each word's summing to 1; shorter sentences end in zeros
 
+    def mean(self) -> Tensor:
+        """(batch, rows, columns) where the words of each sentence look together."""
+        counts = self.maps.new_tensor([max(1, len(words)) for words in self.words])
+        return self.maps.sum(1) / counts[:, None, None]
+
 
 class Method(nn.Module):
     """A pretraining method: named loss terms of a batch, and whatever zero-shot answers it has."""
@@ -170,6 +175,11 @@ class Method(nn.Module):
     def zero_shot(self, images: Tensor, queries: Sequence[str]) -> ZeroShot:
         """Score and locate `queries` in grey levels 0..255 (batch, 1, side, side)."""
         raise NotImplementedError(f"{type(self).__name__} has no zero-shot classification")
+
+    def phrase_maps(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
+        """(batch, rows, columns), non-negative: where in grey levels 0..255 (batch, 1, side, side) a phrase points,
+        one phrase per film."""
+        raise NotImplementedError(f"{type(self).__name__} has no maps of phrases")
 
     def word_maps(self, images: Tensor, sentences: Sequence[str]) -> WordMaps:
         """Where the words look in grey levels 0..255 (batch, 1, side, side), one sentence per film, for pictures."""

@@ -238,6 +238,10 @@ class Gloria(DualEncoder):
         counts = texts.mask.sum(1).clamp_min(1)
         return (attention * texts.mask[..., None]).sum(2) / counts[:, None]
 
+    def phrase_maps(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
+        """Attention of the words, mean over them."""
+        return self.word_maps(images, phrases).mean()
+
     def word_maps(self, images: Tensor, sentences: Sequence[str]) -> WordMaps:
         """The attention that the local similarity rests on; [CLS] is left out."""
         assert self.texts is not None

@@ -192,6 +192,11 @@ class Lrclr(Chexzero):
         attention = [self.cross.attention(regions.tokens, text.at(everyone + prompt)) for prompt in range(len(prompts))]
         return SelectedRegions(regions.index, regions.grid, torch.stack(attention, 1))
 
+    def phrase_maps(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
+        """The phrase's attention to the selected regions, nothing elsewhere."""
+        maps = self.selected_regions(images, phrases).maps()
+        return maps[range(len(phrases)), range(len(phrases))]
+
     def zero_shot(self, images: Tensor, queries: Sequence[str]) -> ZeroShot:
         """Scores: CheXzero's, from the global vectors. Maps: the first positive prompt's attention to the regions."""
         regions = self.regions(images)

@@ -180,6 +180,14 @@ class Medklip(Method):
         located = at_least_float32(maps).mean(0)[:, columns]
         return ZeroShot(self.probabilities(features)[:, columns], located.unflatten(-1, grid))
 
+    def phrase_maps(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
+        """Attention of the phrase, which is an unseen query."""
+        tokens, grid = self.image_tokens(self.prepare(images))
+        _, maps = self.answer(tokens, self.frozen_texts.vectors(phrases), attention=True)
+        assert maps is not None
+        asked = at_least_float32(maps).mean(0)[:, len(self.entities) :]
+        return asked[range(len(phrases)), range(len(phrases))].unflatten(-1, grid)
+
     def image_features(self, images: Tensor) -> Tensor:
         """(batch, channels) mean of the image encoder's local features: a ViT's class token is not trained here."""
         return self.backbone(self.prepare(images)).local.mean(1)

@@ -307,6 +307,12 @@ class Mgca(DualEncoder):
         attention = self.look_at_patches.weights(self.project_words(report), self.project_patches(features))
         return (attention * report.mask[..., None]).unflatten(-1, features.grid)
 
+    def phrase_maps(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
+        """Where the words look, mean over them; without the token loss the cosines of the locations."""
+        return (
+            self.word_maps(images, phrases).mean() if self.config.token_weight else super().phrase_maps(images, phrases)
+        )
+
     def word_maps(self, images: Tensor, sentences: Sequence[str]) -> WordMaps:
         """`word_attention`, with the words."""
         if not self.config.token_weight:
