@@ -114,13 +114,14 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
         the one that was simulated for it; None where it has neither."""
         from cohorts.phantom.marker import is_marked
 
-        other = self.model_copy(update={"cohort": cohort, "archive_root": ""})
+        named = {"home": self.home, "cohort": cohort, "show_text": self.show_text}
+        other = Workspace(**named)  # no copy: Dagster would go on with the settings of the first
         if other.configured_root() is not None:
             return other
         archive = other.folder("archive")
         if not (self.simulated() and is_marked(archive)):
             return None
-        return other.model_copy(update={"archive_root": str(archive)})
+        return Workspace(**named, archive_root=str(archive))
 
     def may_show_text(self) -> bool:
         """Whether sentences of reports may appear in metadata: simulated ones, or those that the user allows."""
