@@ -48,6 +48,7 @@ class SegmentationConfig:
     """How a decoder is trained; the defaults are MGCA's."""
 
     loss: str = "mgca"  # mgca: 10 x focal - log(Dice); medklip: binary cross entropy + 1 - Dice
+    width: int = 16  # channels of the decoder's last block; every block before it has twice as many
     learning_rate: float = 2e-4  # constant; MGCA's scripts: 5e-4
     optimizer: str = "adamw"  # or adam
     weight_decay: float = 0.05  # of kernels
@@ -135,7 +136,7 @@ def _fitted(
 
     with seeded(draw, device):
         shapes = [maps.shape[1:] for maps in ask(method, train.pixels[:1], method.image_maps)]
-        segmenter = Segmenter(deepcopy(method).requires_grad_(tuned), shapes).to(device)
+        segmenter = Segmenter(deepcopy(method).requires_grad_(tuned), shapes, config.width).to(device)
 
         def loss_of(rows: np.ndarray) -> Tensor:
             images, masks = move(*_tensors(train, rows, device))

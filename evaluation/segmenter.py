@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from models.method import Method
 
-WIDTHS = (256, 128, 64, 32, 16)  # of a U-Net's blocks down to the film's own size; fewer maps use the last of them
 FOCAL_WEIGHT = 10.0  # MGCA
 LOSSES = ("mgca", "medklip")
 
@@ -22,16 +21,15 @@ LOSSES = ("mgca", "medklip")
 class Segmenter(nn.Module):
     """A U-Net's decoder on maps of these `shapes` (channels, rows, columns), or SETR's on a single map."""
 
-    def __init__(self, method: Method, shapes: Sequence[Sequence[int]]) -> None:
+    def __init__(self, method: Method, shapes: Sequence[Sequence[int]], width: int) -> None:
+        """`width` is the number of channels at the film's own size; at every halving of its sides it doubles."""
         super().__init__()
         self.method = method
         channels = [shape[0] for shape in shapes]
-        if len(shapes) == 1:
-            doublings = math.ceil(math.log2(method.size / shapes[0][1]))
-            self.decoder: nn.Module = _progressive(channels[0], WIDTHS[-doublings:])
-        else:
-            self.decoder = UnetDecoder([0, *channels], WIDTHS[-len(shapes) :], len(shapes))
-        self.head = SegmentationHead(WIDTHS[-1], 1)
+        doublings = math.ceil(math.log2(method.size / shapes[0][1])) if len(shapes) == 1 else len(shapes)
+        widths = [width * 2**level for level in reversed(range(doublings))]
+        self.decoder = _progressive(channels[0], widths) if len(shapes) == 1 else _unet(channels, widths)
+        self.head = SegmentationHead(width, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (batch, 1, side, side) of grey levels 0..255 of that shape.
@@ -59,7 +57,12 @@ def segmentation_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     return lambda logits, masks: FOCAL_WEIGHT * focal(logits, masks) + log_dice(logits, masks)
 
 
-def _progressive(channels: int, widths: Sequence[int]) -> nn.Sequential:
+def _unet(channels: Sequence[int], widths: Sequence[int]) -> nn.Module:
+    """Reads [images, *maps] and gives a map of the images' size; one block per map."""
+    return UnetDecoder([0, *channels], widths, len(widths))
+
+
+def _progressive(channels: int, widths: Sequence[int]) -> nn.Module:
     """Blocks that double the sides of a map (batch, channels, rows, columns), with so many channels behind each."""
     blocks: list[nn.Module] = []
     for before, after in zip((channels, *widths), widths, strict=False):
