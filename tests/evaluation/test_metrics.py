@@ -2,12 +2,15 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
+from torchmetrics.functional import classification as torch_reference
 
 from evaluation.metrics import (
     auroc,
+    aurocs,
     best_threshold,
     bootstrap,
     confusion,
@@ -69,6 +72,43 @@ def test_rates_equal_scikit_learn(case):
                 with warnings.catch_warnings(action="ignore"):
                     expected = function(labels, predicted, row)
                 assert found[metric][index, 0] == pytest.approx(expected, abs=1e-9), metric
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases())
+def test_rates_and_area_of_whole_samples_equal_torchmetrics(case):
+    labels, scores, _ = case
+    predicted = scores >= np.median(scores)
+    found = rates(confusion(predicted[:, None], labels[:, None], np.ones((1, len(labels)))))
+    said, true = torch.from_numpy(predicted).int(), torch.from_numpy(labels).int()
+    references = {
+        "f1": torch_reference.binary_f1_score,
+        "accuracy": torch_reference.binary_accuracy,
+        "precision": torch_reference.binary_precision,
+        "recall": torch_reference.binary_recall,
+        "specificity": torch_reference.binary_specificity,
+    }
+    for metric, function in references.items():
+        assert found[metric][0, 0] == pytest.approx(float(function(said, true)), abs=1e-6), metric  # theirs is float32
+    if 0 < labels.sum() < len(labels):
+        area = float(torch_reference.binary_auroc(torch.from_numpy(scores) / 1000, true))
+        assert auroc(labels, scores) == pytest.approx(area, abs=1e-6)
+
+
+def test_areas_of_several_classes_equal_scikit_learn():
+    rng = np.random.default_rng(3)
+    labels = rng.choice([0, 1, np.nan], (60, 4), p=[0.5, 0.3, 0.2])
+    labels[:, 3] = np.where(np.isnan(labels[:, 3]), np.nan, 0)  # one class is never there
+    scores, weights = rng.integers(0, 6, (60, 4)) / 6, rng.integers(0, 3, (5, 60))
+    points, resampled = aurocs(labels, scores, weights)
+    for column in range(3):
+        known = ~np.isnan(labels[:, column])
+        case = labels[known, column], scores[known, column]
+        assert points[column] == pytest.approx(reference.roc_auc_score(*case), abs=1e-9)
+        for area, row in zip(resampled[:, column], weights[:, known], strict=True):
+            assert area == pytest.approx(reference.roc_auc_score(*case, sample_weight=row), abs=1e-9)
+    assert np.isnan(points[3])
+    assert np.isnan(resampled[:, 3]).all()
 
 
 def test_unknown_labels_are_in_no_count():

@@ -9,7 +9,7 @@ from evaluation.errors import EvaluationError
 from evaluation.metrics import patient_weights
 from evaluation.truth import Masks
 from evaluation.values import MACRO, unscored
-from evaluation.zero_shot_grounding import AUTHORS_THRESHOLD, GRID, best_thresholds, score
+from evaluation.zero_shot_grounding import AUTHORS_THRESHOLD, GRID, best_thresholds, score, score_by_papers
 from tests.evaluation.literal_grounding import by_key, literal, make
 
 SHARED = Path(os.environ.get("RADALIGN_SHARED") or Path(__file__).resolve().parents[3] / "shared")
@@ -64,6 +64,25 @@ def test_threshold_is_the_best_of_the_grid_per_class():
             for level in GRID
         ]
         assert means[list(GRID).index(thresholds[column])] == pytest.approx(max(means), abs=1e-12)
+
+
+def test_the_papers_threshold_is_one_for_all_classes_and_the_best_of_the_test_set():
+    maps, masks = make(np.random.default_rng(6), 5, 15, rows=12, classes=3)
+    masks = Masks(*(part[masks.columns < 2] for part in vars(masks).values()))
+    subjects = np.arange(12).astype(str)
+    pairs = list(zip(masks.rows, masks.columns, masks.pixels, strict=True))
+    means = [np.mean([literal(maps[r, c], mask, level, True)[2] for r, c, mask in pairs]) for level in GRID]
+    best = np.full(3, GRID[np.argmax(means)])
+    found = by_key(score_by_papers(maps, masks, ["a", "b", "c"], subjects, seed=3, resamples=9))
+    at_best = by_key(score(maps, masks, ["a", "b", "c"], subjects, best, seed=3, resamples=9))
+    assert {metric for metric, _ in found} == {f"{metric}_by_test_dice" for metric in METRICS[2:]}
+    for (metric, name), value in found.items():
+        same = at_best[metric.removesuffix("_by_test_dice"), name]
+        assert (value.value, value.low, value.high, value.n) == (same.value, same.low, same.high, same.n)
+    nothing = Masks(*(part[:0] for part in vars(masks).values()))
+    assert {value.value for value in score_by_papers(maps, nothing, ["a", "b", "c"], subjects, resamples=3)} == {None}
+    with pytest.raises(EvaluationError, match="do not fit"):
+        score_by_papers(maps, masks, ["a"], subjects)
 
 
 def test_an_empty_mask_counts_as_a_miss():
