@@ -70,6 +70,8 @@ class Classifier(nn.Module):
 
     def logits(self, pixels: Films) -> np.ndarray:
         """(n, classes) float32 of `pixels`, without gradients."""
+        if not len(pixels):
+            return np.empty((0, self.head.out_features), np.float32)
         with mixed_precision(self.head.weight.device):
             return ask(self, pixels, lambda images: [self(images)])[0]
 

@@ -135,7 +135,10 @@ def fit(
         with mixed_precision(device):
             loss = loss_of(rows)
         if not torch.isfinite(loss):
-            raise EvaluationError(f"Training diverged at step {done}: lower learning_rate, {options.learning_rate:g}.")
+            raise EvaluationError(
+                f"The loss is no finite number at step {done}: the model's own training diverged, or learning_rate, "
+                f"{options.learning_rate:g}, is too high for it."
+            )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
