@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,6 +89,22 @@ class Network:
             "similarities", films, lambda method: lambda images: [method.similarity(images, texts)], texts
         )
         return similarities
+
+    def phrase_maps(self, films: Films, phrases: Sequence[str]) -> np.ndarray:
+        """(films, rows, columns): where each phrase points in its own film."""
+
+        def question(method: Method) -> Callable[[Tensor], Sequence[Tensor]]:
+            rest = iter(phrases)
+            return lambda images: [method.phrase_maps(images, list(islice(rest, len(images))))]
+
+        (maps,) = self._ask("phrases", films, question, list(phrases))
+        return maps
+
+    @property
+    def seen(self) -> int | None:
+        """Side of the middle of a film that the network looks at, in pixels of the shards; None: all of it."""
+        side = self.cohort.reader.manifest.size
+        return self.method.size if self.method.fit == "crop" and self.method.size < side else None
 
     @property
     def _home(self) -> Path:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from assets import batches
 from assets.workspace import Workspace
 from evaluation.errors import EvaluationError
 
@@ -166,6 +167,15 @@ class CohortFilms:
             corners[:, 2:] += corners[:, :2]
             found.append(corners)
         return found
+
+    def triplets(self) -> pa.Table:
+        """What its reports say, sentence by sentence."""
+        from report_parsing.tables import TRIPLETS
+
+        folder = self.workspace.folder("triplets")
+        plan = batches.read_plan(folder)
+        files = [batches.output_path(folder, batch.fingerprint) for batch in plan.batches]
+        return pa.concat_tables([TRIPLETS.empty_table(), *(pq.read_table(file, schema=TRIPLETS) for file in files)])
 
     @property
     def _studies(self) -> Path:

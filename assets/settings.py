@@ -13,7 +13,15 @@ from assets.documented import documented_config
 from assets.workspace import CHECKOUT
 
 DEMO = "configs/demo/evaluation.yaml"
-TRAINED_TASKS: dict[str, str] = {}
+OPTIONS = {  # task -> the file of its options
+    "fine_tune": "evaluation/fine_tuning.py",
+    "detection": "evaluation/detection.py",
+    "segmentation": "evaluation/segmentation.py",
+    "phrase_grounding": "evaluation/phrase_grounding.py",
+    "image_image_retrieval": "evaluation/image_image_retrieval.py",
+    "image_report_retrieval": "evaluation/image_report_retrieval.py",
+}
+SHARED_OPTIONS = {"grading": "fine_tune"}  # tasks that go by those of another
 FRACTIONS = [0.01, 0.1, 1.0]  # of the patients' labels, as in the papers
 
 
@@ -38,9 +46,9 @@ class _Amount(dg.ConfigurableResource):  # type: ignore[type-arg]
 def _settings() -> type[_Amount]:
     defaults = demo_settings()
     fields: dict[str, Any] = {}
-    for task, source in TRAINED_TASKS.items():
+    for task, source in OPTIONS.items():
         options = documented_config(source, defaults.pop(task, None))
-        fields[task] = (options, Field(default_factory=options, description=f"How the task {task} trains."))
+        fields[task] = (options, Field(default_factory=options, description=f"How the task {task} is done."))
     for name, value in defaults.items():
         own = _Amount.model_fields[name]
         fields[name] = (own.annotation, Field(default=value, description=own.description))
@@ -49,7 +57,8 @@ def _settings() -> type[_Amount]:
 
 def options_of(settings: Any) -> dict[str, dict[str, Any]]:
     """Options by task, of `EvaluationSettings`."""
-    return {task: getattr(settings, task).model_dump() for task in TRAINED_TASKS}
+    own = {task: getattr(settings, task).model_dump() for task in OPTIONS}
+    return {**own, **{task: own[other] for task, other in SHARED_OPTIONS.items()}}
 
 
 def demo_settings() -> dict[str, Any]:

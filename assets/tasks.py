@@ -13,9 +13,10 @@ from assets.films import Films, entities_of
 from evaluation.values import ZERO_SHOT, ResultValue
 
 if TYPE_CHECKING:
+    from evaluation.labelled_films import LabelledFilms
     from evaluation.protocol import Protocol
 
-NEVER, FROZEN, BOTH = "never", "frozen", "both"  # whether a task trains, and whether it also tunes the encoder
+NEVER, ONCE, BOTH = "never", "once", "both"  # whether a task trains, and whether with a frozen and a tuned encoder
 
 
 @dataclass(frozen=True)
@@ -76,14 +77,35 @@ def _zero_shot_classification(network: Network, setting: Setting, options: dict[
 
 
 def _zero_shot_grounding(network: Network, setting: Setting, options: dict[str, Any]) -> list[ResultValue]:
-    from evaluation.zero_shot_grounding import best_thresholds, score
+    from evaluation.zero_shot_grounding import best_thresholds, score, score_by_papers
 
     test = network.examine("test")
-    if not network.classes or not len(test):
+    if not network.classes or not len(test.truth.masks):
         return []
     validate = network.examine("validate")
-    thresholds = best_thresholds(validate.answers.maps, validate.truth.masks)
-    return score(test.answers.maps, test.truth.masks, network.classes, test.truth.subjects, thresholds)
+    seen_masks = [examined.truth.masks.middle(network.seen) for examined in (validate, test)]
+    thresholds = best_thresholds(validate.answers.maps, seen_masks[0])
+    asked = test.answers.maps, seen_masks[1], network.classes, test.truth.subjects
+    return score(*asked, thresholds) + score_by_papers(*asked)
+
+
+def _phrase_grounding(network: Network, setting: Setting, options: dict[str, Any]) -> list[ResultValue]:
+    from evaluation.phrase_grounding import PhraseGroundingConfig, score
+    from evaluation.phrases import phrases_of
+
+    cohort = network.cohort
+    entities = entities_of(cohort.questions)
+    films, classes = cohort.films("test"), list(entities)
+    masks = cohort.truth("test", classes).masks if classes else None
+    if masks is None or not len(masks):
+        return []
+    reports = cohort.reader.columns("test", ["study_id", "sentences"])
+    sentences = reports["sentences"].to_pylist()
+    phrases = phrases_of(masks, reports["study_id"].to_numpy(), sentences, cohort.triplets(), list(entities.values()))
+    if not phrases.texts:
+        return []
+    maps = network.phrase_maps(films.select(phrases.masks.rows), phrases.texts)
+    return score(maps, phrases.masks, classes, films.subjects, PhraseGroundingConfig(**options), network.seen)
 
 
 def _text_image_retrieval(network: Network, setting: Setting, options: dict[str, Any]) -> list[ResultValue]:
@@ -101,6 +123,37 @@ def _text_image_retrieval(network: Network, setting: Setting, options: dict[str,
     return score(similarities, candidates.categories, query_categories, list(categories), chosen.subjects)
 
 
+def _image_image_retrieval(network: Network, setting: Setting, options: dict[str, Any]) -> list[ResultValue]:
+    from evaluation.image_image_retrieval import ImageImageRetrievalConfig, choose_films, score
+    from evaluation.text_image_retrieval import categories_of
+
+    cohort = network.cohort
+    films, categories = cohort.films("test"), list(categories_of(entities_of(cohort.questions)))
+    labels = cohort.label_values(films, categories)
+    asked, ranked = choose_films(labels, films.subjects, ImageImageRetrievalConfig(**options))
+    if not len(asked.rows) or not len(ranked.rows):
+        return []
+    features, subjects = network.features(films), films.subjects
+    return score(
+        features[ranked.rows], ranked.categories, subjects[ranked.rows],
+        features[asked.rows], asked.categories, subjects[asked.rows], categories,
+    )  # fmt: skip
+
+
+def _image_report_retrieval(network: Network, setting: Setting, options: dict[str, Any]) -> list[ResultValue]:
+    from evaluation.image_report_retrieval import ImageReportRetrievalConfig, choose_pairs, score
+
+    films = network.cohort.films("test")
+    texts = network.cohort.reader.columns("test", ["text"])["text"].to_pylist()
+    chosen = choose_pairs(texts, ImageReportRetrievalConfig(**options))
+    if len(chosen) < 2:
+        return []
+    films = films.select(chosen)
+    reports, report_of = np.unique([texts[row] for row in chosen], return_inverse=True)
+    similarities = network.similarities(films, reports.tolist())
+    return score(similarities, report_of, reports.tolist(), films.subjects)
+
+
 def _linear_probe(network: Network, setting: Setting, options: dict[str, Any]) -> list[ResultValue]:
     from evaluation.linear_probe import Labelled, fit_and_score
 
@@ -113,6 +166,69 @@ def _linear_probe(network: Network, setting: Setting, options: dict[str, Any]) -
 
     exclusive = network.cohort.protocol.exclusive and len(names) > 1
     return fit_and_score(labelled(train), labelled(validate), labelled(test), names, exclusive)
+
+
+def _fine_tune(network: Network, setting: Setting, options: dict[str, Any]) -> list[ResultValue]:
+    from evaluation.fine_tuning import FineTuneConfig, fit_and_score
+
+    names, train, validate, test = _labelled(network, setting)
+    if not names or not len(train.subjects) or not len(test.subjects):
+        return []
+    exclusive, config = network.cohort.protocol.exclusive and len(names) > 1, FineTuneConfig(**options)
+    return fit_and_score(network.method, train, validate, test, names, config, setting.draw, exclusive)
+
+
+def _grading(network: Network, setting: Setting, options: dict[str, Any]) -> list[ResultValue]:
+    from evaluation.fine_tuning import FineTuneConfig
+    from evaluation.grading import fit_and_score
+
+    names, train, validate, test = _labelled(network, setting)
+    if not names or not len(train.subjects) or not len(test.subjects):
+        return []
+    return fit_and_score(network.method, train, validate, test, names, FineTuneConfig(**options), setting.draw)
+
+
+def _labelled(network: Network, setting: Setting) -> tuple[list[str], LabelledFilms, LabelledFilms, LabelledFilms]:
+    from evaluation.labelled_films import LabelledFilms
+
+    names, *splits = _classified(network, setting)
+    cohort = network.cohort
+    train, validate, test = (
+        LabelledFilms(cohort.pixels(films), cohort.label_values(films, names), films.subjects) for films in splits
+    )
+    return names, train, validate, test
+
+
+def _detection(network: Network, setting: Setting, options: dict[str, Any]) -> list[ResultValue]:
+    from evaluation.detection import BoxedFilms, DetectionConfig, fit_and_score
+
+    cohort = network.cohort
+    train, validate, test = (
+        BoxedFilms(cohort.pixels(films), cohort.boxes(films), films.subjects) for films in _splits(network, setting)
+    )
+    if not len(train.subjects) or not any(len(boxes) for boxes in test.boxes):
+        return []
+    return fit_and_score(network.method, train, validate, test, DetectionConfig(**options), setting.draw)
+
+
+def _segmentation(network: Network, setting: Setting, options: dict[str, Any]) -> list[ResultValue]:
+    from evaluation.segmentation import MaskedFilms, SegmentationConfig, fit_and_score
+
+    cohort = network.cohort
+    train, validate, test = (
+        MaskedFilms(cohort.pixels(films), cohort.masks(films), films.subjects) for films in _splits(network, setting)
+    )
+    if not len(train.subjects) or not test.masks.any():
+        return []
+    region, config = " and ".join(cohort.protocol.regions), SegmentationConfig(**options)
+    return fit_and_score(network.method, train, validate, test, region, config, setting.draw, setting.tuned)
+
+
+def _splits(network: Network, setting: Setting) -> tuple[Films, Films, Films]:
+    """The chosen train films, validate, test."""
+    assert setting.fraction is not None
+    cohort = network.cohort
+    return cohort.fraction(setting.fraction, setting.draw), cohort.films("validate"), cohort.films("test")
 
 
 def _classified(network: Network, setting: Setting) -> tuple[list[str], Films, Films, Films]:
@@ -157,14 +273,68 @@ TASKS = {
         "precision_at_5",
         code=("text_image_retrieval.py", "data/retrieval_queries.csv"),
     ),
+    "image_image_retrieval": Task(
+        "Which films a film of one finding finds: the share of the right ones among the first, as in ConVIRT.",
+        _image_image_retrieval,
+        "precision_at_5",
+        code=("image_image_retrieval.py", "text_image_retrieval.py", "precision_at.py"),
+    ),
+    "image_report_retrieval": Task(
+        "Whether a film finds its own report, and a report its film, among all of the test split.",
+        _image_report_retrieval,
+        "recall_at_1",
+        code=("image_report_retrieval.py",),
+    ),
+    "phrase_grounding": Task(
+        "Where the sentences of reports point in their films, as in BioViL.",
+        _phrase_grounding,
+        "contrast_to_noise",
+        code=("phrase_grounding.py", "phrases.py", "grounding_terms.py", "cells.py"),
+    ),
     "linear_probe": Task(
         "What a linear classifier reads off the frozen features, given the labels of a fraction of the patients.",
         _linear_probe,
         "auroc",
-        learns=FROZEN,
+        learns=ONCE,
         code=("linear_probe.py",),
+    ),
+    "fine_tune": Task(
+        "What a classifier learns that starts from the network and tunes all of its layers.",
+        _fine_tune,
+        "auroc",
+        learns=ONCE,
+        code=("fine_tuning.py", "labelled_films.py"),
+    ),
+    "grading": Task(
+        "How severe: one softmax over the grades, each against the rest, as in MedKLIP.",
+        _grading,
+        "auroc",
+        learns=ONCE,
+        code=("grading.py", "fine_tuning.py", "labelled_films.py"),
+    ),
+    "detection": Task(
+        "Boxes that a YOLOv3 head finds on the frozen network, as in MGCA.",
+        _detection,
+        "map",
+        learns=ONCE,
+        code=("detection.py", "yolo.py", "yolo_priors.py", "average_precision.py"),
+    ),
+    "segmentation": Task(
+        "Regions that a U-Net finds whose encoder is the network, frozen or tuned, as in MGCA and MedKLIP.",
+        _segmentation,
+        "dice",
+        learns=BOTH,
+        code=("segmentation.py", "segmenter.py"),
     ),
 }
 
 # Asked on the cohort that a network was pretrained on: evaluation.protocol.OWN, known without importing it.
-OWN_TASKS = ("zero_shot_classification", "zero_shot_grounding", "text_image_retrieval", "linear_probe")
+OWN_TASKS = (
+    "zero_shot_classification",
+    "zero_shot_grounding",
+    "phrase_grounding",
+    "text_image_retrieval",
+    "image_image_retrieval",
+    "image_report_retrieval",
+    "linear_probe",
+)

@@ -114,14 +114,14 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
         the one that was simulated for it; None where it has neither."""
         from cohorts.phantom.marker import is_marked
 
-        named = {"home": self.home, "cohort": cohort, "show_text": self.show_text}
-        other = Workspace(**named)  # no copy: Dagster would go on with the settings of the first
+        # No copy, with which Dagster would go on with the settings of the first.
+        other = Workspace(home=self.home, cohort=cohort, show_text=self.show_text)
         if other.configured_root() is not None:
             return other
         archive = other.folder("archive")
         if not (self.simulated() and is_marked(archive)):
             return None
-        return Workspace(**named, archive_root=str(archive))
+        return Workspace(home=self.home, cohort=cohort, archive_root=str(archive), show_text=self.show_text)
 
     def may_show_text(self) -> bool:
         """Whether sentences of reports may appear in metadata: simulated ones, or those that the user allows."""

@@ -8,6 +8,7 @@ everything finds nothing. The pool of what is ranked stays whole when patients a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import hypergeom
@@ -19,6 +20,19 @@ from evaluation.values import ResultValue, summarise
 TASK = "image_report_retrieval"
 DEPTHS = (1, 5, 10)
 REPORTS = "reports"  # the one class of these numbers
+
+
+@dataclass(frozen=True)
+class ImageReportRetrievalConfig:
+    """How many pairs."""
+
+    pairs: int = 1000  # at most, drawn from the test split; as many as BenchX takes (MIMIC 5x200)
+
+
+def choose_pairs(reports: Sequence[str], config: ImageReportRetrievalConfig, seed: int = 0) -> np.ndarray:
+    """Places of the films, in order, that are asked about: of those whose report is not empty."""
+    there = np.flatnonzero([bool(report.strip()) for report in reports])
+    return np.sort(np.random.default_rng(seed).permutation(there)[: config.pairs])
 
 
 def score(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,13 @@ class Masks:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def middle(self, side: int | None) -> Masks:
+        """What lies in the middle square of `side` pixels, where a network looks that crops; None: all."""
+        if side is None:
+            return self
+        start = (self.pixels.shape[-1] - side) // 2
+        return replace(self, pixels=self.pixels[:, start : start + side, start : start + side])
 
 
 @dataclass(frozen=True)
