@@ -6,11 +6,14 @@ Gaussian on its cells, enlarged bilinearly, and compared with the mask of what t
 - contrast_to_noise: |mean inside - mean outside| / sqrt(variance inside + variance outside), the paper's, which a map
   that avoids the finding passes as well as one that finds it; contrast_to_noise_signed is below 0 for such a map.
 - mean_iou: IoU of the mask with what lies above a level, averaged over the levels 0.1, 0.2, ... 0.5.
-- pointing_game, pointing_game_chance, precision, recall: as in zero-shot grounding, of pixels and at one `level`.
 
-Means over phrases; a mask that is empty, or lies where the network does not look, counts as missed: 0 everywhere. The
-paper's levels are those of cosines. Attention has none, so that by default each map is stretched to 0..1 first, as in
-zero-shot grounding, which contrast to noise does not feel.
+The paper's levels are those of cosines. Attention has none, so that by default each map is stretched to 0..1 first,
+which contrast to noise does not feel.
+
+- pointing_game, pointing_game_chance, precision, recall: those of zero-shot grounding, of the map as it is. Smoothing
+  would move the highest point of a thin or curved finding off it.
+
+Means over phrases; a mask that is empty, or lies where the network does not look, counts as missed: 0 everywhere.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ class PhraseGroundingConfig:
 
     smoothing: float = 1.5  # sigma of the Gaussian, in cells of the map; 0 leaves the map as it is
     cosines: bool = False  # True: maps are (1 + cosine) / 2, and levels are cosines, as the paper's; False: stretched
-    level: float = 0.5  # above it lies the region whose pieces are matched for precision and recall
+    level: float = 0.5  # of a stretched map; above it lies the region that precision and recall are of
 
 
 def score(
@@ -62,7 +65,7 @@ def score(
     """
     if maps.ndim != 3 or len(maps) != len(masks):
         raise EvaluationError(f"Maps {maps.shape} do not fit {len(masks)} phrases.")
-    pixels = _middle(masks.pixels, seen or masks.pixels.shape[-1])
+    pixels = masks.middle(seen).pixels
     blocks = [slice(start, start + BLOCK) for start in range(0, max(1, len(maps)), BLOCK)]
     terms = joined([_terms(maps[block], pixels[block], config) for block in blocks])
     weights = patient_weights(subjects, resamples, seed)[:, masks.rows]
@@ -75,33 +78,35 @@ def contrast_to_noise(cells: Cells) -> np.ndarray:
     0 where a mask covers nothing or everything, and where the values vary neither inside nor outside.
     """
     inside = cells.covered > 0
-    (mean, variance), (mean_outside, variance_outside) = (_moments(cells.values, part) for part in (inside, ~inside))
+    rises = cells.values - cells.values.min(axis=1, keepdims=True)  # exactly 0 where all are equal
+    (mean, variance), (mean_outside, variance_outside) = (_moments(rises, part) for part in (inside, ~inside))
     contrast = ratio(mean - mean_outside, np.sqrt(variance + variance_outside))
     return np.where(inside.any(axis=1) & ~inside.all(axis=1), contrast, 0.0)
 
 
 def _terms(maps: np.ndarray, pixels: np.ndarray, config: PhraseGroundingConfig) -> Terms:
     """Of `maps` (m, grid, grid) and masks (m, side, side) of what the network looks at."""
-    lowest = maps.min(axis=(1, 2), keepdims=True)
-    rises = maps.astype(np.float64) - lowest  # so that no rounding varies a map that is the same everywhere
-    smooth = ndimage.gaussian_filter(rises, (0, config.smoothing, config.smoothing))
-    enlarged = F.interpolate(torch.from_numpy(smooth)[:, None], pixels.shape[1:], mode="bilinear").numpy()
-    values = 2 * (enlarged + lowest[:, None]) - 1 if config.cosines else enlarged
     places = np.arange(len(maps))
-    cells = lay_over(values, Masks(places, np.zeros_like(places), pixels), normalise=not config.cosines)
+    masks = Masks(places, np.zeros_like(places), pixels)
+    cells = lay_over(maps[:, None], masks, normalise=True)
+    found = {**pointing(cells), **pieces(cells.values > config.level, pixels, cells)}
+    cells = lay_over(_enlarged(maps, pixels.shape[-1], config)[:, None], masks, normalise=not config.cosines)
     contrast = contrast_to_noise(cells)
     of_mask = {
         "contrast_to_noise": np.abs(contrast),
         "contrast_to_noise_signed": contrast,
         "mean_iou": np.mean([iou(cells.values > level, cells) for level in LEVELS], axis=0),
     }
-    return {**means(of_mask), **pointing(cells), **pieces(cells.values > config.level, pixels, cells)}
+    return {**means(of_mask), **found}
 
 
-def _middle(pixels: np.ndarray, side: int) -> np.ndarray:
-    """The square of `side` pixels in the middle of images (m, size, size), where `Method.fitted` crops."""
-    start = (pixels.shape[-1] - side) // 2
-    return pixels[:, start : start + side, start : start + side]
+def _enlarged(maps: np.ndarray, side: int, config: PhraseGroundingConfig) -> np.ndarray:
+    """Smoothed maps (m, side, side), as cosines where they are."""
+    lowest = maps.min(axis=(1, 2), keepdims=True)
+    rises = maps.astype(np.float64) - lowest  # so that no rounding varies a map that is the same everywhere
+    smooth = ndimage.gaussian_filter(rises, (0, config.smoothing, config.smoothing))
+    enlarged = F.interpolate(torch.from_numpy(smooth)[:, None], (side, side), mode="bilinear")[:, 0].numpy()
+    return 2 * (enlarged + lowest) - 1 if config.cosines else enlarged
 
 
 def _moments(values: np.ndarray, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
