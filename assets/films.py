@@ -170,12 +170,7 @@ class CohortFilms:
 
     def triplets(self) -> pa.Table:
         """What its reports say, sentence by sentence."""
-        from report_parsing.tables import TRIPLETS
-
-        folder = self.workspace.folder("triplets")
-        plan = batches.read_plan(folder)
-        files = [batches.output_path(folder, batch.fingerprint) for batch in plan.batches]
-        return pa.concat_tables([TRIPLETS.empty_table(), *(pq.read_table(file, schema=TRIPLETS) for file in files)])
+        return batches.read_batches(self.workspace.folder("triplets"))
 
     @property
     def _studies(self) -> Path:

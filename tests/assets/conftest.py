@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from assets.workspace import Workspace
+from tests.assets import seer as tiny
 
 
 @pytest.fixture
@@ -11,3 +12,18 @@ def workspace(tmp_path, monkeypatch):
     for name in ("RADALIGN_HOME", "RADALIGN_COHORT", "RADALIGN_PHANTOM_ROOT", "RADALIGN_MIMIC_CXR_ROOT"):
         monkeypatch.delenv(name, raising=False)
     return Workspace(home=str(tmp_path / "home"))
+
+
+@pytest.fixture
+def cohort(workspace):
+    """A tiny one."""
+    tiny.build(workspace)
+    return workspace
+
+
+@pytest.fixture
+def seer(monkeypatch):
+    """The network of every run."""
+    method = tiny.Seer()
+    monkeypatch.setattr("training.checkpoint.load_method", lambda output, weights: method)
+    return method

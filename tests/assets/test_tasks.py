@@ -6,104 +6,22 @@ from unittest.mock import MagicMock
 
 import dagster as dg
 import numpy as np
-import pyarrow as pa
 import pytest
-import torch
 
-from assets import batches
 from assets.evaluated import evaluated_asset
-from assets.examination import Network
 from assets.films import CohortFilms
 from assets.settings import EvaluationSettings
 from assets.tasks import OWN_TASKS, TASKS
-from assets.training_runs import TrainedRun
-from cohorts.subsets import subset_table
-from cohorts.tables import STUDIES
 from evaluation.errors import EvaluationError, NotAvailableError
 from evaluation.results import read_results
-from evaluation.text_image_retrieval import read_queries
-from models.method import Method, ZeroShot
-from shards.schema import shard_schema
-from shards.writer import write_manifest, write_shard
+from tests.assets.seer import LABELS, RUN, WORDS, Mute, Seer, network
 
-LABELS = ("Edema", "Pleural Effusion", "Pneumothorax")
-WORDS = ("edema", "effusion", "pneumothorax")
-SENTENCES = {sentence: place for place, word in enumerate(WORDS) for sentence in read_queries()[word]}
-QUARTERS = {label: place for place, label in enumerate(LABELS)} | SENTENCES  # what each text asks for
-SIZE, FILMS = 8, 240
-RUN = TrainedRun("medklip", "f", "run", "", "v", 0, "trained-digest", "untrained-digest")
-
-
-class Seer(Method):
-    """Knows which quarter of a film is bright; counts how many films it was shown."""
-
-    def __init__(self):
-        super().__init__()
-        self.factor = torch.nn.Parameter(torch.ones(()))
-        self.shown = 0
-
-    def image_features(self, images):
-        self.shown += len(images)
-        return torch.nn.functional.avg_pool2d(images.float(), SIZE // 2).flatten(1) / 255
-
-    def similarity(self, images, texts):
-        return self.image_features(images)[:, [QUARTERS[text] for text in texts]]
-
-    def zero_shot(self, images, queries):
-        scores = self.similarity(images, queries)
-        return ZeroShot(scores, scores[..., None, None].expand(-1, -1, 2, 2))
-
-
-class Mute(Method):
-    def __init__(self):
-        super().__init__()
-        self.factor = torch.nn.Parameter(torch.ones(()))
-
-
-def film(index):
-    rng = np.random.default_rng(index)
-    present = rng.random(3) < 0.4
-    pixels = rng.integers(0, 40, (SIZE, SIZE), dtype=np.uint8)
-    for column in np.flatnonzero(present):
-        row, half = divmod(int(column), 2)
-        pixels[4 * row : 4 * row + 4, 4 * half : 4 * half + 4] += 60
-    return {
-        "cohort": "phantom", "image_id": f"i{index:04d}", "study_id": f"s{index:04d}", "subject_id": f"p{index // 2}",
-        "split": ("train", "validate", "test", "train")[index // 2 % 4], "view": "PA", "image_path": "a.png",
-        "height": SIZE, "width": SIZE, "pixels": pixels.tobytes(), "text": "x", "sentences": [], "triplets": [],
-        "labels": list(zip(LABELS, present.astype(float), strict=True)),
-    }  # fmt: skip
-
-
-@pytest.fixture
-def cohort(workspace):
-    rows = [film(index) for index in range(FILMS)]
-    studies = pa.Table.from_pylist([{name: row.get(name) for name in STUDIES.names} for row in rows], schema=STUDIES)
-    batches.write_table(studies, workspace.folder("studies") / "studies.parquet")
-    batches.write_table(subset_table(studies), workspace.folder("subsets") / "subsets.parquet")
-    folder = workspace.folder("shards")
-    folder.mkdir(parents=True)
-    names = shard_schema(SIZE).names
-    shard = pa.Table.from_pylist([{name: row[name] for name in names} for row in rows], schema=shard_schema(SIZE))
-    write_shard(shard, folder / "a.parquet")
-    write_manifest(folder, [folder / "a.parquet"], WORDS, ("unspecified",), SIZE, "phantom")
-    return workspace
-
-
-@pytest.fixture
-def seer(monkeypatch):
-    method = Seer()
-    monkeypatch.setattr("training.checkpoint.load_method", lambda output, weights: method)
-    return method
-
-
-def network(workspace, weights="trained"):
-    return Network(CohortFilms(workspace), RUN, weights, lambda line: None)
+OPTIONS = {"image_image_retrieval": {"queries": 2}, "phrase_grounding": {"smoothing": 0.0}}
 
 
 def score(task, asked):
     """Of its first setting."""
-    return TASKS[task].score(asked, next(TASKS[task].settings([0.1], 1)), {})
+    return TASKS[task].score(asked, next(TASKS[task].settings([0.1], 1)), OPTIONS.get(task, {}))
 
 
 def macro(values, metric):
@@ -116,6 +34,10 @@ def test_every_task_scores_what_the_method_sees(cohort, seer):
     assert macro(values["zero_shot_classification"], "f1_by_validate_mcc").value > 0.9
     assert macro(values["zero_shot_classification"], "f1_by_test_f1").value < 1  # the film at the threshold is negative
     assert macro(values["text_image_retrieval"], "precision_at_5").value == 1
+    assert macro(values["image_image_retrieval"], "precision_at_5").value > 0.9
+    assert macro(values["image_report_retrieval"], "recall_at_1").value == 1
+    assert macro(values["phrase_grounding"], "pointing_game").value == 1
+    assert macro(values["zero_shot_grounding"], "pointing_game_chance").value < 0.3
     assert macro(values["linear_probe"], "auroc").value > 0.9
     assert [value.class_name for value in values["linear_probe"]] == [*LABELS, "macro"]
     assert all(

@@ -1,0 +1,115 @@
+"""A tiny cohort whose findings are bright quarters, and a method that sees quarters."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from assets import batches
+from assets.examination import Network
+from assets.films import CohortFilms
+from assets.training_runs import TrainedRun
+from cohorts.subsets import subset_table
+from cohorts.tables import STUDIES
+from evaluation.text_image_retrieval import read_queries
+from models.method import Method, ZeroShot
+from report_parsing.tables import TRIPLETS
+from shards.schema import shard_schema
+from shards.writer import write_manifest, write_shard
+
+LABELS = ("Edema", "Pleural Effusion", "Pneumothorax")
+WORDS = ("edema", "effusion", "pneumothorax")
+SENTENCES = {sentence: place for place, word in enumerate(WORDS) for sentence in read_queries()[word]}
+QUARTERS = {label: place for place, label in enumerate(LABELS)} | SENTENCES  # what each text asks for
+SIZE, FILMS = 8, 240
+GREY = 0.2  # between a dark and a bright quarter
+RUN = TrainedRun("medklip", "f", "run", "", "v", 0, "trained-digest", "untrained-digest")
+
+
+def direction(text):
+    """(4,) of the quarters that a text asks for; those that a report does not name should be dark."""
+    if text in QUARTERS:
+        return torch.eye(4)[QUARTERS[text]]
+    named = torch.tensor([word in text.lower() for word in WORDS] + [False])
+    return named.float() - (~named).float()
+
+
+class Seer(Method):
+    """Knows which quarter of a film is bright; counts how many films it was shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = torch.nn.Parameter(torch.ones(()))
+        self.shown = 0
+
+    def image_features(self, images):
+        self.shown += len(images)
+        return torch.nn.functional.avg_pool2d(images.float(), SIZE // 2).flatten(1) / 255
+
+    def similarity(self, images, texts):
+        return (self.image_features(images) - GREY) @ torch.stack([direction(text) for text in texts]).T
+
+    def zero_shot(self, images, queries):
+        scores = GREY + self.similarity(images, queries)
+        return ZeroShot(scores, self.image_features(images).unflatten(1, (1, 2, 2)).expand(-1, len(queries), -1, -1))
+
+    def phrase_maps(self, images, phrases):
+        return (1 + torch.stack([direction(phrase) for phrase in phrases])).unflatten(1, (2, 2))
+
+
+class Mute(Method):
+    def __init__(self):
+        super().__init__()
+        self.factor = torch.nn.Parameter(torch.ones(()))
+
+
+def film(index):
+    rng = np.random.default_rng(index)
+    present = rng.random(3) < 0.4
+    found = np.flatnonzero(present).tolist()
+    said = [f"There is {WORDS[place]}." for place in found]
+    pixels = rng.integers(0, 40, (SIZE, SIZE), dtype=np.uint8)
+    for column in np.flatnonzero(present):
+        row, half = divmod(int(column), 2)
+        pixels[4 * row : 4 * row + 4, 4 * half : 4 * half + 4] += 60
+    return {
+        "cohort": "phantom", "image_id": f"i{index:04d}", "study_id": f"s{index:04d}", "subject_id": f"p{index // 2}",
+        "split": ("train", "validate", "test", "train")[index // 2 % 4], "view": "PA", "image_path": "a.png",
+        "height": SIZE, "width": SIZE, "pixels": pixels.tobytes(), "text": " ".join(said) or "Normal.",
+        "sentences": [{"section": "findings", "text": sentence} for sentence in said], "triplets": [],
+        "labels": list(zip(LABELS, present.astype(float), strict=True)),
+        "shapes": [
+            {"label": LABELS[place], "kind": "rectangle", "points": [4 * (place % 2), 4 * (place // 2), 4 * (place % 2) + 4,
+             4 * (place // 2) + 4]}
+            for place in found
+        ],
+    }  # fmt: skip
+
+
+def triplets(row):
+    """What its sentences say."""
+    said = [label for label, value in row["labels"] if value]
+    blank = {"study_id": row["study_id"], "position": "unspecified", "exists": "present", "start": 0, "end": 1}
+    return [{**blank, "sentence": place, "entity": WORDS[LABELS.index(label)]} for place, label in enumerate(said)]
+
+
+def build(workspace):
+    """Its studies, subsets and shards."""
+    rows = [film(index) for index in range(FILMS)]
+    studies = pa.Table.from_pylist([{name: row.get(name) for name in STUDIES.names} for row in rows], schema=STUDIES)
+    batches.write_table(studies, workspace.folder("studies") / "studies.parquet")
+    batches.write_table(subset_table(studies), workspace.folder("subsets") / "subsets.parquet")
+    spoken = pa.Table.from_pylist([triplet for row in rows for triplet in triplets(row)], schema=TRIPLETS)
+    batches.write_table(spoken, batches.output_path(workspace.folder("triplets"), "0" * 20))
+    batches.commit(workspace.folder("triplets"), batches.Plan((batches.Batch("all", "0" * 20),)))
+    folder = workspace.folder("shards")
+    folder.mkdir(parents=True)
+    names = shard_schema(SIZE).names
+    shard = pa.Table.from_pylist([{name: row[name] for name in names} for row in rows], schema=shard_schema(SIZE))
+    write_shard(shard, folder / "a.parquet")
+    write_manifest(folder, [folder / "a.parquet"], WORDS, ("unspecified",), SIZE, "phantom")
+
+
+def network(workspace, weights="trained"):
+    return Network(CohortFilms(workspace), RUN, weights, lambda line: None)
