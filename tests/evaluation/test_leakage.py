@@ -50,6 +50,7 @@ def test_equal_numbers_of_other_cohorts_are_other_patients():
 
 def test_films_of_renamed_patients_are_found():
     seen = random_films(0, n=6)
+    seen[5] = seen[2]  # one film that is found twice is one
     tested = np.concatenate([random_films(1, n=3), seen[2:3], seen[2:3, :, ::-1], np.zeros_like(seen[:1])])
     leak = shared_films(sample("chestxray14", "abcdef", seen), sample("siim_pneumothorax", "ghijkl", tested))
     assert (leak.kind, leak.count, leak.of) == (FILMS, 2, 5)
