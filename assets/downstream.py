@@ -92,7 +92,7 @@ def downstream_asset(method: str, cohort: str) -> dg.AssetsDefinition:
         from evaluation.protocol import DOWNSTREAM
 
         run = trained_run(workspace, method)
-        state = json.loads((workspace.home_path() / cohort / STATE).read_text())
+        state = cohort_state(workspace, cohort)
         there = workspace.downstream(cohort)
         if state["status"] == "absent" or there is None:
             yield dg.MaterializeResult(metadata={"note": state["note"]}, check_results=[checked(key, [])])
@@ -110,6 +110,15 @@ def downstream_asset(method: str, cohort: str) -> dg.AssetsDefinition:
         )
 
     return downstream
+
+
+def cohort_state(workspace: Workspace, cohort: str) -> dict[str, Any]:
+    """What came of bringing a downstream cohort up to date: its `status` (ready, absent, failed) and a `note`."""
+    path = workspace.home_path() / cohort / STATE
+    if not path.exists():
+        return {"status": "absent", "note": f"{cohort} was not looked for yet: materialize cohort/{cohort} first."}
+    state: dict[str, Any] = json.loads(path.read_text())
+    return state
 
 
 def chosen(evaluation: Any, workspace: Workspace) -> list[str]:

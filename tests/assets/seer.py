@@ -80,9 +80,9 @@ def film(index):
         "sentences": [{"section": "findings", "text": sentence} for sentence in said], "triplets": [],
         "labels": list(zip(LABELS, present.astype(float), strict=True)),
         "shapes": [
-            {"label": LABELS[place], "kind": "rectangle", "points": [4 * (place % 2), 4 * (place // 2), 4 * (place % 2) + 4,
-             4 * (place // 2) + 4]}
+            {"label": LABELS[place], "kind": "rectangle", "points": [left, top, left + 4, top + 4]}
             for place in found
+            for left, top in [(4 * (place % 2), 4 * (place // 2))]
         ],
     }  # fmt: skip
 

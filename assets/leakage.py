@@ -1,0 +1,101 @@
+"""Group `downstream`: whether what a network is tested on was seen before, and what chose its settings."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import numpy as np
+
+from assets import batches, previews
+from assets.downstream import COHORTS, GROUP, READY, cohort_state
+from assets.films import CohortFilms
+from assets.workspace import Workspace
+
+LEAKAGE = "leakage"
+UNSEEN = "tests_are_unseen"
+SPLITS = ("train", "validate", "test")
+SEEN = ("train", "validate")  # by pretraining
+FILE = "leakage.json"  # with the results
+
+
+@dg.asset(
+    name=LEAKAGE,
+    group_name=GROUP,
+    kinds={"python"},
+    deps=["shards", *(dg.AssetKey(["cohort", cohort]) for cohort in COHORTS)],
+    check_specs=[
+        dg.AssetCheckSpec(
+            UNSEEN,
+            asset=LEAKAGE,
+            description="No patient and no film of a test split is in what a network or a classifier has seen.",
+        )
+    ],
+)
+def leakage(context: dg.AssetExecutionContext, workspace: Workspace) -> Iterator[dg.MaterializeResult[Any]]:
+    """Patients that pretraining and a test split share, and films that look the same, also between splits.
+
+    Films are compared by a perceptual hash, which finds copies that were resized, compressed again or mirrored. What is
+    found stops nothing: it is told here, by a check, and on the page of tables.
+    """
+    from evaluation.leakage import between_splits, describe, shared_films, shared_patients
+    from evaluation.protocol import DOWNSTREAM, OWN
+    from evaluation.results import FOLDER
+    from evaluation.selection import selection
+
+    own = workspace.cohort_name()
+    seen = _sample(workspace, SEEN)
+    leaks = between_splits([_sample(workspace, (split,)) for split in SPLITS])
+    for cohort in COHORTS:
+        there = workspace.downstream(cohort)
+        if cohort == own or there is None or cohort_state(workspace, cohort)["status"] != READY:
+            continue
+        context.log.info(f"Comparing the films of {cohort} with those of {own}.")
+        tested = _sample(there, ("test",))
+        leaks += [shared_patients(seen, tested), shared_films(seen, tested)]
+        leaks += between_splits([_sample(there, (split,)) for split in SPLITS])
+    told, found = describe(leaks), [leak for leak in leaks if leak.count]
+    tasks = sorted({task for protocol in (OWN, *DOWNSTREAM.values()) for task in protocol.tasks})
+    batches.write_json(workspace.home_path() / FOLDER / FILE, {"pretraining": own, "found": describe(found)})
+    rows = [(leak.kind, leak.seen, leak.tested, "?" if leak.count is None else leak.count, leak.of) for leak in leaks]
+    yield dg.MaterializeResult(
+        metadata={
+            "comparisons": len(leaks),
+            "leaks": len(found),
+            "counts": previews.markdown_table(("what", "seen", "tested", "seen too", "of"), rows),
+            "sentences": dg.MetadataValue.md("\n".join(f"- {sentence}" for sentence in told)),
+            "selection": dg.MetadataValue.md("\n".join(f"- {sentence}" for sentence in selection(tasks))),
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                passed=not found,
+                check_name=UNSEEN,
+                severity=dg.AssetCheckSeverity.WARN,
+                description=" ".join(describe(found)) or None,
+            )
+        ],
+    )
+
+
+def _sample(workspace: Workspace, splits: tuple[str, ...]) -> Any:
+    """Films of some splits of a cohort, hashed once for each version of its shards."""
+    from evaluation.leakage import Sample
+
+    films = CohortFilms(workspace)
+    parts = [(films.films(split).subjects, _hashes(films, split)) for split in splits]
+    subjects, hashed = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Sample(workspace.cohort_name(), splits, subjects, hashed)
+
+
+def _hashes(films: CohortFilms, split: str) -> np.ndarray:
+    from evaluation.duplicates import hashes
+    from shards.atomic import replacing
+    from shards.code_version import code_version
+
+    digest = batches.fingerprint(films.reader.manifest.digest, split, code_version("evaluation/duplicates.py"))
+    path = films.workspace.folder("hashes") / f"{digest}.npy"
+    if not path.exists():
+        found = hashes(films.pixels(films.films(split)))
+        with replacing(path) as partial, partial.open("wb") as file:
+            np.save(file, found)
+    kept: np.ndarray = np.load(path)
+    return kept
