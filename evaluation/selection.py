@@ -17,11 +17,14 @@ RULES = MappingProxyType(
             "Thresholds are chosen on the validate split; metrics that end in `_by_test_f1` take MedKLIP's, from the "
             "test set, and are flattered."
         ),
-        "zero_shot_grounding": "Thresholds are chosen on the validate split.",
-        "phrase_grounding": "Thresholds are chosen on the validate split.",
+        "zero_shot_grounding": (
+            "Thresholds are chosen on the validate split; metrics that end in `_by_test_dice` take MedKLIP's, from the "
+            "test set, and are flattered."
+        ),
+        "phrase_grounding": "Nothing is chosen: the levels of the regions are set in advance.",
         "linear_probe": "The penalty is chosen on the validate split.",
         "fine_tune": TRAINED,
-        "grading": TRAINED,
+        "grading": f"{TRAINED} Thresholds are chosen there, too.",
         "detection": TRAINED,
         "segmentation": TRAINED,
         "text_image_retrieval": NOTHING,

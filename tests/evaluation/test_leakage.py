@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cohorts.registry import cohort_names
-from evaluation import leakage
+from evaluation import leakage, zero_shot_classification, zero_shot_grounding
 from evaluation.duplicates import hashes
 from evaluation.leakage import (
     FILMS,
@@ -21,6 +21,8 @@ from evaluation.leakage import (
 )
 from evaluation.protocol import DOWNSTREAM, OWN
 from evaluation.selection import RULES, selection
+from evaluation.zero_shot_classification import BY_TEST_F1
+from evaluation.zero_shot_grounding import BY_TEST_DICE
 from tests.evaluation.random_films import random_films
 
 
@@ -119,6 +121,9 @@ def test_tables_name_cohorts_that_are_there():
 def test_every_task_says_what_chose_its_settings():
     tasks = {task for protocol in (OWN, *DOWNSTREAM.values()) for task in protocol.tasks}
     assert tasks <= set(RULES)
+    flattered = {zero_shot_classification.TASK: BY_TEST_F1, zero_shot_grounding.TASK: BY_TEST_DICE}
+    for task, ending in flattered.items():
+        assert f"`{ending}`" in RULES[task]
     told = selection(["linear_probe", "text_image_retrieval"])
     assert len(told) == 3
     assert told[1] == "linear_probe: The penalty is chosen on the validate split."
