@@ -81,13 +81,17 @@ class RegionSelection:
 
     def __call__(self, encode: Callable[[Tensor], ImageFeatures], images: Tensor) -> Regions:
         """Regions of `images`, which `encode` sends through the transformer."""
-        self._index = None
+        self.forget()
         with self._recorder as self._layers:
             features = encode(images)
         self._layers = []
         assert self._index is not None
         local = features.local if self.rerun else take_tokens(features.local, self._index)
         return Regions(features.pooled, torch.cat([features.pooled[:, None], local], 1), self._index, features.grid)
+
+    def forget(self) -> None:
+        """Let all patches through the last block, until regions are selected again."""
+        self._index = None
 
     def _before_last(self, block: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         if self._layers:  # none when gradient checkpointing runs the block again: the selection stays

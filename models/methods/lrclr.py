@@ -179,6 +179,11 @@ class Lrclr(Chexzero):
         """(batch, vision width) class tokens."""
         return self.regions(images).pooled
 
+    def image_maps(self, images: Tensor) -> list[Tensor]:
+        """The patch tokens as one map (batch, channels, rows, columns): all of them, none being selected."""
+        self.selection.forget()
+        return super().image_maps(images)
+
     def selected_regions(self, images: Tensor, prompts: Sequence[str]) -> SelectedRegions:
         """The regions of images (batch, 1, side, side), and how prompts attend to them in the last cross layer."""
         return self._attended(self.regions(images), prompts)

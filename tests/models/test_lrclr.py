@@ -1,6 +1,7 @@
 """LRCLR: its two forms of the local loss, both variants of the image encoder, where it starts, what it answers."""
 
 import math
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -117,6 +118,18 @@ def test_with_the_image_encoder_as_it_is_zero_shot_is_chexzeros():
         torch.testing.assert_close(model.embed_images(images), plain.embed_images(images))
         rerun = method().eval()
         assert not torch.allclose(rerun.embed_images(images), model.embed_images(images))
+
+
+def test_maps_have_all_patches_whatever_was_selected_before():
+    model = method().eval()
+    images = batch(model).images
+    (maps,) = model.image_maps(images)
+    features = model.image_features(images)
+    copy = deepcopy(model)
+    assert maps.shape == (4, 32, 4, 4)
+    torch.testing.assert_close(copy.image_maps(images)[0], maps)
+    torch.testing.assert_close(model.image_maps(images)[0], maps)
+    torch.testing.assert_close(copy.image_features(images), features)
 
 
 def test_selected_regions_and_their_attention():
