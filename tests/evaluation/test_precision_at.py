@@ -55,6 +55,13 @@ def test_precision_equals_torchmetrics_in_every_resample(seed, films):
                 assert found == pytest.approx(again, abs=1e-9, nan_ok=True)
 
 
+def test_a_resample_that_drew_few_of_the_first_films_is_read_on():
+    categories, drawn = np.repeat([1, 0], [150, 150]), np.repeat([1.0, 0, 1], [10, 190, 100])[None]
+    ranked = -np.arange(300.0)[:, None]
+    values = macro_free(score_rankings(ranked, categories, np.array([0]), ["a", "b"], drawn, np.ones((1, 1))))
+    assert values["precision_at_50", "a"].resampled == pytest.approx([40 / 50])
+
+
 def test_equal_similarities_keep_the_order_of_the_candidates():
     categories = np.array([0, 1] * 10)
     ones = np.ones((1, 20)), np.ones((1, 1))
