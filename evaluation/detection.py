@@ -9,7 +9,6 @@ kinds of films, and leaves out boxes less than 0.5 sure before it draws the curv
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,17 +18,16 @@ from torch import Tensor
 from evaluation.average_precision import Found, average_precision
 from evaluation.errors import EvaluationError
 from evaluation.fitting import ChosenFilms, Films, FitOptions, Progress, fit, own_patients, seeded
-from evaluation.inference import ask
+from evaluation.frozen_maps import FrozenMaps, whole_film_encoder
 from evaluation.metrics import RESAMPLES, patient_weights
 from evaluation.values import MACRO, ResultValue, summarise
-from evaluation.yolo import YoloHead, coarse_maps, detect, loss
+from evaluation.yolo import YoloHead, detect, loss
 from evaluation.yolo_priors import Priors
 from models.method import Method
 
 TASK = "detection"
 OVERLAPS = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75)  # MGCA and LoVT; MGCA's paper prints 0.65 for 0.55
 FILMS_AT_ONCE = 32  # whose boxes are found
-MEGABYTE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -61,29 +59,6 @@ class BoxedFilms:
     def select(self, rows: np.ndarray) -> BoxedFilms:
         """Those of `rows`, which are indices."""
         return BoxedFilms(ChosenFilms(self.pixels, rows), [self.boxes[row] for row in rows], self.subjects[rows])
-
-
-class FrozenMaps:
-    """The feature maps of films that a head reads, computed once if all of them fit into `memory` megabytes."""
-
-    def __init__(self, encoder: Method, pixels: Films, memory: int) -> None:
-        self.encoder, self.pixels = encoder, pixels
-        self.device = next(encoder.parameters()).device
-        first = self._compute(pixels[:1])
-        self.shapes = [maps.shape[1:] for maps in first]
-        fits = sum(maps.nbytes for maps in first) * len(pixels) <= memory * MEGABYTE
-        self.kept = self._compute(pixels) if fits else None
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def __getitem__(self, part: slice | np.ndarray) -> list[Tensor]:
-        """Maps (films, channels, rows, columns) of some films, fine to coarse."""
-        found = [maps[part] for maps in self.kept] if self.kept else self._compute(self.pixels[part])
-        return [torch.from_numpy(maps).to(self.device, memory_format=torch.channels_last) for maps in found]
-
-    def _compute(self, pixels: Films) -> list[np.ndarray]:
-        return ask(self.encoder, pixels, lambda images: coarse_maps(self.encoder.image_maps(images), self.encoder.size))
 
 
 class Detector:
@@ -136,8 +111,7 @@ def fit_and_score(
     for films in (train, validate, test):
         _check(films)
     train = train.select(own_patients(train.subjects, validate.subjects, test.subjects))
-    encoder = deepcopy(method).to(memory_format=torch.channels_last)
-    encoder.fit = "resize"  # a crop to the centre would cut boxes off
+    encoder = whole_film_encoder(method)
     detector = train_detector(encoder, train, validate, config, draw, progress)
     found = detector.find(FrozenMaps(encoder, test.pixels, memory=0), _side(test))
     return score(found, test.boxes, test.subjects, config.skip_empty, resamples)

@@ -13,12 +13,12 @@ from evaluation.detection import (
     OVERLAPS,
     BoxedFilms,
     DetectionConfig,
-    FrozenMaps,
     fit_and_score,
     score,
     train_detector,
 )
 from evaluation.errors import EvaluationError, NotAvailableError
+from evaluation.frozen_maps import FrozenMaps
 from models.method import Method
 from tests.models.tiny import tiny_method
 
@@ -121,14 +121,14 @@ def test_maps_that_are_kept_are_those_that_are_not(method, splits):
 
 
 def test_boxes_at_the_border_are_seen_by_a_method_that_crops(splits):
-    """A crop of a film to the centre would leave nothing there to see."""
+    """A crop to the centre leaves nothing of them."""
     rng = np.random.default_rng(0)
     films = squares(48, 5)
     pixels = rng.integers(0, 80, films.pixels.shape, np.uint8)
-    corners = rng.integers(0, 2, (48, 2)) * (SIDE - 10)
-    boxes = [np.array([[x, y, x + 10, y + 10]], np.float32) for x, y in corners]
+    corners = rng.integers(0, 2, (48, 2)) * (SIDE - 8)
+    boxes = [np.array([[x, y, x + 8, y + 8]], np.float32) for x, y in corners]
     for film, (x, y) in zip(pixels, corners, strict=True):
-        film[y : y + 10, x : x + 10] = 250
+        film[y : y + 8, x : x + 8] = 250
     bordered = BoxedFilms(pixels, boxes, films.subjects)
     method = tiny_method("medklip")
     method.fit = "crop"
@@ -227,7 +227,7 @@ def test_trap_skipping_films_without_boxes_or_findings_makes_mgcas_map_perfect()
 def test_trap_a_confidence_of_a_half_cuts_the_curve_short(method, splits):
     """The same head, read as MGCA's code does."""
     maps = FrozenMaps(method, splits[2].pixels, memory=100)
-    detector = train_detector(method, *splits[:2], replace(QUICK, maximum_steps=40), draw=0)
+    detector = train_detector(method, *splits[:2], QUICK, draw=0)
     whole = detector.find(maps, SIDE)
     detector.config = replace(QUICK, confidence=0.5)
     cut = detector.find(maps, SIDE)
