@@ -92,9 +92,14 @@ def mixed_precision(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
 
-def own_patients(subjects: np.ndarray, *others: np.ndarray) -> np.ndarray:
-    """Rows of `subjects`, those of the train split, that none of the `others` shares."""
-    return np.flatnonzero(~np.isin(subjects, np.concatenate(others)))
+def own_patients(train: np.ndarray, validate: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Rows of the train split, given the patients (n,) of each split, whose patient neither of the others has."""
+    if not len(test):
+        raise EvaluationError("No film to score: the test split is empty.")
+    rows = np.flatnonzero(~np.isin(train, np.concatenate([validate, test])))
+    if not len(rows):
+        raise EvaluationError("No film to train on: no patient of the label fraction is left in the train split.")
+    return rows
 
 
 def film_tensor(pixels: Films, rows: np.ndarray, device: torch.device) -> Tensor:
@@ -113,13 +118,11 @@ def fit(
 ) -> int:
     """Train `module` in place, and leave it in evaluation mode with the weights of its best validation.
 
-    `loss_of` gives the scalar loss of some films, whose indices below `films` are (batch,) int64. `validate` says how
+    `loss_of` gives the scalar loss of some of the `films`, whose indices are (batch,) int64. `validate` says how
     good the module is now, higher being better and nan counting as worst; it is called in evaluation mode, and
     without it (nothing to validate on) the last weights stay. The order of the films comes from `seed`; whatever else
     is random draws from torch's generator, so call it within `seeded`. Returns the number of steps that were taken.
     """
-    if not films:
-        raise EvaluationError("No film to train on: no patient of the label fraction is left in the train split.")
     device = next(module.parameters()).device
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster
     optimizer = OPTIMIZERS[options.optimizer](

@@ -33,13 +33,8 @@ def prepare(
     Where classes are `exclusive`, all are known of a film or none.
     """
     train, validate, test = (_cleaned(films, classes, exclusive) for films in (train, validate, test))
-    if not len(test.subjects):
-        raise EvaluationError("No film to score: the test split is empty.")
-    train = train.select(own_patients(train.subjects, validate.subjects, test.subjects))
     train = train.select(np.flatnonzero(~np.isnan(train.labels).all(axis=1)))
-    if not len(train.subjects):
-        raise EvaluationError("No film to train on: no patient of the label fraction is left in the train split.")
-    return train, validate, test
+    return train.select(own_patients(train.subjects, validate.subjects, test.subjects)), validate, test
 
 
 def learnt_labels(train: LabelledFilms, test: LabelledFilms) -> np.ndarray:

@@ -129,8 +129,6 @@ def _fitted(
     tuned: bool,
     progress: Progress | None,
 ) -> Segmenter:
-    if not len(train.subjects):
-        raise EvaluationError("No film to train on: no patient of the label fraction is left in the train split.")
     device = next(method.parameters()).device
     loss, move = segmentation_loss(config.loss), _movement(config, train.masks.shape[-1])
 

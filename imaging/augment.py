@@ -76,7 +76,8 @@ class Augmentation(nn.Module):
     ) -> Tensor:
         """8-bit (batch, 1, side, side) -> float (batch, 1, size, size) in 0..255, each sample changed on its own.
 
-        `flipped` (batch,) bool says which samples are mirrored.
+        `flipped` (batch,) bool says which samples are mirrored. Where nothing but places is changed, masks may go along
+        as further channels.
         """
         config, chance = self.config, _Chance(len(images), generator)
         if flipped is not None:

@@ -202,6 +202,8 @@ def test_mistakes_are_one_sentence():
         scored(replace(train, masks=train.masks[:, :8]), validate, test)
     with pytest.raises(EvaluationError, match="No film to train on"):
         scored(test, validate, test)
+    with pytest.raises(EvaluationError, match="No film to score"):
+        scored(train, validate, test.select(np.empty(0, int)))
     method = Method()
     method.weight = nn.Parameter(torch.zeros(1))
     with pytest.raises(NotAvailableError, match="Method has no feature maps"):
