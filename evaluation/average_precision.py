@@ -15,7 +15,6 @@ from evaluation.metrics import BLOCK, ratio
 
 MOST_PER_FILM = 100  # COCO: boxes of a film that count, the surest ones
 RECALLS = np.linspace(0, 1, 101)  # COCO: where precision is read
-NEARLY_ONE = 1 - 1e-10  # COCO: the overlap that is enough whatever the threshold
 
 
 class Found(NamedTuple):
@@ -80,7 +79,7 @@ def _right(found: Found, ranks: np.ndarray, truth: Sequence[np.ndarray], thresho
     corners = np.full((len(truth), max(1, counts.max(initial=0)), 4), np.nan)
     corners[np.arange(corners.shape[1]) < counts[:, None]] = np.concatenate([np.empty((0, 4)), *truth])
     free = np.repeat(np.isfinite(corners[None, ..., 0]), len(thresholds), axis=0)
-    enough = np.minimum(np.asarray(thresholds, float), NEARLY_ONE)[:, None]
+    enough = np.asarray(thresholds, float)[:, None]
     every = np.arange(len(thresholds))[:, None]
     right = np.zeros((len(thresholds), len(found.films)), bool)
     for rank in range(ranks.max(initial=-1) + 1):

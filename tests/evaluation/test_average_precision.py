@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torchvision.ops import box_iou
 
-from evaluation.average_precision import MOST_PER_FILM, Found, average_precision, overlaps
+from evaluation.average_precision import Found, average_precision, overlaps
 
 THRESHOLDS = tuple(np.arange(8, 16) / 20)
 SIDE = 12
@@ -91,17 +91,22 @@ def test_it_is_cocos(seed, scores, grid):
     np.testing.assert_allclose(point(found, truth), coco_average_precision(found, truth), rtol=0, atol=1e-9)
 
 
-def test_only_the_surest_hundred_of_a_film_count():
-    rng = np.random.default_rng(0)
-    truth = [random_boxes(rng, 3), random_boxes(rng, 2)]
-    count = MOST_PER_FILM + 60
-    films = np.repeat([0, 1], [count, 20])
-    found = Found(films, random_boxes(rng, len(films)), rng.random(len(films)).astype(np.float32))
-    assert 0 < point(found, truth).mean() < 1
+@pytest.mark.parametrize(("rank", "counts"), [(99, True), (100, False)])
+def test_only_the_surest_hundred_of_a_film_count(rank, counts):
+    truth = [np.array([[0, 0, 6, 4]], np.float32)]
+    corners = np.tile(np.float32([8, 8, 9, 9]), (120, 1))
+    corners[rank] = truth[0]
+    found = Found(np.zeros(120, np.int64), corners, np.linspace(1, 0.1, 120, dtype=np.float32))
+    assert (point(found, truth) > 0).all() == counts
     np.testing.assert_allclose(point(found, truth), coco_average_precision(found, truth), rtol=0, atol=1e-9)
-    late = Found(np.zeros(count, np.int64), np.tile(truth[0][:1] + 50, (count, 1)), np.linspace(1, 0.1, count))
-    late.corners[-1] = truth[0][0]
-    assert point(late, truth[:1]).max() == 0
+
+
+def test_of_two_true_boxes_equally_near_the_last_is_taken():
+    truth = [np.array([[0, 0, 6, 4], [2, 0, 8, 4]], np.float32)]
+    between = np.array([[1, 0, 7, 4], [0, 0, 6, 4]], np.float32)
+    found = Found(np.zeros(2, np.int64), between, np.array([0.9, 0.8], np.float32))
+    assert (point(found, truth)[:-1] == 1).all()
+    np.testing.assert_allclose(point(found, truth), coco_average_precision(found, truth), rtol=0, atol=1e-9)
 
 
 def test_a_weight_is_so_many_copies_of_a_film():
