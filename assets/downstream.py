@@ -104,7 +104,7 @@ def downstream_asset(method: str, cohort: str) -> dg.AssetsDefinition:
         cells = settings_of(protocol, evaluation.fractions, evaluation.draws)  # type: ignore[attr-defined]
         failed = state["status"] == "failed"
         outcomes = list(bench.fail(cells, state["note"]) if failed else bench.measure(cells))
-        drawn = {} if failed else drawings.attached(bench.networks["trained"], protocol.tasks, tracker)
+        drawn = {} if failed else drawings.attached(bench.networks, protocol.tasks, tracker)
         yield dg.MaterializeResult(
             metadata={**outcomes_metadata(outcomes), **drawn}, check_results=[checked(key, outcomes)]
         )

@@ -45,7 +45,7 @@ def evaluated_asset(method: str, task: str) -> dg.AssetsDefinition:
         bench = Bench(CohortFilms(workspace), run, tracker, context.log, options_of(evaluation))
         settings = TASKS[task].settings(evaluation.fractions, evaluation.draws)  # type: ignore[attr-defined]
         outcomes = list(bench.measure([(task, setting) for setting in settings]))
-        drawn = drawings.attached(bench.networks["trained"], [task], tracker) if _scored(outcomes) else {}
+        drawn = drawings.attached(bench.networks, [task], tracker) if _scored(outcomes) else {}
         yield dg.MaterializeResult(
             metadata={**_means(outcomes), **outcomes_metadata(outcomes), **drawn},
             check_results=[checked(key, outcomes)],

@@ -83,6 +83,11 @@ class Network:
         (features,) = self._ask("features", films, lambda method: lambda images: [method.image_features(images)])
         return features
 
+    def embeddings(self, films: Films) -> np.ndarray:
+        """(films, dim) vectors in the space that images share with texts."""
+        (vectors,) = self._ask("embeddings", films, lambda method: lambda images: [method.embed_images(images)])
+        return vectors
+
     def similarities(self, films: Films, texts: Sequence[str]) -> np.ndarray:
         """(films, texts), higher = better match."""
         (similarities,) = self._ask(

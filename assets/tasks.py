@@ -102,14 +102,17 @@ def _phrase_grounding(network: Network, setting: Setting, options: dict[str, Any
     reports = cohort.reader.columns("test", ["study_id", "sentences"])
     sentences = reports["sentences"].to_pylist()
     phrases = phrases_of(masks, reports["study_id"].to_numpy(), sentences, cohort.triplets(), list(entities.values()))
+    config = PhraseGroundingConfig(**options)
+    phrases = phrases.sample(config.phrases)
     if not phrases.texts:
         return []
     maps = network.phrase_maps(films.select(phrases.masks.rows), phrases.texts)
-    return score(maps, phrases.masks, classes, films.subjects, PhraseGroundingConfig(**options), network.seen)
+    return score(maps, phrases.masks, classes, films.subjects, config, network.seen)
 
 
 def _text_image_retrieval(network: Network, setting: Setting, options: dict[str, Any]) -> list[ResultValue]:
-    from evaluation.text_image_retrieval import categories_of, choose_candidates, read_queries, score
+    from evaluation.precision_at import choose_candidates
+    from evaluation.text_image_retrieval import categories_of, read_queries, score
 
     cohort = network.cohort
     films, categories = cohort.films("test"), categories_of(entities_of(cohort.questions))
@@ -149,9 +152,10 @@ def _image_report_retrieval(network: Network, setting: Setting, options: dict[st
     if len(chosen) < 2:
         return []
     films = films.select(chosen)
-    reports, report_of = np.unique([texts[row] for row in chosen], return_inverse=True)
-    similarities = network.similarities(films, reports.tolist())
-    return score(similarities, report_of, reports.tolist(), films.subjects)
+    reports = [texts[row] for row in chosen]
+    distinct, of_film = np.unique(reports, return_inverse=True)
+    similarities = network.similarities(films, distinct.tolist())[:, of_film]
+    return score(similarities, np.arange(len(films)), reports, films.subjects)
 
 
 def _linear_probe(network: Network, setting: Setting, options: dict[str, Any]) -> list[ResultValue]:
@@ -265,13 +269,13 @@ TASKS = {
         "Where the findings are, told from the maps of their queries.",
         _zero_shot_grounding,
         "pointing_game",
-        code=("zero_shot_grounding.py", "cells.py"),
+        code=("zero_shot_grounding.py", "grounding_terms.py", "cells.py"),
     ),
     "text_image_retrieval": Task(
         "Which films a sentence finds: the share of the right ones among the first, as in ConVIRT.",
         _text_image_retrieval,
         "precision_at_5",
-        code=("text_image_retrieval.py", "data/retrieval_queries.csv"),
+        code=("text_image_retrieval.py", "precision_at.py", "data/retrieval_queries.csv"),
     ),
     "image_image_retrieval": Task(
         "Which films a film of one finding finds: the share of the right ones among the first, as in ConVIRT.",

@@ -42,6 +42,7 @@ BLOCK = 64  # pairs that are enlarged at once
 class PhraseGroundingConfig:
     """How a map is read."""
 
+    phrases: int = 0  # at most so many are drawn; 0: all
     smoothing: float = 1.5  # sigma of the Gaussian, in cells of the map; 0 leaves the map as it is
     cosines: bool = False  # True: maps are (1 + cosine) / 2, and levels are cosines, as the paper's; False: stretched
     level: float = 0.5  # of a stretched map; above it lies the region that precision and recall are of

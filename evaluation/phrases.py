@@ -20,6 +20,14 @@ class Phrases:
     masks: Masks  # of m sentences: the image, the class and the region of each
     texts: list[str]  # (m,)
 
+    def sample(self, most: int, seed: int = 0) -> Phrases:
+        """At most so many of them, drawn at random, in their order; 0: all."""
+        if not 0 < most < len(self.texts):
+            return self
+        kept = np.sort(np.random.default_rng(seed).permutation(len(self.texts))[:most])
+        masks = Masks(self.masks.rows[kept], self.masks.columns[kept], self.masks.pixels[kept])
+        return Phrases(masks, [self.texts[place] for place in kept])
+
 
 def phrases_of(
     masks: Masks,

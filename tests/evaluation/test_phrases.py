@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from evaluation.errors import EvaluationError
-from evaluation.phrases import phrases_of
+from evaluation.phrases import Phrases, phrases_of
 from evaluation.truth import Masks
 
 ENTITIES = ["effusion", "nodule"]
@@ -57,3 +57,17 @@ def test_no_masks_and_nothing_said():
 def test_sentences_of_another_parser_are_refused():
     with pytest.raises(EvaluationError, match="without a RadGraph file"):
         phrases_of(masks((0, 0)), ["s1"], SENTENCES[1:], triplets(("s1", 1, "effusion", "present")), ENTITIES)
+
+
+def test_a_sample_keeps_sentences_with_their_regions():
+    rows = np.arange(20)
+    pixels = rows[:, None, None] == np.arange(20)[None, :, None]
+    phrases = Phrases(Masks(rows, rows % 3, np.broadcast_to(pixels, (20, 20, 2))), [f"sentence {row}" for row in rows])
+    few = phrases.sample(7)
+    assert len(few.texts) == len(few.masks) == 7
+    for place, text in enumerate(few.texts):
+        row = int(text.removeprefix("sentence "))
+        assert (few.masks.rows[place], few.masks.columns[place]) == (row, row % 3)
+        assert few.masks.pixels[place].all(axis=1).nonzero()[0].tolist() == [row]
+    assert phrases.sample(7).texts == few.texts != phrases.sample(7, seed=1).texts
+    assert phrases.sample(0) is phrases.sample(20) is phrases
