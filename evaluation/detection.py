@@ -67,8 +67,7 @@ class Detector:
     def __init__(self, maps: FrozenMaps, config: DetectionConfig) -> None:
         self.config, self.side, self.device = config, maps.encoder.size, maps.device
         self.priors = Priors.over([(rows, columns) for _, rows, columns in maps.shapes], self.side).to(self.device)
-        head = YoloHead([channels for channels, _, _ in maps.shapes], config.width)
-        self.head = head.to(self.device).to(memory_format=torch.channels_last)
+        self.head = YoloHead([channels for channels, _, _ in maps.shapes], config.width).to(self.device)
 
     def loss(self, maps: Sequence[Tensor], boxes: Sequence[np.ndarray], film_side: int) -> Tensor:
         """Of films and their boxes (k, 4), which are in pixels of a film of `film_side`."""
@@ -126,8 +125,6 @@ def train_detector(
     progress: Progress | None = None,
 ) -> Detector:
     """A detector on the maps of an encoder that takes whole films."""
-    if not len(train.subjects):
-        raise EvaluationError("No film to train on: no patient of the label fraction is left in the train split.")
     maps, side = FrozenMaps(encoder, train.pixels, config.map_memory), _side(train)
     with seeded(draw, maps.device):
         detector = Detector(maps, config)
