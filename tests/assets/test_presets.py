@@ -8,13 +8,18 @@ import yaml
 
 from assets.documented import documented_config
 from assets.method_config import pretraining_config
+from assets.settings import OPTIONS, EvaluationSettings
 from models.registry import method_names
 from pipelines.definitions import defs
 from training.config import TrainingConfig
 from training.recipes import PRESETS
 
+EVALUATION = "evaluation.yaml"
+METHODS = sorted(path for path in PRESETS.glob("*/*.yaml") if path.name != EVALUATION)
+EVALUATIONS = sorted(PRESETS.glob(f"*/{EVALUATION}"))
 
-@pytest.mark.parametrize("path", sorted(PRESETS.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")
+
+@pytest.mark.parametrize("path", METHODS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_preset_is_a_run_configuration_of_its_job(path):
     config = yaml.safe_load(path.read_text())
     (step,) = [step for step in config["ops"] if step.startswith("pretrained__")]
@@ -33,3 +38,21 @@ def test_the_paper_preset_is_what_the_code_says_the_paper_does(method):
     paper = documented_config(f"models/methods/{method}.py")().model_dump()
     for name, value in launched["method_config"].items():
         assert value == paper[name], f"{path.name} lacks method_config `{name}`, which the demo sets"
+
+
+@pytest.mark.parametrize("method", method_names())
+@pytest.mark.parametrize("path", EVALUATIONS, ids=lambda path: path.parent.name)
+def test_an_evaluation_preset_is_a_run_configuration_of_every_evaluation(path, method):
+    assert dg.validate_run_config(defs.resolve_job_def(f"evaluate_{method}"), yaml.safe_load(path.read_text()))
+
+
+def test_the_paper_evaluation_is_what_the_tasks_say_the_papers_do():
+    given, demo = (
+        yaml.safe_load((PRESETS / name / EVALUATION).read_text())["resources"]["evaluation"]["config"]
+        for name in ("paper", "demo")
+    )
+    paper = {task: documented_config(source)().model_dump() for task, source in OPTIONS.items()}
+    assert {task: given[task] for task in OPTIONS} == paper
+    assert demo.keys() <= given.keys(), "the demo sets what the papers' evaluation leaves to it"
+    assert EvaluationSettings(**given).model_dump().items() >= given.items()
+    assert (given["draws"], given["fractions"], given["simulated_studies"]) == (3, [0.01, 0.1, 1.0], 0)
