@@ -165,7 +165,8 @@ class CohortFilms:
             ]
             corners = np.array(own, np.float32).reshape(-1, 4)
             corners[:, 2:] += corners[:, :2]
-            found.append(corners)
+            corners = corners.clip(0, size)  # annotators draw beyond the film
+            found.append(corners[(corners[:, 2:] > corners[:, :2]).all(axis=1)])
         return found
 
     def triplets(self) -> pa.Table:

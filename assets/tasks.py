@@ -321,7 +321,7 @@ TASKS = {
         _detection,
         "map",
         learns=ONCE,
-        code=("detection.py", "yolo.py", "yolo_priors.py", "average_precision.py"),
+        code=("detection.py", "frozen_maps.py", "yolo.py", "yolo_priors.py", "average_precision.py"),
     ),
     "segmentation": Task(
         "Regions that a U-Net finds whose encoder is the network, frozen or tuned, as in MGCA and MedKLIP.",
