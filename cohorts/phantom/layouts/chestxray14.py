@@ -43,16 +43,18 @@ NAMES_IN_BOXES = {"Infiltration": "Infiltrate"}
 
 def write(root: Path, studies: Sequence[DrawnStudy]) -> None:
     """images_001/images/ and so on, Data_Entry_2017_v2020.csv, the two lists and BBox_List_2017.csv in `root`."""
-    films = [study.resized(SIZE, SIZE) for study in studies]
-    for film in films:
-        folder = f"images_{1 + film.index * FOLDERS // len(films):03d}"
+    boxes: list[tuple[Any, ...]] = []
+    for study in studies:
+        film = study.resized(SIZE, SIZE)
+        folder = f"images_{1 + film.index * FOLDERS // len(studies):03d}"
+        boxes += _box_rows(film)
         pixels = film.grey
         if film.index % RGBA_EVERY == RGBA_EVERY - 1:
             pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGRA)
         write_film(root / folder / "images" / image_name(film), pixels)
     write_rows(root / "Data_Entry_2017_v2020.csv", LABELS, [_label_row(study) for study in studies])
     # The commas in the name of the box column are column breaks, and three more follow.
-    write_rows(root / "BBox_List_2017.csv", BOXES, [row for film in films for row in _box_rows(film)])
+    write_rows(root / "BBox_List_2017.csv", BOXES, boxes)
     for name, parts in (("train_val_list.txt", ("train", "validate")), ("test_list.txt", ("test",))):
         listed = [image_name(study) for study in studies if study.split in parts]
         replace_text(root / name, "\n".join(listed))
