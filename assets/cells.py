@@ -186,7 +186,7 @@ class Bench:
 
         run, trained = self.run, weights == "trained"
         return ResultKey(
-            method=run.method if trained else f"untrained:{run.method}",
+            method=run.name if trained else f"untrained:{run.name}",
             checkpoint=run.checkpoint_digest if trained else run.untrained_digest,
             mlflow_run=run.mlflow_run,
             cohort=self.name,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -34,8 +35,9 @@ def simulated_archives(
 
     Each says in a file of its own that it is a simulation, and so do the rows of `results`.
     """
+    names = chosen(evaluation, workspace)  # first of all assets: a name that is none stops the run here
     wanted = evaluation.simulated_studies if workspace.simulated() else 0  # type: ignore[attr-defined]
-    missing = [name for name in chosen(evaluation, workspace) if workspace.downstream(name) is None] if wanted else []
+    missing = _without_archive(context, workspace, names) if wanted else []
     if missing:
         _simulate(context, workspace, missing, wanted)
     return dg.MaterializeResult(metadata={"computed": len(missing), "drawn": ", ".join(missing) or "nothing"})
@@ -58,8 +60,13 @@ def cohort_asset(name: str, stages: Sequence[Any]) -> dg.AssetsDefinition:
         workspace: Workspace,
         evaluation: EvaluationSettings,  # type: ignore[valid-type]
     ) -> Iterator[dg.MaterializeResult[Any]]:
-        state = _brought_up_to_date(context, workspace, name, stages) if name in chosen(evaluation, workspace) else {}
-        state = state or {"status": "absent", "note": f"{name} is not among the cohorts to evaluate on."}
+        if name in chosen(evaluation, workspace):
+            split = evaluation.splits.get(name, "")  # type: ignore[attr-defined]
+            state = _brought_up_to_date(context, workspace, name, stages, split)
+        elif name == workspace.cohort_name():
+            state = {"status": "absent", "note": f"Pretraining was on {name}: evaluated/<method>/... measures it."}
+        else:
+            state = {"status": "absent", "note": f"{name} is not among the cohorts to evaluate on."}
         batches.write_json(workspace.home_path() / name / STATE, state)
         passed = state["status"] != "failed"
         yield dg.MaterializeResult(
@@ -125,12 +132,22 @@ def chosen(evaluation: Any, workspace: Workspace) -> list[str]:
     """The cohorts to evaluate on, without the one that pretraining was on."""
     from evaluation.protocol import DOWNSTREAM
 
-    if unknown := set(evaluation.cohorts) - set(DOWNSTREAM):
-        raise dg.Failure(
-            f"evaluation.cohorts names {min(unknown)}, which is not one of {', '.join(DOWNSTREAM)}.",
-            allow_retries=False,
-        )
+    for setting in ("cohorts", "splits"):
+        if unknown := set(getattr(evaluation, setting)) - set(DOWNSTREAM):
+            raise dg.Failure(
+                f"evaluation.{setting} names {min(unknown)}, which is not one of {', '.join(DOWNSTREAM)}.",
+                allow_retries=False,
+            )
     return [name for name in evaluation.cohorts or DOWNSTREAM if name != workspace.cohort_name()]
+
+
+def _without_archive(context: dg.AssetExecutionContext, workspace: Workspace, names: Sequence[str]) -> list[str]:
+    """Those that have none, and no folder of somebody's in its place."""
+    missing = [name for name in names if workspace.downstream(name) is None]
+    taken = {name: root for name in missing if (root := _simulated_root(workspace, name)).exists()}
+    for name, root in taken.items():
+        context.log.warning(f"{root} is there and no simulation: it stays as it is, and {name} is left out.")
+    return [name for name in missing if name not in taken]
 
 
 def _simulate(context: dg.AssetExecutionContext, workspace: Workspace, names: Sequence[str], studies: int) -> None:
@@ -140,12 +157,9 @@ def _simulate(context: dg.AssetExecutionContext, workspace: Workspace, names: Se
     from cohorts.phantom.layouts import draw, layout_writer
 
     context.log.info(f"Drawing {studies} studies for the archives of {', '.join(names)}.")
-    drawn = draw(PhantomConfig(studies=studies, seed=SEED), studies)
+    drawn = draw(PhantomConfig(studies=studies, seed=_another_seed(workspace)), studies)
     for name in names:
-        root = workspace.home_path() / name / "archive"
-        if root.exists():
-            context.log.warning(f"{root} is there and no simulation: it stays as it is, and {name} is left out.")
-            continue
+        root = _simulated_root(workspace, name)
         partial = root.with_name("archive.partial")
         shutil.rmtree(partial, ignore_errors=True)  # of a killed run
         layout_writer(name)(partial, drawn)
@@ -153,8 +167,20 @@ def _simulate(context: dg.AssetExecutionContext, workspace: Workspace, names: Se
         context.log.info(f"Simulated {studies} studies in the layout of {name}.")
 
 
+def _simulated_root(workspace: Workspace, name: str) -> Path:
+    return workspace.home_path() / name / "archive"
+
+
+def _another_seed(workspace: Workspace) -> int:
+    """One that the archive of the pretraining was not drawn with."""
+    from cohorts.phantom.archive import read_record
+
+    record = read_record(workspace.root()) or {}
+    return SEED + (record.get("seed") == SEED)
+
+
 def _brought_up_to_date(
-    context: dg.AssetExecutionContext, workspace: Workspace, name: str, stages: Sequence[Any]
+    context: dg.AssetExecutionContext, workspace: Workspace, name: str, stages: Sequence[Any], split: str
 ) -> dict[str, Any]:
     """Run the ingestion of a cohort, with films of the side that the pretraining had; what came of it."""
     there = workspace.downstream(name)
@@ -169,11 +195,14 @@ def _brought_up_to_date(
             stages,
             instance=instance,
             resources={"workspace": there},
-            run_config={"ops": {"images": {"config": images}}, "loggers": QUIET},
+            run_config={
+                "ops": {"images": {"config": images}, "inventory": {"config": {"split": split}}},
+                "loggers": QUIET,
+            },
             raise_on_error=False,
         )
     if not result.success:
-        return {"status": "failed", "note": _why(result)}
+        return {"status": "failed", "note": _why(result, name)}
     from shards.manifest import Manifest
 
     manifest = Manifest.load(there.folder("shards"))
@@ -184,14 +213,18 @@ def _brought_up_to_date(
 QUIET = {"console": {"config": {"log_level": "ERROR"}}}
 
 
-def _why(result: dg.ExecuteInProcessResult) -> str:
-    """The sentence of the first step that failed, or of the first check."""
+def _why(result: dg.ExecuteInProcessResult, name: str) -> str:
+    """The sentence of the check that failed, or of the first step that did."""
+    for check in result.get_asset_check_evaluations():
+        if check.blocking and not check.passed:
+            told = f" ({check.description})" if check.description else ""
+            again = f"RADALIGN_COHORT={name} dagster job execute -j ingest"
+            return f"The check {check.check_name} of its {check.asset_key.path[-1]} failed{told}; `{again}` shows it."
     for event in result.all_events:
         if event.is_step_failure:
-            error = event.step_failure_data.user_failure_data
-            if error is not None and error.description:
-                return str(error.description)
-            cause = event.step_failure_data.error
-            if cause is not None:
-                return str((cause.cause or cause).message).strip().splitlines()[0]
+            failure = event.step_failure_data
+            if failure.user_failure_data and failure.user_failure_data.description:
+                return str(failure.user_failure_data.description)
+            cause = failure.error and (failure.error.cause or failure.error)  # its message may quote a report
+            return f"{cause.cls_name if cause else 'An error'} in our code, at {event.step_key}; the log has the place."
     return "The ingestion failed; its log says why."

@@ -13,7 +13,7 @@ from assets.examination import WEIGHTS
 from assets.films import CohortFilms
 from assets.settings import EvaluationSettings, options_of
 from assets.tasks import TASKS
-from assets.training_runs import is_trained, trained_run
+from assets.training_runs import known_runs, trained_run
 from assets.workspace import Workspace
 from evaluation.values import MACRO, ResultValue
 from models.registry import method_names
@@ -80,12 +80,12 @@ def results_asset(methods: Sequence[str], tasks: Sequence[str], cohorts: Sequenc
 
 
 def latest_results(workspace: Workspace, every_cohort: bool = False) -> pa.Table:
-    """The numbers on this cohort, or on every one, of each method's latest run on this one."""
+    """The numbers on this cohort, or on every one, of the latest run on this one of each method, variant and seed."""
     from evaluation.results import read_results
 
     where = {} if every_cohort else {"cohort": workspace.cohort_name()}
     table = read_results(workspace.home_path(), where)
-    runs = [trained_run(workspace, method) for method in method_names() if is_trained(workspace, method)]
+    runs = [run for method in method_names() for run in known_runs(workspace, method)]
     digests = [digest for run in runs for digest in (run.checkpoint_digest, run.untrained_digest)]
     latest = pc.is_in(table["checkpoint"], value_set=pa.array(digests, pa.string()))
     return table.filter(pc.or_(latest, pc.equal(table["method"], "supervised")))

@@ -13,6 +13,7 @@ from training.errors import TrainingError
 from training.recipes import merged, preset_options, recipe
 
 # Set by the asset, not by whoever launches it.
+VARIANT = "variant"  # says nothing to the training
 HIDDEN = ("method", "method_config", "shards", "knowledge", "output", "data_version")
 
 
@@ -32,9 +33,16 @@ def pretraining_config(method: str) -> type[dg.Config]:
     training = documented_config("training/config.py", chosen, HIDDEN)
     own = documented_config(f"models/methods/{method}.py", demo(method).get("method_config"))
     nested: Any = (own, Field(default_factory=own, description=f"Settings of {method}."))
+    variant = Field(
+        "",
+        pattern=r"^[A-Za-z0-9+_.-]*$",
+        description="A name for this way to train the method, such as ITA of an ablation: results call it mgca:ITA.",
+    )
+    named: Any = (str, variant)
     return create_model(
         f"Pretrain{own.__name__}",
         __base__=training,
         __doc__=f"How {method} is trained.",
         method_config=nested,
+        variant=named,
     )

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import dagster as dg
 
 from assets import batches, previews
 from assets.dead_runs import close_dead_trainings, end_with_parent
-from assets.method_config import pretraining_config
+from assets.method_config import VARIANT, pretraining_config
 from assets.pictures import loss_curve
 from assets.relay import Relay
 from assets.tracking import DAGSTER_TAG, RunIdentity, Tail, Tracker
@@ -47,6 +48,7 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[Any]:
         expect_reports(workspace)
         settings = config.model_dump()  # type: ignore[attr-defined]
+        variant = settings.pop(VARIANT)
         request = training_request(workspace, method, settings)
         output, home = Path(request["output"]), workspace.home_path()
         finished = (output / "result.json").exists()
@@ -57,7 +59,7 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
             if not finished:
                 end_with_parent()
                 _train(context, pipes, request)
-        run = _finished_run(request, home, relay.tracker)
+        run = replace(_finished_run(request, home, relay.tracker), variant=variant)
         remember(workspace, run)
         return dg.MaterializeResult(metadata={"trained": not finished, **_metadata(run, output)})
 

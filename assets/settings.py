@@ -31,6 +31,11 @@ class _Amount(dg.ConfigurableResource):  # type: ignore[type-arg]
     cohorts: list[str] = Field(
         default=[], description="Downstream cohorts to evaluate on. Empty: every one that has an archive."
     )
+    splits: dict[str, str] = Field(
+        default={},
+        description="Downstream cohort -> family of its splits, such as rsna_pneumonia: 60/20/20. The others have "
+        "their first.",
+    )
     fractions: list[float] = Field(default=FRACTIONS, description="Shares of the train patients whose labels are seen.")
     draws: int = Field(
         default=1, ge=1, description="Repetitions of whatever is trained, each with its own patients, order and layers."

@@ -31,6 +31,12 @@ class TrainedRun:
     seed: int
     checkpoint_digest: str
     untrained_digest: str
+    variant: str = ""  # what the user calls this way to train it, such as an ablation's ITA
+
+    @property
+    def name(self) -> str:
+        """The method as results call it: mgca, or mgca:ITA."""
+        return f"{self.method}:{self.variant}" if self.variant else self.method
 
 
 def training_request(workspace: Workspace, method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,8 +58,10 @@ def training_request(workspace: Workspace, method: str, settings: Mapping[str, A
 
 
 def remember(workspace: Workspace, run: TrainedRun) -> None:
-    """Make a finished run the latest of its method on this cohort."""
-    batches.write_json(_pointer(workspace, run.method), asdict(run))
+    """Make a finished run the latest of its method on this cohort, and of its variant and seed."""
+    own = f"{run.variant or 'main'}-{run.seed}.json"
+    for path in (_runs(workspace, run.method) / own, _pointer(workspace, run.method)):
+        batches.write_json(path, asdict(run))
 
 
 def trained_run(workspace: Workspace, method: str) -> TrainedRun:
@@ -66,9 +74,21 @@ def trained_run(workspace: Workspace, method: str) -> TrainedRun:
     return TrainedRun(**json.loads(_pointer(workspace, method).read_text()))
 
 
+def known_runs(workspace: Workspace, method: str) -> list[TrainedRun]:
+    """The latest finished run of every variant and seed of a method on this cohort, by variant and seed."""
+    paths = [_pointer(workspace, method), *_runs(workspace, method).glob("*.json")]
+    runs = [TrainedRun(**json.loads(path.read_text())) for path in paths if path.exists()]
+    latest = {(run.variant, run.seed): run for run in runs}
+    return [latest[key] for key in sorted(latest)]
+
+
 def is_trained(workspace: Workspace, method: str) -> bool:
     """Whether a run of the method on this cohort has finished."""
     return _pointer(workspace, method).exists()
+
+
+def _runs(workspace: Workspace, method: str) -> Path:
+    return workspace.home_path() / "checkpoints" / method / "runs" / workspace.cohort_name()
 
 
 def _pointer(workspace: Workspace, method: str) -> Path:

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from assets import batches, pretrained
-from assets.method_config import pretraining_config
+from assets.method_config import VARIANT, pretraining_config
 from assets.pretrained import one_at_a_time
-from assets.training_runs import trained_run, training_request
+from assets.training_runs import TrainedRun, known_runs, remember, trained_run, training_request
 from assets.workspace import Workspace
 from tests.assets.test_checks import write_shards
 from training.errors import FAILURE
@@ -50,6 +50,7 @@ def test_the_request_is_what_training_takes(shards):
     from training.config import TrainingConfig
 
     settings = pretraining_config("medklip")().model_dump()
+    assert settings.pop(VARIANT) == ""  # which is not training's
     request = training_request(shards, "medklip", settings)
     config = TrainingConfig.from_dict(request, "request")
     assert config.data_version == request["data_version"]
@@ -92,6 +93,19 @@ def test_an_impossible_setting_is_said_before_anything_starts(tmp_path):
 def test_an_untrained_method_says_which_job_to_run(workspace: Workspace):
     with pytest.raises(dg.Failure, match="pretrain_medklip"):
         trained_run(workspace, "medklip")
+
+
+def test_every_variant_and_seed_is_known_by_its_latest_run(workspace: Workspace):
+    assert known_runs(workspace, "mgca") == []
+    runs = [
+        TrainedRun("mgca", fingerprint, "o", "m", "v", seed, "c", "u", variant)
+        for fingerprint, seed, variant in (("a", 0, ""), ("b", 1, ""), ("c", 0, "ITA"), ("d", 0, ""))
+    ]
+    for run in runs:
+        remember(workspace, run)
+    assert known_runs(workspace, "mgca") == [runs[3], runs[1], runs[2]]
+    assert [run.name for run in known_runs(workspace, "mgca")] == ["mgca", "mgca", "mgca:ITA"]
+    assert trained_run(workspace, "mgca") == runs[3]
 
 
 def test_a_second_training_waits_for_the_first(tmp_path):
