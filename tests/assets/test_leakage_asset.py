@@ -1,0 +1,128 @@
+"""The asset `leakage` on tiny shards in which patients and films are planted twice, or are not."""
+
+from __future__ import annotations
+
+import json
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+from assets import batches
+from assets.downstream import STATE
+from assets.leakage import FILE, LEAKAGE, leakage
+from assets.workspace import Workspace
+from evaluation.results import FOLDER
+from shards.schema import shard_schema
+from shards.writer import write_manifest, write_shard
+from tests.evaluation.random_films import random_films
+
+OWN, TESTED = "mimic_cxr", "edema_severity"  # the same archive, so that their patients can be compared
+SIZE = 64
+SPLITS = ("train", "train", "validate", "test")  # of the four films of a cohort
+
+
+@pytest.fixture
+def pretraining(workspace, monkeypatch, tmp_path):
+    """A clean pretraining cohort, and a clean one to test on that is ready."""
+    monkeypatch.setenv(f"RADALIGN_{TESTED.upper()}_ROOT", str(tmp_path))
+    there = Workspace(home=workspace.home, cohort=OWN)
+    build(there, ["p0", "p1", "p2", "p3"], random_films(0, len(SPLITS), SIZE))
+    build(there.downstream(TESTED), ["q0", "q1", "q2", "q3"], random_films(1, len(SPLITS), SIZE))
+    batches.write_json(there.home_path() / TESTED / STATE, {"status": "ready", "note": ""})
+    return there
+
+
+def build(workspace, subjects, films, splits=SPLITS):
+    """Shards of a film per subject."""
+    name, folder = workspace.cohort_name(), workspace.folder("shards")
+    schema = shard_schema(SIZE)
+    blank = {"view": "PA", "image_path": "a.png", "height": SIZE, "width": SIZE, "text": "", "sentences": []}
+    rows = [
+        {
+            **dict.fromkeys(schema.names),
+            **blank,
+            "cohort": name,
+            "image_id": f"{name}-{index}",
+            "study_id": f"{name}-{index}",
+            "subject_id": subject,
+            "split": splits[index],
+            "pixels": films[index].tobytes(),
+            "triplets": [],
+            "labels": [],
+        }
+        for index, subject in enumerate(subjects)
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_shard(pa.Table.from_pylist(rows, schema=schema), folder / "a.parquet")
+    write_manifest(folder, [folder / "a.parquet"], [], [], SIZE, name)
+
+
+def look(workspace):
+    """What the asset tells: its check, its metadata and its file."""
+    result = dg.materialize([leakage], resources={"workspace": workspace})
+    assert result.success  # whatever is found stops nothing
+    (check,) = result.get_asset_check_evaluations()
+    (event,) = result.asset_materializations_for_node(LEAKAGE)
+    kept = json.loads((workspace.home_path() / FOLDER / FILE).read_text())
+    return check, {name: value.value for name, value in event.metadata.items()}, kept
+
+
+def test_cohorts_that_share_nothing_pass(pretraining):
+    check, told, kept = look(pretraining)
+    assert check.passed
+    assert (told["leaks"], told["comparisons"]) == (0, 14)  # 6 between the splits of each cohort, 2 between the two
+    assert kept == {"pretraining": OWN, "found": []}
+    assert "fine_tune: The epoch that is kept is the best on the validate split." in told["selection"]
+
+
+def test_planted_patients_and_films_are_a_warning_that_names_none(pretraining):
+    films = random_films(1, len(SPLITS), SIZE)
+    films[3] = random_films(0, len(SPLITS), SIZE)[2][:, ::-1]  # pretraining validated on it, mirrored
+    build(pretraining.downstream(TESTED), ["q0", "q1", "q2", "p1"], films)
+    check, told, kept = look(pretraining)
+    found = [
+        "1 of the 1 patients of edema_severity (test) are also in mimic_cxr (train, validate). "
+        "Both hold films of MIMIC-CXR.",
+        "1 of the 1 films of edema_severity (test) are near duplicates of one in mimic_cxr (train, validate). "
+        "Both hold films of MIMIC-CXR.",
+    ]
+    assert not check.passed
+    assert check.severity == dg.AssetCheckSeverity.WARN
+    assert kept["found"] == found
+    assert check.description == " ".join(found)
+    assert "p1" not in " ".join(map(str, told.values()))
+
+
+def test_films_that_two_splits_of_a_cohort_share_are_found(pretraining):
+    films = random_films(0, len(SPLITS), SIZE)
+    films[3] = films[0]
+    build(pretraining, ["p0", "p1", "p2", "p3"], films)
+    _, _, kept = look(pretraining)
+    assert kept["found"] == ["1 of the 1 films of mimic_cxr (test) are near duplicates of one in mimic_cxr (train)."]
+
+
+def test_what_pretraining_only_tested_on_was_not_seen(pretraining):
+    films = random_films(1, len(SPLITS), SIZE)
+    films[3] = random_films(0, len(SPLITS), SIZE)[3]
+    build(pretraining.downstream(TESTED), ["q0", "q1", "q2", "p3"], films)
+    assert look(pretraining)[0].passed
+
+
+def test_a_cohort_that_is_not_ready_is_not_compared(pretraining):
+    batches.write_json(pretraining.home_path() / TESTED / STATE, {"status": "failed", "note": "The archive is gone."})
+    assert look(pretraining)[1]["comparisons"] == 6
+
+
+def test_films_are_hashed_once(pretraining, monkeypatch):
+    first = look(pretraining)
+    monkeypatch.setattr("evaluation.duplicates.hashes", lambda films: pytest.fail("hashed again"))
+    assert look(pretraining)[1] == first[1]
+
+
+def test_a_split_without_films_is_told_and_is_no_leak(pretraining):
+    films = random_films(1, len(SPLITS), SIZE)
+    build(pretraining.downstream(TESTED), ["q0", "q1", "q2", "q3"], films, ("train", "train", "train", "test"))
+    check, told, _ = look(pretraining)
+    assert check.passed
+    assert "edema_severity (validate) has no films to compare with edema_severity (train)." in told["sentences"]
