@@ -151,20 +151,29 @@ def _without_archive(context: dg.AssetExecutionContext, workspace: Workspace, na
 
 
 def _simulate(context: dg.AssetExecutionContext, workspace: Workspace, names: Sequence[str], studies: int) -> None:
+    """Archives in the layouts of the named cohorts, all of the same patients, who are not those of the pretraining."""
     import shutil
+    from concurrent.futures import ThreadPoolExecutor
 
     from cohorts.phantom.config import PhantomConfig
     from cohorts.phantom.layouts import draw, layout_writer
+    from imaging.pool import usable_cores
 
     context.log.info(f"Drawing {studies} studies for the archives of {', '.join(names)}.")
     drawn = draw(PhantomConfig(studies=studies, seed=_another_seed(workspace)), studies)
-    for name in names:
+
+    def write(name: str) -> None:
         root = _simulated_root(workspace, name)
         partial = root.with_name("archive.partial")
         shutil.rmtree(partial, ignore_errors=True)  # of a killed run
         layout_writer(name)(partial, drawn)
         partial.rename(root)
         context.log.info(f"Simulated {studies} studies in the layout of {name}.")
+
+    with ThreadPoolExecutor(
+        usable_cores()
+    ) as pool:  # most of it is packing films, which other threads need not wait for
+        list(pool.map(write, names))
 
 
 def _simulated_root(workspace: Workspace, name: str) -> Path:

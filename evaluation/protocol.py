@@ -82,7 +82,7 @@ DOWNSTREAM: Mapping[str, Protocol] = MappingProxyType(
         "edema_severity": Protocol(("grading",), zero_shot=_asked(), labels=edema_severity.GRADES, exclusive=True),
         "object_cxr": Protocol(("detection",), zero_shot=_asked(), regions=(object_cxr.FOREIGN_OBJECT,)),
         "covid_chestxray": Protocol(("zero_shot_classification", "image_report_retrieval")),
-        "mimic_cxr": Protocol(("zero_shot_classification", *RETRIEVAL), zero_shot=_asked(*CHEXPERT_14)),
-        "open_i": Protocol(("zero_shot_classification", *RETRIEVAL)),
+        "mimic_cxr": Protocol(("zero_shot_classification", *RETRIEVAL), zero_shot=_asked(*CHEXPERT_14), blank=0.0),
+        "open_i": Protocol(("zero_shot_classification", *RETRIEVAL), blank=0.0),  # indexed by what is there
     }
 )
