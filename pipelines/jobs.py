@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from assets.catalogue import COHORTS, METHODS, TASKS
 
 
-def _evaluated(method: str) -> dg.AssetSelection:
-    keys = [dg.AssetKey(["evaluated", method, task]) for task in TASKS]
+def _evaluated(method: str, tasks: Sequence[str]) -> dg.AssetSelection:
+    keys = [dg.AssetKey(["evaluated", method, task]) for task in tasks]
     return dg.AssetSelection.assets(*keys)
 
 
+AT_ONCE = ("zero_shot_classification", "zero_shot_grounding", "text_image_retrieval", "linear_probe")
+LIGHT = {"resources": {"evaluation": {"config": {"fractions": [0.1]}}}}  # the whole protocol is evaluate_<method>'s
+
+
 def pretrain_job(method: str) -> dg.UnresolvedAssetJobDefinition:
-    """From the archive to the tables; what is up to date is not computed again."""
+    """From the archive to the tables, with a part of the evaluation; what is up to date is not computed again."""
     return dg.define_asset_job(
         f"pretrain_{method}",
-        selection=_evaluated(method).upstream() | dg.AssetSelection.assets("rejects", "results", "tables"),
+        selection=_evaluated(method, AT_ONCE).upstream() | dg.AssetSelection.assets("rejects", "results", "tables"),
+        config=LIGHT,
         description=f"Pretrain {method} on the cohort, from the archive to the table of results.",
     )
 
@@ -27,7 +34,7 @@ def evaluate_job(method: str) -> dg.UnresolvedAssetJobDefinition:
     keys = [dg.AssetKey(key) for key in (*downstream, ["simulated_archives"], ["leakage"], ["results"], ["tables"])]
     return dg.define_asset_job(
         f"evaluate_{method}",
-        selection=_evaluated(method) | dg.AssetSelection.assets(*keys),
+        selection=_evaluated(method, TASKS) | dg.AssetSelection.assets(*keys),
         description=f"Evaluate the latest pretrained {method}: its own cohort, every downstream one, and the tables.",
     )
 
