@@ -22,7 +22,7 @@ OPTIONS = {  # task -> the file of its options
     "image_report_retrieval": "evaluation/image_report_retrieval.py",
 }
 SHARED_OPTIONS = {"grading": "fine_tune"}  # tasks that go by those of another
-FRACTIONS = [0.01, 0.1, 1.0]  # of the patients' labels, as in the papers
+FRACTIONS = [0.01, 0.1, 1.0]  # of the patients' labels, as in the papers: cohorts.subsets.FRACTIONS, not imported
 
 
 class _Amount(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -61,7 +61,12 @@ def _settings() -> type[_Amount]:
 
 
 def options_of(settings: Any) -> dict[str, dict[str, Any]]:
-    """Options by task, of `EvaluationSettings`."""
+    """Options by task, of `EvaluationSettings`, whose fractions must be those that `subsets` lists."""
+    if unknown := set(settings.fractions) - set(FRACTIONS):
+        known = ", ".join(map(str, FRACTIONS))
+        raise dg.Failure(
+            f"evaluation.fractions names {min(unknown)}, which is not one of {known}.", allow_retries=False
+        )
     own = {task: getattr(settings, task).model_dump() for task in OPTIONS}
     return {**own, **{task: own[other] for task, other in SHARED_OPTIONS.items()}}
 

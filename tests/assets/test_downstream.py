@@ -20,7 +20,7 @@ from assets.downstream import (
     simulated_archives,
 )
 from assets.evaluated import CELLS, results_asset
-from assets.settings import EvaluationSettings
+from assets.settings import EvaluationSettings, options_of
 from assets.tables import tables_asset
 from assets.tasks import settings_of
 from assets.training_runs import TrainedRun, remember
@@ -30,6 +30,7 @@ from cohorts.phantom.config import PhantomConfig
 from cohorts.phantom.layouts import draw, layout_writer
 from cohorts.phantom.marker import is_marked
 from cohorts.rsna_pneumonia import RsnaPneumonia
+from cohorts.subsets import FRACTIONS
 from evaluation.protocol import DOWNSTREAM
 from evaluation.results import MEASURED, read_results
 from tests.models.tiny import SIZE, TINY, tiny_method
@@ -212,6 +213,12 @@ def test_a_cohort_that_is_none_stops_the_run_with_one_sentence(home, settings):
     assert event.step_failure_data.user_failure_data.description == (
         f"evaluation.{setting} names rsna, which is not one of {', '.join(DOWNSTREAM)}."
     )
+
+
+def test_a_fraction_that_was_not_drawn_is_one_sentence():
+    with pytest.raises(dg.Failure, match=r"evaluation.fractions names 0.05, which is not one of 0.01, 0.1, 1.0."):
+        options_of(EvaluationSettings(fractions=[0.05, 1.0]))
+    assert tuple(EvaluationSettings().fractions) == FRACTIONS
 
 
 def test_a_cohort_that_was_not_chosen_is_not_read(home, archive):
