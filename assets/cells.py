@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets import batches
+from assets import batches, tracking
 from assets.examination import ANSWER_CODE, WEIGHTS, Network
 from assets.films import CohortFilms
+from assets.settings import options_of
 from assets.tasks import TASKS, Setting
 from assets.tracking import Tracker
-from assets.training_runs import TrainedRun
+from assets.training_runs import TrainedRun, runs_to_evaluate
+from assets.workspace import Workspace
 from cohorts.errors import CohortError
 from evaluation.errors import EvaluationError, NotAvailableError
 from evaluation.values import MACRO, ResultValue
@@ -46,6 +48,7 @@ SHARED_CODE = (
 class Outcome:
     """What became of a cell."""
 
+    run: str  # the method as results call it, and its seed
     task: str
     setting: Setting
     weights: str
@@ -82,6 +85,17 @@ class Outcome:
 
 def _plain(name: str) -> str:
     return re.sub(r"[^\w./ -]+", "", name.replace(" %", "pct")).strip()
+
+
+def benches(
+    cohort: CohortFilms, home: Workspace, method: str, settings: Any, log: logging.Logger, prefix: str = ""
+) -> list[Bench]:
+    """One for the latest run of a method, first, and with `every_run` those of its other variants and seeds."""
+    options = options_of(settings)
+    return [
+        Bench(cohort, run, tracking.attach(home.home_path(), run.mlflow_run), log, options, prefix)
+        for run in runs_to_evaluate(home, method, settings.every_run)
+    ]
 
 
 class Bench:
@@ -126,7 +140,7 @@ class Bench:
         if found is None:
             return None
         values, note = found
-        return Outcome(task, setting, weights, values, note, reused=True, seconds=0.0)
+        return Outcome(self.run_name, task, setting, weights, values, note, reused=True, seconds=0.0)
 
     def _measured(self, task: str, setting: Setting, weights: str) -> Outcome:
         from evaluation.results import FAILED
@@ -157,16 +171,21 @@ class Bench:
         rows = values or [ResultValue(TASKS[task].leading, MACRO, None, None, None, 0)]
         key = self._key(task, setting, weights)
         write_results(self.cohort.workspace.home_path(), task, key, rows, setting.name, note=note)
-        return Outcome(task, setting, weights, values, note, reused=False, seconds=seconds)
+        return Outcome(self.run_name, task, setting, weights, values, note, reused=False, seconds=seconds)
 
     def _told(self, outcome: Outcome) -> None:
         """In the log, and with the run in MLflow."""
-        place = ", ".join((self.name, outcome.task, outcome.setting.name, outcome.weights))
+        place = ", ".join((self.run_name, self.name, outcome.task, outcome.setting.name, outcome.weights))
         if outcome.failed:
             self.log.warning(f"{place}: {outcome.note}")
         else:
             self.log.info(f"{place}: {outcome.note or outcome.headline} ({outcome.seconds:.1f} s).")
         self.tracker.log_summary({f"{self.prefix}{name}": value for name, value in outcome.numbers().items()})
+
+    @property
+    def run_name(self) -> str:
+        """What is measured, trained and untrained."""
+        return f"{self.run.name} seed {self.run.seed}"
 
     @property
     def name(self) -> str:

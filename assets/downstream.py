@@ -7,14 +7,13 @@ from typing import Any
 
 import dagster as dg
 
-from assets import batches, drawings, tracking
-from assets.cells import Bench
+from assets import batches, drawings
+from assets.cells import benches
 from assets.evaluated import cells_check, checked, outcomes_metadata
 from assets.films import CohortFilms
 from assets.ingestion import ImagesConfig
-from assets.settings import EvaluationSettings, options_of
+from assets.settings import EvaluationSettings
 from assets.tasks import settings_of
-from assets.training_runs import trained_run
 from assets.workspace import PHANTOM, Workspace, registered_cohorts
 
 GROUP = "downstream"
@@ -98,20 +97,21 @@ def downstream_asset(method: str, cohort: str) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[Any]]:
         from evaluation.protocol import DOWNSTREAM
 
-        run = trained_run(workspace, method)
         state = cohort_state(workspace, cohort)
         there = workspace.downstream(cohort)
         if state["status"] == "absent" or there is None:
             yield dg.MaterializeResult(metadata={"note": state["note"]}, check_results=[checked(key, [])])
             return
         protocol = DOWNSTREAM[cohort]
-        tracker = tracking.attach(workspace.home_path(), run.mlflow_run)
-        films = CohortFilms(there, protocol)
-        bench = Bench(films, run, tracker, context.log, options_of(evaluation), prefix=f"{cohort}/")
+        runs = benches(CohortFilms(there, protocol), workspace, method, evaluation, context.log, prefix=f"{cohort}/")
         cells = settings_of(protocol, evaluation.fractions, evaluation.draws)  # type: ignore[attr-defined]
         failed = state["status"] == "failed"
-        outcomes = list(bench.fail(cells, state["note"]) if failed else bench.measure(cells))
-        drawn = {} if failed else drawings.attached(bench.networks, protocol.tasks, tracker)
+        outcomes = [
+            outcome
+            for bench in runs
+            for outcome in (bench.fail(cells, state["note"]) if failed else bench.measure(cells))
+        ]
+        drawn = {} if failed else drawings.attached(runs[0].networks, protocol.tasks, runs[0].tracker)
         yield dg.MaterializeResult(
             metadata={**outcomes_metadata(outcomes), **drawn}, check_results=[checked(key, outcomes)]
         )

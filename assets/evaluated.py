@@ -7,13 +7,13 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets import drawings, previews, tracking
-from assets.cells import Bench, Outcome
+from assets import drawings, previews
+from assets.cells import Outcome, benches
 from assets.examination import WEIGHTS
 from assets.films import CohortFilms
-from assets.settings import EvaluationSettings, options_of
+from assets.settings import EvaluationSettings
 from assets.tasks import TASKS
-from assets.training_runs import known_runs, trained_run
+from assets.training_runs import known_runs
 from assets.workspace import Workspace
 from evaluation.values import MACRO, ResultValue
 from models.registry import method_names
@@ -40,12 +40,11 @@ def evaluated_asset(method: str, task: str) -> dg.AssetsDefinition:
         workspace: Workspace,
         evaluation: EvaluationSettings,  # type: ignore[valid-type]
     ) -> Iterator[dg.MaterializeResult[Any]]:
-        run = trained_run(workspace, method)
-        tracker = tracking.attach(workspace.home_path(), run.mlflow_run)
-        bench = Bench(CohortFilms(workspace), run, tracker, context.log, options_of(evaluation))
+        runs = benches(CohortFilms(workspace), workspace, method, evaluation, context.log)
         settings = TASKS[task].settings(evaluation.fractions, evaluation.draws)  # type: ignore[attr-defined]
-        outcomes = list(bench.measure([(task, setting) for setting in settings]))
-        drawn = drawings.attached(bench.networks, [task], tracker) if _scored(outcomes) else {}
+        cells = [(task, setting) for setting in settings]
+        outcomes = [outcome for bench in runs for outcome in bench.measure(cells)]
+        drawn = drawings.attached(runs[0].networks, [task], runs[0].tracker) if _scored(outcomes) else {}
         yield dg.MaterializeResult(
             metadata={**_means(outcomes), **outcomes_metadata(outcomes), **drawn},
             check_results=[checked(key, outcomes)],
@@ -103,7 +102,7 @@ def cells_check(key: dg.AssetKey) -> dg.AssetCheckSpec:
 def checked(key: dg.AssetKey, outcomes: Sequence[Outcome]) -> dg.AssetCheckResult:
     """Which cells failed, and why. It stops nothing: what failed stands in the tables as failed."""
     failed = [outcome for outcome in outcomes if outcome.failed]
-    rows = [(outcome.task, outcome.setting.name, outcome.weights, outcome.note) for outcome in failed]
+    rows = [(outcome.run, outcome.task, outcome.setting.name, outcome.weights, outcome.note) for outcome in failed]
     return dg.AssetCheckResult(
         passed=not failed,
         check_name=CELLS,
@@ -111,7 +110,7 @@ def checked(key: dg.AssetKey, outcomes: Sequence[Outcome]) -> dg.AssetCheckResul
         metadata={
             "failed": len(failed),
             "cells": len(outcomes),
-            "reasons": previews.markdown_table(("task", "setting", "weights", "why"), rows),
+            "reasons": previews.markdown_table(("run", "task", "setting", "weights", "why"), rows),
         },
     )
 
@@ -120,7 +119,7 @@ def outcomes_metadata(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Every cell as a row, and of the means and classes what was measured of both networks."""
     pairs: dict[tuple[str, ...], dict[str, str]] = {}
     for outcome in outcomes:
-        place = (outcome.task, outcome.setting.name, str(outcome.setting.draw))
+        place = (outcome.run, outcome.task, outcome.setting.name, str(outcome.setting.draw))
         if not outcome.values:
             pairs.setdefault((*place, TASKS[outcome.task].leading, MACRO, "0"), {})[outcome.weights] = outcome.note
         for value in outcome.values:
@@ -132,7 +131,7 @@ def outcomes_metadata(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "measured": len(outcomes) - reused,
         "found in results": reused,
         "seconds": round(sum(outcome.seconds for outcome in outcomes), 1),
-        "numbers": previews.markdown_table(("task", "setting", "draw", "metric", "class", "n", *WEIGHTS), rows),
+        "numbers": previews.markdown_table(("run", "task", "setting", "draw", "metric", "class", "n", *WEIGHTS), rows),
     }
 
 

@@ -37,6 +37,10 @@ class _Amount(dg.ConfigurableResource):  # type: ignore[type-arg]
         "their first.",
     )
     fractions: list[float] = Field(default=FRACTIONS, description="Shares of the train patients whose labels are seen.")
+    every_run: bool = Field(
+        default=False,
+        description="Evaluate the latest run of every variant and every seed of the method, not the very latest alone.",
+    )
     draws: int = Field(
         default=1, ge=1, description="Repetitions of whatever is trained, each with its own patients, order and layers."
     )

@@ -1,5 +1,7 @@
 """Group `evaluation`: the tables of the four papers, measured beside published, as files that one can publish."""
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -11,12 +13,15 @@ from assets import previews, tracking
 from assets.evaluated import GROUP, latest_results
 from assets.examination import WEIGHTS, Network
 from assets.films import CohortFilms
-from assets.training_runs import is_trained, trained_run
-from assets.workspace import PHANTOM, Workspace
+from assets.leakage import FILE as LEAKS_FILE
+from assets.training_runs import known_runs
+from assets.workspace import Workspace
+from evaluation.values import ZERO_SHOT
+from models.registry import method_names
 
 if TYPE_CHECKING:
     from evaluation.comparisons import Pair
-    from evaluation.table_formats import Publication
+    from evaluation.table_texts import Publication
 
 FOLDER = "tables"  # under the results
 PAGE = "index.html"
@@ -47,7 +52,7 @@ def tables_asset(
     from evaluation.publication import paper_tables
     from evaluation.published import published_results
     from evaluation.results import FOLDER as RESULTS_FOLDER
-    from evaluation.table_formats import Publication
+    from evaluation.table_texts import Publication
     from shards.atomic import replacing
 
     results = workspace.home_path() / RESULTS_FOLDER
@@ -56,7 +61,7 @@ def tables_asset(
     measured = latest_results(workspace, every_cohort=True)
     cohort = workspace.cohort_name()
     pairs = [*compare_methods(measured, results), *_tested_by_class(context, workspace, measured)]
-    publication = Publication(paper_tables(measured), pairs, cohort, simulated=cohort == PHANTOM)
+    publication = Publication(paper_tables(measured), pairs, cohort, _leaks(results, cohort))
     runs = {run for run in measured["mlflow_run"].to_pylist() if run}
     try:
         files = _files(publication, _links(workspace, config.mlflow_url, runs))
@@ -82,28 +87,40 @@ def tables_asset(
 
 
 def _tested_by_class(context: dg.AssetExecutionContext, workspace: Workspace, measured: pa.Table) -> list["Pair"]:
-    """DeLong's tests of zero-shot classification on this cohort, of the methods that it was measured for.
+    """DeLong's tests of zero-shot classification on this cohort, of the networks that it was measured for.
 
-    Their answers are kept beside their weights.
+    Their answers are kept beside their weights. Networks of one seed are compared with each other.
     """
     from evaluation.comparisons import UNTRAINED, compare_scores
+    from evaluation.measured import is_simulated
     from evaluation.zero_shot_classification import TASK
 
     here = {"cohort": workspace.cohort_name(), "task": TASK}
-    rows = [row for row in measured.to_pylist() if here.items() <= row.items()]
-    scores: dict[str, np.ndarray] = {}
+    rows = [row for row in measured.to_pylist() if here.items() <= row.items() and row["value"] is not None]
+    answered = {(row["method"], row["seed"]) for row in rows}
+    simulated = any(map(is_simulated, rows))
     cohort = CohortFilms(workspace)
-    methods = {row["method"].removeprefix(UNTRAINED) for row in rows}
-    for method in sorted(method for method in methods if is_trained(workspace, method)):
-        run = trained_run(workspace, method)
-        for weights, name in zip(WEIGHTS, (method, UNTRAINED + method), strict=True):
-            network = Network(cohort, run, weights, context.log.info)
-            examined = network.examine("test")
-            scores[name] = examined.answers.scores
-    if not scores:
-        return []
-    place = {**here, "setting": rows[0]["setting"], "seed": rows[0]["seed"]}
-    return compare_scores(place, examined.truth.labels, scores, network.classes, examined.truth.subjects)
+    runs = [run for method in method_names() for run in known_runs(workspace, method)]
+    pairs: list[Pair] = []
+    for seed in sorted({run.seed for run in runs}):
+        scores: dict[str, np.ndarray] = {}
+        for run in (run for run in runs if run.seed == seed and (run.name, seed) in answered):
+            for weights, name in zip(WEIGHTS, (run.name, UNTRAINED + run.name), strict=True):
+                network = Network(cohort, run, weights, context.log.info)
+                examined = network.examine("test")
+                scores[name] = examined.answers.scores
+        if scores:
+            place = {**here, "setting": ZERO_SHOT, "seed": seed, "draw": 0, "simulated": simulated}
+            truth = examined.truth
+            pairs += compare_scores(place, truth.labels, scores, network.classes, truth.subjects)
+    return pairs
+
+
+def _leaks(results: Path, cohort: str) -> list[str]:
+    """What the check of the test splits found, where it was of networks that were pretrained on the cohort."""
+    path = results / LEAKS_FILE
+    told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return list(told["found"]) if told.get("pretraining") == cohort else []
 
 
 def _files(publication: "Publication", links: dict[str, str]) -> dict[str, str]:

@@ -82,6 +82,13 @@ def known_runs(workspace: Workspace, method: str) -> list[TrainedRun]:
     return [latest[key] for key in sorted(latest)]
 
 
+def runs_to_evaluate(workspace: Workspace, method: str, every: bool) -> list[TrainedRun]:
+    """The latest finished run; with `every` also the latest ones of other variants and seeds."""
+    latest = trained_run(workspace, method)
+    others = [run for run in known_runs(workspace, method) if run != latest] if every else []
+    return [latest, *others]
+
+
 def is_trained(workspace: Workspace, method: str) -> bool:
     """Whether a run of the method on this cohort has finished."""
     return _pointer(workspace, method).exists()

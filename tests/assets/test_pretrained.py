@@ -10,7 +10,7 @@ import pytest
 from assets import batches, pretrained
 from assets.method_config import VARIANT, pretraining_config
 from assets.pretrained import one_at_a_time
-from assets.training_runs import TrainedRun, known_runs, remember, trained_run, training_request
+from assets.training_runs import TrainedRun, known_runs, remember, runs_to_evaluate, trained_run, training_request
 from assets.workspace import Workspace
 from tests.assets.test_checks import write_shards
 from training.errors import FAILURE
@@ -106,6 +106,8 @@ def test_every_variant_and_seed_is_known_by_its_latest_run(workspace: Workspace)
     assert known_runs(workspace, "mgca") == [runs[3], runs[1], runs[2]]
     assert [run.name for run in known_runs(workspace, "mgca")] == ["mgca", "mgca", "mgca:ITA"]
     assert trained_run(workspace, "mgca") == runs[3]
+    assert runs_to_evaluate(workspace, "mgca", every=False) == [runs[3]]
+    assert runs_to_evaluate(workspace, "mgca", every=True) == [runs[3], runs[1], runs[2]]
 
 
 def test_a_second_training_waits_for_the_first(tmp_path):

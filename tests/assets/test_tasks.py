@@ -80,7 +80,7 @@ def test_what_a_method_cannot_do_is_not_available(cohort, monkeypatch, task):
 
 def materialize(cohort, monkeypatch, task):
     """The asset's metadata, as plain values."""
-    monkeypatch.setattr("assets.evaluated.trained_run", lambda workspace, method: RUN)
+    monkeypatch.setattr("assets.cells.runs_to_evaluate", lambda workspace, method, every: [RUN])
     monkeypatch.setattr("assets.tracking.attach", lambda home, run: MagicMock())
     resources = {"workspace": cohort, "evaluation": EvaluationSettings(fractions=[0.1])}
     result = dg.materialize([evaluated_asset("medklip", task)], resources=resources)
