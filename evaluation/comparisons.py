@@ -15,14 +15,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from evaluation.measured import is_simulated
 from evaluation.resamples import KEY, read_resamples
+from evaluation.result_tables import LEADING
 from evaluation.results import MEASURED
 from evaluation.statistics import Comparison, compare_areas, holm, paired_bootstrap
 from evaluation.values import MACRO
 
-LEADING = ("auroc", "pointing_game", "precision_at_5", "map", "dice", "recall_at_1")  # one of each task
 SAME = ("cohort", "task", "setting", "metric", "seed", "draw", "data_version", "n")  # of two measurements to compare
 UNTRAINED = "untrained:"
+VARIANT = ":"  # between a method and what is left of it: mgca:ITA+CTA
 BOOTSTRAP, DELONG = "bootstrap", "DeLong"
 
 Row = Mapping[str, Any]
@@ -37,11 +39,13 @@ class Pair:
     setting: str
     metric: str
     seed: int
+    draw: int
     first: str
     second: str
     comparison: Comparison
     class_name: str = MACRO
     test: str = BOOTSTRAP
+    simulated: bool = False  # on drawn films
     adjusted_p: float = float("nan")  # Holm's, over the pairs of the same measurement
 
 
@@ -66,8 +70,8 @@ def compare_scores(
 ) -> list[Pair]:
     """All pairs of methods by their `scores` (images, classes) of the same images, class by class.
 
-    `labels` (images, classes) hold 1, 0 or nan; `place` the cohort, task, setting and seed. A class of which fewer than
-    two patients have either label is not tested.
+    `labels` (images, classes) hold 1, 0 or nan; `place` has the cohort, task, setting, seed and draw of the scores, and
+    whether they are simulated. A class of which fewer than two patients have either label is not tested.
     """
     pairs: list[Pair] = []
     for c, name in enumerate(classes):
@@ -85,12 +89,21 @@ def _comparable(row: Row, resamples: Mapping[tuple[object, ...], object]) -> boo
     return leading and row["value"] is not None and _key(row) in resamples
 
 
+def variant_of(method: str) -> str:
+    """The trained method that it is a variant of: mgca of mgca:ITA, of untrained:mgca and of itself."""
+    return method.removeprefix(UNTRAINED).partition(VARIANT)[0]
+
+
 def _chosen(methods: Iterable[str]) -> list[tuple[str, str]]:
-    """Trained with trained, and trained with its own untrained network."""
+    """Trained with trained, variants with those of the same method only, and trained with its own untrained network."""
     names = set(methods)
     trained = sorted(name for name in names if not name.startswith(UNTRAINED))
-    pairs = [*combinations(trained, 2), *((name, UNTRAINED + name) for name in trained)]
-    return [(first, second) for first, second in pairs if second in names]
+    pairs = [
+        (first, second)
+        for first, second in combinations(trained, 2)
+        if VARIANT not in first + second or variant_of(first) == variant_of(second)
+    ]
+    return [*pairs, *((name, UNTRAINED + name) for name in trained if UNTRAINED + name in names)]
 
 
 def _adjusted(pairs: Sequence[Pair]) -> list[Pair]:
@@ -101,8 +114,9 @@ def _adjusted(pairs: Sequence[Pair]) -> list[Pair]:
 
 def _pair(first: Row, second: Row, resamples: Mapping[tuple[object, ...], Any]) -> Pair:
     compared = paired_bootstrap(first["value"], second["value"], resamples[_key(first)], resamples[_key(second)])
-    shared = {name: first[name] for name in ("cohort", "task", "setting", "metric", "seed")}
-    return Pair(**shared, first=first["method"], second=second["method"], comparison=compared)
+    shared = {name: first[name] for name in ("cohort", "task", "setting", "metric", "seed", "draw")}
+    methods = {"first": first["method"], "second": second["method"]}
+    return Pair(**shared, **methods, comparison=compared, simulated=is_simulated(first))
 
 
 def _same(row: Row) -> tuple[Any, ...]:

@@ -1,42 +1,27 @@
 """The tables of the four papers, rebuilt: measured, published, their difference, and what differs in the data.
 
-`data/paper_tables.yaml` says which published numbers make a table, which of ours stand beside them, and what differs;
-`data/traps.csv` what the published protocols get wrong and what is done instead.
+`data/paper_tables.yaml` says which published numbers make a table, which of ours stand beside them, and what differs.
 """
 
 from __future__ import annotations
 
-import csv
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 import yaml
 
+from evaluation.comparisons import UNTRAINED, variant_of
+from evaluation.measured import Measured, Row, class_remarks, remarks, summary
 from evaluation.published import DATA, FRACTION, Published, as_row, read_published
 from evaluation.results import MEASURED
-from evaluation.statistics import over_seeds
 from evaluation.values import MACRO
 
 OTHER = "In no paper's table"
 
-Row = Mapping[str, Any]
 Key = tuple[str, str, str, str, str, str]  # method, cohort, task, level, metric, class
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A measured number: one seed with its interval, or the mean of several with their deviation."""
-
-    value: float | None  # None: it could not be scored, or failed
-    low: float | None
-    high: float | None
-    deviation: float | None
-    seeds: int
-    n: int
-    runs: tuple[str, ...]  # of MLflow
-    note: str
 
 
 @dataclass(frozen=True)
@@ -53,6 +38,7 @@ class Line:
     measured: Measured | None
     published: float | None  # a fraction
     notes: tuple[int, ...] = ()  # places in the table's `remarks`
+    deviation: float | None = None  # of the published runs
 
     @property
     def difference(self) -> float | None:
@@ -60,6 +46,11 @@ class Line:
         if self.measured is None or self.measured.value is None or self.published is None:
             return None
         return self.measured.value - self.published
+
+    @property
+    def simulated(self) -> bool:
+        """Whether it was measured on drawn films."""
+        return self.measured is not None and self.measured.simulated
 
 
 @dataclass(frozen=True)
@@ -88,39 +79,71 @@ class _Remarks:
         return tuple(sorted(found))
 
 
-def paper_tables(results: pa.Table) -> list[PaperTable]:
-    """Every table of the four papers beside the measured rows of `results`, and one of what stands in none of them.
+class _Measurements:
+    """The measured rows by what they have in common with published ones."""
 
-    Several seeds of a method become one number; `results` must hold one run per method and seed.
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self.rows: dict[Key, list[Row]] = defaultdict(list)
+        self._unmade: dict[Key, list[Row]] = defaultdict(list)  # by cell: rows that say why there are no numbers
+        self._classes: dict[Key, list[Row]] = defaultdict(list)  # by mean: the classes that it is of
+        for row in rows:
+            key = _key(row)
+            self.rows[key].append(row)
+            if row["note"]:
+                self._unmade[_cell(key)].append(row)
+            if row["class"] != MACRO:
+                self._classes[(*key[:5], MACRO)].append(row)
+
+    def of(self, key: Key) -> list[Row]:
+        """The seeds and draws of a number, and those that failed to have it, whatever number they would have led to."""
+        rows = self.rows.get(key, [])
+        return [*rows, *(row for row in self._unmade.get(_cell(key), ()) if row not in rows)]
+
+    def remarks(self, key: Key) -> list[str]:
+        """What a reader of the number must know of how it was measured."""
+        members = self.of(key)
+        classes = self._classes.get(key, ()) if key[-1] == MACRO else members
+        return [*remarks(members), *class_remarks(classes)] if members else []
+
+
+def paper_tables(results: pa.Table) -> list[PaperTable]:
+    """Every table of the four papers beside the measured rows of `results`, and what stands in none of them by task.
+
+    Several seeds and draws of a method become one number; `results` must hold one run per method and seed.
     """
-    measured = _measured(row for row in results.to_pylist() if row["source"] == MEASURED)
+    measured = _Measurements(row for row in results.to_pylist() if row["source"] == MEASURED)
     with (DATA / "paper_tables.yaml").open(encoding="utf-8") as file:
         papers = yaml.safe_load(file)["papers"].values()
     tables = [_table(paper, spec, measured) for paper in papers for spec in paper["tables"]]
     shown = {_key_of(line) for table in tables for line in table.lines}
-    others = [_line(key, members) for key, members in measured.items() if key not in shown and key[-1] == MACRO]
-    return [*tables, PaperTable(OTHER, "Everything else that was measured", (), tuple(others))]
+    others = [key for key in measured.rows if key not in shown and key[-1] == MACRO]
+    return [*tables, *(_rest(task, others, measured) for task in sorted({key[2] for key in others}))]
 
 
-def read_traps() -> list[tuple[str, str]]:
-    """What the published protocols get wrong, and what is done here instead."""
-    with (DATA / "traps.csv").open(newline="", encoding="utf-8") as file:
-        return [(row["trap"], row["instead"]) for row in csv.DictReader(file)]
+def _rest(task: str, others: Sequence[Key], measured: _Measurements) -> PaperTable:
+    """What was measured of a task and is in no paper's table."""
+    told = _Remarks()
+    chosen = sorted((key for key in others if key[2] == task), key=lambda key: (key[1], _order(key)))
+    lines = [_line(key, measured.of(key), notes=told.places(measured.remarks(key))) for key in chosen]
+    return PaperTable(OTHER, task.replace("_", " ").capitalize(), (), tuple(lines), tuple(told.sentences))
 
 
-def _table(paper: Mapping[str, Any], spec: Mapping[str, Any], measured: Mapping[Key, Sequence[Row]]) -> PaperTable:
-    remarks = _Remarks()
-    lines = [_beside(number, paper, spec, measured, remarks) for number in _printed(paper, spec)]
+def _table(paper: Mapping[str, Any], spec: Mapping[str, Any], measured: _Measurements) -> PaperTable:
+    told = _Remarks()
+    lines = [_beside(number, paper, spec, measured, told) for number in _printed(paper, spec)]
     shown = {_key_of(line) for line in lines}
     cohorts = {line.cohort for line in lines} | set(spec.get("cohorts", ()))
     metrics = {line.metric for line in lines} | set(spec.get("measured", ()))
-    for key, members in measured.items():
-        _, cohort, task, _, metric, name = key
-        wanted = task in spec.get("tasks", ()) and cohort in cohorts and metric in metrics
-        if wanted and key not in shown and (name == MACRO or spec.get("classes", False)):
-            lines.append(_line(key, members, notes=remarks.places([paper["of_cohort"].get(cohort, "")])))
+    class_name = spec.get("class", MACRO).lower()
+    for key in sorted(measured.rows, key=_order):
+        method, cohort, task, _, metric, name = key
+        whole = method.removeprefix(UNTRAINED) == variant_of(method)
+        wanted = whole and task in spec.get("tasks", ()) and cohort in cohorts and metric in metrics
+        if wanted and key not in shown and (name == class_name or spec.get("classes", False)):
+            differs = [paper["of_cohort"].get(cohort, ""), *measured.remarks(key)]
+            lines.append(_line(key, measured.of(key), notes=told.places(differs)))
     notes = [*paper["notes"], *spec.get("notes", ()), *([spec["missing"]] if "missing" in spec else [])]
-    return PaperTable(paper["title"], spec["title"], tuple(notes), tuple(lines), tuple(remarks.sentences))
+    return PaperTable(paper["title"], spec["title"], tuple(notes), tuple(lines), tuple(told.sentences))
 
 
 def _printed(paper: Mapping[str, Any], spec: Mapping[str, Any]) -> list[Published]:
@@ -131,33 +154,32 @@ def _printed(paper: Mapping[str, Any], spec: Mapping[str, Any]) -> list[Publishe
 
 
 def _beside(
-    number: Published,
-    paper: Mapping[str, Any],
-    spec: Mapping[str, Any],
-    measured: Mapping[Key, Sequence[Row]],
-    remarks: _Remarks,
+    number: Published, paper: Mapping[str, Any], spec: Mapping[str, Any], measured: _Measurements, told: _Remarks
 ) -> Line:
     """A published number beside ours."""
     row = as_row(number)
     row["metric"] = spec.get("metrics", {}).get(number.metric, row["metric"])
+    row["class"] = spec.get("class", row["class"])
+    key = _key(row)
+    first, minus, second = row["method"].partition(" - ")
+    one, other = ((name, *key[1:]) for name in (first, second))
+    members = _differences(measured.of(one), measured.of(other)) if minus else measured.of(key)
     differs = [
         paper["of_cohort"].get(row["cohort"], ""),
         paper.get("of_method", {}).get(row["method"], ""),
         spec.get("of_method", {}).get(row["method"], ""),
+        spec.get("of_class", {}).get(row["class"], ""),
         f"Published: pretrained on {number.pretraining_data}." if number.pretraining_data not in ("", "none") else "",
-        number.notes and f"Published: {number.notes}.",
+        number.remark and f"Published: {number.remark}.",
+        *(measured.remarks(one) if members else ()),
     ]
     printed = ", ".join(part for part in (number.method, number.backbone) if part)
-    return _line(_key(row), _found(row, measured), printed, row, remarks.places(differs))
+    return replace(_line(key, members, printed, row, told.places(differs)), deviation=number.deviation)
 
 
-def _found(row: Row, measured: Mapping[Key, Sequence[Row]]) -> list[Row]:
-    """The measured rows beside a published one; of a difference of two methods, their differences by seed."""
-    first, minus, second = row["method"].partition(" - ")
-    found, others = (list(measured.get(_key({**row, "method": name}), ())) for name in (first, second))
-    if not minus:
-        return found
-    pairs = [(one, other) for one in found for other in others if one["seed"] == other["seed"]]
+def _differences(found: Sequence[Row], others: Sequence[Row]) -> list[Row]:
+    """The measured rows of one method minus those of another, of the same seed and draw."""
+    pairs = [(one, other) for one in found for other in others if _repeat(one) == _repeat(other)]
     known = [(one, other) for one, other in pairs if one["value"] is not None and other["value"] is not None]
     return [{**one, "value": one["value"] - other["value"], "low": None, "high": None} for one, other in known]
 
@@ -169,32 +191,30 @@ def _line(
     names = row or members[0]
     method, cohort, task, _, metric, _ = key
     published = row["value"] if row else None
-    measured = _summary(members) if members else None
+    measured = summary(members) if members else None
     return Line(method, printed, cohort, task, names["setting"], metric, names["class"], measured, published, notes)
-
-
-def _summary(members: Sequence[Row]) -> Measured:
-    scored = [row for row in members if row["value"] is not None]
-    runs = tuple(dict.fromkeys(row["mlflow_run"] for row in members if row["mlflow_run"]))
-    notes = "; ".join(dict.fromkeys(row["note"] for row in members if row.get("note")))
-    if len(scored) < 2:
-        row = (scored or members)[0]
-        return Measured(row["value"], row["low"], row["high"], None, len(scored), row["n"], runs, notes)
-    spread = over_seeds([row["value"] for row in scored])
-    return Measured(spread.mean, None, None, spread.deviation, spread.seeds, scored[0]["n"], runs, notes)
-
-
-def _measured(rows: Iterable[Row]) -> dict[Key, list[Row]]:
-    found: dict[Key, list[Row]] = {}
-    for row in rows:
-        found.setdefault(_key(row), []).append(row)
-    return found
 
 
 def _key(row: Row) -> Key:
     """What a measured and a published row have in common, whatever the spelling of settings and classes."""
     name = row["class"].lower().replace("_", " ")
     return row["method"], row["cohort"], row["task"], _level(row["setting"]), row["metric"], name
+
+
+def _order(key: Key) -> tuple[str, bool, bool, str, float]:
+    """Methods with their variants and their untrained network behind them, cohorts, fractions from small to large."""
+    fraction = FRACTION.search(key[3])
+    method, untrained = key[0].removeprefix(UNTRAINED), key[0].startswith(UNTRAINED)
+    return method, untrained, "tuned" in key[3], key[1], float(fraction[1]) if fraction else 0.0
+
+
+def _cell(key: Key) -> Key:
+    """What all numbers have in common that are measured at once."""
+    return (*key[:4], "", "")
+
+
+def _repeat(row: Row) -> tuple[int, int]:
+    return row["seed"], row["draw"]
 
 
 def _key_of(line: Line) -> Key:

@@ -20,7 +20,8 @@ from evaluation.values import MACRO, ZERO_SHOT
 
 DATA = Path(__file__).parent / "data"
 UNITS = {"percent": 0.01, "percent points": 0.01, "fraction": 1.0, "rank": 1.0}  # to fractions
-FRACTION = re.compile(r"(\d+) ?%")  # of the labels, in a setting
+FRACTION = re.compile(r"(\d+(?:\.\d+)?) ?%")  # of the labels, in a setting
+DEVIATION = re.compile(r"std=([\d.]+)(?:; )?")  # in the notes of a mean of several runs
 WITH_NETWORK = ("segmentation", "detection")  # tasks whose setting also says whether the encoder is tuned
 
 
@@ -45,6 +46,17 @@ class Published:
     def place(self) -> str:
         """Where it is printed."""
         return f"{self.source}, {self.table}"
+
+    @property
+    def deviation(self) -> float | None:
+        """Of the runs that the number is the mean of, as a fraction; None of a single run."""
+        found = DEVIATION.search(self.notes)
+        return float(found[1]) * UNITS[self.unit] if found else None
+
+    @property
+    def remark(self) -> str:
+        """What its notes say besides that."""
+        return DEVIATION.sub("", self.notes).rstrip("; ")
 
 
 @cache

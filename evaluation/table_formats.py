@@ -5,40 +5,23 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from evaluation.comparisons import Pair
-from evaluation.publication import Line, Measured, PaperTable, read_traps
-from evaluation.result_tables import NOT_SCORED, SIMULATION_NOTE
-from evaluation.values import MACRO
+from evaluation.table_texts import (
+    DIFFERS,
+    HEAD,
+    NO_TEXT,
+    PAIR_HEAD,
+    PAIR_NOTE,
+    SIMULATED,
+    TRAPS_HEAD,
+    Publication,
+    cells,
+    letters,
+    pair_cells,
+    shown_columns,
+)
+from evaluation.traps import read_traps
 
-NO_TEXT = ""
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
-HEAD = ("method", "printed as", "data", "task", "setting", "metric", "class", "measured", "published", "difference")
-DIFFERS = "what differs"
-READING = (
-    "Numbers are in percent; a difference is measured minus published. Published numbers are other people's, on other "
-    "data, and never fill in for ours. Brackets hold 95 % intervals by bootstrap over patients; of a handful of images "
-    "they say little. Several seeds have a mean and a deviation instead."
-)
-PAIR_HEAD = (
-    "data",
-    "task",
-    "setting",
-    "metric",
-    "class",
-    "seed",
-    "methods",
-    "test",
-    "difference",
-    "p",
-    "p of all pairs",
-)
-PAIR_NOTE = (
-    "Differences in percent: means over classes by the paired bootstrap by patient, the AUROC of a class by DeLong's "
-    "test by patient. The last column is Holm's correction for the pairs of the same measurement. Seeds are listed one "
-    "by one."
-)
 LATEX = str.maketrans(
     {
         **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -53,81 +36,13 @@ LATEX = str.maketrans(
 )
 
 
-@dataclass(frozen=True)
-class Publication:
-    """All that the files show."""
-
-    tables: Sequence[PaperTable]
-    pairs: Sequence[Pair]
-    pretraining: str  # the cohort that the networks were pretrained on
-    simulated: bool
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What holds for every table."""
-        simulation = (SIMULATION_NOTE,) if self.simulated else ()
-        return (*simulation, f"Measured: networks pretrained on {self.pretraining}.", READING)
-
-
-def cells(line: Line) -> tuple[str, ...]:
-    """The texts under HEAD."""
-    names = (line.method, line.printed, line.cohort, line.task, line.setting, line.metric, line.class_name)
-    return (*names, measured_text(line.measured), percent(line.published), percent(line.difference, "+"))
-
-
-def shown_columns(table: PaperTable) -> list[int]:
-    """The columns of HEAD that say something: no task where there is one, no class where all are means."""
-    several_tasks = len({line.task for line in table.lines}) > 1
-    of_classes = any(line.class_name != MACRO for line in table.lines)
-    hidden = {
-        *(() if several_tasks else ("task",)),
-        *(() if of_classes else ("class",)),
-        *(() if any(line.printed for line in table.lines) else ("printed as",)),
-    }
-    return [place for place, name in enumerate(HEAD) if name not in hidden]
-
-
-def letters(places: Sequence[int]) -> str:
-    """The letters under which a table's remarks are found: a, b, ..., z, aa, ab, ..."""
-    return ", ".join((LETTERS[place // 26 - 1] if place >= 26 else NO_TEXT) + LETTERS[place % 26] for place in places)
-
-
-def measured_text(measured: Measured | None) -> str:
-    """Value and interval, or mean and deviation of several seeds, or why there is none."""
-    if measured is None:
-        return NO_TEXT
-    if measured.value is None:
-        return measured.note or NOT_SCORED
-    if measured.deviation is not None:
-        return f"{percent(measured.value)} ± {percent(measured.deviation)} ({measured.seeds} seeds)"
-    interval = "" if measured.low is None else f" [{percent(measured.low)}, {percent(measured.high)}]"
-    return percent(measured.value) + interval
-
-
-def percent(value: float | None, sign: str = "") -> str:
-    """One decimal, as the papers print."""
-    return NO_TEXT if value is None else f"{100 * value:{sign}.1f}"
-
-
-def pair_cells(pair: Pair) -> tuple[str, ...]:
-    """The texts under PAIR_HEAD."""
-    found = pair.comparison
-    interval = f" [{percent(found.low, '+')}, {percent(found.high, '+')}]"
-    place = (pair.cohort, pair.task, pair.setting, pair.metric, pair.class_name, str(pair.seed))
-    methods = f"{pair.first} - {pair.second}"
-    return (
-        *place,
-        methods,
-        pair.test,
-        percent(found.difference, "+") + interval,
-        f"{found.p:.3f}",
-        f"{pair.adjusted_p:.3f}",
-    )
-
-
 def as_markdown(publication: Publication) -> str:
     """All tables, each with its notes and its lettered remarks."""
-    parts = ["# Measured and published", *publication.notes]
+    parts = [
+        "# Measured and published",
+        *(f"**{_piped_text(leak)}**" for leak in publication.leaks),
+        *publication.notes,
+    ]
     for table in publication.tables:
         columns = shown_columns(table)
         rows = [[*(cells(line)[c] for c in columns), letters(line.notes)] for line in table.lines]
@@ -140,29 +55,34 @@ def as_markdown(publication: Publication) -> str:
             PAIR_NOTE,
             _piped(PAIR_HEAD, [pair_cells(pair) for pair in publication.pairs]),
         ]
-    parts += ["## What the published protocols get wrong", _piped(("trap", "what we do instead"), read_traps())]
+    parts += ["## What chose the settings", "\n".join(f"- {_piped_text(choice)}" for choice in publication.choices)]
+    traps = [(trap.trap, trap.instead, f"`{trap.test}`" if trap.test else NO_TEXT) for trap in read_traps()]
+    parts += ["## What the published protocols get wrong", _piped(TRAPS_HEAD, traps)]
     return "\n\n".join(parts) + "\n"
 
 
 def as_csv(publication: Publication) -> str:
-    """One row per number, remarks written out."""
+    """One row per number, remarks written out; `state` says why there is no value."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    names = ["value", "low", "high", "deviation", "seeds", "n"]
-    writer.writerow(["paper", "table", *HEAD[:7], *names, "published", "difference", "mlflow_runs", DIFFERS])
+    names = ["value", "low", "high", "deviation", "seeds", "draws", "n", SIMULATED]
+    printed = ["published", "published_deviation", "difference", "mlflow_runs", DIFFERS]
+    writer.writerow(["paper", "table", *HEAD[:7], "state", *names, *printed])
     for table in publication.tables:
         for line in table.lines:
             found = line.measured
             numbers = [getattr(found, name) for name in names] if found else [None] * len(names)
+            state = found.state if found and found.value is None else NO_TEXT
+            texts = (line.method, line.printed, line.cohort, *cells(line)[3:7], state)
             remarks = " ".join([*table.notes, *(table.remarks[place] for place in line.notes)])
-            end = [line.published, line.difference, " ".join(found.runs) if found else "", remarks]
-            writer.writerow([table.paper, table.title, *cells(line)[:7], *numbers, *end])
+            end = [line.published, line.deviation, line.difference, " ".join(found.runs) if found else "", remarks]
+            writer.writerow([table.paper, table.title, *texts, *numbers, *end])
     return file.getvalue()
 
 
 def as_latex(publication: Publication) -> str:
     r"""One `longtable` per table, for a document that loads `booktabs` and `longtable`."""
-    parts = [f"% {note}" for note in publication.notes]
+    parts = [f"% {note}" for note in (*publication.leaks, *publication.notes)]
     for table in filter(lambda table: table.lines, publication.tables):
         columns = shown_columns(table)
         head = " & ".join(_tex(name) for name in [*(HEAD[c] for c in columns), DIFFERS])

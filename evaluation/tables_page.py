@@ -12,10 +12,11 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from evaluation import table_formats
+from evaluation import table_texts
 from evaluation.errors import EvaluationError
-from evaluation.publication import Line, read_traps
-from evaluation.table_formats import Publication
+from evaluation.publication import Line
+from evaluation.table_texts import Publication
+from evaluation.traps import read_traps
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -26,7 +27,7 @@ def as_html(publication: Publication, links: Mapping[str, str]) -> str:
         raise EvaluationError(f"The address of MLflow must begin with http:// or https://, but one is {wrong[0]!r}.")
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
     environment.filters["links"] = lambda line: _links(line, links)
-    environment.globals.update(formats=table_formats, traps=read_traps())
+    environment.globals.update(formats=table_texts, traps=read_traps())
     script, style = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("tables.js", "tables.css"))
     lines = [line for table in publication.tables for line in table.lines]
     page = environment.get_template("tables.html")
@@ -35,6 +36,8 @@ def as_html(publication: Publication, links: Mapping[str, str]) -> str:
         papers=list(dict.fromkeys(table.paper for table in publication.tables)),
         methods=sorted({line.method for line in lines}, key=lambda name: (":" in name or name != name.lower(), name)),
         cohorts=sorted({line.cohort for line in lines}),
+        tasks=sorted({line.task for line in lines}),
+        settings=sorted({line.setting for line in lines}, key=lambda name: (not name[:1].isdigit(), len(name), name)),
         script=script,
         style=style,
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

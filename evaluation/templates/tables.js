@@ -3,17 +3,18 @@ const form = document.getElementById("filters");
 const count = document.getElementById("count");
 
 function matches(row, paper, wanted) {
+  const own = row.dataset;
   return (!wanted.paper || paper === wanted.paper)
-    && (!wanted.method || row.dataset.method === wanted.method)
-    && (!wanted.cohort || row.dataset.cohort === wanted.cohort)
-    && (!wanted.measured || "measured" in row.dataset)
+    && (!wanted.method || [own.method, own.other].includes(wanted.method))
+    && ["cohort", "task", "setting"].every((name) => !wanted[name] || own[name] === wanted[name])
+    && (!wanted.measured || "measured" in own)
     && wanted.words.every((word) => row.textContent.toLowerCase().includes(word));
 }
 
 function filter() {
   const wanted = Object.fromEntries(new FormData(form));
   wanted.words = wanted.text.toLowerCase().split(/\s+/).filter(Boolean);
-  const filtered = wanted.words.length || wanted.paper || wanted.method || wanted.cohort || wanted.measured;
+  const filtered = Object.values(wanted).some((value) => value.length);
   let shown = 0;
   let all = 0;
   for (const section of document.querySelectorAll("main section:not(.always)")) {

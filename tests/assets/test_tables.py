@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from types import SimpleNamespace
 from typing import ClassVar
@@ -11,9 +12,12 @@ import pytest
 
 from assets import tracking
 from assets.evaluated import latest_results
+from assets.leakage import FILE as LEAKS_FILE
 from assets.tables import TablesConfig, tables_asset
+from assets.tasks import TASKS
 from assets.training_runs import TrainedRun, remember
 from evaluation.published import read_published
+from evaluation.result_tables import LEADING, SIMULATION_NOTE
 from evaluation.results import ResultKey, read_results, write_results
 from evaluation.values import ResultValue, summarise
 
@@ -53,9 +57,9 @@ def test_the_tables_are_written_in_every_format(measured, monkeypatch):
     folder = measured.home_path() / "results" / "tables"
     assert sorted(path.name for path in folder.iterdir()) == ["index.html", "tables.csv", "tables.md", "tables.tex"]
     page = (folder / "index.html").read_text()
-    links = set(re.findall(r'<a href="([^"]*)"', page))
+    links = set(re.findall(r'<a href="(http[^"]*)"', page))
     assert links == {f"http://mlflow.example:5000/#/experiments/7/runs/{run}" for run in ("run-a", "run-b")}
-    assert "The phantom cohort is a simulation" in page
+    assert SIMULATION_NOTE in page
     rows = list(csv.DictReader((folder / "tables.csv").open()))
     mgca = [row for row in rows if row["method"] == "mgca" and row["data"] == "chexpert" and row["value"]]
     assert [float(row["value"]) for row in mgca] == pytest.approx([0.8] * len(mgca))  # nothing of the older run
@@ -106,15 +110,28 @@ def test_classes_are_tested_where_zero_shot_answers_are_kept(measured, monkeypat
     materialize(measured, monkeypatch)
     page = (home / "results" / "tables" / "tables.md").read_text()
     tests = [line for line in page.splitlines() if "| DeLong |" in line]
-    assert [line.split(" | ")[6] for line in tests] == [
+    assert [line.split(" | ")[7] for line in tests] == [
         "convirt - mgca",
         "convirt - untrained:convirt",
         "mgca - untrained:mgca",
     ]
-    assert tests[0].startswith("| phantom | zero_shot_classification | zero-shot | auroc | Edema | 0 |")
+    assert tests[0].startswith("| phantom, simulated | zero_shot_classification | zero-shot | auroc | Edema | 0 | 0 |")
 
 
 def test_an_address_that_is_none_is_one_sentence(measured, monkeypatch):
     monkeypatch.setitem(globals(), "ADDRESS", "mlflow")
     with pytest.raises(dg.Failure, match="The address of MLflow must begin with http"):
         materialize(measured, monkeypatch)
+
+
+def test_every_task_is_compared_by_its_leading_metric():
+    assert {task.leading for task in TASKS.values()} <= set(LEADING)
+
+
+def test_what_was_seen_before_is_told_of_the_cohort_that_was_checked(measured, monkeypatch):
+    path = measured.home_path() / "results" / LEAKS_FILE
+    for pretraining, told in (("phantom", True), ("another", False)):
+        path.write_text(json.dumps({"pretraining": pretraining, "found": ["3 of 9 patients were seen."]}))
+        materialize(measured, monkeypatch)
+        page = (measured.home_path() / "results" / "tables" / "index.html").read_text()
+        assert ("3 of 9 patients were seen." in page) is told

@@ -72,3 +72,15 @@ def test_what_has_no_counterpart_keeps_its_printed_name():
     assert {"BLIP", "ImageNet Init", "GLoRIA"} <= {row["method"] for row in rows}
     linear = [row for row in rows if row["source"].startswith("LoVT") and row["setting"].startswith("linear")]
     assert {row["setting"] for row in linear} == {"linear", "linear 1%", "linear 10%", "linear 100%"}
+
+
+def test_the_deviation_of_several_runs_is_a_number_of_its_own():
+    (number,) = (
+        number
+        for number in read_published()
+        if (number.source, number.table, number.setting) == ("MGCA NeurIPS 2022", "Table 6", "linear probe 1%")
+        and number.metric == "ACC"
+    )
+    assert number.deviation == pytest.approx(0.0064)
+    assert "std" not in number.remark
+    assert all((number.deviation is None) == ("std=" not in number.notes) for number in read_published())

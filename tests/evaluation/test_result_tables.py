@@ -18,6 +18,9 @@ def table(*rows):
         "low": 0.1,
         "high": 0.2,
         "n": 50,
+        "draw": 0,
+        "note": "",
+        "simulated": False,
     }
     return pa.Table.from_pylist([{**common, **row} for row in rows], RESULTS)
 
@@ -74,8 +77,30 @@ def test_metrics_listed_per_class_can_be_chosen():
 @pytest.mark.parametrize("render", [as_text, as_markdown])
 def test_a_simulation_says_so(render):
     assert SIMULATION_NOTE not in " ".join(render(RESULT).split())
-    simulated = table(number("medklip", "auroc", "macro", 0.9, cohort="phantom"))
-    assert SIMULATION_NOTE in " ".join(render(simulated).split())
+    for drawn in ({"cohort": "phantom"}, {"simulated": True}):
+        text = " ".join(render(table(number("medklip", "auroc", "macro", 0.9, **drawn))).split())
+        assert SIMULATION_NOTE in text
+        assert "zero_shot_classification · zero-shot · simulated" in text
+
+
+@pytest.mark.parametrize("render", [as_text, as_markdown])
+def test_what_failed_says_so_in_every_row_with_its_reason(render):
+    note = "not available: it has no maps."
+    text = render(
+        table(
+            number("medklip", "auroc", "macro", 0.9),
+            number("medklip", "f1", "macro", 0.8),
+            number("mgca", "auroc", "macro", None, low=None, high=None, note=note),
+        )
+    )
+    assert text.count("not available") == 3
+    reason = f"{note} (mgca · toy · zero_shot_classification · zero-shot)"
+    assert reason in " ".join(text.split())
+
+
+def test_draws_of_a_network_are_one_number():
+    text = as_text(table(*(number("medklip", "auroc", "macro", 0.8 + 0.1 * draw, draw=draw) for draw in (0, 1))))
+    assert "0.850 ± 0.071 (2 draws)" in text
 
 
 def test_several_runs_of_a_method_are_told_apart():

@@ -5,24 +5,28 @@ import re
 import pytest
 
 from evaluation.comparisons import Pair
-from evaluation.publication import Line, Measured, PaperTable
+from evaluation.measured import Measured
+from evaluation.publication import Line, PaperTable
 from evaluation.result_tables import SIMULATION_NOTE
 from evaluation.statistics import Comparison
-from evaluation.table_formats import Publication, as_csv, as_latex, as_markdown, letters, measured_text
+from evaluation.table_formats import as_csv, as_latex, as_markdown
+from evaluation.table_texts import Publication
 
-FOUND = Measured(0.9123, 0.9, 0.925, None, 1, 3, ("run1",), "")
+FOUND = Measured(0.9123, 0.9, 0.925, None, 1, 1, 3, ("run1",))
+FAILED = Measured(None, None, None, None, 0, 0, 0, notes=("failed: no memory",), simulated=True)
 LINES = (
     Line("mgca", "MGCA (R50)", "covidx", "linear_probe", "1 %", "auroc", "macro", FOUND, 0.9, (0, 1)),
     Line("a|b_c&<d>", "", "covidx", "linear_probe", "10 %", "auroc", "macro", None, 0.85),
     Line("medklip", "", "covidx", "linear_probe", "1 %", "auroc", "macro", FOUND, None),
+    Line("gloria", "", "covidx", "linear_probe", "1 %", "auroc", "macro", FAILED, 0.5),
 )
 TABLE = PaperTable("A paper", "Table 1: 100 % & more", ("Holds for all.",), LINES, ("first", "50 % of it"))
 FOUND_DIFFERENCE = Comparison(0.02, -0.01, 0.05, 0.04)
-PAIR = Pair("covidx", "linear_probe", "1 %", "auroc", 0, "mgca", "medklip", FOUND_DIFFERENCE, adjusted_p=0.12)
+PAIR = Pair("covidx", "linear_probe", "1 %", "auroc", 0, 2, "mgca", "medklip", FOUND_DIFFERENCE, adjusted_p=0.12)
 
 
 def publication(*tables, **more):
-    return Publication(**{"tables": tables, "pairs": [PAIR], "pretraining": "toy", "simulated": False, **more})
+    return Publication(**{"tables": tables, "pairs": [PAIR], "pretraining": "toy", **more})
 
 
 def test_markdown_has_measured_published_and_what_differs():
@@ -35,7 +39,7 @@ def test_markdown_has_measured_published_and_what_differs():
     assert "a: first\n\nb: 50 % of it" in text
     assert "Holds for all." in text
     numbers = "bootstrap | +2.0 [-1.0, +5.0] | 0.040 | 0.120 |"
-    assert f"| covidx | linear_probe | 1 % | auroc | macro | 0 | mgca - medklip | {numbers}" in text
+    assert f"| covidx | linear_probe | 1 % | auroc | macro | 0 | 2 | mgca - medklip | {numbers}" in text
     assert "A split drawn over rows of run-length codes" in text
 
 
@@ -51,7 +55,7 @@ def test_a_table_without_lines_says_so():
 
 def test_csv_holds_fractions_and_whole_sentences():
     rows = list(csv.DictReader(io.StringIO(as_csv(publication(TABLE)))))
-    assert len(rows) == 3
+    assert len(rows) == 4
     first = rows[0]
     assert (float(first["value"]), float(first["published"])) == (0.9123, 0.9)
     assert float(first["difference"]) == pytest.approx(0.0123)
@@ -73,17 +77,27 @@ def test_latex_escapes_and_balances():
 
 def test_every_format_says_that_a_simulation_is_one():
     for render in (as_markdown, as_latex):
-        assert SIMULATION_NOTE in render(publication(TABLE, simulated=True))
-        assert SIMULATION_NOTE not in render(publication(TABLE))
+        real = PaperTable("p", "t", (), LINES[:3])
+        assert SIMULATION_NOTE in render(publication(TABLE))
+        assert SIMULATION_NOTE in render(publication(real, pretraining="phantom"))
+        assert SIMULATION_NOTE not in render(publication(real))
 
 
-def test_what_a_measurement_reads_like():
-    assert measured_text(None) == ""
-    assert measured_text(Measured(None, None, None, None, 0, 3, (), "")) == "not scored"
-    assert measured_text(Measured(None, None, None, None, 0, 3, (), "failed: no masks")) == "failed: no masks"
-    assert measured_text(Measured(0.5, None, None, 0.012, 3, 3, (), "")) == "50.0 ± 1.2 (3 seeds)"
-    assert measured_text(Measured(0.5, None, None, None, 1, 3, (), "")) == "50.0"
+def test_a_failure_and_simulated_films_stand_in_every_format():
+    assert "| gloria |  | covidx, simulated | 1 % | auroc | failed | 50.0 |" in as_markdown(publication(TABLE))
+    assert r"gloria &  & covidx, simulated & 1 \% & auroc & failed & 50.0" in as_latex(publication(TABLE))
+    row = list(csv.DictReader(io.StringIO(as_csv(publication(TABLE)))))[3]
+    names = ("data", "state", "value", "simulated")
+    assert [row[name] for name in names] == ["covidx", "failed", "", "True"]
 
 
-def test_remarks_beyond_z_have_two_letters():
-    assert letters([0, 25, 26, 53]) == "a, z, aa, bb"
+def test_what_was_seen_before_stands_on_top():
+    leak = "3 of 9 patients are in train."
+    assert as_markdown(publication(TABLE, leaks=[leak])).splitlines()[2] == f"**{leak}**"
+    assert as_latex(publication(TABLE, leaks=[leak])).startswith(f"% {leak}")
+
+
+def test_what_chose_the_settings_is_told_for_what_was_measured():
+    text = as_markdown(publication(TABLE))
+    assert "- linear_probe: The penalty is chosen on the validate split." in text
+    assert "- detection:" not in text

@@ -13,35 +13,39 @@ import pytest
 
 from evaluation.comparisons import Pair
 from evaluation.errors import EvaluationError
-from evaluation.publication import Line, Measured, PaperTable
+from evaluation.measured import Measured
+from evaluation.publication import Line, PaperTable
+from evaluation.result_tables import SIMULATION_NOTE
 from evaluation.statistics import Comparison
-from evaluation.table_formats import Publication
+from evaluation.table_texts import Publication
 from evaluation.tables_page import as_html
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = '"><img src=x onerror="document.title=1"><script>document.title=2</script>'
+FAILURE = f"failed: {HOSTILE}"
 LINK = "http://127.0.0.1:5000/#/experiments/1/runs/"
 
 
-def measured(value, *runs, deviation=None, note=""):
-    return Measured(value, None, None, deviation, max(1, len(runs)), 3, runs, note)
+def measured(value, *runs, note="", **more):
+    return Measured(value, None, None, None, max(1, len(runs)), 1, 3, runs, (note,) if note else (), **more)
 
 
+DRAWN = measured(0.35, "unknown", simulated=True)
 LINES = (
     Line("mgca", "MGCA", "covidx", "linear_probe", "1 %", "auroc", "macro", measured(0.9, "run9"), 0.8, (0,)),
     Line("convirt", "", "covidx", "linear_probe", "1 %", "auroc", "macro", measured(0.1, "run1", "run2"), 0.2),
     Line("gloria", "", "chexpert", "linear_probe", "1 %", "auroc", "macro", None, 0.3),
-    Line("lrclr", "", "chexpert", "linear_probe", "1 %", "auroc", "macro", measured(None, note=HOSTILE), None),
-    Line("chexzero", "", "chexpert", "linear_probe", "1 %", "auroc", "macro", measured(0.35, "unknown"), 1.0),
+    Line("lrclr", "", "chexpert", "linear_probe", "1 %", "auroc", "macro", measured(None, note=FAILURE), None),
+    Line("chexzero", "", "chexpert", "grading", "10 %", "auroc", "macro", DRAWN, 1.0),
 )
-PAIR = Pair("covidx", "linear_probe", "1 %", "auroc", 0, "mgca", HOSTILE, Comparison(0.1, 0.0, 0.2, 0.04))
+PAIR = Pair("covidx", "linear_probe", "1 %", "auroc", 0, 0, "mgca", HOSTILE, Comparison(0.1, 0.0, 0.2, 0.04))
 PAPERS = [
     PaperTable("Paper A", HOSTILE, (HOSTILE,), LINES, (HOSTILE,)),
-    PaperTable("Paper B", "Other", (), LINES[:1]),
+    PaperTable("Paper B", "Other", (), LINES[:1], ("first",)),
     PaperTable("Paper C", "Empty", (), ()),
 ]
 LINKS = {run: LINK + run for run in ("run9", "run1", "run2")}
-PAGE = as_html(Publication(PAPERS, [PAIR], HOSTILE, simulated=True), LINKS)
+PAGE = as_html(Publication(PAPERS, [PAIR], HOSTILE, [HOSTILE]), LINKS)
 
 
 class Elements(HTMLParser):
@@ -62,7 +66,8 @@ def elements(page, tag):
 
 
 def test_every_measured_number_with_a_run_links_to_it():
-    assert [link["href"] for link in elements(PAGE, "a")] == [LINK + run for run in ("run9", "run1", "run2", "run9")]
+    links = [link["href"] for link in elements(PAGE, "a") if not link["href"].startswith("#")]
+    assert links == [LINK + run for run in ("run9", "run1", "run2", "run9")]
     assert re.search(rf'<a href="{re.escape(LINK)}run9"[^>]*>90.0</a>', PAGE)
 
 
@@ -77,12 +82,37 @@ def test_names_are_escaped_and_nothing_is_loaded_from_elsewhere():
 
 def test_an_address_that_is_none_is_refused():
     with pytest.raises(EvaluationError, match="must begin with http"):
-        as_html(Publication([], [], "toy", simulated=False), {"run": "javascript:alert(1)"})
+        as_html(Publication([], [], "toy"), {"run": "javascript:alert(1)"})
 
 
-def test_a_simulation_says_so_first():
-    assert "The phantom cohort is a simulation" in PAGE.split("</header>")[0]
-    assert "simulation" not in as_html(Publication(PAPERS[1:], [], "toy", simulated=False), {}).split("</header>")[0]
+def test_a_simulation_says_so_on_top_and_in_its_rows():
+    assert SIMULATION_NOTE in PAGE.split("</header>")[0]
+    assert PAGE.count('<td>chexpert <span class="simulated">simulated</span></td>') == 1
+    real = as_html(Publication(PAPERS[1:], [], "toy"), {})
+    assert SIMULATION_NOTE not in real
+    assert "</span>" not in real
+    assert SIMULATION_NOTE in as_html(Publication(PAPERS[1:], [], "phantom"), {})
+
+
+def test_what_was_seen_before_is_told_first():
+    leak = "3 of 9 patients are in train."
+    header = as_html(Publication(PAPERS, [], "toy", [leak]), {}).split("</header>")[0]
+    assert header.index(leak) < header.index(SIMULATION_NOTE)
+    assert "<li>" not in as_html(Publication(PAPERS, [], "toy"), {}).split("</header>")[0]
+
+
+def test_a_failure_has_its_reason_as_a_tooltip():
+    (failed,) = (span for span in elements(PAGE, "span") if "title" in span)
+    assert failed["title"] == FAILURE
+    assert "failed</span>" in PAGE
+
+
+def test_every_table_is_in_the_contents():
+    sections = [section["id"] for section in elements(PAGE, "section") if "id" in section]
+    assert [link["href"] for link in elements(PAGE, "a") if link["href"].startswith("#")] == [
+        f"#{name}" for name in sections
+    ]
+    assert len(sections) == len(PAPERS)
 
 
 NOTE = """
@@ -121,7 +151,7 @@ def _dump(page, folder):
 
 def test_a_click_sorts_by_number_and_keeps_what_is_missing_last(browse):
     noted, document = browse(
-        "const button = document.querySelectorAll('th button')[5];" + "button.click(); note();" * 2
+        "const button = document.querySelectorAll('th button')[6];" + "button.click(); note();" * 2
     )
     assert noted == [
         "7 of 7 rows convirt chexzero mgca gloria lrclr",
@@ -139,6 +169,8 @@ def test_filters_hide_rows_and_empty_tables(browse):
         use((form) => { form.text.value = "MGCA 80.0"; });
         use((form) => { form.paper.value = "Paper B"; });
         use((form) => { form.cohort.value = "chexpert"; });
+        use((form) => { form.setting.value = "1 %"; form.measured.checked = true; });
+        use((form) => { form.task.value = "grading"; });
         """
     )
     assert noted == [
@@ -147,8 +179,10 @@ def test_filters_hide_rows_and_empty_tables(browse):
         "2 of 7 rows mgca",
         "1 of 7 rows",
         "3 of 7 rows gloria lrclr chexzero",
+        "5 of 7 rows mgca convirt lrclr",
+        "1 of 7 rows chexzero",
     ]
-    assert '<section data-paper="Paper B" hidden="">' in document
+    assert 'data-paper="Paper B" hidden="">' in document
     assert "What the published protocols get wrong" in document
 
 

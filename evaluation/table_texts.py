@@ -1,0 +1,152 @@
+"""What the rebuilt tables say: their heads, the texts of their cells, and what holds for all of them.
+
+Numbers are in percent, as the papers print them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evaluation.comparisons import Pair
+from evaluation.measured import PHANTOM, Measured
+from evaluation.publication import Line, PaperTable
+from evaluation.result_tables import SIMULATION_NOTE
+from evaluation.selection import RULES, selection
+from evaluation.values import MACRO
+
+NO_TEXT = ""
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+HEAD = ("method", "printed as", "data", "task", "setting", "metric", "class", "measured", "published", "difference")
+DIFFERS = "what differs"
+SIMULATED = "simulated"
+TRAPS_HEAD = ("trap", "what we do instead", "test that holds it")
+READING = (
+    "Numbers are in percent; a difference is measured minus published. Published numbers are other people's, on other "
+    "data, and never fill in for ours. Brackets hold 95 % intervals by bootstrap over patients; of a handful of images "
+    "they say little. Several seeds or draws have a mean and a deviation instead."
+)
+PAIR_HEAD = (
+    "data",
+    "task",
+    "setting",
+    "metric",
+    "class",
+    "seed",
+    "draw",
+    "methods",
+    "test",
+    "difference",
+    "p",
+    "p of all pairs",
+)
+PAIR_NOTE = (
+    "Differences in percent: means over classes by the paired bootstrap by patient, the AUROC of a class by DeLong's "
+    "test by patient. The last column is Holm's correction for the pairs of the same measurement. Seeds and draws are "
+    "listed one by one."
+)
+
+
+@dataclass(frozen=True)
+class Publication:
+    """All that the files show."""
+
+    tables: Sequence[PaperTable]
+    pairs: Sequence[Pair]
+    pretraining: str  # the cohort that the networks were pretrained on
+    leaks: Sequence[str] = ()  # sentences: what of the test splits was seen before
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any number comes from a simulation."""
+        lines = (line for table in self.tables for line in table.lines)
+        return self.pretraining == PHANTOM or any(line.simulated for line in lines)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What holds for every table."""
+        simulation = (SIMULATION_NOTE,) if self.simulated else ()
+        return (*simulation, f"Measured: networks pretrained on {self.pretraining}.", READING)
+
+    @property
+    def choices(self) -> list[str]:
+        """What chose the settings of what was measured."""
+        lines = (line for table in self.tables for line in table.lines)
+        return selection(sorted({line.task for line in lines if line.measured} & set(RULES)))
+
+
+def cells(line: Line) -> tuple[str, ...]:
+    """The texts under HEAD."""
+    names = (
+        line.method,
+        line.printed,
+        data(line.cohort, line.simulated),
+        line.task,
+        line.setting,
+        line.metric,
+        line.class_name,
+    )
+    return (*names, measured_text(line.measured), published_text(line), percent(line.difference, "+"))
+
+
+def data(cohort: str, simulated: bool) -> str:
+    """The name of the data, and whether its films are drawn."""
+    return f"{cohort}, {SIMULATED}" if simulated else cohort
+
+
+def shown_columns(table: PaperTable) -> list[int]:
+    """The columns of HEAD that say something: no task where there is one, no class where all are means, and so on."""
+    several_tasks = len({line.task for line in table.lines}) > 1
+    of_classes = any(line.class_name != MACRO for line in table.lines)
+    hidden = {
+        *(() if several_tasks else ("task",)),
+        *(() if of_classes else ("class",)),
+        *(() if any(line.printed for line in table.lines) else ("printed as",)),
+        *(() if any(line.published is not None for line in table.lines) else ("published", "difference")),
+    }
+    return [place for place, name in enumerate(HEAD) if name not in hidden]
+
+
+def letters(places: Sequence[int]) -> str:
+    """The letters under which a table's remarks are found: a, b, ..., z, aa, ab, ..."""
+    return ", ".join((LETTERS[place // 26 - 1] if place >= 26 else NO_TEXT) + LETTERS[place % 26] for place in places)
+
+
+def measured_text(measured: Measured | None) -> str:
+    """Value and interval, or mean and deviation of several seeds and draws, or what there is instead."""
+    if measured is None:
+        return NO_TEXT
+    if measured.value is None:
+        return measured.state
+    if measured.deviation is not None:
+        return f"{percent(measured.value)} ± {percent(measured.deviation)} ({measured.repeated})"
+    interval = "" if measured.low is None else f" [{percent(measured.low)}, {percent(measured.high)}]"
+    return percent(measured.value) + interval
+
+
+def published_text(line: Line) -> str:
+    """The published number, with the deviation of its runs where it is their mean."""
+    return percent(line.published) + (f" ± {percent(line.deviation)}" if line.deviation is not None else NO_TEXT)
+
+
+def percent(value: float | None, sign: str = "") -> str:
+    """One decimal, as the papers print."""
+    return NO_TEXT if value is None else f"{100 * value:{sign}.1f}"
+
+
+def pair_cells(pair: Pair) -> tuple[str, ...]:
+    """The texts under PAIR_HEAD."""
+    found = pair.comparison
+    interval = f" [{percent(found.low, '+')}, {percent(found.high, '+')}]"
+    names = (data(pair.cohort, pair.simulated), pair.task, pair.setting, pair.metric, pair.class_name)
+    methods = f"{pair.first} - {pair.second}"
+    return (
+        *names,
+        str(pair.seed),
+        str(pair.draw),
+        methods,
+        pair.test,
+        percent(found.difference, "+") + interval,
+        f"{found.p:.3f}",
+        f"{pair.adjusted_p:.3f}",
+    )

@@ -1,0 +1,31 @@
+from evaluation.measured import Measured
+from evaluation.publication import Line, PaperTable
+from evaluation.table_texts import HEAD, letters, measured_text, published_text, shown_columns
+
+LINE = Line("mgca", "MGCA", "covidx", "linear_probe", "1 %", "auroc", "macro", None, 0.9)
+
+
+def test_what_a_measurement_reads_like():
+    assert measured_text(None) == ""
+    assert measured_text(Measured(None, None, None, None, 0, 0, 3)) == "not scored"
+    assert measured_text(Measured(None, None, None, None, 0, 0, 3, notes=("failed: no masks",))) == "failed"
+    assert measured_text(Measured(0.5, None, None, 0.012, 3, 1, 3)) == "50.0 ± 1.2 (3 seeds)"
+    assert measured_text(Measured(0.5, None, None, None, 1, 1, 3)) == "50.0"
+
+
+def test_published_means_of_several_runs_have_their_deviation():
+    assert published_text(LINE) == "90.0"
+    assert published_text(Line(**{**vars(LINE), "deviation": 0.005})) == "90.0 ± 0.5"
+
+
+def test_columns_that_say_nothing_are_left_out():
+    shown = [HEAD[place] for place in shown_columns(PaperTable("p", "t", (), (LINE,)))]
+    assert shown == ["method", "printed as", "data", "setting", "metric", "measured", "published", "difference"]
+    ours = Line(**{**vars(LINE), "published": None, "printed": ""})
+    level = Line(**{**vars(ours), "class_name": "level 1", "task": "grading"})
+    shown = [HEAD[place] for place in shown_columns(PaperTable("p", "t", (), (ours, level)))]
+    assert shown == ["method", "data", "task", "setting", "metric", "class", "measured"]
+
+
+def test_remarks_beyond_z_have_two_letters():
+    assert letters([0, 25, 26, 53]) == "a, z, aa, bb"
