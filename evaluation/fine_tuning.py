@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from evaluation.fitting import Films, FitOptions, Progress, film_tensor, fit, mixed_precision, seeded
 from evaluation.inference import ask
 from evaluation.labelled_films import LabelledFilms, learnt_labels, prepare
-from evaluation.metrics import RESAMPLES, auroc, aurocs, patient_weights, scorable, weighted_means
-from evaluation.values import MACRO, ResultValue, summarise
+from evaluation.metrics import RESAMPLES, accuracy, auroc, aurocs, patient_weights, scorable
+from evaluation.values import ResultValue, summarise
 from imaging.augment import Augmentation, AugmentationConfig
 from models.method import Method
 
@@ -105,7 +105,7 @@ def fit_and_score(
     labels = learnt_labels(train, test)
     points, resampled = aurocs(labels, scores, weights)
     values = summarise("auroc", classes, points, resampled, (~np.isnan(labels)).sum(axis=0))
-    return [*values, _accuracy(test.labels, scores, weights)] if exclusive else values
+    return [*values, accuracy(test.labels, scores, weights)] if exclusive else values
 
 
 def tune(
@@ -178,11 +178,3 @@ def _quality(classifier: Classifier, validate: LabelledFilms, loss: Loss) -> Cal
         return float(np.mean([auroc(labels[:, column], logits[:, column]) for column in both]))
 
     return measured
-
-
-def _accuracy(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> ResultValue:
-    """The share of the films of known class whose most probable class is theirs."""
-    known = ~np.isnan(labels).any(axis=1)
-    right = (scores.argmax(axis=1) == labels.argmax(axis=1)).astype(np.float64)
-    points, resampled = weighted_means(np.where(known, right, np.nan)[:, None], weights)
-    return summarise("accuracy", [MACRO], points, resampled, np.array([known.sum()]))[0]

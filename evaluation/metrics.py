@@ -153,14 +153,10 @@ def accuracy(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> Res
     are never the highest; where no class was, there is no value. The interval is over `weights` (resamples, rows); n
     counts rows.
     """
-    known = (labels == 1).sum(axis=1) == 1
-    if not known.any() or np.isnan(scores).all():
-        return summarise("accuracy", [MACRO], np.array([np.nan]), np.full((1, 1), np.nan), np.array([0]))[0]
-    chosen = np.where(np.isnan(scores), -np.inf, scores)[known].argmax(axis=1)
-    right = chosen == labels[known].argmax(axis=1)
-    drawn = weights[:, known].astype(np.float64)
-    resampled = _divide(drawn @ right, drawn.sum(axis=1), np.nan)[:, None]
-    return summarise("accuracy", [MACRO], np.array([right.mean()]), resampled, np.array([known.sum()]))[0]
+    known = ((labels == 1).sum(axis=1) == 1) & ~np.isnan(scores).all()
+    right = np.where(np.isnan(scores), -np.inf, scores).argmax(axis=1) == (labels == 1).argmax(axis=1)
+    points, resampled = weighted_means(np.where(known, right, np.nan)[:, None], weights)
+    return summarise("accuracy", [MACRO], points, resampled, np.array([known.sum()]))[0]
 
 
 def confusion(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Confusion:
