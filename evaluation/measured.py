@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,16 +70,11 @@ def remarks(rows: Sequence[Row]) -> list[str]:
     return found
 
 
-def class_remarks(rows: Iterable[Row]) -> list[str]:
-    """What a reader of a mean must know of its classes, or of a class of itself; `rows` are those of the classes."""
-    unscored: dict[str, None] = {}
-    few: dict[str, None] = {}
-    for row in rows:
-        if row["value"] is None:
-            unscored[row["class"]] = None
-        elif row["n"] < FEWEST:
-            few[row["class"]] = None
-    found = [f"Measured: {', '.join(unscored)} cannot be scored, and is in no mean."] if unscored else []
+def class_remarks(rows: Sequence[Row]) -> list[str]:
+    """What a reader of a number must know of the classes behind it, whose own numbers are `rows`."""
+    unscored = dict.fromkeys(row["class"] for row in rows if row["value"] is None)
+    few = dict.fromkeys(row["class"] for row in rows if row["value"] is not None and row["n"] < FEWEST)
+    found = [f"Measured without {', '.join(unscored)}: what cannot be scored is in no mean."] if unscored else []
     return found + ([f"Measured on fewer than {FEWEST} images of {', '.join(few)}: no claim."] if few else [])
 
 

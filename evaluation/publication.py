@@ -102,7 +102,9 @@ class _Measurements:
     def remarks(self, key: Key) -> list[str]:
         """What a reader of the number must know of how it was measured."""
         members = self.of(key)
-        classes = self._classes.get(key, ()) if key[-1] == MACRO else members
+        classes = (
+            self._classes.get(key, ()) if key[-1] == MACRO else [row for row in members if row["value"] is not None]
+        )
         return [*remarks(members), *class_remarks(classes)] if members else []
 
 
@@ -137,9 +139,10 @@ def _table(paper: Mapping[str, Any], spec: Mapping[str, Any], measured: _Measure
     class_name = spec.get("class", MACRO).lower()
     for key in sorted(measured.rows, key=_order):
         method, cohort, task, _, metric, name = key
+        listed = name == class_name or (spec.get("classes", False) and metric in spec.get("measured", metrics))
         whole = method.removeprefix(UNTRAINED) == variant_of(method)
         wanted = whole and task in spec.get("tasks", ()) and cohort in cohorts and metric in metrics
-        if wanted and key not in shown and (name == class_name or spec.get("classes", False)):
+        if wanted and listed and key not in shown:
             differs = [paper["of_cohort"].get(cohort, ""), *measured.remarks(key)]
             lines.append(_line(key, measured.of(key), notes=told.places(differs)))
     notes = [*paper["notes"], *spec.get("notes", ()), *([spec["missing"]] if "missing" in spec else [])]

@@ -16,15 +16,16 @@ from evaluation.selection import RULES, selection
 from evaluation.values import MACRO
 
 NO_TEXT = ""
+NO_SHARE = "contrast_to_noise"  # how metrics begin that have no upper bound
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 HEAD = ("method", "printed as", "data", "task", "setting", "metric", "class", "measured", "published", "difference")
 DIFFERS = "what differs"
 SIMULATED = "simulated"
 TRAPS_HEAD = ("trap", "what we do instead", "test that holds it")
 READING = (
-    "Numbers are in percent; a difference is measured minus published. Published numbers are other people's, on other "
-    "data, and never fill in for ours. Brackets hold 95 % intervals by bootstrap over patients; of a handful of images "
-    "they say little. Several seeds or draws have a mean and a deviation instead."
+    "Numbers are in percent, contrast to noise as it is; a difference is measured minus published. Published numbers "
+    "are other people's, on other data, and never fill in for ours. Brackets hold 95 % intervals by bootstrap over "
+    "patients; of a handful of images they say little. Several seeds or draws have a mean and a deviation instead."
 )
 PAIR_HEAD = (
     "data",
@@ -38,12 +39,12 @@ PAIR_HEAD = (
     "test",
     "difference",
     "p",
-    "p of all pairs",
+    "p (Holm)",
 )
 PAIR_NOTE = (
     "Differences in percent: means over classes by the paired bootstrap by patient, the AUROC of a class by DeLong's "
-    "test by patient. The last column is Holm's correction for the pairs of the same measurement. Seeds and draws are "
-    "listed one by one."
+    "test by patient. The last column is adjusted by Holm's rule for the pairs of the same measurement. Seeds and "
+    "draws are listed one by one."
 )
 
 
@@ -86,7 +87,12 @@ def cells(line: Line) -> tuple[str, ...]:
         line.metric,
         line.class_name,
     )
-    return (*names, measured_text(line.measured), published_text(line), percent(line.difference, "+"))
+    return (
+        *names,
+        measured_text(line.measured, line.metric),
+        published_text(line),
+        number(line.difference, line.metric, "+"),
+    )
 
 
 def data(cohort: str, simulated: bool) -> str:
@@ -112,32 +118,37 @@ def letters(places: Sequence[int]) -> str:
     return ", ".join((LETTERS[place // 26 - 1] if place >= 26 else NO_TEXT) + LETTERS[place % 26] for place in places)
 
 
-def measured_text(measured: Measured | None) -> str:
+def measured_text(measured: Measured | None, metric: str) -> str:
     """Value and interval, or mean and deviation of several seeds and draws, or what there is instead."""
     if measured is None:
         return NO_TEXT
     if measured.value is None:
         return measured.state
+    value = number(measured.value, metric)
     if measured.deviation is not None:
-        return f"{percent(measured.value)} ± {percent(measured.deviation)} ({measured.repeated})"
-    interval = "" if measured.low is None else f" [{percent(measured.low)}, {percent(measured.high)}]"
-    return percent(measured.value) + interval
+        return f"{value} ± {number(measured.deviation, metric)} ({measured.repeated})"
+    if measured.low is None:
+        return value
+    return f"{value} [{number(measured.low, metric)}, {number(measured.high, metric)}]"
 
 
 def published_text(line: Line) -> str:
     """The published number, with the deviation of its runs where it is their mean."""
-    return percent(line.published) + (f" ± {percent(line.deviation)}" if line.deviation is not None else NO_TEXT)
+    deviation = f" ± {number(line.deviation, line.metric)}" if line.deviation is not None else NO_TEXT
+    return number(line.published, line.metric) + deviation
 
 
-def percent(value: float | None, sign: str = "") -> str:
-    """One decimal, as the papers print."""
-    return NO_TEXT if value is None else f"{100 * value:{sign}.1f}"
+def number(value: float | None, metric: str, sign: str = "") -> str:
+    """In percent with one decimal, as the papers print; what is no share with two."""
+    if value is None:
+        return NO_TEXT
+    return f"{value:{sign}z.2f}" if metric.startswith(NO_SHARE) else f"{100 * value:{sign}z.1f}"
 
 
 def pair_cells(pair: Pair) -> tuple[str, ...]:
     """The texts under PAIR_HEAD."""
     found = pair.comparison
-    interval = f" [{percent(found.low, '+')}, {percent(found.high, '+')}]"
+    difference, low, high = (number(value, pair.metric, "+") for value in (found.difference, found.low, found.high))
     names = (data(pair.cohort, pair.simulated), pair.task, pair.setting, pair.metric, pair.class_name)
     methods = f"{pair.first} - {pair.second}"
     return (
@@ -146,7 +157,7 @@ def pair_cells(pair: Pair) -> tuple[str, ...]:
         str(pair.draw),
         methods,
         pair.test,
-        percent(found.difference, "+") + interval,
+        f"{difference} [{low}, {high}]",
         f"{found.p:.3f}",
         f"{pair.adjusted_p:.3f}",
     )

@@ -39,7 +39,7 @@ def test_drawn_films_are_told_also_by_rows_that_do_not_say_so():
 def test_classes_with_few_images_or_without_a_score_are_named_beside_their_mean():
     rows = [{**ROW, "class": "a", "n": 9}, {**ROW, "class": "b", "n": 10}, {**FAILED, "class": "c"}]
     assert class_remarks(rows) == [
-        "Measured: c cannot be scored, and is in no mean.",
+        "Measured without c: what cannot be scored is in no mean.",
         "Measured on fewer than 10 images of a: no claim.",
     ]
     assert class_remarks(rows[1:2]) == []

@@ -1,16 +1,22 @@
 from evaluation.measured import Measured
 from evaluation.publication import Line, PaperTable
-from evaluation.table_texts import HEAD, letters, measured_text, published_text, shown_columns
+from evaluation.table_texts import HEAD, letters, measured_text, number, published_text, shown_columns
 
 LINE = Line("mgca", "MGCA", "covidx", "linear_probe", "1 %", "auroc", "macro", None, 0.9)
 
 
 def test_what_a_measurement_reads_like():
-    assert measured_text(None) == ""
-    assert measured_text(Measured(None, None, None, None, 0, 0, 3)) == "not scored"
-    assert measured_text(Measured(None, None, None, None, 0, 0, 3, notes=("failed: no masks",))) == "failed"
-    assert measured_text(Measured(0.5, None, None, 0.012, 3, 1, 3)) == "50.0 ± 1.2 (3 seeds)"
-    assert measured_text(Measured(0.5, None, None, None, 1, 1, 3)) == "50.0"
+    assert measured_text(None, "auroc") == ""
+    assert measured_text(Measured(None, None, None, None, 0, 0, 3), "auroc") == "not scored"
+    assert measured_text(Measured(None, None, None, None, 0, 0, 3, notes=("failed: no masks",)), "auroc") == "failed"
+    assert measured_text(Measured(0.5, None, None, 0.012, 3, 1, 3), "auroc") == "50.0 ± 1.2 (3 seeds)"
+    assert measured_text(Measured(0.5, None, None, None, 1, 1, 3), "auroc") == "50.0"
+
+
+def test_contrast_to_noise_is_no_share():
+    assert measured_text(Measured(0.906, 0.8, 1.2, None, 1, 1, 3), "contrast_to_noise_signed") == "0.91 [0.80, 1.20]"
+    assert number(-0.0001, "auroc", "+") == "+0.0"
+    assert number(0.5, "dice") == "50.0"
 
 
 def test_published_means_of_several_runs_have_their_deviation():

@@ -87,7 +87,7 @@ def test_an_address_that_is_none_is_refused():
 
 def test_a_simulation_says_so_on_top_and_in_its_rows():
     assert SIMULATION_NOTE in PAGE.split("</header>")[0]
-    assert PAGE.count('<td>chexpert <span class="simulated">simulated</span></td>') == 1
+    assert PAGE.count('<td class="data">chexpert <span class="simulated">simulated</span></td>') == 1
     real = as_html(Publication(PAPERS[1:], [], "toy"), {})
     assert SIMULATION_NOTE not in real
     assert "</span>" not in real
