@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from unittest.mock import MagicMock
 
 import dagster as dg
@@ -146,8 +147,10 @@ def test_an_archive_that_was_given_is_read_and_measured_once(home, archive, monk
 
 def test_a_cohort_without_an_archive_says_what_to_set_and_has_no_rows(home):
     result = evaluate(home, "edema_severity")
-    note = "edema_severity has no archive: set RADALIGN_EDEMA_SEVERITY_ROOT to the folder that holds it."
-    assert metadata(result, "downstream", METHOD, "edema_severity") == {"note": note}
+    told = metadata(result, "downstream", METHOD, "edema_severity")
+    assert list(told) == ["note"]
+    assert told["note"].startswith("edema_severity has no archive")
+    assert "RADALIGN_EDEMA_SEVERITY_ROOT" in told["note"]
     assert check(result, READY, "cohort", "edema_severity").passed
     assert rows(home, "edema_severity") == []
 
@@ -168,6 +171,21 @@ def test_a_broken_archive_fails_alone(home, archive):
     assert check(result, CELLS, "downstream", METHOD, "covid_rural").passed
     assert any(row["value"] is not None for row in rows(home, "covid_rural"))
     assert {"results", "tables"} <= {event.asset_key.path[-1] for event in result.get_asset_materialization_events()}
+
+
+def test_every_run_is_measured_where_that_is_asked_for(home, archive):
+    archive("covid_rural")
+    other = replace(RUN, variant="ITA", seed=1, checkpoint_digest="other", untrained_digest="other untrained")
+    remember(home, other)
+    told = metadata(evaluate(home, "covid_rural"), "downstream", METHOD, "covid_rural")
+    assert (told["measured"], told["found in results"]) == (len(cells("covid_rural")), 0)
+    assert {(row["method"], row["seed"]) for row in rows(home, "covid_rural")} == {
+        ("convirt:ITA", 1),
+        ("untrained:convirt:ITA", 1),
+    }
+    told = metadata(evaluate(home, "covid_rural", every_run=True), "downstream", METHOD, "covid_rural")
+    assert (told["measured"], told["found in results"]) == (len(cells("covid_rural")),) * 2
+    assert {(row["method"], row["seed"]) for row in rows(home, "covid_rural")} > {("convirt", 0), ("convirt:ITA", 1)}
 
 
 def brought_up_to_date(workspace, cohort, stages=STAGES, **settings):
