@@ -170,9 +170,7 @@ def _simulate(context: dg.AssetExecutionContext, workspace: Workspace, names: Se
         partial.rename(root)
         context.log.info(f"Simulated {studies} studies in the layout of {name}.")
 
-    with ThreadPoolExecutor(
-        usable_cores()
-    ) as pool:  # most of it is packing films, which other threads need not wait for
+    with ThreadPoolExecutor(usable_cores()) as pool:  # packing films, most of it, does not hold up other threads
         list(pool.map(write, names))
 
 
@@ -192,9 +190,11 @@ def _brought_up_to_date(
     context: dg.AssetExecutionContext, workspace: Workspace, name: str, stages: Sequence[Any], split: str
 ) -> dict[str, Any]:
     """Run the ingestion of a cohort, with films of the side that the pretraining had; what came of it."""
+    from cohorts.registry import how_to_get
+
     there = workspace.downstream(name)
     if there is None:
-        note = f"{name} has no archive: set RADALIGN_{name.upper()}_ROOT to the folder that holds it."
+        note = f"{name} has no archive. To use RADALIGN_{name.upper()}_ROOT, {how_to_get(name)}"
         return {"status": "absent", "note": note}
     settings = batches.read_plan(workspace.folder("images")).settings
     images = {field: settings[field] for field in ImagesConfig.model_fields if field in settings}

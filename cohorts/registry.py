@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from cohorts.base import Cohort, CohortError
 
@@ -34,7 +35,16 @@ def open_cohort(name: str, root: Path, split: str | None = None) -> Cohort:
 
     CohortError says in one sentence why there is none.
     """
+    return _reader(name)(root, split)
+
+
+def how_to_get(name: str) -> str:
+    """What to set the root of the archive `name` to and where that comes from, a sentence without its beginning."""
+    return str(_reader(name).how_to_get)
+
+
+def _reader(name: str) -> Any:
     if name not in _READERS:
         raise CohortError(f"RADALIGN_COHORT is {name!r}, which is not one of {', '.join(cohort_names())}.")
     module, reader = _READERS[name].split(":")
-    return getattr(import_module(module), reader)(root, split)
+    return getattr(import_module(module), reader)
