@@ -118,6 +118,28 @@ def test_classes_are_tested_where_zero_shot_answers_are_kept(measured, monkeypat
     assert tests[0].startswith("| phantom, simulated | zero_shot_classification | zero-shot | auroc | Edema | 0 | 0 |")
 
 
+def test_networks_of_one_seed_are_tested_with_each_other(measured, monkeypatch):
+    monkeypatch.setattr("assets.tables.Network", Answers)
+    for method, seed, variant in (("mgca", 1, ""), ("convirt", 1, ""), ("mgca", 1, "ITA")):
+        run = TrainedRun(method, "f", "o", "run", "v", seed, f"{method} {variant} {seed}", "raw", variant)
+        remember(measured, run)
+        key = ResultKey(run.name, run.checkpoint_digest, "", "phantom", "d", seed)
+        write_results(
+            measured.home_path(), "zero_shot_classification", key, [ResultValue("auroc", "macro", 0.5, None, None, 1)]
+        )
+    materialize(measured, monkeypatch)
+    page = (measured.home_path() / "results" / "tables" / "tables.md").read_text()
+    tests = [line.split(" | ") for line in page.splitlines() if "| DeLong |" in line]
+    assert {line[5] for line in tests} == {"1"}
+    assert [line[7] for line in tests] == [
+        "convirt - mgca",
+        "mgca - mgca:ITA",
+        "convirt - untrained:convirt",
+        "mgca - untrained:mgca",
+        "mgca:ITA - untrained:mgca:ITA",
+    ]
+
+
 def test_an_address_that_is_none_is_one_sentence(measured, monkeypatch):
     monkeypatch.setitem(globals(), "ADDRESS", "mlflow")
     with pytest.raises(dg.Failure, match="The address of MLflow must begin with http"):
