@@ -14,6 +14,7 @@ from assets.evaluated import GROUP, latest_results
 from assets.examination import WEIGHTS, Network
 from assets.films import CohortFilms
 from assets.leakage import FILE as LEAKS_FILE
+from assets.leakage import LEAKAGE
 from assets.training_runs import known_runs
 from assets.workspace import Workspace
 from evaluation.values import ZERO_SHOT
@@ -36,7 +37,7 @@ class TablesConfig(dg.Config):
     )
 
 
-@dg.asset(name="tables", group_name=GROUP, kinds={"html", "csv"}, deps=["results"])
+@dg.asset(name="tables", group_name=GROUP, kinds={"html", "csv"}, deps=["results", LEAKAGE])
 def tables_asset(
     context: dg.AssetExecutionContext, config: TablesConfig, workspace: Workspace
 ) -> dg.MaterializeResult[Any]:
