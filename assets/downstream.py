@@ -34,9 +34,10 @@ def simulated_archives(
 
     Each says in a file of its own that it is a simulation, and so do the rows of `results`.
     """
-    names = chosen(evaluation, workspace)  # first of all assets: a name that is none stops the run here
+    # First of all assets: a cohort or an address that is none stops the run here.
+    absent = [name for name in chosen(evaluation, workspace) if workspace.downstream(name) is None]
     wanted = evaluation.simulated_studies if workspace.simulated() else 0  # type: ignore[attr-defined]
-    missing = _without_archive(context, workspace, names) if wanted else []
+    missing = _not_taken(context, workspace, absent) if wanted else []
     if missing:
         _simulate(context, workspace, missing, wanted)
     return dg.MaterializeResult(metadata={"computed": len(missing), "drawn": ", ".join(missing) or "nothing"})
@@ -141,13 +142,12 @@ def chosen(evaluation: Any, workspace: Workspace) -> list[str]:
     return [name for name in evaluation.cohorts or DOWNSTREAM if name != workspace.cohort_name()]
 
 
-def _without_archive(context: dg.AssetExecutionContext, workspace: Workspace, names: Sequence[str]) -> list[str]:
-    """Those that have none, and no folder of somebody's in its place."""
-    missing = [name for name in names if workspace.downstream(name) is None]
-    taken = {name: root for name in missing if (root := _simulated_root(workspace, name)).exists()}
+def _not_taken(context: dg.AssetExecutionContext, workspace: Workspace, names: Sequence[str]) -> list[str]:
+    """Those that have no folder of somebody's where theirs would be drawn."""
+    taken = {name: root for name in names if (root := _simulated_root(workspace, name)).exists()}
     for name, root in taken.items():
         context.log.warning(f"{root} is there and no simulation: it stays as it is, and {name} is left out.")
-    return [name for name in missing if name not in taken]
+    return [name for name in names if name not in taken]
 
 
 def _simulate(context: dg.AssetExecutionContext, workspace: Workspace, names: Sequence[str], studies: int) -> None:

@@ -233,6 +233,14 @@ def test_a_cohort_that_is_none_stops_the_run_with_one_sentence(home, settings):
     )
 
 
+def test_an_address_that_is_none_stops_the_run_with_one_sentence(home, archive, monkeypatch):
+    archive("open_i")
+    monkeypatch.setenv("RADALIGN_RSNA_PNEUMONIA_ROOT", "nowhere://bucket")
+    result = run(Workspace(home=home.home, cohort="open_i"), [simulated_archives])
+    (event,) = [event for event in result.all_events if event.is_step_failure]
+    assert "nowhere://bucket" in event.step_failure_data.user_failure_data.description
+
+
 def test_a_fraction_that_was_not_drawn_is_one_sentence():
     with pytest.raises(dg.Failure, match=r"evaluation.fractions names 0.05, which is not one of 0.01, 0.1, 1.0."):
         options_of(EvaluationSettings(fractions=[0.05, 1.0]))
