@@ -157,6 +157,12 @@ def test_frozen_and_tuned_encoders_are_not_mixed():
     assert line.measured.value == 0.5
 
 
+def test_a_tenth_of_a_percent_is_no_percent():
+    table = built(row("mgca", "covidx", "linear_probe", "0.1 %", "accuracy", 0.5))["MGCA ", "Table 6: error bars"]
+    assert [line.setting for line in table.lines if line.measured] == ["0.1 %"]
+    assert not any(line.measured for line in table.lines if line.published is not None)
+
+
 def test_what_cannot_be_scored_is_a_line_without_a_value():
     table = built(row("mgca", "covidx", "linear_probe", "1 %", "accuracy", None, low=None, high=None))
     found = [line for line in table["MGCA ", "Table 6: error bars"].lines if line.measured]

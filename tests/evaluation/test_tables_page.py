@@ -39,13 +39,14 @@ LINES = (
     Line("chexzero", "", "chexpert", "grading", "10 %", "auroc", "macro", DRAWN, 1.0),
 )
 PAIR = Pair("covidx", "linear_probe", "1 %", "auroc", 0, 0, "mgca", HOSTILE, Comparison(0.1, 0.0, 0.2, 0.04))
+SECOND = Pair("covidx", "linear_probe", "1 %", "auroc", 0, 0, "mgca", "gloria", Comparison(0.1, 0.0, 0.2, 0.04))
 PAPERS = [
     PaperTable("Paper A", HOSTILE, (HOSTILE,), LINES, (HOSTILE,)),
     PaperTable("Paper B", "Other", (), LINES[:1], ("first",)),
     PaperTable("Paper C", "Empty", (), ()),
 ]
 LINKS = {run: LINK + run for run in ("run9", "run1", "run2")}
-PAGE = as_html(Publication(PAPERS, [PAIR], HOSTILE, [HOSTILE]), LINKS)
+PAGE = as_html(Publication(PAPERS, [PAIR, SECOND], HOSTILE, [HOSTILE]), LINKS)
 
 
 class Elements(HTMLParser):
@@ -154,8 +155,8 @@ def test_a_click_sorts_by_number_and_keeps_what_is_missing_last(browse):
         "const button = document.querySelectorAll('th button')[6];" + "button.click(); note();" * 2
     )
     assert noted == [
-        "7 of 7 rows convirt chexzero mgca gloria lrclr",
-        "7 of 7 rows mgca chexzero convirt gloria lrclr",
+        "8 of 8 rows convirt chexzero mgca gloria lrclr",
+        "8 of 8 rows mgca chexzero convirt gloria lrclr",
     ]
     assert document.count('aria-sort="descending"') == 1
 
@@ -166,6 +167,7 @@ def test_filters_hide_rows_and_empty_tables(browse):
         function use(change) { form.reset(); change(form); form.dispatchEvent(new Event("input")); note(); }
         use((form) => { form.measured.checked = true; });
         use((form) => { form.method.value = "mgca"; });
+        use((form) => { form.method.value = "gloria"; });
         use((form) => { form.text.value = "MGCA 80.0"; });
         use((form) => { form.paper.value = "Paper B"; });
         use((form) => { form.cohort.value = "chexpert"; });
@@ -174,13 +176,14 @@ def test_filters_hide_rows_and_empty_tables(browse):
         """
     )
     assert noted == [
-        "6 of 7 rows mgca convirt lrclr chexzero",
-        "3 of 7 rows mgca",
-        "2 of 7 rows mgca",
-        "1 of 7 rows",
-        "3 of 7 rows gloria lrclr chexzero",
-        "5 of 7 rows mgca convirt lrclr",
-        "1 of 7 rows chexzero",
+        "7 of 8 rows mgca convirt lrclr chexzero",
+        "4 of 8 rows mgca",
+        "2 of 8 rows gloria",
+        "2 of 8 rows mgca",
+        "1 of 8 rows",
+        "3 of 8 rows gloria lrclr chexzero",
+        "6 of 8 rows mgca convirt lrclr",
+        "1 of 8 rows chexzero",
     ]
     assert 'data-paper="Paper B" hidden="">' in document
     assert "What the published protocols get wrong" in document
@@ -190,5 +193,5 @@ def test_filters_hide_rows_and_empty_tables(browse):
 def test_the_pages_policy_lets_its_own_script_run_and_no_other(tmp_path):
     intruder = "<script>document.title = 'broken into'</script>"
     document = _dump(PAGE.replace("</body>", f"{intruder}</body>"), tmp_path)
-    assert "7 of 7 rows" in document  # written by the page's own script
+    assert "8 of 8 rows" in document  # written by the page's own script
     assert "<title>Radalign: measured and published</title>" in document
