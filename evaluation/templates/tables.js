@@ -2,13 +2,14 @@
 const form = document.getElementById("filters");
 const count = document.getElementById("count");
 
-function matches(row, paper, wanted) {
+function matches(row, section, wanted) {
   const own = row.dataset;
-  return (!wanted.paper || paper === wanted.paper)
+  const words = [section.firstElementChild, row].map((part) => part.textContent).concat(own.task).join(" ").toLowerCase();
+  return (!wanted.paper || section.dataset.paper === wanted.paper)
     && (!wanted.method || [own.method, own.other].includes(wanted.method))
     && ["cohort", "task", "setting"].every((name) => !wanted[name] || own[name] === wanted[name])
     && (!wanted.measured || "measured" in own)
-    && wanted.words.every((word) => row.textContent.toLowerCase().includes(word));
+    && wanted.words.every((word) => words.includes(word));
 }
 
 function filter() {
@@ -20,7 +21,7 @@ function filter() {
   for (const section of document.querySelectorAll("main section:not(.always)")) {
     let own = 0;
     for (const row of section.querySelectorAll("tbody tr")) {
-      row.hidden = !matches(row, section.dataset.paper ?? "", wanted);
+      row.hidden = !matches(row, section, wanted);
       own += !row.hidden;
       all += 1;
     }

@@ -169,6 +169,7 @@ def test_filters_hide_rows_and_empty_tables(browse):
         use((form) => { form.method.value = "mgca"; });
         use((form) => { form.method.value = "gloria"; });
         use((form) => { form.text.value = "MGCA 80.0"; });
+        use((form) => { form.text.value = "paper grading"; });
         use((form) => { form.paper.value = "Paper B"; });
         use((form) => { form.cohort.value = "chexpert"; });
         use((form) => { form.setting.value = "1 %"; form.measured.checked = true; });
@@ -180,6 +181,7 @@ def test_filters_hide_rows_and_empty_tables(browse):
         "4 of 8 rows mgca",
         "2 of 8 rows gloria",
         "2 of 8 rows mgca",
+        "1 of 8 rows chexzero",
         "1 of 8 rows",
         "3 of 8 rows gloria lrclr chexzero",
         "6 of 8 rows mgca convirt lrclr",
