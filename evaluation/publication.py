@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,14 +13,13 @@ import pyarrow as pa
 import yaml
 
 from evaluation.comparisons import UNTRAINED, variant_of
-from evaluation.measured import Measured, Row, class_remarks, remarks, summary
-from evaluation.published import DATA, FRACTION, Published, as_row, read_published
+from evaluation.measured import Measured, Row, summary
+from evaluation.measurements import Key, Measurements, key_of, order
+from evaluation.published import DATA, Published, as_row, read_published
 from evaluation.results import MEASURED
 from evaluation.values import MACRO
 
 OTHER = "In no paper's table"
-
-Key = tuple[str, str, str, str, str, str]  # method, cohort, task, level, metric, class
 
 
 @dataclass(frozen=True)
@@ -79,65 +77,36 @@ class _Remarks:
         return tuple(sorted(found))
 
 
-class _Measurements:
-    """The measured rows by what they have in common with published ones."""
-
-    def __init__(self, rows: Iterable[Row]) -> None:
-        self.rows: dict[Key, list[Row]] = defaultdict(list)
-        self._unmade: dict[Key, list[Row]] = defaultdict(list)  # by cell: rows that say why there are no numbers
-        self._classes: dict[Key, list[Row]] = defaultdict(list)  # by mean: the classes that it is of
-        for row in rows:
-            key = _key(row)
-            self.rows[key].append(row)
-            if row["note"]:
-                self._unmade[_cell(key)].append(row)
-            if row["class"] != MACRO:
-                self._classes[(*key[:5], MACRO)].append(row)
-
-    def of(self, key: Key) -> list[Row]:
-        """The seeds and draws of a number, and those that failed to have it, whatever number they would have led to."""
-        rows = self.rows.get(key, [])
-        return [*rows, *(row for row in self._unmade.get(_cell(key), ()) if row not in rows)]
-
-    def remarks(self, key: Key) -> list[str]:
-        """What a reader of the number must know of how it was measured."""
-        members = self.of(key)
-        classes = (
-            self._classes.get(key, ()) if key[-1] == MACRO else [row for row in members if row["value"] is not None]
-        )
-        return [*remarks(members), *class_remarks(classes)] if members else []
-
-
 def paper_tables(results: pa.Table) -> list[PaperTable]:
     """Every table of the four papers beside the measured rows of `results`, and what stands in none of them by task.
 
     Several seeds and draws of a method become one number; `results` must hold one run per method and seed.
     """
-    measured = _Measurements(row for row in results.to_pylist() if row["source"] == MEASURED)
+    measured = Measurements(row for row in results.to_pylist() if row["source"] == MEASURED)
     with (DATA / "paper_tables.yaml").open(encoding="utf-8") as file:
         papers = yaml.safe_load(file)["papers"].values()
     tables = [_table(paper, spec, measured) for paper in papers for spec in paper["tables"]]
-    shown = {_key_of(line) for table in tables for line in table.lines}
+    shown = {_key_of_line(line) for table in tables for line in table.lines}
     others = [key for key in measured.rows if key not in shown and key[-1] == MACRO]
     return [*tables, *(_rest(task, others, measured) for task in sorted({key[2] for key in others}))]
 
 
-def _rest(task: str, others: Sequence[Key], measured: _Measurements) -> PaperTable:
+def _rest(task: str, others: Sequence[Key], measured: Measurements) -> PaperTable:
     """What was measured of a task and is in no paper's table."""
     told = _Remarks()
-    chosen = sorted((key for key in others if key[2] == task), key=lambda key: (key[1], _order(key)))
+    chosen = sorted((key for key in others if key[2] == task), key=lambda key: (key[1], order(key)))
     lines = [_line(key, measured.of(key), notes=told.places(measured.remarks(key))) for key in chosen]
     return PaperTable(OTHER, task.replace("_", " ").capitalize(), (), tuple(lines), tuple(told.sentences))
 
 
-def _table(paper: Mapping[str, Any], spec: Mapping[str, Any], measured: _Measurements) -> PaperTable:
+def _table(paper: Mapping[str, Any], spec: Mapping[str, Any], measured: Measurements) -> PaperTable:
     told = _Remarks()
     lines = [_beside(number, paper, spec, measured, told) for number in _printed(paper, spec)]
-    shown = {_key_of(line) for line in lines}
+    shown = {_key_of_line(line) for line in lines}
     cohorts = {line.cohort for line in lines} | set(spec.get("cohorts", ()))
     metrics = {line.metric for line in lines} | set(spec.get("measured", ()))
     class_name = spec.get("class", MACRO).lower()
-    for key in sorted(measured.rows, key=_order):
+    for key in sorted(measured.rows, key=order):
         method, cohort, task, _, metric, name = key
         listed = name == class_name or (spec.get("classes", False) and metric in spec.get("measured", metrics))
         whole = method.removeprefix(UNTRAINED) == variant_of(method)
@@ -157,13 +126,13 @@ def _printed(paper: Mapping[str, Any], spec: Mapping[str, Any]) -> list[Publishe
 
 
 def _beside(
-    number: Published, paper: Mapping[str, Any], spec: Mapping[str, Any], measured: _Measurements, told: _Remarks
+    number: Published, paper: Mapping[str, Any], spec: Mapping[str, Any], measured: Measurements, told: _Remarks
 ) -> Line:
     """A published number beside ours."""
     row = as_row(number)
     row["metric"] = spec.get("metrics", {}).get(number.metric, row["metric"])
     row["class"] = spec.get("class", row["class"])
-    key = _key(row)
+    key = key_of(row)
     first, minus, second = row["method"].partition(" - ")
     one, other = ((name, *key[1:]) for name in (first, second))
     members = _differences(measured.of(one), measured.of(other)) if minus else measured.of(key)
@@ -198,36 +167,10 @@ def _line(
     return Line(method, printed, cohort, task, names["setting"], metric, names["class"], measured, published, notes)
 
 
-def _key(row: Row) -> Key:
-    """What a measured and a published row have in common, whatever the spelling of settings and classes."""
-    name = row["class"].lower().replace("_", " ")
-    return row["method"], row["cohort"], row["task"], _level(row["setting"]), row["metric"], name
-
-
-def _order(key: Key) -> tuple[str, bool, bool, str, float]:
-    """Methods with their variants and their untrained network behind them, cohorts, fractions from small to large."""
-    fraction = FRACTION.search(key[3])
-    method, untrained = key[0].removeprefix(UNTRAINED), key[0].startswith(UNTRAINED)
-    return method, untrained, "tuned" in key[3], key[1], float(fraction[1]) if fraction else 0.0
-
-
-def _cell(key: Key) -> Key:
-    """What all numbers have in common that are measured at once."""
-    return (*key[:4], "", "")
-
-
 def _repeat(row: Row) -> tuple[int, int]:
     return row["seed"], row["draw"]
 
 
-def _key_of(line: Line) -> Key:
+def _key_of_line(line: Line) -> Key:
     names = vars(line)
-    return _key({**names, "class": line.class_name})
-
-
-def _level(setting: str) -> str:
-    """The fraction of the labels and whether the encoder is tuned; the setting itself where it names no fraction."""
-    fraction = FRACTION.search(setting)
-    if not fraction:
-        return setting
-    return f"{fraction[1]} %{' tuned' if 'tun' in setting else ''}"
+    return key_of({**names, "class": line.class_name})
