@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -125,12 +126,13 @@ class Bench:
                 yield outcome
 
     def fail(self, cells: Sequence[tuple[str, Setting]], why: str) -> Iterator[Outcome]:
-        """Every cell as failed for the same reason, which lies outside of them."""
+        """Every cell that was not measured before as failed, for the same reason, which lies outside of them."""
         from evaluation.results import FAILED
 
         for task, setting in cells:
             for weights in WEIGHTS:
-                yield self._written(task, setting, weights, [], FAILED + why, 0.0)
+                found = self._found(task, setting, weights)
+                yield found or self._written(task, setting, weights, [], FAILED + why, 0.0)
 
     def _found(self, task: str, setting: Setting, weights: str) -> Outcome | None:
         from evaluation.results import find_results
@@ -182,6 +184,11 @@ class Bench:
             self.log.info(f"{place}: {outcome.note or outcome.headline} ({outcome.seconds:.1f} s).")
         self.tracker.log_summary({f"{self.prefix}{name}": value for name, value in outcome.numbers().items()})
 
+    @cached_property
+    def simulated(self) -> bool:
+        """Whether the films are drawn; an archive on object storage is asked once."""
+        return self.cohort.workspace.shows_simulation()
+
     @property
     def run_name(self) -> str:
         """What is measured, trained and untrained."""
@@ -213,7 +220,7 @@ class Bench:
             seed=run.seed,
             draw=setting.draw,
             protocol=self._protocol(task, setting),
-            simulated=self.cohort.workspace.shows_simulation(),
+            simulated=self.simulated,
         )
 
     def _protocol(self, task: str, setting: Setting) -> str:

@@ -23,8 +23,11 @@ Networks = Mapping[str, Network]  # trained and untrained
 Drawing = Callable[[Networks, str], bytes]  # a PNG over a note; empty: nothing to draw
 
 
-def attached(networks: Networks, tasks: Sequence[str], tracker: Tracker) -> dict[str, Any]:
-    """The pictures that belong to the tasks, drawn, kept beside the weights and logged; metadata by name."""
+def attached(networks: Networks, tasks: Sequence[str], tracker: Tracker, anew: bool) -> dict[str, Any]:
+    """The pictures that belong to the tasks, kept beside the weights and logged; metadata by name.
+
+    They are drawn where they are not there yet and, with `anew`, because numbers were measured.
+    """
     from evaluation.result_tables import SIMULATION_NOTE
 
     network = networks["trained"]
@@ -33,6 +36,10 @@ def attached(networks: Networks, tasks: Sequence[str], tracker: Tracker) -> dict
     metadata: dict[str, Any] = {}
     for name, (task, draw) in DRAWINGS.items():
         if task not in tasks:
+            continue
+        path = workspace.home_path() / network.run.output / "pictures" / workspace.cohort_name() / f"{name}.png"
+        if path.exists() and not anew:
+            metadata[name.replace("_", " ")] = previews.picture(path.read_bytes(), name)
             continue
         try:
             png = draw(networks, note)
@@ -43,7 +50,6 @@ def attached(networks: Networks, tasks: Sequence[str], tracker: Tracker) -> dict
             network.log(f"The picture {name} of {workspace.cohort_name()} was not drawn: {type(error).__name__}.")
             continue
         if png:
-            path = workspace.home_path() / network.run.output / "pictures" / workspace.cohort_name() / f"{name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(png)
             tracker.log_file(path, f"pictures/{workspace.cohort_name()}")

@@ -44,7 +44,8 @@ def evaluated_asset(method: str, task: str) -> dg.AssetsDefinition:
         settings = TASKS[task].settings(evaluation.fractions, evaluation.draws)  # type: ignore[attr-defined]
         cells = [(task, setting) for setting in settings]
         outcomes = [outcome for bench in runs for outcome in bench.measure(cells)]
-        drawn = drawings.attached(runs[0].networks, [task], runs[0].tracker) if _scored(outcomes) else {}
+        anew = any(not outcome.reused for outcome in outcomes)
+        drawn = drawings.attached(runs[0].networks, [task], runs[0].tracker, anew) if _scored(outcomes) else {}
         yield dg.MaterializeResult(
             metadata={**_means(outcomes), **outcomes_metadata(outcomes), **drawn},
             check_results=[checked(key, outcomes)],

@@ -7,8 +7,9 @@ import dagster as dg
 import numpy as np
 
 from assets import batches, previews
-from assets.downstream import COHORTS, GROUP, READY, cohort_state
+from assets.downstream import COHORTS, READY, cohort_state
 from assets.films import CohortFilms
+from assets.simulated import GROUP
 from assets.workspace import Workspace
 
 LEAKAGE = "leakage"

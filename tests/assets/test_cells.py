@@ -91,6 +91,15 @@ def test_a_cohort_that_cannot_be_read_fails_every_cell(workspace):
     assert read_results(workspace.home_path()).num_rows == 4
 
 
+def test_a_cohort_that_is_away_takes_no_number_that_was_measured(cohort, seer):
+    list(bench(cohort).measure(PROBE))
+    outcomes = list(bench(cohort).fail(BOTH, "The disk is not there."))
+    assert [outcome.failed for outcome in outcomes] == [True, True, False, False]
+    assert all(
+        row["value"] is not None for row in read_results(cohort.home_path(), {"task": "linear_probe"}).to_pylist()
+    )
+
+
 def test_nothing_to_score_is_said_and_remembered(cohort, seer):
     asked = replace(OWN, zero_shot={})
     cells = [("zero_shot_classification", Setting())]

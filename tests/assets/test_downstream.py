@@ -10,18 +10,10 @@ import pytest
 
 from assets import batches, checks
 from assets.catalogue import CHECKS, INGESTION
-from assets.downstream import (
-    COHORTS,
-    READY,
-    SEED,
-    chosen,
-    cohort_asset,
-    cohort_state,
-    downstream_asset,
-    simulated_archives,
-)
+from assets.downstream import COHORTS, READY, cohort_asset, cohort_state, downstream_asset
 from assets.evaluated import CELLS, results_asset
 from assets.settings import EvaluationSettings, options_of
+from assets.simulated import SEED, chosen, simulated_archives
 from assets.tables import tables_asset
 from assets.tasks import settings_of
 from assets.training_runs import TrainedRun, remember
