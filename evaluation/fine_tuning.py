@@ -26,7 +26,7 @@ from evaluation.fitting import Films, FitOptions, Progress, film_tensor, fit, mi
 from evaluation.inference import ask
 from evaluation.labelled_films import LabelledFilms, learnt_labels, prepare
 from evaluation.metrics import RESAMPLES, accuracy, auroc, aurocs, patient_weights, scorable
-from evaluation.values import ResultValue, summarise
+from evaluation.values import ResultValue, summarise, with_positives
 from imaging.augment import Augmentation, AugmentationConfig
 from models.method import Method
 
@@ -105,6 +105,7 @@ def fit_and_score(
     labels = learnt_labels(train, test)
     points, resampled = aurocs(labels, scores, weights)
     values = summarise("auroc", classes, points, resampled, (~np.isnan(labels)).sum(axis=0))
+    values = with_positives(values, classes, test.labels)
     return [*values, accuracy(test.labels, scores, weights)] if exclusive else values
 
 

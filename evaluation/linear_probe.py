@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from evaluation.errors import EvaluationError
 from evaluation.metrics import RESAMPLES, accuracy, auroc, aurocs, patient_weights, scorable
-from evaluation.values import ResultValue, summarise
+from evaluation.values import ResultValue, summarise, with_positives
 
 TASK = "linear_probe"
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C of scikit-learn: the penalty's inverse, from strong to weak
@@ -61,6 +61,7 @@ def fit_and_score(
     weights = patient_weights(test.subjects, resamples, seed)
     points, resampled = aurocs(known, np.nan_to_num(scores), weights)
     values = summarise("auroc", classes, points, resampled, (~np.isnan(known)).sum(axis=0))
+    values = with_positives(values, classes, test.labels)
     return [*values, accuracy(test.labels, scores, weights)] if exclusive else values
 
 

@@ -73,9 +73,15 @@ def remarks(rows: Sequence[Row]) -> list[str]:
 def class_remarks(rows: Sequence[Row]) -> list[str]:
     """What a reader of a number must know of the classes behind it, whose own numbers are `rows`."""
     unscored = dict.fromkeys(row["class"] for row in rows if row["value"] is None)
-    few = dict.fromkeys(row["class"] for row in rows if row["value"] is not None and row["n"] < FEWEST)
+    few = dict.fromkeys(row["class"] for row in rows if row["value"] is not None and _behind(row) < FEWEST)
     found = [f"Measured without {', '.join(unscored)}: what cannot be scored is in no mean."] if unscored else []
-    return found + ([f"Measured on fewer than {FEWEST} images of {', '.join(few)}: no claim."] if few else [])
+    return found + ([f"Measured on fewer than {FEWEST} images that have {', '.join(few)}: no claim."] if few else [])
+
+
+def _behind(row: Row) -> int:
+    """Images that have the class; all of them where that is not known."""
+    positives = row.get("positives")
+    return int(row["n"] if positives is None else positives)
 
 
 def is_simulated(row: Row) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -67,6 +67,7 @@ def write_results(
             "low": value.low,
             "high": value.high,
             "n": value.n,
+            "positives": value.positives,
         }
         for value in values
     ]
@@ -92,7 +93,8 @@ def find_results(
     if not rows or not same or rows[0]["note"].startswith(FAILED):
         return None
     names = ("metric", "class", "value", "low", "high", "n")
-    values = [ResultValue(*(row[name] for name in names)) for row in rows if not row["note"]]
+    numbers = [row for row in rows if not row["note"]]
+    values = [replace(ResultValue(*(row[name] for name in names)), positives=row["positives"]) for row in numbers]
     return values, rows[0]["note"]
 
 

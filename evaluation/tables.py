@@ -27,6 +27,7 @@ RESULTS = pa.schema(
         pa.field("draw", pa.int64()),  # seed of the evaluation: label fraction, order of films, new layers
         pa.field("protocol", pa.string()),  # digest of what was asked, with which options and by which code
         pa.field("simulated", pa.bool_()),  # whether the films are drawn, not taken
+        pa.field("positives", pa.int64()),  # of a class, the images that have it; null where that is not the question
         pa.field("note", pa.string()),  # why there is no value: `failed: ...`, `not available: ...`
     ],
     metadata={"table": "results", "version": SCHEMA_VERSION},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -23,6 +23,7 @@ class ResultValue:
     high: float | None
     n: int  # images behind the number; for MACRO the classes it is the mean of
     resampled: np.ndarray | None = field(default=None, compare=False, repr=False)  # (resamples,), nan where unknown
+    positives: int | None = None  # of a class, the images that have it; None where that is not the question
 
 
 def summarise(
@@ -40,6 +41,12 @@ def summarise(
         values.append(_value(metric, name, points[index], resampled[:, index], int(counts[index])))
     mean = float(points[scored].mean()) if scored.any() else np.nan
     return [*values, _value(metric, MACRO, mean, _row_means(resampled[:, scored]), int(scored.sum()))]
+
+
+def with_positives(values: Sequence[ResultValue], classes: Sequence[str], labels: np.ndarray) -> list[ResultValue]:
+    """The values, those of classes with how many `labels` (images, classes) are 1: of a handful no number says much."""
+    present = dict(zip(classes, (labels == 1).sum(axis=0).tolist(), strict=True))
+    return [replace(value, positives=present.get(value.class_name)) for value in values]
 
 
 def interval(resampled: np.ndarray, rule: str = "interpolated") -> tuple[float, float]:

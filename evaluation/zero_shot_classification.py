@@ -21,7 +21,7 @@ from evaluation.metrics import (
     rates,
     scorable,
 )
-from evaluation.values import ResultValue, summarise
+from evaluation.values import ResultValue, summarise, with_positives
 
 TASK = "zero_shot_classification"
 BY_TEST_F1 = "_by_test_f1"  # the best F1 on the test set itself, and scores above it, not at it, are positive (MedKLIP)
@@ -53,7 +53,8 @@ def score(
     counts = (~np.isnan(labels)).sum(axis=0)
     points, resampled = aurocs(labels, scores, weights)
     values = summarise("auroc", classes, points, resampled, counts)
-    return values + _decided(scores >= thresholds, np.isfinite(thresholds), labels, classes, weights)
+    values += _decided(scores >= thresholds, np.isfinite(thresholds), labels, classes, weights)
+    return with_positives(values, classes, labels)
 
 
 def score_by_papers(
@@ -75,7 +76,8 @@ def score_by_papers(
     test_thresholds = best_thresholds(scores, labels)
     by_test = _decided(scores > test_thresholds, np.isfinite(test_thresholds), labels, classes, weights, BY_TEST_F1)
     reached = scores >= mcc_thresholds
-    return by_test + _decided(reached, np.isfinite(mcc_thresholds), labels, classes, weights, BY_VALIDATE_MCC)
+    by_validate = _decided(reached, np.isfinite(mcc_thresholds), labels, classes, weights, BY_VALIDATE_MCC)
+    return with_positives(by_test + by_validate, classes, labels)
 
 
 def _decided(

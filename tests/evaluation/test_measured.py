@@ -40,6 +40,9 @@ def test_classes_with_few_images_or_without_a_score_are_named_beside_their_mean(
     rows = [{**ROW, "class": "a", "n": 9}, {**ROW, "class": "b", "n": 10}, {**FAILED, "class": "c"}]
     assert class_remarks(rows) == [
         "Measured without c: what cannot be scored is in no mean.",
-        "Measured on fewer than 10 images of a: no claim.",
+        "Measured on fewer than 10 images that have a: no claim.",
     ]
     assert class_remarks(rows[1:2]) == []
+    few, enough = ({**ROW, "class": "a", "n": 500, "positives": count} for count in (4, 10))
+    assert class_remarks([few]) == ["Measured on fewer than 10 images that have a: no claim."]
+    assert class_remarks([enough]) == []

@@ -40,6 +40,7 @@ def test_rows_say_what_produced_them(tmp_path):
         "n": 100,
         "source": "measured",
         "note": "",
+        "positives": None,
     }
     assert table["value"].to_pylist()[1] is None
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from evaluation.values import MACRO, ResultValue, interval, summarise, unscored
+from evaluation.values import MACRO, ResultValue, interval, summarise, unscored, with_positives
 
 
 def test_classes_that_cannot_be_scored_are_listed_and_not_averaged():
@@ -42,3 +42,9 @@ def test_interval_by_ranks_is_wrong_below_40_resamples_and_ours_is_not():
     assert 0 < low < 1
     assert 18 < high < 19
     assert np.isnan(interval(np.full(3, np.nan))).all()
+
+
+def test_positives_are_counted_for_classes_and_not_for_their_mean():
+    labels = np.array([[1, 0], [1, np.nan], [0, 0]])
+    values = summarise("auroc", ["a", "b"], np.array([0.5, np.nan]), np.zeros((2, 2)), np.array([3, 2]))
+    assert [value.positives for value in with_positives(values, ["a", "b"], labels)] == [2, 0, None]
