@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -174,3 +175,14 @@ def test_command(tmp_path, capsys):
         main(["--help"])
     described = capsys.readouterr().out
     assert all(layout in described for layout in LAYOUTS)
+
+
+def test_patients_stay_apart_where_there_are_more_of_them_than_the_release_has(few, tmp_path):
+    many = [
+        replace(few[0], patient=number, visit=0, split=split, lateral=None)
+        for number, split in enumerate(["train"] * 3 + ["validate"] * 230 + ["test"] * 30)
+    ]
+    layout_writer("chexpert")(tmp_path, many)
+    studies = open_cohort("chexpert", tmp_path).scan().studies.to_pandas()
+    assert len(studies) == len(many)
+    assert studies.groupby("subject_id")["split"].nunique().max() == 1

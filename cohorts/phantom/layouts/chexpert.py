@@ -14,7 +14,8 @@ from cohorts.phantom.files import write_film, write_rows
 from cohorts.phantom.layouts.drawn import CHEXPERT_ORDER, DrawnStudy, chexpert_labels, to_grey
 
 RELEASE = "CheXpert-v1.0-small"
-FIRST_PATIENT = {"train": 1, "valid": 64541, "test": 64741}
+FIRST_PATIENT = {"train": 1, "valid": 64541}
+VALIDATION_PATIENTS = 200  # of the release, after whom the test set begins
 PARTS = {"train": "train", "validate": "valid", "test": "test"}
 SHORTER_SIDE = 320  # of the films of the small release
 HEADER = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT_ORDER)
@@ -22,9 +23,11 @@ HEADER = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT_ORDER)
 
 def write(root: Path, studies: Sequence[DrawnStudy]) -> None:
     """CheXpert-v1.0-small/ and cheXpert-test-set-labels/ in `root`."""
-    numbers = {part: count(first) for part, first in FIRST_PATIENT.items()}
+    validation = len({study.patient for study in studies if study.split == "validate"})
+    first_of_test = FIRST_PATIENT["valid"] + max(VALIDATION_PATIENTS, validation)
+    numbers = {part: count(first) for part, first in {**FIRST_PATIENT, "test": first_of_test}.items()}
     patients: dict[int, int] = {}
-    tables: dict[str, list[tuple[Any, ...]]] = {part: [] for part in FIRST_PATIENT}
+    tables: dict[str, list[tuple[Any, ...]]] = {part: [] for part in numbers}
     for study in studies:
         part = PARTS[study.split]
         if study.patient not in patients:
