@@ -3,7 +3,7 @@
 MGCA's probe (AdamW 5e-4, weight decay 1e-6, 48 films a step, 50 epochs, validation after each) is trained twice in one
 run, in CPU time of one core: with the frozen encoder asked for every film in every epoch, as the published codes do,
 and on features that were computed once, whose time is counted too. Both start from the same layer and see the films in
-the same order, so that their scores must be equal. The films are noise, brighter in the middle for one label and striped
+the same order, so that their scores must be equal. The films are noise, brighter in the middle for one label, striped
 for the other; the encoder is a ResNet-18 with random weights. What scikit-learn needs for the same classifier on the
 same features, as our tables do it, is shown beside.
 """
