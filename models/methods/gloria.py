@@ -123,7 +123,7 @@ class Gloria(DualEncoder):
         self.project_pooled = nn.Linear(image_encoder.dim, text_encoder.dim)
         self.project_regions = nn.Linear(image_encoder.local_dim, text_encoder.dim, bias=False)
         self.register_buffer("continues", tokenizer.continues, persistent=False)
-        self.split_words = tokenizer.words
+        self.tokenizer = tokenizer
         temperatures = config.attention_temperature, config.word_temperature, config.attention
         self.word_region = WordRegionSimilarity(*temperatures, config.word_aggregation)
         self.zero_shot_word_region = WordRegionSimilarity(*temperatures, config.zero_shot_words)
@@ -249,7 +249,7 @@ class Gloria(DualEncoder):
         texts = self.sentences(self.texts.tokens(sentences, self.continues.device))
         attention = self.zero_shot_word_region.attend(regions, texts.words, texts.mask)
         own = attention[range(len(sentences)), range(len(sentences))] * texts.mask[..., None]
-        words = [self.split_words(words_only(sentence)) for sentence in sentences]
+        words = [self.tokenizer.words(words_only(sentence)) for sentence in sentences]
         return WordMaps(words, own[:, 1:].unflatten(-1, grid))
 
     def _read_groups(self, groups: Sequence[Sequence[str]]) -> tuple[list[Sentences], list[int]]:

@@ -126,7 +126,7 @@ class Mgca(DualEncoder):
         self.prompts = PromptPair(config.positive_prompt, config.negative_prompt)
         self.config, self.size = config, size
         self.texts = TextSource(tokenizer, tuple(config.sections.split("+")), cleaning="words", minimum_words=2)
-        self.end, self.split_words = tokenizer.end, tokenizer.words
+        self.end, self.tokenizer = tokenizer.end, tokenizer
         self.register_buffer("continues", tokenizer.continues, persistent=False)
         self.image_encoder, self.text_encoder = image_encoder, text_encoder
         self.film_head = ProjectionHead(image_encoder.dim, config.hidden, config.dim)
@@ -317,7 +317,7 @@ class Mgca(DualEncoder):
         """`word_attention`, with the words."""
         if not self.config.token_weight:
             return super().word_maps(images, sentences)
-        words = [self.split_words(words_only(sentence)) for sentence in sentences]
+        words = [self.tokenizer.words(words_only(sentence)) for sentence in sentences]
         return WordMaps(words, self.word_attention(images, sentences))
 
 

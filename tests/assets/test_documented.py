@@ -5,7 +5,7 @@ import pytest
 
 from assets import documented
 from assets.documented import documented_config
-from assets.method_config import HIDDEN, pretraining_config
+from assets.method_config import HIDDEN, VARIANT, pretraining_config
 from models.registry import method_names
 
 SOURCE = '''
@@ -55,6 +55,7 @@ def test_the_launchpad_offers_exactly_what_training_and_method_take(method):
     from training.config import TrainingConfig, preset
 
     settings = pretraining_config(method)().model_dump()
+    assert settings.pop(VARIANT) == ""  # a name, which training has no use for
     demo = preset(method, "demo")
     request = TrainingConfig.from_dict({"method": method, **settings}, "launchpad")
     assert set(settings) == set(vars(demo)) - set(HIDDEN) | {"method_config"}
