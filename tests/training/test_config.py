@@ -10,7 +10,6 @@ from training import recipes
 from training.config import TrainingConfig, TrainingError, preset
 from training.recipes import PRESETS
 
-
 OF_METHODS = [path for path in sorted(PRESETS.glob("*/*.yaml")) if path.stem != "evaluation"]
 
 
