@@ -45,7 +45,7 @@ class _Amount(dg.ConfigurableResource):  # type: ignore[type-arg]
         default=1, ge=1, description="Repetitions of whatever is trained, each with its own patients, order and layers."
     )
     simulated_studies: int = Field(
-        default=800,
+        default=600,
         ge=0,
         description="Studies per simulated archive, for cohorts that have none when pretraining is simulated; 0: none.",
     )
