@@ -188,19 +188,23 @@ class Lrclr(Chexzero):
         """The regions of images (batch, 1, side, side), and how prompts attend to them in the last cross layer."""
         return self._attended(self.regions(images), prompts)
 
-    def _attended(self, regions: Regions, prompts: Sequence[str]) -> SelectedRegions:
+    def _text_sequence(self, prompts: Sequence[str]) -> TextSequence:
         assert self.texts is not None
-        device = regions.tokens.device
-        tokens = self.texts.tokens(prompts, device)
-        text = TextSequence(self.text(tokens).tokens, tokens.mask)
-        everyone = torch.zeros(len(regions.tokens), dtype=torch.long, device=device)
+        tokens = self.texts.tokens(prompts, next(self.parameters()).device)
+        return TextSequence(self.text(tokens).tokens, tokens.mask)
+
+    def _attended(self, regions: Regions, prompts: Sequence[str]) -> SelectedRegions:
+        text = self._text_sequence(prompts)
+        everyone = torch.zeros(len(regions.tokens), dtype=torch.long, device=regions.tokens.device)
         attention = [self.cross.attention(regions.tokens, text.at(everyone + prompt)) for prompt in range(len(prompts))]
         return SelectedRegions(regions.index, regions.grid, torch.stack(attention, 1))
 
     def phrase_maps(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
         """The phrase's attention to the selected regions, nothing elsewhere."""
-        maps = self.selected_regions(images, phrases).maps()
-        return maps[range(len(phrases)), range(len(phrases))]
+        regions = self.regions(images)
+        own = torch.arange(len(phrases), device=regions.tokens.device)
+        attention = self.cross.attention(regions.tokens, self._text_sequence(phrases).at(own))
+        return SelectedRegions(regions.index, regions.grid, attention[:, None]).maps()[:, 0]
 
     def zero_shot(self, images: Tensor, queries: Sequence[str]) -> ZeroShot:
         """Scores: CheXzero's, from the global vectors. Maps: the first positive prompt's attention to the regions."""

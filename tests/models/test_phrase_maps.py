@@ -1,0 +1,25 @@
+"""Where a phrase points in its own film: every method has an answer, and no film's depends on its neighbours."""
+
+import pytest
+import torch
+
+from models.registry import method_names
+from tests.models.tiny import tiny_batch, tiny_method
+
+PHRASES = ["left pleural effusion", "lungs are clear", "no nodule"]
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_every_film_is_asked_for_its_own_phrase(name):
+    method = tiny_method(name).eval()
+    images = tiny_batch(method, len(PHRASES)).images
+    with torch.inference_mode():
+        together = method.phrase_maps(images, PHRASES)
+        alone = [method.phrase_maps(images[[row]], [phrase])[0] for row, phrase in enumerate(PHRASES)]
+        turned = method.phrase_maps(images, PHRASES[::-1])
+    assert together.ndim == 3
+    assert len(together) == len(PHRASES)
+    assert (together >= 0).all()
+    torch.testing.assert_close(together, torch.stack(alone), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(together[1], turned[1], rtol=1e-4, atol=1e-6)  # whose phrase stayed
+    assert not torch.equal(together[0], turned[0])
