@@ -199,7 +199,7 @@ class Bench:
         """The cohort."""
         return self.cohort.workspace.cohort_name()
 
-    @property
+    @cached_property
     def data_version(self) -> str:
         """Digest of the cohort's shards; empty where there are none."""
         from shards.manifest import Manifest

@@ -184,9 +184,9 @@ def classes_of(workspace: Workspace) -> dict[str, str]:
 
     table = pq.read_table(workspace.folder("studies") / "studies.parquet", columns=["labels"])
     labels = table["labels"].combine_chunks().drop_null()
-    names = pc.unique(labels.keys).to_pylist()
-    meanings = {name: knowledge().lookup(name) for name in sorted(names)}
-    return {name: match.name for name, match in meanings.items() if match and match.exact and match.name in ENTITIES}
+    names = sorted(pc.unique(labels.keys).to_pylist())
+    meanings = entities_of(dict(zip(names, names, strict=True)))
+    return {name: entity for name, entity in meanings.items() if entity in ENTITIES}
 
 
 def entities_of(labels: Mapping[str, str]) -> dict[str, str]:

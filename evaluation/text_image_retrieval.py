@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.metrics import RESAMPLES, patient_weights
-from evaluation.precision_at import choose_candidates as choose_candidates
 from evaluation.precision_at import score_rankings
 from evaluation.values import ResultValue
 
