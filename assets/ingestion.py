@@ -223,4 +223,5 @@ def split_usable(workspace: Workspace) -> tuple[pa.Table, pa.Table]:
         seen = pa.concat_arrays([seen, new["image_id"].combine_chunks()])
         kept.append(new)
     rejects = pa.concat_tables(kept)
-    return scanned.filter(pc.invert(pc.is_in(scanned["image_id"], value_set=seen))), rejects
+    usable = scanned.filter(pc.invert(pc.is_in(scanned["image_id"], value_set=seen)))
+    return usable.sort_by("image_id"), rejects.sort_by("image_id")

@@ -1,8 +1,9 @@
-"""What a folder of shards holds, and the digest of that: the data version which runs and results record.
+"""What a folder of shards holds, and the data version that runs and results record.
 
-The digest of a shard is the SHA-256 of its file. Files are written deterministically, so equal content gives
-equal digests as long as the same pyarrow writes them (Parquet stores the writer's version). The digest of the
-manifest is the SHA-256 of its canonical JSON (sorted keys, no white space), shards sorted by name.
+The data version follows from what the rows say and from nothing else: not from the names of the shards, nor from how
+the rows are distributed over them, nor from the order in which they were written. Each row has a SHA-256 digest of all
+its columns. The digests of a set of rows are added modulo 2**256, so a shard is digested once and any division of the
+same rows into shards gives the same sum. The digest of a shard's file is kept beside it and tells a damaged file.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shards.atomic import replacing
@@ -21,22 +24,26 @@ from shards.errors import ShardError
 from shards.schema import SCHEMA_VERSION
 
 FILE_NAME = "manifest.json"
+MODULUS = 2**256  # of sums of row digests
 
 
 @dataclass(frozen=True)
 class ShardEntry:
-    """One shard: its file name, row count, digest and rows per split."""
+    """One shard: its file name, row count, digest of the file, sum of its row digests, and rows per split."""
 
     file: str
     rows: int
     digest: str
+    content: str  # hexadecimal
     splits: Mapping[str, int]
 
     @classmethod
     def of(cls, path: Path) -> ShardEntry:
         """Describe the shard at `path`."""
-        splits = Counter(pq.read_table(path, columns=["split"])["split"].to_pylist())
-        return cls(path.name, splits.total(), file_digest(path), dict(sorted(splits.items())))
+        table = pq.read_table(path)
+        splits = Counter(table["split"].to_pylist())
+        content = sum(row_digests(table)) % MODULUS
+        return cls(path.name, splits.total(), file_digest(path), f"{content:064x}", dict(sorted(splits.items())))
 
 
 @dataclass(frozen=True)
@@ -65,15 +72,21 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """The data version."""
-        canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        """The data version: what the rows say, and how they are to be read."""
+        content = sum(int(shard.content, 16) for shard in self.shards) % MODULUS
+        reading = (self.cohort, self.schema_version, self.size, self.entities, self.positions, self.rows)
+        return _canonical_digest([*reading, f"{content:064x}"])
+
+    @property
+    def checksum(self) -> str:
+        """Digest of everything in the manifest, which tells whether it was changed after it was written."""
+        return _canonical_digest(asdict(self))
 
     def write(self, folder: Path) -> Path:
         """Write `manifest.json` into `folder`, atomically."""
         path = Path(folder) / FILE_NAME
         with replacing(path) as partial:
-            content = {**asdict(self), "rows": self.rows, "digest": self.digest}
+            content = {**asdict(self), "rows": self.rows, "digest": self.digest, "checksum": self.checksum}
             partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
         return path
 
@@ -111,7 +124,7 @@ class Manifest:
             )
         except (KeyError, TypeError) as error:
             raise ShardError(f"{path} is not a shard manifest; build the shards again.") from error
-        if content.get("digest") != manifest.digest:
+        if (content.get("digest"), content.get("checksum")) != (manifest.digest, manifest.checksum):
             raise ShardError(f"{path} was changed after it was written; build the shards again.")
         return manifest
 
@@ -131,3 +144,25 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def row_digests(table: pa.Table) -> Iterator[int]:
+    """The SHA-256 of every row of a shard, over all of its columns, as a number."""
+    pixels = table["pixels"].to_pylist()
+    for row, grey in zip(table.drop_columns("pixels").to_pylist(), pixels, strict=True):
+        digest = hashlib.sha256(_canonical(_sorted_labels(row)))
+        digest.update(grey)
+        yield int.from_bytes(digest.digest(), "big")
+
+
+def _sorted_labels(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with its labels in alphabetical order: a map says the same in any order."""
+    return row if row["labels"] is None else {**row, "labels": sorted(row["labels"])}
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def _canonical_digest(value: Any) -> str:
+    return hashlib.sha256(_canonical(value)).hexdigest()

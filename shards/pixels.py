@@ -19,13 +19,17 @@ PAGE_HEADER_LIMIT = 256  # bytes; the header of a page without statistics takes 
 
 
 class Pixels:
-    """The pixels of many rows, given the places of the rows in each file."""
+    """The pixels of many rows, given the places of the rows in each file.
 
-    def __init__(self, size: int, places: Sequence[tuple[Path, np.ndarray]]) -> None:
+    `order` (rows,) brings the rows, listed file by file, into another order; None leaves them.
+    """
+
+    def __init__(self, size: int, places: Sequence[tuple[Path, np.ndarray]], order: np.ndarray | None = None) -> None:
         self.size = size
         self._paths = [path for path, _ in places]
-        self._file = np.repeat(np.arange(len(places)), [len(offsets) for _, offsets in places])
-        self._offset = np.concatenate([np.empty(0, np.int64), *(offsets for _, offsets in places)])
+        file = np.repeat(np.arange(len(places)), [len(offsets) for _, offsets in places])
+        offset = np.concatenate([np.empty(0, np.int64), *(offsets for _, offsets in places)])
+        self._file, self._offset = (file, offset) if order is None else (file[order], offset[order])
 
     def __len__(self) -> int:
         return len(self._file)

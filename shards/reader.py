@@ -1,5 +1,7 @@
 """Reads the rows of one split from a folder of shards into numpy arrays, the pixels only when they are asked for.
 
+Rows come in the order of their image ids, however they are distributed over the shards.
+
 The pixels of a row group lie uncompressed in one page of the file, at an offset that follows from the Parquet
 footer, so the pixels of any row are one read at a known place: `shards.pixels`.
 """
@@ -34,7 +36,7 @@ class Triplets(NamedTuple):
 
 @dataclass(frozen=True)
 class ShardData:
-    """The rows of one split, in the order of the shards' names and of the image ids within each."""
+    """The rows of one split, in the order of their image ids."""
 
     image_ids: np.ndarray
     study_ids: np.ndarray
@@ -70,20 +72,23 @@ class ShardReader:
         schema = shard_schema(self.manifest.size)
         schema = schema.remove(schema.get_field_index("pixels"))
         schema = schema if names is None else pa.schema([schema.field(name) for name in names])
-        tables = []
+        tables, ids = [schema.empty_table()], []
         for shard in self._holding(split):
-            table = self._table(shard, [*schema.names, "split"])
-            kept = pa.array(_kept(table, split))
-            tables.append(table.select(schema.names).cast(schema).filter(kept))
-        return pa.concat_tables([schema.empty_table(), *tables]).combine_chunks()
+            table = self._table(shard, [*schema.names, "image_id", "split"])
+            table = table.filter(pa.array(_kept(table, split)))
+            tables.append(table.select(schema.names).cast(schema))
+            ids.append(table["image_id"])
+        return pa.concat_tables(tables).take(_order(ids)).combine_chunks()
 
     def pixels(self, split: str | None = None) -> Pixels:
         """The pixels of the rows of `split`, which stay in the files until they are asked for."""
-        size, places = self.manifest.size, []
+        size, places, ids = self.manifest.size, [], []
         for shard in self._holding(split):
-            kept = _kept(self._table(shard, ["split"]), split)
+            table = self._table(shard, ["image_id", "split"])
+            kept = _kept(table, split)
             places.append((self.folder / shard.file, pixel_offsets(self.folder / shard.file, size)[kept]))
-        return Pixels(size, places)
+            ids.append(table["image_id"].filter(pa.array(kept)))
+        return Pixels(size, places, _order(ids))
 
     def _holding(self, split: str | None) -> list[ShardEntry]:
         return [shard for shard in self.manifest.shards if split is None or split in shard.splits]
@@ -98,6 +103,12 @@ class ShardReader:
         if splits != Counter(shard.splits):
             raise ShardError(f"The shard {shard.file} in {self.folder} does not hold what its manifest says.")
         return table
+
+
+def _order(ids: Sequence[pa.ChunkedArray]) -> np.ndarray:
+    """The places of rows, whose image ids are listed shard by shard, in the order of the ids."""
+    joined = pa.chunked_array([chunk for part in ids for chunk in part.chunks], pa.string())
+    return np.asarray(pc.sort_indices(joined).to_numpy(), np.int64)
 
 
 def _kept(table: pa.Table, split: str | None) -> np.ndarray:
