@@ -13,10 +13,10 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from assets import batches
-from assets.batches import Batch, Computed, Plan
 from assets.workspace import Workspace, one_sentence
-from shards.code_version import code_version
+from store import batches
+from store.batches import Batch, Computed, Plan
+from store.code import code_version
 
 Metadata = dict[str, Any]
 

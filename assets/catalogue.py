@@ -16,9 +16,9 @@ from assets import (
     source,
     subsets,
     tables,
-    tasks,
     triplets,
 )
+from evaluation.tasks import adapters as tasks
 from models.registry import method_names
 
 METHODS = method_names()

@@ -12,8 +12,9 @@ import duckdb
 import numpy as np
 import pyarrow.parquet as pq
 
-from assets import batches, previews
+from assets import previews
 from assets.workspace import Workspace
+from store import batches
 
 MEAN_BOUNDS = (10.0, 245.0)  # grey levels; a film outside is blank or burnt out
 FLAT = 2.0  # standard deviation in grey levels, below which an image is constant

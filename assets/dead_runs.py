@@ -15,7 +15,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets import tracking
+from tracking import tracker as tracking
 
 IN_PROGRESS = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 PROCESSES = Path("/proc")

@@ -6,15 +6,17 @@ from typing import Any
 
 import dagster as dg
 
-from assets import batches, drawings
-from assets.cells import benches
 from assets.evaluated import cells_check, checked, outcomes_metadata
-from assets.films import CohortFilms
 from assets.ingestion import ImagesConfig
 from assets.settings import EvaluationSettings
 from assets.simulated import ARCHIVES, GROUP, chosen
-from assets.tasks import settings_of
 from assets.workspace import PHANTOM, Workspace, registered_cohorts
+from evaluation.dataset import CohortFilms
+from evaluation.evaluator import benches
+from evaluation.figures import catalogue as drawings
+from evaluation.tasks.adapters import settings_of
+from store import batches
+from store.atomic import write_json
 
 COHORTS = tuple(name for name in registered_cohorts() if name != PHANTOM)
 READY = "ready"
@@ -45,7 +47,7 @@ def cohort_asset(name: str, stages: Sequence[Any]) -> dg.AssetsDefinition:
             state = {"status": "absent", "note": f"Pretraining was on {name}: evaluated/<method>/... measures it."}
         else:
             state = {"status": "absent", "note": f"{name} is not among the cohorts to evaluate on."}
-        batches.write_json(workspace.home_path() / name / STATE, state)
+        write_json(workspace.home_path() / name / STATE, state)
         passed = state["status"] != "failed"
         yield dg.MaterializeResult(
             metadata=state,

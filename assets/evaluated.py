@@ -7,16 +7,17 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets import drawings, previews
-from assets.cells import Outcome, benches
-from assets.examination import WEIGHTS
-from assets.films import CohortFilms
+from assets import previews
 from assets.settings import EvaluationSettings
-from assets.tasks import TASKS
-from assets.training_runs import known_runs
 from assets.workspace import Workspace
-from evaluation.values import MACRO, ResultValue
+from evaluation.dataset import CohortFilms
+from evaluation.evaluator import Outcome, benches
+from evaluation.figures import catalogue as drawings
+from evaluation.metrics.values import MACRO, ResultValue
+from evaluation.predictions import WEIGHTS
+from evaluation.tasks.adapters import TASKS
 from models.registry import method_names
+from tracking.runs import known_runs
 
 GROUP = "evaluation"
 CELLS = "no_cell_failed"
@@ -62,8 +63,8 @@ def results_asset(methods: Sequence[str], tasks: Sequence[str], cohorts: Sequenc
     @dg.asset(name="results", group_name=GROUP, kinds={"parquet"}, deps=[*own, *elsewhere])
     def results(workspace: Workspace) -> dg.MaterializeResult[Any]:
         """Every number measured so far, of all methods and cohorts, with what produced it."""
-        from evaluation.result_tables import as_markdown
-        from evaluation.results import MEASURED, read_results
+        from evaluation.results.store import MEASURED, read_results
+        from evaluation.results.text_tables import as_markdown
 
         table = read_results(workspace.home_path(), {"source": MEASURED})
         macro = table.filter(pc.equal(table["class"], MACRO))
@@ -81,7 +82,7 @@ def results_asset(methods: Sequence[str], tasks: Sequence[str], cohorts: Sequenc
 
 def latest_results(workspace: Workspace, every_cohort: bool = False) -> pa.Table:
     """The numbers on this cohort, or on every one, of the latest run on this one of each method, variant and seed."""
-    from evaluation.results import read_results
+    from evaluation.results.store import read_results
 
     where = {} if every_cohort else {"cohort": workspace.cohort_name()}
     table = read_results(workspace.home_path(), where)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pyarrow as pa
 
-from assets import batches, previews
+from assets import previews
 from assets.reports import GROUP
 from assets.workspace import Workspace
+from store import batches
 
 if TYPE_CHECKING:
     from report_parsing.radgraph.graph import Graph
@@ -47,8 +48,8 @@ def _parsed(
     reports: pa.Table, log: dg.DagsterLogManager, labels: Counter[str], relations: Counter[str]
 ) -> Iterator[tuple[str, "Graph"]]:
     """(study_id, graph) of every report, counted and told on the way."""
-    from report_parsing.relations import GraphParser
-    from report_parsing.triplets import READ_SECTIONS
+    from report_parsing.statements.relations import GraphParser
+    from report_parsing.statements.triplets import READ_SECTIONS
 
     parser = GraphParser()
     told = time.monotonic()

@@ -12,11 +12,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from assets import batches, deidentification, inventory, previews
+from assets import deidentification, previews
 from assets.batched import Metadata, Stage, Work, batch_metadata, batched_asset
-from assets.batches import Computed, Plan
 from assets.source import archive
 from assets.workspace import PHANTOM, Workspace, one_sentence
+from ingestion import inventory
+from store import batches
+from store.atomic import write_table
+from store.batches import Computed, Plan
 
 if TYPE_CHECKING:
     from imaging.pool import DecoderPool
@@ -128,7 +131,7 @@ def _decoders() -> "DecoderPool":
 def _decode(work: Work) -> Computed:
     from tqdm import tqdm
 
-    from cohorts.ingest import decode_batch
+    from ingestion.batches_of_studies import decode_batch
 
     studies = pq.read_table(work.inputs["inventory"])
     with tqdm(total=studies.num_rows, unit="film", leave=False, disable=None) as bar:  # None: in a terminal only
@@ -158,7 +161,7 @@ images = batched_asset(
         "header only an allow-list is kept; which identifying attributes were there is counted, never their values.",
         upstream=("inventory",),
         aspect=inventory.FILMS,
-        code=("imaging", "cohorts/ingest.py"),
+        code=("ingestion.batches_of_studies",),
         config=ImagesConfig,
         compute=_decode,
         preview=_preview_images,
@@ -186,8 +189,8 @@ images = batched_asset(
 def usable(workspace: Workspace) -> Iterator[dg.MaterializeResult[Any]]:
     """Every image of the archive ends in exactly one of the two tables."""
     studies, rejects = split_usable(workspace)
-    batches.write_table(studies, workspace.folder("studies") / "studies.parquet")
-    batches.write_table(rejects, workspace.folder("rejects") / "rejects.parquet")
+    write_table(studies, workspace.folder("studies") / "studies.parquet")
+    write_table(rejects, workspace.folder("rejects") / "rejects.parquet")
     yield dg.MaterializeResult(
         asset_key="studies",
         metadata={

@@ -6,11 +6,13 @@ from typing import Any
 import dagster as dg
 import numpy as np
 
-from assets import batches, previews
+from assets import previews
 from assets.downstream import COHORTS, READY, cohort_state
-from assets.films import CohortFilms
 from assets.simulated import GROUP
 from assets.workspace import Workspace
+from evaluation.dataset import CohortFilms
+from store.atomic import write_json
+from store.digests import fingerprint
 
 LEAKAGE = "leakage"
 UNSEEN = "tests_are_unseen"
@@ -38,10 +40,10 @@ def leakage(context: dg.AssetExecutionContext, workspace: Workspace) -> Iterator
     Films are compared by a perceptual hash, which finds copies that were resized, compressed again or mirrored. What is
     found stops nothing: it is told here, by a check, and on the page of tables.
     """
-    from evaluation.leakage import between_splits, describe, shared_films, shared_patients
+    from evaluation.leakage.checks import between_splits, describe, shared_films, shared_patients
     from evaluation.protocol import DOWNSTREAM, OWN
-    from evaluation.results import FOLDER
-    from evaluation.selection import selection
+    from evaluation.results.store import FOLDER
+    from evaluation.tables.selection import selection
 
     own = workspace.cohort_name()
     seen = _sample(workspace, SEEN)
@@ -56,7 +58,7 @@ def leakage(context: dg.AssetExecutionContext, workspace: Workspace) -> Iterator
         leaks += between_splits([_sample(there, (split,)) for split in SPLITS])
     told, found = describe(leaks), [leak for leak in leaks if leak.count]
     tasks = sorted({task for protocol in (OWN, *DOWNSTREAM.values()) for task in protocol.tasks})
-    batches.write_json(workspace.home_path() / FOLDER / FILE, {"pretraining": own, "found": describe(found)})
+    write_json(workspace.home_path() / FOLDER / FILE, {"pretraining": own, "found": describe(found)})
     rows = [(leak.kind, leak.seen, leak.tested, "?" if leak.count is None else leak.count, leak.of) for leak in leaks]
     yield dg.MaterializeResult(
         metadata={
@@ -79,7 +81,7 @@ def leakage(context: dg.AssetExecutionContext, workspace: Workspace) -> Iterator
 
 def _sample(workspace: Workspace, splits: tuple[str, ...]) -> Any:
     """Films of some splits of a cohort, hashed once for each version of its shards."""
-    from evaluation.leakage import Sample
+    from evaluation.leakage.checks import Sample
 
     films = CohortFilms(workspace)
     parts = [(films.films(split).subjects, _hashes(films, split)) for split in splits]
@@ -88,11 +90,11 @@ def _sample(workspace: Workspace, splits: tuple[str, ...]) -> Any:
 
 
 def _hashes(films: CohortFilms, split: str) -> np.ndarray:
-    from evaluation.duplicates import hashes
-    from shards.atomic import replacing
-    from shards.code_version import code_version
+    from evaluation.leakage.duplicates import hashes
+    from store.atomic import replacing
+    from store.code import code_version
 
-    digest = batches.fingerprint(films.reader.manifest.digest, split, code_version("evaluation/duplicates.py"))
+    digest = fingerprint(films.reader.manifest.digest, split, code_version("evaluation.leakage.duplicates"))
     path = films.workspace.folder("hashes") / f"{digest}.npy"
     if not path.exists():
         found = hashes(films.pixels(films.films(split)))

@@ -12,14 +12,16 @@ from typing import Any
 
 import dagster as dg
 
-from assets import batches, previews
+from assets import previews
 from assets.dead_runs import close_dead_trainings, end_with_parent
 from assets.method_config import VARIANT, pretraining_config
-from assets.pictures import loss_curve
-from assets.relay import Relay
-from assets.tracking import DAGSTER_TAG, RunIdentity, Tail, Tracker
-from assets.training_runs import TrainedRun, remember, training_request
 from assets.workspace import CHECKOUT, Workspace
+from store import batches
+from store.atomic import write_json
+from tracking.loss_curve import loss_curve
+from tracking.relay import Relay
+from tracking.runs import TrainedRun, remember, training_request
+from tracking.tracker import DAGSTER_TAG, RunIdentity, Tail, Tracker
 from training.config import TrainingConfig
 from training.errors import FAILURE, TrainingError
 
@@ -99,7 +101,7 @@ def _train(context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, r
     """
     output = Path(request["output"])
     path, explanation = output / "request.json", output / FAILURE
-    batches.write_json(path, request)
+    write_json(path, request)
     explanation.unlink(missing_ok=True)
     command = [sys.executable, "-m", "training", str(path)]
     try:

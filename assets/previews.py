@@ -34,7 +34,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> dg.M
 
 def picture(png: bytes, name: str) -> dg.MarkdownMetadataValue:
     """A picture inside the metadata, small enough for the event log."""
-    from evaluation.pictures import data_uri, shrink
+    from evaluation.figures.pictures import data_uri, shrink
 
     return dg.MetadataValue.md(f"![{name}]({data_uri(shrink(png))})")
 

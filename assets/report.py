@@ -10,7 +10,7 @@ from assets.workspace import Workspace
 
 def main() -> int:
     """Print the table; returns the exit status."""
-    from evaluation.result_tables import as_text
+    from evaluation.results.text_tables import as_text
 
     workspace = Workspace()
     sys.stdout.write(as_text(latest_results(workspace)) + "\n\n")

@@ -8,36 +8,21 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
-from assets import batches, previews
+from assets import previews
 from assets.batched import Metadata, Stage, Work, batched_asset
-from assets.batches import Computed, Plan
-from assets.inventory import TEXTS
 from assets.workspace import CHECKOUT, Workspace
-from shards.code_version import code_version
+from ingestion.inventory import TEXTS
+from store import batches
+from store.atomic import write_table
+from store.batches import Computed, Plan
+from store.code import code_version
 
 if TYPE_CHECKING:
     from report_parsing.reports import ReportOptions
 
 GROUP = "report_parsing"
-SECTION_CODE = (
-    *(f"report_parsing/{name}.py" for name in ("layout", "deidentification", "heading_words", "headings", "sections")),
-    *(
-        "report_parsing/slips.py",
-        "report_parsing/sentences.py",
-        "report_parsing/reports.py",
-        "report_parsing/tables.py",
-    ),
-    *("report_parsing/data/headings.csv", "report_parsing/data/sentence_words.csv", "cohorts/ingest.py"),
-)
-KNOWLEDGE_CODE = (
-    *("report_parsing/knowledge.py", "report_parsing/descriptions.py", "report_parsing/vocabulary.py"),
-    *(
-        "report_parsing/term_index.py",
-        "report_parsing/similar_words.py",
-        "report_parsing/slips.py",
-        "report_parsing/data",
-    ),
-)
+SECTION_CODE = ("ingestion.batches_of_studies",)
+KNOWLEDGE_CODE = ("report_parsing.knowledge.base",)
 
 
 class ReportsConfig(dg.Config):
@@ -81,7 +66,7 @@ def report_options(settings: Mapping[str, Any]) -> "ReportOptions":
 
 
 def _section(work: Work) -> Computed:
-    from cohorts.ingest import section_batch
+    from ingestion.batches_of_studies import section_batch
 
     studies = pq.read_table(work.inputs["inventory"])
     return section_batch(work.workspace.open_cohort(), studies, report_options(work.settings))
@@ -135,16 +120,16 @@ def knowledge(config: KnowledgeConfig, workspace: Workspace) -> dg.MaterializeRe
 
     Beside them `unseen.parquet`: findings outside the vocabulary, shipped and the user's own, for zero-shot queries.
     """
-    from report_parsing.descriptions import DescriptionError
-    from report_parsing.knowledge import KnowledgeBase
+    from report_parsing.knowledge.base import KnowledgeBase
+    from report_parsing.knowledge.descriptions import DescriptionError
 
     try:
         base = KnowledgeBase.default(CHECKOUT / config.descriptions if config.descriptions else None)
     except DescriptionError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
     table, unseen = base.table(), base.unseen_table()
-    batches.write_table(table, workspace.folder("knowledge") / "knowledge.parquet")
-    batches.write_table(unseen, workspace.folder("knowledge") / "unseen.parquet")
+    write_table(table, workspace.folder("knowledge") / "knowledge.parquet")
+    write_table(unseen, workspace.folder("knowledge") / "unseen.parquet")
     columns = ("kind", "name", "description", "source")
     return dg.MaterializeResult(
         metadata={

@@ -14,12 +14,12 @@ from assets.workspace import CHECKOUT
 
 DEMO = "configs/demo/evaluation.yaml"
 OPTIONS = {  # task -> the file of its options
-    "fine_tune": "evaluation/fine_tuning.py",
-    "detection": "evaluation/detection.py",
-    "segmentation": "evaluation/segmentation.py",
-    "phrase_grounding": "evaluation/phrase_grounding.py",
-    "image_image_retrieval": "evaluation/image_image_retrieval.py",
-    "image_report_retrieval": "evaluation/image_report_retrieval.py",
+    "fine_tune": "evaluation/tasks/fine_tune.py",
+    "detection": "evaluation/tasks/detection.py",
+    "segmentation": "evaluation/tasks/segmentation.py",
+    "phrase_grounding": "evaluation/tasks/phrase_grounding.py",
+    "image_image_retrieval": "evaluation/tasks/image_image_retrieval.py",
+    "image_report_retrieval": "evaluation/tasks/image_report_retrieval.py",
 }
 SHARED_OPTIONS = {"grading": "fine_tune"}  # tasks that go by those of another
 FRACTIONS = [0.01, 0.1, 1.0]  # of the patients' labels, as in the papers: cohorts.subsets.FRACTIONS, not imported

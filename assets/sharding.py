@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from assets import batches, previews
+from assets import previews
 from assets.batched import Metadata, Stage, Work, batched_asset
-from assets.batches import Computed, Plan
 from assets.workspace import Workspace
+from store import batches
+from store.batches import Computed, Plan
 
 
 def _settings(workspace: Workspace, _: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -82,7 +83,7 @@ shards = batched_asset(
         group="shards",
         description="Image-report pairs in Parquet shards; the digest of their manifest is the data version.",
         upstream=("inventory", "images", "reports", "triplets"),
-        code=("shards",),
+        code=("shards.writer",),
         settings=_settings,
         compute=_build,
         write=_write,

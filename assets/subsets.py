@@ -6,9 +6,10 @@ import dagster as dg
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from assets import batches, previews
+from assets import previews
 from assets.ingestion import GROUP
 from assets.workspace import Workspace
+from store.atomic import write_table
 
 
 class SubsetsConfig(dg.Config):
@@ -24,7 +25,7 @@ def subsets(config: SubsetsConfig, workspace: Workspace) -> dg.MaterializeResult
 
     studies = pq.read_table(workspace.folder("studies") / "studies.parquet")
     table = subset_table(studies, config.seed)
-    batches.write_table(table, workspace.folder("subsets") / "subsets.parquet")
+    write_table(table, workspace.folder("subsets") / "subsets.parquet")
     presence = class_presence(studies, table)
     return dg.MaterializeResult(
         metadata={

@@ -9,20 +9,21 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from assets import previews, tracking
+from assets import previews
 from assets.evaluated import GROUP, latest_results
-from assets.examination import WEIGHTS, Network
-from assets.films import CohortFilms
 from assets.leakage import FILE as LEAKS_FILE
 from assets.leakage import LEAKAGE
-from assets.training_runs import known_runs
 from assets.workspace import Workspace
-from evaluation.values import ZERO_SHOT
+from evaluation.dataset import CohortFilms
+from evaluation.metrics.values import ZERO_SHOT
+from evaluation.predictions import WEIGHTS, Network
 from models.registry import method_names
+from tracking import tracker as tracking
+from tracking.runs import known_runs
 
 if TYPE_CHECKING:
-    from evaluation.comparisons import Pair
-    from evaluation.table_texts import Publication
+    from evaluation.tables.comparisons import Pair
+    from evaluation.tables.texts import Publication
 
 FOLDER = "tables"  # under the results
 PAGE = "index.html"
@@ -48,13 +49,13 @@ def tables_asset(
     """
     import pyarrow.parquet as pq
 
-    from evaluation.comparisons import compare_methods
     from evaluation.errors import EvaluationError
-    from evaluation.publication import paper_tables
-    from evaluation.published import published_results
-    from evaluation.results import FOLDER as RESULTS_FOLDER
-    from evaluation.table_texts import Publication
-    from shards.atomic import replacing
+    from evaluation.results.store import FOLDER as RESULTS_FOLDER
+    from evaluation.tables.comparisons import compare_methods
+    from evaluation.tables.paper_tables import paper_tables
+    from evaluation.tables.published import published_results
+    from evaluation.tables.texts import Publication
+    from store.atomic import replacing
 
     results = workspace.home_path() / RESULTS_FOLDER
     with replacing(results / "published.parquet") as partial:
@@ -92,9 +93,9 @@ def _tested_by_class(context: dg.AssetExecutionContext, workspace: Workspace, me
 
     Their answers are kept beside their weights. Networks of one seed are compared with each other.
     """
-    from evaluation.comparisons import UNTRAINED, compare_scores
-    from evaluation.measured import is_simulated
-    from evaluation.zero_shot_classification import TASK
+    from evaluation.results.summary import is_simulated
+    from evaluation.tables.comparisons import UNTRAINED, compare_scores
+    from evaluation.tasks.zero_shot_classification import TASK
 
     here = {"cohort": workspace.cohort_name(), "task": TASK}
     rows = [row for row in measured.to_pylist() if here.items() <= row.items() and row["value"] is not None]
@@ -126,8 +127,8 @@ def _leaks(results: Path, cohort: str) -> list[str]:
 
 def _files(publication: "Publication", links: dict[str, str]) -> dict[str, str]:
     """Text by file name."""
-    from evaluation.table_formats import as_csv, as_latex, as_markdown
-    from evaluation.tables_page import as_html
+    from evaluation.tables.formats import as_csv, as_latex, as_markdown
+    from evaluation.tables.page import as_html
 
     return {
         PAGE: as_html(publication, links),

@@ -13,11 +13,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from assets import batches, previews
+from assets import previews
 from assets.batched import Metadata, Stage, Work, batched_asset
-from assets.batches import Computed, Plan
 from assets.reports import GROUP
 from assets.workspace import CHECKOUT, Workspace
+from store import batches
+from store.batches import Computed, Plan
 
 EXAMPLES = 6
 _SAID = ("entity", "position", "exists")
@@ -69,7 +70,7 @@ class TripletsConfig(dg.Config):
 @cache
 def _parser() -> Any:
     """One parser per process: it takes a moment to set up, and it remembers sentences."""
-    from report_parsing.triplets import TripletParser
+    from report_parsing.statements.triplets import TripletParser
 
     return TripletParser()
 
@@ -89,7 +90,7 @@ def _radgraph_triplets(path: Path, digest: str) -> tuple[pa.Table, Counter[str]]
 
 def _settings(workspace: Workspace, config: Mapping[str, Any]) -> Mapping[str, Any]:
     """The digest of the RadGraph file, so that another file under the same name computes anew."""
-    from shards.manifest import file_digest
+    from store.digests import file_digest
 
     if not config["radgraph"]:
         return {}
@@ -112,7 +113,7 @@ def _extract(work: Work) -> Computed:
 
 
 def _preview_triplets(workspace: Workspace, plan: Plan) -> Metadata:
-    from report_parsing.triplets import READ_SECTIONS
+    from report_parsing.statements.triplets import READ_SECTIONS
 
     folder = workspace.folder("triplets")
     with duckdb.connect() as database:
@@ -137,7 +138,7 @@ def _preview_triplets(workspace: Workspace, plan: Plan) -> Metadata:
 
 def _examples(workspace: Workspace, plan: Plan) -> Metadata:
     """A few sentences of the first batch, with and without triplets."""
-    from report_parsing.triplets import READ_SECTIONS
+    from report_parsing.statements.triplets import READ_SECTIONS
 
     if not plan.batches:
         return {}
@@ -172,7 +173,7 @@ triplets = batched_asset(
         group=GROUP,
         description="What each sentence says: entity, position, and whether present, absent or uncertain.",
         upstream=("reports",),
-        code=("report_parsing",),
+        code=("report_parsing.statements.triplets", "report_parsing.radgraph.triplets"),
         config=TripletsConfig,
         settings=_settings,
         compute=_extract,
@@ -210,7 +211,7 @@ report_labels = batched_asset(
         group=GROUP,
         description="The 14 CheXpert labels of every report: 1 positive, 0 negative, -1 uncertain, else empty.",
         upstream=("reports", "triplets"),
-        code=("report_parsing/chexpert.py", "report_parsing/data/chexpert.csv"),
+        code=("report_parsing.chexpert",),
         compute=_label,
         preview=_preview_labels,
     )

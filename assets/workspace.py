@@ -79,7 +79,7 @@ class Workspace(dg.ConfigurableResource):  # type: ignore[type-arg]
         variable = f"RADALIGN_{self.cohort_name().upper()}_ROOT"
         root = self.archive_root or os.environ.get(variable, "")
         if REMOTE in root:
-            from cohorts.remote import as_root
+            from cohorts.archive.remote import as_root
 
             with one_sentence():
                 return as_root(root)

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from evaluation.duplicates import BITS, LIMIT, hashes, informative, near_duplicates
+from evaluation.leakage.duplicates import BITS, LIMIT, hashes, informative, near_duplicates
 from imaging.letterbox import letterbox
 
 SIZE = 224

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from time import process_time
 
-from report_parsing.knowledge import THRESHOLD, KnowledgeBase
+from report_parsing.knowledge.base import THRESHOLD, KnowledgeBase
 
 TESTS = Path(__file__).resolve().parents[1] / "tests" / "report_parsing"
 THRESHOLDS = (0.65, 0.7, 0.75, 0.8, 0.85)

@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 
 from cohorts.phantom import PhantomConfig, simulate
-from shards.atomic import PARTIAL
+from store.atomic import PARTIAL
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 COMMAND = ("-m", "dagster", "job", "execute", "-m", "pipelines.definitions", "-j", "ingest", "-c", "run.yaml")

@@ -36,14 +36,14 @@ from torchvision import transforms
 
 from benchmarks.films import draw_film
 from imaging.augment import Augmentation, AugmentationConfig
-from models.encoders.tokenizer import tokenizer
 from models.method import Method, TextSource
+from models.text.tokenizer import tokenizer
 from shards.loader import Shuffle, loading, places
 from shards.reader import ShardReader
 from shards.schema import shard_schema
 from shards.writer import write_manifest, write_shard
-from training.data import PairData, Pairs
-from training.telemetry import Stopwatch
+from training.data.pairs import PairData, Pairs
+from training.monitoring.telemetry import Stopwatch
 
 HEIGHT, WIDTH, SIZE, CROP, BATCH = 3056, 2544, 256, 224, 128
 THREADS = 1  # of the loader, as in training

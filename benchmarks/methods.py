@@ -33,7 +33,7 @@ from models.encoders.image import ImageEncoder
 from models.encoders.text import TextEncoder
 from models.method import Batch, Method
 from models.registry import build_method, method_names
-from report_parsing.knowledge import KnowledgeBase
+from report_parsing.knowledge.base import KnowledgeBase
 from report_parsing.vocabulary import ENTITIES, POSITIONS
 from training.config import preset
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from report_parsing.chexpert import LABELS, NO_FINDING, SUPPORT_DEVICES
-from report_parsing.sentences import split_sentences
+from report_parsing.sections.sentences import split_sentences
 
 NOT_INDEXED, NORMAL = "no indexing", "normal"
 _SIDES = ("left", "right", "bilateral")

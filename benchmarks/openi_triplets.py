@@ -26,7 +26,7 @@ from benchmarks.openi_codes import Coded, MeshCodes, places_of, read_csv
 from report_parsing.chexpert import LABELS, NO_FINDING, POSITIVE, SUPPORT_DEVICES, label_report, supporting
 from report_parsing.errors import ReportError
 from report_parsing.reports import ReportOptions, parse_report
-from report_parsing.triplets import Triplet, TripletParser
+from report_parsing.statements.triplets import Triplet, TripletParser
 
 COLUMNS = ("uid", "MeSH", "findings", "impression")
 MAPPING = "mesh_to_labels.csv"

@@ -23,8 +23,8 @@ import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from evaluation.fitting import FitOptions, film_tensor, fit, seeded
-from evaluation.linear_probe import Labelled, predict
+from evaluation.learning.fitting import FitOptions, film_tensor, fit, seeded
+from evaluation.tasks.linear_probe import Labelled, predict
 from models.encoders.image import ImageEncoder
 
 SIZE = 64  # pixels

@@ -16,7 +16,7 @@ from time import process_time
 
 from benchmarks.openi_codes import read_csv
 from benchmarks.openi_triplets import as_report, ready_parser, triplets_of
-from report_parsing.lexicon import observation_forms
+from report_parsing.lexicon.words import observation_forms
 
 PASSES = 3
 GROWTH = 8

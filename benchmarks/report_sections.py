@@ -19,8 +19,8 @@ from benchmarks.openi_codes import read_csv
 from benchmarks.openi_triplets import as_report
 from report_parsing.errors import ReportError
 from report_parsing.reports import ReportOptions, parse_report
-from report_parsing.sections import split_sections
-from report_parsing.sentences import split_sentences
+from report_parsing.sections.parser import split_sections
+from report_parsing.sections.sentences import split_sentences
 
 PASSES = 3
 GROWTH = 8

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from models.method import Batch, Method, Tokens
 from models.registry import build_method
 from training.config import TrainingConfig
+from training.monitoring.telemetry import flops_per_pair, matrix_product_peak
 from training.objective import Objective, checkpoint_encoders
 from training.optimizer import build_optimizer, clip_gradients
-from training.telemetry import flops_per_pair, matrix_product_peak
 
 SIZE, LENGTH, VOCABULARY = 224, 112, 30522
 ENCODERS = {"ResNet-50 + BERT-base": "resnet50", "ViT-B/16 + BERT-base": "vit_base_patch16_224"}

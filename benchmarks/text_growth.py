@@ -11,10 +11,10 @@ from contextlib import suppress
 from time import process_time
 
 from benchmarks.openi_triplets import ready_parser
-from report_parsing.abbreviations import AbbreviationFinder
 from report_parsing.errors import ReportError
-from report_parsing.relations import GraphParser
+from report_parsing.lexicon.abbreviations import AbbreviationFinder
 from report_parsing.reports import parse_report
+from report_parsing.statements.relations import GraphParser
 
 GROWTH = 8
 CHARACTERS = 16_000

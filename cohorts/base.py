@@ -11,8 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cohorts.archive.remote import storage_errors
 from cohorts.errors import CohortError
-from cohorts.remote import storage_errors
 from cohorts.splits import OFFICIAL
 from cohorts.tables import REJECTS, STUDIES
 from report_parsing.errors import ReportError

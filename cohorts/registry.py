@@ -9,19 +9,19 @@ from typing import Any
 from cohorts.base import Cohort, CohortError
 
 _READERS = {
-    "phantom": "cohorts.phantom:PhantomCohort",
-    "mimic_cxr": "cohorts.mimic_cxr:MimicCxr",
-    "open_i": "cohorts.open_i:OpenI",
-    "chexpert": "cohorts.chexpert:CheXpert",
-    "chestxray14": "cohorts.chestxray14:ChestXray14",
-    "rsna_pneumonia": "cohorts.rsna_pneumonia:RsnaPneumonia",
-    "siim_pneumothorax": "cohorts.siim_pneumothorax:SiimPneumothorax",
-    "covid_chestxray": "cohorts.covid_chestxray:CovidChestXray",
-    "covidx": "cohorts.covidx:Covidx",
-    "covid_rural": "cohorts.covid_rural:CovidRural",
-    "edema_severity": "cohorts.edema_severity:EdemaSeverity",
-    "object_cxr": "cohorts.object_cxr:ObjectCxr",
-    "mura": "cohorts.mura:Mura",
+    "phantom": "cohorts.readers.phantom:PhantomCohort",
+    "mimic_cxr": "cohorts.readers.mimic_cxr:MimicCxr",
+    "open_i": "cohorts.readers.open_i:OpenI",
+    "chexpert": "cohorts.readers.chexpert:CheXpert",
+    "chestxray14": "cohorts.readers.chestxray14:ChestXray14",
+    "rsna_pneumonia": "cohorts.readers.rsna_pneumonia:RsnaPneumonia",
+    "siim_pneumothorax": "cohorts.readers.siim_pneumothorax:SiimPneumothorax",
+    "covid_chestxray": "cohorts.readers.covid_chestxray:CovidChestXray",
+    "covidx": "cohorts.readers.covidx:Covidx",
+    "covid_rural": "cohorts.readers.covid_rural:CovidRural",
+    "edema_severity": "cohorts.readers.edema_severity:EdemaSeverity",
+    "object_cxr": "cohorts.readers.object_cxr:ObjectCxr",
+    "mura": "cohorts.readers.mura:Mura",
 }
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from cohorts.archive.paths import OutsideRootError, are_files, files_in, inside, stays_inside
 from cohorts.base import CohortError
-from cohorts.paths import OutsideRootError, are_files, files_in, inside, stays_inside
 
 PLAIN_NAMES = r"[0-9A-Za-z][0-9A-Za-z._-]*"  # an identifier that can be a part of a path and cannot leave it
 

@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.errors import EvaluationError
-from evaluation.metrics import scorable
-from evaluation.values import MACRO, ResultValue
+from evaluation.metrics.classification import scorable
+from evaluation.metrics.values import MACRO, ResultValue
+from evaluation.tasks.zero_shot_classification import best_thresholds, score
 from evaluation.zero_shot import run_zero_shot
-from evaluation.zero_shot_classification import best_thresholds, score
 from models.ensemble import Ensemble
 from models.method import Method
 from shards.errors import ShardError
 from shards.reader import ShardData, ShardReader
-from training.checkpoint import TRAINED, load_method
 from training.errors import TrainingError
+from training.state.checkpoint import TRAINED, load_method
 
 METRICS = ("auroc", "mcc", "f1")
 

@@ -12,7 +12,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from cohorts import (
+from cohorts.labels import CHEXPERT_5, CHEXPERT_14
+from cohorts.readers import (
     chestxray14,
     covid_rural,
     covidx,
@@ -22,7 +23,6 @@ from cohorts import (
     rsna_pneumonia,
     siim_pneumothorax,
 )
-from cohorts.labels import CHEXPERT_5, CHEXPERT_14
 
 
 @dataclass(frozen=True)

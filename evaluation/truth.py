@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cohorts.paths import OutsideRootError, inside
-from cohorts.remote import local_copy
+from cohorts.archive.paths import OutsideRootError, inside
+from cohorts.archive.remote import local_copy
 from evaluation.errors import EvaluationError
 from imaging.decode import read_grey
 from imaging.errors import ImageError

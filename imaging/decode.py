@@ -14,13 +14,13 @@ from typing import BinaryIO, TypeVar
 
 import numpy as np
 
-from imaging.attributes import FilmHeader, attributes
 from imaging.borders import without_borders
-from imaging.dicom import damage_as_image_error, looks_like_dicom, read_frame
+from imaging.dicom.attributes import FilmHeader, attributes
+from imaging.dicom.reader import damage_as_image_error, looks_like_dicom, read_frame
+from imaging.dicom.render import averaged, full_size, round_levels
 from imaging.errors import ImageError
 from imaging.letterbox import Frame, letterbox
 from imaging.raster import jpg_size, looks_like_jpg, looks_like_raster, read_raster
-from imaging.render import averaged, full_size, round_levels
 from imaging.scaled_jpg import shrink_jpg
 from imaging.shrink import shrink
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from imaging.attributes import FilmHeader
 from imaging.decode import Film, SquareOptions
+from imaging.dicom.attributes import FilmHeader
 from imaging.errors import ImageError
 
 CHECKOUT = Path(__file__).resolve().parents[1]

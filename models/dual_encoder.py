@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.method import Method, Tokens, ZeroShot
-from models.prompts import PromptPair
+from models.text.prompts import PromptPair
 
 
 class DualEncoder(Method):

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.distributed import gather
-from models.encoders.cleaning import CLEANING
+from models.text.cleaning import CLEANING
 
 
 @dataclass(frozen=True)

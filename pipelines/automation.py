@@ -13,13 +13,13 @@ from typing import Any
 
 import dagster as dg
 
-from assets import batches
 from assets.dead_runs import close_silent_runs
 from assets.ingestion import ImagesConfig, InventoryConfig
 from assets.reports import ReportsConfig
 from assets.triplets import TripletsConfig
 from assets.workspace import Workspace
 from pipelines.jobs import ingest
+from store import batches
 
 DEPTH = 3  # files/p10/p10000032/ in MIMIC-CXR: a new study changes the time of its patient's folder
 CHECK_EVERY = 300  # seconds

@@ -13,8 +13,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from assets.tracking import create_store
 from assets.workspace import CHECKOUT, Workspace
+from tracking.tracker import create_store
 
 HOST = "127.0.0.1"
 STOP_SECONDS = 15  # before a server that ignores the request to stop is killed

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from report_parsing.resources import read_cell, read_rows
-from report_parsing.triplets import Triplet
+from report_parsing.statements.triplets import Triplet
 from report_parsing.vocabulary import NORMAL_ENTITIES, POSITIONS
 
 NO_FINDING, SUPPORT_DEVICES = "No Finding", "Support Devices"

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
-from report_parsing.deidentification import clean_text, count_words, has_words
 from report_parsing.errors import ReportError
-from report_parsing.layout import Span
-from report_parsing.sections import LAST_PARAGRAPH, Section, Sectioning, Sections, bodies, tile
-from report_parsing.sentences import split_sentences
+from report_parsing.sections.deidentification import clean_text, count_words, has_words
+from report_parsing.sections.layout import Span
+from report_parsing.sections.parser import LAST_PARAGRAPH, Section, Sectioning, Sections, bodies, tile
+from report_parsing.sections.sentences import split_sentences
 
 Style = Literal["sectioned", "free"]
 Repeated = Literal["last", "all"]

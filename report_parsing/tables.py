@@ -9,7 +9,7 @@ REPORTS_VERSION = "2"  # 2: sections, and the text of sentences
 
 SECTION = pa.struct(
     [
-        pa.field("name", pa.string(), nullable=False),  # report_parsing.sections
+        pa.field("name", pa.string(), nullable=False),  # report_parsing.sections.parser
         pa.field("start", pa.int32(), nullable=False),  # heading: report[start:body]
         pa.field("body", pa.int32(), nullable=False),  # body: report[body:end]
         pa.field("end", pa.int32(), nullable=False),  # the start of the next section

@@ -19,9 +19,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shards.atomic import replacing
 from shards.errors import ShardError
 from shards.schema import SCHEMA_VERSION
+from store.atomic import replacing
+from store.digests import file_digest
 
 FILE_NAME = "manifest.json"
 MODULUS = 2**256  # of sums of row digests
@@ -138,12 +139,6 @@ def known_entries(folder: Path) -> dict[str, ShardEntry]:
     written = (Path(folder) / FILE_NAME).stat().st_mtime_ns
     older = [shard for shard in manifest.shards if (Path(folder) / shard.file).stat().st_mtime_ns < written]
     return {shard.file: shard for shard in older}
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def row_digests(table: pa.Table) -> Iterator[int]:

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from shards.atomic import replacing
 from shards.errors import ShardError
 from shards.manifest import Manifest, ShardEntry, known_entries
 from shards.schema import SCHEMA_VERSION, SENTENCE, TRIPLET, shard_schema
+from store.atomic import replacing
 
 ROW_GROUP = 256
 EXISTS = {"absent": 0, "present": 1, "uncertain": -1}

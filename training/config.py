@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from shards.atomic import replacing
+from store.atomic import replacing
 from training.errors import TrainingError
 from training.recipes import merged, preset_options, recipe
 

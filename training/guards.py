@@ -16,9 +16,9 @@ import torch
 import torch.distributed as dist
 
 from models.distributed import rank, world_size
-from training.checkpoint import write_text
 from training.config import TrainingConfig
 from training.errors import TrainingError
+from training.state.checkpoint import write_text
 
 BAD_BATCH = "bad_batch.json"
 ECHO_SECONDS = 2.0  # in which a repeated signal is the first one again, passed on by a launcher

@@ -18,8 +18,17 @@ from imaging.augment import Augmentation, AugmentationConfig
 from models.distributed import rank, world_size
 from models.method import Batch, Method
 from shards.loader import Loader, Shuffle, loading, places
-from shards.manifest import file_digest
-from training.checkpoint import (
+from store.digests import file_digest
+from training.config import TrainingConfig
+from training.data.pairs import Pairs, open_shards, training_pairs, validation_pairs
+from training.guards import StoppedError, StopRequest, expect_finite, memory_guard
+from training.monitoring.metrics_log import MetricsLog
+from training.monitoring.telemetry import measure
+from training.objective import Objective, checkpoint_encoders
+from training.optimizer import build_optimizer, clip_gradients, update
+from training.parallel.processes import process_group, share
+from training.schedule import epochs_without_better, learning_rate
+from training.state.checkpoint import (
     BEST,
     LAST,
     TRAINED,
@@ -32,16 +41,7 @@ from training.checkpoint import (
     save_weights,
     write_text,
 )
-from training.config import TrainingConfig
-from training.data import Pairs, open_shards, training_pairs, validation_pairs
-from training.distributed import process_group, share
-from training.guards import StoppedError, StopRequest, expect_finite, memory_guard
-from training.metrics_log import MetricsLog
-from training.objective import Objective, checkpoint_encoders
-from training.optimizer import build_optimizer, clip_gradients, update
-from training.origin import Origin
-from training.schedule import epochs_without_better, learning_rate
-from training.telemetry import measure
+from training.state.origin import Origin
 from training.validation import validation_terms
 
 Progress = Callable[[int, int], None]

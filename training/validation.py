@@ -9,7 +9,7 @@ import torch
 
 from models.distributed import world_size
 from training.config import TrainingConfig
-from training.data import PairData
+from training.data.pairs import PairData
 from training.objective import Objective
 
 FIXED = 1_000_003  # seeds what a validation batch draws, apart from all steps

@@ -4,7 +4,6 @@ A simulation shows that a method learns what it is designed to learn; it says no
 """
 
 from cohorts.phantom.archive import simulate
-from cohorts.phantom.cohort import PhantomCohort
 from cohorts.phantom.config import FINDINGS, PhantomConfig
 
-__all__ = ["FINDINGS", "PhantomCohort", "PhantomConfig", "simulate"]
+__all__ = ["FINDINGS", "PhantomConfig", "simulate"]

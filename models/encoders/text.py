@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.encoders.folders import encoder_folder, quiet, reachable
-from models.encoders.tokenizer import WordPieceTokenizer
 from models.method import Tokens
+from models.text.folders import encoder_folder, quiet, reachable
+from models.text.tokenizer import WordPieceTokenizer
 
 MAXIMUM_TOKENS = 128  # MedKLIP, pre-training
 HEAD_WIDTH = 64  # of every published BERT

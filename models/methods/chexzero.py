@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from models.dual_encoder import DualEncoder
 from models.encoders.clip import CLIP, ClipImageEncoder, ClipTextEncoder, ProjectedImageEncoder, load_clip
-from models.encoders.tokenizer import tokenizer
 from models.losses.info_nce import info_nce
 from models.method import Batch, Method, TextSource, TextTokenizer, Tokens
-from models.prompts import PromptPair
+from models.text.prompts import PromptPair
+from models.text.tokenizer import tokenizer
 
 TRAINING: dict[str, Any] = {
     "input_size": 224,

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from models.dual_encoder import DualEncoder
 from models.encoders.image import ImageEncoder
 from models.encoders.text import TextEncoder
-from models.encoders.tokenizer import tokenizer
 from models.losses.info_nce import info_nce
 from models.method import Batch, TextSource, TextTokenizer, Tokens
-from models.prompts import PromptPair
+from models.text.prompts import PromptPair
+from models.text.tokenizer import tokenizer
 
 # Appendix A of the paper. It mirrors films under reports that say left and right; here the words follow (flip_sides).
 TRAINING = {

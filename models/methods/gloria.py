@@ -16,15 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.dual_encoder import DualEncoder
-from models.encoders.cleaning import words_only
 from models.encoders.image import ImageEncoder
 from models.encoders.text import TextEncoder
-from models.encoders.tokenizer import WordPieceTokenizer
-from models.encoders.words import aggregate
-from models.gloria_prompts import drawn_prompts
 from models.losses.info_nce import info_nce, matched_pairs, pair_logits
 from models.losses.word_region import WordRegionSimilarity
 from models.method import Batch, TextSource, Tokens, WordMaps, ZeroShot
+from models.text.cleaning import words_only
+from models.text.gloria_prompts import drawn_prompts
+from models.text.tokenizer import WordPieceTokenizer
+from models.text.words import aggregate
 
 # The authors' recipe: a random window of 224 of the film at 256 pixels, nothing else.
 TRAINING = {
@@ -71,7 +71,9 @@ class GloriaConfig:
     temperature: float = 0.1  # tau_3, of images to sentences
     global_weight: float = 1.0  # 0 leaves the global term out
     local_weight: float = 1.0  # 0 leaves the local term out
-    prompts: int = 5  # drawn per finding from models/gloria_prompts.py; 0, and for findings not there: the bare name
+    prompts: int = (
+        5  # drawn per finding from models/text/gloria_prompts.py; 0, and for findings not there: the bare name
+    )
     prompt_seed: int = 0  # another one draws others
     prompt_aggregation: str = "mean"  # over a finding's prompts; max: the code's
     zero_shot_words: str = "sum"  # as word_aggregation, when classifying; max: the code's

@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from models.encoders.clip import CLIP, ProjectedImageEncoder, load_clip
 from models.encoders.cross_modality import CrossModality, TextSequence
 from models.encoders.region_selection import Regions, RegionSelection
-from models.encoders.tokenizer import tokenizer
 from models.losses.local_alignment import all_pairs_scores, local_alignment, matched_scores
 from models.method import Batch, TextTokenizer, ZeroShot
 from models.methods.chexzero import Chexzero, ChexzeroConfig
+from models.text.tokenizer import tokenizer
 
 TRAINING: dict[str, Any] = {
     "input_size": 224,

@@ -17,19 +17,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.dual_encoder import DualEncoder
-from models.encoders.cleaning import words_only
 from models.encoders.cross_attention import CrossAttention
 from models.encoders.image import ImageEncoder, ImageFeatures
 from models.encoders.projection import ProjectionHead
 from models.encoders.text import TextEncoder, TextFeatures
-from models.encoders.tokenizer import WordPieceTokenizer
-from models.encoders.words import aggregate, aggregate_shifted
 from models.losses.info_nce import info_nce
 from models.losses.precision import at_least_float32
 from models.losses.prototype_alignment import prototype_alignment
 from models.losses.token_alignment import attention_weights, token_alignment
 from models.method import Batch, TextSource, Tokens, WordMaps, ZeroShot
-from models.prompts import PromptPair
+from models.text.cleaning import words_only
+from models.text.prompts import PromptPair
+from models.text.tokenizer import WordPieceTokenizer
+from models.text.words import aggregate, aggregate_shifted
 
 # Section 4.1 and its appendix; the code warms up from 1e-8. A random window of 224 of the film at 256 pixels, no flip.
 TRAINING: dict[str, Any] = {

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from report_parsing.positions import UNSPECIFIED
+from report_parsing.anatomy.positions import UNSPECIFIED
 from report_parsing.radgraph import anatomies, observations
 from report_parsing.radgraph.files import study_of
 from report_parsing.radgraph.graph import MODIFY, PRESENT, SUGGESTIVE_OF, Graph

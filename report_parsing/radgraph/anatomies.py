@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 
-from report_parsing.positions import BOTH_SIDES_NAMED, OTHER, SIDES, UNSPECIFIED, Words, match_position, positions_of
+from report_parsing.anatomy.positions import (
+    BOTH_SIDES_NAMED,
+    OTHER,
+    SIDES,
+    UNSPECIFIED,
+    Words,
+    match_position,
+    positions_of,
+)
 from report_parsing.resources import read_cell, read_rows
 
 _LEFT_RIGHT: Words = frozenset({"left", "right"})

@@ -25,5 +25,5 @@ def cohort(workspace):
 def seer(monkeypatch):
     """The network of every run."""
     method = tiny.Seer()
-    monkeypatch.setattr("training.checkpoint.load_method", lambda output, weights: method)
+    monkeypatch.setattr("training.state.checkpoint.load_method", lambda output, weights: method)
     return method

@@ -6,17 +6,18 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from assets import batches
-from assets.examination import Network
-from assets.films import CohortFilms
-from assets.training_runs import TrainedRun
 from cohorts.subsets import subset_table
 from cohorts.tables import STUDIES
-from evaluation.text_image_retrieval import read_queries
+from evaluation.dataset import CohortFilms
+from evaluation.predictions import Network
+from evaluation.tasks.text_image_retrieval import read_queries
 from models.method import Method, ZeroShot
 from report_parsing.tables import TRIPLETS
 from shards.schema import shard_schema
 from shards.writer import write_manifest, write_shard
+from store import batches
+from store.atomic import write_table
+from tracking.runs import TrainedRun
 
 LABELS = ("Edema", "Pleural Effusion", "Pneumothorax")
 WORDS = ("edema", "effusion", "pneumothorax")
@@ -98,10 +99,10 @@ def build(workspace):
     """Its studies, subsets and shards."""
     rows = [film(index) for index in range(FILMS)]
     studies = pa.Table.from_pylist([{name: row.get(name) for name in STUDIES.names} for row in rows], schema=STUDIES)
-    batches.write_table(studies, workspace.folder("studies") / "studies.parquet")
-    batches.write_table(subset_table(studies), workspace.folder("subsets") / "subsets.parquet")
+    write_table(studies, workspace.folder("studies") / "studies.parquet")
+    write_table(subset_table(studies), workspace.folder("subsets") / "subsets.parquet")
     spoken = pa.Table.from_pylist([triplet for row in rows for triplet in triplets(row)], schema=TRIPLETS)
-    batches.write_table(spoken, batches.output_path(workspace.folder("triplets"), "0" * 20))
+    write_table(spoken, batches.output_path(workspace.folder("triplets"), "0" * 20))
     batches.commit(workspace.folder("triplets"), batches.Plan((batches.Batch("all", "0" * 20),)))
     folder = workspace.folder("shards")
     folder.mkdir(parents=True)

@@ -4,13 +4,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from assets import batches, ingestion, inventory
-from assets.batches import Batch, Plan
+from assets import ingestion
 from assets.checks import sample_images, shards_checks, studies_checks
 from cohorts.tables import REJECTS, STUDIES
+from ingestion import inventory
 from report_parsing.vocabulary import ENTITIES, POSITIONS
 from shards.schema import shard_schema
 from shards.writer import write_manifest, write_shard
+from store import batches
+from store.atomic import write_json, write_table
+from store.batches import Batch, Plan
 
 SIZE = 8
 NAME = "1" * 20
@@ -37,10 +40,10 @@ def write(workspace, studies, rejects=(), source_rows=None, has_reports=True):
     """The two tables and the inventory they are checked against."""
     rows = len(studies) + len(rejects) if source_rows is None else source_rows
     settings = {"source_rows": rows, "has_reports": has_reports}
-    batches.write_json(workspace.folder("inventory") / "plan.json", {"settings": settings, "batches": []})
+    write_json(workspace.folder("inventory") / "plan.json", {"settings": settings, "batches": []})
     tables = {"studies": (studies, STUDIES), "rejects": (list(rejects), REJECTS)}
     for name, (content, schema) in tables.items():
-        batches.write_table(pa.Table.from_pylist(content, schema=schema), workspace.folder(name) / f"{name}.parquet")
+        write_table(pa.Table.from_pylist(content, schema=schema), workspace.folder(name) / f"{name}.parquet")
 
 
 def write_shards(workspace, images, text="Clear lungs.", grey=None):
@@ -149,7 +152,7 @@ def test_every_image_ends_in_one_table_and_the_first_stage_to_refuse_it_says_why
     batches.run_batch(folder, Batch("b00000", NAME), lambda: (scanned, None))
     batches.commit(folder, Plan((Batch("b00000", NAME),)))
     scan_rejects = pa.Table.from_pylist([reject("x", "scan")], schema=REJECTS)
-    batches.write_table(scan_rejects, folder / inventory.REJECTS)
+    write_table(scan_rejects, folder / inventory.REJECTS)
     for stage, refused in (("image", "bc"), ("report", "cd")):
         rejects = pa.Table.from_pylist([reject(image, stage) for image in refused], schema=REJECTS)
         path = workspace.folder(f"{stage}s")

@@ -8,26 +8,28 @@ from unittest.mock import MagicMock
 import dagster as dg
 import pytest
 
-from assets import batches, checks
+from assets import checks
 from assets.catalogue import CHECKS, INGESTION
 from assets.downstream import COHORTS, READY, cohort_asset, cohort_state, downstream_asset
 from assets.evaluated import CELLS, results_asset
 from assets.settings import EvaluationSettings, options_of
 from assets.simulated import SEED, chosen, simulated_archives
 from assets.tables import tables_asset
-from assets.tasks import settings_of
-from assets.training_runs import TrainedRun, remember
 from assets.workspace import Workspace
 from cohorts.phantom.archive import RECORD
 from cohorts.phantom.config import PhantomConfig
 from cohorts.phantom.layouts import draw, layout_writer
 from cohorts.phantom.marker import is_marked
-from cohorts.rsna_pneumonia import RsnaPneumonia
+from cohorts.readers.rsna_pneumonia import RsnaPneumonia
 from cohorts.subsets import FRACTIONS
 from evaluation.protocol import DOWNSTREAM
-from evaluation.results import MEASURED, read_results
+from evaluation.results.store import MEASURED, read_results
+from evaluation.tasks.adapters import settings_of
+from store import batches
+from store.atomic import write_json
 from tests.models.tiny import SIZE, TINY, tiny_method
-from training.checkpoint import TRAINED, UNTRAINED, ModelCard, save_weights
+from tracking.runs import TrainedRun, remember
+from training.state.checkpoint import TRAINED, UNTRAINED, ModelCard, save_weights
 
 METHOD = "convirt"
 RUN = TrainedRun(METHOD, "f", "checkpoints/convirt/f", "run", "v", 0, "trained-digest", "untrained-digest")
@@ -48,7 +50,7 @@ def home(workspace, monkeypatch):
     """One with a network that was pretrained on the simulation, from films of `SIZE`."""
     for cohort in COHORTS:
         monkeypatch.delenv(f"RADALIGN_{cohort.upper()}_ROOT", raising=False)
-    monkeypatch.setattr("assets.tracking.attach", lambda home, run: MagicMock())
+    monkeypatch.setattr("tracking.tracker.attach", lambda home, run: MagicMock())
     batches.commit(workspace.folder("images"), batches.Plan((), {"size": SIZE}))
     output = workspace.home_path() / RUN.output
     output.mkdir(parents=True)
@@ -130,8 +132,10 @@ def test_an_archive_that_was_given_is_read_and_measured_once(home, archive, monk
     kept = rows(home, "rsna_pneumonia")
     assert all(row["simulated"] and not row["note"] and row["data_version"] for row in kept)
 
-    monkeypatch.setattr("assets.examination.Network._ask", lambda *asked: pytest.fail("a network was asked again"))
-    monkeypatch.setattr("assets.drawings.attached", lambda *asked: {})  # attention is looked at for every picture
+    monkeypatch.setattr("evaluation.predictions.Network._ask", lambda *asked: pytest.fail("a network was asked again"))
+    monkeypatch.setattr(
+        "evaluation.figures.catalogue.attached", lambda *asked: {}
+    )  # attention is looked at for every picture
     told = metadata(evaluate(home, "rsna_pneumonia"), "downstream", METHOD, "rsna_pneumonia")
     assert (told["measured"], told["found in results"]) == (0, len(cells("rsna_pneumonia")))
     assert rows(home, "rsna_pneumonia") == kept
@@ -285,7 +289,7 @@ def test_other_films_are_drawn_than_those_of_the_pretraining(home, monkeypatch, 
     monkeypatch.setattr(
         "cohorts.phantom.layouts.layout_writer", lambda name: lambda root, studies: root.mkdir(parents=True)
     )
-    batches.write_json(home.root() / RECORD, {"seed": seed})
+    write_json(home.root() / RECORD, {"seed": seed})
     simulated(home, "covid_rural")
     assert drawn != [seed]
 

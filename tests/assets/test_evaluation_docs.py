@@ -9,10 +9,10 @@ import dagster as dg
 import pytest
 import yaml
 
-from assets.tasks import OWN_TASKS, TASKS
 from assets.workspace import CHECKOUT
 from cohorts.registry import _READERS
 from evaluation.protocol import DOWNSTREAM
+from evaluation.tasks.adapters import OWN_TASKS, TASKS
 from pipelines.definitions import defs
 
 PAGE = (CHECKOUT / "docs" / "evaluation.md").read_text(encoding="utf-8")

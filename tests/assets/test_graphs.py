@@ -7,19 +7,21 @@ from dataclasses import asdict
 import dagster as dg
 import pyarrow as pa
 
-from assets import batches, graphs
-from assets.batches import Batch, Plan
+from assets import graphs
 from pipelines.definitions import defs
 from report_parsing.radgraph.triplets import triplets_of_file
 from report_parsing.reports import parse_report
 from report_parsing.tables import REPORTS
+from store import batches
+from store.atomic import write_table
+from store.batches import Batch, Plan
 
 
 def test_the_file_says_what_the_reports_say(workspace):
     report = "INDICATION: Pneumothorax?\n\nFINDINGS: Small left pleural effusion. No consolidation."
     row = {"cohort": "phantom", "study_id": "s1", **asdict(parse_report(report))}
     folder = workspace.folder("reports")
-    batches.write_table(pa.Table.from_pylist([row], schema=REPORTS), batches.output_path(folder, "1" * 20))
+    write_table(pa.Table.from_pylist([row], schema=REPORTS), batches.output_path(folder, "1" * 20))
     batches.commit(folder, Plan((Batch("b00000", "1" * 20),), {}))
     result = dg.materialize([graphs.graphs], resources={"workspace": workspace})
     assert "| OBS-DA | 1 |" in result.asset_materializations_for_node("graphs")[0].metadata["entities"].value

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.reports import knowledge
-from shards.manifest import file_digest
+from store.digests import file_digest
 
 HEADER = "kind,name,aliases,description,source\n"
 

@@ -8,13 +8,13 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from assets import batches
 from assets.downstream import STATE
 from assets.leakage import FILE, LEAKAGE, leakage
 from assets.workspace import Workspace
-from evaluation.results import FOLDER
+from evaluation.results.store import FOLDER
 from shards.schema import shard_schema
 from shards.writer import write_manifest, write_shard
+from store.atomic import write_json
 from tests.evaluation.random_films import random_films
 
 OWN, TESTED = "mimic_cxr", "edema_severity"  # the same archive, so that their patients can be compared
@@ -29,7 +29,7 @@ def pretraining(workspace, monkeypatch, tmp_path):
     there = Workspace(home=workspace.home, cohort=OWN)
     build(there, ["p0", "p1", "p2", "p3"], random_films(0, len(SPLITS), SIZE))
     build(there.downstream(TESTED), ["q0", "q1", "q2", "q3"], random_films(1, len(SPLITS), SIZE))
-    batches.write_json(there.home_path() / TESTED / STATE, {"status": "ready", "note": ""})
+    write_json(there.home_path() / TESTED / STATE, {"status": "ready", "note": ""})
     return there
 
 
@@ -110,13 +110,13 @@ def test_what_pretraining_only_tested_on_was_not_seen(pretraining):
 
 
 def test_a_cohort_that_is_not_ready_is_not_compared(pretraining):
-    batches.write_json(pretraining.home_path() / TESTED / STATE, {"status": "failed", "note": "The archive is gone."})
+    write_json(pretraining.home_path() / TESTED / STATE, {"status": "failed", "note": "The archive is gone."})
     assert look(pretraining)[1]["comparisons"] == 6
 
 
 def test_films_are_hashed_once(pretraining, monkeypatch):
     first = look(pretraining)
-    monkeypatch.setattr("evaluation.duplicates.hashes", lambda films: pytest.fail("hashed again"))
+    monkeypatch.setattr("evaluation.leakage.duplicates.hashes", lambda films: pytest.fail("hashed again"))
     assert look(pretraining)[1] == first[1]
 
 

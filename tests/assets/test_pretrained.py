@@ -7,12 +7,13 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from assets import batches, pretrained
+from assets import pretrained
 from assets.method_config import VARIANT, pretraining_config
 from assets.pretrained import one_at_a_time
-from assets.training_runs import TrainedRun, known_runs, remember, runs_to_evaluate, trained_run, training_request
 from assets.workspace import Workspace
+from store.atomic import write_table
 from tests.assets.test_checks import write_shards
+from tracking.runs import TrainedRun, known_runs, remember, runs_to_evaluate, trained_run, training_request
 from training.errors import FAILURE
 
 
@@ -20,7 +21,7 @@ from training.errors import FAILURE
 def shards(workspace):
     write_shards(workspace, ["a", "b"])
     knowledge = pa.table({"kind": ["entity"], "name": ["edema"], "description": ["fluid"]})
-    batches.write_table(knowledge, workspace.folder("knowledge") / "knowledge.parquet")
+    write_table(knowledge, workspace.folder("knowledge") / "knowledge.parquet")
     return workspace
 
 
@@ -42,7 +43,7 @@ def test_other_data_or_knowledge_is_another_run(shards):
     write_shards(shards, ["a", "b", "c"])
     more_data = folder(shards)
     knowledge = pa.table({"kind": ["entity"], "name": ["edema"], "description": ["water"]})
-    batches.write_table(knowledge, shards.folder("knowledge") / "knowledge.parquet")
+    write_table(knowledge, shards.folder("knowledge") / "knowledge.parquet")
     assert len({before, more_data, folder(shards)}) == 3
 
 

@@ -10,16 +10,16 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from assets import tracking
 from assets.evaluated import latest_results
 from assets.leakage import FILE as LEAKS_FILE
 from assets.tables import TablesConfig, tables_asset
-from assets.tasks import TASKS
-from assets.training_runs import TrainedRun, remember
-from evaluation.published import read_published
-from evaluation.result_tables import LEADING, SIMULATION_NOTE
-from evaluation.results import ResultKey, read_results, write_results
-from evaluation.values import ResultValue, summarise
+from evaluation.metrics.values import ResultValue, summarise
+from evaluation.results.store import ResultKey, read_results, write_results
+from evaluation.results.text_tables import LEADING, SIMULATION_NOTE
+from evaluation.tables.published import read_published
+from evaluation.tasks.adapters import TASKS
+from tracking import tracker as tracking
+from tracking.runs import TrainedRun, remember
 
 ADDRESS = "http://mlflow.example:5000/"
 

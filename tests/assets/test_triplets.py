@@ -9,12 +9,14 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from assets import batches, triplets
-from assets.batches import Batch, Plan
+from assets import triplets
 from assets.workspace import Workspace
 from report_parsing.chexpert import LABELS
 from report_parsing.reports import parse_report
 from report_parsing.tables import REPORTS
+from store import batches
+from store.atomic import write_table
+from store.batches import Batch, Plan
 
 REPORTS_OF_STUDIES = {
     "1": "FINDINGS: There is a small left effusion. Comparison was made with the earlier film.\n\nIMPRESSION: Edema.",
@@ -30,7 +32,7 @@ def materialize(workspace, **config):
         for study, report in REPORTS_OF_STUDIES.items()
     ]
     folder = workspace.folder("reports")
-    batches.write_table(pa.Table.from_pylist(rows, schema=REPORTS), batches.output_path(folder, "1" * 20))
+    write_table(pa.Table.from_pylist(rows, schema=REPORTS), batches.output_path(folder, "1" * 20))
     batches.commit(folder, Plan((Batch("b00000", "1" * 20),), {}))
     result = dg.materialize(
         [triplets.triplets, triplets.report_labels],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cohorts.paths import OutsideRootError, are_files, inside
+from cohorts.archive.paths import OutsideRootError, are_files, inside
 
 
 @pytest.fixture

@@ -15,12 +15,12 @@ import pytest
 from upath import UPath
 
 from cohorts.errors import CohortError
-from cohorts.ingest import decode_batch
 from cohorts.phantom.__main__ import main
 from cohorts.phantom.config import PhantomConfig
 from cohorts.phantom.layouts import LAYOUTS, draw, layout_writer
 from cohorts.phantom.layouts.drawn import chexpert_labels, regions, runs
 from cohorts.registry import cohort_names, open_cohort
+from ingestion.batches_of_studies import decode_batch
 from tests.cohorts.scans import check
 
 

@@ -7,7 +7,7 @@ import torch
 from evaluation import ensemble
 from models.registry import build_method
 from shards.reader import ShardData, Triplets
-from training.checkpoint import TRAINED, ModelCard, save_weights
+from training.state.checkpoint import TRAINED, ModelCard, save_weights
 
 SMALL = {
     "weights": "", "vision_layers": 1, "vision_width": 16, "vision_heads": 1, "patch": 8, "text_layers": 1,

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from models.encoders.clip import load_clip
-from models.encoders.clip_tokenizer import ClipTokenizer
 from models.method import Batch, Tokens
 from models.methods.chexzero import Chexzero, ChexzeroConfig
-from models.prompts import SEPARATOR
+from models.text.clip_tokenizer import ClipTokenizer
+from models.text.prompts import SEPARATOR
 from tests.golden.conftest import golden_files, load
 
 TOLERANCE = {"32": {"rtol": 1e-4, "atol": 1e-5}, "64": {"rtol": 1e-8, "atol": 1e-8}}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cohorts.labels import CHEXPERT_5
-from evaluation.metrics import (
+from evaluation.metrics.classification import (
     auroc,
     best_threshold,
     confusion,
@@ -13,7 +13,7 @@ from evaluation.metrics import (
     rates,
     weighted_auroc,
 )
-from evaluation.values import interval
+from evaluation.metrics.values import interval
 from tests.golden.conftest import golden_files, load
 
 ROUNDED = 0.5e-4 + 1e-9  # their tables have four digits

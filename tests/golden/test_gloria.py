@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from models.encoders.cleaning import words_only
 from models.encoders.text import TextFeatures
-from models.encoders.tokenizer import WordPieceTokenizer
 from models.losses.info_nce import matched_pairs, pair_logits
 from models.losses.word_region import WordRegionSimilarity
 from models.method import Tokens
 from models.methods.gloria import Gloria, GloriaConfig, Sentences, standardised
+from models.text.cleaning import words_only
+from models.text.tokenizer import WordPieceTokenizer
 from tests.golden.conftest import golden_files, load
 
 TOLERANCE = {"32": {"rtol": 1e-4, "atol": 1e-5}, "64": {"rtol": 1e-8, "atol": 1e-8}}

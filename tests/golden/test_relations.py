@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from report_parsing.relations import GraphParser
+from report_parsing.statements.relations import GraphParser
 from tests.golden.conftest import golden_files
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import gdcm
 import numpy as np
 
-from imaging.dicom import damage_as_image_error, read_frame
+from imaging.dicom.reader import damage_as_image_error, read_frame
 
 TYPES = {"UINT8": "u1", "INT8": "i1", "UINT12": "u2", "INT12": "i2", "UINT16": "u2", "INT16": "i2"}
 

@@ -18,7 +18,7 @@ from imaging import limits
 from imaging.decode import read_grey
 from imaging.errors import REASONS, ImageError
 
-# pytest lays its own warning filters over those of imaging.dicom, which test_nothing_is_printed checks.
+# pytest lays its own warning filters over those of imaging.dicom.reader, which test_nothing_is_printed checks.
 pytestmark = pytest.mark.filterwarnings("ignore:::pydicom")
 REPOSITORY = Path(__file__).resolve().parents[2]
 READ_ALL = """

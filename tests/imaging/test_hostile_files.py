@@ -22,10 +22,10 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from benchmarks import mutations
 from benchmarks.films import draw_film, write_dicom
-from imaging.codestream import describe_jpeg, describe_jpeg_2000
 from imaging.decode import read_grey
+from imaging.dicom.codestream import describe_jpeg, describe_jpeg_2000
+from imaging.dicom.fragments import first_frame
 from imaging.errors import REASONS, ImageError
-from imaging.fragments import first_frame
 
 pytestmark = pytest.mark.filterwarnings("ignore:::pydicom")
 REPOSITORY = Path(__file__).resolve().parents[2]

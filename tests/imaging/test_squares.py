@@ -14,8 +14,9 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 
 from benchmarks.films import COMPRESSIONS, draw_film, write_dicom
-from imaging import decode, raster, render, scaled_jpg
+from imaging import decode, raster, scaled_jpg
 from imaging.decode import SquareOptions, read_grey, read_square
+from imaging.dicom.reader import render
 from imaging.letterbox import letterbox
 from imaging.shrink import shrink
 

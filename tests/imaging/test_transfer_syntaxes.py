@@ -12,9 +12,9 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, encapsulate_extended
 
 from benchmarks.films import COMPRESSIONS, draw_film, write_dicom
-from imaging import codecs
 from imaging.decode import read_grey
-from imaging.fragments import first_frame
+from imaging.dicom.fragments import first_frame
+from imaging.dicom.reader import codecs
 from tests.imaging.independent import gdcm_values, our_values
 
 pytestmark = pytest.mark.filterwarnings("ignore:::pydicom")

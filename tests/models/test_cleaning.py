@@ -1,6 +1,6 @@
 import pytest
 
-from models.encoders.cleaning import words_only
+from models.text.cleaning import words_only
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from models.encoders.clip import ClipImageEncoder, ClipTextEncoder, load_clip
-from models.encoders.clip_tokenizer import ClipTokenizer
 from models.method import Tokens
+from models.text.clip_tokenizer import ClipTokenizer
 
 TEXTS = [
     "No acute cardiopulmonary process.",

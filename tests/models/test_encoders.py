@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from models.encoders.image import ImageEncoder
 from models.encoders.text import TextEncoder, embed_texts
-from models.encoders.tokenizer import tokenizer
+from models.text.tokenizer import tokenizer
 
 FILMS = torch.randn(2, 1, 64, 64)
 SENTENCES = ["No pleural effusion.", "Left pneumothorax with atelectasis at the base."]

@@ -6,9 +6,9 @@ import math
 import pytest
 import torch
 
-from models.gloria_prompts import PROMPTS, all_prompts, drawn_prompts
 from models.method import Batch, Tokens
 from models.methods.gloria import build
+from models.text.gloria_prompts import PROMPTS, all_prompts, drawn_prompts
 
 SMALL = {
     "image_encoder": "vit/1x32p16", "image_weights": "", "image_stage": 0, "upsampled": 0, "text_encoder": "bert/2x32",

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from models.encoders.words import aggregate, aggregate_shifted, word_index
+from models.text.words import aggregate, aggregate_shifted, word_index
 
 VOCABULARY = ["[PAD]", "[CLS]", "[SEP]", "no", "effusion", "cardio", "##meg", "##aly"]
 CONTINUES = torch.tensor([word.startswith("##") for word in VOCABULARY])

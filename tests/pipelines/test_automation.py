@@ -6,11 +6,11 @@ import shutil
 import dagster as dg
 import pytest
 
-from assets import batches
-from assets.batches import Plan
 from assets.workspace import Workspace
 from pipelines.automation import archive_digest, new_studies, nightly
 from pipelines.definitions import defs
+from store import batches
+from store.batches import Plan
 
 
 @pytest.fixture

@@ -18,15 +18,18 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from assets import batches, dead_runs, tracking
-from assets.batches import Plan
+from assets import dead_runs
 from assets.workspace import CHECKOUT, Workspace
 from benchmarks.kills import expect_nobody, session_members
 from pipelines.automation import SILENT_VARIABLE
 from pipelines.automation import dead_runs as sensor
 from shards.schema import shard_schema
 from shards.writer import write_manifest, write_shard
+from store import batches
+from store.atomic import write_table
+from store.batches import Plan
 from tests.training.conftest import ENTITIES, POSITIONS, SIZE, TINY, shard_rows
+from tracking import tracker as tracking
 
 LEFT_AFTER = 15  # seconds
 PATIENCE = 240
@@ -57,7 +60,7 @@ class Place:
         write_manifest(shards, [shards / "a.parquet"], ENTITIES, POSITIONS, SIZE, "phantom")
         names = [("entity", name) for name in ENTITIES] + [("position", name) for name in POSITIONS]
         rows = [{"kind": kind, "name": name, "description": f"{name} on a film"} for kind, name in names]
-        batches.write_table(pa.Table.from_pylist(rows), workspace.folder("knowledge") / "knowledge.parquet")
+        write_table(pa.Table.from_pylist(rows), workspace.folder("knowledge") / "knowledge.parquet")
 
     def start(self, seed: int, executor: str) -> Run:
         config = {

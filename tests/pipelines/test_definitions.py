@@ -5,10 +5,10 @@ import pytest
 
 from assets.ingestion import ImagesConfig, InventoryConfig
 from assets.reports import ReportsConfig
-from assets.tasks import OWN_TASKS as TASKS
-from assets.tasks import TASKS as ALL_TASKS
 from assets.workspace import Workspace, registered_cohorts
 from evaluation.protocol import DOWNSTREAM, OWN
+from evaluation.tasks.adapters import OWN_TASKS as TASKS
+from evaluation.tasks.adapters import TASKS as ALL_TASKS
 from models.registry import method_names
 from pipelines.definitions import defs
 from pipelines.jobs import AT_ONCE

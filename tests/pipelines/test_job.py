@@ -106,7 +106,7 @@ def test_everything_is_there_after_one_command(place):
 
 
 def test_the_training_is_in_mlflow(place):
-    from assets import tracking
+    from tracking import tracker as tracking
 
     tracker = tracking.attach(place.home, place.metadata("pretrained", "medklip")["mlflow_run"])
     run = tracker.client.get_run(tracker.run_id)

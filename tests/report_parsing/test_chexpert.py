@@ -2,9 +2,9 @@
 
 import pytest
 
+from report_parsing.anatomy.positions import match_position
 from report_parsing.chexpert import LABELS, label_report
-from report_parsing.positions import match_position
-from report_parsing.triplets import TripletParser
+from report_parsing.statements.triplets import TripletParser
 from report_parsing.vocabulary import ENTITIES
 
 CASES = [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from report_parsing.knowledge import KnowledgeBase
+from report_parsing.knowledge.base import KnowledgeBase
 
 FOLDER = Path(__file__).parent
 BASE = KnowledgeBase.default()

@@ -8,7 +8,7 @@ from cohorts.phantom.config import FINDINGS, PhantomConfig
 from cohorts.phantom.findings import sample_finding
 from cohorts.phantom.report import write_report
 from report_parsing.reports import ReportOptions, parse_report
-from report_parsing.triplets import TripletParser
+from report_parsing.statements.triplets import TripletParser
 
 MEANT = {1: "present", 0: "absent", -1: "uncertain"}
 LEAST_AGREEMENT = 0.99  # measured: 2,282 of 2,282 statements

@@ -10,9 +10,9 @@ import textwrap
 
 import pytest
 
-from report_parsing.layout import trim
 from report_parsing.reports import parse_report
-from report_parsing.sections import split_sections, tile
+from report_parsing.sections.layout import trim
+from report_parsing.sections.parser import split_sections, tile
 
 FIELDS = ("indication", "comparison", "findings", "impression")
 

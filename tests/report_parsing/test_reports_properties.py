@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from report_parsing.errors import ReportError
-from report_parsing.layout import BLANKS, LINE_ENDS
 from report_parsing.reports import ReportOptions, parse_report
-from report_parsing.sections import split_sections, tile
-from report_parsing.sentences import split_sentences
+from report_parsing.sections.layout import BLANKS, LINE_ENDS
+from report_parsing.sections.parser import split_sections, tile
+from report_parsing.sections.sentences import split_sentences
 
 PIECES = (  # noqa: SIM905  (a list would be a page long)
     "FINDINGS:|Findings|findings -|1. FINDINGS:|FINDINGS AND|IMPRESSION|Impression:|impression:|ADDENDUM:|FINAL REPORT|"

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from shards.errors import ShardError
-from shards.manifest import FILE_NAME, Manifest, file_digest
+from shards.manifest import FILE_NAME, Manifest
+from store.digests import file_digest
 
 
 def test_manifest_counts_what_is_there(folder):

@@ -14,11 +14,11 @@ import torch
 
 from shards.reader import ShardReader
 from training import guards
-from training.checkpoint import complete_checkpoints
 from training.config import TrainingError
 from training.guards import StoppedError, StopRequest, expect_finite, memory_guard
 from training.loop import train
 from training.objective import Objective
+from training.state.checkpoint import complete_checkpoints
 
 
 def test_a_loss_that_is_no_number_keeps_the_ids_of_its_batch(config, shards, monkeypatch):

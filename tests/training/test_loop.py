@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from training.checkpoint import complete_checkpoints, load_method
 from training.config import TrainingConfig, TrainingError
 from training.loop import Run, train
-from training.origin import Origin
+from training.state.checkpoint import complete_checkpoints, load_method
+from training.state.origin import Origin
 
 
 class KilledError(Exception):

@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from training.checkpoint import complete_checkpoints
+from training.state.checkpoint import complete_checkpoints
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -16,9 +16,9 @@ from shards.schema import shard_schema
 from shards.writer import write_manifest, write_shard
 from tests.training.conftest import ENTITIES, POSITIONS, SIZE, TINY, shard_rows
 from tests.training.test_loop import KilledError, killed_after
-from training.checkpoint import complete_checkpoints
 from training.config import TrainingConfig
 from training.loop import train
+from training.state.checkpoint import complete_checkpoints
 
 STEPS, KILLS = 60, 10
 SAYINGS = ("There is a left effusion", "The lungs are clear", "A nodule in the right lung", "No pneumothorax is seen")

@@ -14,10 +14,10 @@ from models.registry import method_names
 from tests.models.tiny import tiny_batch, tiny_method
 from training import objective as objective_module
 from training.config import TrainingConfig
-from training.distributed import process_group, share
 from training.loop import train
 from training.objective import Objective
-from training.sharding import whole
+from training.parallel.processes import process_group, share
+from training.parallel.sharding import whole
 
 PAIRS, SEED = 8, 7
 TYPES = (torch.float32, torch.float64)

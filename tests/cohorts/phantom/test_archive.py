@@ -8,8 +8,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from cohorts.phantom import FINDINGS, PhantomCohort, PhantomConfig, simulate
+from cohorts.phantom import FINDINGS, PhantomConfig, simulate
 from cohorts.phantom.archive import plan
+from cohorts.readers.phantom import PhantomCohort
 from imaging.decode import read_grey
 
 CONFIG = PhantomConfig(studies=24, height=96)

@@ -1,0 +1,110 @@
+"""Archives on object storage, such as `s3://bucket/prefix`, through fsspec.
+
+Such a root is a universal-pathlib path: it has pathlib's methods and is no `pathlib.Path`, by which the functions of
+`cohorts.archive.paths` tell the two apart. A listing answers what a file system is asked file by file, a table is read as a
+stream, and a film is copied to a temporary file for as long as it is decoded.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from cohorts.errors import CohortError
+
+VERSION_KEYS = ("ETag", "etag", "LastModified", "mtime", "created")  # what storages call the state of an object
+MISSING = (FileNotFoundError, IsADirectoryError, PermissionError)  # what is wrong with one file, not with the storage
+
+
+def is_remote(path: Path) -> bool:
+    """Whether a path lies on object storage."""
+    return not isinstance(path, Path)
+
+
+def as_root(location: str) -> Path:
+    """The root at an address such as `s3://bucket/prefix`; CohortError where the packages for it are missing."""
+    try:
+        from upath import UPath
+
+        root: Any = UPath(location.rstrip("/"))
+        root.fs  # noqa: B018  opening the file system imports its package
+    except ImportError as error:
+        raise CohortError(
+            f"{location} is on object storage, which needs packages of its own: run pip install '.[remote]' in the "
+            "checkout."
+        ) from error
+    except ValueError:
+        root = Path(location)
+    if not is_remote(root):
+        raise CohortError(f"{location} is no address of a storage that fsspec knows.")
+    return root  # type: ignore[no-any-return]
+
+
+def file_stamps(root: Any, relatives: Sequence[str]) -> list[str]:
+    """For each relative path the size and version of the object there, as text; empty where there is none."""
+    objects = list_objects(root, common_folder(relatives))
+    versions = {path: f"{info['size']}-{_version(info)}" for path, info in objects.items()}
+    return [versions.get(path, "") for path in relatives]
+
+
+def list_objects(root: Any, folder: str) -> dict[str, Mapping[str, Any]]:
+    """All objects below a folder of the root, by their path relative to the root."""
+    base = root.path.rstrip("/") + "/"
+    with storage_errors(root):
+        found = root.fs.find(f"{base}{folder}".rstrip("/"), detail=True)
+    return {path.removeprefix(base): info for path, info in found.items() if path.startswith(base)}
+
+
+def common_folder(relatives: Sequence[str]) -> str:
+    """The longest folder that holds all of some relative paths; empty for the root."""
+    folders = {posixpath.dirname(path) for path in relatives}
+    return "" if not folders or "" in folders or any(map(_climbs, folders)) else posixpath.commonpath(folders)
+
+
+def readable(path: Path) -> Path | BytesIO:
+    """What a reader of files takes: the path itself, or the content of an object."""
+    if not is_remote(path):
+        return path
+    with storage_errors(path):
+        return BytesIO(path.read_bytes())
+
+
+@contextmanager
+def local_copy(path: Path) -> Iterator[Path]:
+    """A local file with the content of `path`, itself if it is one; there is none if `path` names no object."""
+    if not is_remote(path):
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        with storage_errors(path), suppress(*MISSING):
+            copy.write_bytes(path.read_bytes())
+        yield copy
+
+
+@contextmanager
+def storage_errors(path: Any) -> Iterator[None]:
+    """Turn what a storage that does not answer raises into CohortError, which ends a run: each storage has error
+    classes of its own, and a file must not be rejected because of a network. Local files raise what they raise."""
+    try:
+        yield
+    except Exception as error:
+        if not is_remote(path) or isinstance(error, (CohortError, *MISSING)):
+            raise
+        raise CohortError(
+            f"{path} cannot be fetched ({type(error).__name__}): check the address, the credentials and the network, "
+            "then run the same command again."
+        ) from error
+
+
+def _climbs(folder: str) -> bool:
+    return folder.startswith("/") or ".." in folder.split("/")
+
+
+def _version(info: Mapping[str, Any]) -> str:
+    return next((str(info[key]) for key in VERSION_KEYS if key in info), "")

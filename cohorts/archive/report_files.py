@@ -1,0 +1,32 @@
+"""Report text files of an archive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cohorts.archive.paths import OutsideRootError, inside
+from cohorts.archive.remote import storage_errors
+from report_parsing.errors import ReportError
+
+MAXIMUM_BYTES = 1 << 20  # the longest reports have some ten thousand characters
+
+
+def read_text(root: Path, relative: str) -> str:
+    """Text of a report file: UTF-8, or Latin-1 where it is not. ReportError says what is wrong with it."""
+    try:
+        path = inside(root, relative)
+        with storage_errors(path), path.open("rb") as stream:
+            content = stream.read(MAXIMUM_BYTES + 1)
+    except OutsideRootError as error:
+        raise ReportError("unreadable_report", str(error)) from None
+    except OSError:
+        raise ReportError("unreadable_report", "The report file cannot be opened or read.") from None
+    if len(content) > MAXIMUM_BYTES or b"\0" in content:
+        raise ReportError("unreadable_report", "The report file is no text, or far longer than a report.")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    if not text.strip():
+        raise ReportError("empty_report", "The report file holds no text.")
+    return text

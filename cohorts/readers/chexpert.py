@@ -1,0 +1,147 @@
+"""CheXpert: 224,316 chest radiographs of 65,240 patients at Stanford Hospital, labelled from reports that stay there.
+
+Irvin et al., "CheXpert: A large chest radiograph dataset with uncertainty labels and expert comparison", AAAI 2019.
+Stanford University Dataset Research Use Agreement: no redistribution, non-commercial. v1.0 and v1.0-small, as a root
+or below it, with the test set of the competition where it was asked for:
+
+    train.csv valid.csv     per image: Path, Sex, Age, Frontal/Lateral, AP/PA, 14 labels (1, 0, -1, empty)
+    train/patient00001/study1/view1_frontal.jpg     Path begins with the name of the release folder
+    test/patient64741/study1/view1_frontal.jpg
+    groundtruth.csv         per study of the test set: Study, 14 labels (1, 0), of five radiologists; from
+                            github.com/rajpurkarlab/cheXpert-test-set-labels
+
+A row of train.csv or valid.csv is a source row, and an image of the test set. Families of splits:
+
+    official   train.csv trains, valid.csv validates, the test set tests (CheXzero, LRCLR)
+    gloria     5,000 images' worth of train patients validate, valid.csv tests, the test set is left out (ConVIRT,
+               GLoRIA and MGCA; their draws were unseeded, by image, and let training images into validation)
+
+CheXpert 5x200 is drawn from train.csv: who uses it must drop its patients from training.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cohorts.archive import csv_files
+from cohorts.base import Reader, Scan, split_scan
+from cohorts.labels import CHEXPERT_14, label_maps
+from cohorts.rows import files_below, first_reasons, look_for_files, number_duplicates
+from cohorts.splits import OFFICIAL, carve_validation
+
+GLORIA = "gloria"
+SPLIT_OF = {
+    OFFICIAL: {"train": "train", "valid": "validate", "test": "test"},
+    GLORIA: {"train": "train", "valid": "test"},
+}
+VALIDATION_SHARE = 5000 / 223414  # of the images of train.csv
+PATHS = r"(?:[^/]+/)?((train|valid|test)/(patient\d+)/(study\d+)/(view\d+_(?:frontal|lateral))\.jpg)"
+STUDIES = r"(?:[^/]+/)?(test/patient\d+/study\d+)/?"
+LABELS_OF_TEST = "groundtruth.csv"
+DETAILS = {
+    "path_outside_root": "Path is not of the published form, folder/patient/study/view, so it could lead elsewhere.",
+    "duplicate_id": "An earlier row names the same image.",
+    "not_frontal": "The film is lateral.",
+    "not_in_split": "The chosen family of splits leaves the test set out.",
+    "no_labels": "groundtruth.csv has no row for the study of this test image.",
+    "missing_file": "The table names this image, or this study of the test set, but there is no such file.",
+}
+
+
+class CheXpert(Reader):
+    """Reads CheXpert v1.0 and v1.0-small."""
+
+    name = "chexpert"
+    has_reports = False
+    splits = (OFFICIAL, GLORIA)
+    how_to_get = (
+        "set it to the folder of CheXpert-v1.0 or CheXpert-v1.0-small, which the Stanford AIMI centre gives to those "
+        "who sign its agreement (stanfordmlgroup.github.io/competitions/chexpert)."
+    )
+
+    def scan(self) -> Scan:
+        """List every row of train.csv and valid.csv and every image of the test set, in this order."""
+        release = self._release()
+        tables = [self._table(release / f"{part}.csv") for part in ("train", "valid")]
+        source = pd.concat([*tables, self._test_set(release)], ignore_index=True)
+        source["problem"] = source.get("problem", pd.Series("", source.index)).fillna("")
+        rows = self._identified(source, release)
+        rows["reason"] = self._reasons(rows)
+        rows["image_id"] = number_duplicates(rows["image_id"])
+        labels = label_maps(CHEXPERT_14, csv_files.numbers(source, CHEXPERT_14))
+        return split_scan(rows, DETAILS, {"labels": labels})
+
+    def _release(self) -> Path:
+        """The folder that holds train.csv and valid.csv: the root, or one in it."""
+        for folder in (self.root, *sorted(self.root.glob("CheXpert*"))):
+            if all((folder / f"{part}.csv").is_file() for part in ("train", "valid")):
+                return folder
+        raise self.missing("train.csv with a valid.csv beside it")
+
+    def _table(self, path: Path) -> pd.DataFrame:
+        return csv_files.read(path, ["Path", "Frontal/Lateral", "AP/PA", *CHEXPERT_14])
+
+    def _test_set(self, release: Path) -> pd.DataFrame:
+        """The images of the test set with the labels of their study, then the labelled studies without an image."""
+        folder = (release / "test").relative_to(self.root).as_posix()
+        paths = pd.Series(files_below(self.root, [folder], [".jpg"]), dtype=str)
+        studies = paths.str.extract(f"^{STUDIES}/[^/]+$")[0]
+        labels = self._test_labels(release)
+        images = labels.reindex(studies).set_axis(paths.index)
+        lateral = paths.str.endswith("_lateral.jpg")
+        images["Path"], images["AP/PA"] = paths, ""
+        images["Frontal/Lateral"] = np.where(lateral, "Lateral", "Frontal")
+        images["problem"] = np.where(studies.isin(labels.index), "", "no_labels")
+        lost = labels[~labels.index.isin(studies)]
+        return pd.concat([images, lost.assign(Path=lost.index, problem="missing_file")], ignore_index=True)
+
+    def _test_labels(self, release: Path) -> pd.DataFrame:
+        """The 14 labels of the studies of the test set, by `test/patient<n>/study<n>`; no rows without a file."""
+        path = csv_files.find([release, self.root, self.root / "cheXpert-test-set-labels"], LABELS_OF_TEST)
+        if path is None:
+            return pd.DataFrame(columns=list(CHEXPERT_14), dtype=str)
+        table = csv_files.read(path, ["Study", *CHEXPERT_14])
+        studies = table["Study"].str.extract(f"^{STUDIES}$")[0]
+        return table.set_index(studies.fillna(table["Study"])).loc[lambda rows: ~rows.index.duplicated(), CHEXPERT_14]
+
+    def _identified(self, source: pd.DataFrame, release: Path) -> pd.DataFrame:
+        """The text columns of STUDIES that a row of the tables tells; image_path is empty where Path is unusable."""
+        parts = source["Path"].str.extract(f"^{PATHS}$").fillna("")
+        prefix = "" if release == self.root else f"{release.relative_to(self.root).as_posix()}/"
+        study = parts[2] + "-" + parts[3]
+        frontal = source["Frontal/Lateral"] == "Frontal"
+        usable = parts[0] != ""
+        split = parts[1].map(SPLIT_OF[self.split]).fillna("")
+        return pd.DataFrame(
+            {
+                "cohort": self.name,
+                "subject_id": parts[2],
+                "study_id": study.where(usable, ""),
+                "image_id": (study + "-" + parts[4]).where(usable, source["Path"]),
+                "image_path": (prefix + parts[0]).where(usable, source["Path"]),
+                "view": source["AP/PA"].where(frontal, "LATERAL"),
+                "split": split if self.split == OFFICIAL else self._carved(parts[2], split),
+                "usable": usable,
+                "frontal": frontal,
+                "problem": source["problem"],
+            }
+        )
+
+    def _carved(self, patients: pd.Series, split: pd.Series) -> pd.Series:
+        return carve_validation(self.name, patients, split, VALIDATION_SHARE)
+
+    def _reasons(self, rows: pd.DataFrame) -> np.ndarray:
+        conditions = {
+            "missing_file": rows["problem"] == "missing_file",
+            "path_outside_root": ~rows["usable"],
+            "duplicate_id": rows["image_path"].duplicated(),
+            "not_frontal": ~rows["frontal"],
+            "not_in_split": rows["split"] == "",
+            "no_labels": rows["problem"] == "no_labels",
+        }
+        reasons = first_reasons(conditions, len(rows))
+        look_for_files(self.root, rows["image_path"], reasons)
+        return reasons

@@ -1,0 +1,143 @@
+"""COVIDx CXR: COVID-19, other pneumonia and normal films that COVID-Net collected from nine public sources.
+
+Wang, Lin, Wong, "COVID-Net", Scientific Reports 10 (2020) 19549; versions 8 and 9 (CXR-2), CXR-3 and CXR-4. Licences
+differ by source. One folder of films per split, and label files without a header:
+
+    train/ val/ test/                          films, .png, .jpg, .jpeg and .JPG side by side; val/ since CXR-4
+    train.txt val.txt test.txt                 of the release itself: positive or negative
+    train_COVIDx9A.txt, test_COVIDx9A.txt      A files of github.com/lindawangg/COVID-Net, in the root or in labels/:
+                                               normal, pneumonia or COVID-19; B files: positive or negative
+    <patient> <file name> <class> <source>     a line of them; in the films of SIRM the patient holds a blank ("COVID 7
+                                               COVID(7).png COVID-19 sirm"), in some versions the file name does too
+
+A line is read from its right end, and where no film has the last word before the class as its name, a longer name that
+one has is taken. The family of splits chooses the label files, and with them two classes or three. Where there is no
+validation file, a tenth of the train patients is the validation set. The sources are confounded with the classes
+(negatives come from RSNA, hence from ChestX-ray14), so an accuracy here partly measures the source.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Container
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from cohorts.archive import csv_files
+from cohorts.archive.paths import stays_inside
+from cohorts.archive.remote import storage_errors
+from cohorts.base import CohortError, Reader, Scan, split_scan
+from cohorts.labels import label_maps
+from cohorts.rows import files_below, first_reasons, number_duplicates
+from cohorts.splits import carve_validation, in_later_split
+
+FOLDERS = MappingProxyType({"test": "test", "val": "validate", "train": "train"})  # a film listed twice is a test film
+VALIDATION_SHARE = 0.1
+CLASSES = ("COVID-19", "pneumonia", "normal")
+VALUES = MappingProxyType(
+    {
+        "positive": (1.0, np.nan, np.nan),
+        "negative": (0.0, np.nan, np.nan),
+        "covid-19": (1.0, 0.0, 0.0),
+        "pneumonia": (0.0, 1.0, 0.0),
+        "normal": (0.0, 0.0, 1.0),
+    }
+)
+DETAILS = {
+    "malformed_row": "The line has not the four parts patient, file name, class and source.",
+    "path_outside_root": "The file name of the line leads out of its folder.",
+    "unknown_class": "The class is none of positive, negative, normal, pneumonia and COVID-19.",
+    "patient_in_later_split": "The patient has films in the validation or test set too, and those are kept.",
+    "duplicate_id": "An earlier line names the same film.",
+    "missing_file": "The line names this film, but the folder of its split has no such file.",
+}
+
+
+class Covidx(Reader):
+    """Reads COVIDx CXR with the label files that the family of splits names."""
+
+    name = "covidx"
+    has_reports = False
+    splits = ("release", "COVIDx8A", "COVIDx8B", "COVIDx9A", "COVIDx9B", "COVIDx_CXR-3A", "COVIDx_CXR-3B")
+    how_to_get = (
+        "set it to the unpacked download of kaggle.com/datasets/andyczhao/covidx-cxr2 (train/, test/, train.txt), with "
+        "other label files from the folder labels/ of github.com/lindawangg/COVID-Net beside them."
+    )
+
+    def scan(self) -> Scan:
+        """List every line of the label files as a study or a reject: test first, then validation and train."""
+        listed = [self._lines(folder) for folder in FOLDERS]
+        rows = pd.concat([lines for lines in listed if lines is not None], ignore_index=True)
+        if not (rows["split"] == "validate").any():
+            rows["split"] = carve_validation(self.name, rows["subject_id"], rows["split"], VALIDATION_SHARE)
+        rows["reason"] = self._reasons(rows)
+        rows["image_id"] = number_duplicates(rows["file_name"])
+        rows = rows.assign(cohort=self.name, study_id=rows["image_id"], view="")
+        return split_scan(rows, DETAILS, {"labels": class_labels(rows["class"])})
+
+    def _lines(self, folder: str) -> pd.DataFrame | None:
+        """The lines of one label file; only val may be absent."""
+        name = f"{folder}.txt" if self.split == self.splits[0] else f"{folder}_{self.split}.txt"
+        path = csv_files.find([self.root, self.root / "labels"], name)
+        if path is None:
+            if folder == "val":
+                return None
+            raise self.missing(name)
+        films = {posixpath.basename(film).casefold(): film for film in files_below(self.root, [folder], [""])}
+        lines = [parse_line(line, films) for line in read_lines(path)]
+        rows = pd.DataFrame(lines, columns=["subject_id", "file_name", "class"], dtype=object)
+        found = rows["file_name"].str.casefold().map(films)
+        return rows.assign(
+            split=FOLDERS[folder], image_path=found.fillna(folder + "/" + rows["file_name"]), found=found.notna()
+        )
+
+    def _reasons(self, rows: pd.DataFrame) -> np.ndarray:
+        return first_reasons(
+            {
+                "malformed_row": rows["file_name"] == "",
+                "path_outside_root": ~rows["image_path"].map(stays_inside) | rows["file_name"].str.contains("/"),
+                "unknown_class": ~rows["class"].isin(list(VALUES)),
+                "patient_in_later_split": in_later_split(rows["subject_id"], rows["split"]),
+                "duplicate_id": rows["file_name"].duplicated(),
+                "missing_file": ~rows["found"],
+            },
+            len(rows),
+        )
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a label file that hold more than blanks."""
+    try:
+        with storage_errors(path):
+            text = path.read_bytes().decode("utf-8-sig", errors="replace")
+    except OSError as error:
+        raise CohortError(f"{path} cannot be read; fetch it again.") from error
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def parse_line(line: str, films: Container[str]) -> tuple[str, str, str]:
+    """Patient, file name and class (lower case) of a line, all empty where it has too few parts.
+
+    Of the names that end before the class the shortest that is in `films` (case-folded) is taken, else the last word.
+    """
+    words = line.split()
+    if len(words) < 4:
+        return "", "", ""
+    *words, label, _ = words
+    for first in range(len(words) - 1, 0, -1):
+        if " ".join(words[first:]).casefold() in films:
+            break
+    else:
+        first = len(words) - 1
+    return " ".join(words[:first]), " ".join(words[first:]), label.lower()
+
+
+def class_labels(classes: pd.Series) -> pa.MapArray:
+    """Two-class lines say whether it is COVID-19, three-class lines which of the three it is."""
+    unknown = (np.nan,) * len(CLASSES)
+    values = [VALUES.get(name, unknown) for name in classes]
+    return label_maps(CLASSES, np.array(values, np.float32).reshape(-1, len(CLASSES)))

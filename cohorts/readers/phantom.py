@@ -1,0 +1,62 @@
+"""Reads a simulated archive: MIMIC-CXR's reader, with the simulator's truth in place of labels mined from reports.
+
+The truth is for evaluation. Training reads shards through triplets of parsed reports and never these labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from cohorts.labels import label_maps
+from cohorts.phantom.config import FINDINGS
+from cohorts.readers.mimic_cxr import MimicCxr
+from cohorts.tables import BOX, MASK, MASK_THRESHOLD
+
+
+class PhantomCohort(MimicCxr):
+    """A simulated archive, in the layout that `cohorts.phantom.archive` writes."""
+
+    name = "phantom"
+    how_to_get = "leave it unset to have the archive simulated under RADALIGN_HOME."
+
+    def labels(self) -> pa.Table | None:
+        """What was drawn: 1 or 0 for each of the simulator's findings."""
+        truth = self._truth("labels.csv")
+        if truth is None:
+            return None
+        values = truth[list(FINDINGS)].to_numpy(np.float32)
+        return pa.table({"image_id": truth["dicom_id"].to_list(), "labels": label_maps(FINDINGS, values)})
+
+    def boxes(self) -> pa.Table | None:
+        """The box around everything drawn of each finding."""
+        columns = {"name": "label", "x": "x", "y": "y", "w": "width", "h": "height"}
+        return self._listed("boxes", columns, BOX)
+
+    def masks(self) -> pa.Table | None:
+        """Paths of the masks of all that was drawn."""
+        return self._listed("masks", {"name": "label", "mask": "path", "threshold": "threshold"}, MASK)
+
+    def _listed(self, value: str, columns: dict[str, str], item: pa.DataType) -> pa.Table | None:
+        """The rows of `boxes.csv` as one list per image."""
+        truth = self._truth("boxes.csv")
+        if truth is None:
+            return None
+        truth["threshold"] = MASK_THRESHOLD
+        records = truth.rename(columns=columns)[list(columns.values())].to_dict("records")
+        lists: dict[str, list[dict[Hashable, Any]]] = {}
+        for image_id, record in zip(truth["dicom_id"], records, strict=True):
+            lists.setdefault(image_id, []).append(record)
+        array = pa.array(list(lists.values()), pa.list_(item))
+        return pa.table({"image_id": pa.array(list(lists), pa.string()), value: array})
+
+    def _truth(self, file: str) -> pd.DataFrame | None:
+        path: Path = self.root / "truth" / file
+        if not path.is_file() or path.stat().st_size < 3:  # a header alone when nothing was drawn
+            return None
+        return pd.read_csv(path, dtype={"dicom_id": str})

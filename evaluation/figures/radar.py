@@ -1,0 +1,84 @@
+"""Radar chart: a number per class, of several methods, as the papers draw the 14 diseases of ChestX-ray14."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from evaluation.errors import EvaluationError
+from evaluation.figures.pictures import as_png
+
+LEAST_CORNERS = 3  # of a radar; fewer classes are bars
+CHANCE = 0.5  # AUROC
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's, for every eye
+UNSCORED = "#888888"
+
+
+def radar(
+    classes: Sequence[str], values: Mapping[str, Sequence[float | None]], note: str = "", metric: str = "AUROC"
+) -> bytes:
+    """A line per entry of `values`, such as trained and untrained: a number in 0..1 per class, None where unscored.
+
+    A line has a gap where it has no number, and a class without any is marked. The axis begins a tenth below chance or
+    the smallest value, and ends at 1. Fewer than three classes are drawn as bars, from 0.
+    """
+    if not classes or not values or any(len(numbers) != len(classes) for numbers in values.values()):
+        raise EvaluationError("A radar chart needs classes, and a number or None for each of them in every line.")
+    lines = {name: np.array(numbers, dtype=float) for name, numbers in values.items()}
+    numbers = np.stack(list(lines.values()))
+    scored = np.isfinite(numbers)
+    figure = Figure(figsize=(7.6, 5.4), layout="constrained")
+    if len(classes) >= LEAST_CORNERS:
+        axes = _corners(figure, lines, max(0.0, np.floor(10 * min([CHANCE, *numbers[scored]])) / 10 - 0.1))
+    else:
+        axes = _bars(figure, lines)
+    axes.set_xticklabels(
+        [name if known else f"{name}:\nnot scored" for name, known in zip(classes, scored.any(0), strict=True)]
+    )
+    for label, known in zip(axes.get_xticklabels(), scored.any(0), strict=True):
+        label.set(fontsize=8, color="black" if known else UNSCORED, parse_math=False)
+    axes.legend(
+        fontsize=8, loc="center left", bbox_to_anchor=(1.12, 0.5), title=f"{metric} (mean)", frameon=False
+    )  # right of the labels
+    return as_png(figure, note)
+
+
+def _corners(figure: Figure, lines: Mapping[str, np.ndarray], lowest: float) -> Axes:
+    axes = figure.add_subplot(projection="polar", theta_offset=np.pi / 2, theta_direction=-1)
+    corners = len(next(iter(lines.values())))
+    angles = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    circle = np.linspace(0, 2 * np.pi, 200)
+    axes.plot(circle, np.full_like(circle, CHANCE), color="grey", linewidth=0.8, linestyle="--", label="chance")
+    for index, (name, numbers) in enumerate(lines.items()):
+        closed = np.append(angles, 2 * np.pi), np.append(numbers, numbers[0])
+        colour = COLOURS[index % len(COLOURS)]
+        axes.plot(*closed, color=colour, linewidth=1.6, marker="o", markersize=3.5, label=_label(name, numbers))
+        if np.isfinite(numbers).all():
+            axes.fill(*closed, color=colour, alpha=0.08)
+    axes.set(xticks=angles, ylim=(lowest, 1), yticks=np.arange(np.ceil(10 * lowest), 11, 2) / 10)
+    axes.tick_params(axis="x", pad=4)
+    for label, angle in zip(axes.get_xticklabels(), angles, strict=True):
+        side = np.sin(angle)
+        label.set_horizontalalignment("center" if abs(side) < 0.1 else "left" if side > 0 else "right")
+    axes.tick_params(axis="y", labelsize=7, labelcolor="grey")
+    return axes
+
+
+def _bars(figure: Figure, lines: Mapping[str, np.ndarray]) -> Axes:
+    axes = figure.add_subplot()
+    width = 0.8 / len(lines)
+    places = np.arange(len(next(iter(lines.values()))))
+    axes.axhline(CHANCE, color="grey", linewidth=0.8, linestyle="--", label="chance")
+    for index, (name, numbers) in enumerate(lines.items()):
+        left = places - 0.4 + width * (index + 0.5)
+        axes.bar(left, numbers, width, color=COLOURS[index % len(COLOURS)], label=_label(name, numbers))
+    axes.set(xticks=places, xlim=(-0.6, len(places) - 0.4), ylim=(0, 1))
+    return axes
+
+
+def _label(name: str, numbers: np.ndarray) -> str:
+    known = numbers[np.isfinite(numbers)]
+    return f"{name}: {known.mean():.3f}" if len(known) else f"{name}: not scored"

@@ -1,0 +1,1 @@
+"""Checks whether test data was seen before."""

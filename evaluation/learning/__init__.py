@@ -1,0 +1,1 @@
+"""What tasks share that train a network: the fitting loop, heads and decoders."""

@@ -1,0 +1,116 @@
+"""Precision at k of categorised queries that rank categorised films, as ConVIRT measures retrieval ("CheXpert 8x200").
+
+Each category has up to 200 candidate films, positive for that category alone (Zhang et al., arXiv 2010.00747, section
+4.4). Every query ranks all candidates; precision at k is the share of its own category among the first k. The paper's
+candidates are not public: ours are drawn from the test split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evaluation.errors import EvaluationError
+from evaluation.metrics.values import ResultValue, summarise
+
+DEPTHS = (5, 10, 50)
+PER_CATEGORY = 200
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The images that are ranked, in an order drawn at random, which is what decides between equal similarities."""
+
+    rows: np.ndarray  # (n,) index of the image among those they were chosen from
+    categories: np.ndarray  # (n,) index of the one category that each is positive for
+
+
+def choose_candidates(labels: np.ndarray, per_category: int = PER_CATEGORY, seed: int = 0) -> Candidates:
+    """Up to `per_category` images each that are positive for one category alone.
+
+    `labels` (images, categories) hold 1 present, 0 absent, -1 uncertain, nan unknown. An image that is uncertain for
+    another category is no candidate; one whose report is silent about it is.
+    """
+    exclusive = ((labels == 1).sum(axis=1) == 1) & ~(labels == -1).any(axis=1)
+    drawn = np.random.default_rng(seed).permutation(np.flatnonzero(exclusive))
+    categories = (labels[drawn] == 1).argmax(axis=1) if len(drawn) else np.empty(0, np.int64)
+    place = np.zeros(len(drawn), np.int64)  # among those of its category
+    for category in range(labels.shape[1]):
+        own = categories == category
+        place[own] = np.arange(own.sum())
+    kept = place < per_category
+    return Candidates(drawn[kept], categories[kept])
+
+
+def score_rankings(
+    similarities: np.ndarray,
+    categories: np.ndarray,
+    query_categories: np.ndarray,
+    classes: Sequence[str],
+    weights: np.ndarray,
+    query_weights: np.ndarray,
+) -> list[ResultValue]:
+    """Precision at 5, 10 and 50 per category, the mean over its queries, and what chance would give.
+
+    `similarities` (candidates, queries); `categories` (candidates,) and `query_categories` (queries,) index `classes`;
+    `weights` (resamples, candidates) and `query_weights` (resamples, queries) say how often each is drawn. A category
+    with fewer than k candidates could not reach a precision at k of 1 and is not scored, nor is one without queries,
+    nor the only one that has candidates. n counts candidates.
+    """
+    if similarities.shape != (weights.shape[1], query_weights.shape[1]):
+        raise EvaluationError(
+            f"Similarities {similarities.shape} do not fit {weights.shape[1]} candidates "
+            f"and {query_weights.shape[1]} queries."
+        )
+    if not np.isfinite(similarities).all():
+        raise EvaluationError("The model's similarities are not all finite numbers; its training diverged.")
+    of_category = categories[:, None] == np.arange(len(classes))
+    counts = of_category.sum(axis=0)
+    weights, query_weights = (_with_sample(drawn) for drawn in (weights, query_weights))
+    sums = weights.astype(np.float64) @ of_category
+    contested = np.count_nonzero(counts) > 1
+    values = []
+    for depth, precision in _precisions(similarities, of_category, query_categories, weights, query_weights).items():
+        precision = np.where(contested & (sums >= depth), precision, np.nan)
+        values += summarise(f"precision_at_{depth}", classes, precision[0], precision[1:], counts)
+    chance = np.where(contested & (sums > 0), sums / np.maximum(sums.sum(axis=1, keepdims=True), 1), np.nan)
+    return values + summarise("precision_chance", classes, chance[0], chance[1:], counts)
+
+
+def _with_sample(weights: np.ndarray) -> np.ndarray:
+    """The weights (1 + resamples, rows), whose first row is the sample itself."""
+    return np.concatenate([np.ones((1, weights.shape[1]), np.float32), weights])
+
+
+def _precisions(
+    similarities: np.ndarray,
+    of_category: np.ndarray,
+    query_categories: np.ndarray,
+    weights: np.ndarray,
+    query_weights: np.ndarray,
+) -> dict[int, np.ndarray]:
+    """By depth (weightings, classes): weighted mean precision of a category's queries, nan where none has weight."""
+    classes = of_category.shape[1]
+    totals = {depth: np.zeros((len(weights), classes)) for depth in DEPTHS}
+    by_candidate = np.ascontiguousarray(weights.T)
+    for query, category in enumerate(query_categories):
+        ranking = np.argsort(-similarities[:, query], kind="stable")
+        reached = _reached(by_candidate, ranking)
+        right = of_category[ranking[: len(reached)], category].astype(np.float32)
+        for depth, total in totals.items():
+            taken = np.diff(np.minimum(reached, depth), axis=0, prepend=np.float32(0))
+            total[:, category] += query_weights[:, query] * (right @ taken)
+    drawn = query_weights.astype(np.float64) @ (query_categories[:, None] == np.arange(classes))
+    return {depth: np.where(drawn > 0, total / np.maximum(drawn, 1) / depth, np.nan) for depth, total in totals.items()}
+
+
+def _reached(by_candidate: np.ndarray, ranking: np.ndarray) -> np.ndarray:
+    """(places, weightings): how many films the first places of `ranking` hold; no more places than the depths need."""
+    places = 2 * DEPTHS[-1]
+    while True:
+        reached = np.cumsum(by_candidate[ranking[:places]], axis=0)
+        if places >= len(ranking) or (reached[-1] >= DEPTHS[-1]).all():
+            return reached
+        places *= 2

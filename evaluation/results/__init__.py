@@ -1,0 +1,1 @@
+"""The `results` table: rows, files and summaries."""

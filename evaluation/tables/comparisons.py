@@ -1,0 +1,127 @@
+"""Which methods differ: every pair of them, and each with its untrained self, on one measurement of each task.
+
+Means over classes are tested by the paired bootstrap by patient, over the resamples that are kept with the results;
+the AUROC of a class by DeLong's test, where the scores of the images are at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from evaluation.metrics.statistics import Comparison, compare_areas, holm, paired_bootstrap
+from evaluation.metrics.values import MACRO
+from evaluation.results.resamples import KEY, read_resamples
+from evaluation.results.store import MEASURED
+from evaluation.results.summary import is_simulated
+from evaluation.results.text_tables import LEADING
+
+SAME = ("cohort", "task", "setting", "metric", "seed", "draw", "data_version", "n")  # of two measurements to compare
+UNTRAINED = "untrained:"
+VARIANT = ":"  # between a method and what is left of it: mgca:ITA+CTA
+BOOTSTRAP, DELONG = "bootstrap", "DeLong"
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A number of two methods, measured on the same patients."""
+
+    cohort: str
+    task: str
+    setting: str
+    metric: str
+    seed: int
+    draw: int
+    first: str
+    second: str
+    comparison: Comparison
+    class_name: str = MACRO
+    test: str = BOOTSTRAP
+    simulated: bool = False  # on drawn films
+    adjusted_p: float = float("nan")  # Holm's, over the pairs of the same measurement
+
+
+def compare_methods(results: pa.Table, folder: Path) -> list[Pair]:
+    """All pairs in `results` whose resamples are in `folder`, that of the results."""
+    resamples = read_resamples(folder, LEADING, MACRO)
+    rows = [row for row in results.to_pylist() if _comparable(row, resamples)]
+    pairs: list[Pair] = []
+    for _, group in groupby(sorted(rows, key=_same), key=_same):
+        by_method = {row["method"]: row for row in group}
+        chosen = _chosen(by_method)
+        pairs += _adjusted([_pair(by_method[first], by_method[second], resamples) for first, second in chosen])
+    return pairs
+
+
+def compare_scores(
+    place: Mapping[str, Any],
+    labels: np.ndarray,
+    scores: Mapping[str, np.ndarray],
+    classes: Sequence[str],
+    subjects: Sequence[str] | np.ndarray,
+) -> list[Pair]:
+    """All pairs of methods by their `scores` (images, classes) of the same images, class by class.
+
+    `labels` (images, classes) hold 1, 0 or nan; `place` has the cohort, task, setting, seed and draw of the scores, and
+    whether they are simulated. A class of which fewer than two patients have either label is not tested.
+    """
+    pairs: list[Pair] = []
+    for c, name in enumerate(classes):
+        found = []
+        for first, second in _chosen(scores):
+            compared = compare_areas(labels[:, c], scores[first][:, c], scores[second][:, c], subjects)
+            tested = Pair(**place, metric="auroc", first=first, second=second, comparison=compared)
+            found.append(replace(tested, class_name=name, test=DELONG))
+        pairs += _adjusted([pair for pair in found if not np.isnan(pair.comparison.p)])
+    return pairs
+
+
+def _comparable(row: Row, resamples: Mapping[tuple[object, ...], object]) -> bool:
+    leading = row["metric"] in LEADING and row["class"] == MACRO and row["source"] == MEASURED
+    return leading and row["value"] is not None and _key(row) in resamples
+
+
+def variant_of(method: str) -> str:
+    """The trained method that it is a variant of: mgca of mgca:ITA, of untrained:mgca and of itself."""
+    return method.removeprefix(UNTRAINED).partition(VARIANT)[0]
+
+
+def _chosen(methods: Iterable[str]) -> list[tuple[str, str]]:
+    """Trained with trained, variants with those of the same method only, and trained with its own untrained network."""
+    names = set(methods)
+    trained = sorted(name for name in names if not name.startswith(UNTRAINED))
+    pairs = [
+        (first, second)
+        for first, second in combinations(trained, 2)
+        if VARIANT not in first + second or variant_of(first) == variant_of(second)
+    ]
+    return [*pairs, *((name, UNTRAINED + name) for name in trained if UNTRAINED + name in names)]
+
+
+def _adjusted(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs of one measurement, with p-values adjusted for being several."""
+    adjusted = holm([pair.comparison.p for pair in pairs])
+    return [replace(pair, adjusted_p=float(p)) for pair, p in zip(pairs, adjusted, strict=True)]
+
+
+def _pair(first: Row, second: Row, resamples: Mapping[tuple[object, ...], Any]) -> Pair:
+    compared = paired_bootstrap(first["value"], second["value"], resamples[_key(first)], resamples[_key(second)])
+    shared = {name: first[name] for name in ("cohort", "task", "setting", "metric", "seed", "draw")}
+    methods = {"first": first["method"], "second": second["method"]}
+    return Pair(**shared, **methods, comparison=compared, simulated=is_simulated(first))
+
+
+def _same(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in SAME)
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in KEY)

@@ -1,0 +1,48 @@
+"""The rebuilt tables as one HTML page that sorts, filters and prints, and needs nothing but itself.
+
+Everything that is shown is escaped, and the page's own policy allows no script but its own, by its digest.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from evaluation.errors import EvaluationError
+from evaluation.tables import texts as table_texts
+from evaluation.tables.paper_tables import Line
+from evaluation.tables.texts import Publication
+from evaluation.tables.traps import read_traps
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def as_html(publication: Publication, links: Mapping[str, str]) -> str:
+    """The page; `links` (MLflow run -> address) make the measured numbers links."""
+    if wrong := [link for link in links.values() if not link.startswith(("http://", "https://"))]:
+        raise EvaluationError(f"The address of MLflow must begin with http:// or https://, but one is {wrong[0]!r}.")
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
+    environment.filters["links"] = lambda line: _links(line, links)
+    environment.globals.update(formats=table_texts, traps=read_traps())
+    script, style = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("tables.js", "tables.css"))
+    lines = [line for table in publication.tables for line in table.lines]
+    page = environment.get_template("tables.html")
+    return page.render(
+        publication=publication,
+        papers=list(dict.fromkeys(table.paper for table in publication.tables)),
+        methods=sorted({line.method for line in lines}, key=lambda name: (":" in name or name != name.lower(), name)),
+        cohorts=sorted({line.cohort for line in lines}),
+        tasks=sorted({line.task for line in lines}),
+        settings=sorted({line.setting for line in lines}, key=lambda name: (not name[:1].isdigit(), len(name), name)),
+        script=script,
+        style=style,
+        digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def _links(line: Line, links: Mapping[str, str]) -> list[str]:
+    return [links[run] for run in line.measured.runs if run in links] if line.measured else []

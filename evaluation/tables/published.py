@@ -1,0 +1,116 @@
+"""The published numbers, as printed and as rows of `results`: beside measured ones, never in their place.
+
+`data/published.csv` holds every number with its source; `data/published_names.yaml` says what their names are here.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import yaml
+
+from evaluation.metrics.values import MACRO, ZERO_SHOT
+from evaluation.results.schema import RESULTS
+
+DATA = Path(__file__).parent / "data"
+UNITS = {"percent": 0.01, "percent points": 0.01, "fraction": 1.0, "rank": 1.0}  # to fractions
+FRACTION = re.compile(r"(\d+(?:\.\d+)?) ?%")  # of the labels, in a setting
+DEVIATION = re.compile(r"std=([\d.]+)(?:; )?")  # in the notes of a mean of several runs
+WITH_NETWORK = ("segmentation", "detection")  # tasks whose setting also says whether the encoder is tuned
+
+
+@dataclass(frozen=True)
+class Published:
+    """A printed number: its place and names as printed, and `value` in `unit`."""
+
+    source: str
+    table: str
+    method: str
+    backbone: str
+    pretraining_data: str
+    dataset: str
+    task: str
+    setting: str
+    metric: str
+    value: float
+    unit: str
+    notes: str
+
+    @property
+    def place(self) -> str:
+        """Where it is printed."""
+        return f"{self.source}, {self.table}"
+
+    @property
+    def deviation(self) -> float | None:
+        """Of the runs that the number is the mean of, as a fraction; None of a single run."""
+        found = DEVIATION.search(self.notes)
+        return float(found[1]) * UNITS[self.unit] if found else None
+
+    @property
+    def remark(self) -> str:
+        """What its notes say besides that."""
+        return DEVIATION.sub("", self.notes).rstrip("; ")
+
+
+@cache
+def read_published() -> tuple[Published, ...]:
+    """Every published number, in the order of the file."""
+    with (DATA / "published.csv").open(newline="", encoding="utf-8") as file:
+        return tuple(Published(value=float(row.pop("value")), **row) for row in csv.DictReader(file))
+
+
+def as_row(number: Published) -> dict[str, Any]:
+    """The number as a row of `results`: our names where there are some, fractions instead of percent."""
+    names = _names()
+    return {
+        "method": names["methods"].get(number.source, {}).get(number.method, number.method),
+        "checkpoint": "",
+        "mlflow_run": "",
+        "cohort": names["cohorts"].get(number.dataset, number.dataset),
+        "data_version": "",
+        "task": names["tasks"].get(number.task, number.task),
+        "setting": _setting(number, names["tasks"].get(number.task, number.task)),
+        "metric": names["metrics"].get(number.metric, number.metric),
+        "class": names["classes"].get(number.setting, MACRO),
+        "value": number.value * UNITS[number.unit],
+        "low": None,
+        "high": None,
+        "n": 0,
+        "seed": 0,
+        "source": number.place,
+        "protocol": "",
+        "note": "; ".join(part for part in (number.backbone, number.pretraining_data, number.notes) if part),
+    }
+
+
+def published_results() -> pa.Table:
+    """All published numbers as rows of `results`, `source` naming the table that each is printed in."""
+    return pa.Table.from_pylist([as_row(number) for number in read_published()], RESULTS)
+
+
+def _setting(number: Published, task: str) -> str:
+    """`zero-shot`, or the fraction of the labels such as `1 %`, or what is printed where it is neither."""
+    if task.startswith("zero_shot"):
+        return ZERO_SHOT
+    if number.setting == "all":
+        return "100 %"
+    fraction = FRACTION.search(number.setting)
+    other_protocol = "," in number.setting or ("linear " in number.setting and task != "linear_probe")
+    if not fraction or other_protocol:
+        return number.setting
+    tuned = task in WITH_NETWORK and "fine-tun" in number.setting
+    return f"{fraction[1]} %{', tuned' if tuned else ''}"
+
+
+@cache
+def _names() -> dict[str, Any]:
+    with (DATA / "published_names.yaml").open(encoding="utf-8") as file:
+        names: dict[str, Any] = yaml.safe_load(file)
+    return names

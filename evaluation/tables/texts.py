@@ -1,0 +1,163 @@
+"""What the rebuilt tables say: their heads, the texts of their cells, and what holds for all of them.
+
+Numbers are in percent, as the papers print them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evaluation.metrics.values import MACRO
+from evaluation.results.summary import PHANTOM, Measured
+from evaluation.results.text_tables import SIMULATION_NOTE
+from evaluation.tables.comparisons import Pair
+from evaluation.tables.paper_tables import Line, PaperTable
+from evaluation.tables.selection import RULES, selection
+
+NO_TEXT = ""
+NO_SHARE = "contrast_to_noise"  # how metrics begin that have no upper bound
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+HEAD = ("method", "printed as", "data", "task", "setting", "metric", "class", "measured", "published", "difference")
+DIFFERS = "what differs"
+SIMULATED = "simulated"
+TRAPS_HEAD = ("trap", "what we do instead", "test that holds it")
+READING = (
+    "Numbers are in percent, contrast to noise as it is; a difference is measured minus published. Published numbers "
+    "are other people's, on other data, and never fill in for ours. Brackets hold 95 % intervals by bootstrap over "
+    "patients; of a handful of images they say little. Several seeds or draws have a mean and a deviation instead."
+)
+PAIR_HEAD = (
+    "data",
+    "task",
+    "setting",
+    "metric",
+    "class",
+    "seed",
+    "draw",
+    "methods",
+    "test",
+    "difference",
+    "p",
+    "p (Holm)",
+)
+PAIR_NOTE = (
+    "Differences in percent: means over classes by the paired bootstrap by patient, the AUROC of a class by DeLong's "
+    "test by patient. The last column is adjusted by Holm's rule for the pairs of the same measurement. Seeds and "
+    "draws are listed one by one."
+)
+
+
+@dataclass(frozen=True)
+class Publication:
+    """All that the files show."""
+
+    tables: Sequence[PaperTable]
+    pairs: Sequence[Pair]
+    pretraining: str  # the cohort that the networks were pretrained on
+    leaks: Sequence[str] = ()  # sentences: what of the test splits was seen before
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any number comes from a simulation."""
+        lines = (line for table in self.tables for line in table.lines)
+        return self.pretraining == PHANTOM or any(line.simulated for line in lines)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What holds for every table."""
+        simulation = (SIMULATION_NOTE,) if self.simulated else ()
+        return (*simulation, f"Measured: networks pretrained on {self.pretraining}.", READING)
+
+    @property
+    def choices(self) -> list[str]:
+        """What chose the settings of what was measured."""
+        lines = (line for table in self.tables for line in table.lines)
+        return selection(sorted({line.task for line in lines if line.measured} & set(RULES)))
+
+
+def cells(line: Line) -> tuple[str, ...]:
+    """The texts under HEAD."""
+    names = (
+        line.method,
+        line.printed,
+        data(line.cohort, line.simulated),
+        line.task,
+        line.setting,
+        line.metric,
+        line.class_name,
+    )
+    return (
+        *names,
+        measured_text(line.measured, line.metric),
+        published_text(line),
+        number(line.difference, line.metric, "+"),
+    )
+
+
+def data(cohort: str, simulated: bool) -> str:
+    """The name of the data, and whether its films are drawn."""
+    return f"{cohort}, {SIMULATED}" if simulated else cohort
+
+
+def shown_columns(table: PaperTable) -> list[int]:
+    """The columns of HEAD that say something: no task where there is one, no class where all are means, and so on."""
+    several_tasks = len({line.task for line in table.lines}) > 1
+    of_classes = any(line.class_name != MACRO for line in table.lines)
+    hidden = {
+        *(() if several_tasks else ("task",)),
+        *(() if of_classes else ("class",)),
+        *(() if any(line.printed for line in table.lines) else ("printed as",)),
+        *(() if any(line.published is not None for line in table.lines) else ("published", "difference")),
+    }
+    return [place for place, name in enumerate(HEAD) if name not in hidden]
+
+
+def letters(places: Sequence[int]) -> str:
+    """The letters under which a table's remarks are found: a, b, ..., z, aa, ab, ..."""
+    return ", ".join((LETTERS[place // 26 - 1] if place >= 26 else NO_TEXT) + LETTERS[place % 26] for place in places)
+
+
+def measured_text(measured: Measured | None, metric: str) -> str:
+    """Value and interval, or mean and deviation of several seeds and draws, or what there is instead."""
+    if measured is None:
+        return NO_TEXT
+    if measured.value is None:
+        return measured.state
+    value = number(measured.value, metric)
+    if measured.deviation is not None:
+        return f"{value} ± {number(measured.deviation, metric)} ({measured.repeated})"
+    if measured.low is None:
+        return value
+    return f"{value} [{number(measured.low, metric)}, {number(measured.high, metric)}]"
+
+
+def published_text(line: Line) -> str:
+    """The published number, with the deviation of its runs where it is their mean."""
+    deviation = f" ± {number(line.deviation, line.metric)}" if line.deviation is not None else NO_TEXT
+    return number(line.published, line.metric) + deviation
+
+
+def number(value: float | None, metric: str, sign: str = "") -> str:
+    """In percent with one decimal, as the papers print; what is no share with two."""
+    if value is None:
+        return NO_TEXT
+    return f"{value:{sign}z.2f}" if metric.startswith(NO_SHARE) else f"{100 * value:{sign}z.1f}"
+
+
+def pair_cells(pair: Pair) -> tuple[str, ...]:
+    """The texts under PAIR_HEAD."""
+    found = pair.comparison
+    difference, low, high = (number(value, pair.metric, "+") for value in (found.difference, found.low, found.high))
+    names = (data(pair.cohort, pair.simulated), pair.task, pair.setting, pair.metric, pair.class_name)
+    methods = f"{pair.first} - {pair.second}"
+    return (
+        *names,
+        str(pair.seed),
+        str(pair.draw),
+        methods,
+        pair.test,
+        f"{difference} [{low}, {high}]",
+        f"{found.p:.3f}",
+        f"{pair.adjusted_p:.3f}",
+    )

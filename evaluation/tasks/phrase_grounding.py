@@ -1,0 +1,117 @@
+"""Phrase grounding as BioViL does it: where on the film does the map of a sentence lie, given where the finding is?
+
+Boecking et al. (ECCV 2022, arXiv 2204.09817), benchmark MS-CXR. The map of each (image, phrase) pair is smoothed by a
+Gaussian on its cells, enlarged bilinearly, and compared with the mask of what the phrase says:
+
+- contrast_to_noise: |mean inside - mean outside| / sqrt(variance inside + variance outside), the paper's, which a map
+  that avoids the finding passes as well as one that finds it; contrast_to_noise_signed is below 0 for such a map.
+- mean_iou: IoU of the mask with what lies above a level, averaged over the levels 0.1, 0.2, ... 0.5.
+
+The paper's levels are those of cosines. Attention has none, so that by default each map is stretched to 0..1 first,
+which contrast to noise does not feel.
+
+- pointing_game, pointing_game_chance, precision, recall: those of zero-shot grounding, of the map as it is. Smoothing
+  would move the highest point of a thin or curved finding off it.
+
+Means over phrases; a mask that is empty, or lies where the network does not look, counts as missed: 0 everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+
+from evaluation.errors import EvaluationError
+from evaluation.metrics.classification import RESAMPLES, patient_weights, ratio
+from evaluation.metrics.grounding import Terms, joined, means, pieces, pointing, values_of
+from evaluation.metrics.map_overlap import Cells, iou, lay_over
+from evaluation.metrics.values import ResultValue
+from evaluation.truth import Masks
+
+TASK = "phrase_grounding"
+LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5)  # BioViL
+BLOCK = 64  # pairs that are enlarged at once
+
+
+@dataclass(frozen=True)
+class PhraseGroundingConfig:
+    """How a map is read."""
+
+    phrases: int = 0  # at most so many are drawn; 0: all
+    smoothing: float = 1.5  # sigma of the Gaussian, in cells of the map; 0 leaves the map as it is
+    cosines: bool = False  # True: maps are (1 + cosine) / 2, and levels are cosines, as the paper's; False: stretched
+    level: float = 0.5  # of a stretched map; above it lies the region that precision and recall are of
+
+
+def score(
+    maps: np.ndarray,
+    masks: Masks,
+    classes: Sequence[str],
+    subjects: Sequence[str] | np.ndarray,
+    config: PhraseGroundingConfig = PhraseGroundingConfig(),
+    seen: int | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> list[ResultValue]:
+    """All metrics of `maps` (m, grid, grid), one per phrase, against `masks` (m,), per class and their mean.
+
+    `masks.rows` index the images, whose patients are `subjects`, and `masks.columns` the `classes`. `seen` is the side
+    in pixels of the square in the middle that the network looks at, and the maps cover; None: all of it. A class
+    without phrases has rows with value None and is not in the mean.
+    """
+    if maps.ndim != 3 or len(maps) != len(masks):
+        raise EvaluationError(f"Maps {maps.shape} do not fit {len(masks)} phrases.")
+    pixels = masks.middle(seen).pixels
+    blocks = [slice(start, start + BLOCK) for start in range(0, max(1, len(maps)), BLOCK)]
+    terms = joined([_terms(maps[block], pixels[block], config) for block in blocks])
+    weights = patient_weights(subjects, resamples, seed)[:, masks.rows]
+    return values_of(terms, classes, masks.columns, weights)
+
+
+def contrast_to_noise(cells: Cells) -> np.ndarray:
+    """(m,) signed contrast to noise of masks that cover each cell wholly or not at all.
+
+    0 where a mask covers nothing or everything, and where the values vary neither inside nor outside.
+    """
+    inside = cells.covered > 0
+    rises = cells.values - cells.values.min(axis=1, keepdims=True)  # exactly 0 where all are equal
+    (mean, variance), (mean_outside, variance_outside) = (_moments(rises, part) for part in (inside, ~inside))
+    contrast = ratio(mean - mean_outside, np.sqrt(variance + variance_outside))
+    return np.where(inside.any(axis=1) & ~inside.all(axis=1), contrast, 0.0)
+
+
+def _terms(maps: np.ndarray, pixels: np.ndarray, config: PhraseGroundingConfig) -> Terms:
+    """Of `maps` (m, grid, grid) and masks (m, side, side) of what the network looks at."""
+    places = np.arange(len(maps))
+    masks = Masks(places, np.zeros_like(places), pixels)
+    cells = lay_over(maps[:, None], masks, normalise=True)
+    found = {**pointing(cells), **pieces(cells.values > config.level, pixels, cells)}
+    cells = lay_over(_enlarged(maps, pixels.shape[-1], config)[:, None], masks, normalise=not config.cosines)
+    contrast = contrast_to_noise(cells)
+    of_mask = {
+        "contrast_to_noise": np.abs(contrast),
+        "contrast_to_noise_signed": contrast,
+        "mean_iou": np.mean([iou(cells.values > level, cells) for level in LEVELS], axis=0),
+    }
+    return {**means(of_mask), **found}
+
+
+def _enlarged(maps: np.ndarray, side: int, config: PhraseGroundingConfig) -> np.ndarray:
+    """Smoothed maps (m, side, side), as cosines where they are."""
+    lowest = maps.min(axis=(1, 2), keepdims=True)
+    rises = maps.astype(np.float64) - lowest  # so that no rounding varies a map that is the same everywhere
+    smooth = ndimage.gaussian_filter(rises, (0, config.smoothing, config.smoothing))
+    enlarged = F.interpolate(torch.from_numpy(smooth)[:, None], (side, side), mode="bilinear")[:, 0].numpy()
+    return 2 * (enlarged + lowest) - 1 if config.cosines else enlarged
+
+
+def _moments(values: np.ndarray, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance (m,) of the `part` (m, cells) bool of each row of values; 0 where the part is empty."""
+    count = part.sum(axis=1)
+    mean = ratio((values * part).sum(axis=1), count)
+    return mean, ratio(((values - mean[:, None]) ** 2 * part).sum(axis=1), count)

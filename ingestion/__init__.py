@@ -1,0 +1,1 @@
+"""From an archive to shards, in incremental batches, as plain Python."""

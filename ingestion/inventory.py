@@ -1,0 +1,198 @@
+"""Cuts an archive into batches of studies that stay what they are when the archive grows.
+
+The plan remembers which study is in which batch. New studies go into new batches, so they cost only
+themselves; a study that changed or vanished gives its batch another fingerprint. What every image was made
+from is kept, too, so that the next inventory can say which images are new, changed or gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from store import batches
+from store.atomic import write_table
+from store.batches import Batch, Plan
+from store.digests import fingerprint
+
+if TYPE_CHECKING:
+    from cohorts.base import Cohort, Scan
+
+REJECTS = "rejects.parquet"
+SOURCES = "sources.parquet"
+FILMS, TEXTS = "films", "texts"  # aspects of a batch: what decoding reads, and what taking reports apart reads
+NEW, VANISHED = "new", "vanished"
+Log = Callable[[str], None]
+
+# A digest of what each later stage reads of an image: the names that end in its tables, and the state of its file.
+_SOURCES = """
+select image_id,
+    md5(to_json([cohort, image_id, study_id, image_path, film])) as films,
+    md5(to_json([cohort, image_id, study_id, image_path, report_path, text])) as texts,
+    md5(to_json(studies)) as row
+from studies positional join stamps
+"""
+_CHANGES = """
+select image_id, case
+    when known.image_id is null then 'new'
+    when present.image_id is null then 'vanished'
+    when known.films <> present.films then 'film changed'
+    when known.texts <> present.texts then 'report changed'
+    else 'row changed' end as change
+from known full join present using (image_id)
+where known.films is distinct from present.films or known.texts is distinct from present.texts
+    or known.row is distinct from present.row
+order by change, image_id
+"""
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What an inventory found: the batches, how many were written, and how the archive changed since the last."""
+
+    plan: Plan
+    computed: int
+    changes: pa.Table  # image_id, change
+
+    def count_changes(self) -> dict[str, int]:
+        """Images that are new, changed and gone."""
+        counts = Counter(self.changes["change"].to_pylist())
+        changed = sum(count for change, count in counts.items() if change not in (NEW, VANISHED))
+        return {NEW: counts[NEW], "changed": changed, VANISHED: counts[VANISHED]}
+
+
+def take_inventory(folder: Path, cohort: Cohort, scan: Scan, batch_size: int, log: Log) -> Inventory:
+    """Write the scan of an archive as batches of studies, its rejects and the plan."""
+    sources = describe_sources(cohort, scan.studies, log)
+    changes = compare(_previous_sources(folder), sources)
+    studies = scan.studies["study_id"]
+    members = assign(_previous_members(folder, batch_size), pc.unique(studies).to_pylist(), batch_size)
+    computed, cut = 0, []
+    for name, rows in _rows_of_batches(studies, members).items():
+        batch = _batch(name, cohort, sources.take(rows))
+        outcome = batches.run_batch(folder, batch, lambda rows=rows: (scan.studies.take(rows), None))  # type: ignore[misc]
+        computed += outcome.computed
+        cut.append(batch)
+    write_table(scan.rejects, folder / REJECTS)
+    settings = {
+        "batch_size": batch_size,
+        "split": cohort.split,
+        "has_reports": cohort.has_reports,
+        "source_rows": scan.source_rows,
+        "members": members,
+    }
+    plan = Plan(tuple(cut), settings)
+    batches.commit(folder, plan)
+    write_table(sources, folder / SOURCES)
+    return Inventory(plan, computed, changes)
+
+
+def assign(previous: Mapping[str, Sequence[str]], present: Sequence[str], size: int) -> dict[str, list[str]]:
+    """Which study is in which batch: known ones stay, new ones open new batches, vanished ones leave.
+
+    Batches of less than half of `size`, which nightly runs leave behind, are dissolved once they and the new
+    studies fill a whole batch: a study is moved, and computed again, hardly ever more than once.
+    """
+    there = set(present)
+    kept = {name: [study for study in studies if study in there] for name, studies in previous.items()}
+    known = {study for studies in kept.values() for study in studies}
+    new = [study for study in present if study not in known]
+    small = {name: studies for name, studies in kept.items() if 2 * len(studies) < size}
+    if sum(map(len, small.values())) + len(new) >= size:
+        kept = {name: studies for name, studies in kept.items() if name not in small}
+        new = [study for studies in small.values() for study in studies] + new
+    first = 1 + max((int(name[1:]) for name in previous), default=-1)
+    fresh = {f"b{first + index:05d}": new[start : start + size] for index, start in enumerate(range(0, len(new), size))}
+    return {name: studies for name, studies in {**kept, **fresh}.items() if studies}
+
+
+def describe_sources(cohort: Cohort, studies: pa.Table, log: Log) -> pa.Table:
+    """Digests per image, in the order of `studies`: `films`, `texts` (by file size and time, or content) and `row`."""
+    from cohorts.archive.paths import file_stamps
+
+    log(f"Looking at the size and time of the files of {studies.num_rows} images.")
+    stamps = pa.table(
+        {
+            "film": pa.array(file_stamps(cohort.root, studies["image_path"].to_pylist()), pa.string()),
+            "text": pa.array(_text_stamps(cohort, studies, log), pa.string()),
+        }
+    )
+    with duckdb.connect() as database:
+        database.register("studies", studies)
+        database.register("stamps", stamps)
+        return database.sql(_SOURCES).to_arrow_table()
+
+
+def compare(known: pa.Table | None, present: pa.Table) -> pa.Table:
+    """What became of each image (image_id, change) that is not what it was."""
+    with duckdb.connect() as database:
+        database.register("known", present.slice(0, 0) if known is None else known)
+        database.register("present", present)
+        return database.sql(_CHANGES).to_arrow_table()
+
+
+def _batch(name: str, cohort: Cohort, sources: pa.Table) -> Batch:
+    reading = [cohort.has_reports, cohort.report_style]
+    aspects = {
+        FILMS: fingerprint(FILMS, sources[FILMS].to_pylist()),
+        TEXTS: fingerprint(TEXTS, reading, sources[TEXTS].to_pylist()),
+    }
+    return Batch(name, fingerprint("inventory", sources["row"].to_pylist()), aspects=aspects)
+
+
+def _rows_of_batches(studies: pa.ChunkedArray, members: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
+    """The rows of each batch: its studies in their order, the images of a study in the order of the scan."""
+    flat = pa.array([study for names in members.values() for study in names], pa.string())
+    places = pc.index_in(studies, value_set=flat).to_numpy()
+    order = np.argsort(places, kind="stable")
+    ends = np.cumsum([0, *map(len, members.values())])
+    bounds = np.searchsorted(places[order], ends)
+    return {name: order[start:stop] for name, (start, stop) in zip(members, pairwise(bounds), strict=True)}
+
+
+def _previous_sources(folder: Path) -> pa.Table | None:
+    path = folder / SOURCES
+    return pq.read_table(path) if path.exists() else None
+
+
+def _previous_members(folder: Path, batch_size: int) -> dict[str, list[str]]:
+    settings = batches.read_plan(folder).settings
+    return settings["members"] if settings.get("batch_size") == batch_size else {}
+
+
+def _text_stamps(cohort: Cohort, studies: pa.Table, log: Log) -> list[str]:
+    """The state of each image's report: of its file or, where the report is a row of a table, of its text."""
+    from cohorts.archive.paths import file_stamps
+
+    if not cohort.has_reports:
+        return [""] * studies.num_rows
+    rows = studies.select(["study_id", "image_id", "report_path"]).to_pylist()
+    of_study = {row["study_id"]: row for row in reversed(rows)}
+    users = Counter(row["report_path"] for row in of_study.values())
+    in_files = sorted(path for path, studies_of in users.items() if path is not None and studies_of == 1)
+    state = dict(zip(in_files, file_stamps(cohort.root, in_files), strict=True))
+    shared = [study for study, row in of_study.items() if row["report_path"] not in state]
+    if shared:
+        log(f"Reading {len(shared)} reports that are rows of a table.")
+    texts = {study: _text_digest(cohort, of_study[study]) for study in shared}
+    return [texts[row["study_id"]] if row["study_id"] in texts else state[row["report_path"]] for row in rows]
+
+
+def _text_digest(cohort: Cohort, study: Mapping[str, Any]) -> str:
+    from report_parsing.errors import ReportError
+
+    try:
+        return hashlib.sha256(cohort.read_report(study).encode()).hexdigest()
+    except ReportError as error:
+        return f"no text: {error.reason}"

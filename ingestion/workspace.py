@@ -1,0 +1,102 @@
+"""Where a run reads and writes: the home folder, the dataset, and the archive of the dataset.
+
+Nothing is looked up at import time. An empty field means "from the environment, when it is needed".
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cohorts.errors import CohortError
+from cohorts.phantom.marker import is_marked
+from store.home import based, default_home
+from store.settings import setting
+
+if TYPE_CHECKING:
+    from cohorts.base import Cohort
+
+PHANTOM = "phantom"
+REMOTE = "://"  # in an address on object storage: s3://bucket/prefix
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Home folder, dataset and archive of a run."""
+
+    home: str = setting("", "Where everything is kept. Empty: RADALIGN_HOME, else var/ in the checkout.")
+    cohort: str = setting("", "Name of the dataset. Empty: RADALIGN_COHORT, else phantom.")
+    archive_root: str = setting(
+        "",
+        "Root of the dataset's archive, a folder or s3://bucket/prefix. Empty: RADALIGN_<COHORT>_ROOT; phantom "
+        "simulates its own.",
+    )
+    show_text: bool = setting(
+        False, "Show sentences of real reports in the metadata; simulated ones are always shown."
+    )
+
+    def home_path(self) -> Path:
+        """Absolute path of the home."""
+        return based(self.home) if self.home else default_home()
+
+    def cohort_name(self) -> str:
+        """Name of the dataset of this run."""
+        return self.cohort or os.environ.get("RADALIGN_COHORT") or PHANTOM
+
+    def folder(self, stage: str) -> Path:
+        """Folder of one stage of this dataset."""
+        return self.home_path() / self.cohort_name() / stage
+
+    def configured_root(self) -> Path | None:
+        """The archive root that somebody named, or None."""
+        root = self.archive_root or os.environ.get(f"RADALIGN_{self.cohort_name().upper()}_ROOT", "")
+        if REMOTE in root:
+            from cohorts.archive.remote import as_root
+
+            return as_root(root)
+        return based(root) if root else None
+
+    def root(self) -> Path:
+        """Root of the archive; CohortError says which variable to set where a real dataset has none."""
+        root = self.configured_root()
+        if root is None and self.simulated():
+            return self.folder("archive")
+        if root is None:
+            name = self.cohort_name()
+            raise CohortError(
+                f"The cohort {name} has no archive: set RADALIGN_{name.upper()}_ROOT (or the resource field "
+                "archive_root) to the folder that holds it."
+            )
+        return root
+
+    def simulated(self) -> bool:
+        """Whether the archive is ours to simulate: the phantom dataset with no root of its own."""
+        return self.cohort_name() == PHANTOM and self.configured_root() is None
+
+    def shows_simulation(self) -> bool:
+        """Whether the images are simulated."""
+        return self.cohort_name() == PHANTOM or is_marked(self.root())
+
+    def downstream(self, cohort: str) -> Workspace | None:
+        """The same home with another dataset.
+
+        Its archive is the one that its variable names or, beside a simulated pretraining, the one that was simulated
+        for it; None where it has neither.
+        """
+        other = replace(self, cohort=cohort, archive_root="")
+        if other.configured_root() is not None:
+            return other
+        archive = other.folder("archive")
+        return replace(other, archive_root=str(archive)) if self.simulated() and is_marked(archive) else None
+
+    def may_show_text(self) -> bool:
+        """Whether sentences of reports may appear in metadata: simulated ones, or those that the user allows."""
+        return self.show_text or self.simulated()
+
+    def open_cohort(self, split: str = "") -> Cohort:
+        """The dataset's reader, with one of its families of splits or its default; CohortError where that fails."""
+        from cohorts.registry import open_cohort
+
+        return open_cohort(self.cohort_name(), self.root(), split or None)

@@ -1,0 +1,1 @@
+"""Texts before they reach an encoder: cleaning, tokenizers, prompts, and sides in mirrored texts."""

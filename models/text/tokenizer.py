@@ -1,0 +1,59 @@
+"""Report text to token ids: WordPiece of a BERT through transformers, or CLIP's byte pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from models.method import TextTokenizer, Tokens
+from models.text.folders import encoder_folder, reachable
+
+
+class WordPieceTokenizer:
+    """The tokenizer of a BERT: [CLS] pieces [SEP]. `continues` tells which ids go on with the word before them."""
+
+    def __init__(self, name: str, length: int) -> None:
+        from transformers import AutoTokenizer
+
+        with reachable("tokenizer", name):
+            self._tokenizer = AutoTokenizer.from_pretrained(encoder_folder(name))
+        self.length = length
+        self.pad = int(self._tokenizer.pad_token_id)
+        self.start, self.end = int(self._tokenizer.cls_token_id), int(self._tokenizer.sep_token_id)
+        pieces = self._tokenizer.convert_ids_to_tokens(list(range(len(self._tokenizer))))
+        self.vocabulary = len(pieces)
+        self.continues: Tensor = torch.tensor([piece.startswith("##") for piece in pieces])
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of every text, not padded."""
+        ids: list[list[int]] = self._tokenizer(list(texts), truncation=True, max_length=self.length)["input_ids"]
+        return ids
+
+    def words(self, text: str) -> list[str]:
+        """The words that the pieces of `text` make (`models.text.words`), [CLS] and [SEP] left out."""
+        pieces = self._tokenizer.convert_ids_to_tokens(self.encode([text])[0])
+        return " ".join(pieces[1:-1]).replace(" ##", "").split()
+
+    def __call__(self, texts: Sequence[str]) -> Tokens:
+        """Padded to the longest."""
+        return pad_together(self.encode(texts), self.pad)
+
+
+def tokenizer(name: str, length: int) -> TextTokenizer:
+    """The tokenizer that goes with a text encoder: `clip`, or the name or folder of a BERT."""
+    if name == "clip":
+        from models.text.clip_tokenizer import ClipTokenizer
+
+        return ClipTokenizer(length)
+    return WordPieceTokenizer(name, length)
+
+
+def pad_together(ids: Sequence[Sequence[int]], pad: int) -> Tokens:
+    """(texts, longest) ids and their mask."""
+    lengths = torch.tensor([len(text) for text in ids])
+    mask = torch.arange(max(map(len, ids), default=0)) < lengths[:, None]
+    padded = torch.full(mask.shape, pad)
+    padded[mask] = torch.tensor([token for text in ids for token in text])
+    return Tokens(padded, mask)

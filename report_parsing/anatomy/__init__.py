@@ -1,0 +1,1 @@
+"""Anatomic locations in a sentence."""

@@ -1,0 +1,226 @@
+"""Which place of the sentence an observation belongs to: its modifiers, what follows a preposition, or the subject."""
+
+from __future__ import annotations
+
+from report_parsing.anatomy.positions import GENERAL, SIDES, ZONES, Words, merge
+from report_parsing.anatomy.runs import NOWHERE, Place, own_end, read_run, run_end, run_start
+from report_parsing.lexicon.words import Mention, Reading
+from report_parsing.vocabulary import NORMAL_ENTITIES
+
+_SKIPPED = ("word", "determiner")
+_ATTRIBUTE_REACH = 2  # words between a state and what it describes: "normal appearing lungs"
+# an effusion "in the lower lobe" is in the pleura
+_BESIDE_PLEURA = frozenset({"lobe", "costophrenic", "diaphragm", "rib"})
+_OF_LUNG = GENERAL | ZONES | {"lobe", "apical", "hilar", "retrocardiac", "pleural", "costophrenic"}
+
+
+def place_of(reading: Reading, mention: Mention, previous: tuple[Mention, Place] | None) -> Place | None:
+    """The place of a mention; None for a state that describes a finding ("stable effusion") or nothing on the film.
+
+    Args:
+        reading: the sentence.
+        mention: the observation to place.
+        previous: the finding before it in the sentence and its place, which "adjacent", "represents" or "and" pass on.
+    """
+    if mention.term.role == "state":
+        place = _place_of_state(reading, mention)
+    else:
+        place = _place_of_finding(reading, mention, previous)
+    return None if place is None else _with_own_place(mention, place)
+
+
+def _place_of_finding(reading: Reading, mention: Mention, previous: tuple[Mention, Place] | None) -> Place:
+    end = _clause_end(reading, mention)
+    piece = _after(reading, mention.end, end)
+    place = _modifiers(reading, mention).narrowed(piece)
+    if piece.words:  # "bilaterally, predominantly in the bases"
+        more = _after(reading, piece.end, end)
+        if "and" not in reading.tags[piece.end : more.start]:
+            place = place.narrowed(more)
+    if not place.words and previous is not None:
+        place = _inherited(reading, mention, *previous)
+    return place.narrowed(_subject(reading, mention) or NOWHERE)
+
+
+def _place_of_state(reading: Reading, mention: Mention) -> Place | None:
+    attribute = _described(reading, mention)
+    if attribute is None:
+        return None
+    if attribute.words:
+        attribute = attribute.narrowed(_side_behind(reading, attribute, _clause_end(reading, mention)))
+    place = attribute.narrowed(_modifiers(reading, mention))
+    subject = _subject(reading, mention)
+    if subject is None and not place.words:
+        return None
+    place = place.narrowed(subject or NOWHERE)
+    if not place.words:
+        place = _after(reading, mention.end, _clause_end(reading, mention))
+    if not place.words and not set(mention.term.entities) & set(NORMAL_ENTITIES):
+        return None  # "elevated" of nothing that is on the film
+    return place
+
+
+def _with_own_place(mention: Mention, place: Place) -> Place:
+    """Add the structure that the observation itself states, or is at home in when only a side is named."""
+    own = mention.term.place
+    home = mention.term.home
+    if not place.words:
+        return Place((own,), mention.start, mention.end) if own else place
+    words = tuple(_kept_in(own, item) for item in place.words) if own else place.words
+    if home == "pleural":
+        words = tuple(item & SIDES | {home} if item & _BESIDE_PLEURA else item for item in words)
+        words = tuple(item | {home} if not item - SIDES - GENERAL - {"base"} else item for item in words)
+    elif home:
+        words = tuple(
+            item | {home} if item & (SIDES | ZONES) and not item - SIDES - ZONES - GENERAL else item for item in words
+        )
+    return Place(words, place.start, place.end)
+
+
+def _kept_in(own: Words, words: Words) -> Words:
+    """The structure that an observation states stays; of a place that contradicts it only the side counts."""
+    (merged,) = merge((words,), (own,))
+    return merged if own <= merged else own | (words & SIDES)
+
+
+def _modifiers(reading: Reading, mention: Mention) -> Place:
+    """Places in front of the mention in its own noun phrase: "small left pleural", "right upper and lower lobe"."""
+    start = mention.start
+    clause = reading.clauses[mention.start]
+    first = start
+    while start > 0 and reading.clauses[start - 1] == clause:
+        tag = reading.tags[start - 1]
+        if tag == "place":
+            if "than" in reading.words[reading.places[start - 1].start : start]:
+                break  # "left greater than right" speaks of the finding before
+            first = start - 1
+        elif tag in ("and", "comma"):
+            if not _joins_modifiers(reading, start - 1):
+                break
+        elif tag not in ("word", "state"):
+            break
+        start -= 1
+    return read_run(reading, first, mention.start)
+
+
+def _joins_modifiers(reading: Reading, separator: int) -> bool:
+    """Whether a place stands right before the separator and is not the object of a preposition."""
+    index = separator - 1
+    while index >= 0 and reading.tags[index] in ("and", "comma"):
+        index -= 1
+    if index < 0 or reading.tags[index] != "place":
+        return False
+    while index >= 0 and reading.tags[index] in ("place", "word", "and", "comma"):
+        index -= 1
+    return index < 0 or reading.tags[index] not in ("preposition", "determiner") or _is_opening(reading, index)
+
+
+def _is_opening(reading: Reading, index: int) -> bool:
+    return reading.tags[index] == "determiner" and (index == 0 or reading.tags[index - 1] != "preposition")
+
+
+def _described(reading: Reading, mention: Mention) -> Place | None:
+    """What an attributive state describes: "clear lungs", "elevated right hemidiaphragm"; None when it is a finding."""
+    end = _clause_end(reading, mention)
+    index = mention.end
+    skipped = 0
+    while index < end and skipped <= _ATTRIBUTE_REACH:
+        tag = reading.tags[index]
+        if tag == "place":
+            stop = run_end(reading, index, end)
+            following = reading.tags[stop] if stop < end else ""
+            return None if following == "finding" else read_run(reading, index, stop)
+        if tag == "finding":
+            return None
+        if tag in _SKIPPED:
+            skipped += 1
+        elif tag != "state" and not (tag == "and" and index + 1 < end and reading.tags[index + 1] == "state"):
+            break
+        index += 1
+    return NOWHERE
+
+
+def _after(reading: Reading, index: int, end: int) -> Place:
+    """The place that a preposition, or plain order, puts behind an observation; lists of observations are passed."""
+    while index < end:
+        tag = reading.tags[index]
+        if tag == "place":
+            stop = run_end(reading, index, end)
+            return read_run(reading, index, own_end(reading, index, stop, end))
+        if tag in ("partition", "stop") and not _leads_to_tip(reading, index, end):
+            return NOWHERE
+        index += 1
+    return NOWHERE
+
+
+def _side_behind(reading: Reading, place: Place, end: int) -> Place:
+    """The side that follows a structure: "prominent hilum on the left"."""
+    if place.end >= end or reading.tags[place.end] != "preposition":
+        return NOWHERE
+    behind = _after(reading, place.end, end)
+    return behind if all(words <= SIDES for words in behind.words) else NOWHERE
+
+
+def _leads_to_tip(reading: Reading, index: int, end: int) -> bool:
+    """ "catheter with its tip in the SVC": the place of the tip is the place of the catheter."""
+    return any(word in ("tip", "tips") for word in reading.words[index + 1 : min(index + 4, end)])
+
+
+def _subject(reading: Reading, mention: Mention) -> Place | None:
+    """The place that stands as the subject in front; None when a state has a finding for its subject."""
+    clause = reading.clauses[mention.start]
+    index = mention.start - 1
+    while index >= 0 and reading.clauses[index] == clause:
+        tag = reading.tags[index]
+        if tag == "place":
+            start = run_start(reading, index, clause)
+            return NOWHERE if _belongs_to_finding(reading, start, clause) else read_run(reading, start, index + 1)
+        if tag == "finding":
+            return None
+        if tag == "state" and mention.term.role == "finding":
+            return NOWHERE
+        index -= 1
+    return NOWHERE
+
+
+def _belongs_to_finding(reading: Reading, start: int, clause: int) -> bool:
+    """Whether a finding or state of the same clause stands before the place: "opacity in the left base and ..."."""
+    return any(
+        reading.clauses[token] == clause and reading.tags[token] in ("finding", "state") for token in range(start)
+    )
+
+
+def _inherited(reading: Reading, mention: Mention, source: Mention, place: Place) -> Place:
+    """The place of the finding before, passed on by "adjacent", "represents" and their kind, "and", or by nothing."""
+    between = range(source.end, mention.start)
+    same_clause = reading.clauses[source.start] == reading.clauses[mention.start]
+    if not mention.term.home or not (same_clause or any(reading.words[token] == "which" for token in between)):
+        return NOWHERE
+    tags = {reading.tags[token] for token in between}
+    interprets = not between or any(token in reading.links and reading.tags[token] != "and" for token in between)
+    joined = "and" in tags or any(reading.words[token] == "with" for token in between)
+    if not interprets and not joined and not any(token in reading.inherits for token in between):
+        return NOWHERE
+    if source.term.role == "state" and not interprets:
+        return NOWHERE
+    alike = interprets or source.term.home == mention.term.home == "lung"
+    passed_on = SIDES | _OF_LUNG if alike else SIDES
+    words = tuple(_beside(words, mention.term.home) for words in place.words if words & passed_on)
+    return Place(words, mention.start, mention.end) if words else NOWHERE
+
+
+def _beside(words: Words, home: str) -> Words:
+    """Lung beside a pleural finding is the base of that lung; pleura beside a lung finding is of the same side."""
+    if home == "lung" and words & {"pleural", "costophrenic"}:
+        return words & SIDES | {"lung", "base"}
+    if home == "pleural":
+        return words & (SIDES | {"apical"}) | (frozenset() if "apical" in words else {home})
+    return words
+
+
+def _clause_end(reading: Reading, mention: Mention) -> int:
+    clause = reading.clauses[mention.start]
+    end = mention.end
+    while end < len(reading.clauses) and reading.clauses[end] == clause:
+        end += 1
+    return end

@@ -1,0 +1,116 @@
+"""Runs of place words in a sentence, read as composed places: "right upper and left lower lobes" are two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from report_parsing.anatomy.positions import SIDES, ZONES, Words, has_structure, is_complete, join_conjuncts, merge
+from report_parsing.lexicon.words import Reading
+
+_BOTH = frozenset({"bilateral"})
+DEIDENTIFIED = frozenset({"xxxx", "___"})
+
+
+@dataclass(frozen=True)
+class Place:
+    """Alternatives of anatomy words ("both bases" may be two), and the tokens they were read from."""
+
+    words: tuple[Words, ...] = ()
+    start: int = 0
+    end: int = 0
+
+    def narrowed(self, other: Place) -> Place:
+        """This place with what the other adds, where they agree."""
+        if not self.words:
+            return other
+        if all(is_complete(words) for words in self.words):
+            return self
+        words = merge(self.words, other.words)
+        if words == self.words:
+            return self
+        return Place(words, min(self.start, other.start), max(self.end, other.end))
+
+
+NOWHERE = Place()
+
+
+def read_run(reading: Reading, start: int, end: int) -> Place:
+    """The places among the tokens, with conjuncts completed: "right upper and left lower lobes" are two."""
+    conjuncts: list[Words] = [frozenset()]
+    touched = []
+    last = None
+    for index in range(start, end):
+        mention = reading.places.get(index)
+        if mention is None:
+            if reading.tags[index] in ("and", "comma"):
+                conjuncts.append(frozenset())
+        elif mention is not last:
+            conjuncts[-1] = _added(conjuncts[-1], mention.term)
+            touched.append(mention)
+            last = mention
+    words = join_conjuncts(tuple(_joined(conjuncts)))
+    return Place(words, touched[0].start, touched[-1].end) if words else NOWHERE
+
+
+def _joined(conjuncts: list[Words]) -> list[Words]:
+    """A conjunct that says no more than "on both sides" belongs to the one before: "in the bases, right worse"."""
+    joined: list[Words] = []
+    for words in conjuncts:
+        if joined and words == _BOTH and not joined[-1] & SIDES:
+            joined[-1] |= words
+        else:
+            joined.append(words)
+    return joined
+
+
+def _added(words: Words, more: Words) -> Words:
+    """One conjunct with its next words: the first side counts, and of two zones that of the structure."""
+    if words & SIDES:
+        more = more - SIDES
+    if words & ZONES and more & ZONES:  # "superior segment of the lower lobe", "inferior left upper lobe"
+        return words - ZONES | more if has_structure(more) else words | more - ZONES
+    return words | more
+
+
+def run_end(reading: Reading, index: int, end: int) -> int:
+    """The end of the places that go on from `index`: "left and right upper lobes", "lung and of the pleura"."""
+    stop = index + 1
+    joined = False  # behind an "and" only a place goes on: "lungs and flattened diaphragms" are two things
+    while index < end:
+        tag = reading.tags[index]
+        if tag == "place":
+            stop, joined = index + 1, False
+        elif tag in ("and", "comma"):
+            joined = True
+        elif tag != "determiner" and reading.words[index] != "of" and (tag != "word" or joined):
+            break
+        index += 1
+    return stop
+
+
+def run_start(reading: Reading, index: int, clause: int) -> int:
+    """The start of the run of places that ends at `index`, within the clause."""
+    start = index
+    while index >= 0 and reading.clauses[index] == clause:
+        tag = reading.tags[index]
+        if tag == "place":
+            start = index
+        elif tag not in ("word", "determiner", "and", "comma") and reading.words[index] != "of":
+            break
+        index -= 1
+    return start
+
+
+def own_end(reading: Reading, start: int, stop: int, end: int) -> int:
+    """The end of a run of places without the ones that modify the next finding: "in the lung and left effusion"."""
+    follower = stop
+    while follower < end and reading.tags[follower] == "word" and not _breaks_phrase(reading, follower):
+        follower += 1
+    if follower == end or reading.tags[follower] != "finding":
+        return stop
+    return next((token for token in range(stop - 1, start, -1) if reading.tags[token] in ("and", "comma")), start)
+
+
+def _breaks_phrase(reading: Reading, token: int) -> bool:
+    """Whether a removed word, mostly a verb in these texts, or a negation stands there."""
+    return reading.words[token] in DEIDENTIFIED or any(cue.start == token for cue in reading.cues)

@@ -1,0 +1,1 @@
+"""Descriptions of observations, and the look-up from a written term to an observation."""

@@ -1,0 +1,1 @@
+"""Tokens, abbreviations, spelling and the word lists."""

@@ -1,0 +1,177 @@
+"""The word lists of `data/` as one tree of phrases: a sentence in, its tokens and what is known about them out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from report_parsing.lexicon.phrases import PhraseTree
+from report_parsing.lexicon.spelling import SHORTEST, Spelling
+from report_parsing.lexicon.tokens import tokenize
+from report_parsing.resources import read_cell, read_rows
+
+
+class Observation(NamedTuple):
+    """What a form says: the observations, whether it is a finding or a state, and where it is by itself."""
+
+    entities: tuple[str, ...]
+    role: str  # finding, state
+    home: str  # structure meant when only a side is named
+    place: frozenset[str]  # words of a place that the form itself states
+
+
+class Cue(NamedTuple):
+    """A word of negation or doubt: on which side of its object it stands, what it says and how far it reaches."""
+
+    side: str  # before, after, between, none
+    says: str  # absent, uncertain, present
+    reach: str  # list, phrase
+
+
+class Mention(NamedTuple):
+    """An entry of a word list found at tokens `start` to `end` (exclusive) of a sentence."""
+
+    start: int
+    end: int
+    term: Any
+
+
+@dataclass
+class Reading:
+    """A sentence after look-up: tokens, the grammar tag of each, and the mentions by kind."""
+
+    words: list[str]  # lower case
+    spans: list[tuple[int, int]]  # characters of the sentence
+    tags: list[str]  # word, observation, place, or a class of grammar.csv
+    observations: list[Mention]
+    cues: list[Mention]
+    places: dict[int, Mention]  # by each of their tokens
+    clauses: list[int] = field(default_factory=list)  # clause of each token
+    links: set[int] = field(default_factory=set)  # tokens such as "represents" or "versus"
+    inherits: set[int] = field(default_factory=set)  # tokens such as "adjacent"
+    affirms: set[int] = field(default_factory=set)  # tokens such as "small"
+
+
+class Lexicon:
+    """The data files, compiled. Reading a sentence costs one pass over its words."""
+
+    def __init__(self) -> None:
+        self._phrases = PhraseTree()
+        self._classes: dict[str, str] = {}
+        self._marks: dict[str, set[str]] = {"interpret": set(), "inherit": set(), "affirm": set()}
+        words: dict[str, set[str]] = {}
+        for kind, term, forms in (*_observations(), *_cues(), *_places()):
+            for form in forms:
+                words.setdefault(kind, set()).update(self._add(form, kind, term))
+        self._add_grammar()
+        correct = {row["word"] for row in read_rows("not_misspelt.csv")}
+        self._spelling = Spelling(words["observation"] | words["place"], words["cue"] | set(self._classes) | correct)
+
+    def knows(self, form: str) -> bool:
+        """Whether the form, as a whole, is an observation or a place."""
+        words, _ = tokenize(form)
+        return any(
+            (start, end) == (0, len(words)) and kind in ("observation", "place")
+            for start, end, (kind, _) in self._phrases.find(words)
+        )
+
+    def read(self, sentence: str) -> Reading:
+        """Tokens, tags and mentions of a sentence; the longest form wins where forms of a kind overlap."""
+        words, spans = tokenize(sentence)
+        words = [self._spelling.correct(word) if len(word) >= SHORTEST else word for word in words]
+        found: dict[str, list[Mention]] = {"observation": [], "cue": [], "place": [], "grammar": []}
+        for start, end, (kind, term) in self._phrases.find(words):
+            found[kind].append(Mention(start, end, term))
+        tags = [self._classes.get(word, "word") for word in words]
+        for mention in _longest(found["grammar"]):
+            tags[mention.start : mention.end] = [mention.term] * (mention.end - mention.start)
+        observations = _longest(found["observation"])
+        places = self._tag_mentions(tags, observations, found["place"])
+        return Reading(
+            words=words,
+            spans=spans,
+            tags=tags,
+            observations=[mention for mention in observations if mention.term.entities],
+            cues=_longest(found["cue"]),
+            places=places,
+            links=self._marked(words, "interpret"),
+            inherits=self._marked(words, "inherit"),
+            affirms=self._marked(words, "affirm"),
+        )
+
+    def _marked(self, words: list[str], mark: str) -> set[int]:
+        marked = self._marks[mark].intersection(words)
+        return {index for index, word in enumerate(words) if word in marked} if marked else set()
+
+    @staticmethod
+    def _tag_mentions(tags: list[str], observations: list[Mention], places: list[Mention]) -> dict[int, Mention]:
+        """Write observations and places into the tags; a place inside an observation belongs to the observation."""
+        taken: set[int] = set()
+        for mention in observations:
+            tag = mention.term.role if mention.term.entities else "word"
+            tags[mention.start : mention.end] = [tag] * (mention.end - mention.start)
+            taken.update(range(mention.start, mention.end))
+        placed: dict[int, Mention] = {}
+        if not places:
+            return placed
+        for mention in _longest([item for item in places if taken.isdisjoint(range(item.start, item.end))]):
+            tokens = range(mention.start, mention.end)
+            tags[mention.start : mention.end] = ["place" if mention.term else "word"] * len(tokens)
+            placed.update(dict.fromkeys(tokens, mention) if mention.term else {})
+        return placed
+
+    def _add(self, form: str, kind: str, term: Any) -> list[str]:
+        words, _ = tokenize(form)
+        self._phrases.add(words, (kind, term))
+        return words
+
+    def _add_grammar(self) -> None:
+        for row in read_rows("grammar.csv"):
+            forms = row["forms"].split("|")
+            if row["class"] in self._marks:
+                self._marks[row["class"]].update(forms)
+                continue
+            for form in forms:
+                if len(tokenize(form)[0]) == 1:
+                    self._classes[form] = row["class"]
+                else:
+                    self._add(form, "grammar", row["class"])
+
+
+def observation_forms() -> Iterator[tuple[tuple[str, ...], str]]:
+    """(observations, form) of every entry of the lexicon: the aliases of the vocabulary."""
+    for _, term, forms in _observations():
+        yield from ((term.entities, form) for form in forms if term.entities)
+
+
+def _observations() -> Iterator[tuple[str, Observation, tuple[str, ...]]]:
+    for row in read_rows("observations.csv"):
+        entities = () if row["entities"] == "-" else read_cell(row["entities"])
+        place = frozenset(read_cell(row["place"], "+"))
+        yield "observation", Observation(entities, row["role"], row["home"], place), read_cell(row["forms"])
+
+
+def _cues() -> Iterator[tuple[str, Cue, tuple[str, ...]]]:
+    for row in read_rows("cues.csv"):
+        yield "cue", Cue(row["side"], row["says"], row["reach"]), read_cell(row["forms"])
+
+
+def _places() -> Iterator[tuple[str, frozenset[str], tuple[str, ...]]]:
+    for row in read_rows("locations.csv"):
+        yield "place", frozenset(read_cell(row["words"], "+")), read_cell(row["forms"])
+
+
+def _longest(mentions: list[Mention]) -> list[Mention]:
+    """Mentions in order of appearance; where they overlap the longest stays, and equal spans all stay."""
+    if all(second.start >= first.end for first, second in pairwise(mentions)):
+        return mentions
+    kept: list[Mention] = []
+    taken: dict[int, tuple[int, int]] = {}
+    for mention in sorted(mentions, key=lambda item: (item.start - item.end, item.start)):
+        span = (mention.start, mention.end)
+        if all(taken.get(token, span) == span for token in range(*span)):
+            kept.append(mention)
+            taken.update(dict.fromkeys(range(*span), span))
+    return sorted(kept, key=lambda item: item.start)

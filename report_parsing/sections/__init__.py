@@ -1,0 +1,1 @@
+"""Layout, headings, sections and sentences of a report."""

@@ -1,0 +1,290 @@
+"""Entities and relations of a sentence, from the observations, assertions and places that its triplets are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from report_parsing.anatomy.forms import HEAD, MEASURE, MODIFIER, SIDE, FormReader, Piece
+from report_parsing.anatomy.positions import SIDES, Words
+from report_parsing.anatomy.runs import Place
+from report_parsing.anatomy.structures import Node, Structure, structures_of
+from report_parsing.lexicon.words import Mention, Reading
+from report_parsing.radgraph import graph
+from report_parsing.statements.assertion import ABSENT, UNCERTAIN, assertion_of
+from report_parsing.statements.triplets import placed_mentions
+
+_LABELS = {ABSENT: graph.ABSENT, UNCERTAIN: graph.UNCERTAIN}
+_SEPARATORS = ("and", "comma")
+_ALTERNATIVES = ("or", "versus", "vs", "vs.", "/")
+_COMPANY = ("with", "without")  # "effusion with probable atelectasis" are two findings
+_ONE_NAME = 4  # tokens from "heart" to "lungs" where one name holds both
+_PASSED = ("word", "determiner", "place")  # between a modifier and its finding: "small left effusion"
+
+
+class _Finding(NamedTuple):
+    """An observation as an entity, where it is, and the pieces of its name, as tokens of the sentence."""
+
+    mention: Mention
+    place: Place | None  # None for a state that only describes a finding
+    head: Node
+    pieces: list[Piece]
+
+
+def sentence_nodes(reading: Reading, forms: FormReader) -> list[Node]:
+    """The entities of a sentence with its clauses, in order of appearance, with their relations."""
+    findings = _findings(reading, forms)
+    placed = [finding for finding in findings if finding.place is not None]
+    places = [finding.place for finding in placed if finding.place is not None]
+    structures = structures_of(reading, _anatomy(reading, findings, forms), places, forms)
+    _locate(placed, structures)
+    _attach_sides(reading, placed, structures)
+    _interpret(reading, placed)
+    kept = placed + _attach_states(reading, findings)
+    nodes = [finding.head for finding in kept]
+    nodes += [node for structure in structures for node in structure.nodes]
+    nodes += _parts_of_names(kept)
+    nodes += _descriptions(reading, findings, nodes, forms)
+    return sorted(nodes, key=lambda node: (node.start, node.end))
+
+
+def _findings(reading: Reading, forms: FormReader) -> list[_Finding]:
+    said = {id(mention): (place, exists) for mention, place, exists in placed_mentions(reading)}
+    findings: dict[int, _Finding] = {}
+    for mention in reading.observations:
+        place, exists = said.get(id(mention)) or (None, assertion_of(reading, mention))
+        words = tuple(reading.words[mention.start : mention.end])
+        pieces = [
+            piece._replace(start=mention.start + piece.start, end=mention.start + piece.end)
+            for piece in forms.read_observation(words, mention.term.entities, bool(mention.term.place))
+        ]
+        head = next(piece for piece in pieces if piece.role == HEAD)
+        node = Node(head.start, head.end, _LABELS.get(exists, graph.PRESENT))
+        findings.setdefault(mention.start, _Finding(mention, place, node, pieces))
+    return list(findings.values())
+
+
+def _anatomy(reading: Reading, findings: Sequence[_Finding], forms: FormReader) -> Iterator[Piece]:
+    """The anatomy words of the places and of the names of findings."""
+    for start, mention in reading.places.items():
+        if start == mention.start:
+            for piece in forms.read_place(tuple(reading.words[start : mention.end]), mention.term):
+                if piece.role != MODIFIER:
+                    yield piece._replace(start=start + piece.start, end=start + piece.end)
+    for finding in findings:
+        yield from (piece for piece in finding.pieces if piece.role not in (HEAD, MODIFIER))
+
+
+def _parts_of_names(findings: Sequence[_Finding]) -> Iterator[Node]:
+    """The words in the name of a finding that modify its head: "nasogastric" of "nasogastric tube"."""
+    for finding in findings:
+        for piece in finding.pieces:
+            if piece.role == MODIFIER:
+                node = Node(piece.start, piece.end, finding.head.label)
+                node.relate(graph.MODIFY, finding.head)
+                yield node
+
+
+def _locate(findings: Sequence[_Finding], structures: Sequence[Structure]) -> None:
+    """Relate every finding to the roots of its places, and let the sides that the place is composed of modify them."""
+    before: list[Structure] = []  # where the finding before is
+    for mention, place, head, _ in findings:
+        assert place is not None
+        found = [item for item in structures if item.start < mention.end and mention.start < item.end]
+        inside = [item for item in structures if item.start < place.end and place.start < item.end and not item.leans]
+        inside += [item for item in found if item not in inside]
+        if (place.start, place.end) == (mention.start, mention.end):  # stated by the finding itself, or passed on to it
+            inside += [item for item in before if item not in inside]
+        for words in place.words:
+            matches = _best(words, inside)
+            found += matches
+            for match in matches:
+                found += _compose(words, match, inside, place)
+        if not found:
+            found = [item for item in inside if not item.named and any(item.words & words for words in place.words)]
+        for structure in found:
+            _place_at(head, structure)
+        before = found or before
+
+
+def _place_at(head: Node, structure: Structure) -> None:
+    for node in () if structure.leans else structure.anchors:
+        head.relate(graph.LOCATED_AT, node)
+
+
+def _attach_sides(reading: Reading, findings: Sequence[_Finding], structures: Sequence[Structure]) -> None:
+    """Bare sides that no place holds: "hilum on the left", "bilateral pleural effusions, left greater than right"."""
+    places = {id(target) for finding in findings for _, target in finding.head.relations}
+    for structure, item in pairwise(structures):
+        if item.named or item.leans or id(item.root) in places:
+            continue
+        between = reading.tags[structure.end : item.start]
+        if structure.named and not structure.sides and {*between} <= {"preposition", "determiner"}:
+            item.lean_on(structure)
+        elif "bilateral" in item.words:
+            _compare(reading, item, findings, structures)
+
+
+def _compare(reading: Reading, item: Structure, findings: Sequence[_Finding], structures: Sequence[Structure]) -> None:
+    """Let the sides of a comparison modify the place of the finding in front, or be its place."""
+    before = [finding for finding in findings if finding.mention.end <= item.start]
+    if before and reading.clauses[before[-1].mention.start] == reading.clauses[item.start]:
+        found = [other for other in structures if (graph.LOCATED_AT, other.root) in before[-1].head.relations]
+        if found and found[0].named:
+            item.lean_on(found[0])
+        else:
+            _place_at(before[-1].head, item)
+
+
+def _best(words: Words, structures: Sequence[Structure]) -> list[Structure]:
+    """The structures that say most of a place; equals are the conjuncts of one name ("heart and lungs")."""
+    scores = [
+        len(item.words & words) if item.named and item.words & words - SIDES and not _contradicts(item, words) else 0
+        for item in structures
+    ]
+    best = max(scores, default=0)
+    matches = [item for item, score in zip(structures, scores, strict=True) if score == best and best]
+    return [item for item in matches if item.words == matches[0].words and item.start - matches[0].start < _ONE_NAME]
+
+
+def _contradicts(structure: Structure, words: Words) -> bool:
+    sides = structure.words & SIDES
+    return bool(sides and words & SIDES and not sides & words)
+
+
+def _compose(words: Words, structure: Structure, structures: Sequence[Structure], place: Place) -> list[Structure]:
+    """Attach what stands apart from the root of a composed place: sides, zones, parts ("the heart is normal in size").
+
+    Returns:
+        Structures that lend their side and hold the finding too: the apex of "pleural thickening in the left apex".
+    """
+    lenders = []
+    for other in structures:
+        if not other.named:
+            if not other.leans and (other.words <= words or (other.only(MEASURE) and structure.end < other.start)):
+                other.lean_on(structure)
+        elif other.sides and not structure.sides and other.sides <= words:
+            for role, node in other.parts:
+                if role == SIDE:
+                    node.relate(graph.MODIFY, structure.root)
+            if other.start < place.end and place.start < other.end:
+                lenders.append(other)
+    return lenders
+
+
+def _attach_states(reading: Reading, findings: Sequence[_Finding]) -> list[_Finding]:
+    """The states that describe a finding ("stable effusion"), as its modifiers; those of nothing named are left out."""
+    heads = _by_token(findings)
+    attached = []
+    for finding in findings:
+        if finding.place is None:
+            described = _described(reading, finding.mention.start, finding.mention.end, "", heads)
+            if described is not None:
+                finding.head.relate(graph.MODIFY, described)
+                attached.append(finding)
+    return attached
+
+
+def _descriptions(
+    reading: Reading, findings: Sequence[_Finding], nodes: Sequence[Node], forms: FormReader
+) -> Iterator[Node]:
+    """The words that describe a finding, as entities that modify it."""
+    heads = _by_token(findings)
+    taken = {token for node in nodes for token in range(node.start, node.end)} | heads.keys()
+    taken.update(token for cue in reading.cues for token in range(cue.start, cue.end))
+    for start, end, kind in forms.modifiers(reading.words) if heads else ():
+        if taken.isdisjoint(range(start, end)):
+            described = _described(reading, start, end, kind, heads)
+            if described is not None:
+                yield Node(start, end, described.label, [(graph.MODIFY, described)])
+
+
+def _by_token(findings: Sequence[_Finding]) -> dict[int, _Finding]:
+    return {token: item for item in findings for token in range(item.mention.start, item.mention.end)}
+
+
+def _described(reading: Reading, start: int, end: int, kind: str, heads: dict[int, _Finding]) -> Node | None:
+    """The finding of the noun phrase, or the one in front that the words are said of."""
+    following = _following(reading, end, kind, heads, joins=False)
+    if following is None and start and reading.tags[start - 1] == "verb":
+        following = _preceding(reading, start, heads)
+    return following or _following(reading, end, kind, heads, joins=True) or _preceding(reading, start, heads)
+
+
+def _following(reading: Reading, index: int, kind: str, heads: dict[int, _Finding], *, joins: bool) -> Node | None:
+    """The next finding of the noun phrase; with `joins` also behind "and": "small and moderate effusions"."""
+    clause = reading.clauses[index - 1]
+    opened = False
+    while index < len(reading.words) and reading.clauses[index] == clause:
+        tag = reading.tags[index]
+        finding = heads.get(index)
+        if finding is not None and finding.place is not None:
+            return None if opened else finding.head
+        if tag in ("and", "comma") and joins:
+            opened = True
+        elif finding is not None or tag in _PASSED:
+            opened = False
+        elif reading.words[index] != "of" and not (kind == "change" and reading.words[index] == "in"):
+            return None
+        index += 1
+    return None
+
+
+def _preceding(reading: Reading, start: int, heads: dict[int, _Finding]) -> Node | None:
+    """The nearest finding in front, in the clause or before its "which"."""
+    clause = reading.clauses[start]
+    for index in range(start - 1, -1, -1):
+        if reading.clauses[index] != clause:
+            if reading.words[index + 1] != "which":
+                return None
+            clause = reading.clauses[index]
+        finding = heads.get(index)
+        if finding is not None and finding.place is not None and finding.mention.term.role == "finding":
+            return finding.head
+    return None
+
+
+def _interpret(reading: Reading, findings: Sequence[_Finding]) -> None:
+    """Relate findings to what they suggest, alternatives included: "opacity, likely atelectasis or edema"."""
+    sources: list[Node] = []
+    chain = [finding.head for finding in findings[:1]]  # the last finding and those it is listed with
+    for previous, finding in pairwise(findings):
+        between = range(previous.mention.end, finding.mention.start)
+        if _is_interpreted(reading, between):
+            sources, chain = chain, []
+        elif not _is_listed(reading, between):
+            sources, chain = [], []
+        chain.append(finding.head)
+        for source in sources if finding.mention.term.role == "finding" else ():
+            source.relate(graph.SUGGESTIVE_OF, finding.head)
+
+
+def _is_interpreted(reading: Reading, between: range) -> bool:
+    """Whether a word such as "represents" leads from one finding to the next, in its clause or from its "which"."""
+    versus = {token for cue in reading.cues if cue.term.side == "between" for token in range(cue.start, cue.end)}
+    clause = reading.clauses[between.start - 1]
+    for token in between:
+        tag = reading.tags[token]
+        if reading.words[token] == "which":
+            clause = reading.clauses[token]
+        elif (
+            reading.clauses[token] != clause
+            or reading.words[token] in _COMPANY
+            or (tag == "and" and reading.tags[token + 1] != "place")  # "right and left"
+        ):
+            return False
+        elif token in reading.links and tag != "and" and token not in versus:
+            return True
+    return False
+
+
+def _is_listed(reading: Reading, between: range) -> bool:
+    """Whether two findings are one list: joined by "or" or "versus", or with nothing but separators between them."""
+    if reading.clauses[between.start - 1] != reading.clauses[between.stop]:
+        return False
+    tags = [reading.tags[token] for token in between]
+    words = [reading.words[token] for token in between]
+    alternative = any(word in _ALTERNATIVES for word in words)
+    allowed = (*_SEPARATORS, *_PASSED) if alternative else _SEPARATORS
+    return all(tag in allowed or word in _ALTERNATIVES for tag, word in zip(tags, words, strict=True))

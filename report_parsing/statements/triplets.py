@@ -1,0 +1,180 @@
+"""Triplets of (observation, position, exists) from sentences: the supervision of MedKLIP, section 1.4 of its data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from report_parsing.anatomy.places import Place, place_of
+from report_parsing.anatomy.positions import Words, match_position, positions_of
+from report_parsing.lexicon.abbreviations import AbbreviationFinder
+from report_parsing.lexicon.expansion import Use, abbreviated, written_out
+from report_parsing.lexicon.lines import lines_with_origins, split_lines
+from report_parsing.lexicon.words import Lexicon, Mention, Reading
+from report_parsing.resources import read_cell, read_rows
+from report_parsing.sections.parser import Span
+from report_parsing.statements.assertion import ABSENT, assertion_of
+from report_parsing.statements.clauses import split_clauses
+from report_parsing.tables import TRIPLETS
+
+READ_SECTIONS = ("findings", "impression", "last_paragraph")  # what is asked or was known before says nothing
+_REMEMBERED = 20_000  # sentences, and lines of wrapped ones; "No pneumothorax." is read once
+
+
+class Triplet(NamedTuple):
+    """An observation, one of the 51 positions, present/absent/uncertain, and its evidence as characters."""
+
+    entity: str
+    position: str
+    exists: str
+    start: int
+    end: int
+
+
+class _Implication(NamedTuple):
+    exists: str
+    structure: Words
+    implied_entity: str
+    implied_exists: str
+    implied_place: Words
+    unless: tuple[str, ...]
+
+
+class TripletParser:
+    """Reads observations, their positions and whether they are there out of the sentences of reports.
+
+    >>> TripletParser().parse_sentence("No left pneumothorax.")
+    [Triplet(entity='pneumothorax', position='left_pleural', exists='absent', start=3, end=20)]
+    """
+
+    def __init__(self) -> None:
+        self._lexicon = Lexicon()
+        self._implications = _read_implications()
+        self._finder = AbbreviationFinder()
+        self._parse_text = lru_cache(maxsize=_REMEMBERED)(self._parse_unseen_text)
+        self._parse_line = lru_cache(maxsize=_REMEMBERED)(self._parse_unseen_line)
+
+    def parse_sentence(self, text: str) -> list[Triplet]:
+        """The triplets of one sentence in order of appearance, each once; spans are characters of `text`."""
+        return list(self._parse_text(text))
+
+    def parse_report(self, report: str, sentences: Iterable[Span]) -> list[list[Triplet]]:
+        """The triplets of each of the sentences of a report; spans are characters of the report.
+
+        Short forms that the report defines and the lexicon does not know are read as what they stand for.
+        """
+        uses = abbreviated(report, self._finder, self._lexicon.knows)
+        return [self._parse_span(report, span, uses) for span in sentences]
+
+    def parse_table(self, reports: pa.Table, progress: Callable[[int], None] | None = None) -> pa.Table:
+        """The `triplets` table of a `reports` table.
+
+        Args:
+            reports: rows of REPORTS; only sentences of findings, impression or last paragraph are read.
+            progress: called with the number of reports done after each report.
+        """
+        rows: dict[str, list[object]] = {name: [] for name in TRIPLETS.names}
+        columns = (reports.column(name).to_pylist() for name in ("study_id", "report", "sentences"))
+        for done, (study, report, sentences) in enumerate(zip(*columns, strict=True), start=1):
+            numbers = [index for index, sentence in enumerate(sentences) if sentence["section"] in READ_SECTIONS]
+            spans = [(sentences[index]["start"], sentences[index]["end"]) for index in numbers]
+            for number, found in zip(numbers, self.parse_report(report, spans), strict=True):
+                for triplet in found:
+                    for column, value in zip(rows.values(), (study, number, *triplet), strict=True):
+                        column.append(value)
+            if progress is not None:
+                progress(done)
+        return pa.Table.from_pydict(rows, schema=TRIPLETS)
+
+    def _parse_span(self, report: str, span: Span, uses: Sequence[Use]) -> list[Triplet]:
+        start, end = span
+        if not uses or not any(start <= use.start and use.end <= end for use in uses):
+            found = self._parse_text(report[start:end])
+            return [Triplet(*triplet[:3], start + triplet.start, start + triplet.end) for triplet in found]
+        text, origin = written_out(report, span, uses)
+        return [
+            triplet._replace(start=origin[triplet.start][0], end=origin[triplet.end - 1][1])
+            for triplet in self.parse_sentence(text)
+        ]
+
+    def _parse_unseen_text(self, text: str) -> tuple[Triplet, ...]:
+        """Line by line, as a sentence may be wrapped anywhere; the same words on other lines are known already."""
+        if split_lines(text) == [text]:
+            return self._parse_unseen_line(text)
+        found = (
+            triplet._replace(start=origin[triplet.start], end=origin[triplet.end - 1] + 1)
+            for line, origin in lines_with_origins(text)
+            for triplet in self._parse_line(line)
+        )
+        return tuple(dict.fromkeys(found))
+
+    def _parse_unseen_line(self, line: str) -> tuple[Triplet, ...]:
+        reading = self._lexicon.read(line)
+        if not reading.observations:
+            return ()
+        reading.clauses = split_clauses(reading)
+        found: dict[tuple[str, str, str], Triplet] = {}
+        for mention, place, exists in placed_mentions(reading):
+            span = _evidence(reading, mention, place)
+            for entity, position, said in self._statements(mention, place, exists, reading.words):
+                found.setdefault((entity, position, said), Triplet(entity, position, said, *span))
+        return tuple(found.values())
+
+    def _statements(
+        self, mention: Mention, place: Place, exists: str, sentence: list[str]
+    ) -> Iterable[tuple[str, str, str]]:
+        """(entity, position, exists) of a mention at each of its places, and what follows from them."""
+        for entity in mention.term.entities:
+            for words in place.words or (frozenset(),):
+                for position in positions_of(words):
+                    yield entity, position, exists
+                for rule in self._implications.get(entity, ()):
+                    if _applies(rule, words, exists, {*sentence, *mention.term.entities}):
+                        implied = (match_position(rule.implied_place),) if rule.implied_place else positions_of(words)
+                        for position in implied:
+                            yield rule.implied_entity, position, rule.implied_exists
+
+
+def placed_mentions(reading: Reading) -> Iterable[tuple[Mention, Place, str]]:
+    """Every mention with its place and its assertion; states that only describe a finding are left out."""
+    previous: tuple[Mention, Place] | None = None
+    for mention in reading.observations:
+        exists = assertion_of(reading, mention)
+        place = place_of(reading, mention, None if exists == ABSENT else previous)
+        if place is None:
+            continue
+        previous = mention, place
+        yield mention, place, exists
+
+
+def _evidence(reading: Reading, mention: Mention, place: Place) -> tuple[int, int]:
+    """Characters from the first to the last token of the mention and its place."""
+    start, end = mention.start, mention.end
+    if place.end > place.start:
+        start, end = min(start, place.start), max(end, place.end)
+    return reading.spans[start][0], reading.spans[end - 1][1]
+
+
+def _applies(rule: _Implication, words: Words, exists: str, said: set[str]) -> bool:
+    if exists != rule.exists or (rule.structure and not words & rule.structure):
+        return False
+    return not any(word in said or word in words for word in rule.unless)
+
+
+def _read_implications() -> dict[str, list[_Implication]]:
+    rules: dict[str, list[_Implication]] = {}
+    for row in read_rows("implications.csv"):
+        rules.setdefault(row["entity"], []).append(
+            _Implication(
+                row["exists"],
+                frozenset(read_cell(row["structure"])),
+                row["implied_entity"],
+                row["implied_exists"],
+                frozenset(read_cell(row["implied_place"])),
+                read_cell(row["unless"]),
+            )
+        )
+    return rules

@@ -1,0 +1,138 @@
+"""The version of the code behind a stored result: a digest of every file of the project that this code imports.
+
+Which files count follows from the code itself. A module counts, and so does everything that it imports anywhere, also
+inside functions, directly or through others. Imports for type checkers alone do not run and do not count. A string that
+is the dotted name of a module counts as an import of it (`python -m imaging.worker`), and a string that is the name of
+a file in the `data` or `templates` folder of the module's package counts that file.
+
+Modules that are chosen by name at run time, such as a method or a dataset, are no imports: whoever stores a result
+names them as further entries.
+
+Comments, docstrings and layout do not count. Every other change does.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]  # the checkout, or the folder that the project is installed in
+ROOMS = frozenset(
+    {
+        *("store", "imaging", "report_parsing", "cohorts", "shards", "ingestion", "models", "training", "evaluation"),
+        *("tracking", "radalign", "assets", "pipelines"),
+    }
+)
+DATA_FOLDERS = ("", "data", "templates")  # of a package, for files that its modules name
+MODULE_NAME = re.compile(r"[a-z_]\w*(\.\w+)+")
+FILE_NAME = re.compile(r"[\w-]+\.\w+")
+
+
+def code_version(*modules: str) -> str:
+    """Digest of the `modules`, given by their dotted names, and of everything that they import."""
+    return _version(frozenset(modules))
+
+
+def imported_files(modules: Iterable[str]) -> frozenset[Path]:
+    """The files of the `modules`, of all that they import, and the data files that these name."""
+    todo = [path for name in modules for path in _files_of(name, required=True)]
+    found: set[Path] = set()
+    while todo:
+        path = todo.pop()
+        if path not in found:
+            found.add(path)
+            todo += _named_in(path) if path.suffix == ".py" else ()
+    return frozenset(found)
+
+
+@cache
+def _version(modules: frozenset[str]) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(imported_files(modules)):
+        digest.update(path.relative_to(ROOT).as_posix().encode())
+        digest.update(_content_digest(path))
+    return digest.hexdigest()[:16]
+
+
+def _files_of(name: str, required: bool = False) -> list[Path]:
+    """The file of a module and the `__init__` files of the packages around it; none where the name is no module."""
+    parts = name.split(".")
+    if parts[0] not in ROOMS:
+        return []
+    folders = [ROOT.joinpath(*parts[:depth]) for depth in range(1, len(parts) + 1)]
+    module = folders[-1].with_suffix(".py")
+    inits = [path for folder in folders if (path := folder / "__init__.py").is_file()]
+    if module.is_file():
+        return [module, *inits]
+    if required and not folders[-1].is_dir():
+        raise ModuleNotFoundError(f"{name} is named as code of a result, but there is no such module")
+    return inits
+
+
+@cache
+def _named_in(path: Path) -> tuple[Path, ...]:
+    """The files that a module names: of the modules that it imports, and of data."""
+    found: dict[Path, None] = {}
+    for node in _running_nodes(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            names = [module, *(f"{module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names = [node.value] if MODULE_NAME.fullmatch(node.value) else []
+            found |= dict.fromkeys(_data_files(path, node.value))
+        else:
+            continue
+        found |= dict.fromkeys(file for name in names for file in _files_of(name))
+    return tuple(found)
+
+
+def _running_nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node but docstrings and what only type checkers read."""
+    todo = [tree]
+    while todo:
+        node = todo.pop()
+        yield node
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            todo += node.orelse
+            continue
+        children = list(ast.iter_child_nodes(node))
+        body = getattr(node, "body", None)
+        text = body[0] if isinstance(body, list) and body and _is_text(body[0]) else None
+        todo += [child for child in children if child is not text]
+
+
+def _data_files(path: Path, name: str) -> Iterator[Path]:
+    """The files called `name` beside a module, or in the data folders of the packages that it lies in."""
+    if not FILE_NAME.fullmatch(name) or name.endswith(".py"):
+        return
+    for package in path.relative_to(ROOT).parents[:-1]:
+        for folder in DATA_FOLDERS:
+            file = ROOT / package / folder / name
+            if file.is_file():
+                yield file
+
+
+@cache
+def _content_digest(path: Path) -> bytes:
+    content = _syntax(path) if path.suffix == ".py" else path.read_bytes()
+    return hashlib.sha256(content).digest()
+
+
+def _syntax(path: Path) -> bytes:
+    """What a module does, without its docstrings."""
+    tree = ast.parse(path.read_bytes())
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_text(body[0]):
+            body[0] = ast.Pass()
+    return ast.dump(tree).encode()
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

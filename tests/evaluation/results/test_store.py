@@ -1,0 +1,101 @@
+import pyarrow.parquet as pq
+import pytest
+
+from evaluation.errors import EvaluationError
+from evaluation.metrics.values import ResultValue
+from evaluation.results.schema import RESULTS
+from evaluation.results.store import ResultKey, as_markdown, as_text, read_results, write_results
+
+KEY = ResultKey("medklip", "c0ffee" * 5, "run", "phantom", "d1", 0)
+VALUES = [
+    ResultValue("auroc", "effusion", 0.9, 0.85, 0.95, 100),
+    ResultValue("auroc", "hernia", None, None, None, 100),
+    ResultValue("auroc", "macro", 0.9, 0.85, 0.95, 1),
+    ResultValue("f1", "effusion", 0.5, 0.4, 0.6, 100),
+    ResultValue("f1", "macro", 0.5, 0.4, 0.6, 1),
+]
+TASK = "zero_shot_classification"
+
+
+def key(**changes):
+    return ResultKey(**{**vars(KEY), **changes})
+
+
+def test_rows_say_what_produced_them(tmp_path):
+    path = write_results(tmp_path, TASK, KEY, VALUES)
+    assert path.parent == tmp_path / "results"
+    assert pq.read_schema(path).equals(RESULTS, check_metadata=True)
+    table = read_results(tmp_path)
+    assert table.schema.equals(RESULTS, check_metadata=True)
+    assert table["class"].to_pylist() == [value.class_name for value in VALUES]
+    assert table.to_pylist()[0] == {
+        **vars(KEY),
+        "task": TASK,
+        "setting": "zero-shot",
+        "metric": "auroc",
+        "class": "effusion",
+        "value": 0.9,
+        "low": 0.85,
+        "high": 0.95,
+        "n": 100,
+        "source": "measured",
+        "note": "",
+        "positives": None,
+    }
+    assert table["value"].to_pylist()[1] is None
+
+
+def test_the_same_key_replaces_and_another_adds(tmp_path):
+    write_results(tmp_path, TASK, KEY, VALUES)
+    write_results(tmp_path, TASK, key(mlflow_run="again", data_version="d2"), VALUES[:1])
+    assert read_results(tmp_path)["mlflow_run"].to_pylist() == ["again"]
+    for change in ({"method": "untrained:medklip"}, {"cohort": "toy"}, {"checkpoint": "b"}, {"seed": 1}, {"draw": 1}):
+        write_results(tmp_path, TASK, key(**change), VALUES[:1])
+    write_results(tmp_path, "zero_shot_grounding", KEY, VALUES[:1])
+    write_results(tmp_path, TASK, KEY, VALUES[:1], setting="1 %")
+    write_results(tmp_path, TASK, KEY, VALUES[:1], source="Table 1")
+    assert len(read_results(tmp_path)) == 9
+
+
+def test_names_that_read_alike_are_different_files(tmp_path):
+    first = write_results(tmp_path, TASK, key(method="untrained:medklip"), VALUES)
+    second = write_results(tmp_path, TASK, key(method="untrained/medklip"), VALUES)
+    assert first != second
+    assert {path.parent for path in (first, second)} == {tmp_path / "results"}
+
+
+def test_filters(tmp_path):
+    for method in ("medklip", "untrained:medklip", "supervised"):
+        for seed in (0, 1):
+            write_results(tmp_path, TASK, key(method=method, seed=seed), VALUES[:1])
+    found = read_results(tmp_path, {"method": ["medklip", "supervised"], "seed": 1})
+    assert sorted(found["method"].to_pylist()) == ["medklip", "supervised"]
+    assert len(read_results(tmp_path, {"class": "nobody"})) == 0
+    with pytest.raises(EvaluationError, match="no column 'colour'"):
+        read_results(tmp_path, {"colour": "red"})
+
+
+def test_no_results_yet(tmp_path):
+    assert read_results(tmp_path).equals(RESULTS.empty_table())
+    assert as_text(read_results(tmp_path)) == "There are no results yet."
+
+
+def test_a_folder_with_odd_characters(tmp_path):
+    home = tmp_path / "it's [a] *home*"
+    write_results(home, TASK, KEY, VALUES)
+    assert len(read_results(home)) == len(VALUES)
+
+
+def test_a_failed_write_leaves_the_old_numbers(tmp_path, monkeypatch):
+    write_results(tmp_path, TASK, KEY, VALUES)
+    monkeypatch.setattr(pq, "write_table", lambda table, where: where.write_bytes(b"x") and 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_results(tmp_path, TASK, KEY, VALUES[:1])
+    assert len(read_results(tmp_path)) == len(VALUES)
+
+
+def test_as_text_and_as_markdown_are_those_of_result_tables(tmp_path):
+    write_results(tmp_path, TASK, KEY, VALUES)
+    table = read_results(tmp_path)
+    assert "0.900 [0.850, 0.950]" in as_text(table)
+    assert "| 0.900 [0.850, 0.950] |" in as_markdown(table)

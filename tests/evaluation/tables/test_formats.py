@@ -1,0 +1,103 @@
+import csv
+import io
+import re
+
+import pytest
+
+from evaluation.metrics.statistics import Comparison
+from evaluation.results.summary import Measured
+from evaluation.results.text_tables import SIMULATION_NOTE
+from evaluation.tables.comparisons import Pair
+from evaluation.tables.formats import as_csv, as_latex, as_markdown
+from evaluation.tables.paper_tables import Line, PaperTable
+from evaluation.tables.texts import Publication
+
+FOUND = Measured(0.9123, 0.9, 0.925, None, 1, 1, 3, ("run1",))
+FAILED = Measured(None, None, None, None, 0, 0, 0, notes=("failed: no memory",), simulated=True)
+LINES = (
+    Line("mgca", "MGCA (R50)", "covidx", "linear_probe", "1 %", "auroc", "macro", FOUND, 0.9, (0, 1)),
+    Line("a|b_c&<d>", "", "covidx", "linear_probe", "10 %", "auroc", "macro", None, 0.85),
+    Line("medklip", "", "covidx", "linear_probe", "1 %", "auroc", "macro", FOUND, None),
+    Line("gloria", "", "covidx", "linear_probe", "1 %", "auroc", "macro", FAILED, 0.5),
+)
+TABLE = PaperTable("A paper", "Table 1: 100 % & more", ("Holds for all.",), LINES, ("first", "50 % of it"))
+FOUND_DIFFERENCE = Comparison(0.02, -0.01, 0.05, 0.04)
+PAIR = Pair("covidx", "linear_probe", "1 %", "auroc", 0, 2, "mgca", "medklip", FOUND_DIFFERENCE, adjusted_p=0.12)
+
+
+def publication(*tables, **more):
+    return Publication(**{"tables": tables, "pairs": [PAIR], "pretraining": "toy", **more})
+
+
+def test_markdown_has_measured_published_and_what_differs():
+    text = as_markdown(publication(TABLE))
+    assert (
+        "| method | printed as | data | setting | metric | measured | published | difference | what differs |" in text
+    )
+    assert "| mgca | MGCA (R50) | covidx | 1 % | auroc | 91.2 [90.0, 92.5] | 90.0 | +1.2 | a, b |" in text
+    assert "| a\\|b_c&amp;&lt;d> |  | covidx | 10 % | auroc |  | 85.0 |  |  |" in text
+    assert "a: first\n\nb: 50 % of it" in text
+    assert "Holds for all." in text
+    numbers = "bootstrap | +2.0 [-1.0, +5.0] | 0.040 | 0.120 |"
+    assert f"| covidx | linear_probe | 1 % | auroc | macro | 0 | 2 | mgca - medklip | {numbers}" in text
+    assert "A split drawn over rows of run-length codes" in text
+
+
+def test_tables_and_classes_have_a_column_where_they_tell_lines_apart():
+    other = Line("mgca", "", "covidx", "grading", "1 %", "auroc", "level 1", None, None)
+    text = as_markdown(publication(PaperTable("p", "t", (), (*LINES, other))))
+    assert "| method | printed as | data | task | setting | metric | class |" in text
+
+
+def test_a_table_without_lines_says_so():
+    assert "Nothing was measured for it." in as_markdown(publication(PaperTable("p", "t", (), ())))
+
+
+def test_csv_holds_fractions_and_whole_sentences():
+    rows = list(csv.DictReader(io.StringIO(as_csv(publication(TABLE)))))
+    assert len(rows) == 4
+    first = rows[0]
+    assert (float(first["value"]), float(first["published"])) == (0.9123, 0.9)
+    assert float(first["difference"]) == pytest.approx(0.0123)
+    assert first["what differs"] == "Holds for all. first 50 % of it"
+    assert (first["mlflow_runs"], first["method"], first["class"]) == ("run1", "mgca", "macro")
+    assert (rows[1]["value"], rows[1]["method"]) == ("", "a|b_c&<d>")
+
+
+def test_latex_escapes_and_balances():
+    text = as_latex(publication(TABLE, PaperTable("p", "t", (), ())))
+    assert text.count(r"\begin{longtable}") == text.count(r"\end{longtable}") == 1
+    assert r"a|b\_c\&\textless{}d\textgreater{}" in text
+    assert r"\caption{A paper: Table 1: 100 \% \& more}" in text
+    body = text[text.index(r"\begin") : text.index(r"\end{longtable}")]
+    rows = [line for line in body.splitlines() if line.endswith(r"\\") and "caption" not in line]
+    assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {8}
+    assert not re.search(r"(?<!\\)[%#$_](?!pm)", body.replace("$", ""))
+
+
+def test_every_format_says_that_a_simulation_is_one():
+    for render in (as_markdown, as_latex):
+        real = PaperTable("p", "t", (), LINES[:3])
+        assert SIMULATION_NOTE in render(publication(TABLE))
+        assert SIMULATION_NOTE in render(publication(real, pretraining="phantom"))
+        assert SIMULATION_NOTE not in render(publication(real))
+
+
+def test_a_failure_and_simulated_films_stand_in_every_format():
+    assert "| gloria |  | covidx, simulated | 1 % | auroc | failed | 50.0 |" in as_markdown(publication(TABLE))
+    assert r"gloria &  & covidx, simulated & 1 \% & auroc & failed & 50.0" in as_latex(publication(TABLE))
+    row = list(csv.DictReader(io.StringIO(as_csv(publication(TABLE)))))[3]
+    names = ("data", "state", "value", "simulated")
+    assert [row[name] for name in names] == ["covidx", "failed", "", "True"]
+
+
+def test_what_was_seen_before_stands_on_top():
+    leak = "3 of 9 patients are in train."
+    assert as_markdown(publication(TABLE, leaks=[leak])).splitlines()[2] == f"**{leak}**"
+    assert as_latex(publication(TABLE, leaks=[leak])).startswith(f"% {leak}")
+
+
+def test_what_chose_the_settings_is_told_for_what_was_measured():
+    text = as_markdown(publication(TABLE))
+    assert "- linear_probe: The penalty is chosen on the validate split." in text
+    assert "- detection:" not in text

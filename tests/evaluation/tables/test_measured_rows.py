@@ -1,0 +1,41 @@
+from evaluation.tables.measured_rows import Measurements, key_of, order
+
+ROW = {"method": "mgca", "cohort": "toy", "task": "linear_probe", "setting": "1 %", "metric": "auroc", "class": "macro"}
+ROW |= {"value": 0.8, "low": 0.7, "high": 0.9, "n": 40, "seed": 0, "draw": 0, "mlflow_run": "", "note": ""}
+ROW |= {"simulated": False, "data_version": "d"}
+
+
+def keyed(**names):
+    return key_of({**ROW, **names})
+
+
+def test_spellings_of_settings_and_classes_are_one_key():
+    assert keyed(setting="1%") == keyed(setting="frozen 1 %") == keyed()
+    assert keyed(setting="1 %, tuned") == keyed(setting="fine-tune 1%") != keyed()
+    assert keyed(setting="0.1 %") != keyed()
+    assert keyed(**{"class": "Pleural_Thickening"}) == keyed(**{"class": "pleural thickening"})
+
+
+def test_draws_come_with_those_that_failed_in_the_same_cell_only():
+    failed = {**ROW, "value": None, "draw": 1, "note": "failed: why."}
+    accuracy = {**ROW, "metric": "accuracy"}
+    measured = Measurements([ROW, accuracy, failed, {**ROW, "setting": "10 %"}])
+    assert measured.of(key_of(ROW)) == [ROW, failed]
+    assert measured.of(key_of(accuracy)) == [accuracy, failed]
+    assert measured.of(keyed(setting="10 %")) == [{**ROW, "setting": "10 %"}]
+    assert measured.of(keyed(method="convirt")) == []
+    assert measured.remarks(key_of(accuracy)) == ["Measured: failed: why."]
+    assert measured.remarks(keyed(method="convirt")) == []
+
+
+def test_methods_are_followed_by_their_untrained_networks_and_fractions_grow():
+    wanted = [
+        keyed(method="convirt"),
+        keyed(method="mgca", setting="1 %"),
+        keyed(method="mgca", setting="10 %"),
+        keyed(method="mgca", setting="100 %"),
+        keyed(method="mgca", setting="1 %, tuned"),
+        keyed(method="untrained:mgca"),
+        keyed(method="mgca:ITA"),
+    ]
+    assert sorted(reversed(wanted), key=order) == wanted

@@ -1,0 +1,260 @@
+import pyarrow as pa
+import pytest
+
+from evaluation.results.schema import RESULTS
+from evaluation.tables.paper_tables import OTHER, paper_tables
+from evaluation.tables.published import read_published
+
+FOUR_PAPERS = ("LRCLR", "MGCA", "ConVIRT", "MedKLIP")
+RERUNS = {("MAVL CVPR 2024, repository README", "README zero-shot table")} | {
+    ("BenchX arXiv:2410.21969", f"Table {number}") for number in (1, 3, 5)
+}
+COMMON = {
+    "checkpoint": "c",
+    "mlflow_run": "run",
+    "data_version": "d",
+    "low": 0.7,
+    "high": 0.9,
+    "n": 5,
+    "seed": 0,
+    "draw": 0,
+    "source": "measured",
+    "protocol": "",
+    "note": "",
+    "simulated": False,
+}
+OTHERS = (OTHER[:5], "Linear probe")
+
+
+def row(method, cohort, task, setting, metric, value, name="macro", **more):
+    names = {"method": method, "cohort": cohort, "task": task, "setting": setting, "metric": metric, "class": name}
+    return {**COMMON, **names, "value": value, **more}
+
+
+def built(*rows):
+    return {(table.paper[:5], table.title): table for table in paper_tables(pa.Table.from_pylist(list(rows), RESULTS))}
+
+
+def lines(table, **names):
+    return [line for line in table.lines if all(getattr(line, name) == value for name, value in names.items())]
+
+
+def test_every_number_of_the_four_papers_is_in_a_table():
+    tables = paper_tables(RESULTS.empty_table())
+    shown = sum(len(table.lines) for table in tables)
+    wanted = [
+        number
+        for number in read_published()
+        if number.source.startswith(FOUR_PAPERS) or (number.source, number.table) in RERUNS
+    ]
+    assert shown == len(wanted)
+    assert [line for table in tables for line in table.lines if line.measured or line.difference is not None] == []
+
+
+def test_measured_stands_beside_published_with_their_difference():
+    table = built(row("mgca", "chexpert", "linear_probe", "1 %", "auroc", 0.8))[
+        "MGCA ", "Table 1: linear classification"
+    ]
+    found = lines(table, method="mgca", cohort="chexpert", setting="1 %", metric="auroc")
+    assert [line.printed for line in found] == ["MGCA (ResNet-50), ResNet-50", "MGCA (ViT-B/16), ViT-B/16"]
+    resnet = found[0]
+    assert resnet.published == pytest.approx(0.876)
+    assert resnet.difference == pytest.approx(0.8 - 0.876)
+    assert (resnet.measured.low, resnet.measured.high, resnet.measured.runs) == (0.7, 0.9, ("run",))
+    remarks = [table.remarks[place] for place in resnet.notes]
+    assert any("official validation set" in remark for remark in remarks)
+    assert any("two backbones" in remark for remark in remarks)
+    assert "Published: pretrained on MIMIC-CXR." in remarks
+    assert sum(line.measured is not None for line in table.lines) == 2
+
+
+def test_the_untrained_network_is_the_papers_random_one():
+    rows = [
+        row(f"untrained:{name}", "rsna_pneumonia", "linear_probe", "100 %", "auroc", 0.6)
+        for name in ("mgca", "convirt")
+    ]
+    tables = built(*rows)
+    for key in (("MGCA ", "Table 1: linear classification"), ("ConVI", "Linear classification")):
+        (line,) = [line for line in tables[key].lines if line.printed.startswith("Random") and line.measured]
+        assert line.measured.value == 0.6
+
+
+def test_methods_that_a_paper_does_not_have_follow_it():
+    table = built(
+        row("medklip", "chexpert", "linear_probe", "1 %", "auroc", 0.8),
+        row("medklip", "chexpert", "linear_probe", "1 %", "auroc", 0.8, name="Edema"),
+        row("medklip", "chexpert", "linear_probe", "1 %", "f1", 0.8),
+        row("medklip", "phantom", "linear_probe", "1 %", "auroc", 0.8),
+    )
+    probe = table["MGCA ", "Table 1: linear classification"]
+    (line,) = lines(probe, method="medklip")
+    assert (line.cohort, line.published, line.difference, line.printed) == ("chexpert", None, None, "")
+    others = {(line.cohort, line.metric) for line in table[OTHERS].lines}
+    assert others == {("phantom", "auroc"), ("chexpert", "f1")}
+
+
+def test_tables_without_published_numbers_say_so_and_show_ours():
+    table = built(row("medklip", "edema_severity", "grading", "100 %", "auroc", 0.7, name="level 1"))
+    grading = table["MedKL", "Grading of edema severity"]
+    assert "No number of this table is in the text at hand." in grading.notes
+    assert [(line.class_name, line.published) for line in grading.lines] == [("level 1", None)]
+
+
+def test_printed_f1_stands_beside_the_rule_it_was_printed_with():
+    rows = [
+        row("medklip", "chestxray14", "zero_shot_classification", "zero-shot", metric, 0.3)
+        for metric in ("f1", "f1_by_test_f1")
+    ]
+    table = built(*rows)["MedKL", "Zero-shot classification of seen diseases"]
+    (printed,) = lines(table, method="medklip", metric="f1_by_test_f1")
+    assert printed.published == pytest.approx(0.2525)
+    (ours,) = lines(table, method="medklip", metric="f1")
+    assert ours.published is None
+
+
+def test_classes_are_matched_whatever_their_spelling():
+    rows = [
+        row("medklip", "chestxray14", "zero_shot_classification", "zero-shot", "auroc", 0.7, name="Pleural Thickening")
+    ]
+    table = built(*rows)["MedKL", "The 14 diseases of ChestX-ray14"]
+    (line,) = [line for line in table.lines if line.measured]
+    assert line.difference == pytest.approx(0.7 - line.published)
+
+
+def test_a_published_difference_stands_beside_a_difference():
+    rows = [
+        row(method, "chexpert", "zero_shot_classification", "zero-shot", "auroc", value, name="Fracture", seed=seed)
+        for method, value, seed in [("lrclr", 0.7, 0), ("chexzero", 0.6, 0), ("lrclr", 0.9, 1)]
+    ]
+    table = built(*rows)["LRCLR", "Figure 3: per finding, LRCLR minus CheXzero"]
+    (line,) = [line for line in table.lines if line.measured and line.published is not None]
+    assert line.measured.value == pytest.approx(0.1)
+    assert line.measured.low is None
+    assert line.published == pytest.approx(0.272)
+
+
+def test_seeds_and_draws_become_mean_and_deviation():
+    rows = [
+        row("mgca", "covidx", "linear_probe", "1 %", "accuracy", value, seed=place % 2, draw=place // 2, mlflow_run=run)
+        for place, (value, run) in enumerate([(0.5, "a"), (0.6, "b"), (0.7, "c"), (None, "")])
+    ]
+    table = built(*rows)["MGCA ", "Table 6: error bars"]
+    (line,) = lines(table, cohort="covidx", setting="1 %")
+    assert (line.measured.value, line.measured.deviation) == (pytest.approx(0.6), pytest.approx(0.1))
+    assert (line.measured.seeds, line.measured.draws, line.measured.low) == (2, 2, None)
+    assert line.measured.runs == ("a", "b", "c")
+    assert line.deviation == pytest.approx(0.0064)  # of the published runs
+
+
+def test_frozen_and_tuned_encoders_are_not_mixed():
+    for setting in ("1 %, tuned", "tuned 1 %"):
+        table = built(row("mgca", "rsna_pneumonia", "segmentation", setting, "dice", 0.5))
+        line, *others = lines(table["MGCA ", "Table 3: semantic segmentation"], cohort="rsna_pneumonia", method="mgca")
+        assert line.measured is None
+        assert [other.setting for other in others if other.measured] == [setting]
+    table = built(row("mgca", "rsna_pneumonia", "segmentation", "1 %, frozen", "dice", 0.5))
+    line = lines(table["MGCA ", "Table 3: semantic segmentation"], cohort="rsna_pneumonia", method="mgca")[0]
+    assert line.measured.value == 0.5
+
+
+def test_a_tenth_of_a_percent_is_no_percent():
+    table = built(row("mgca", "covidx", "linear_probe", "0.1 %", "accuracy", 0.5))["MGCA ", "Table 6: error bars"]
+    assert [line.setting for line in table.lines if line.measured] == ["0.1 %"]
+    assert not any(line.measured for line in table.lines if line.published is not None)
+
+
+def test_what_cannot_be_scored_is_a_line_without_a_value():
+    table = built(row("mgca", "covidx", "linear_probe", "1 %", "accuracy", None, low=None, high=None))
+    found = [line for line in table["MGCA ", "Table 6: error bars"].lines if line.measured]
+    assert [(line.measured.value, line.difference) for line in found] == [(None, None)]
+
+
+def test_published_rows_among_the_results_are_not_measured():
+    published = row("mgca", "covidx", "linear_probe", "1 %", "accuracy", 0.7, source="MGCA NeurIPS 2022, Table 1")
+    assert not any(line.measured for table in built(published).values() for line in table.lines)
+
+
+def test_a_failed_cell_is_failed_in_every_number_that_it_would_have_had():
+    note = "failed: no memory."
+    failed = row("mgca", "covidx", "linear_probe", "1 %", "auroc", None, low=None, high=None, note=note)
+    tables = built(failed, row("mgca", "covidx", "linear_probe", "10 %", "accuracy", 0.8))
+    table = tables["MGCA ", "Table 6: error bars"]
+    (line,) = lines(table, cohort="covidx", setting="1 %", metric="accuracy")
+    assert (line.measured.value, line.measured.state, line.difference) == (None, "failed", None)
+    assert "Measured: failed: no memory." in [table.remarks[place] for place in line.notes]
+    (other,) = lines(table, cohort="covidx", setting="10 %", metric="accuracy")
+    assert other.measured.notes == ()
+
+
+def test_a_draw_that_failed_is_told_beside_those_that_did_not():
+    rows = [
+        row("mgca", "covidx", "linear_probe", "1 %", "accuracy", 0.5),
+        row("mgca", "covidx", "linear_probe", "1 %", "auroc", None, draw=1, note="failed: why."),
+    ]
+    (line,) = lines(built(*rows)["MGCA ", "Table 6: error bars"], cohort="covidx", setting="1 %", metric="accuracy")
+    assert (line.measured.value, line.measured.notes) == (0.5, ("failed: why.",))
+
+
+def test_numbers_on_simulated_films_say_so_and_so_do_their_differences():
+    table = built(row("mgca", "chexpert", "linear_probe", "1 %", "auroc", 0.8, simulated=True))[
+        "MGCA ", "Table 1: linear classification"
+    ]
+    for line in lines(table, method="mgca", cohort="chexpert", setting="1 %"):
+        assert line.simulated
+        assert any("simulated films" in table.remarks[place] for place in line.notes)
+    assert not any(line.simulated for line in lines(table, setting="10 %"))
+
+
+def test_classes_without_a_score_are_named_beside_their_mean():
+    rows = [
+        row("medklip", "phantom", "linear_probe", "1 %", "auroc", value, name=name)
+        for name, value in (("macro", 0.6), ("edema", 0.6), ("hernia", None))
+    ]
+    table = built(*rows)[OTHERS]
+    (line,) = table.lines
+    told = [table.remarks[place] for place in line.notes]
+    assert "Measured without hernia: what cannot be scored is in no mean." in told
+
+
+def test_variants_of_a_method_are_the_rows_of_its_ablation_and_of_no_other_table():
+    rows = [
+        row(name, cohort, "linear_probe", "1 %", "auroc", 0.7)
+        for name in ("mgca:ITA", "mgca:ITA+CTA", "mgca:ITA+CPA", "mgca:CPA")
+        for cohort in ("chexpert", "phantom")
+    ]
+    tables = built(*rows)
+    found = [line for line in tables["MGCA ", "Table 4: ablation"].lines if line.measured]
+    assert [line.method for line in found] == ["mgca:ITA", "mgca:ITA+CTA", "mgca:ITA+CPA"]
+    assert found[0].published == pytest.approx(0.876)
+    assert not any(line.measured for line in tables["MGCA ", "Table 1: linear classification"].lines)
+    others = {(line.method, line.cohort) for line in tables[OTHERS].lines}
+    assert ("mgca:CPA", "chexpert") in others
+    assert ("mgca:ITA", "chexpert") not in others
+
+
+def test_a_class_of_ours_stands_beside_a_printed_mean_where_the_table_says_so():
+    rows = [
+        row("medklip", "covidx", "zero_shot_classification", "zero-shot", "auroc", value, name=name)
+        for name, value in (("COVID-19", 0.9), ("normal", 0.8), ("macro", 0.85))
+    ]
+    table = built(*rows)["MedKL", "Zero-shot classification of an unseen disease (COVID-19)"]
+    assert [(line.measured.value, line.published) for line in table.lines if line.measured] == [(0.9, 0.74)]
+
+
+def test_grounding_is_printed_at_the_papers_threshold():
+    rows = [
+        row("medklip", "rsna_pneumonia", "zero_shot_grounding", "zero-shot", metric, value)
+        for metric, value in (("dice", 0.3), ("dice_by_test_dice", 0.5))
+    ]
+    table = built(*rows)["MedKL", "Zero-shot grounding of seen diseases"]
+    found = {line.metric: (line.measured.value, line.published) for line in table.lines if line.measured}
+    assert found == {"dice_by_test_dice": (0.5, 0.46), "dice": (0.3, None)}
+
+
+def test_different_data_under_one_mean_are_told():
+    rows = [
+        row("medklip", "phantom", "linear_probe", "1 %", "auroc", 0.6, draw=draw, data_version=str(draw))
+        for draw in (0, 1)
+    ]
+    (table,) = (table for key, table in built(*rows).items() if key == OTHERS)
+    assert any("different versions of the data" in remark for remark in table.remarks)

@@ -1,0 +1,86 @@
+import pytest
+
+from evaluation.metrics.values import MACRO
+from evaluation.results.schema import RESULTS
+from evaluation.tables.published import as_row, published_results, read_published
+
+
+def printed(source, table, method, dataset, setting, metric):
+    wanted = (table, method, dataset, setting, metric)
+    (number,) = (
+        number
+        for number in read_published()
+        if number.source.startswith(source)
+        and (number.table, number.method, number.dataset, number.setting, number.metric) == wanted
+    )
+    return as_row(number)
+
+
+def test_every_published_number_is_a_row_with_its_source():
+    table = published_results()
+    assert table.schema.equals(RESULTS)
+    assert table.num_rows == len(read_published()) == 1254
+    assert "measured" not in table["source"].to_pylist()
+    assert {row["source"] for row in table.to_pylist() if row["method"] == "medklip"} > {
+        "MedKLIP GitHub issue #12 (quotes the paper), paper Table 1 as quoted"
+    }
+
+
+@pytest.mark.parametrize(
+    ("place", "row"),
+    [
+        (
+            ("MGCA", "Table 1", "MGCA (ResNet-50)", "COVIDx v6 (3 classes)", "linear probe 10%", "ACC"),
+            ("mgca", "covidx", "linear_probe", "10 %", "accuracy", MACRO, 0.835),
+        ),
+        (
+            ("MGCA", "Table 2", "Random", "RSNA Pneumonia", "frozen backbone 1%", "mAP@[0.4:0.75]"),
+            ("untrained:mgca", "rsna_pneumonia", "detection", "1 %", "map", MACRO, 0.01),
+        ),
+        (
+            ("ConVIRT", "Fine-tuning (b)", "ConVIRT", "MURA", "all", "AUC"),
+            ("convirt", "mura", "fine_tune", "100 %", "auroc", MACRO, 0.89),
+        ),
+        (
+            (
+                *("MedKLIP GitHub issues", "re-run", "MedKLIP (released checkpoint)"),
+                *("ChestX-ray14 official test list (25,596)", "class thicken", "AUC"),
+            ),
+            ("medklip", "chestxray14", "zero_shot_classification", "zero-shot", "auroc", "Pleural_Thickening", None),
+        ),
+        (
+            ("BenchX", "Table 3", "MGCA-R50", "RSNA Pneumonia", "fine-tune 100%", "mDice"),
+            ("mgca", "rsna_pneumonia", "segmentation", "100 %, tuned", "dice", MACRO, None),
+        ),
+        (
+            ("LRCLR", "Table 1", "CheXzero + LRCLR", "CheXpert test (500 images)", "mean over 14 findings", "AUC"),
+            ("lrclr", "chexpert", "zero_shot_classification", "zero-shot", "auroc", MACRO, 0.7866),
+        ),
+    ],
+    ids=lambda value: value[0] + value[2] if len(value) == 6 else "",
+)
+def test_names_and_units_become_ours(place, row):
+    found = printed(*place)
+    *names, value = row
+    assert [found[name] for name in ("method", "cohort", "task", "setting", "metric", "class")] == names
+    if value is not None:
+        assert found["value"] == pytest.approx(value, abs=1e-12)
+
+
+def test_what_has_no_counterpart_keeps_its_printed_name():
+    rows = [as_row(number) for number in read_published()]
+    assert {"BLIP", "ImageNet Init", "GLoRIA"} <= {row["method"] for row in rows}
+    linear = [row for row in rows if row["source"].startswith("LoVT") and row["setting"].startswith("linear")]
+    assert {row["setting"] for row in linear} == {"linear", "linear 1%", "linear 10%", "linear 100%"}
+
+
+def test_the_deviation_of_several_runs_is_a_number_of_its_own():
+    (number,) = (
+        number
+        for number in read_published()
+        if (number.source, number.table, number.setting) == ("MGCA NeurIPS 2022", "Table 6", "linear probe 1%")
+        and number.metric == "ACC"
+    )
+    assert number.deviation == pytest.approx(0.0064)
+    assert "std" not in number.remark
+    assert all((number.deviation is None) == ("std=" not in number.notes) for number in read_published())

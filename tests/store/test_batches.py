@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import os
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from store import batches
+from store.atomic import write_table
+from store.batches import Batch, Plan
+
+
+def table(*values):
+    return pa.table({"value": pa.array(values, pa.int64())})
+
+
+def plan_of(**fingerprints):
+    return Plan(tuple(Batch(name, fingerprint) for name, fingerprint in fingerprints.items()))
+
+
+def test_a_batch_is_computed_once(tmp_path):
+    batch = Batch("b00000", "a" * 20)
+    calls = []
+
+    def compute():
+        calls.append(1)
+        return table(1, 2, 3), table(4)
+
+    first = batches.run_batch(tmp_path, batch, compute)
+    second = batches.run_batch(tmp_path, batch, compute)
+    assert (first.computed, first.rows, first.rejects) == (True, 3, 1)
+    assert (second.computed, second.rows, second.rejects) == (False, 3, 1)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("killed_in", ["compute", "rejects", "output"])
+def test_a_killed_batch_is_computed_again_and_leaves_no_half_file(tmp_path, killed_in, monkeypatch):
+    batch = Batch("b00000", "a" * 20)
+    output = batches.output_path(tmp_path, batch.fingerprint)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    compute = killed if killed_in == "compute" else lambda: (table(1), table(2, 3))
+    with monkeypatch.context() as patch:
+        if killed_in == "rejects":
+            patch.setattr(batches, "write_table", killed)
+        with pytest.raises(KeyboardInterrupt):
+            batches.run_batch(tmp_path, batch, compute, killed if killed_in == "output" else None)
+    assert not output.exists()
+    again = batches.run_batch(tmp_path, batch, lambda: (table(1), table(2, 3)))
+    assert (again.computed, again.rows, again.rejects) == (True, 1, 2)
+    assert pq.read_table(output)["value"].to_pylist() == [1]
+
+
+def test_a_fingerprint_covers_stage_code_settings_and_upstream():
+    upstream = {"inventory": plan_of(b00000="1" * 20)}
+
+    def only(stage="images", code="x", size=128, upstream=upstream):
+        (batch,) = batches.plan_stage(stage, code, {"size": size}, upstream).batches
+        return batch.fingerprint
+
+    changed = {
+        only(stage="reports"),
+        only(code="y"),
+        only(size=64),
+        only(upstream={"inventory": plan_of(b00000="2" * 20)}),
+    }
+    assert only() == only()
+    assert len(changed) == 4
+    assert only() not in changed
+
+
+def test_a_changed_batch_changes_no_other():
+    before = batches.plan_stage("images", "x", {}, {"inventory": plan_of(b0="1", b1="2")}).fingerprints()
+    after = batches.plan_stage("images", "x", {}, {"inventory": plan_of(b0="1", b1="3", b2="4")}).fingerprints()
+    assert before["b0"] == after["b0"]
+    assert before["b1"] != after["b1"]
+    assert set(after) == {"b0", "b1", "b2"}
+
+
+def test_a_stage_that_reads_one_aspect_does_not_follow_the_others():
+    def plan(films, rows):
+        return Plan((Batch("b0", rows, aspects={"films": films}),))
+
+    def fingerprint(films, rows, aspect):
+        (batch,) = batches.plan_stage("images", "x", {}, {"inventory": plan(films, rows)}, aspect).batches
+        assert batch.inputs == {"inventory": rows}  # the file to read is that of the whole batch
+        return batch.fingerprint
+
+    assert fingerprint("1", "2", "films") == fingerprint("1", "3", "films") != fingerprint("2", "2", "films")
+    assert fingerprint("1", "2", "") == fingerprint("2", "2", "") != fingerprint("1", "3", "")
+
+
+def test_only_what_is_not_there_is_missing(tmp_path):
+    plan = plan_of(b0="0" * 20, b1="1" * 20)
+    batches.run_batch(tmp_path, plan.batches[1], lambda: (table(1), None))
+    assert batches.missing(tmp_path, plan) == [plan.batches[0]]
+
+
+def test_commit_removes_what_a_process_killed_long_ago_had_begun(tmp_path):
+    old, fresh = tmp_path / "a.parquet.17.partial", tmp_path / "b.parquet.18.partial"
+    for path in (old, fresh):
+        path.touch()
+    os.utime(old, (0, 0))
+    assert batches.commit(tmp_path, plan_of()) == [old]
+    assert fresh.exists()
+
+
+def test_inputs_cut_differently_are_refused():
+    with pytest.raises(ValueError, match="different batches"):
+        batches.plan_stage("shards", "x", {}, {"images": plan_of(b0="1"), "reports": plan_of(b1="1")})
+
+
+def test_commit_prunes_what_neither_this_plan_nor_the_one_before_needs(tmp_path):
+    old, new, newest = ("0" * 20, "1" * 20, "2" * 20)
+    for value in (old, new, newest):
+        write_table(table(1), batches.output_path(tmp_path, value))
+        write_table(table(1), batches.rejects_path(tmp_path, value))
+    (tmp_path / "manifest.json").write_text("{}")
+    batches.commit(tmp_path, plan_of(b0=old))
+    assert not batches.output_path(tmp_path, new).exists()
+    write_table(table(1), batches.output_path(tmp_path, new))
+    assert batches.commit(tmp_path, plan_of(b0=new)) == []  # a run may still be reading the old one
+    removed = batches.commit(tmp_path, plan_of(b0=new))
+    assert {path.name for path in removed} == {f"{old}.parquet", f"{old}.rejects.parquet"}
+    assert (tmp_path / "manifest.json").exists()
+    assert batches.read_plan(tmp_path).fingerprints() == {"b0": new}
+
+
+def test_a_plan_survives_its_file(tmp_path):
+    plan = Plan((Batch("b0", "1" * 20, {"inventory": "2" * 20}),), {"size": 128})
+    batches.commit(tmp_path, plan)
+    assert batches.read_plan(tmp_path) == plan
+    assert batches.read_plan(tmp_path / "nowhere") == Plan()
+
+
+def test_reading_follows_the_plan(tmp_path):
+    for value, number in (("1" * 20, 1), ("2" * 20, 2)):
+        batches.run_batch(tmp_path, Batch("b", value), lambda number=number: (table(number), None))
+    batches.commit(tmp_path, plan_of(b0="2" * 20, b1="1" * 20))
+    assert batches.read_batches(tmp_path)["value"].to_pylist() == [2, 1]
+    assert batches.read_rejects(tmp_path) is None

@@ -1,0 +1,107 @@
+"""The version of code: what changes it, and what does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from store import code as module
+
+PROGRAM = '"""Doc."""\n\nfrom store.other import half\n\n\ndef double(x):\n    """Twice."""\n    return 2 * x  # fast\n'
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A room `store` with a program, and functions that write files into it and read its version anew."""
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    (tmp_path / "store" / "data").mkdir(parents=True)
+
+    def write(**files):
+        for name, text in files.items():
+            (tmp_path / "store" / name.replace("__", ".").replace("_slash_", "/")).write_text(text)
+
+    def version(program=PROGRAM, *entries):
+        for cached in (module._version, module._named_in, module._content_digest):
+            cached.cache_clear()
+        write(program__py=program)
+        return module.code_version("store.program", *entries)
+
+    write(other__py="def half(x):\n    return x / 2\n", further__py="VALUE = 1\n")
+    yield write, version
+    for cached in (module._version, module._named_in, module._content_digest):
+        cached.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("# fast", "# quick"), ("Twice.", "The double."), ("Doc.", "Words."), ("\n\n\n", "\n\n\n\n\n")],
+)
+def test_words_about_the_code_do_not_count(checkout, old, new):
+    _, version = checkout
+    assert version() == version(PROGRAM.replace(old, new))
+
+
+@pytest.mark.parametrize(("old", "new"), [("2 *", "3 *"), ("double", "twice"), ("return", "yield")])
+def test_code_counts(checkout, old, new):
+    _, version = checkout
+    assert version() != version(PROGRAM.replace(old, new))
+
+
+def test_what_is_imported_counts_also_inside_functions_and_through_others(checkout):
+    write, version = checkout
+    lazily = PROGRAM.replace("    return", "    from store import further\n\n    return")
+    for program, file in ((PROGRAM, "other"), (lazily, "further")):
+        before = version(program)
+        write(**{f"{file}__py": "def half(x):\n    return x / 3\n"})
+        assert version(program) != before
+    write(other__py="from store.further import VALUE\n")
+    before = version()
+    write(further__py="VALUE = 2\n")
+    assert version() != before
+
+
+def test_what_is_not_imported_does_not_count(checkout):
+    write, version = checkout
+    before = version()
+    write(further__py="VALUE = 2\n")
+    assert version() == before
+    write(brand_new__py="VALUE = 2\n")
+    assert version() == before
+
+
+def test_imports_for_type_checkers_do_not_count(checkout):
+    write, version = checkout
+    typed = f"from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    from store.further import VALUE\n{PROGRAM}"
+    before = version(typed)
+    write(further__py="VALUE = 3\n")
+    assert version(typed) == before
+
+
+def test_a_module_named_in_a_string_counts(checkout):
+    write, version = checkout
+    program = f'{PROGRAM}\n\nCOMMAND = ["-m", "store.further"]\n'
+    before = version(program)
+    write(further__py="VALUE = 4\n")
+    assert version(program) != before
+
+
+def test_a_data_file_counts_where_it_is_named(checkout):
+    write, version = checkout
+    write(data_slash_words__csv="a,b")
+    program = f'{PROGRAM}\n\nNAME = "words.csv"\n'
+    of_other, before = version(), version(program)
+    write(data_slash_words__csv="a,c")
+    assert version(program) != before
+    assert version() == of_other
+
+
+def test_further_entries_count(checkout):
+    write, version = checkout
+    before = version(PROGRAM, "store.further")
+    write(further__py="VALUE = 5\n")
+    assert version(PROGRAM, "store.further") != before
+
+
+def test_a_module_that_does_not_exist_is_named(checkout):
+    _, version = checkout
+    with pytest.raises(ModuleNotFoundError, match=r"store\.nothing"):
+        version(PROGRAM, "store.nothing")

@@ -1,0 +1,168 @@
+"""Batches: what a method reads of reports, flips that keep pairs true, equal shares for all processes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from imaging.augment import AugmentationConfig
+from models.method import TextSource
+from models.text.tokenizer import tokenizer
+from shards.reader import ShardReader
+from training.data import pairs as data_module
+from training.data.pairs import PairData, training_pairs
+from training.data.targets import ReportTargets
+from training.data.texts import ReportTexts, read_texts
+from training.errors import TrainingError
+
+REPORTS = [
+    [("impression", "Left effusion."), ("findings", "Heart size is normal."), ("findings", "Left effusion.")],
+    [("findings", "Right effusion."), ("comparison", "None.")],
+    [("comparison", "Left effusion.")],
+    [("findings", "Right middle lobe collapse.")],
+    [],
+]
+SENTENCES = pa.chunked_array([[[{"section": s, "text": t} for s, t in report] for report in REPORTS]])
+
+
+@pytest.fixture(scope="module")
+def source() -> TextSource:
+    return TextSource(tokenizer("all-MiniLM-L6-v2", 32), ("impression", "findings"))
+
+
+def said(texts: ReportTexts, drawn: np.ndarray, source: TextSource, mirrored: np.ndarray | None = None) -> list[str]:
+    mirrored = np.zeros(len(drawn), bool) if mirrored is None else mirrored
+    tokens = texts.beside(torch.empty(len(drawn)), drawn, mirrored).tokens
+    decode = source.tokenizer._tokenizer.decode
+    return [decode(ids[mask], skip_special_tokens=True) for ids, mask in zip(tokens.ids, tokens.mask, strict=True)]
+
+
+def test_reports_are_their_sections_in_the_order_asked_for(source):
+    texts = read_texts(SENTENCES, source, mirrored=False)
+    assert texts.readable.tolist() == [True, True, False, True, False]
+    drawn = texts.draw(np.array([1, 0]), np.random.default_rng(0))
+    assert said(texts, drawn, source) == ["right effusion.", "left effusion. heart size is normal. left effusion."]
+
+
+def test_sentences_are_drawn_uniformly(source):
+    texts = read_texts(SENTENCES, replace(source, unit="sentence"), mirrored=False)
+    drawn = texts.draw(np.zeros(3000, int), np.random.default_rng(0))
+    counts = dict(zip(*np.unique(said(texts, drawn, source), return_counts=True), strict=True))
+    assert set(counts) == {"left effusion.", "heart size is normal."}
+    assert counts["left effusion."] == pytest.approx(2000, abs=100)  # it is there twice
+
+
+def test_cleaning_and_short_sentences(source):
+    words = read_texts(SENTENCES, replace(source, cleaning="words", minimum_words=3), mirrored=False)
+    assert words.readable.tolist() == [True, False, False, True, False]
+    assert said(words, words.draw(np.array([0, 3]), np.random.default_rng(0)), source) == [
+        "heart size is normal",
+        "right middle lobe collapse",
+    ]
+
+
+@pytest.mark.parametrize("unit", ["report", "sentence"])
+def test_a_report_without_the_sections_is_left_out_or_says_what_it_is_told_to(source, unit):
+    reports = pa.chunked_array([[[{"section": "findings", "text": "Clear lungs."}], []]])
+    source = replace(source, sections=("impression",), unit=unit)
+    assert not read_texts(reports, source, False).readable.any()
+    texts = read_texts(reports, replace(source, missing="NO IMPRESSION"), False)
+    drawn = texts.draw(np.arange(2), np.random.default_rng(0))
+    assert said(texts, drawn, source) == ["no impression"] * 2
+
+
+def test_one_section_stands_in_for_another_that_an_archive_lacks(source):
+    findings, impression = {"section": "findings", "text": "Clear lungs."}, {"section": "impression", "text": "Normal."}
+    source = replace(source, sections=("impression/findings",))
+    with_both = read_texts(pa.chunked_array([[[findings], [findings, impression]]]), source, False)
+    assert with_both.readable.tolist() == [False, True]
+    without = read_texts(pa.chunked_array([[[findings], []]]), source, False)
+    assert without.readable.tolist() == [True, False]
+    assert said(without, without.draw(np.zeros(1, int), np.random.default_rng(0)), source) == ["clear lungs."]
+
+
+def test_mirrored_films_are_described_as_they_are(source):
+    texts = read_texts(SENTENCES, source, mirrored=True)
+    drawn = texts.draw(np.array([0, 1, 3]), np.random.default_rng(0))
+    assert texts.mirrorable(drawn).tolist() == [True, True, False]  # there is one middle lobe
+    assert said(texts, drawn[:2], source, np.array([True, True])) == [
+        "right effusion. heart size is normal. right effusion.",
+        "left effusion.",
+    ]
+
+
+def test_texts_survive_their_file(source, tmp_path):
+    texts = read_texts(SENTENCES, source, mirrored=True)
+    texts.save(tmp_path / "texts.npz")
+    loaded = ReportTexts.load(tmp_path / "texts.npz")
+    assert all(np.array_equal(getattr(loaded, name), value) for name, value in vars(texts).items())
+
+
+def test_an_unknown_unit_is_named(source):
+    with pytest.raises(TrainingError, match="report or sentence"):
+        read_texts(SENTENCES, replace(source, unit="word"), mirrored=False)
+
+
+@pytest.fixture
+def data(config) -> PairData:
+    return training_pairs(config, ShardReader(config.shards), None)
+
+
+def test_pairs_without_a_triplet_are_left_out_and_counted(data, shards):
+    whole = ShardReader(shards).read("train")
+    assert set(data.rows) == set(whole.triplets.row)
+    assert data.left_out == len(whole) - len(data) > 0
+
+
+def literal_targets(reader: ShardReader, rows: np.ndarray, swap: dict[str, str]) -> np.ndarray:
+    triplets, names = reader.read("train").triplets, reader.manifest.positions
+    matrix = np.full((len(rows), len(names), len(reader.manifest.entities)), -1)
+    for index, row in enumerate(rows):
+        for entity, position, exists in zip(*(part[triplets.row == row] for part in triplets[1:]), strict=True):
+            name = swap.get(names[position], names[position])
+            matrix[index, names.index(name), entity] = max(matrix[index, names.index(name), entity], exists)
+    return matrix
+
+
+@pytest.mark.parametrize("swap", [{}, {"left_pleural": "right_pleural", "right_pleural": "left_pleural"}])
+def test_targets_are_the_triplets_in_a_matrix(shards, swap):
+    reader = ShardReader(shards)
+    manifest = reader.manifest
+    targets = ReportTargets(reader.columns("train")["triplets"], manifest.entities, manifest.positions)
+    rows = np.flatnonzero(targets.readable)[::-1]
+    found = targets.beside(torch.empty(len(rows)), rows, np.full(len(rows), bool(swap))).targets
+    assert np.array_equal(found.numpy(), literal_targets(reader, rows, swap))
+
+
+@pytest.mark.parametrize(("sides", "swapped"), [("swap", True), ("paper", False)])
+def test_flips_take_what_is_said_with_them(shards, tmp_path, sides, swapped):
+    reader = ShardReader(shards)
+    flips = AugmentationConfig(horizontal_flip=0.5, flip_sides=sides)
+    data = PairData(reader, "train", None, flips, tmp_path / "unused")
+    pairs = data.pairs(np.arange(len(data)), np.random.default_rng(0))
+    plain = data.reports.beside(torch.empty(len(data)), data.rows, np.zeros(len(data), bool)).targets
+    flipped = pairs.flipped.numpy()
+    assert 0.3 < flipped.mean() < 0.7
+    expected = plain.clone()
+    if swapped:
+        expected[flipped] = plain[flipped][:, [1, 0, 2, 3, 4]]
+    assert torch.equal(pairs.batch.targets, expected)
+
+
+def test_a_film_that_cannot_be_mirrored_is_not_flipped(shards, tmp_path, monkeypatch):
+    monkeypatch.setattr(ReportTargets, "mirrorable", lambda self, rows: rows % 2 == 0)
+    data = PairData(ShardReader(shards), "train", None, AugmentationConfig(horizontal_flip=1.0), tmp_path / "unused")
+    assert np.array_equal(data.pairs(np.arange(20), np.random.default_rng(0)).flipped.numpy(), data.rows[:20] % 2 == 0)
+
+
+def test_processes_share_a_batch(data, monkeypatch):
+    chosen = np.random.default_rng(1).permutation(len(data))[:8]
+    whole = data.pairs(chosen, np.random.default_rng(0)).batch
+    monkeypatch.setattr(data_module, "world_size", lambda: 2)
+    for process in (0, 1):
+        monkeypatch.setattr(data_module, "rank", lambda process=process: process)
+        part = data.pairs(chosen, np.random.default_rng(0)).batch
+        assert torch.equal(part.images, whole.images[4 * process : 4 * process + 4])
+        assert torch.equal(part.targets, whole.targets[4 * process : 4 * process + 4])

@@ -1,0 +1,137 @@
+"""Two processes with half a batch each do what one does with the whole: losses and gradients, for every method."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from models.registry import method_names
+from tests.models.tiny import TINY, tiny_method
+from tests.training.two_processes import OPTIMIZERS, TYPES, WITH_BLOCKS, losses_and_gradients
+from training.config import TrainingConfig
+from training.errors import TrainingError
+from training.loop import train
+from training.objective import Objective
+from training.parallel.processes import share
+from training.parallel.sharding import shard_blocks
+from training.state.checkpoint import STATE, TRAINED, UNTRAINED
+
+ROOT = Path(__file__).resolve().parents[2]
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
+# Learning rates, and how far weights may end apart: adamw takes steps where a gradient is zero but for rounding.
+RATES = {"sgd": 0.1, "adamw": 1e-5}
+APART = {"sgd": 1e-6, "adamw": 5e-6}
+SMALL = 1e-3  # of the whole gradient: what is smaller is compared with this share of it
+
+
+@pytest.fixture(scope="session")
+def one_run(shards, tmp_path_factory) -> TrainingConfig:
+    """A whole run of a method without dropout and batch norm."""
+    return TrainingConfig(
+        "chexzero", str(shards), str(shards / "knowledge.parquet"), str(tmp_path_factory.mktemp("alone")),
+        method_config={**TINY["chexzero"], "sections": "findings"}, batch_size=8, accumulate=2, max_steps=3,
+        optimizer="sgd", learning_rate=0.1, precision="fp32", checkpoint_every=2, threads=1,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def results(one_run, tmp_path_factory) -> Path:
+    """What two processes have found: of every method, and a run in the folder `run`."""
+    folder = tmp_path_factory.mktemp("processes")
+    replace(one_run, output=str(folder / "run")).save(folder / "run.json")
+    for optimizer in OPTIMIZERS:
+        config = replace(one_run, fsdp=True, output=str(folder / f"sharded-{optimizer}"), optimizer=optimizer)
+        replace(config, clip_norm=1.0, learning_rate=RATES[optimizer]).save(folder / f"{optimizer}.json")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run([*torchrun, "-m", "tests.training.two_processes", folder], cwd=ROOT, check=True)
+    return folder
+
+
+def difference(found: dict, expected: dict) -> float:
+    """The largest relative difference of a loss term or of a parameter's gradient."""
+    assert found.keys() == expected.keys()
+    whole = torch.stack([value.norm() for key, value in expected.items() if key.startswith("gradient")]).norm()
+    scale = {
+        key: max(value.norm(), SMALL * whole) if "gradient" in key else value.abs() for key, value in expected.items()
+    }
+    return max(float((found[key] - expected[key]).norm() / scale[key]) for key in expected)
+
+
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
+@pytest.mark.parametrize("name", method_names())
+def test_two_processes_are_one(results, name, dtype):
+    expected = losses_and_gradients(name, dtype)
+    for process in (0, 1):
+        assert difference(torch.load(results / f"{name} {dtype} {process}"), expected) < TOLERANCE[dtype]
+
+
+def test_a_gather_without_gradient_would_be_noticed(results):
+    expected, found = losses_and_gradients("convirt", torch.float64), torch.load(results / "without gradient 0")
+    torch.testing.assert_close(found["loss contrast"], expected["loss contrast"], rtol=1e-12, atol=0)
+    assert difference(found, expected) > 0.4
+
+
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
+@pytest.mark.parametrize("name", method_names())
+def test_chunks_give_the_gradients_of_the_whole_batch(name, dtype):
+    expected, found = losses_and_gradients(name, dtype), losses_and_gradients(name, dtype, chunks=4)
+    assert difference(found, expected) < TOLERANCE[dtype]
+
+
+def test_a_batch_is_cut_evenly(monkeypatch):
+    monkeypatch.setattr("training.parallel.processes.world_size", lambda: 3)
+    with pytest.raises(TrainingError, match="multiple of processes times chunks, 3 x 2"):
+        share(Objective.__new__(Objective), TrainingConfig("toy", batch_size=8, chunks=2), torch.device("cpu"))
+
+
+def test_a_run_on_two_processes_ends_in_the_weights_of_one(results, one_run):
+    """Same pairs, same texts, same updates: loader, accumulation and checkpoints included."""
+    assert train(one_run)["processes"] == 1
+    assert json.loads((results / "run" / "result.json").read_text())["processes"] == 2
+    alone = Path(one_run.output)
+    start, expected, found = map(load_file, (alone / UNTRAINED, alone / TRAINED, results / "run" / TRAINED))
+    assert not all(torch.equal(start[name], expected[name]) for name in expected)
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("chunks", [1, 2])
+@pytest.mark.parametrize("name", WITH_BLOCKS)
+def test_sharded_encoders_have_the_gradients_of_whole_ones(results, name, chunks):
+    """Which the first process puts together."""
+    found, expected = torch.load(results / f"{name} sharded {chunks} 0"), losses_and_gradients(name, torch.float64)
+    assert difference(found, expected) < TOLERANCE[torch.float64]
+    assert any(part.numel() == 0 for part in torch.load(results / f"{name} sharded {chunks} 1").values())
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_sharded_run_writes_the_files_of_one_process_and_resumes(results, optimizer, tmp_path):
+    """On two processes to the last bit; on one as near as one process is to two."""
+    config, two = TrainingConfig.load(results / f"{optimizer}.json"), results / f"sharded-{optimizer}"
+    train(replace(config, output=str(tmp_path / "alone")))
+    shutil.copytree(two / "checkpoints", tmp_path / "again" / "checkpoints")
+    assert train(replace(config, output=str(tmp_path / "again")))["resumed_from"] == 2
+    ours, alone = (torch.load(folder / "checkpoints" / "step-00000002" / STATE) for folder in (two, tmp_path / "alone"))
+    assert_same(ours["optimizer"], alone["optimizer"], 1e-6)
+    end, expected = load_file(two / TRAINED), load_file(tmp_path / "alone" / TRAINED)
+    assert_same(end, expected, APART[optimizer])
+    assert_same(load_file(tmp_path / "again" / TRAINED), expected, APART[optimizer])
+    resumed = load_file(results / f"sharded-{optimizer}-again" / TRAINED)
+    assert all(torch.equal(resumed[name], end[name]) for name in end)
+
+
+def assert_same(found: object, expected: object, apart: float) -> None:
+    """Tensors, and dicts and lists of them, from one process and from two."""
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=apart)
+
+
+def test_networks_without_transformer_blocks_are_not_sharded():
+    method = tiny_method("medklip")
+    with pytest.raises(TrainingError, match="`fsdp` shards the blocks of transformers"):
+        shard_blocks(method)

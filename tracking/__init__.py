@@ -1,0 +1,1 @@
+"""Training runs: their identity, their record in MLflow, and the registry of finished runs."""

@@ -1,0 +1,1 @@
+"""What a training step reads: pairs of images and texts or targets."""

@@ -1,0 +1,149 @@
+"""What a step sees: images, token ids or targets of its pairs, a function of the seed and the step's number alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from imaging.augment import AugmentationConfig
+from models.distributed import rank, world_size
+from models.method import Batch, TextSource, Tokens
+from shards.reader import ShardReader
+from training.config import TrainingConfig
+from training.data.targets import ReportTargets
+from training.data.texts import cached_texts
+from training.errors import TrainingError
+
+
+class Reports(Protocol):
+    """What a method reads of the reports of a split's rows, whichever form it has."""
+
+    @property
+    def readable(self) -> np.ndarray:
+        """(rows,) bool: whether there is anything to read."""
+
+    def draw(self, rows: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+        """(rows,) what is read of each row in one step."""
+
+    def mirrorable(self, drawn: np.ndarray) -> np.ndarray:
+        """(rows,) bool: whether the same can be said of the mirrored film."""
+
+    def beside(self, images: Tensor, drawn: np.ndarray, mirrored: np.ndarray) -> Batch:
+        """The images with what was drawn of their reports, or where `mirrored` with its mirror image."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The pairs of a batch that one process works on, as they are in the shards."""
+
+    batch: Batch  # images 8-bit, not augmented; what is said of flipped ones is that of the mirrored film
+    flipped: Tensor  # (batch,) bool: the image is yet to be mirrored
+    rows: np.ndarray  # of the whole batch, all processes together
+
+    def pinned(self, device: torch.device) -> Pairs:
+        """The pairs where a GPU fetches them without waiting; as they are for a CPU."""
+        if device.type != "cuda":
+            return self
+        tokens, targets = self.batch.tokens, self.batch.targets
+        tokens = tokens and Tokens(tokens.ids.pin_memory(), tokens.mask.pin_memory())
+        targets = None if targets is None else targets.pin_memory()
+        return replace(self, batch=Batch(self.batch.images.pin_memory(), tokens, targets))
+
+
+class PairData:
+    """The pairs of a split that a method can learn from: those with text, or for one without `texts` with triplets.
+
+    `cache` is the file that keeps the token ids for the next start.
+    """
+
+    def __init__(
+        self, reader: ShardReader, split: str, source: TextSource | None, flips: AugmentationConfig, cache: Path
+    ) -> None:
+        self.reader, self.split, self.flips = reader, split, flips
+        self.swaps = bool(flips.horizontal_flip) and flips.flip_sides == "swap"
+        self.reports: Reports
+        if source is None:
+            triplets = reader.columns(split, ["triplets"])["triplets"]
+            self.reports = ReportTargets(triplets, reader.manifest.entities, reader.manifest.positions)
+        else:
+            self.reports = cached_texts(cache, lambda: reader.columns(split, ["sentences"]), source, self.swaps)
+        self.pixels = reader.pixels(split)
+        self.rows = np.flatnonzero(self.reports.readable)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def left_out(self) -> int:
+        """Pairs of the split that the method has nothing to read of."""
+        return len(self.pixels) - len(self.rows)
+
+    def image_ids(self, rows: np.ndarray) -> list[str]:
+        """The images of `rows`."""
+        ids: list[str] = self.reader.columns(self.split, ["image_id"])["image_id"].take(rows).to_pylist()
+        return ids
+
+    def room(self, batches: int, batch_size: int) -> np.ndarray:
+        """Arrays (batches, pairs of this process, size, size) to read pixels into again and again.
+
+        New memory for every batch would take longer to get and to give back than the pixels take to read.
+        """
+        return np.empty((batches, batch_size // world_size(), self.pixels.size, self.pixels.size), np.uint8)
+
+    def pairs(self, chosen: np.ndarray, chance: np.random.Generator, into: np.ndarray | None = None) -> Pairs:
+        """The pairs `chosen`, of 0 .. len - 1, their pixels in the array `into` if there is one.
+
+        Texts and flips are drawn for the whole batch; pixels are read for this process's share of it alone.
+        """
+        rows = self.rows[chosen]
+        drawn = self.reports.draw(rows, chance)
+        flipped = chance.random(len(rows)) < self.flips.horizontal_flip
+        if self.swaps:
+            flipped &= self.reports.mirrorable(drawn)
+        each = len(rows) // world_size()
+        share = slice(rank() * each, (rank() + 1) * each)
+        whole = self.reports.beside(torch.empty(len(rows)), drawn, flipped & self.swaps)  # all padded to one length
+        images = torch.from_numpy(self.pixels.read(rows[share], into))[:, None]
+        return Pairs(replace(whole.part(share), images=images), torch.from_numpy(flipped[share]), rows)
+
+
+def open_shards(config: TrainingConfig) -> ShardReader:
+    """The shards of a run, if they are those it was asked to use."""
+    reader = ShardReader(Path(config.shards))
+    if config.data_version and reader.manifest.digest != config.data_version:
+        raise TrainingError(
+            f"{config.shards} holds data version {reader.manifest.digest[:12]}, but this run was asked to use "
+            f"{config.data_version[:12]}; build the configuration anew"
+        )
+    return reader
+
+
+def training_pairs(config: TrainingConfig, reader: ShardReader, source: TextSource | None) -> PairData:
+    """The training split, which has to hold a batch."""
+    flips = AugmentationConfig(**config.augmentation)
+    data = PairData(reader, "train", source, flips, Path(config.output) / "train_texts.npz")
+    if len(data) < config.batch_size:
+        lacking = "a triplet" if source is None else f"text under {' or '.join(source.sections)}"
+        raise TrainingError(
+            f"{config.shards} has {len(data)} training pairs with {lacking}, fewer than one batch of "
+            f"{config.batch_size}; lower `batch_size` or add studies"
+        )
+    return data
+
+
+def validation_pairs(config: TrainingConfig, reader: ShardReader, source: TextSource | None) -> PairData | None:
+    """The validation split, whose films are never flipped; None where there is none and nothing depends on it."""
+    data = PairData(reader, "validate", source, AugmentationConfig(), Path(config.output) / "validate_texts.npz")
+    if len(data):
+        return data
+    if config.keeps_best:
+        raise TrainingError(
+            f"{config.shards} has no validation pairs, on which `early_stop` and the schedule `plateau` depend; set "
+            "`early_stop` to 0 and `schedule` to cosine or constant, or add studies"
+        )
+    return None

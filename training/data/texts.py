@@ -1,0 +1,153 @@
+"""The reports as token ids, made once before the first step; a step only looks them up and pads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from models.method import Batch, TextSource, Tokens
+from models.text.cleaning import CLEANING
+from models.text.laterality import mirror_text
+from store.atomic import replacing
+from training.errors import TrainingError
+
+UNITS = ("report", "sentence")
+TOGETHER = 4096  # texts given to the tokenizer in one call
+NO_TEXT = -1
+
+
+@dataclass(frozen=True)
+class ReportTexts:
+    """What a method may read of each row's report. A text that many reports share is kept once.
+
+    Row r has the texts `owned[row_starts[r]:row_starts[r + 1]]`, and text t the ids `ids[starts[t]:starts[t + 1]]`.
+    """
+
+    ids: np.ndarray  # (tokens of all texts,) int32
+    starts: np.ndarray  # (texts + 1,)
+    owned: np.ndarray  # (texts of all rows,)
+    row_starts: np.ndarray  # (rows + 1,)
+    mirrors: np.ndarray  # (texts,) the text that says the same of the mirrored film; NO_TEXT: there is none
+    pad: int  # id behind the end of shorter texts
+
+    @property
+    def readable(self) -> np.ndarray:
+        """(rows,) bool: whether there is a text at all."""
+        return np.diff(self.row_starts) > 0
+
+    def draw(self, rows: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+        """(rows,) one of each row's texts, uniformly."""
+        counts = self.row_starts[rows + 1] - self.row_starts[rows]
+        return self.owned[self.row_starts[rows] + chance.integers(counts)]
+
+    def mirrorable(self, texts: np.ndarray) -> np.ndarray:
+        """(texts,) bool: whether the same can be said of the mirrored film."""
+        return self.mirrors[texts] != NO_TEXT
+
+    def beside(self, images: Tensor, texts: np.ndarray, mirrored: np.ndarray) -> Batch:
+        """The images with the token ids of `texts`, or of their mirror images, padded to the longest."""
+        texts = np.where(mirrored, self.mirrors[texts], texts)
+        lengths = self.starts[texts + 1] - self.starts[texts]
+        mask = np.arange(lengths.max()) < lengths[:, None]
+        places = np.where(mask, self.starts[texts][:, None] + np.arange(lengths.max()), 0)
+        ids = np.where(mask, self.ids[places], self.pad).astype(np.int64)
+        return Batch(images, Tokens(torch.from_numpy(ids), torch.from_numpy(mask)))
+
+    def save(self, path: Path) -> None:
+        """Write to `path`, atomically."""
+        with replacing(path) as partial, partial.open("wb") as file:
+            np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
+
+    @classmethod
+    def load(cls, path: Path) -> ReportTexts:
+        """Read what `save` wrote."""
+        with np.load(path) as content:
+            return cls(**{name: content[name] for name in content.files if name != "pad"}, pad=int(content["pad"]))
+
+
+def cached_texts(cache: Path, table: Callable[[], pa.Table], source: TextSource, mirrored: bool) -> ReportTexts:
+    """What an earlier start of the same run left in `cache`, or else the `sentences` of the table, tokenised."""
+    if not cache.exists():
+        read_texts(table()["sentences"], source, mirrored).save(cache)
+    return ReportTexts.load(cache)
+
+
+def read_texts(sentences: pa.ChunkedArray, source: TextSource, mirrored: bool) -> ReportTexts:
+    """Tokenise what `source` asks for of the shards' `sentences`, and with `mirrored` also what mirrored films say."""
+    if source.unit not in UNITS or source.cleaning not in CLEANING:
+        raise TrainingError(
+            f"texts are read by {' or '.join(UNITS)} and cleaned by {' or '.join(CLEANING)}, not by "
+            f"`{source.unit}` and `{source.cleaning}`"
+        )
+    clean = CLEANING[source.cleaning]
+    texts: dict[str, int] = {}  # every text to read, and its number
+    raw: list[str] = []  # before cleaning, which takes away what tells left from right
+    owned: list[int] = []
+    row_starts = [0]
+    for candidates in _candidates(sentences, source):
+        for candidate in candidates:
+            if clean(candidate):
+                if candidate not in texts:
+                    texts[candidate] = len(raw)
+                    raw.append(candidate)
+                owned.append(texts[candidate])
+        row_starts.append(len(owned))
+    mirrors = _mirrors(raw, texts) if mirrored else np.full(len(raw), NO_TEXT)
+    ids, starts = _tokenised([clean(text) for text in raw], source)
+    return ReportTexts(ids, starts, np.array(owned, np.int64), np.array(row_starts), mirrors, source.tokenizer.pad)
+
+
+def _candidates(sentences: pa.ChunkedArray, source: TextSource) -> Iterator[list[str]]:
+    """For every row the texts that a step may read: one, if it reads whole reports."""
+    sections = _at_hand(sentences, source.sections)
+    for start in range(0, len(sentences), TOGETHER):
+        for row in sentences[start : start + TOGETHER].to_pylist():
+            wanted = [
+                said["text"]
+                for section in sections
+                for said in row
+                if said["section"] == section and len(said["text"].split()) >= source.minimum_words
+            ] or [source.missing]
+            yield [" ".join(wanted)] if source.unit == "report" else wanted
+
+
+def _at_hand(sentences: pa.ChunkedArray, sections: tuple[str, ...]) -> list[str]:
+    """Of each entry that names several sections ("a/b"), the first that any report has."""
+    known = set(pc.unique(pc.struct_field(pc.list_flatten(sentences), "section")).to_pylist())
+    choices = [section.split("/") for section in sections]
+    return [next((name for name in names if name in known), names[0]) for names in choices]
+
+
+def _mirrors(raw: list[str], texts: dict[str, int]) -> np.ndarray:
+    """The number of each text's mirror image, which is added to `raw` where no report says it."""
+    mirrors = []
+    for text in list(raw):
+        mirrored = mirror_text(text)
+        if mirrored is not None and mirrored not in texts:
+            texts[mirrored] = len(raw)
+            raw.append(mirrored)
+        mirrors.append(NO_TEXT if mirrored is None else texts[mirrored])
+    return np.array(mirrors, np.int64)
+
+
+def _tokenised(texts: list[str], source: TextSource) -> tuple[np.ndarray, np.ndarray]:
+    """Ids of all texts in one array, and where each begins."""
+    parts = [np.empty(0, np.int32)]
+    lengths: list[int] = []
+    for start in range(0, len(texts), TOGETHER):
+        encoded = source.tokenizer.encode(texts[start : start + TOGETHER])
+        lengths += map(len, encoded)
+        parts.append(np.fromiter(_flat(encoded), np.int32))
+    return np.concatenate(parts), np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+
+def _flat(lists: Iterable[list[int]]) -> Iterator[int]:
+    for one in lists:
+        yield from one

@@ -1,0 +1,81 @@
+"""`metrics.jsonl`: one line per report, written as training goes, for whoever watches the run."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from store.atomic import replacing
+from training.monitoring.telemetry import Hardware, Stopwatch, memory
+from training.state.checkpoint import writing
+
+
+class MetricsLog:
+    """Averages what the loop reports over `every` steps and appends it as one JSON line.
+
+    `extra` gives values of the moment, such as a temperature, and is asked once per line.
+    """
+
+    def __init__(
+        self, path: Path, resumed_from: int, every: int, extra: Callable[[], Mapping[str, float]] = dict
+    ) -> None:
+        self.path = path
+        self.every = every
+        self.hardware: Hardware | None = None  # where it is known, lines say how much of it is used
+        self._extra = extra
+        self._sums: dict[str, float] = defaultdict(float)
+        self._notes: dict[str, float] = {}
+        self._samples = self._steps = 0
+        self._watch = Stopwatch()
+        self._drop_lines_after(resumed_from)
+
+    def _drop_lines_after(self, step: int) -> None:
+        """Steps after the checkpoint are done again, so their lines go."""
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+        # a new file, so that whoever follows the old one notices
+        with writing(self.path), replacing(self.path) as partial:
+            partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """Count the time of the block as waiting for data."""
+        return self._watch.waiting()
+
+    def apart(self) -> AbstractContextManager[None]:
+        """Leave the time of the block, such as a validation's, out of the speed of training."""
+        return self._watch.stopped()
+
+    def add(self, samples: int, terms: Mapping[str, float], facts: Mapping[str, float]) -> None:
+        """Note one step of this process's `samples`; loss `terms` and `facts` are averaged over the steps of a line."""
+        for name, value in {**{f"train/loss_{key}": term for key, term in terms.items()}, **facts}.items():
+            self._sums[name] += value
+        self._samples += samples
+        self._steps += 1
+
+    def note(self, values: Mapping[str, float]) -> None:
+        """Values of the moment, such as a validation's, for the next line."""
+        self._notes.update(values)
+
+    def report(self, step: int, epoch: float, last: bool = False) -> None:
+        """Append a line about the steps since the last one if it is due; there is one line for a step at most."""
+        if not self._steps or (step % self.every and not last):
+            return
+        means = {name: total / self._steps for name, total in self._sums.items()}
+        metrics = {**means, **self._notes, **self._extra(), **self._speed(), **memory()}
+        line = json.dumps({"step": step, "epoch": round(epoch, 4), "metrics": metrics})
+        with writing(self.path), self.path.open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+        self._sums.clear()
+        self._notes.clear()
+        self._samples = self._steps = 0
+
+    def _speed(self) -> dict[str, float]:
+        seconds, waited = self._watch.read()
+        per_second = self._samples / seconds
+        speed = {"samples_per_second": per_second, "data_wait": waited / seconds}
+        if self.hardware:
+            speed["utilisation"] = self.hardware.utilisation(per_second)
+        return speed

@@ -1,0 +1,62 @@
+"""What made a checkpoint: settings, data, code and torch. A run goes on only with what it began with."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shards.manifest import Manifest
+from store.digests import file_digest
+from training.config import TrainingConfig
+from training.errors import TrainingError
+from training.state.code import training_code
+
+# Settings that say where things lie and how often something is written: the weights do not depend on them.
+# The data version and the digest of the knowledge stand for the first two and the last.
+NEUTRAL = ("shards", "knowledge", "output", "log_every", "checkpoint_every", "loader_threads", "data_version")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Everything that a run's weights follow from; written into every checkpoint."""
+
+    settings: dict[str, Any]
+    data_version: str
+    knowledge: str  # digest of the table
+    code_version: str
+    torch_version: str
+
+    @classmethod
+    def of(cls, config: TrainingConfig) -> Origin:
+        """What a run of `config` would be made by."""
+        return cls(
+            settings={name: value for name, value in asdict(config).items() if name not in NEUTRAL},
+            data_version=Manifest.load(Path(config.shards)).digest,
+            knowledge=file_digest(Path(config.knowledge)) if config.knowledge else "",
+            code_version=training_code(config.method),
+            torch_version=torch.__version__,
+        )
+
+    def as_json(self) -> str:
+        """One line that `expect` compares with."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    def expect(self, found: str, folder: Path) -> None:
+        """Raise TrainingError unless `found`, from a file in `folder`, is this origin."""
+        theirs, ours = _flat(json.loads(found)), _flat(json.loads(self.as_json()))
+        for name in sorted(theirs.keys() | ours.keys()):
+            if theirs.get(name) != ours.get(name):
+                raise TrainingError(
+                    f"{folder} belongs to a run with another {name} ({theirs.get(name)!r} there, {ours.get(name)!r} "
+                    "now); choose another output folder or delete this one"
+                )
+
+
+def _flat(content: dict[str, Any]) -> dict[str, Any]:
+    """Names as a sentence says them: `option `seed``, `code version`."""
+    settings = {f"option `{name}`": value for name, value in content.pop("settings", {}).items()}
+    return {**settings, **{name.replace("_", " "): value for name, value in content.items()}}
