@@ -1,0 +1,128 @@
+"""The command `radalign`: what the library does, from a terminal. Every level has `--help`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+
+from radalign.errors import RadalignError
+
+DESCRIPTION = "Pretrain, evaluate and use vision-language models of chest radiographs and their reports."
+Runner = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status: 0 done, 1 with one sentence that says what to do, 2 wrong usage."""
+    options = build_parser().parse_args(arguments)
+    run: Runner = options.run
+    try:
+        return run(options)
+    except RadalignError as error:
+        sys.stderr.write(f"radalign: {error}\n")
+        return 1
+    except BrokenPipeError:  # the reader of the output, such as `head`, has what it wants
+        return 0
+    except KeyboardInterrupt:
+        sys.stderr.write("radalign: stopped; the same command goes on where it was.\n")
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands. It imports none of what they need."""
+    parser = argparse.ArgumentParser(prog="radalign", description=DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"radalign {version('radalign')}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in (_add_pretrain, _add_evaluate, _add_predict, _add_results, _add_doctor, _add_methods, _add_datasets):
+        add(commands)
+    return parser
+
+
+def _command(commands: argparse._SubParsersAction, name: str, help_text: str, runner: str):  # type: ignore[no-untyped-def,type-arg]  # noqa: ANN202
+    """A sub-command whose function `runner` of `radalign.commands` is imported when it runs."""
+    parser = commands.add_parser(name, help=help_text, description=help_text)
+
+    def run(options: argparse.Namespace) -> int:
+        from radalign import commands as functions
+
+        chosen: Runner = getattr(functions, runner)
+        return chosen(options)
+
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_pretrain(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    parser = _command(commands, "pretrain", "Pretrain a method on shards, from its last checkpoint on.", "run_pretrain")
+    parser.add_argument("method", help="a method: see `radalign methods`")
+    parser.add_argument("--shards", required=True, help="folder of shards, with manifest.json")
+    parser.add_argument("--output", required=True, help="folder of this run; the same folder resumes it")
+    parser.add_argument("--knowledge", default="", help="knowledge table (Parquet), for methods that read descriptions")
+    parser.add_argument("--preset", default="", help="preset of configs/, such as demo; default: the paper's recipe")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",
+        help="a setting of the training (`epochs=1`) or of the method (`method_config.temperature=0.07`)",
+    )  # fmt: skip
+
+
+def _add_evaluate(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    parser = _command(
+        commands, "evaluate", "Evaluate a model on a dataset, from its archive to numbers.", "run_evaluate"
+    )
+    _add_model(parser)
+    parser.add_argument("dataset", help="a dataset: see `radalign datasets`")
+    parser.add_argument("--root", default="", help="folder of its archive; default: RADALIGN_<DATASET>_ROOT")
+    parser.add_argument("--task", action="append", dest="tasks", help="a task; can be repeated; default: all it has")
+    parser.add_argument(
+        "--fraction", action="append", type=float, dest="fractions",
+        help="share of the training patients whose labels are seen: 0.01, 0.1 or 1; can be repeated; default: all",
+    )  # fmt: skip
+    parser.add_argument("--repeats", type=int, default=1, help="how often whatever is trained is trained anew")
+    parser.add_argument("--split", default="", help="family of splits, where the dataset has several")
+    parser.add_argument("--csv", default="", metavar="FILE", help="write all numbers to a CSV file")
+
+
+def _add_predict(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    parser = _command(commands, "predict", "Score findings in images, without training for them.", "run_predict")
+    _add_model(parser)
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="DICOM, JPG or PNG files")
+    parser.add_argument(
+        "--label", action="append", required=True, dest="labels", help="a finding in words; can be repeated"
+    )
+    parser.add_argument("--maps", default="", metavar="FILE", help="also write the maps to a .npz file")
+
+
+def _add_results(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    parser = _command(commands, "results", "Print the results of the latest run of each method.", "run_results")
+    _add_home(parser)
+    parser.add_argument("--csv", default="", metavar="FILE", help="write the rows to a CSV file instead")
+    parser.add_argument("--every-cohort", action="store_true", help="also results on other datasets than the run's own")
+
+
+def _add_doctor(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    parser = _command(commands, "doctor", "Say what this machine has, what is missing, and what to do.", "run_doctor")
+    _add_home(parser)
+
+
+def _add_methods(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    parser = _command(commands, "methods", "List the methods, or the settings of one.", "run_methods")
+    parser.add_argument("method", nargs="?", help="show its settings and its recipe")
+
+
+def _add_datasets(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    parser = _command(commands, "datasets", "List the datasets, or what one is good for.", "run_datasets")
+    parser.add_argument("dataset", nargs="?", help="show its labels, its tasks and where its archive comes from")
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="folder of a finished run, or a method's name for its latest run")
+    parser.add_argument("--weights", default="trained", help="trained, untrained, or a file of the run")
+    _add_home(parser)
+
+
+def _add_home(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--home", default="", help="where everything is kept; default: RADALIGN_HOME, else var")
+    parser.add_argument(
+        "--cohort", default="", help="dataset of the pretraining; default: RADALIGN_COHORT, else phantom"
+    )

@@ -1,0 +1,176 @@
+"""What each sub-command of `radalign` does. Each returns the exit status."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from typing import Any
+
+import yaml
+
+from radalign.errors import RadalignError, one_sentence
+
+
+def run_pretrain(options: Namespace) -> int:
+    """Train with a progress bar; the folder of the run is printed at the end."""
+    from tqdm import tqdm
+
+    from radalign.pretraining import pretrain
+
+    settings = _read_settings(options.settings)
+    if options.preset:
+        from training.recipes import merged, preset_options
+
+        with one_sentence():
+            settings = merged(preset_options(options.method, options.preset), settings)
+    with tqdm(unit="step", disable=None) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        model = pretrain(options.method, options.shards, options.output, options.knowledge, show, **settings)
+    print(f"{options.method} is trained. Load it with radalign.load({str(model.folder)!r}).")
+    return 0
+
+
+def run_evaluate(options: Namespace) -> int:
+    """Evaluate with a line of progress per result, and print the means over classes."""
+    from radalign.evaluation import evaluate
+    from radalign.loading import load
+
+    model = load(options.model, options.weights, options.home, options.cohort)
+    fractions = options.fractions or (0.01, 0.1, 1.0)
+    table = evaluate(
+        model, options.dataset, options.root, options.tasks, home=options.home, fractions=fractions,
+        repeats=options.repeats, split=options.split, log=_log,
+    )  # fmt: skip
+    if options.csv:
+        table.to_csv(options.csv, index=False)
+        print(f"{len(table)} numbers are in {options.csv}.")
+    means = table[table["class"] == "macro"].drop(columns=["cohort", "class", "note"])
+    print((means if len(means) else table).to_string(index=False, float_format="{:.3f}".format))
+    return 0
+
+
+def run_predict(options: Namespace) -> int:
+    """Print a line per image: its path and the score of each label."""
+    import numpy as np
+
+    from radalign.loading import load
+
+    model = load(options.model, options.weights, options.home, options.cohort)
+    found = model.zero_shot(options.images, options.labels)
+    print("image", *found.labels, sep="\t")
+    for path, scores in zip(options.images, found.scores, strict=True):
+        print(path, *(f"{score:.4f}" for score in scores), sep="\t")
+    if options.maps:
+        np.savez(options.maps, maps=found.maps, labels=np.array(found.labels), images=np.array(options.images))
+    return 0
+
+
+def run_results(options: Namespace) -> int:
+    """Print the tables of the latest runs, or write their rows to a file."""
+    from evaluation.results.latest import latest_results
+
+    from evaluation.results.text_tables import as_text
+    from ingestion.workspace import Workspace
+
+    workspace = Workspace(home=options.home, cohort=options.cohort)
+    with one_sentence():
+        table = latest_results(workspace, options.every_cohort)
+    if options.csv:
+        table.to_pandas().to_csv(options.csv, index=False)
+        print(f"{table.num_rows} rows are in {options.csv}.")
+        return 0
+    print(as_text(table))
+    print(
+        f"\nEverything is in {workspace.home_path()}. `make ui` shows the lineage and the counts (Dagster) and the "
+        "curves of the training (MLflow) in the browser."
+    )
+    return 0
+
+
+def run_doctor(options: Namespace) -> int:
+    """Print what was found; the exit status is 1 where something is missing that every run needs."""
+    from radalign.doctor import examine
+
+    findings = examine(options.home)
+    for finding in findings:
+        print(f"{finding.mark}  {finding.subject}: {finding.text}")
+        if finding.advice:
+            print(f"      {finding.advice}")
+    return int(any(finding.state == "missing" for finding in findings))
+
+
+def run_methods(options: Namespace) -> int:
+    """Print the methods, or one method's settings with their defaults and descriptions."""
+    from models.registry import method_names, recipe, settings_class
+    from store.settings import described_settings
+
+    if options.method is None:
+        for name in method_names():
+            print(f"{name:<12}{_first_sentence(settings_class(name).__doc__)}")
+        return 0
+    with one_sentence():
+        settings = settings_class(options.method)
+    print(f"{_first_sentence(settings.__doc__)}\n\nSettings of the method (method_config):")
+    for name, _, default, description in described_settings(settings):
+        print(f"  {name} = {default!r}\n      {description}")
+    print("\nRecipe of its training, over the defaults of training.config:")
+    for name, value in recipe(options.method).items():
+        print(f"  {name} = {value!r}")
+    return 0
+
+
+def run_datasets(options: Namespace) -> int:
+    """Print the datasets with the tasks that they are used for, or all that is known of one."""
+    from evaluation.tasks.registry import tasks_on
+
+    from cohorts import registry
+
+    if options.dataset is None:
+        for name in registry.cohort_names():
+            tasks = ", ".join(tasks_on(registry.dataset(name)))
+            print(f"{name:<20}{tasks or 'pretraining'}")
+        return 0
+    with one_sentence():
+        facts = registry.dataset(options.dataset)
+        how = registry.how_to_get(options.dataset)
+    print(f"Tasks: {', '.join(tasks_on(facts)) or 'pretraining'}")
+    print(f"Classes that classifiers learn: {', '.join(facts.classes) or 'all labels of the dataset'}")
+    print(f"Words of zero-shot tasks: {_words(facts.zero_shot)}")
+    print(f"Regions: {', '.join(facts.regions) or 'none are detected or segmented'}")
+    print(f"To use RADALIGN_{options.dataset.upper()}_ROOT, {how}")
+    return 0
+
+
+def _words(zero_shot: Any) -> str:
+    if zero_shot is None:
+        return "every label that is the name of a known observation"
+    return ", ".join(zero_shot.values()) or "none"
+
+
+def _first_sentence(text: str | None) -> str:
+    return " ".join((text or "").split("\n\n")[0].split())
+
+
+def _read_settings(pairs: list[str]) -> dict[str, Any]:
+    """`NAME=VALUE` pairs as nested settings; values are read as YAML."""
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise RadalignError(f"--set takes NAME=VALUE, such as epochs=1, not `{pair}`.")
+        outer, dot, inner = name.partition(".")
+        parsed = yaml.safe_load(value)
+        if dot:
+            settings.setdefault(outer, {})[inner] = parsed
+        else:
+            settings[name] = parsed
+    return settings
+
+
+def _log(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()

@@ -1,0 +1,67 @@
+"""Images as a caller gives them, turned into the squares that a network was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from imaging.decode import SquareOptions
+from imaging.errors import ImageError
+from imaging.letterbox import letterbox
+from imaging.pool import DecoderPool, usable_cores
+from radalign.errors import RadalignError
+
+Image: TypeAlias = "str | PathLike[str] | np.ndarray"
+Images: TypeAlias = "Image | Sequence[Image]"
+
+
+def read_images(images: Images, size: int) -> np.ndarray:
+    """(n, size, size) uint8 squares of one image or of several: paths (DICOM, JPG, PNG) or grey arrays.
+
+    A file is decoded and letterboxed by the code that prepares the shards. An array has grey levels 0..255 and the
+    shape (height, width); an array (n, height, width) is n images.
+    """
+    listed = _as_list(images)
+    if not listed:
+        raise RadalignError("There is no image: give a path, an array, or a list of either.")
+    files = [Path(image) for image in listed if not isinstance(image, np.ndarray)]
+    decoded = iter(_decode(files, size))
+    return np.stack([_square(image, size) if isinstance(image, np.ndarray) else next(decoded) for image in listed])
+
+
+def _as_list(images: Images) -> list[Image]:
+    if isinstance(images, np.ndarray):
+        return list(images) if images.ndim == 3 else [images]
+    return [images] if isinstance(images, str | PathLike) else list(images)
+
+
+def _decode(files: Sequence[Path], size: int) -> list[np.ndarray]:
+    if not files:
+        return []
+    options = SquareOptions(size)
+    with DecoderPool(min(usable_cores(), len(files))) as pool, ThreadPoolExecutor(pool.workers) as threads:
+        found = list(threads.map(partial(_decode_one, pool, options), files))
+    for path, image in zip(files, found, strict=True):
+        if isinstance(image, ImageError):
+            raise RadalignError(f"The image {path} cannot be read ({image.reason}): {image.detail or image}")
+    return [image.pixels for image in found if not isinstance(image, ImageError)]
+
+
+def _decode_one(pool: DecoderPool, options: SquareOptions, path: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    return pool.decode(path, options)
+
+
+def _square(image: np.ndarray, size: int) -> np.ndarray:
+    if image.ndim != 2 or not image.size:
+        raise RadalignError(f"An image is an array (height, width) of grey levels, not one of shape {image.shape}.")
+    if image.dtype != np.uint8:
+        if not np.isfinite(image).all() or image.min() < 0 or image.max() > 255:
+            raise RadalignError("An image holds grey levels 0..255; scale the array first, or give the file's path.")
+        image = np.rint(image).astype(np.uint8)
+    return image if image.shape == (size, size) else letterbox(image, size)

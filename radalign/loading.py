@@ -1,0 +1,40 @@
+"""Opens a pretrained model by its folder, or by the name of a method."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+from radalign.errors import RadalignError
+from radalign.model import Model
+
+CARD = "model.json"
+
+
+def load(source: str | PathLike[str], weights: str = "trained", home: str = "", cohort: str = "") -> Model:
+    """The model in the folder `source` of a finished run, or the latest run of the method called `source`.
+
+    A method's run is looked up in `home` (default: RADALIGN_HOME, else var) among those that were pretrained on
+    `cohort` (default: RADALIGN_COHORT, else phantom). `weights` are `trained`, `untrained` (the same network before
+    training) or a file in the folder, such as a checkpoint's.
+    """
+    folder = Path(source)
+    if not (folder / CARD).is_file():
+        folder = _latest_run(str(source), home, cohort)
+    return Model(folder, weights)
+
+
+def _latest_run(name: str, home: str, cohort: str) -> Path:
+    from ingestion.workspace import Workspace
+    from models.registry import method_names
+    from radalign.errors import one_sentence
+    from tracking.runs import trained_run
+
+    if name not in method_names():
+        raise RadalignError(
+            f"{name} is neither the folder of a finished run (which holds {CARD}) nor a method; methods are "
+            f"{', '.join(method_names())}."
+        )
+    workspace = Workspace(home=home, cohort=cohort)
+    with one_sentence():
+        return workspace.home_path() / trained_run(workspace, name).output

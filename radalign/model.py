@@ -1,0 +1,129 @@
+"""A pretrained network that somebody can use: images and words in, scores, maps and vectors out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from models.saved import ModelCard, load_method
+
+from evaluation.inference import predict_batches
+from evaluation.zero_shot import zero_shot_question
+from radalign.errors import RadalignError, one_sentence
+from radalign.images import Images, read_images
+from report_parsing.knowledge.base import KnowledgeBase
+from tracking.runs import TrainedRun
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from models.method import Method
+
+
+@dataclass(frozen=True)
+class ZeroShotPrediction:
+    """Scores and maps of labels over images."""
+
+    labels: tuple[str, ...]
+    scores: np.ndarray  # (images, labels) in 0..1; a higher score means that the label is more likely present
+    maps: np.ndarray  # (images, labels, rows, columns), non-negative: where in the letterboxed image each label points
+
+    def to_frame(self) -> pd.DataFrame:
+        """The scores as a table: a row per image, a column per label."""
+        import pandas as pd
+
+        return pd.DataFrame(self.scores, columns=list(self.labels))
+
+
+class Model:
+    """A saved network. `radalign.load` opens one."""
+
+    def __init__(self, folder: Path, weights: str = "trained") -> None:
+        """`folder` is that of a finished run; `weights` are `trained`, `untrained` or a file in the folder."""
+        self.folder, self.weights = folder, weights
+
+    def __repr__(self) -> str:
+        return f"radalign.Model({str(self.folder)!r}, weights={self.weights!r})"
+
+    @cached_property
+    def card(self) -> ModelCard:
+        """Method, settings and image size of the network."""
+        return ModelCard.load(self.folder)
+
+    @cached_property
+    def network(self) -> Method:
+        """The torch module, on the GPU where there is one."""
+        import torch
+
+        with one_sentence():
+            method = load_method(self.folder, self.weights)
+        return method.to("cuda" if torch.cuda.is_available() else "cpu")
+
+    @property
+    def run(self) -> TrainedRun:
+        """The finished training run that the network is from."""
+        with one_sentence():
+            return TrainedRun.of_folder(self.folder)
+
+    def read(self, images: Images) -> np.ndarray:
+        """(n, size, size) uint8: the images as they would stand in the shards that the network was trained on."""
+        return read_images(images, self.card.shard_size or self.card.size)
+
+    def zero_shot(self, images: Images, labels: Sequence[str] | Mapping[str, str]) -> ZeroShotPrediction:
+        """Score and locate findings that are named in words, such as `pleural effusion`.
+
+        `labels` are words, or a mapping of label to the words to use for it. RadalignError where the method has no
+        zero-shot classification.
+        """
+        words = dict(labels) if isinstance(labels, Mapping) else {label: label for label in _as_texts(labels)}
+        queries = list(words.values())
+        if self.network.query_kind == "entity":
+            queries = [_knowledge().query(query) for query in queries]
+        scores, maps = self._predict(images, lambda pixels: zero_shot_question(self.network, queries)(pixels))
+        return ZeroShotPrediction(tuple(words), scores, maps)
+
+    def embed_images(self, images: Images) -> np.ndarray:
+        """(images, dim) float32 vectors of length 1 in the space that images share with texts."""
+        (vectors,) = self._predict(images, lambda pixels: [self.network.embed_images(pixels)])
+        return vectors
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """(texts, dim) float32 vectors of length 1 in the space that images share with texts."""
+        import torch
+
+        try:
+            with torch.inference_mode():
+                vectors: np.ndarray = self.network.embed_texts(_as_texts(texts)).float().cpu().numpy()
+        except NotImplementedError as error:
+            raise RadalignError(f"{error}.") from None
+        return vectors
+
+    def image_features(self, images: Images) -> np.ndarray:
+        """(images, dim) float32 features of the image encoder, before any projection."""
+        (features,) = self._predict(images, lambda pixels: [self.network.image_features(pixels)])
+        return features
+
+    def _predict(self, images: Images, question: Any) -> list[np.ndarray]:
+        with one_sentence():
+            return predict_batches(self.network, self.read(images), question)
+
+
+_KNOWLEDGE: list[KnowledgeBase] = []
+
+
+def _knowledge() -> KnowledgeBase:
+    """The names of observations, compiled once per process."""
+    if not _KNOWLEDGE:
+        _KNOWLEDGE.append(KnowledgeBase.default())
+    return _KNOWLEDGE[0]
+
+
+def _as_texts(texts: Sequence[str] | str) -> list[str]:
+    listed = [texts] if isinstance(texts, str) else list(texts)
+    if not listed:
+        raise RadalignError("There is no text: give at least one.")
+    return listed
