@@ -17,7 +17,7 @@ $(STAMP): requirements.lock pyproject.toml
 	touch $@
 
 demo: setup
-	. ./activate && dagster job execute -j pretrain_medklip && python -m assets.report
+	. ./activate && dagster job execute -j pretrain_medklip && radalign results
 
 # Two processes; the tests of a file stay together because they share what they computed.
 test: setup
