@@ -32,7 +32,8 @@ def archive(
 
 
 def _simulate(context: dg.AssetExecutionContext, settings: dict[str, Any], workspace: Workspace) -> dict[str, Any]:
-    from cohorts.phantom import PhantomConfig, simulate
+    from cohorts.phantom.archive import simulate
+    from cohorts.phantom.config import PhantomConfig
 
     tenths = 0
 

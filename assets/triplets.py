@@ -190,7 +190,7 @@ def _label(work: Work) -> Computed:
 
 
 def _preview_labels(workspace: Workspace, plan: Plan) -> Metadata:
-    from report_parsing.chexpert import LABELS, NEGATIVE, POSITIVE, UNCERTAIN
+    from report_parsing.vocabulary import CHEXPERT_14, NEGATIVE, POSITIVE, UNCERTAIN
 
     labels = batches.read_batches(workspace.folder("report_labels"), plan)
     values = {"positive": POSITIVE, "uncertain": UNCERTAIN, "negative": NEGATIVE}
@@ -200,7 +200,7 @@ def _preview_labels(workspace: Workspace, plan: Plan) -> Metadata:
             *(pc.sum(pc.equal(labels[label], value)).as_py() or 0 for value in values.values()),
             labels[label].null_count,
         )
-        for label in LABELS
+        for label in CHEXPERT_14
     ]
     return {"labels": previews.markdown_table(("label", *values, "blank"), counts)}
 

@@ -21,8 +21,8 @@ from typing import Any
 
 import dagster as dg
 
-from cohorts.phantom import PhantomConfig
 from cohorts.phantom.archive import Study, plan, write_csv
+from cohorts.phantom.config import PhantomConfig
 from cohorts.phantom.dicom import write_dicom
 from cohorts.phantom.layouts import DrawnStudy, draw
 from pipelines.definitions import defs

@@ -22,7 +22,8 @@ from typing import Any
 
 import yaml
 
-from cohorts.phantom import PhantomConfig, simulate
+from cohorts.phantom.archive import simulate
+from cohorts.phantom.config import PhantomConfig
 from store.atomic import PARTIAL
 
 CHECKOUT = Path(__file__).resolve().parents[1]

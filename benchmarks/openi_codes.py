@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from report_parsing.chexpert import LABELS, NO_FINDING, SUPPORT_DEVICES
 from report_parsing.sections.sentences import split_sentences
+from report_parsing.vocabulary import CHEXPERT_14, NO_FINDING, SUPPORT_DEVICES
 
 NOT_INDEXED, NORMAL = "no indexing", "normal"
 _SIDES = ("left", "right", "bilateral")
@@ -129,7 +129,9 @@ class MeshCodes:
         if terms == [(NORMAL, [])]:
             unscored = {SUPPORT_DEVICES}
         labels = {
-            label: label in true for label in LABELS if label in true or (label not in unscored and label != NO_FINDING)
+            label: label in true
+            for label in CHEXPERT_14
+            if label in true or (label not in unscored and label != NO_FINDING)
         }
         return Coded(labels, {label: frozenset(places) for label, places in true.items() if places})
 

@@ -23,10 +23,11 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.openi_codes import Coded, MeshCodes, places_of, read_csv
-from report_parsing.chexpert import LABELS, NO_FINDING, POSITIVE, SUPPORT_DEVICES, label_report, supporting
+from report_parsing.chexpert import label_report, supporting
 from report_parsing.errors import ReportError
 from report_parsing.reports import ReportOptions, parse_report
 from report_parsing.statements.triplets import Triplet, TripletParser
+from report_parsing.vocabulary import CHEXPERT_14, NO_FINDING, POSITIVE, SUPPORT_DEVICES
 
 COLUMNS = ("uid", "MeSH", "findings", "impression")
 MAPPING = "mesh_to_labels.csv"
@@ -68,8 +69,8 @@ class Count:
 class Agreement:
     """Counts of decisions by label, for presence and for place."""
 
-    presence: dict[str, Count] = field(default_factory=lambda: {label: Count() for label in LABELS})
-    place: dict[str, Count] = field(default_factory=lambda: {label: Count() for label in LABELS})
+    presence: dict[str, Count] = field(default_factory=lambda: {label: Count() for label in CHEXPERT_14})
+    place: dict[str, Count] = field(default_factory=lambda: {label: Count() for label in CHEXPERT_14})
     reports: int = 0
 
     def add(self, coded: Coded, triplets: list[Triplet]) -> None:
@@ -144,7 +145,7 @@ def as_report(row: dict[str, str]) -> str:
 
 def summarise(agreement: Agreement, reports_per_second: float) -> dict[str, Any]:
     """The figures as plain numbers."""
-    findings = [label for label in LABELS if label != NO_FINDING]
+    findings = [label for label in CHEXPERT_14 if label != NO_FINDING]
     presence = _total(agreement.presence[label] for label in findings)
     place = _total(agreement.place[label] for label in findings if label != SUPPORT_DEVICES)
     return {
@@ -156,7 +157,7 @@ def summarise(agreement: Agreement, reports_per_second: float) -> dict[str, Any]
         "location_precision": place.precision,
         "location_recall": place.recall,
         "reports_per_second": reports_per_second,
-        "per_finding": {label: _figures(agreement.presence[label], agreement.place[label]) for label in LABELS},
+        "per_finding": {label: _figures(agreement.presence[label], agreement.place[label]) for label in CHEXPERT_14},
     }
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,7 +15,11 @@ from cohorts.errors import CohortError
 from cohorts.splits import OFFICIAL
 from cohorts.tables import REJECTS, STUDIES
 from report_parsing.errors import ReportError
-from report_parsing.reports import Style
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from report_parsing.reports import Style
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from report_parsing import chexpert
+from report_parsing.vocabulary import CHEXPERT_14, UNCERTAIN
+
+__all__ = [
+    "CHEXPERT_5",
+    "CHEXPERT_14",
+    "LABELS",
+    "POLICIES",
+    "UNCERTAIN",
+    "decide_uncertain",
+    "label_maps",
+    "label_matrix",
+    "label_names",
+    "select_labels",
+]
 
 LABELS = pa.map_(pa.string(), pa.float32())
-CHEXPERT_14 = chexpert.LABELS
 CHEXPERT_5 = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")  # of the competition
 # What CheXpert's authors found best for each of the five (arXiv 1901.07031), as GLoRIA, MGCA and BenchX apply it.
 CHEXPERT_5_DECISIONS = MappingProxyType(
@@ -72,7 +84,7 @@ def decide_uncertain(labels: pa.Array | pa.ChunkedArray, policy: str) -> pa.MapA
     compact, rows, keys, items = _entries(labels)
     codes = keys.dictionary_encode()
     decisions = np.array([POLICIES[policy](name) for name in codes.dictionary.to_pylist()], np.float32)
-    uncertain = items == chexpert.UNCERTAIN
+    uncertain = items == UNCERTAIN
     items = items.copy()
     items[uncertain] = decisions[codes.indices.to_numpy()[uncertain]]
     return _maps(compact, rows, keys, items, ~np.isnan(items))

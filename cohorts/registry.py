@@ -1,41 +1,32 @@
-"""Cohorts by name. A cohort is one file and one line here."""
+"""Datasets by name. A file in `cohorts/readers` is a dataset: it declares its facts, `DATASET`, and its reader."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any
 
-from cohorts.base import Cohort, CohortError
+from cohorts import readers
+from cohorts.dataset import Dataset
+from cohorts.errors import CohortError
 
-_READERS = {
-    "phantom": "cohorts.readers.phantom:PhantomCohort",
-    "mimic_cxr": "cohorts.readers.mimic_cxr:MimicCxr",
-    "open_i": "cohorts.readers.open_i:OpenI",
-    "chexpert": "cohorts.readers.chexpert:CheXpert",
-    "chestxray14": "cohorts.readers.chestxray14:ChestXray14",
-    "rsna_pneumonia": "cohorts.readers.rsna_pneumonia:RsnaPneumonia",
-    "siim_pneumothorax": "cohorts.readers.siim_pneumothorax:SiimPneumothorax",
-    "covid_chestxray": "cohorts.readers.covid_chestxray:CovidChestXray",
-    "covidx": "cohorts.readers.covidx:Covidx",
-    "covid_rural": "cohorts.readers.covid_rural:CovidRural",
-    "edema_severity": "cohorts.readers.edema_severity:EdemaSeverity",
-    "object_cxr": "cohorts.readers.object_cxr:ObjectCxr",
-    "mura": "cohorts.readers.mura:Mura",
-}
+if TYPE_CHECKING:
+    from cohorts.base import Cohort
 
 
 def cohort_names() -> list[str]:
-    """Names that `open_cohort` knows."""
-    return sorted(_READERS)
+    """The names of all datasets that have a reader, sorted. No reader is imported."""
+    return sorted(module.name for module in iter_modules(readers.__path__))
 
 
 def open_cohort(name: str, root: Path, split: str | None = None) -> Cohort:
     """Reader of the archive `name` in `root`, with the family `split` of its `splits` (None: its default).
 
-    CohortError says in one sentence why there is none.
+    Raises:
+        CohortError: the name, the root or the split is wrong; the message is one sentence.
     """
-    return _reader(name)(root, split)
+    return _reader(name)(root, split)  # type: ignore[no-any-return]
 
 
 def how_to_get(name: str) -> str:
@@ -43,8 +34,28 @@ def how_to_get(name: str) -> str:
     return str(_reader(name).how_to_get)
 
 
-def _reader(name: str) -> Any:
-    if name not in _READERS:
+def dataset(name: str) -> Dataset:
+    """The labels of a dataset and what they can be used for; its archive is not opened."""
+    facts = import_module(reader_module(name)).DATASET
+    assert isinstance(facts, Dataset)
+    return facts
+
+
+def reader_module(name: str) -> str:
+    """Dotted name of the module that reads the dataset; CohortError for an unknown name."""
+    if name not in cohort_names():
         raise CohortError(f"RADALIGN_COHORT is {name!r}, which is not one of {', '.join(cohort_names())}.")
-    module, reader = _READERS[name].split(":")
-    return getattr(import_module(module), reader)
+    return f"{readers.__name__}.{name}"
+
+
+def _reader(name: str) -> Any:
+    """The subclass of Reader that the module of a dataset defines."""
+    from cohorts.base import Reader
+
+    module = import_module(reader_module(name))
+    (reader,) = (
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Reader) and value.__module__ == module.__name__
+    )
+    return reader

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from cohorts.archive.paths import OutsideRootError, are_files, files_in, inside, stays_inside
-from cohorts.base import CohortError
+from cohorts.errors import CohortError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PLAIN_NAMES = r"[0-9A-Za-z][0-9A-Za-z._-]*"  # an identifier that can be a part of a path and cannot leave it
 
@@ -41,6 +44,8 @@ def first_reasons(conditions: Mapping[str, pd.Series | np.ndarray], rows: int) -
 def look_for_files(root: Path, paths: pd.Series, reasons: np.ndarray, reason: str = "missing_file") -> None:
     """Put `reason` against the rows that have none yet and whose file is not there, `path_outside_root` against
     those whose path climbs out of the root. Links are followed later, when a file is opened."""
+    import pandas as pd
+
     open_rows = np.flatnonzero(reasons == "")
     codes, distinct = pd.factorize(paths.to_numpy()[open_rows])
     climbs = np.array([not stays_inside(path) for path in distinct], dtype=bool)
@@ -80,6 +85,8 @@ def list_column(
 
     A row without items is null, or an empty list where `annotated` says that somebody looked and found none.
     """
+    import pandas as pd
+
     rows = pd.Index(ids).get_indexer(pd.Index(items["image_id"]))
     order = np.argsort(rows, kind="stable")[(rows < 0).sum() :]
     counts = np.bincount(rows[order], minlength=len(ids))
@@ -93,6 +100,8 @@ def list_column(
 
 def rectangles(boxes: pd.DataFrame) -> pd.DataFrame:
     """Boxes (image_id, label, x, y, width, height) as shapes, for tasks that take the box itself as the mask."""
+    import pandas as pd
+
     corners = np.stack([boxes["x"], boxes["y"], boxes["x"] + boxes["width"], boxes["y"] + boxes["height"]], axis=1)
     points = pd.Series(list(corners.astype(np.float64)), boxes.index, dtype=object)
     return boxes[["image_id", "label"]].assign(kind="rectangle", points=points)

@@ -6,9 +6,12 @@ A family of splits is named by its shares of the patients, `80/10/10` for train,
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SPLITS = ("train", "validate", "test")
 OFFICIAL = "official"  # the family that the archive itself publishes
@@ -16,6 +19,8 @@ OFFICIAL = "official"  # the family that the archive itself publishes
 
 def patient_positions(cohort: str, family: str, patients: pd.Series) -> np.ndarray:
     """A number in [0, 1) for each row, the same for all rows of a patient: the SHA-256 of the three names."""
+    import pandas as pd
+
     codes, distinct = pd.factorize(patients)
     digests = (hashlib.sha256(f"{cohort}/{family}/{patient}".encode()).digest() for patient in distinct)
     positions = np.array([int.from_bytes(digest[:8], "big") / 2**64 for digest in digests])
@@ -24,6 +29,8 @@ def patient_positions(cohort: str, family: str, patients: pd.Series) -> np.ndarr
 
 def split_by_patient(cohort: str, family: str, patients: pd.Series) -> pd.Series:
     """train, validate or test for each row; `family` gives the shares, such as `70/15/15`."""
+    import pandas as pd
+
     limits = np.cumsum([float(share) for share in family.split("/")])
     positions = patient_positions(cohort, family, patients) * limits[-1]
     return pd.Series(np.asarray(SPLITS, dtype=object)[np.searchsorted(limits, positions, side="right")], patients.index)

@@ -16,17 +16,19 @@ import pyarrow as pa
 
 from report_parsing.resources import read_cell, read_rows
 from report_parsing.statements.triplets import Triplet
-from report_parsing.vocabulary import NORMAL_ENTITIES, POSITIONS
-
-NO_FINDING, SUPPORT_DEVICES = "No Finding", "Support Devices"
-LABELS: tuple[str, ...] = (
-    *(NO_FINDING, "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema"),
-    *("Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other"),
-    *("Fracture", SUPPORT_DEVICES),
+from report_parsing.vocabulary import (
+    CHEXPERT_14,
+    NEGATIVE,
+    NO_FINDING,
+    NORMAL_ENTITIES,
+    POSITIONS,
+    POSITIVE,
+    SUPPORT_DEVICES,
+    UNCERTAIN,
 )
-POSITIVE, NEGATIVE, UNCERTAIN = 1.0, 0.0, -1.0
+
 REPORT_LABELS = pa.schema(
-    [pa.field("study_id", pa.string(), nullable=False), *(pa.field(label, pa.float32()) for label in LABELS)],
+    [pa.field("study_id", pa.string(), nullable=False), *(pa.field(label, pa.float32()) for label in CHEXPERT_14)],
     metadata={"table": "report_labels", "version": "1"},
 )
 _VALUES = {"present": POSITIVE, "uncertain": UNCERTAIN, "absent": NEGATIVE}
@@ -44,7 +46,7 @@ class _Rule(NamedTuple):
 def label_report(triplets: Iterable[Triplet]) -> dict[str, float | None]:
     """CheXpert label -> 1 (positive), 0 (negative), -1 (uncertain) or None (blank), of one report's triplets."""
     triplets = list(triplets)
-    labels: dict[str, float | None] = dict.fromkeys(LABELS)
+    labels: dict[str, float | None] = dict.fromkeys(CHEXPERT_14)
     for label, found in supporting(triplets).items():
         said = {_VALUES[triplet.exists] for triplet in found}
         labels[label] = max(said, key=lambda value: _STRENGTH[value])

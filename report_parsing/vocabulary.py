@@ -1,4 +1,7 @@
-"""The closed vocabularies of MedKLIP: 75 observations and 51 positions, in the order of its label matrix."""
+"""The closed vocabularies: the 75 observations and 51 positions of MedKLIP, and the 14 labels of CheXpert.
+
+Observations and positions are in the order of MedKLIP's label matrix, labels in the order of CheXpert's tables.
+"""
 
 from __future__ import annotations
 
@@ -30,3 +33,11 @@ POSITIONS: tuple[str, ...] = (
     *("parenchymal", "cavoatrial_junction", "cardiopulmonary", "pulmonary", "lung_volumes"),
     *("unspecified", "other"),
 )
+
+NO_FINDING, SUPPORT_DEVICES = "No Finding", "Support Devices"
+CHEXPERT_14: tuple[str, ...] = (
+    *(NO_FINDING, "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema"),
+    *("Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other"),
+    *("Fracture", SUPPORT_DEVICES),
+)
+POSITIVE, NEGATIVE, UNCERTAIN = 1.0, 0.0, -1.0  # values of a label

@@ -7,13 +7,17 @@ import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from cohorts.archive.remote import readable
-from cohorts.base import CohortError, Reader
+from cohorts.errors import CohortError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cohorts.base import Reader
 
 
 def find(folders: Sequence[Path], pattern: str) -> Path | None:
@@ -45,6 +49,8 @@ def read(path: Path, columns: Sequence[str] | Callable[[str], bool] | None = Non
 
 def numbers(table: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
     """The named columns as (rows, names) float32, NaN where a field is empty or no number."""
+    import pandas as pd
+
     return table[list(names)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32).reshape(-1, len(names))
 
 
@@ -55,6 +61,8 @@ def read_headerless(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 def _read(path: Path, **options: Any) -> pd.DataFrame:
     """A byte that is no UTF-8 becomes U+FFFD: it spoils the name in its row, not the table."""
+    import pandas as pd
+
     options |= {"compression": "gzip" if path.suffix == ".gz" else None, "encoding_errors": "replace"}
     try:
         with warnings.catch_warnings():

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from cohorts.archive.paths import OutsideRootError, are_files, inside
-from cohorts.base import CohortError
+from cohorts.errors import CohortError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RELEASES = ("[0-9].*", "mimic-cxr*", "mimic-cxr*/[0-9].*", "physionet.org/files/mimic-cxr*/[0-9].*")
 EXTENSIONS = (".jpg", ".dcm")  # where an archive has both, the one that decodes faster

@@ -20,7 +20,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pandas as pd
 
 from cohorts.phantom.config import FINDINGS, VERSION, PhantomConfig
 from cohorts.phantom.dicom import write_dicom
@@ -210,6 +209,8 @@ def write_tables(root: Path, studies: list[Study], records: list[dict[str, Any]]
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write rows as CSV, gzipped by the name, the same bytes for the same rows."""
+    import pandas as pd
+
     packing: Any = {"method": "gzip", "mtime": 0} if path.suffix == ".gz" else None
     with replacing(path) as partial_path:
         pd.DataFrame(rows).to_csv(partial_path, index=False, compression=packing)

@@ -1,10 +1,12 @@
-"""What the simulator can be asked for, and the vocabulary it draws and writes with."""
+"""The settings of the simulator, and the findings that it knows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-VERSION = "1"  # raise when the same seed would draw other films or write other reports
+from store.settings import setting
+
+VERSION = "1"  # raise it when the same seed gives other images or reports
 
 FINDINGS = (
     "effusion",
@@ -23,13 +25,15 @@ FINDINGS = (
 class PhantomConfig:
     """A simulated archive. Study `i` depends on the seed and `i` alone, so a larger archive extends a smaller one."""
 
-    studies: int = 3600
-    seed: int = 0
-    height: int = 224  # rows of a film; its columns vary around this
-    prevalence: float = 0.25  # of each finding
-    report_error: float = 0.03  # probability that a statement about a finding is wrong
-    vagueness: float = 0.08  # probability that a finding is described without its name
-    omission: float = 0.08  # probability that a plain finding is left out; doubled for a subtle one
+    studies: int = setting(3600, "Studies to simulate.")
+    seed: int = setting(0, "Seed of the simulation.")
+    height: int = setting(224, "Rows of an image. The number of columns varies around it.")
+    prevalence: float = setting(0.25, "Probability of each finding.")
+    report_error: float = setting(0.03, "Probability that a statement about a finding is wrong.")
+    vagueness: float = setting(0.08, "Probability that a finding is described without its name.")
+    omission: float = setting(
+        0.08, "Probability that a plain finding is left out of the report; doubled for a subtle one."
+    )
 
     def __post_init__(self) -> None:
         if self.studies < 1 or self.height < 64:

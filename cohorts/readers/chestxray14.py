@@ -17,16 +17,21 @@ list validates. RSNA Pneumonia, SIIM-ACR Pneumothorax and COVIDx hold films of t
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from cohorts.archive import csv_files
-from cohorts.base import CohortError, Reader, Scan, split_scan
+from cohorts.base import Reader, Scan, split_scan
+from cohorts.dataset import CLASSES, ZERO_SHOT, Dataset, in_own_words
+from cohorts.errors import CohortError
 from cohorts.labels import label_maps
 from cohorts.rows import PLAIN_NAMES, files_below, first_reasons, list_column, number_duplicates, rectangles
 from cohorts.splits import OFFICIAL, SPLITS, carve_validation, split_by_patient
 from cohorts.tables import BOX, SHAPE
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FINDINGS = (
     "Atelectasis",
@@ -55,12 +60,18 @@ DETAILS = {
     "no_split": "Neither train_val_list.txt nor test_list.txt names this image.",
     "missing_file": "The label file names this image, but no folder of images has it.",
 }
+DATASET = Dataset(
+    name="chestxray14",
+    purposes=(ZERO_SHOT, CLASSES),
+    zero_shot=in_own_words(*FINDINGS),
+    classes=FINDINGS,
+)
 
 
 class ChestXray14(Reader):
     """Reads ChestX-ray14 (ChestX-ray8 with its six later findings)."""
 
-    name = "chestxray14"
+    name = DATASET.name
     has_reports = False
     splits = (OFFICIAL, "80/10/10")
     how_to_get = (
@@ -70,6 +81,8 @@ class ChestXray14(Reader):
 
     def scan(self) -> Scan:
         """List every row of the label file as a study or a reject, in the file's order."""
+        import pandas as pd
+
         columns = ["Image Index", "Finding Labels", "Patient ID", "View Position"]
         rows = csv_files.need(self, "Data_Entry_2017*.csv", columns).apply(lambda column: column.str.strip())
         rows.columns = pd.Index(["image", "findings", "subject_id", "view"])
@@ -100,6 +113,8 @@ class ChestXray14(Reader):
         return split_scan(rows, DETAILS, extras)
 
     def _splits(self, rows: pd.DataFrame) -> pd.Series:
+        import pandas as pd
+
         if self.split != OFFICIAL:
             return split_by_patient(self.name, self.split, rows["subject_id"])
         listed = pd.Series("", rows.index)
@@ -112,6 +127,8 @@ class ChestXray14(Reader):
 
     def _boxes(self) -> pd.DataFrame:
         """The box file with the columns image_id, label, x, y, width and height; no rows where there is none."""
+        import pandas as pd
+
         columns = ["image_id", "label", "x", "y", "width", "height"]
         path = csv_files.find([self.root], "BBox_List_2017*.csv")
         if path is None:
@@ -128,6 +145,8 @@ class ChestXray14(Reader):
 
 def finding_matrix(findings: pd.Series) -> tuple[list[str], np.ndarray]:
     """Names and (rows, names) values 1 or 0 of `|`-separated findings; NaN in a row with a name that is unknown."""
+    import pandas as pd
+
     names = [*FINDINGS, NO_FINDING]
     codes, distinct = pd.factorize(findings)
     values = np.zeros((len(distinct), len(names)), np.float32)

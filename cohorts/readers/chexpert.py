@@ -22,15 +22,19 @@ CheXpert 5x200 is drawn from train.csv: who uses it must drop its patients from 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from cohorts.archive import csv_files
 from cohorts.base import Reader, Scan, split_scan
-from cohorts.labels import CHEXPERT_14, label_maps
+from cohorts.dataset import CATEGORIES, CLASSES, ZERO_SHOT, Dataset, in_own_words
+from cohorts.labels import CHEXPERT_5, CHEXPERT_14, label_maps
 from cohorts.rows import files_below, first_reasons, look_for_files, number_duplicates
 from cohorts.splits import OFFICIAL, carve_validation
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GLORIA = "gloria"
 SPLIT_OF = {
@@ -49,12 +53,20 @@ DETAILS = {
     "no_labels": "groundtruth.csv has no row for the study of this test image.",
     "missing_file": "The table names this image, or this study of the test set, but there is no such file.",
 }
+DATASET = Dataset(
+    name="chexpert",
+    purposes=(ZERO_SHOT, CLASSES, CATEGORIES),
+    zero_shot=in_own_words(*CHEXPERT_14),
+    classes=CHEXPERT_5,
+    uncertain="chexpert_5",
+    blank=0.0,  # GLoRIA, MGCA and BenchX read blanks so
+)
 
 
 class CheXpert(Reader):
     """Reads CheXpert v1.0 and v1.0-small."""
 
-    name = "chexpert"
+    name = DATASET.name
     has_reports = False
     splits = (OFFICIAL, GLORIA)
     how_to_get = (
@@ -64,6 +76,8 @@ class CheXpert(Reader):
 
     def scan(self) -> Scan:
         """List every row of train.csv and valid.csv and every image of the test set, in this order."""
+        import pandas as pd
+
         release = self._release()
         tables = [self._table(release / f"{part}.csv") for part in ("train", "valid")]
         source = pd.concat([*tables, self._test_set(release)], ignore_index=True)
@@ -86,6 +100,8 @@ class CheXpert(Reader):
 
     def _test_set(self, release: Path) -> pd.DataFrame:
         """The images of the test set with the labels of their study, then the labelled studies without an image."""
+        import pandas as pd
+
         folder = (release / "test").relative_to(self.root).as_posix()
         paths = pd.Series(files_below(self.root, [folder], [".jpg"]), dtype=str)
         studies = paths.str.extract(f"^{STUDIES}/[^/]+$")[0]
@@ -100,6 +116,8 @@ class CheXpert(Reader):
 
     def _test_labels(self, release: Path) -> pd.DataFrame:
         """The 14 labels of the studies of the test set, by `test/patient<n>/study<n>`; no rows without a file."""
+        import pandas as pd
+
         path = csv_files.find([release, self.root, self.root / "cheXpert-test-set-labels"], LABELS_OF_TEST)
         if path is None:
             return pd.DataFrame(columns=list(CHEXPERT_14), dtype=str)
@@ -109,6 +127,8 @@ class CheXpert(Reader):
 
     def _identified(self, source: pd.DataFrame, release: Path) -> pd.DataFrame:
         """The text columns of STUDIES that a row of the tables tells; image_path is empty where Path is unusable."""
+        import pandas as pd
+
         parts = source["Path"].str.extract(f"^{PATHS}$").fillna("")
         prefix = "" if release == self.root else f"{release.relative_to(self.root).as_posix()}/"
         study = parts[2] + "-" + parts[3]

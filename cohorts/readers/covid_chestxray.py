@@ -17,20 +17,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from cohorts.archive import csv_files
 from cohorts.archive.paths import OutsideRootError, inside
-from cohorts.base import CohortError, Reader, Scan, split_scan
+from cohorts.base import Reader, Scan, split_scan
+from cohorts.dataset import REPORTS, ZERO_SHOT, Dataset
+from cohorts.errors import CohortError
 from cohorts.labels import label_maps
 from cohorts.rows import number_duplicates
 from cohorts.splits import split_by_patient
 from report_parsing.errors import ReportError
-from report_parsing.reports import Style
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from report_parsing.reports import Style
 
 FRONTAL = ("PA", "AP")  # also as the first word: AP Supine, AP Erect
 RADIOGRAPHS = ("", "X-RAY", "XRAY", "X RAY", "CR", "DX")
@@ -44,12 +49,16 @@ DETAILS = {
     "not_frontal": "The view is neither PA nor AP.",
     "missing_file": "The metadata row names no file, or there is no such file.",
 }
+DATASET = Dataset(
+    name="covid_chestxray",
+    purposes=(ZERO_SHOT, REPORTS),
+)
 
 
 class CovidChestXray(Reader):
     """Reads covid-chestxray-dataset and parts of it."""
 
-    name = "covid_chestxray"
+    name = DATASET.name
     report_style: Style = "free"
     splits = ("70/10/20",)
     how_to_get = "set it to a copy of github.com/ieee8023/covid-chestxray-dataset (metadata.csv and images/)."
@@ -71,6 +80,8 @@ class CovidChestXray(Reader):
     @cached_property
     def _rows(self) -> pd.DataFrame:
         """The metadata with the columns of STUDIES that can be told from a row, and finding and note."""
+        import pandas as pd
+
         path = csv_files.find([self.root], "metadata.csv")
         if path is None:
             raise self.missing("metadata.csv")
@@ -130,6 +141,8 @@ class CovidChestXray(Reader):
 
 def image_paths(source: pd.DataFrame) -> pd.Series:
     """Relative path of each row: `file`, or `folder`/`filename`; empty where the row names no file."""
+    import pandas as pd
+
     if "file" in source:
         return source["file"]
     folder = source.get("folder", pd.Series("images", source.index)).replace("", "images")

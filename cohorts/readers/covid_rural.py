@@ -16,14 +16,19 @@ published: 60/20/20 by patient, the shares of LoVT (whose lists cannot be redraw
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
+from cohorts import dataset
 from cohorts.base import Reader, Scan, split_scan
+from cohorts.dataset import Dataset
 from cohorts.rows import PLAIN_NAMES, files_below, first_reasons, list_column, look_for_files, number_duplicates
 from cohorts.splits import split_by_patient
 from cohorts.tables import MASK
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FOLDERS = ("", "covid_rural_annot/", "*/covid_rural_annot/")
 FILMS, MASKS = "jpgs", "pngs_masks"
@@ -35,12 +40,18 @@ DETAILS = {
     "missing_file": "There is a mask and no film of this name.",
     "missing_mask": "There is a film and no mask of this name.",
 }
+DATASET = Dataset(
+    name="covid_rural",
+    purposes=(dataset.REGIONS, dataset.MASKS),
+    zero_shot={OPACITY: "COVID-19"},
+    regions=(OPACITY,),
+)
 
 
 class CovidRural(Reader):
     """Reads the films of COVID-19-AR that have masks."""
 
-    name = "covid_rural"
+    name = DATASET.name
     has_reports = False
     splits = ("60/20/20",)
     how_to_get = "set it to a copy of github.com/haimingt/opacity_segmentation_covid_chest_X_ray."
@@ -56,6 +67,8 @@ class CovidRural(Reader):
         return split_scan(rows, DETAILS, {"masks": list_column(rows["image_id"], masks, MASK)})
 
     def _rows(self) -> pd.DataFrame:
+        import pandas as pd
+
         films, masks = self._files(FILMS, (".jpg", ".jpeg", ".JPG")), self._files(MASKS, (".png",))
         if films.empty and masks.empty:
             raise self.missing(f"covid_rural_annot/{FILMS}")
@@ -73,6 +86,8 @@ class CovidRural(Reader):
 
     def _files(self, kind: str, extensions: Sequence[str]) -> pd.Series:
         """Paths of the films or the masks; bytes that are no UTF-8 are escaped."""
+        import pandas as pd
+
         found = files_below(self.root, [f"{folder}{kind}" for folder in FOLDERS], extensions)
         return pd.Series([path.encode("utf-8", "backslashreplace").decode() for path in found], dtype=object)
 

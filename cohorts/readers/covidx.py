@@ -22,18 +22,24 @@ import posixpath
 from collections.abc import Container
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
+from cohorts import dataset
 from cohorts.archive import csv_files
 from cohorts.archive.paths import stays_inside
 from cohorts.archive.remote import storage_errors
-from cohorts.base import CohortError, Reader, Scan, split_scan
+from cohorts.base import Reader, Scan, split_scan
+from cohorts.dataset import Dataset, in_own_words
+from cohorts.errors import CohortError
 from cohorts.labels import label_maps
 from cohorts.rows import files_below, first_reasons, number_duplicates
 from cohorts.splits import carve_validation, in_later_split
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FOLDERS = MappingProxyType({"test": "test", "val": "validate", "train": "train"})  # a film listed twice is a test film
 VALIDATION_SHARE = 0.1
@@ -55,12 +61,19 @@ DETAILS = {
     "duplicate_id": "An earlier line names the same film.",
     "missing_file": "The line names this film, but the folder of its split has no such file.",
 }
+DATASET = Dataset(
+    name="covidx",
+    purposes=(dataset.ZERO_SHOT, dataset.CLASSES),
+    zero_shot=in_own_words(*CLASSES),
+    classes=CLASSES,
+    exclusive=True,
+)
 
 
 class Covidx(Reader):
     """Reads COVIDx CXR with the label files that the family of splits names."""
 
-    name = "covidx"
+    name = DATASET.name
     has_reports = False
     splits = ("release", "COVIDx8A", "COVIDx8B", "COVIDx9A", "COVIDx9B", "COVIDx_CXR-3A", "COVIDx_CXR-3B")
     how_to_get = (
@@ -70,6 +83,8 @@ class Covidx(Reader):
 
     def scan(self) -> Scan:
         """List every line of the label files as a study or a reject: test first, then validation and train."""
+        import pandas as pd
+
         listed = [self._lines(folder) for folder in FOLDERS]
         rows = pd.concat([lines for lines in listed if lines is not None], ignore_index=True)
         if not (rows["split"] == "validate").any():
@@ -81,6 +96,8 @@ class Covidx(Reader):
 
     def _lines(self, folder: str) -> pd.DataFrame | None:
         """The lines of one label file; only val may be absent."""
+        import pandas as pd
+
         name = f"{folder}.txt" if self.split == self.splits[0] else f"{folder}_{self.split}.txt"
         path = csv_files.find([self.root, self.root / "labels"], name)
         if path is None:

@@ -25,17 +25,22 @@ reports, those of the consensus included; only the test split of `official` is s
 from __future__ import annotations
 
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
+from cohorts import dataset
 from cohorts.archive import csv_files
 from cohorts.archive.mimic_layout import image_place, release_folders
 from cohorts.base import Reader, Scan, split_scan
+from cohorts.dataset import Dataset
 from cohorts.labels import label_maps
 from cohorts.readers.mimic_cxr import FRONTAL, MimicCxr, plain_ids
 from cohorts.rows import first_reasons, look_for_files, number_duplicates
 from cohorts.splits import OFFICIAL, SPLITS, in_later_split, split_by_patient
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GRADES = ("none", "vascular congestion", "interstitial edema", "alveolar edema")
 NOT_GRADABLE = -1
@@ -53,12 +58,19 @@ DETAILS = {
     "patient_in_later_split": "The patient has films in the test set, and this one was not graded by the consensus.",
     "missing_file": "The metadata names this image, but there is no such file.",
 }
+DATASET = Dataset(
+    name="edema_severity",
+    purposes=(dataset.GRADES,),
+    zero_shot={},
+    classes=GRADES,
+    exclusive=True,
+)
 
 
 class EdemaSeverity(MimicCxr):
     """Reads the grades, and the films from MIMIC-CXR."""
 
-    name = "edema_severity"
+    name = DATASET.name
     has_reports = False
     splits = (CONSENSUS, "60/20/20", OFFICIAL)
     how_to_get = (
@@ -81,6 +93,8 @@ class EdemaSeverity(MimicCxr):
         return split_scan(rows, DETAILS, {"labels": label_maps(GRADES, grades.astype(np.float32))})
 
     def _rows(self) -> pd.DataFrame:
+        import pandas as pd
+
         films = self._read("metadata", ["dicom_id", "subject_id", "study_id", "ViewPosition"])
         films = films.assign(view=films["ViewPosition"].str.strip().str.upper(), source="", grade=np.nan, listed=True)
         unlisted = []
@@ -98,6 +112,8 @@ class EdemaSeverity(MimicCxr):
 
     def _grades(self, source: str, key: str) -> pd.Series:
         """Grade by study_id or dicom_id, the first of each; NaN where it is no number."""
+        import pandas as pd
+
         name = f"{source}_edema_severity.csv"
         path = csv_files.find(release_folders(self.root), name)
         if path is None:

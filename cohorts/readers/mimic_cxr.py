@@ -20,19 +20,23 @@ The metadata file has the source rows; only frontal films (AP, PA) become studie
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from cohorts.archive import csv_files
 from cohorts.archive.mimic_layout import image_place, release_folders, report_place
 from cohorts.archive.report_files import read_text
-from cohorts.base import CohortError, Reader, Scan, match, split_scan
-from cohorts.labels import label_maps
+from cohorts.base import Reader, Scan, match, split_scan
+from cohorts.dataset import CATEGORIES, REPORTS, ZERO_SHOT, Dataset, in_own_words
+from cohorts.errors import CohortError
+from cohorts.labels import CHEXPERT_14, label_maps
 from cohorts.rows import PLAIN_NAMES, first_reasons, look_for_files, number_duplicates
 from cohorts.splits import SPLITS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FRONTAL = ("AP", "PA")
 IDS = r"[0-9]+"  # subject_id and study_id, which become parts of paths
@@ -44,6 +48,12 @@ DETAILS = {
     "missing_file": "The metadata names this image, but there is no such file.",
     "missing_report": "There is no report file; mimic-cxr-reports.zip of MIMIC-CXR holds them.",
 }
+DATASET = Dataset(
+    name="mimic_cxr",
+    purposes=(ZERO_SHOT, CATEGORIES, REPORTS),
+    zero_shot=in_own_words(*CHEXPERT_14),
+    blank=0.0,  # a label that the labeler leaves blank counts as absent
+)
 
 
 class MimicCxr(Reader):
@@ -53,7 +63,7 @@ class MimicCxr(Reader):
     and `masks`.
     """
 
-    name = "mimic_cxr"
+    name = DATASET.name
     how_to_get = (
         "set it to the folder of mimic-cxr or mimic-cxr-jpg 2.x, which PhysioNet gives to credentialed users "
         "(physionet.org/content/mimic-cxr-jpg)."
@@ -82,6 +92,8 @@ class MimicCxr(Reader):
 
     def labels(self) -> pa.Table | None:
         """Table (study_id or image_id, labels map) or None; here the radiologists' labels, else CheXpert's."""
+        import pandas as pd
+
         read = (self._label_table("test-set-labeled"), self._label_table("chexpert"))
         tables = [table for table in read if table is not None]
         if not tables:

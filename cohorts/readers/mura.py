@@ -17,17 +17,21 @@ validation set; the family `official` keeps train and valid as train and validat
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from cohorts.archive import csv_files
 from cohorts.archive.paths import stays_inside
 from cohorts.base import Reader, Scan, split_scan
+from cohorts.dataset import CLASSES, Dataset
 from cohorts.labels import label_maps
 from cohorts.rows import first_reasons, look_for_files, number_duplicates
 from cohorts.splits import OFFICIAL, carve_validation, in_later_split
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PARTS = ("train", "valid")
 VALID_AS_TEST = "valid_as_test"
@@ -47,18 +51,26 @@ DETAILS = {
     "duplicate_id": "An earlier row names the same image.",
     "missing_file": "The table names this image, but there is no such file.",
 }
+DATASET = Dataset(
+    name="mura",
+    purposes=(CLASSES,),
+    zero_shot={},
+    classes=(ABNORMAL,),
+)
 
 
 class Mura(Reader):
     """Reads MURA 1.1."""
 
-    name = "mura"
+    name = DATASET.name
     has_reports = False
     splits = (VALID_AS_TEST, OFFICIAL)
     how_to_get = "set it to the unpacked MURA-v1.1, from stanfordmlgroup.github.io/competitions/mura."
 
     def scan(self) -> Scan:
         """List every row of both tables of images as a study or a reject, in their order."""
+        import pandas as pd
+
         folder = next((self.root / name for name in ("", "MURA-v1.1") if self._has_tables(self.root / name)), self.root)
         rows = pd.concat([self._part(folder, part) for part in PARTS], ignore_index=True)
         rows["split"] = self._splits(rows)

@@ -16,15 +16,21 @@ was public: dev is the test set, a fifth of train is the validation set, and the
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 
 from cohorts.archive import csv_files
-from cohorts.base import CohortError, Reader, Scan, split_scan
+from cohorts.base import Reader, Scan, split_scan
+from cohorts.dataset import BOXES, Dataset
+from cohorts.errors import CohortError
 from cohorts.labels import label_maps
 from cohorts.rows import PLAIN_NAMES, first_reasons, list_column, look_for_files, number_duplicates
 from cohorts.splits import OFFICIAL, carve_validation
 from cohorts.tables import BOX, SHAPE
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FOREIGN_OBJECT = "foreign object"
 KINDS = {"0": "rectangle", "1": "ellipse", "2": "polygon"}
@@ -41,12 +47,18 @@ DETAILS = {
     "duplicate_id": "An earlier row names the same image.",
     "missing_file": "The table names this image, but there is no such file.",
 }
+DATASET = Dataset(
+    name="object_cxr",
+    purposes=(BOXES,),
+    zero_shot={},
+    regions=(FOREIGN_OBJECT,),
+)
 
 
 class ObjectCxr(Reader):
     """Reads Object-CXR."""
 
-    name = "object_cxr"
+    name = DATASET.name
     has_reports = False
     splits = (OFFICIAL, DEV_AS_TEST)
     how_to_get = (
@@ -56,6 +68,8 @@ class ObjectCxr(Reader):
 
     def scan(self) -> Scan:
         """List every row of the three tables as a study or a reject, in their order; test.csv may be absent."""
+        import pandas as pd
+
         parts = [self._part(part) for part in SPLIT_OF[OFFICIAL]]
         rows = pd.concat([part for part in parts if part is not None], ignore_index=True)
         split = rows["part"].map(SPLIT_OF[self.split])
@@ -80,6 +94,8 @@ class ObjectCxr(Reader):
         )
 
     def _part(self, part: str) -> pd.DataFrame | None:
+        import pandas as pd
+
         path = csv_files.find([self.root], f"{part}.csv")
         if path is None:
             if part == "test":
@@ -110,6 +126,8 @@ class ObjectCxr(Reader):
 def parse_shapes(annotations: pd.Series) -> tuple[pd.DataFrame, np.ndarray]:
     """The shapes of all rows in their order: the place of the row in `annotations`, kind, points, and the bounding box
     x, y, width and height; and for each row whether one of its shapes cannot be read (the row then has none)."""
+    import pandas as pd
+
     texts = annotations.reset_index(drop=True).str.split(";").explode().str.strip()
     texts = texts[texts != ""]
     shapes = [parse_shape(text) for text in texts]

@@ -26,19 +26,23 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
+from cohorts import dataset
 from cohorts.archive import csv_files
 from cohorts.archive.report_files import read_text
 from cohorts.base import Reader, Scan, split_scan
+from cohorts.dataset import Dataset
 from cohorts.labels import LABELS
 from cohorts.rows import PLAIN_NAMES, files_below, first_reasons, number_duplicates
 from cohorts.splits import split_by_patient
 from report_parsing.errors import ReportError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SECTIONS = ("INDICATION", "COMPARISON", "FINDINGS", "IMPRESSION")
 REPORTS, PROJECTIONS = "indiana_reports.csv", "indiana_projections.csv"
@@ -55,12 +59,17 @@ DETAILS = {
     "missing_report": "indiana_reports.csv has no row for the report of this image.",
     "missing_file": "The report or row names this image, but no folder has it.",
 }
+DATASET = Dataset(
+    name="open_i",
+    purposes=(dataset.ZERO_SHOT, dataset.CATEGORIES, dataset.REPORTS),
+    blank=0.0,  # only what is present was coded
+)
 
 
 class OpenI(Reader):
     """Reads the edition of the National Library of Medicine and the two-table edition of Kaggle."""
 
-    name = "open_i"
+    name = DATASET.name
     splits = ("70/10/20", "80/10/10")
     how_to_get = (
         "set it to the unpacked downloads of openi.nlm.nih.gov/faq (NLMCXR_reports and NLMCXR_png) or of "
@@ -91,6 +100,8 @@ class OpenI(Reader):
     @cached_property
     def _reports(self) -> pd.DataFrame:
         """The reports of the Kaggle edition by study_id, with text and MeSH terms."""
+        import pandas as pd
+
         columns = ["uid", "MeSH", *map(str.lower, SECTIONS)]
         table = csv_files.need(self, REPORTS, columns).drop_duplicates("uid")
         texts = [report_text(dict(zip(SECTIONS, values, strict=True))) for values in table[columns[2:]].to_numpy()]
@@ -99,6 +110,8 @@ class OpenI(Reader):
 
     def _table_rows(self) -> pd.DataFrame:
         """The rows of the projections, then the reports that none of them names."""
+        import pandas as pd
+
         table = csv_files.need(self, PROJECTIONS, ["uid", "filename", "projection"])
         study_ids = "CXR" + table["uid"].str.strip()
         images = pd.DataFrame(
@@ -121,6 +134,8 @@ class OpenI(Reader):
 
     def _xml_rows(self) -> pd.DataFrame:
         """The images that the XML files name, and a row for each file that names none or cannot be read."""
+        import pandas as pd
+
         files = files_below(self.root, ["."], [".xml"])
         if not files:
             raise self.missing(f"{REPORTS} with {PROJECTIONS}, and no XML report,")
@@ -140,6 +155,8 @@ class OpenI(Reader):
         return rows.assign(subject_id=rows["study_id"], view=self._projections(rows["image"]))
 
     def _projections(self, images: pd.Series) -> pd.Series:
+        import pandas as pd
+
         path = csv_files.find([self.root], PROJECTIONS)
         if path is None:
             return pd.Series("", images.index)

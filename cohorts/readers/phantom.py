@@ -7,22 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
+from cohorts.dataset import Dataset
 from cohorts.labels import label_maps
 from cohorts.phantom.config import FINDINGS
 from cohorts.readers.mimic_cxr import MimicCxr
 from cohorts.tables import BOX, MASK, MASK_THRESHOLD
 
+if TYPE_CHECKING:
+    import pandas as pd
+DATASET = Dataset(name="phantom")
+
 
 class PhantomCohort(MimicCxr):
     """A simulated archive, in the layout that `cohorts.phantom.archive` writes."""
 
-    name = "phantom"
+    name = DATASET.name
     how_to_get = "leave it unset to have the archive simulated under RADALIGN_HOME."
 
     def labels(self) -> pa.Table | None:
@@ -56,6 +60,8 @@ class PhantomCohort(MimicCxr):
         return pa.table({"image_id": pa.array(list(lists), pa.string()), value: array})
 
     def _truth(self, file: str) -> pd.DataFrame | None:
+        import pandas as pd
+
         path: Path = self.root / "truth" / file
         if not path.is_file() or path.stat().st_size < 3:  # a header alone when nothing was drawn
             return None

@@ -16,17 +16,22 @@ MedKLIP 60/20/20 (MedKLIP's test set is LoVT's list); the draws here are ours. A
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
+from cohorts import dataset
 from cohorts.archive import csv_files
 from cohorts.base import Reader, Scan, split_scan
+from cohorts.dataset import Dataset, in_own_words
 from cohorts.labels import label_maps
 from cohorts.rows import PLAIN_NAMES, files_below, first_reasons, list_column, look_for_files, rectangles
 from cohorts.splits import split_by_patient
 from cohorts.tables import BOX, SHAPE
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PNEUMONIA = "Pneumonia"  # Target, and the label of the boxes
 CLASSES = ("Normal", "No Lung Opacity / Not Normal", "Lung Opacity")
@@ -38,12 +43,19 @@ DETAILS = {
     "bad_box": "A box of the image has no size, or is partly empty.",
     "missing_file": "The label file names this image, but stage_2_train_images has no such file.",
 }
+DATASET = Dataset(
+    name="rsna_pneumonia",
+    purposes=(dataset.ZERO_SHOT, dataset.CLASSES, dataset.REGIONS, dataset.BOXES, dataset.MASKS),
+    zero_shot=in_own_words(PNEUMONIA),
+    classes=(PNEUMONIA,),
+    regions=(PNEUMONIA,),
+)
 
 
 class RsnaPneumonia(Reader):
     """Reads stage 2 of the challenge, as downloaded from Kaggle."""
 
-    name = "rsna_pneumonia"
+    name = DATASET.name
     has_reports = False
     splits = ("70/15/15", "60/20/20")
     how_to_get = (
@@ -53,6 +65,8 @@ class RsnaPneumonia(Reader):
 
     def scan(self) -> Scan:
         """List the images of the label file in its order, then those of the test set."""
+        import pandas as pd
+
         table = csv_files.need(self, "stage_2_train_labels.csv", ["patientId", *SIDES, "Target"])
         table[SIDES] = csv_files.numbers(table, SIDES)
         table["patientId"] = table["patientId"].str.strip()
@@ -90,6 +104,8 @@ class RsnaPneumonia(Reader):
 
     def _labels(self, image_ids: pd.Series, target: pd.Series) -> pa.MapArray:
         """Target and, where the file of classes is there, which of the three it is, as 1 or 0 each."""
+        import pandas as pd
+
         values = np.full((len(image_ids), 1 + len(CLASSES)), np.nan, np.float32)
         values[:, 0] = pd.to_numeric(target, errors="coerce")
         path = csv_files.find([self.root], "stage_2_detailed_class_info.csv")

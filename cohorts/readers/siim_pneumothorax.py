@@ -18,16 +18,21 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from cohorts.archive import csv_files
-from cohorts.base import CohortError, Reader, Scan, split_scan
+from cohorts.base import Reader, Scan, split_scan
+from cohorts.dataset import CLASSES, MASKS, REGIONS, ZERO_SHOT, Dataset, in_own_words
+from cohorts.errors import CohortError
 from cohorts.labels import label_maps
 from cohorts.rows import PLAIN_NAMES, files_below, first_reasons, list_column
 from cohorts.splits import split_by_patient
 from cohorts.tables import BOX, SHAPE
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PNEUMOTHORAX = "Pneumothorax"
 SIZE = 1024  # rows and columns of every released image
@@ -41,12 +46,19 @@ DETAILS = {
     "bad_mask": "EncodedPixels is neither -1 nor pairs of gap and run that stay within the 1024 x 1024 pixels.",
     "missing_file": "The label file names this image, but no folder of images has it.",
 }
+DATASET = Dataset(
+    name="siim_pneumothorax",
+    purposes=(ZERO_SHOT, CLASSES, REGIONS, MASKS),
+    zero_shot=in_own_words(PNEUMOTHORAX),
+    classes=(PNEUMOTHORAX,),
+    regions=(PNEUMOTHORAX,),
+)
 
 
 class SiimPneumothorax(Reader):
     """Reads stage 1 or stage 2 of the challenge, as downloaded from Kaggle."""
 
-    name = "siim_pneumothorax"
+    name = DATASET.name
     has_reports = False
     splits = ("70/15/15", "60/20/20")
     how_to_get = (
@@ -56,6 +68,8 @@ class SiimPneumothorax(Reader):
 
     def scan(self) -> Scan:
         """List the images of the label file in its order, then those that only a folder has."""
+        import pandas as pd
+
         table = self._table()
         paths = {PurePosixPath(path).stem: path for path in files_below(self.root, IMAGE_FOLDERS, [".dcm"])}
         labelled = table["image_id"].drop_duplicates()
@@ -85,6 +99,8 @@ class SiimPneumothorax(Reader):
 
     def _table(self) -> pd.DataFrame:
         """The label file as image_id and pixels, without the blanks around its names and values."""
+        import pandas as pd
+
         path = next((found for name in TABLES if (found := csv_files.find([self.root], name))), None)
         if path is None:
             raise self.missing(" or ".join(TABLES))
@@ -96,6 +112,8 @@ class SiimPneumothorax(Reader):
 
 def decode_regions(rows: pd.DataFrame) -> pd.DataFrame:
     """`pixels` as shapes of kind rle with absolute starts; `points` is None where they are no mask."""
+    import pandas as pd
+
     points = pd.Series([absolute_runs(text) for text in rows["pixels"]], rows.index, dtype=object)
     return rows[["image_id"]].assign(label=PNEUMOTHORAX, kind="rle", points=points)
 
@@ -113,6 +131,8 @@ def absolute_runs(text: str) -> np.ndarray | None:
 
 def bounding_boxes(regions: pd.DataFrame) -> pd.DataFrame:
     """The box around each region, from its runs alone."""
+    import pandas as pd
+
     boxes = [_box(points) for points in regions["points"]]
     table = pd.DataFrame(boxes, columns=["x", "y", "width", "height"], index=regions.index, dtype=float)
     return regions[["image_id", "label"]].join(table)

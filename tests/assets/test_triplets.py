@@ -11,9 +11,9 @@ import pytest
 
 from assets import triplets
 from assets.workspace import Workspace
-from report_parsing.chexpert import LABELS
 from report_parsing.reports import parse_report
 from report_parsing.tables import REPORTS
+from report_parsing.vocabulary import CHEXPERT_14
 from store import batches
 from store.atomic import write_table
 from store.batches import Batch, Plan
@@ -77,7 +77,7 @@ def test_text_of_a_real_cohort_is_shown_only_where_the_user_allows_it(workspace,
 def test_every_study_has_its_labels(workspace):
     _, shown = materialize(workspace)
     table = batches.read_batches(workspace.folder("report_labels"))
-    assert table.column_names == ["study_id", *LABELS]
+    assert table.column_names == ["study_id", *CHEXPERT_14]
     rows = {row["study_id"]: row for row in table.to_pylist()}
     assert (rows["1"]["Pleural Effusion"], rows["1"]["Edema"]) == (1, 1)
     assert (rows["2"]["Pneumothorax"], rows["2"]["Cardiomegaly"], rows["2"]["No Finding"]) == (0, -1, None)

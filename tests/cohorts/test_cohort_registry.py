@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cohorts.base import CohortError
+from cohorts.errors import CohortError
 from cohorts.registry import cohort_names, open_cohort
 
 

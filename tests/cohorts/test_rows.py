@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohorts.base import CohortError
+from cohorts.errors import CohortError
 from cohorts.rows import files_below, first_reasons, list_column, look_for_files, number_duplicates, rectangles
 from cohorts.tables import BOX, SHAPE
 

@@ -3,9 +3,9 @@
 import pytest
 
 from report_parsing.anatomy.positions import match_position
-from report_parsing.chexpert import LABELS, label_report
+from report_parsing.chexpert import label_report
 from report_parsing.statements.triplets import TripletParser
-from report_parsing.vocabulary import ENTITIES
+from report_parsing.vocabulary import CHEXPERT_14, ENTITIES
 
 CASES = [
     (["No effusion.", "Small left effusion."], {"Pleural Effusion": 1}),
@@ -45,7 +45,7 @@ def test_labels(parser, sentences, expected):
         for sentence, start in zip(sentences, starts, strict=True)
         for triplet in parser.parse_sentence(sentence)
     )
-    assert tuple(labels) == LABELS
+    assert tuple(labels) == CHEXPERT_14
     assert {label: labels[label] for label in expected} == expected
 
 
@@ -54,6 +54,6 @@ def test_rules_speak_of_known_observations_and_places():
 
     rules = _rules()
     assert set(rules) <= set(ENTITIES)
-    assert {rule.label for found in rules.values() for rule in found} == set(LABELS) - {"No Finding"}
+    assert {rule.label for found in rules.values() for rule in found} == set(CHEXPERT_14) - {"No Finding"}
     assert all(rule.positions for found in rules.values() for rule in found)
     assert match_position(frozenset({"pleural", "left"})) in rules["thicken"][0].positions

@@ -8,8 +8,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from cohorts.phantom import FINDINGS, PhantomConfig, simulate
-from cohorts.phantom.archive import plan
+from cohorts.phantom.archive import plan, simulate
+from cohorts.phantom.config import FINDINGS, PhantomConfig
 from cohorts.readers.phantom import PhantomCohort
 from imaging.decode import read_grey
 

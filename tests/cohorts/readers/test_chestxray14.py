@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cohorts.base import CohortError
+from cohorts.errors import CohortError
 from cohorts.phantom.layouts.chestxray14 import finding_names, image_name, write
 from cohorts.phantom.layouts.drawn import DrawnStudy
 from cohorts.readers.chestxray14 import FINDINGS, ChestXray14

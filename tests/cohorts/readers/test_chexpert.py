@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cohorts.base import CohortError
+from cohorts.errors import CohortError
 from cohorts.labels import CHEXPERT_14
 from cohorts.phantom.layouts.chexpert import RELEASE, write
 from cohorts.phantom.layouts.drawn import CHEXPERT_ORDER, chexpert_labels

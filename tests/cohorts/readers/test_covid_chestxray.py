@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cohorts.base import CohortError
+from cohorts.errors import CohortError
 from cohorts.phantom.layouts.covid_chestxray import finding, note, write
 from cohorts.readers.covid_chestxray import CovidChestXray
 from cohorts.tables import STUDIES

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from cohorts.base import CohortError
+from cohorts.errors import CohortError
 from cohorts.phantom.layouts.covid_rural import FOLDER, film_name, opacity, patient_id, write
 from cohorts.readers.covid_rural import CovidRural
 from cohorts.tables import STUDIES

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohorts.base import CohortError
+from cohorts.errors import CohortError
 from cohorts.phantom.layouts.covidx import class_of, names, write
 from cohorts.readers.covidx import Covidx, parse_line
 from cohorts.tables import REJECTS, STUDIES

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cohorts.base import CohortError
+from cohorts.errors import CohortError
 from cohorts.phantom.layouts.edema_severity import grade, regex_grade, write
 from cohorts.readers.edema_severity import GRADES, EdemaSeverity
 from cohorts.tables import STUDIES

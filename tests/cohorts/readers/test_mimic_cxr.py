@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from cohorts.base import CohortError
+from cohorts.errors import CohortError
 from cohorts.phantom.layouts import layout_writer
 from cohorts.phantom.layouts.drawn import chexpert_labels
 from cohorts.readers.mimic_cxr import MimicCxr

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cohorts.base import CohortError
+from cohorts.errors import CohortError
 from cohorts.phantom.layouts.mura import abnormal, study_folder, write
 from cohorts.readers.mura import REGIONS, Mura
 from cohorts.tables import STUDIES

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohorts.base import CohortError
+from cohorts.errors import CohortError
 from cohorts.phantom.layouts.object_cxr import METAL, annotation, foreign_objects, write
 from cohorts.readers.object_cxr import KINDS, ObjectCxr, parse_shape
 from cohorts.tables import STUDIES

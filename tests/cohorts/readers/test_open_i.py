@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cohorts.base import CohortError
+from cohorts.errors import CohortError
 from cohorts.phantom.layouts.open_i import films, mesh, sections, write, write_kaggle, write_with_dicom
 from cohorts.readers.open_i import OpenI, mesh_labels, parse_xml, plain_name, report_text
 from report_parsing.errors import ReportError

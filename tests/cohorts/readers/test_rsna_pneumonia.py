@@ -10,7 +10,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from cohorts.base import CohortError
+from cohorts.errors import CohortError
 from cohorts.phantom.layouts.rsna_pneumonia import SIZE, boxes, patient_id, write
 from cohorts.readers.rsna_pneumonia import RsnaPneumonia
 from tests.cohorts.scans import by_image, check, edit, rejected

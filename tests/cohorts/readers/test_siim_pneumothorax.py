@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cohorts.base import CohortError
+from cohorts.errors import CohortError
 from cohorts.phantom.layouts.jpeg_dicom import uids
 from cohorts.phantom.layouts.siim_pneumothorax import FINDING, write
 from cohorts.readers.siim_pneumothorax import SIZE, SiimPneumothorax, absolute_runs, bounding_boxes, decode_regions
