@@ -27,7 +27,7 @@ from models.text.laterality import mirror_positions
 from shards.reader import ShardData, ShardReader
 from training.config import preset
 from training.loop import train
-from training.state.checkpoint import load_method
+from models.saved import load_method
 
 FLIPS = {
     "none": {"horizontal_flip": 0.0},

@@ -33,7 +33,7 @@ from training.config import TrainingConfig
 from training.loop import fast_precision
 from training.optimizer import parameter_groups
 from training.schedule import learning_rate
-from training.state.checkpoint import ModelCard
+from models.saved import ModelCard
 
 SETTING = "100 %"  # of the true labels
 WARMUP_SHARE = 0.05

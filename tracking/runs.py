@@ -1,6 +1,6 @@
-"""Which training a request asks for, and which one a method's latest is.
+"""Which training a request asks for, and the registry of finished runs.
 
-The folder of a run is named after everything that decides its weights, so the same request resumes what was
+The folder of a run is named after everything that decides its weights. The same request therefore resumes what was
 interrupted and finds what is finished.
 """
 
@@ -10,41 +10,74 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import dagster as dg
-
-from assets.workspace import Workspace
+from shards.manifest import Manifest
 from store.atomic import write_json
-from store.digests import fingerprint
+from store.digests import file_digest, fingerprint
+from training.errors import TrainingError
 from training.state.code import training_code
+
+RESULT, ORIGIN = "result.json", "origin.json"  # of a run's folder
+
+
+class Home(Protocol):
+    """What is asked of a workspace: the folders of a home and of one of its datasets."""
+
+    def home_path(self) -> Path:
+        """Absolute path of the home."""
+
+    def cohort_name(self) -> str:
+        """Name of the dataset."""
+
+    def folder(self, stage: str) -> Path:
+        """Folder of one stage of the dataset."""
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """What the evaluation needs to know of the latest run of a method on a cohort."""
+    """A finished run, as evaluation needs to know it."""
 
     method: str
     fingerprint: str
-    output: str  # relative to the home
-    mlflow_run: str
+    output: str  # folder, relative to the home; absolute where it lies elsewhere
+    mlflow_run: str  # empty where MLflow has no record of the run
     data_version: str
     seed: int
     checkpoint_digest: str
     untrained_digest: str
-    variant: str = ""  # what the user calls this way to train it, such as an ablation's ITA
+    variant: str = ""  # what the user calls this way to train the method, such as ITA of an ablation
 
     @property
     def name(self) -> str:
         """The method as results call it: mgca, or mgca:ITA."""
         return f"{self.method}:{self.variant}" if self.variant else self.method
 
+    @classmethod
+    def of_folder(cls, folder: Path, home: Path | None = None, mlflow_run: str = "", variant: str = "") -> TrainedRun:
+        """The finished run in `folder`; TrainingError where there is none."""
+        try:
+            result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+            origin = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise TrainingError(
+                f"{error.filename} does not exist; train the run in {folder} to its end first"
+            ) from None
+        return cls(
+            method=origin["settings"]["method"],
+            fingerprint=folder.name,
+            output=str(folder.relative_to(home) if home else folder.resolve()),
+            mlflow_run=mlflow_run,
+            data_version=origin["data_version"],
+            seed=origin["settings"]["seed"],
+            checkpoint_digest=result["checkpoint_digest"],
+            untrained_digest=result["untrained_digest"],
+            variant=variant,
+        )
 
-def training_request(workspace: Workspace, method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+
+def training_request(workspace: Home, method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration of `python -m training`; its folder is named after all that decides the weights."""
-    from shards.manifest import Manifest
-    from store.digests import file_digest
-
     shards = workspace.folder("shards")
     knowledge = workspace.folder("knowledge") / "knowledge.parquet"
     data_version = Manifest.load(shards).digest
@@ -59,46 +92,47 @@ def training_request(workspace: Workspace, method: str, settings: Mapping[str, A
     }
 
 
-def remember(workspace: Workspace, run: TrainedRun) -> None:
-    """Make a finished run the latest of its method on this cohort, and of its variant and seed."""
+def remember(workspace: Home, run: TrainedRun) -> None:
+    """Make a finished run the latest of its method on this dataset, and of its variant and seed."""
     own = f"{run.variant or 'main'}-{run.seed}.json"
     for path in (_runs(workspace, run.method) / own, _pointer(workspace, run.method)):
         write_json(path, asdict(run))
 
 
-def trained_run(workspace: Workspace, method: str) -> TrainedRun:
-    """The latest finished run of a method on this cohort."""
+def trained_run(workspace: Home, method: str) -> TrainedRun:
+    """The latest finished run of a method on this dataset; TrainingError where there is none."""
     if not is_trained(workspace, method):
-        raise dg.Failure(
-            f"{method} has no finished run on {workspace.cohort_name()}: run pretrain_{method} first.",
-            allow_retries=False,
-        )
-    return TrainedRun(**json.loads(_pointer(workspace, method).read_text()))
+        raise TrainingError(f"{method} has no finished run on {workspace.cohort_name()}: run pretrain_{method} first.")
+    return _read_run(_pointer(workspace, method))
 
 
-def known_runs(workspace: Workspace, method: str) -> list[TrainedRun]:
-    """The latest finished run of every variant and seed of a method on this cohort, by variant and seed."""
+def known_runs(workspace: Home, method: str) -> list[TrainedRun]:
+    """The latest finished run of every variant and seed of a method on this dataset, by variant and seed."""
     paths = [_pointer(workspace, method), *_runs(workspace, method).glob("*.json")]
-    runs = [TrainedRun(**json.loads(path.read_text())) for path in paths if path.exists()]
+    runs = [_read_run(path) for path in paths if path.exists()]
     latest = {(run.variant, run.seed): run for run in runs}
     return [latest[key] for key in sorted(latest)]
 
 
-def runs_to_evaluate(workspace: Workspace, method: str, every: bool) -> list[TrainedRun]:
+def runs_to_evaluate(workspace: Home, method: str, every: bool) -> list[TrainedRun]:
     """The latest finished run; with `every` also the latest ones of other variants and seeds."""
     latest = trained_run(workspace, method)
     others = [run for run in known_runs(workspace, method) if run != latest] if every else []
     return [latest, *others]
 
 
-def is_trained(workspace: Workspace, method: str) -> bool:
-    """Whether a run of the method on this cohort has finished."""
+def is_trained(workspace: Home, method: str) -> bool:
+    """Whether a run of the method on this dataset has finished."""
     return _pointer(workspace, method).exists()
 
 
-def _runs(workspace: Workspace, method: str) -> Path:
+def _read_run(path: Path) -> TrainedRun:
+    return TrainedRun(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def _runs(workspace: Home, method: str) -> Path:
     return workspace.home_path() / "checkpoints" / method / "runs" / workspace.cohort_name()
 
 
-def _pointer(workspace: Workspace, method: str) -> Path:
+def _pointer(workspace: Home, method: str) -> Path:
     return workspace.home_path() / "checkpoints" / method / f"{workspace.cohort_name()}.json"

@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from imaging.augment import Augmentation, AugmentationConfig
 from models.distributed import rank, world_size
 from models.method import Batch, Method
+from models.saved import CARD, TRAINED, UNTRAINED, ModelCard
 from shards.loader import Loader, Shuffle, loading, places
 from store.digests import file_digest
 from training.config import TrainingConfig
@@ -31,15 +32,13 @@ from training.schedule import epochs_without_better, learning_rate
 from training.state.checkpoint import (
     BEST,
     LAST,
-    TRAINED,
-    UNTRAINED,
-    ModelCard,
     check_same_run,
     copy_weights,
     resume,
     save_checkpoint,
     save_weights,
     write_text,
+    writing,
 )
 from training.state.origin import Origin
 from training.validation import validation_terms
@@ -89,8 +88,9 @@ class Run:
         self.precision = fast_precision(device) if config.precision == "auto" else config.precision
         self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
         reader = open_shards(config)
-        size = config.input_size or reader.manifest.size
-        self.method = self.build(size)
+        shard_size = reader.manifest.size
+        size = config.input_size or shard_size
+        self.method = self.build(size, shard_size)
         self.data = training_pairs(config, reader, self.method.texts)
         self.validation = validation_pairs(config, reader, self.method.texts)
         self.shuffle = Shuffle(len(self.data), config.batch_size, config.seed)
@@ -105,15 +105,16 @@ class Run:
         self.seconds_before: float = state.get("seconds", 0.0)
         self.losses: list[float] = state.get("validation_losses", [])  # one per epoch
 
-    def build(self, size: int) -> Method:
+    def build(self, size: int, shard_size: int) -> Method:
         """The network with the run's initial weights, which are kept as the floor to compare with."""
         knowledge = pq.read_table(self.config.knowledge).select(["kind", "name", "description"]).to_pylist()
         fit = "crop" if self.config.augmentation.get("window") else "resize"
-        card = ModelCard(self.config.method, self.config.method_config, knowledge, size, fit)
+        card = ModelCard(self.config.method, self.config.method_config, knowledge, size, fit, shard_size)
         torch.manual_seed(self.config.seed)
         method = card.build()
         if rank() == 0:
-            card.save(self.output)
+            with writing(self.output / CARD):
+                card.save(self.output)
             save_weights(method, self.output / UNTRAINED)
         if self.config.gradient_checkpointing:
             checkpoint_encoders(method)

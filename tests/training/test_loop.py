@@ -8,9 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from models.saved import load_method
 from training.config import TrainingConfig, TrainingError
 from training.loop import Run, train
-from training.state.checkpoint import complete_checkpoints, load_method
+from training.state.checkpoint import complete_checkpoints
 from training.state.origin import Origin
 
 

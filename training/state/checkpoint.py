@@ -13,7 +13,6 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from models.distributed import rank
 from models.method import Method
-from models.registry import build_method, method_module
+from models.saved import TRAINED
 from store.atomic import replacing
 from store.digests import file_digest
 from training.errors import TrainingError
@@ -32,53 +31,10 @@ from training.state.origin import Origin
 
 logger = logging.getLogger(__name__)
 
-TRAINED, UNTRAINED = "weights.safetensors", "untrained.safetensors"
 BEST, LAST = "best.safetensors", "last.safetensors"  # of a run whose result is the best: `keeps_best`
 STATE, CARD = "state.pt", "checkpoint.json"
 KEPT = 2  # checkpoints, so that one is left where the last is damaged
 COMPLETE = re.compile(r"step-\d+")
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What is needed to build the network again; kept beside the weights."""
-
-    method: str
-    method_config: dict[str, Any]
-    knowledge: list[dict[str, str]]
-    size: int
-    fit: str = "resize"  # how larger films come to that size: as training showed them, so `crop` for random windows
-
-    def save(self, folder: Path) -> None:
-        """Write `model.json`."""
-        write_text(folder / "model.json", json.dumps(asdict(self), indent=1))
-
-    @classmethod
-    def load(cls, folder: Path) -> ModelCard:
-        """Read `model.json`."""
-        return cls(**json.loads((folder / "model.json").read_text(encoding="utf-8")))
-
-    def build(self) -> Method:
-        """The network with fresh weights."""
-        method = build_method(self.method, self.method_config, self.knowledge, self.size)
-        method.fit = self.fit
-        return method
-
-
-def load_method(output: Path, weights: str = "trained") -> Method:
-    """The network of a finished run in evaluation mode; needs no text encoder.
-
-    `weights`: `trained`, `untrained`, or a file of the run, such as `checkpoints/step-00000200/weights.safetensors`.
-    """
-    path = output / {"trained": TRAINED, "untrained": UNTRAINED}.get(weights, weights)
-    if not path.exists():
-        raise TrainingError(f"{path} does not exist; train the run in {output} to its end first")
-    card = ModelCard.load(output)
-    state = load_file(path)
-    method = method_module(card.method).build(card.method_config, card.knowledge, card.size, state)
-    method.fit = card.fit
-    method.load_state_dict(state)
-    return method.eval()
 
 
 def save_weights(method: Method, path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from models.registry import method_names
+from models.saved import TRAINED, UNTRAINED
 from tests.models.tiny import TINY, tiny_method
 from tests.training.two_processes import OPTIMIZERS, TYPES, WITH_BLOCKS, losses_and_gradients
 from training.config import TrainingConfig
@@ -20,7 +21,7 @@ from training.loop import train
 from training.objective import Objective
 from training.parallel.processes import share
 from training.parallel.sharding import shard_blocks
-from training.state.checkpoint import STATE, TRAINED, UNTRAINED
+from training.state.checkpoint import STATE
 
 ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}

@@ -1,0 +1,7 @@
+"""What goes wrong with a saved network, said in one sentence."""
+
+from __future__ import annotations
+
+
+class ModelError(ValueError):
+    """A network cannot be built or loaded; the message is one sentence for the user."""
