@@ -60,11 +60,12 @@ def _simulate(context: dg.AssetExecutionContext, workspace: Workspace, names: Se
     from concurrent.futures import ThreadPoolExecutor
 
     from cohorts.phantom.config import PhantomConfig
-    from cohorts.phantom.layouts import draw, layout_writer
+    from cohorts.phantom.layouts import layout_writer
+    from cohorts.phantom.simulated import simulate_studies
     from imaging.pool import usable_cores
 
     context.log.info(f"Drawing {studies} studies for the archives of {', '.join(names)}.")
-    drawn = draw(PhantomConfig(studies=studies, seed=_another_seed(workspace)), studies)
+    drawn = simulate_studies(PhantomConfig(studies=studies, seed=_another_seed(workspace)), studies)
 
     def write(name: str) -> None:
         root = _simulated_root(workspace, name)

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.duplicates DATA`: how far apart the hashes of films are, of different patients and of copies.
+"""`python -m benchmarks.duplicates DATA`: how far apart the hashes of images are, of different patients and of copies.
 
-DATA holds the collections `nih_three_class` (films of ChestX-ray14, one per patient) and `covid_cxr`, each with a table
-of its films and patients; four films are in both, and three more as crops. Prints how close the hashes of films of
-different patients are, in how many bits changed copies differ from their films, and what a search costs.
+DATA holds the collections `nih_three_class` (images of ChestX-ray14, one per patient) and `covid_cxr`, each with a table
+of its images and patients; four images are in both, and three more as crops. Prints how close the hashes of images of
+different patients are, in how many bits changed copies differ from their images, and what a search costs.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def main() -> None:
     """Print the distances."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("data", type=Path)
-    films, patients = read(parser.parse_args().data)
-    hashed, usual = hashes(films), np.stack([usual_hash(film) for film in films])
-    print(f"{len(films)} films, {informative(hashed).sum()} with structure")
+    images, patients = read(parser.parse_args().data)
+    hashed, usual = hashes(images), np.stack([usual_hash(image) for image in images])
+    print(f"{len(images)} images, {informative(hashed).sum()} with structure")
     others = np.triu(patients[:, None] != patients[None], 1)
     for name, one, other in (
         ("64 bits, as usual", usual, usual),
@@ -41,35 +41,35 @@ def main() -> None:
         found = np.sort(distances(one, other)[others])
         limit = LIMIT * 8 * one.shape[1] // BITS
         print(
-            f"{name}: of {len(found):,} pairs of films of different patients {(found <= limit).sum()} differ in "
+            f"{name}: of {len(found):,} pairs of images of different patients {(found <= limit).sum()} differ in "
             f"at most {limit} bits, the next in {found[found > limit][0]}"
         )
     print(f"{'changed copy':22}{'median':>8}{'95 %':>8}{'99 %':>8}{'most':>8}{'found':>8}")
     for name, change in CHANGES.items():
-        copies = hashes(np.stack([change(film) for film in films]))
+        copies = hashes(np.stack([change(image) for image in images]))
         bits = np.unpackbits(hashed[:, 0] ^ copies[:, 0], axis=1).sum(axis=1)
         told = "".join(f"{value:8.0f}" for value in np.percentile(bits, (50, 95, 99, 100)))
         print(f"{name:22}{told}{(bits <= LIMIT).mean():8.1%}")
     drawn = np.random.default_rng(0).integers(0, 256, (SEEN + TESTED, 2, BITS // 8), np.uint8)
     started = process_time()
     near_duplicates(drawn[TESTED:], drawn[:TESTED])
-    print(f"{TESTED:,} films looked for among {SEEN:,}: {process_time() - started:.1f} CPU s")
+    print(f"{TESTED:,} images looked for among {SEEN:,}: {process_time() - started:.1f} CPU s")
 
 
 def read(data: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(n, SIZE, SIZE) uint8 films of known patients, and their patients (n,)."""
-    films, patients = [], []
+    """(n, SIZE, SIZE) uint8 images of known patients, and their patients (n,)."""
+    images, patients = [], []
     for table, column in TABLES.items():
         rows = pd.read_csv(data / table, usecols=["file", column]).dropna()
         folder = (data / table).parent
-        films += [letterbox(cv2.imread(str(folder / file), cv2.IMREAD_GRAYSCALE), SIZE) for file in rows["file"]]
+        images += [letterbox(cv2.imread(str(folder / file), cv2.IMREAD_GRAYSCALE), SIZE) for file in rows["file"]]
         patients += [f"{table} {patient}" for patient in rows[column]]
-    return np.stack(films), np.array(patients)
+    return np.stack(images), np.array(patients)
 
 
-def usual_hash(film: np.ndarray) -> np.ndarray:
+def usual_hash(image: np.ndarray) -> np.ndarray:
     """(8,) bytes: the dHash of 8 x 8 bits."""
-    grid = cv2.resize(film, (9, 8), interpolation=cv2.INTER_AREA)
+    grid = cv2.resize(image, (9, 8), interpolation=cv2.INTER_AREA)
     return np.packbits(grid[:, 1:] > grid[:, :-1])
 
 
@@ -80,37 +80,37 @@ def distances(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def jpeg(quality: int) -> Change:
     """Compression."""
-    return lambda film: cv2.imdecode(
-        cv2.imencode(".jpg", film, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_GRAYSCALE
+    return lambda image: cv2.imdecode(
+        cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_GRAYSCALE
     )
 
 
 def grey(change: Change) -> Change:
-    """Other grey levels, of everything but the black around the film."""
-    return lambda film: np.where(film > 0, change(film.astype(float)).clip(0, 255).round(), 0).astype(np.uint8)
+    """Other grey levels, of everything but the black around the image."""
+    return lambda image: np.where(image > 0, change(image.astype(float)).clip(0, 255).round(), 0).astype(np.uint8)
 
 
 def shift(pixels: int) -> Change:
     """To the right."""
-    return lambda film: np.pad(film, ((0, 0), (pixels, 0)))[:, :-pixels]
+    return lambda image: np.pad(image, ((0, 0), (pixels, 0)))[:, :-pixels]
 
 
-def resized(film: np.ndarray, size: int) -> np.ndarray:
+def resized(image: np.ndarray, size: int) -> np.ndarray:
     """By the mean over areas."""
-    return cv2.resize(film, (size, size), interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
 
 
 CHANGES: dict[str, Change] = {
     "JPEG of quality 50": jpeg(50),
     "JPEG of quality 20": jpeg(20),
-    "brighter by 20": grey(lambda film: film + 20),
-    "contrast 0.7": grey(lambda film: film * 0.7),
-    "gamma 0.8": grey(lambda film: 255 * (film / 255) ** 0.8),
+    "brighter by 20": grey(lambda image: image + 20),
+    "contrast 0.7": grey(lambda image: image * 0.7),
+    "gamma 0.8": grey(lambda image: 255 * (image / 255) ** 0.8),
     "histogram equalised": cv2.equalizeHist,
-    "half the resolution": lambda film: resized(film, SIZE // 2),
+    "half the resolution": lambda image: resized(image, SIZE // 2),
     "shifted by 1 pixel": shift(1),
     "shifted by 2 pixels": shift(2),
-    "2 % of each side lost": lambda film: cv2.resize(film[4:-4, 4:-4], (SIZE, SIZE)),
+    "2 % of each side lost": lambda image: cv2.resize(image[4:-4, 4:-4], (SIZE, SIZE)),
 }
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """`python -m benchmarks.incremental`: what 1 % new studies cost beside ingesting the whole archive.
 
-The archive has the layout of MIMIC-CXR with films of a hospital's size (2544 x 3056, uncompressed). A few films are
-drawn, enlarged and hard-linked into every study, and some hundred reports are repeated, so that large archives cost
+The archive has the layout of MIMIC-CXR with images of a hospital's size (2544 x 3056, uncompressed). A few images are
+simulated, enlarged and hard-linked into every study, and some hundred reports are repeated, so that large archives cost
 little disk: decoding and parsing do not become cheaper by that (parsing a little, which raises the ratio). The job
 `ingest` runs in this process, with a history of its own: empty home, nothing new, then with 1 % more studies.
 """
@@ -24,7 +24,7 @@ import dagster as dg
 from cohorts.phantom.archive import Study, plan, write_csv
 from cohorts.phantom.config import PhantomConfig
 from cohorts.phantom.dicom import write_dicom
-from cohorts.phantom.layouts import DrawnStudy, draw
+from cohorts.phantom.simulated import SimulatedStudy, simulate_studies
 from pipelines.definitions import defs
 
 HEIGHT, WIDTH = 3056, 2544
@@ -32,23 +32,23 @@ REPORTS = 200  # different ones
 SLOWEST = 12  # steps that are shown
 
 
-def write_sources(folder: Path, films: int) -> list[DrawnStudy]:
-    """Draw `films` films and REPORTS reports into `folder`, from where an archive links them."""
+def write_sources(folder: Path, images: int) -> list[SimulatedStudy]:
+    """Write `images` images and REPORTS reports into `folder`, from where an archive links them."""
     folder.mkdir()
-    drawn = draw(PhantomConfig(), REPORTS)
-    for number, study in enumerate(drawn):
+    simulated = simulate_studies(PhantomConfig(), REPORTS)
+    for number, study in enumerate(simulated):
         (folder / f"{number}.txt").write_text(study.report)
-    for number, (study, ids) in enumerate(zip(drawn[:films], plan(PhantomConfig(studies=films)), strict=True)):
+    for number, (study, ids) in enumerate(zip(simulated[:images], plan(PhantomConfig(studies=images)), strict=True)):
         write_dicom(folder / f"{number}.dcm", study.resized(HEIGHT, WIDTH).pixels, ids, inverted=number % 2 == 0)
-    return drawn
+    return simulated
 
 
-def grow(root: Path, sources: Path, studies: Sequence[Study], known: int, films: int) -> None:
+def grow(root: Path, sources: Path, studies: Sequence[Study], known: int, images: int) -> None:
     """Link the files of all studies after the first `known`, then write the tables."""
     for study in studies[known:]:
         folder = root / study.folder
         folder.mkdir(parents=True)
-        os.link(sources / f"{study.index % films}.dcm", root / study.image_path)
+        os.link(sources / f"{study.index % images}.dcm", root / study.image_path)
         os.link(sources / f"{study.index % REPORTS}.txt", folder.with_suffix(".txt"))
     ids = [{"dicom_id": s.image_id, "subject_id": s.subject_id, "study_id": s.study_id} for s in studies]
     views = [{**row, "ViewPosition": study.view} for row, study in zip(ids, studies, strict=True)]
@@ -74,8 +74,8 @@ def main() -> int:
     """Measure; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.incremental", description=__doc__)
     parser.add_argument("--studies", type=int, default=10_000)
-    parser.add_argument("--films", type=int, default=8, help="different films, of 15.5 MB each")
-    parser.add_argument("--size", type=int, default=224, help="side of the letterboxed films, pixels")
+    parser.add_argument("--images", type=int, default=8, help="different images, of 15.5 MB each")
+    parser.add_argument("--size", type=int, default=224, help="side of the letterboxed images, pixels")
     parser.add_argument("--share", type=float, default=0.01, help="of the studies that come later")
     parser.add_argument("--folder", type=Path, help="where to work; on the disk that is to be measured")
     options = parser.parse_args()
@@ -89,7 +89,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
     later = round(options.studies * options.share)
     studies = plan(replace(PhantomConfig(), studies=options.studies + later))
     sources, root = folder / "sources", folder / "archive"
-    write_sources(sources, options.films)
+    write_sources(sources, options.images)
     config = {
         "ops": {"images": {"config": {"size": options.size}}},
         "resources": {
@@ -106,7 +106,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
         cuts = {"whole archive": (0, options.studies), "nothing new": None, "new studies": (options.studies, None)}
         for name, cut in cuts.items():
             if cut is not None:
-                grow(root, sources, studies[: cut[1]], cut[0], options.films)
+                grow(root, sources, studies[: cut[1]], cut[0], options.images)
             seconds[name], steps = ingest(instance, config)
             sys.stdout.write(f"{name:14} {seconds[name]:8.2f} s  {seconds[name] / seconds['whole archive']:7.2%}\n")
             slowest = sorted(steps.items(), key=lambda step: -step[1])

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.ingest [--json]`: how many times faster than the usual way a film becomes a square.
+"""`python -m benchmarks.ingest [--json]`: how many times faster than the usual way an image becomes a square.
 
-In one run, on synthetic 12-bit films of 2544 x 3056 pixels (JPG: 8 bits) that it writes itself. DICOM and JPG are
+In one run, on synthetic 12-bit images of 2544 x 3056 pixels (JPG: 8 bits) that it writes itself. DICOM and JPG are
 compared on one core in CPU time, by turns, the fastest of a few passes. The usual way for DICOM is pydicom's
 `pixel_array` with the decoder it prefers among gdcm, Pillow and its own, `apply_voi_lut` in float64, and Pillow's
 LANCZOS at full size; for JPG it is MGCA's: OpenCV decodes at full size and averages areas. Differences are to our own
@@ -28,13 +28,13 @@ from PIL import Image
 from pydicom.pixels.processing import apply_voi_lut
 from threadpoolctl import threadpool_limits
 
-from benchmarks.films import draw_film, write_dicom
+from benchmarks.images import draw_image, write_dicom
 from imaging.decode import SquareOptions, read_grey, read_square
 from imaging.letterbox import Frame, letterbox
 from imaging.pool import DecoderPool
 
 HEIGHT, WIDTH, SIZE = 3056, 2544, 256
-FILMS = 2
+IMAGES = 2
 JPG_QUALITY = 95
 EXACT = 1  # grey level by which an exact way may differ, through rounding
 BARS = {  # how many times as fast as the usual way
@@ -47,7 +47,7 @@ BARS = {  # how many times as fast as the usual way
     "jpg": 1.8,
 }
 WORKERS_BAR = 1.7  # two processes against one
-POOL_FILMS = 60
+POOL_IMAGES = 60
 POOL_PASSES = 6  # the first starts the processes
 LOOP = "from time import *; start = perf_counter(); [0 for _ in range(10_000_000)]; print(perf_counter() - start)"
 FEWEST_PASSES = 2
@@ -56,7 +56,7 @@ SECONDS_PER_SOURCE = 4.0
 
 @dataclass(frozen=True)
 class Row:
-    """Milliseconds a film, their ratio and its bar, and the worst and mean difference in grey levels."""
+    """Milliseconds an image, their ratio and its bar, and the worst and mean difference in grey levels."""
 
     source: str
     usual_ms: float
@@ -74,8 +74,8 @@ def main(arguments: list[str] | None = None) -> None:
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as name, threadpool_limits(1):
         folder = Path(name)
-        films = [draw_film(HEIGHT, WIDTH, seed) for seed in range(FILMS)]
-        rows = [_measure(source, _write(folder, source, films)) for source in BARS]
+        images = [draw_image(HEIGHT, WIDTH, seed) for seed in range(IMAGES)]
+        rows = [_measure(source, _write(folder, source, images)) for source in BARS]
         speed_up, machine = two_workers(folder / "explicit-0")
     missed = [row.source for row in rows if row.ratio < row.bar or not _is_exact_enough(row)]
     missed += ["two workers"] if speed_up < WORKERS_BAR * min(1, machine / 2) else []
@@ -92,7 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def two_workers(path: Path) -> tuple[float, float]:
-    """How many times as many films two processes decode in the same time as one, and how much more two loops count.
+    """How many times as many images two processes decode in the same time as one, and how much more two loops count.
 
     By turns, the fastest pass of each, so that other load meets all alike.
     """
@@ -123,14 +123,14 @@ def usual_jpg(path: Path) -> np.ndarray:
     return letterbox(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), SIZE)
 
 
-def _write(folder: Path, source: str, films: Sequence[np.ndarray]) -> list[Path]:
+def _write(folder: Path, source: str, images: Sequence[np.ndarray]) -> list[Path]:
     kind = source.split()[0]
-    paths = [folder / f"{kind}-{number}" for number in range(len(films))]
-    for path, film in zip(paths, films, strict=True):
+    paths = [folder / f"{kind}-{number}" for number in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
         if kind == "jpg":
-            Image.fromarray((film >> 4).astype(np.uint8)).save(path, "JPEG", quality=JPG_QUALITY)
+            Image.fromarray((image >> 4).astype(np.uint8)).save(path, "JPEG", quality=JPG_QUALITY)
         elif not path.exists():
-            write_dicom(path, film, kind)
+            write_dicom(path, image, kind)
     return [path.rename(path.with_suffix(".jpg")) for path in paths] if kind == "jpg" else paths
 
 
@@ -148,7 +148,7 @@ def _measure(source: str, paths: list[Path]) -> Row:
 
 
 def _milliseconds(paths: list[Path], *ways: Callable[[Path], object]) -> list[float]:
-    """CPU time a film of each way, by turns so that other load meets all, the fastest pass over all films."""
+    """CPU time an image of each way, by turns so that other load meets all, the fastest pass over all images."""
     seconds: list[list[float]] = [[] for _ in ways]
     began = perf_counter()
     while len(seconds[0]) < FEWEST_PASSES or perf_counter() - began < SECONDS_PER_SOURCE:
@@ -170,7 +170,7 @@ def _preferred_decoder(path: Path) -> str:
 def _pool_seconds(pool: DecoderPool, path: Path) -> float:
     with ThreadPoolExecutor(pool.workers) as threads:
         start = perf_counter()
-        list(threads.map(lambda _: pool.decode(path, SquareOptions(SIZE)), range(POOL_FILMS)))
+        list(threads.map(lambda _: pool.decode(path, SquareOptions(SIZE)), range(POOL_IMAGES)))
         return perf_counter() - start
 
 

@@ -91,10 +91,10 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def damage(archive: Path) -> None:
-    """Spoil some files, so that there is something to reject: a film cut short, one gone, an empty report."""
-    films, reports = sorted(archive.glob("files/*/*/*/*.dcm")), sorted(archive.glob("files/*/*/*.txt"))
-    films[0].write_bytes(films[0].read_bytes()[:-2000])
-    films[len(films) // 2].unlink()
+    """Spoil some files, so that there is something to reject: an image cut short, one gone, an empty report."""
+    images, reports = sorted(archive.glob("files/*/*/*/*.dcm")), sorted(archive.glob("files/*/*/*.txt"))
+    images[0].write_bytes(images[0].read_bytes()[:-2000])
+    images[len(images) // 2].unlink()
     reports[-1].write_text(" \n")
 
 

@@ -34,7 +34,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from benchmarks.films import draw_film
+from benchmarks.images import draw_image
 from imaging.augment import Augmentation, AugmentationConfig
 from models.method import Method, TextSource
 from models.text.tokenizer import tokenizer
@@ -47,7 +47,7 @@ from training.monitoring.telemetry import Stopwatch
 
 HEIGHT, WIDTH, SIZE, CROP, BATCH = 3056, 2544, 256, 224, 128
 THREADS = 1  # of the loader, as in training
-FILMS, QUALITY = 16, 95
+IMAGES, QUALITY = 16, 95
 SHARDS, ROWS = 8, 1024
 PASSES = 3
 BARS = {"full": 100.0, "resized": 15.0}  # how many times the images per CPU-second of the published way
@@ -83,14 +83,14 @@ class Published(Dataset[torch.Tensor]):
 
 
 def write_jpgs(folder: Path, resized: bool) -> list[Path]:
-    """A few films at full size, or made small enough to be letterboxed without resizing."""
+    """A few images at full size, or made small enough to be letterboxed without resizing."""
     paths = []
-    for seed in range(FILMS):
-        film: np.ndarray = (draw_film(HEIGHT, WIDTH, seed) >> 4).astype(np.uint8)
+    for seed in range(IMAGES):
+        image: np.ndarray = (draw_image(HEIGHT, WIDTH, seed) >> 4).astype(np.uint8)
         if resized:
-            film = cv2.resize(film, (round(WIDTH * SIZE / HEIGHT), SIZE), interpolation=cv2.INTER_AREA)
+            image = cv2.resize(image, (round(WIDTH * SIZE / HEIGHT), SIZE), interpolation=cv2.INTER_AREA)
         paths.append(folder / f"{'resized' if resized else 'full'}-{seed}.jpg")
-        cv2.imwrite(str(paths[-1]), film, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        cv2.imwrite(str(paths[-1]), image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     return paths
 
 

@@ -2,7 +2,7 @@
 
 Each file is a whole DICOM, JPG or PNG that was changed at a few places: bits, lengths, tags, sizes, fragments. It is
 decoded as ingestion does it. The run fails when a file takes longer than the deadline, a process takes more memory
-than its bound, a film comes out in another form than asked for, or a file ends as neither film nor reject. The file
+than its bound, an image comes out in another form than asked for, or a file ends as neither image nor reject. The file
 number N of a seed S is always the same: `--only N` decodes it alone.
 """
 
@@ -26,8 +26,8 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 from tqdm import tqdm
 
-from benchmarks.films import COMPRESSIONS, draw_film, write_dicom
-from imaging.decode import Film, SquareOptions
+from benchmarks.images import COMPRESSIONS, draw_image, write_dicom
+from imaging.decode import DecodedImage, SquareOptions
 from imaging.errors import ImageError
 from imaging.limits import BYTES_PER_WORKER, SECONDS_PER_FILE
 from imaging.pool import DecoderPool, usable_cores
@@ -67,10 +67,10 @@ class Outcome:
 
 def specimens(folder: Path) -> list[bytes]:
     """One whole file of every kind."""
-    film = draw_film(96, 80, seed=0)
-    files = [write_dicom(folder / kind, film, kind).read_bytes() for kind in COMPRESSIONS]
+    image = draw_image(96, 80, seed=0)
+    files = [write_dicom(folder / kind, image, kind).read_bytes() for kind in COMPRESSIONS]
     for kind, options in (("JPEG", {"quality": 92}), ("JPEG", {"progressive": True}), ("PNG", {})):
-        Image.fromarray((film >> 4).astype(np.uint8)).save(folder / kind, kind, **options)
+        Image.fromarray((image >> 4).astype(np.uint8)).save(folder / kind, kind, **options)
         files.append((folder / kind).read_bytes())
     files += [Path(str(get_testdata_file(name, download=False))).read_bytes() for name in BUNDLED]
     return files
@@ -92,7 +92,7 @@ def run(files: int, seed: int, workers: int, on_file: Callable[[], object] = lam
         folder = Path(name)
         whole = specimens(folder)
 
-        def decode(number: int) -> tuple[Film | ImageError, float]:
+        def decode(number: int) -> tuple[DecodedImage | ImageError, float]:
             path = folder / f"{number}.dcm"
             path.write_bytes(mutate(whole, seed, number))
             start = perf_counter()
@@ -109,7 +109,7 @@ def run(files: int, seed: int, workers: int, on_file: Callable[[], object] = lam
     if outcome.peak_bytes > BYTES_PER_WORKER:
         outcome.failures.append(f"a decoder process took {outcome.peak_bytes >> 20} MiB")
     if outcome.reasons.total() != files:
-        outcome.failures.append(f"{files - outcome.reasons.total()} files are neither films nor rejects")
+        outcome.failures.append(f"{files - outcome.reasons.total()} files are neither images nor rejects")
     return outcome
 
 
@@ -129,7 +129,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit("\n".join(outcome.failures))
 
 
-def _note(outcome: Outcome, number: int, result: Film | ImageError, seconds: float) -> None:
+def _note(outcome: Outcome, number: int, result: DecodedImage | ImageError, seconds: float) -> None:
     outcome.slowest = max(outcome.slowest, (seconds, number))
     if seconds > SECONDS_PER_FILE + SLACK_SECONDS:
         outcome.failures.append(f"file {number} took {seconds:.1f} s")
@@ -143,7 +143,7 @@ def _note(outcome: Outcome, number: int, result: Film | ImageError, seconds: flo
 
 def _decode_one(seed: int, number: int) -> None:
     with tempfile.TemporaryDirectory() as name, DecoderPool(1) as pool:
-        path = Path(name) / "film.dcm"
+        path = Path(name) / "image.dcm"
         path.write_bytes(mutate(specimens(Path(name)), seed, number))
         result = pool.decode(path, SquareOptions(SIZE))
         print(result if isinstance(result, ImageError) else result.header)

@@ -36,7 +36,7 @@ class Cohort(Protocol):
 
     name: str
     root: Path
-    has_reports: bool  # False: films without text, whose report_path is null
+    has_reports: bool  # False: images without text, whose report_path is null
     report_style: Style  # "sectioned" (headings) or "free" (a note): how report_parsing takes it apart
     splits: tuple[str, ...]  # families of splits to choose from, the default first
     split: str  # the chosen one
@@ -76,7 +76,7 @@ class Reader:
 
     def read_report(self, study: Mapping[str, Any]) -> str:
         """An archive without reports has none to read."""
-        raise ReportError("no_report", "The archive has films and no reports.")
+        raise ReportError("no_report", "The archive has images and no reports.")
 
 
 def require_folder(root: Path, variable: str, how_to_get: str) -> Path:

@@ -44,6 +44,6 @@ def carve_validation(cohort: str, patients: pd.Series, split: pd.Series, share: 
 
 def in_later_split(patients: pd.Series, split: pd.Series) -> np.ndarray:
     """Whether the patient of a row is also in a split after its own, train, validate, test: where an archive's lists
-    overlap, the later one is kept whole and the films of its patients are taken out of the earlier ones."""
+    overlap, the later one is kept whole and the images of its patients are taken out of the earlier ones."""
     places = split.map({name: place for place, name in enumerate(SPLITS)})
     return (places < places.groupby(patients).transform("max")).to_numpy(bool)

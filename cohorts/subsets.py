@@ -1,8 +1,8 @@
 """Nested label fractions: the part of the train split that a method may see labels of, the same for every method.
 
-A fraction is a share of the patients: 1 % lies within 10 %, which lies within all of them, and the films of a patient
-are in or out together. The published papers draw fractions of films, unseeded and not nested (methods.md 4.2), so that
-two methods at 1 % have seen other films.
+A fraction is a share of the patients: 1 % lies within 10 %, which lies within all of them, and the images of a patient
+are in or out together. The published papers draw fractions of images, unseeded and not nested (methods.md 4.2), so that
+two methods at 1 % have seen other images.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FRACTIONS = (0.01, 0.1, 1.0)
 SUBSETS = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
-        pa.field("fraction", pa.float32(), nullable=False),  # the least one that holds the film; larger ones do too
+        pa.field("fraction", pa.float32(), nullable=False),  # the least one that holds the image; larger ones do too
     ],
     metadata={"table": "subsets", "version": "1"},
 )
@@ -26,15 +26,15 @@ PRESENCE = pa.schema(
     [
         pa.field("fraction", pa.float32(), nullable=False),
         pa.field("label", pa.string(), nullable=False),
-        pa.field("labelled", pa.int64(), nullable=False),  # films of the fraction that mention the label
-        pa.field("positive", pa.int64(), nullable=False),  # films where it is present
+        pa.field("labelled", pa.int64(), nullable=False),  # images of the fraction that mention the label
+        pa.field("positive", pa.int64(), nullable=False),  # images where it is present
     ],
     metadata={"table": "presence", "version": "1"},
 )
 
 
 def subset_table(studies: pa.Table, seed: int = 0) -> pa.Table:
-    """The films of the train split with the least of FRACTIONS that holds each, in the order of `studies`.
+    """The images of the train split with the least of FRACTIONS that holds each, in the order of `studies`.
 
     A patient's place depends on the seed, the cohort and the patient alone, so that it stays when the archive grows.
     Where nobody falls into the least fraction, the patient nearest to it does.
@@ -47,19 +47,19 @@ def subset_table(studies: pa.Table, seed: int = 0) -> pa.Table:
     return pa.table([train["image_id"], np.asarray(FRACTIONS, np.float32)[places]], schema=SUBSETS)
 
 
-def films_of(subsets: pa.Table, fraction: float) -> pa.ChunkedArray:
-    """image_id of the films in one of FRACTIONS; ValueError for another share."""
+def images_of(subsets: pa.Table, fraction: float) -> pa.ChunkedArray:
+    """image_id of the images in one of FRACTIONS; ValueError for another share."""
     if fraction not in FRACTIONS:
         raise ValueError(f"There is no label fraction {fraction}; choose {', '.join(map(str, FRACTIONS))}.")
     return subsets.filter(pc.less_equal(subsets["fraction"], pa.scalar(fraction, pa.float32())))["image_id"]
 
 
 def class_presence(studies: pa.Table, subsets: pa.Table) -> pa.Table:
-    """How many films of each fraction mention each label and have it: a class that 1 % lacks cannot be learnt."""
+    """How many images of each fraction mention each label and have it: a class that 1 % lacks cannot be learnt."""
     names = label_names(studies["labels"])
     parts = []
     for fraction in FRACTIONS:
-        held = studies.filter(pc.is_in(studies["image_id"], films_of(subsets, fraction).combine_chunks()))
+        held = studies.filter(pc.is_in(studies["image_id"], images_of(subsets, fraction).combine_chunks()))
         values = label_matrix(held["labels"], names)
         counts = [(~np.isnan(values)).sum(axis=0), (values == 1).sum(axis=0)]
         parts.append(pa.table([np.full(len(names), fraction, np.float32), names, *counts], schema=PRESENCE))

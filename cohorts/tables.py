@@ -5,7 +5,11 @@ One row of either table is one image. All paths are relative to the root of the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Protocol
+
 import pyarrow as pa
+import pyarrow.compute as pc
 
 SCHEMA_VERSION = "2"
 
@@ -64,3 +68,23 @@ REJECTS = pa.schema(
     ],
     metadata={"table": "rejects", "version": SCHEMA_VERSION},
 )
+
+
+class Refusal(Protocol):
+    """Why an image cannot be used: a stable code and one sentence."""
+
+    reason: str
+    detail: str
+
+
+def list_rejects(studies: pa.Table, stage: str, source: str, failures: Mapping[int, Refusal]) -> pa.Table:
+    """Rejects of the given rows of `studies`. The source is the image where the column `source` is null."""
+    rows = studies.take(pa.array(list(failures), pa.int64()))
+    columns = {
+        **{name: rows[name] for name in ("cohort", "image_id", "study_id")},
+        "source_path": pc.coalesce(rows[source], rows["image_path"]),
+        "stage": pa.array([stage] * len(failures), pa.string()),
+        "reason": pa.array([refusal.reason for refusal in failures.values()], pa.string()),
+        "detail": pa.array([refusal.detail for refusal in failures.values()], pa.string()),
+    }
+    return pa.table(columns, schema=REJECTS)

@@ -1,4 +1,4 @@
-"""The films of a cohort's shards and what the cohort says of them: labels, regions, boxes, and label fractions."""
+"""What evaluation reads of a dataset: its images in the shards, with labels, regions, boxes and label fractions."""
 
 from __future__ import annotations
 
@@ -6,41 +6,55 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from assets.workspace import Workspace
+from cohorts.dataset import Dataset
 from evaluation.errors import EvaluationError
+from evaluation.truth import Masks, select_masks
 from store import batches
 
 if TYPE_CHECKING:
-    from evaluation.protocol import Protocol
-    from evaluation.truth import Truth
+    from ingestion.workspace import Workspace
     from report_parsing.knowledge.base import KnowledgeBase
-    from shards.pixels import Pixels
-    from shards.reader import ShardData, ShardReader
+    from shards.reader import ShardReader
 
-UNCERTAIN = -1  # report_parsing.chexpert's
+REGIONS_FILE = "regions.parquet"  # in the folder `regions`, written by ingestion.regions
+
+
+class _Stored(Protocol):
+    """The pixels of a whole split, in files or in memory."""
+
+    def read(self, rows: np.ndarray) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
-class Films:
-    """Films of a split and what the cohort says of them; their pixels stay in the shards until they are asked for."""
+class Images:
+    """A chosen set of images and what is known of each. Their pixels are read when they are indexed."""
 
     split: str
     rows: np.ndarray  # (n,) places in the split
     image_ids: np.ndarray  # (n,)
-    subjects: np.ndarray  # (n,)
+    subjects: np.ndarray  # (n,) patients
     labels: pa.Array  # (n,) maps of label -> value
+    stored: _Stored
+
+    @classmethod
+    def of_array(cls, pixels: np.ndarray, subjects: np.ndarray) -> Images:
+        """Images (n, size, size) uint8 in memory, and their patients (n,)."""
+        if len(pixels) != len(subjects):
+            raise EvaluationError(f"{len(pixels)} images and {len(subjects)} patients do not fit together.")
+        rows = np.arange(len(subjects))
+        return cls("", rows, rows.astype(str), subjects, pa.nulls(len(rows)), _InMemory(pixels))
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def select(self, places: np.ndarray) -> Films:
+    def select(self, places: np.ndarray) -> Images:
         """Those at `places`, which are indices or a mask."""
         kept = np.arange(len(self))[places]
         return replace(
@@ -51,28 +65,41 @@ class Films:
             labels=self.labels.take(pa.array(kept)),
         )
 
+    @property
+    def pixels(self) -> _Pixels:
+        """(n, size, size) uint8, read as it is sliced or indexed."""
+        return _Pixels(self)
 
-class ChosenPixels:
-    """The grey squares of some films, read as they are sliced or indexed."""
 
-    def __init__(self, pixels: Pixels, rows: np.ndarray) -> None:
-        self.pixels, self.rows = pixels, rows
+@dataclass(frozen=True)
+class _Pixels:
+    """The pixels of images, as something that can be indexed like an array."""
+
+    images: Images
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.images)
 
     def __getitem__(self, part: slice | np.ndarray) -> np.ndarray:
-        return self.pixels.read(self.rows[part])
+        return self.images.stored.read(self.images.rows[part])
 
 
-class CohortFilms:
-    """What evaluation reads of one cohort, the same for every network. Truths are read once."""
+@dataclass(frozen=True)
+class _InMemory:
+    pixels: np.ndarray
 
-    def __init__(self, workspace: Workspace, protocol: Protocol | None = None) -> None:
-        from evaluation.protocol import OWN
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        return self.pixels[rows]
 
-        self.workspace, self.protocol = workspace, protocol or OWN
-        self._truths: dict[tuple[str, ...], Truth] = {}
+
+class EvaluationDataset:
+    """A dataset as evaluation reads it, the same for every network. What is read is kept."""
+
+    def __init__(self, workspace: Workspace, facts: Dataset | None = None) -> None:
+        """`facts` say what the labels mean; without them all labels are read as they are."""
+        self.workspace = workspace
+        self.facts = facts or Dataset(workspace.cohort_name())
+        self._masks: dict[tuple[str, ...], Masks] = {}
 
     @cached_property
     def reader(self) -> ShardReader:
@@ -82,90 +109,83 @@ class CohortFilms:
         return ShardReader(self.workspace.folder("shards"))
 
     @cached_property
-    def questions(self) -> dict[str, str]:
-        """What zero-shot tasks ask about: label -> the words it is asked for with."""
-        if self.protocol.zero_shot is not None:
-            return dict(self.protocol.zero_shot)
-        return {label: label for label in classes_of(self.workspace)}
+    def queries(self) -> dict[str, str]:
+        """The labels of zero-shot tasks, with the words that are used for each."""
+        if self.facts.zero_shot is not None:
+            return dict(self.facts.zero_shot)
+        return {label: label for label in observation_labels(self.workspace)}
 
-    def queries(self, kind: str) -> list[str]:
-        """The questions as a method understands them: words, or for `entity` an observation's name or description."""
+    @property
+    def query_labels(self) -> list[str]:
+        """The labels of zero-shot tasks."""
+        return list(self.queries)
+
+    def query_texts(self, kind: str) -> list[str]:
+        """The queries as a method reads them: words, or for `entity` an observation's name or description."""
         if kind == "label":
-            return list(self.questions.values())
-        return [knowledge().query(words) for words in self.questions.values()]
+            return list(self.queries.values())
+        return [knowledge().query(words) for words in self.queries.values()]
 
-    def films(self, split: str) -> Films:
-        """All films of a split."""
+    def images(self, split: str) -> Images:
+        """All images of a split."""
         table = self.reader.columns(split, ["image_id", "subject_id", "labels"])
         ids, subjects = (table[name].to_numpy() for name in ("image_id", "subject_id"))
-        return Films(split, np.arange(len(table)), ids, subjects, table["labels"].combine_chunks())
+        labels = table["labels"].combine_chunks()
+        return Images(split, np.arange(len(table)), ids, subjects, labels, self.reader.pixels(split))
 
-    def fraction(self, share: float, draw: int = 0) -> Films:
-        """The train films of a share of the patients; every `draw` but 0, the table `subsets`, draws other ones."""
+    def fraction(self, share: float, repeat: int = 0) -> Images:
+        """The train images of a share of the patients; every `repeat` but 0, the table `subsets`, has other patients."""
         from cohorts.subsets import films_of, subset_table
 
-        subsets = subset_table(pq.read_table(self._studies), draw) if draw else _subsets(self.workspace)
-        train = self.films("train")
+        subsets = subset_table(pq.read_table(self._studies), repeat) if repeat else self._read_subsets()
+        train = self.images("train")
         return train.select(pc.is_in(pa.array(train.image_ids), films_of(subsets, share)).to_numpy(False))
 
-    def pixels(self, films: Films) -> ChosenPixels:
-        """Their grey squares."""
-        return ChosenPixels(self.reader.pixels(films.split), films.rows)
+    def label_values(self, images: Images, names: Sequence[str]) -> np.ndarray:
+        """(images, names) 1 present, 0 absent, nan unknown, as the facts read silence and, of train, uncertainty."""
+        from cohorts.labels import UNCERTAIN, decide_uncertain, label_matrix
 
-    def data(self, split: str) -> ShardData:
-        """Everything the shards hold of a split, pixels included."""
-        return self.reader.read(split)
+        stated = label_matrix(images.labels, list(names))
+        policy = self.facts.uncertain if images.split == "train" else "ignore"
+        decided = label_matrix(decide_uncertain(images.labels, policy), list(names))
+        return np.where(np.isnan(stated), self.facts.blank, np.where(stated == UNCERTAIN, decided, stated))
 
-    def label_values(self, films: Films, names: Sequence[str]) -> np.ndarray:
-        """(films, names) 1 present, 0 absent, nan unknown, as the protocol reads silence and, of train, uncertainty."""
-        from cohorts.labels import decide_uncertain, label_matrix
-
-        said = label_matrix(films.labels, list(names))
-        policy = self.protocol.uncertain if films.split == "train" else "ignore"
-        decided = label_matrix(decide_uncertain(films.labels, policy), list(names))
-        return np.where(np.isnan(said), self.protocol.blank, np.where(said == UNCERTAIN, decided, said))
-
-    def truth(self, split: str, names: Sequence[str]) -> Truth:
-        """Labels and masks of a split for `names`."""
-        from evaluation.truth import load_truth
-
+    def masks(self, split: str, names: Sequence[str]) -> Masks:
+        """The annotated regions of the labels `names` on the images of a split."""
         key = (split, *names)
-        if key not in self._truths:
-            films, sizes = self.films(split), self.reader.columns(split, ["height", "width"])
-            shapes = np.column_stack([sizes["height"].to_numpy(), sizes["width"].to_numpy()])
-            size, root = self.reader.manifest.size, self.workspace.root()
-            truth = load_truth(self._studies, root, films.image_ids, list(names), size, shapes)
-            self._truths[key] = replace(truth, labels=self.label_values(films, names))
-        return self._truths[key]
+        if key not in self._masks:
+            ids, size = self.images(split).image_ids, self.reader.manifest.size
+            self._masks[key] = select_masks(self._read_regions(), ids, list(names), size)
+        return self._masks[key]
 
-    def masks(self, films: Films) -> np.ndarray:
-        """(films, size, size) bool: everything the protocol calls a region, joined; empty where there is none."""
-        found = self.truth(films.split, self.protocol.regions).masks
+    def joined_masks(self, images: Images) -> np.ndarray:
+        """(images, size, size) bool: all regions of the facts joined; empty where there is none."""
+        found = self.masks(images.split, self.facts.regions)
         size = self.reader.manifest.size
-        joined = np.zeros((1 + int(films.rows.max(initial=-1)), size, size), bool)
-        kept = np.isin(found.rows, films.rows)
+        joined = np.zeros((1 + int(images.rows.max(initial=-1)), size, size), bool)
+        kept = np.isin(found.rows, images.rows)
         np.logical_or.at(joined, found.rows[kept], found.pixels[kept])
-        return joined[films.rows]
+        return joined[images.rows]
 
-    def boxes(self, films: Films) -> list[np.ndarray]:
-        """Per film the boxes of the protocol's regions, (k, 4) float32 x1 y1 x2 y2 in pixels of the square."""
+    def boxes(self, images: Images) -> list[np.ndarray]:
+        """Per image the boxes of the facts' regions, (k, 4) float32 x1 y1 x2 y2 in pixels of the square."""
         from imaging.letterbox import letterbox_box
 
-        wanted = set(films.image_ids.tolist())
+        wanted = set(images.image_ids.tolist())
         table = pq.read_table(self._studies, columns=["image_id", "boxes"])
         listed = {row["image_id"]: row["boxes"] or () for row in table.to_pylist() if row["image_id"] in wanted}
-        sizes = self.reader.columns(films.split, ["height", "width"])
-        heights, widths = sizes["height"].to_numpy()[films.rows], sizes["width"].to_numpy()[films.rows]
+        sizes = self.reader.columns(images.split, ["height", "width"])
+        heights, widths = sizes["height"].to_numpy()[images.rows], sizes["width"].to_numpy()[images.rows]
         size, found = self.reader.manifest.size, []
-        for name, height, width in zip(films.image_ids.tolist(), heights.tolist(), widths.tolist(), strict=True):
+        for name, height, width in zip(images.image_ids.tolist(), heights.tolist(), widths.tolist(), strict=True):
             own = [
                 letterbox_box((box["x"], box["y"], box["width"], box["height"]), height, width, size)
                 for box in listed[name]
-                if box["label"] in self.protocol.regions
+                if box["label"] in self.facts.regions
             ]
             corners = np.array(own, np.float32).reshape(-1, 4)
             corners[:, 2:] += corners[:, :2]
-            corners = corners.clip(0, size)  # annotators draw beyond the film
+            corners = corners.clip(0, size)  # annotators draw beyond the image
             found.append(corners[(corners[:, 2:] > corners[:, :2]).all(axis=1)])
         return found
 
@@ -173,13 +193,42 @@ class CohortFilms:
         """What its reports say, sentence by sentence."""
         return batches.read_batches(self.workspace.folder("triplets"))
 
+    def regions_digest(self) -> str:
+        """Digest of all regions and boxes; empty where ingestion has made no table of them."""
+        path = self._regions
+        return (pq.read_schema(path).metadata or {}).get(b"content", b"").decode() if path.exists() else ""
+
+    def subsets_digest(self) -> str:
+        """Digest of the table of label fractions; empty where there is none."""
+        from store.digests import file_digest
+
+        return file_digest(self._subsets) if self._subsets.exists() else ""
+
+    def _read_subsets(self) -> pa.Table:
+        if not self._subsets.exists():
+            raise EvaluationError("There are no label fractions to probe with: materialize the asset `subsets` first.")
+        return pq.read_table(self._subsets)
+
+    def _read_regions(self) -> pa.Table:
+        if not self._regions.exists():
+            raise EvaluationError(f"There is no {self._regions}: bring the regions of the dataset up to date first.")
+        return pq.read_table(self._regions)
+
     @property
     def _studies(self) -> Path:
         return self.workspace.folder("studies") / "studies.parquet"
 
+    @property
+    def _subsets(self) -> Path:
+        return self.workspace.folder("subsets") / "subsets.parquet"
 
-def classes_of(workspace: Workspace) -> dict[str, str]:
-    """The cohort's labels that are another name of an observation that the network has learnt: label -> entity."""
+    @property
+    def _regions(self) -> Path:
+        return self.workspace.folder("regions") / REGIONS_FILE
+
+
+def observation_labels(workspace: Workspace) -> dict[str, str]:
+    """The dataset's labels that are another name of an observation that the network has learnt: label -> entity."""
     from report_parsing.vocabulary import ENTITIES
 
     table = pq.read_table(workspace.folder("studies") / "studies.parquet", columns=["labels"])
@@ -197,14 +246,7 @@ def entities_of(labels: Mapping[str, str]) -> dict[str, str]:
 
 @cache
 def knowledge() -> KnowledgeBase:
-    """The names of the observations, compiled once per process: every network and picture asks for them."""
+    """The names of the observations, compiled once per process."""
     from report_parsing.knowledge.base import KnowledgeBase
 
     return KnowledgeBase.default()
-
-
-def _subsets(workspace: Workspace) -> pa.Table:
-    path = workspace.folder("subsets") / "subsets.parquet"
-    if not path.exists():
-        raise EvaluationError("There are no label fractions to probe with: materialize the asset `subsets` first.")
-    return pq.read_table(path)

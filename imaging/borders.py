@@ -1,17 +1,17 @@
-"""Constant borders burned into a film: margins of one grey level that a printer, scanner or viewer added."""
+"""Constant borders burned into an image: margins of one grey level that a printer, scanner or viewer added."""
 
 from __future__ import annotations
 
 import numpy as np
 
 SAME = 2  # grey levels within which a border is constant, lossy compression included
-SMALLEST = 0.25  # positive share of the film's height and width that has to remain; else nothing is cut off
+SMALLEST = 0.25  # positive share of the image's height and width that has to remain; else nothing is cut off
 
 
 def without_borders(grey: np.ndarray) -> np.ndarray:
-    """The part of a uint8 film (rows, columns) inside its constant border rows and columns.
+    """The part of a uint8 image (rows, columns) inside its constant border rows and columns.
 
-    Boxes and masks of the film do not follow, so this is for pretraining on films alone.
+    Boxes and masks of the image do not follow, so this is for pretraining on images alone.
     """
     top, bottom = _inner(grey)
     if bottom - top < SMALLEST * len(grey):

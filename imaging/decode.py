@@ -15,7 +15,7 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 
 from imaging.borders import without_borders
-from imaging.dicom.attributes import FilmHeader, attributes
+from imaging.dicom.attributes import ImageHeader, attributes
 from imaging.dicom.reader import damage_as_image_error, looks_like_dicom, read_frame
 from imaging.dicom.render import averaged, full_size, round_levels
 from imaging.errors import ImageError
@@ -31,21 +31,21 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class SquareOptions:
-    """What a film is turned into."""
+    """What an image is turned into."""
 
     size: int  # side of the square, pixels
-    crop_borders: bool = False  # cut off constant borders first; boxes and masks of the film do not follow
+    crop_borders: bool = False  # cut off constant borders first; boxes and masks of the image do not follow
     reduced_jpeg_2000: bool = False  # decode JPEG 2000 at a lower resolution: many times faster, but not exact
 
 
 @dataclass(frozen=True)
-class Film:
-    """A letterboxed film: (size, size) uint8, the height and width it had, and what may be kept of its header."""
+class DecodedImage:
+    """A letterboxed image: (size, size) uint8, the height and width it had, and what may be kept of its header."""
 
     pixels: np.ndarray
     height: int
     width: int
-    header: FilmHeader = field(default_factory=FilmHeader)
+    header: ImageHeader = field(default_factory=ImageHeader)
 
 
 def read_grey(path: Path) -> np.ndarray:
@@ -56,7 +56,7 @@ def read_grey(path: Path) -> np.ndarray:
     return _read(path, _grey)
 
 
-def read_square(path: Path, options: SquareOptions) -> Film:
+def read_square(path: Path, options: SquareOptions) -> DecodedImage:
     """Read a radiograph as a letterboxed square, within one grey level of `letterbox(read_grey(path), size)`.
 
     Raises ImageError as `read_grey` does. `reduced_jpeg_2000` gives up the bound on the error.
@@ -88,14 +88,14 @@ def _grey(stream: BinaryIO, head: bytes) -> np.ndarray:
         return full_size(stored, dataset)
 
 
-def _square(stream: BinaryIO, head: bytes, options: SquareOptions) -> Film:
+def _square(stream: BinaryIO, head: bytes, options: SquareOptions) -> DecodedImage:
     if looks_like_raster(head):
         return _raster_square(stream, head, options)
     with damage_as_image_error():
         return _dicom_square(stream, options)
 
 
-def _dicom_square(stream: BinaryIO, options: SquareOptions) -> Film:
+def _dicom_square(stream: BinaryIO, options: SquareOptions) -> DecodedImage:
     dataset, stored = read_frame(stream, options.size if options.reduced_jpeg_2000 else 0)
     height, width = int(dataset.Rows), int(dataset.Columns)
     if options.crop_borders or max(height, width) < options.size:
@@ -103,27 +103,27 @@ def _dicom_square(stream: BinaryIO, options: SquareOptions) -> Film:
     else:
         frame = Frame.fit(height, width, options.size)
         pixels = frame.place(averaged(stored, dataset, frame.height, frame.width), options.size)
-    return Film(pixels, height, width, attributes(dataset))
+    return DecodedImage(pixels, height, width, attributes(dataset))
 
 
-def _raster_square(stream: BinaryIO, head: bytes, options: SquareOptions) -> Film:
-    film = _scaled_jpg(stream, options.size) if looks_like_jpg(head) and not options.crop_borders else None
-    if film:
-        return film
+def _raster_square(stream: BinaryIO, head: bytes, options: SquareOptions) -> DecodedImage:
+    image = _scaled_jpg(stream, options.size) if looks_like_jpg(head) and not options.crop_borders else None
+    if image:
+        return image
     stream.seek(0)
     grey = read_raster(stream)
     height, width = grey.shape
-    return Film(_fit(grey, options), height, width)
+    return DecodedImage(_fit(grey, options), height, width)
 
 
-def _scaled_jpg(stream: BinaryIO, size: int) -> Film | None:
+def _scaled_jpg(stream: BinaryIO, size: int) -> DecodedImage | None:
     full = jpg_size(stream)
     if max(full) < size:
         return None
     frame = Frame.fit(*full, size)
     stream.seek(0)
     means = shrink_jpg(stream, full, frame.height, frame.width)
-    return None if means is None else Film(frame.place(round_levels(means), size), *full)
+    return None if means is None else DecodedImage(frame.place(round_levels(means), size), *full)
 
 
 def _fit(grey: np.ndarray, options: SquareOptions) -> np.ndarray:

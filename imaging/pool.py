@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from imaging.decode import Film, SquareOptions
-from imaging.dicom.attributes import FilmHeader
+from imaging.decode import DecodedImage, SquareOptions
+from imaging.dicom.attributes import ImageHeader
 from imaging.errors import ImageError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -30,7 +30,7 @@ ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", 
 class DecoderPool:
     """At most `workers` decoder processes, one per usable core by default, each started when first needed.
 
-    Use it as a context manager, and for many batches: starting a process costs as much as decoding thirty films.
+    Use it as a context manager, and for many batches: starting a process costs as much as decoding thirty images.
     """
 
     def __init__(self, workers: int | None = None) -> None:
@@ -46,8 +46,8 @@ class DecoderPool:
         while not self._idle.empty():
             self._idle.get().stop()
 
-    def decode(self, path: Path, options: SquareOptions) -> Film | ImageError:
-        """A film, or the reason why there is none; waits for an idle process, so call it from several threads.
+    def decode(self, path: Path, options: SquareOptions) -> DecodedImage | ImageError:
+        """An image, or the reason why there is none; waits for an idle process, so call it from several threads.
 
         Raises RuntimeError when no decoder process can be started.
         """
@@ -69,7 +69,7 @@ class _Worker:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
-    def decode(self, path: Path, options: SquareOptions) -> Film | ImageError:
+    def decode(self, path: Path, options: SquareOptions) -> DecodedImage | ImageError:
         process = self._process = self._process or _start()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -80,7 +80,7 @@ class _Worker:
             answer = json.loads(process.stdout.readline())
             if "reason" in answer:
                 return ImageError(answer["reason"], answer["detail"])
-            return _film(answer, process.stdout.read(options.size**2), options.size)
+            return _image(answer, process.stdout.read(options.size**2), options.size)
         except (OSError, ValueError):  # the pipe broke, or the answer ends early
             self.stop()
             timed_out = process.returncode == -signal.SIGALRM
@@ -105,7 +105,7 @@ def _start() -> subprocess.Popen[bytes]:
     return process
 
 
-def _film(answer: dict[str, Any], pixels: bytes, size: int) -> Film:
-    header = FilmHeader(answer["kept"], frozenset(answer["dropped"]), answer["burned_in"])
+def _image(answer: dict[str, Any], pixels: bytes, size: int) -> DecodedImage:
+    header = ImageHeader(answer["kept"], frozenset(answer["dropped"]), answer["burned_in"])
     square = np.frombuffer(pixels, np.uint8).reshape(size, size)
-    return Film(square, answer["height"], answer["width"], header)
+    return DecodedImage(square, answer["height"], answer["width"], header)

@@ -2,7 +2,7 @@
 
 The decoder then averages blocks of 2 x 2 or 4 x 4 pixels, almost for nothing. What is lost is where in a block an
 edge runs, which matters for the blocks that a border between two pixels of the result cuts through. The error there
-is estimated from the blocks around; a film with hard edges on such blocks, burned-in text for one, is decoded at full
+is estimated from the blocks around; an image with hard edges on such blocks, burned-in text for one, is decoded at full
 size instead.
 """
 
@@ -19,7 +19,7 @@ from imaging.shrink import narrow
 FEWEST_BLOCKS = 2.5  # along a pixel of the result
 SECOND_DIFFERENCE = np.array([[1], [-2], [1]], np.float32)
 NEIGHBOURS = np.ones((3, 1), np.uint8)
-ALLOWED = 1.0  # grey level; of what is estimated at worst, films turn out to be half as far off
+ALLOWED = 1.0  # grey level; of what is estimated at worst, images turn out to be half as far off
 
 
 def shrink_jpg(stream: BinaryIO, full: tuple[int, int], height: int, width: int) -> np.ndarray | None:

@@ -1,6 +1,6 @@
 """`python -m imaging.worker`: decodes the files it is told on stdin, one after the other, within fixed bounds.
 
-A request is a line of JSON, an answer a line of JSON and, for a film, its size x size bytes. The kernel enforces
+A request is a line of JSON, an answer a line of JSON and, for an image, its size x size bytes. The kernel enforces
 both bounds: more address space than `limits.BYTES_PER_WORKER` fails inside the decoder, and after
 `limits.SECONDS_PER_FILE` an alarm that nothing handles ends the process, even inside a decoder's loop or when its
 parent is gone. A caller never unpickles what a worker wrote.
@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import cv2
 
-from imaging.decode import Film, SquareOptions, read_square
+from imaging.decode import DecodedImage, SquareOptions, read_square
 from imaging.errors import ImageError
 from imaging.limits import BYTES_PER_WORKER, SECONDS_PER_FILE
 
@@ -41,19 +41,19 @@ def main() -> None:
 
 def _answer(path: Path, options: SquareOptions) -> tuple[dict[str, Any], bytes]:
     try:
-        film = read_square(path, options)
+        image = read_square(path, options)
     except ImageError as error:
         return {"reason": error.reason, "detail": error.detail}, b""
     except MemoryError:
         return {"reason": "too_much_memory", "detail": ""}, b""
-    return _facts(film), film.pixels.tobytes()
+    return _facts(image), image.pixels.tobytes()
 
 
-def _facts(film: Film) -> dict[str, Any]:
-    header = film.header
+def _facts(image: DecodedImage) -> dict[str, Any]:
+    header = image.header
     return {
-        "height": film.height,
-        "width": film.width,
+        "height": image.height,
+        "width": image.width,
         "kept": header.kept,
         "dropped": sorted(header.dropped),
         "burned_in": header.burned_in,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cohorts.errors import CohortError
+from cohorts.phantom import PHANTOM
 from cohorts.phantom.marker import is_marked
 from store.home import based, default_home
 from store.settings import setting
@@ -18,7 +19,6 @@ from store.settings import setting
 if TYPE_CHECKING:
     from cohorts.base import Cohort
 
-PHANTOM = "phantom"
 REMOTE = "://"  # in an address on object storage: s3://bucket/prefix
 
 

@@ -2,7 +2,7 @@
 
 Such a root is a universal-pathlib path: it has pathlib's methods and is no `pathlib.Path`, by which the functions of
 `cohorts.archive.paths` tell the two apart. A listing answers what a file system is asked file by file, a table is read as a
-stream, and a film is copied to a temporary file for as long as it is decoded.
+stream, and an image is copied to a temporary file for as long as it is decoded.
 """
 
 from __future__ import annotations

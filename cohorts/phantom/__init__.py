@@ -2,3 +2,5 @@
 
 A simulation shows that a method learns what it is designed to learn; it says nothing about patients.
 """
+
+PHANTOM = "phantom"  # name of the dataset

@@ -1,7 +1,7 @@
 """A normal frontal chest as a map of densities, different for every patient.
 
 The chest frame has x from -1 (the patient's right, the image's left) to 1 and y from -1 (neck) to 1 (abdomen).
-A film is a map of densities: 0 is air, 1 is soft tissue, bone and metal lie above.
+An image is a map of densities: 0 is air, 1 is soft tissue, bone and metal lie above.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def noise(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> np.nd
 
 @dataclass(frozen=True)
 class Frame:
-    """The chest frame on the film: coordinates of every pixel, turned, shifted and scaled with the patient."""
+    """The chest frame on the image: coordinates of every pixel, turned, shifted and scaled with the patient."""
 
     x: np.ndarray
     y: np.ndarray

@@ -24,7 +24,7 @@ import numpy as np
 from cohorts.phantom.config import FINDINGS, VERSION, PhantomConfig
 from cohorts.phantom.dicom import write_dicom
 from cohorts.phantom.files import replace_text, replacing
-from cohorts.phantom.film import Film, draw_film, sample_findings
+from cohorts.phantom.image import SimulatedImage, sample_findings, simulate_image
 from cohorts.phantom.report import Report, write_report
 from imaging.shapes import bounding_box
 
@@ -53,7 +53,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Study:
-    """Identifiers of one simulated study: one film, one report."""
+    """Identifiers of one simulated study: one image, one report."""
 
     index: int
     subject_id: str
@@ -64,12 +64,12 @@ class Study:
 
     @property
     def folder(self) -> str:
-        """Folder of the study's films; the report lies beside it with `.txt`."""
+        """Folder of the study's images; the report lies beside it with `.txt`."""
         return f"files/p{self.subject_id[:2]}/p{self.subject_id}/s{self.study_id}"
 
     @property
     def image_path(self) -> str:
-        """Path of the film."""
+        """Path of the image."""
         return f"{self.folder}/{self.image_id}.dcm"
 
     def mask_path(self, finding: str) -> str:
@@ -80,7 +80,7 @@ class Study:
 def simulate(root: Path, config: PhantomConfig, progress: Progress | None = None) -> dict[str, int]:
     """Write the archive `config` describes into `root`; returns how many studies it has and how many were drawn.
 
-    An archive whose record equals `config` is left as it is. `progress(done, total)` is called as studies are drawn.
+    An archive whose record equals `config` is left as it is. `progress(done, total)` is called as studies are simulated.
     """
     record = {"version": VERSION, **asdict(config)}
     previous = read_record(root)
@@ -144,32 +144,32 @@ def write_study(root: Path, config: PhantomConfig, study: Study) -> dict[str, An
     if record_path.exists():
         return json.loads(record_path.read_text(encoding="utf-8"))
     rng = np.random.default_rng([config.seed, study.index, 1])
-    film = draw_film(config, sample_findings(config, rng), rng)
-    report = write_report(config, film.findings, rng)
+    image = simulate_image(config, sample_findings(config, rng), rng)
+    report = write_report(config, image.findings, rng)
     inverted = bool(rng.random() < 0.5)
     replace_text(root / f"{study.folder}.txt", report.text)
-    write_masks(root, study, film)
-    write_dicom(root / study.image_path, film.pixels, study, inverted)
-    record = truth(film, report)
+    write_masks(root, study, image)
+    write_dicom(root / study.image_path, image.pixels, study, inverted)
+    record = truth(image, report)
     replace_text(record_path, json.dumps(record))
     return record
 
 
-def truth(film: Film, report: Report) -> dict[str, Any]:
+def truth(image: SimulatedImage, report: Report) -> dict[str, Any]:
     """What was drawn (with boxes in pixels) and what the report says of it."""
     boxes: dict[str, list[float]] = {}
-    for name, mask in film.masks.items():
+    for name, mask in image.masks.items():
         box = bounding_box(mask)
-        assert box is not None  # draw_film leaves out what left no mark
+        assert box is not None  # simulate_image leaves out what left no mark
         boxes[name] = list(box)
-    height, width = film.pixels.shape
-    findings = [asdict(finding) for finding in film.findings]
+    height, width = image.pixels.shape
+    findings = [asdict(finding) for finding in image.findings]
     return {"height": height, "width": width, "findings": findings, "boxes": boxes, "says": report.statements}
 
 
-def write_masks(root: Path, study: Study, film: Film) -> None:
+def write_masks(root: Path, study: Study, image: SimulatedImage) -> None:
     """One 8-bit PNG per finding: 255 where it was drawn."""
-    for finding, mask in film.masks.items():
+    for finding, mask in image.masks.items():
         path = root / study.mask_path(finding)
         path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path), mask.astype(np.uint8) * 255, [cv2.IMWRITE_PNG_BILEVEL, 1])

@@ -1,4 +1,4 @@
-"""A simulated film as a DICOM file a hospital could have sent: 12 bits stored, MONOCHROME1 or MONOCHROME2."""
+"""A simulated image as a DICOM file a hospital could have sent: 12 bits stored, MONOCHROME1 or MONOCHROME2."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BITS_STORED = 12
 
 
 class Identified(Protocol):
-    """What a header needs to know of a film."""
+    """What a header needs to know of an image."""
 
     @property
     def subject_id(self) -> str: ...  # noqa: D102

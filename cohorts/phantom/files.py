@@ -1,4 +1,4 @@
-"""How the simulator writes files: tables and films beside their name, then renamed."""
+"""How the simulator writes files: tables and images beside their name, then renamed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]])
         partial_path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
 
 
-def write_film(path: Path, pixels: np.ndarray) -> None:
+def write_image(path: Path, pixels: np.ndarray) -> None:
     """Pixels (height, width) or BGR(A) as JPG or PNG, told by the name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])  # noise packs badly at any level

@@ -1,4 +1,4 @@
-"""The findings the simulator draws: each changes the film's densities and leaves a mask of all that was drawn."""
+"""The findings the simulator draws: each changes the image's densities and leaves a mask of all that was drawn."""
 
 from __future__ import annotations
 

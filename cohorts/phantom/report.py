@@ -1,4 +1,4 @@
-"""The report of a simulated film: what was seen, what was ruled out, and the slips of a busy reader.
+"""The report of a simulated image: what was seen, what was ruled out, and the slips of a busy reader.
 
 Sentences come from `phrases.yaml`. A statement can be wrong, vague, uncertain or missing, as in real reports.
 """
@@ -49,7 +49,7 @@ def phrases() -> dict[str, Any]:
 
 
 class Reader:
-    """One radiologist at one film."""
+    """One radiologist at one image."""
 
     def __init__(self, config: PhantomConfig, rng: np.random.Generator) -> None:
         self.config = config
@@ -117,7 +117,7 @@ class Reader:
 
 
 def write_report(config: PhantomConfig, findings: tuple[Finding, ...], rng: np.random.Generator) -> Report:
-    """Report a film with `findings`, with the errors that `config` asks for."""
+    """Report an image with `findings`, with the errors that `config` asks for."""
     reader = Reader(config, rng)
     truly = {finding.name: finding for finding in findings}
     absent = []

@@ -11,7 +11,7 @@ Wang et al., "ChestX-ray8", CVPR 2017. No restriction of use; cite the paper and
 The labels say 1 or 0 for each of the 14 findings, as a report that does not mention one counts as without it. The box
 file's `Infiltrate` is the label file's `Infiltration`. Boxes are in the 1024 x 1024 pixels of the released images, so
 resized copies of them do not fit. The official split has no validation set: a tenth of the patients of the train_val
-list validates. RSNA Pneumonia, SIIM-ACR Pneumothorax and COVIDx hold films of this archive.
+list validates. RSNA Pneumonia, SIIM-ACR Pneumothorax and COVIDx hold images of this archive.
 """
 
 from __future__ import annotations

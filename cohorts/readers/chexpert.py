@@ -48,7 +48,7 @@ LABELS_OF_TEST = "groundtruth.csv"
 DETAILS = {
     "path_outside_root": "Path is not of the published form, folder/patient/study/view, so it could lead elsewhere.",
     "duplicate_id": "An earlier row names the same image.",
-    "not_frontal": "The film is lateral.",
+    "not_frontal": "The image is lateral.",
     "not_in_split": "The chosen family of splits leaves the test set out.",
     "no_labels": "groundtruth.csv has no row for the study of this test image.",
     "missing_file": "The table names this image, or this study of the test set, but there is no such file.",

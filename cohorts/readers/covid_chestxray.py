@@ -5,10 +5,10 @@ Two forms of the collection are read, told apart by the column `file`:
 
     upstream   metadata.csv: patientid, finding, view, modality, folder, filename, clinical_notes, ...
                images/<filename>                      (ieee8023/covid-chestxray-dataset)
-    a part     metadata.csv: file (relative path), group_id (patients that share films), patientid, finding,
+    a part     metadata.csv: file (relative path), group_id (patients that share images), patientid, finding,
                view, clinical_notes, ...
 
-A row of metadata.csv is an image and a study of its own, as its note speaks of that film. The collection has
+A row of metadata.csv is an image and a study of its own, as its note speaks of that image. The collection has
 no split: patients are divided 70/10/20 into train, validate and test by a hash of their id.
 """
 

@@ -1,15 +1,15 @@
 """COVID Rural: opacities outlined on the radiographs of a rural population with COVID-19 (TCIA COVID-19-AR).
 
 Desai et al., "Chest imaging representing a COVID-19 positive rural U.S. population", Scientific Data 7 (2020) 414;
-masks of Tang et al., github.com/haimingt/opacity_segmentation_covid_chest_X_ray. The films are CC BY 4.0, the masks
+masks of Tang et al., github.com/haimingt/opacity_segmentation_covid_chest_X_ray. The images are CC BY 4.0, the masks
 state no licence.
 
     covid_rural_annot/jpgs/COVID-19-AR-16406541_01-19-2012-XR.jpg         RGB; patient before the first underscore
     covid_rural_annot/pngs_masks/COVID-19-AR-16406541_01-19-2012-XR.png   the same size; 0 and 1 (not 255): opacity
 
-The root is the repository, its covid_rural_annot, or a folder that holds the repository. Whether a film has opacities
-is what its mask says, so there are no labels here; a film without a mask was not outlined and is a reject. The notes of
-covid_rural_radiologist_notes.csv name a patient and a day after diagnosis, never a film, and are not read. No split is
+The root is the repository, its covid_rural_annot, or a folder that holds the repository. Whether an image has opacities
+is what its mask says, so there are no labels here; an image without a mask was not outlined and is a reject. The notes of
+covid_rural_radiologist_notes.csv name a patient and a day after diagnosis, never an image, and are not read. No split is
 published: 60/20/20 by patient, the shares of LoVT (whose lists cannot be redrawn).
 """
 
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FOLDERS = ("", "covid_rural_annot/", "*/covid_rural_annot/")
-FILMS, MASKS = "jpgs", "pngs_masks"
+IMAGES, MASKS = "jpgs", "pngs_masks"
 OPACITY = "opacity"
 DETAILS = {
     "path_outside_root": "The file name is empty or has signs that could name a path elsewhere.",
-    "no_subject": "The file name has no underscore, so it does not say whose film it is.",
-    "duplicate_id": "There is another film of this name with another ending.",
-    "missing_file": "There is a mask and no film of this name.",
-    "missing_mask": "There is a film and no mask of this name.",
+    "no_subject": "The file name has no underscore, so it does not say whose image it is.",
+    "duplicate_id": "There is another image of this name with another ending.",
+    "missing_file": "There is a mask and no image of this name.",
+    "missing_mask": "There is an image and no mask of this name.",
 }
 DATASET = Dataset(
     name="covid_rural",
@@ -49,7 +49,7 @@ DATASET = Dataset(
 
 
 class CovidRural(Reader):
-    """Reads the films of COVID-19-AR that have masks."""
+    """Reads the images of COVID-19-AR that have masks."""
 
     name = DATASET.name
     has_reports = False
@@ -57,7 +57,7 @@ class CovidRural(Reader):
     how_to_get = "set it to a copy of github.com/haimingt/opacity_segmentation_covid_chest_X_ray."
 
     def scan(self) -> Scan:
-        """List every film and every mask without a film as a study or a reject, by name."""
+        """List every image and every mask without an image as a study or a reject, by name."""
         rows = self._rows()
         rows["reason"] = self._reasons(rows)
         rows["image_id"] = number_duplicates(rows["image_id"])
@@ -69,23 +69,23 @@ class CovidRural(Reader):
     def _rows(self) -> pd.DataFrame:
         import pandas as pd
 
-        films, masks = self._files(FILMS, (".jpg", ".jpeg", ".JPG")), self._files(MASKS, (".png",))
-        if films.empty and masks.empty:
-            raise self.missing(f"covid_rural_annot/{FILMS}")
-        alone = masks[~masks.isin(counterparts(films, MASKS, ".png"))]
-        films = pd.concat([films, counterparts(alone, FILMS, ".jpg")], ignore_index=True)
-        names = films.str.extract(r"([^/]*)\.[^.]*$", expand=False)
+        images, masks = self._files(IMAGES, (".jpg", ".jpeg", ".JPG")), self._files(MASKS, (".png",))
+        if images.empty and masks.empty:
+            raise self.missing(f"covid_rural_annot/{IMAGES}")
+        alone = masks[~masks.isin(counterparts(images, MASKS, ".png"))]
+        images = pd.concat([images, counterparts(alone, IMAGES, ".jpg")], ignore_index=True)
+        names = images.str.extract(r"([^/]*)\.[^.]*$", expand=False)
         return pd.DataFrame(
             {
                 "image_id": names,
                 "subject_id": names.str.extract("^(.*?)_", expand=False).fillna(""),
-                "image_path": films,
-                "mask_path": counterparts(films, MASKS, ".png"),
+                "image_path": images,
+                "mask_path": counterparts(images, MASKS, ".png"),
             }
         )
 
     def _files(self, kind: str, extensions: Sequence[str]) -> pd.Series:
-        """Paths of the films or the masks; bytes that are no UTF-8 are escaped."""
+        """Paths of the images or the masks; bytes that are no UTF-8 are escaped."""
         import pandas as pd
 
         found = files_below(self.root, [f"{folder}{kind}" for folder in FOLDERS], extensions)
@@ -106,5 +106,5 @@ class CovidRural(Reader):
 
 
 def counterparts(paths: pd.Series, kind: str, extension: str) -> pd.Series:
-    """Paths of the files that belong to films or masks: of the same name, in the folder of the other kind beside."""
+    """Paths of the files that belong to images or masks: of the same name, in the folder of the other kind beside."""
     return paths.str.replace(r"[^/]*/([^/]*)\.[^.]*$", rf"{kind}/\1{extension}", regex=True)

@@ -1,16 +1,16 @@
-"""COVIDx CXR: COVID-19, other pneumonia and normal films that COVID-Net collected from nine public sources.
+"""COVIDx CXR: COVID-19, other pneumonia and normal images that COVID-Net collected from nine public sources.
 
 Wang, Lin, Wong, "COVID-Net", Scientific Reports 10 (2020) 19549; versions 8 and 9 (CXR-2), CXR-3 and CXR-4. Licences
-differ by source. One folder of films per split, and label files without a header:
+differ by source. One folder of images per split, and label files without a header:
 
-    train/ val/ test/                          films, .png, .jpg, .jpeg and .JPG side by side; val/ since CXR-4
+    train/ val/ test/                          images, .png, .jpg, .jpeg and .JPG side by side; val/ since CXR-4
     train.txt val.txt test.txt                 of the release itself: positive or negative
     train_COVIDx9A.txt, test_COVIDx9A.txt      A files of github.com/lindawangg/COVID-Net, in the root or in labels/:
                                                normal, pneumonia or COVID-19; B files: positive or negative
-    <patient> <file name> <class> <source>     a line of them; in the films of SIRM the patient holds a blank ("COVID 7
+    <patient> <file name> <class> <source>     a line of them; in the images of SIRM the patient holds a blank ("COVID 7
                                                COVID(7).png COVID-19 sirm"), in some versions the file name does too
 
-A line is read from its right end, and where no film has the last word before the class as its name, a longer name that
+A line is read from its right end, and where no image has the last word before the class as its name, a longer name that
 one has is taken. The family of splits chooses the label files, and with them two classes or three. Where there is no
 validation file, a tenth of the train patients is the validation set. The sources are confounded with the classes
 (negatives come from RSNA, hence from ChestX-ray14), so an accuracy here partly measures the source.
@@ -41,7 +41,9 @@ from cohorts.splits import carve_validation, in_later_split
 if TYPE_CHECKING:
     import pandas as pd
 
-FOLDERS = MappingProxyType({"test": "test", "val": "validate", "train": "train"})  # a film listed twice is a test film
+FOLDERS = MappingProxyType(
+    {"test": "test", "val": "validate", "train": "train"}
+)  # an image listed twice is a test image
 VALIDATION_SHARE = 0.1
 CLASSES = ("COVID-19", "pneumonia", "normal")
 VALUES = MappingProxyType(
@@ -57,9 +59,9 @@ DETAILS = {
     "malformed_row": "The line has not the four parts patient, file name, class and source.",
     "path_outside_root": "The file name of the line leads out of its folder.",
     "unknown_class": "The class is none of positive, negative, normal, pneumonia and COVID-19.",
-    "patient_in_later_split": "The patient has films in the validation or test set too, and those are kept.",
-    "duplicate_id": "An earlier line names the same film.",
-    "missing_file": "The line names this film, but the folder of its split has no such file.",
+    "patient_in_later_split": "The patient has images in the validation or test set too, and those are kept.",
+    "duplicate_id": "An earlier line names the same image.",
+    "missing_file": "The line names this image, but the folder of its split has no such file.",
 }
 DATASET = Dataset(
     name="covidx",
@@ -104,10 +106,10 @@ class Covidx(Reader):
             if folder == "val":
                 return None
             raise self.missing(name)
-        films = {posixpath.basename(film).casefold(): film for film in files_below(self.root, [folder], [""])}
-        lines = [parse_line(line, films) for line in read_lines(path)]
+        images = {posixpath.basename(image).casefold(): image for image in files_below(self.root, [folder], [""])}
+        lines = [parse_line(line, images) for line in read_lines(path)]
         rows = pd.DataFrame(lines, columns=["subject_id", "file_name", "class"], dtype=object)
-        found = rows["file_name"].str.casefold().map(films)
+        found = rows["file_name"].str.casefold().map(images)
         return rows.assign(
             split=FOLDERS[folder], image_path=found.fillna(folder + "/" + rows["file_name"]), found=found.notna()
         )
@@ -136,17 +138,17 @@ def read_lines(path: Path) -> list[str]:
     return [line for line in text.splitlines() if line.strip()]
 
 
-def parse_line(line: str, films: Container[str]) -> tuple[str, str, str]:
+def parse_line(line: str, images: Container[str]) -> tuple[str, str, str]:
     """Patient, file name and class (lower case) of a line, all empty where it has too few parts.
 
-    Of the names that end before the class the shortest that is in `films` (case-folded) is taken, else the last word.
+    Of the names that end before the class the shortest that is in `images` (case-folded) is taken, else the last word.
     """
     words = line.split()
     if len(words) < 4:
         return "", "", ""
     *words, label, _ = words
     for first in range(len(words) - 1, 0, -1):
-        if " ".join(words[first:]).casefold() in films:
+        if " ".join(words[first:]).casefold() in images:
             break
     else:
         first = len(words) - 1

@@ -6,19 +6,19 @@ it, and the grades beside it.
 
     mimic-cxr-pe-severity/1.0.1/regex_report_edema_severity.csv      6,710 reports: subject_id, study_id, edema_severity
                                /expert_report_edema_severity.csv     485 reports: the same columns
-                               /consensus_image_edema_severity.csv   141 films: those and dicom_id
+                               /consensus_image_edema_severity.csv   141 images: those and dicom_id
     mimic-cxr-jpg/2.1.0/...
 
 Grades are 0 none, 1 vascular congestion, 2 interstitial edema, 3 alveolar edema, and -1 where a report cannot be
-graded. A film has the grade of the consensus, else of the expert, else of the regular expressions; a report's grade
-goes to all frontal films of its study. Splits (a patient is in one only):
+graded. An image has the grade of the consensus, else of the expert, else of the regular expressions; a report's grade
+goes to all frontal images of its study. Splits (a patient is in one only):
 
-    consensus_image   what the authors recommend: the 141 films are the test set, other films of their patients are left
+    consensus_image   what the authors recommend: the 141 images are the test set, other images of their patients are left
                       out, and the rest is divided 90/10 into train and validate
     60/20/20          the shares of MedKLIP, whose own lists were not published
     official          the split of MIMIC-CXR
 
-Of MIMIC-CXR's films 98 % are in its train split, so a model pretrained on it has seen most of these films and their
+Of MIMIC-CXR's images 98 % are in its train split, so a model pretrained on it has seen most of these images and their
 reports, those of the consensus included; only the test split of `official` is sure to be unseen.
 """
 
@@ -46,16 +46,16 @@ GRADES = ("none", "vascular congestion", "interstitial edema", "alveolar edema")
 NOT_GRADABLE = -1
 CONSENSUS = "consensus_image"
 KEYS = MappingProxyType({"regex_report": "study_id", "expert_report": "study_id", CONSENSUS: "dicom_id"})  # later wins
-REST = "90/10"  # train and validate of the patients without a film in the test set
+REST = "90/10"  # train and validate of the patients without an image in the test set
 DETAILS = {
-    "not_in_archive": "The study or film is graded, but the metadata file of MIMIC-CXR does not list it.",
+    "not_in_archive": "The study or image is graded, but the metadata file of MIMIC-CXR does not list it.",
     "path_outside_root": "An identifier in the metadata row is empty or could name a path elsewhere.",
     "duplicate_id": "An earlier row of the metadata file has the same dicom_id.",
     "not_frontal": "ViewPosition is neither AP nor PA.",
-    "not_gradable": "The grade is -1: the report or film cannot be graded.",
+    "not_gradable": "The grade is -1: the report or image cannot be graded.",
     "bad_grade": "The grade is none of -1, 0, 1, 2 and 3.",
     "no_split": "The split file of MIMIC-CXR has no row with train, validate or test for this dicom_id.",
-    "patient_in_later_split": "The patient has films in the test set, and this one was not graded by the consensus.",
+    "patient_in_later_split": "The patient has images in the test set, and this one was not graded by the consensus.",
     "missing_file": "The metadata names this image, but there is no such file.",
 }
 DATASET = Dataset(
@@ -68,7 +68,7 @@ DATASET = Dataset(
 
 
 class EdemaSeverity(MimicCxr):
-    """Reads the grades, and the films from MIMIC-CXR."""
+    """Reads the grades, and the images from MIMIC-CXR."""
 
     name = DATASET.name
     has_reports = False
@@ -81,7 +81,7 @@ class EdemaSeverity(MimicCxr):
     read_report = Reader.read_report  # the reports of MIMIC-CXR are no part of this dataset
 
     def scan(self) -> Scan:
-        """List every film of a graded study, in MIMIC-CXR's order, then what is graded and not in it."""
+        """List every image of a graded study, in MIMIC-CXR's order, then what is graded and not in it."""
         rows = self._rows()
         rows["split"] = self._splits(rows)
         listed, plain = rows["listed"], plain_ids(rows)
@@ -95,18 +95,20 @@ class EdemaSeverity(MimicCxr):
     def _rows(self) -> pd.DataFrame:
         import pandas as pd
 
-        films = self._read("metadata", ["dicom_id", "subject_id", "study_id", "ViewPosition"])
-        films = films.assign(view=films["ViewPosition"].str.strip().str.upper(), source="", grade=np.nan, listed=True)
+        images = self._read("metadata", ["dicom_id", "subject_id", "study_id", "ViewPosition"])
+        images = images.assign(
+            view=images["ViewPosition"].str.strip().str.upper(), source="", grade=np.nan, listed=True
+        )
         unlisted = []
         for source, key in KEYS.items():
             grades = self._grades(source, key)
-            graded = films[key].isin(grades.index)
-            films.loc[graded, "grade"] = films.loc[graded, key].map(grades)
-            films.loc[graded, "source"] = source
-            unlisted.append(pd.Series(grades.index[~grades.index.isin(films[key])], dtype=object).to_frame(key))
+            graded = images[key].isin(grades.index)
+            images.loc[graded, "grade"] = images.loc[graded, key].map(grades)
+            images.loc[graded, "source"] = source
+            unlisted.append(pd.Series(grades.index[~grades.index.isin(images[key])], dtype=object).to_frame(key))
         absent = pd.concat(unlisted, ignore_index=True).drop_duplicates().assign(listed=False)
         absent["dicom_id"] = absent["dicom_id"].fillna("s" + absent["study_id"])
-        rows = pd.concat([films[films["source"] != ""], absent], ignore_index=True)
+        rows = pd.concat([images[images["source"] != ""], absent], ignore_index=True)
         text = ["dicom_id", "subject_id", "study_id", "view", "source"]
         return rows.assign(**rows[text].fillna("")).rename(columns={"dicom_id": "image_id"})
 

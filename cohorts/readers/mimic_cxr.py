@@ -14,7 +14,7 @@ Data licence: no sharing, no re-identification. Versions 2.0.0 and 2.1.0, as DIC
 The radiologists' labels of test studies take the place of the labels mined from their reports. Their column `Airspace
 Opacity` is `Lung Opacity`, as the labels of an archive need one name each.
 
-The metadata file has the source rows; only frontal films (AP, PA) become studies, as in the papers.
+The metadata file has the source rows; only frontal images (AP, PA) become studies, as in the papers.
 """
 
 from __future__ import annotations

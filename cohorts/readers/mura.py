@@ -7,7 +7,7 @@ Stanford Research Use Agreement. The tables have no header, and their paths begi
     train_labeled_studies.csv  MURA-v1.1/train/XR_SHOULDER/patient00001/study1_positive/,1     (1 abnormal, 0 normal)
     valid_image_paths.csv, valid_labeled_studies.csv
 
-The label of a study stands in its folder's name and in labeled_studies.csv; where they disagree, its films are
+The label of a study stands in its folder's name and in labeled_studies.csv; where they disagree, its images are
 rejects. A patient number means the same patient in every region (11,184 numbers in train, 13,457 studies of seven
 regions), so patients and not regions are the unit of splitting, and `study1` alone names no study. The regions are
 labels too. The real test set is hidden: by default `valid` is the test set and a tenth of the train patients the

@@ -7,11 +7,11 @@ JF Healthcare, "Object-CXR: automatic detection of foreign objects on chest X-ra
 
 An annotation is a list of shapes separated by semicolons, each a kind and numbers separated by blanks: 0 a rectangle
 and 1 an ellipse (x1 y1 x2 y2, left, top, right and bottom of it), 2 a polygon (x1 y1 x2 y2 ... xn yn). Coordinates are
-pixels of the film, origin top-left; an empty annotation is a film without objects. (The box files that LoVT published
-have width and height swapped, and its polygon masks x and y.) No patients are named: every film is its own.
+pixels of the image, origin top-left; an empty annotation is an image without objects. (The box files that LoVT published
+have width and height swapped, and its polygon masks x and y.) No patients are named: every image is its own.
 
 Splits: `official` has dev to validate and test to test; `dev_as_test` is that of LoVT and MGCA, from before test.csv
-was public: dev is the test set, a fifth of train is the validation set, and the films of test.csv are left out.
+was public: dev is the test set, a fifth of train is the validation set, and the images of test.csv are left out.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ VALIDATION_SHARE = 0.2
 DETAILS = {
     "path_outside_root": "The image name is empty or could name a path elsewhere.",
     "bad_annotation": "A shape has an unknown kind, or numbers that do not make such a shape.",
-    "no_split": "The family of splits that was chosen leaves the films of test.csv out.",
+    "no_split": "The family of splits that was chosen leaves the images of test.csv out.",
     "duplicate_id": "An earlier row names the same image.",
     "missing_file": "The table names this image, but there is no such file.",
 }

@@ -10,7 +10,7 @@ Demner-Fushman et al., "Preparing a collection of radiology examinations for dis
              <any folder>/1_IM-0001-4001.dcm.png
 
 Image, study and patient identifiers are the same in both, so are the splits. Where the two tables are, they are read.
-The XML says of no film whether it is frontal, so without indiana_projections.csv beside it every film of a report is
+The XML says of no image whether it is frontal, so without indiana_projections.csv beside it every image of a report is
 taken, with an empty view. Source rows are the images that reports or tables name, and the reports that name none.
 
 A report is put together of its four sections under their names. Labels are the MeSH terms as coded, such as
@@ -55,7 +55,7 @@ DETAILS = {
     "path_outside_root": "The file name of the row is empty or could name a path elsewhere.",
     "no_image": "The report names no image.",
     "duplicate_id": "An earlier report or row names the same image.",
-    "not_frontal": "The film is lateral.",
+    "not_frontal": "The image is lateral.",
     "missing_report": "indiana_reports.csv has no row for the report of this image.",
     "missing_file": "The report or row names this image, but no folder has it.",
 }

@@ -14,13 +14,14 @@ import pyarrow as pa
 
 from cohorts.dataset import Dataset
 from cohorts.labels import label_maps
+from cohorts.phantom import PHANTOM
 from cohorts.phantom.config import FINDINGS
 from cohorts.readers.mimic_cxr import MimicCxr
 from cohorts.tables import BOX, MASK, MASK_THRESHOLD
 
 if TYPE_CHECKING:
     import pandas as pd
-DATASET = Dataset(name="phantom")
+DATASET = Dataset(name=PHANTOM)
 
 
 class PhantomCohort(MimicCxr):
@@ -63,6 +64,6 @@ class PhantomCohort(MimicCxr):
         import pandas as pd
 
         path: Path = self.root / "truth" / file
-        if not path.is_file() or path.stat().st_size < 3:  # a header alone when nothing was drawn
+        if not path.is_file() or path.stat().st_size < 3:  # a header alone where nothing was simulated
             return None
         return pd.read_csv(path, dtype={"dicom_id": str})

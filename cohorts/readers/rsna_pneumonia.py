@@ -10,7 +10,7 @@ AI 1 (2019). Research, education and other use with attribution.
 
 An image is a source row, and a patient, as each image has an identifier of its own. Boxes are in the pixels of the
 1024 x 1024 image and are its regions too. No split is published: GLoRIA, MGCA and cxr-clip draw 70/15/15, LoVT and
-MedKLIP 60/20/20 (MedKLIP's test set is LoVT's list); the draws here are ours. All films come from ChestX-ray14.
+MedKLIP 60/20/20 (MedKLIP's test set is LoVT's list); the draws here are ours. All images come from ChestX-ray14.
 """
 
 from __future__ import annotations

@@ -7,11 +7,11 @@ Kaggle competition rules, non-commercial research. Stage 1, and stage 2 in its o
     stage_2_train.csv      ImageId, EncodedPixels
     stage_2_images/<ImageId>.dcm
 
-`EncodedPixels` is -1 (or ` -1`) for a film without pneumothorax, else pairs of a gap and a run: background pixels since
-the end of the previous run, then pixels of the mask, going down the columns of the 1024 x 1024 image. A film may have
+`EncodedPixels` is -1 (or ` -1`) for an image without pneumothorax, else pairs of a gap and a run: background pixels since
+the end of the previous run, then pixels of the mask, going down the columns of the 1024 x 1024 image. An image may have
 several rows, from several regions or readers; its mask is their union, so rows must never be split. An image is a
 source row, and a patient, as the label file names none. No split is published: GLoRIA and MGCA draw 70/15/15 (over
-rows, so that a third of their positive test films is in training), LoVT 60/20/20; the draws here are ours, over images.
+rows, so that a third of their positive test images is in training), LoVT 60/20/20; the draws here are ours, over images.
 """
 
 from __future__ import annotations

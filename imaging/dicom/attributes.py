@@ -1,6 +1,6 @@
 """What may be kept of a DICOM header: an allow-list. Everything else is dropped, and only its keyword is told.
 
-The list holds numbers and coded strings that describe how the film was taken and stored. No text, name, date,
+The list holds numbers and coded strings that describe how the image was taken and stored. No text, name, date,
 identifier or private attribute is on it, and a coded string that is not spelt like one (PS3.5 6.2) is dropped too.
 """
 
@@ -70,8 +70,8 @@ Kept = Part | list[Part]
 
 
 @dataclass(frozen=True)
-class FilmHeader:
-    """The kept attributes by keyword, the keywords of identifying ones that were there, and whether the film says
+class ImageHeader:
+    """The kept attributes by keyword, the keywords of identifying ones that were there, and whether the image says
     that annotation is burned into its pixels (None: it does not say)."""
 
     kept: dict[str, Kept] = field(default_factory=dict)
@@ -79,13 +79,13 @@ class FilmHeader:
     burned_in: bool | None = None
 
 
-def attributes(dataset: Dataset) -> FilmHeader:
+def attributes(dataset: Dataset) -> ImageHeader:
     """Divide a header; a damaged attribute is dropped, and nothing raises."""
     kept = {keyword: value for keyword in KEPT if (value := _safe_value(dataset, keyword)) is not None}
     dropped: set[str] = set()
     _collect_dropped(dataset, dropped, DEEPEST)
     burned_in = {"YES": True, "NO": False}.get(str(kept.get("BurnedInAnnotation")))
-    return FilmHeader(kept, frozenset(dropped), burned_in)
+    return ImageHeader(kept, frozenset(dropped), burned_in)
 
 
 def _safe_value(dataset: Dataset, keyword: str) -> Kept | None:

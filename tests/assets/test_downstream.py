@@ -18,8 +18,9 @@ from assets.tables import tables_asset
 from assets.workspace import Workspace
 from cohorts.phantom.archive import RECORD
 from cohorts.phantom.config import PhantomConfig
-from cohorts.phantom.layouts import draw, layout_writer
+from cohorts.phantom.layouts import layout_writer
 from cohorts.phantom.marker import is_marked
+from cohorts.phantom.simulated import simulate_studies
 from cohorts.readers.rsna_pneumonia import RsnaPneumonia
 from cohorts.subsets import FRACTIONS
 from evaluation.protocol import DOWNSTREAM
@@ -42,7 +43,7 @@ SETTINGS = {"fractions": [1.0], "fine_tune": BRIEF, "detection": {**BRIEF, "widt
 @pytest.fixture(scope="module")
 def films():
     """Drawn once for every archive."""
-    return draw(PhantomConfig(studies=STUDIES, seed=SEED, height=HEIGHT), STUDIES)
+    return simulate_studies(PhantomConfig(studies=STUDIES, seed=SEED, height=HEIGHT), STUDIES)
 
 
 @pytest.fixture
@@ -285,7 +286,7 @@ def test_zero_studies_draw_nothing(home):
 @pytest.mark.parametrize("seed", [0, SEED])
 def test_other_films_are_drawn_than_those_of_the_pretraining(home, monkeypatch, seed):
     drawn = []
-    monkeypatch.setattr("cohorts.phantom.layouts.draw", lambda config, count: drawn.append(config.seed) or [])
+    monkeypatch.setattr("cohorts.phantom.simulated.simulate_studies", lambda config, count: drawn.append(config.seed) or [])
     monkeypatch.setattr(
         "cohorts.phantom.layouts.layout_writer", lambda name: lambda root, studies: root.mkdir(parents=True)
     )

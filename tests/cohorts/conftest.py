@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
 from cohorts.phantom.config import PhantomConfig
-from cohorts.phantom.layouts import DrawnStudy, draw
+from cohorts.phantom.simulated import SimulatedStudy, simulate_studies
 
 LABELS = ("Atelectasis", "Edema", "No Finding")
 REPORT = "FINAL REPORT\n EXAMINATION: CHEST\n\n FINDINGS: The lungs are clear.\n\n IMPRESSION: No edema.\n"
@@ -51,7 +51,7 @@ class MimicTree:
         path = self.root / self.release / folder / f"{image_id}{self.extension}"
         path.parent.mkdir(parents=True, exist_ok=True)
         if image:
-            film(path)
+            write_image(path)
         if report is not None:
             (self.root / self.release / f"{folder}.txt").write_text(report)
         return (Path(self.release) / folder / path.name).as_posix()
@@ -75,7 +75,7 @@ class MimicTree:
             (folder / name).write_bytes(content)
 
 
-def film(path: Path, height: int = 50, width: int = 40) -> None:
+def write_image(path: Path, height: int = 50, width: int = 40) -> None:
     """A gradient as a JPG, or as a 12-bit DICOM, told by the extension."""
     gradient = np.add.outer(np.arange(height), np.arange(width)).astype(np.uint16)
     if path.suffix != ".dcm":
@@ -100,6 +100,6 @@ def mimic(tmp_path: Path) -> MimicTree:
 
 
 @pytest.fixture(scope="session")
-def drawn() -> list[DrawnStudy]:
+def simulated() -> list[SimulatedStudy]:
     """Eighty simulated studies for the layouts to write down."""
-    return draw(PhantomConfig(studies=80, height=96), 80)
+    return simulate_studies(PhantomConfig(studies=80, height=96), 80)

@@ -1,4 +1,4 @@
-"""Simulated studies in the layouts of published datasets: the same bytes again, films that decode, one split each."""
+"""Simulated studies in the layouts of published datasets: the same bytes again, images that decode, one split each."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from upath import UPath
 from cohorts.errors import CohortError
 from cohorts.phantom.__main__ import main
 from cohorts.phantom.config import PhantomConfig
-from cohorts.phantom.layouts import LAYOUTS, draw, layout_writer
-from cohorts.phantom.layouts.drawn import chexpert_labels, regions, runs
+from cohorts.phantom.layouts import layout_names, layout_writer
+from cohorts.phantom.simulated import chexpert_labels, regions, runs, simulate_studies
 from cohorts.registry import cohort_names, open_cohort
-from ingestion.batches_of_studies import decode_batch
+from ingestion.images import decode_batch
 from tests.cohorts.scans import check
 
 
@@ -35,10 +35,10 @@ def digests(root: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def few():
-    return draw(PhantomConfig(studies=8, height=96), 8)
+    return simulate_studies(PhantomConfig(studies=8, height=96), 8)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", layout_names())
 def test_every_layout_is_read_by_its_cohort_and_decodes(layout, few, tmp_path):
     layout_writer(layout)(tmp_path / "one", few)
     layout_writer(layout)(tmp_path / "two", few)
@@ -47,11 +47,11 @@ def test_every_layout_is_read_by_its_cohort_and_decodes(layout, few, tmp_path):
     scan = check(cohort.scan())
     assert len(scan.studies) > 0
     assert cohort.has_reports or scan.studies["report_path"].null_count == len(scan.studies)
-    images, rejects = decode_batch(cohort, scan.studies, 32)
+    images, rejects = decode_batch(cohort.root, scan.studies, 32)
     assert (len(images), len(rejects)) == (len(scan.studies), 0)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", layout_names())
 def test_every_layout_reads_the_same_from_object_storage(layout, few, tmp_path):
     layout_writer(layout)(tmp_path, few)
     root = UPath(f"memory://layouts/{layout}")
@@ -81,7 +81,7 @@ def mutate(content: bytes, random: Random) -> bytes:
     return bytes(changed[: random.randrange(len(changed) + 1)] if random.random() < 0.1 else changed)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", layout_names())
 def test_spoilt_rows_are_accounted_for(layout, few, tmp_path):
     layout_writer(layout)(tmp_path, few)
     random = Random(layout)
@@ -99,11 +99,11 @@ def test_spoilt_rows_are_accounted_for(layout, few, tmp_path):
 
 
 def test_every_cohort_of_a_published_dataset_has_a_layout():
-    assert {cohort_of(layout) for layout in LAYOUTS} == set(cohort_names()) - {"phantom"}
+    assert {cohort_of(layout) for layout in layout_names()} == set(cohort_names()) - {"phantom"}
 
 
 def test_studies_are_the_same_however_many_are_drawn(few):
-    for one, other in zip(draw(PhantomConfig(height=96), 3), few, strict=False):
+    for one, other in zip(simulate_studies(PhantomConfig(height=96), 3), few, strict=False):
         assert (one.image_id, one.patient, one.age, one.report) == (
             other.image_id,
             other.patient,
@@ -113,18 +113,18 @@ def test_studies_are_the_same_however_many_are_drawn(few):
         np.testing.assert_array_equal(one.pixels, other.pixels)
 
 
-def test_patients_follow_one_another_and_keep_their_split(drawn):
-    for one, other in pairwise(drawn):
+def test_patients_follow_one_another_and_keep_their_split(simulated):
+    for one, other in pairwise(simulated):
         same = one.subject_id == other.subject_id
         assert other.patient - one.patient == (not same)
         assert other.visit == (one.visit + 1 if same else 0)
         assert not same or (one.split, one.sex, one.age) == (other.split, other.sex, other.age)
-    assert any(study.visit for study in drawn)
-    assert {study.split for study in drawn} == {"train", "validate", "test"}
+    assert any(study.visit for study in simulated)
+    assert {study.split for study in simulated} == {"train", "validate", "test"}
 
 
-def test_resizing_keeps_masks_over_what_was_drawn(drawn):
-    study = next(study for study in drawn if "nodule" in study.masks)
+def test_resizing_keeps_masks_over_what_was_drawn(simulated):
+    study = next(study for study in simulated if "nodule" in study.masks)
     larger = study.resized(192, 180)
     assert larger.pixels.shape == larger.masks["nodule"].shape == (192, 180)
     assert larger.masks["nodule"].mean() == pytest.approx(study.masks["nodule"].mean(), rel=0.1)
@@ -174,7 +174,7 @@ def test_command(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     described = capsys.readouterr().out
-    assert all(layout in described for layout in LAYOUTS)
+    assert all(layout in described for layout in layout_names())
 
 
 def test_patients_stay_apart_where_there_are_more_of_them_than_the_release_has(few, tmp_path):

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohorts.subsets import FRACTIONS, PRESENCE, SUBSETS, class_presence, films_of, subset_table
+from cohorts.subsets import FRACTIONS, PRESENCE, SUBSETS, class_presence, images_of, subset_table
 from cohorts.tables import STUDIES
 
-FILMS = st.lists(
+IMAGES = st.lists(
     st.tuples(st.integers(0, 400), st.sampled_from(["train", "validate", "test"])), min_size=1, max_size=60
 )
 
 
-def studies(films: list[tuple[object, str]], labels: list[dict[str, float]] | None = None) -> pa.Table:
-    """A row per (patient, split); the film's id is its row."""
+def studies(images: list[tuple[object, str]], labels: list[dict[str, float]] | None = None) -> pa.Table:
+    """A row per (patient, split); the image's id is its row."""
     rows = [
         {
             "cohort": "mimic_cxr",
@@ -30,34 +30,34 @@ def studies(films: list[tuple[object, str]], labels: list[dict[str, float]] | No
             "split": split,
             "labels": list(labels[row].items()) if labels else None,
         }
-        for row, (patient, split) in enumerate(films)
+        for row, (patient, split) in enumerate(images)
     ]
     return pa.Table.from_pylist(rows, schema=STUDIES)
 
 
-@given(FILMS, st.integers(0, 5))
-def test_fractions_are_nested_and_patients_whole(films, seed):
-    subsets = subset_table(studies(films), seed)
+@given(IMAGES, st.integers(0, 5))
+def test_fractions_are_nested_and_patients_whole(images, seed):
+    subsets = subset_table(studies(images), seed)
     assert subsets.schema.equals(SUBSETS, check_metadata=True)
-    held = [set(films_of(subsets, fraction).to_pylist()) for fraction in FRACTIONS]
-    assert held[0] <= held[1] <= held[2] == {str(row) for row, (_, split) in enumerate(films) if split == "train"}
+    held = [set(images_of(subsets, fraction).to_pylist()) for fraction in FRACTIONS]
+    assert held[0] <= held[1] <= held[2] == {str(row) for row, (_, split) in enumerate(images) if split == "train"}
     for members in held:
-        patients = {films[int(film)][0] for film in members}
-        assert members == {str(row) for row, (patient, split) in enumerate(films) if split == "train"} & {
-            str(row) for row, (patient, _) in enumerate(films) if patient in patients
+        patients = {images[int(image)][0] for image in members}
+        assert members == {str(row) for row, (patient, split) in enumerate(images) if split == "train"} & {
+            str(row) for row, (patient, _) in enumerate(images) if patient in patients
         }
     if held[2]:
         assert held[0]
 
 
-@given(FILMS, FILMS, st.integers(0, 5))
-def test_growth_adds_and_never_removes_but_the_stand_in_of_an_empty_fraction(films, more, seed):
-    before = dict(zip(*subset_table(studies(films), seed).to_pydict().values(), strict=True))
-    after = dict(zip(*subset_table(studies(films + more), seed).to_pydict().values(), strict=True))
-    moved = {film for film in before if before[film] != after[film]}
-    least = {film for film in before if before[film] == min(before.values())}
+@given(IMAGES, IMAGES, st.integers(0, 5))
+def test_growth_adds_and_never_removes_but_the_stand_in_of_an_empty_fraction(images, more, seed):
+    before = dict(zip(*subset_table(studies(images), seed).to_pydict().values(), strict=True))
+    after = dict(zip(*subset_table(studies(images + more), seed).to_pydict().values(), strict=True))
+    moved = {image for image in before if before[image] != after[image]}
+    least = {image for image in before if before[image] == min(before.values())}
     assert moved <= least
-    assert len({films[int(film)][0] for film in moved}) <= 1
+    assert len({images[int(image)][0] for image in moved}) <= 1
 
 
 def test_shares_and_seeds():
@@ -65,7 +65,7 @@ def test_shares_and_seeds():
     counts = Counter(round(value, 2) for value in subset_table(table, 0)["fraction"].to_pylist())
     assert counts[0.01] / 20000 == pytest.approx(0.01, abs=0.002)
     assert (counts[0.01] + counts[0.1]) / 20000 == pytest.approx(0.1, abs=0.006)
-    first, second = (set(films_of(subset_table(table, seed), 0.01).to_pylist()) for seed in (0, 1))
+    first, second = (set(images_of(subset_table(table, seed), 0.01).to_pylist()) for seed in (0, 1))
     assert len(first & second) < len(first) / 4
 
 
@@ -76,9 +76,9 @@ def test_the_order_of_rows_does_not_matter():
 
 
 def test_presence_of_classes_in_each_fraction():
-    films = [(patient, "train") for patient in range(300)] + [("test", "test")]
+    images = [(patient, "train") for patient in range(300)] + [("test", "test")]
     labels = [{"Edema": float(row % 2), "Fracture": -1.0} for row in range(300)] + [{"Edema": 1.0}]
-    table = studies(films, labels)
+    table = studies(images, labels)
     presence = class_presence(table, subset_table(table))
     assert presence.schema.equals(PRESENCE, check_metadata=True)
     whole = {row["label"]: row for row in presence.to_pylist() if row["fraction"] == 1}
@@ -93,4 +93,4 @@ def test_other_shares_and_empty_splits():
     subsets = subset_table(studies([("1", "test")]))
     assert len(subsets) == 0
     with pytest.raises(ValueError, match=r"no label fraction 0\.5"):
-        films_of(subsets, 0.5)
+        images_of(subsets, 0.5)

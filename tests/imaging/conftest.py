@@ -19,7 +19,7 @@ def write_dicom(tmp_path_factory: pytest.TempPathFactory) -> WriteDicom:
     """Writes monochrome pixels as an uncompressed DICOM file; further attributes by keyword, None removes."""
     folder = tmp_path_factory.mktemp("dicom")
 
-    def write(pixels: np.ndarray, name: str = "film.dcm", bits: int = 0, **attributes: Any) -> Path:
+    def write(pixels: np.ndarray, name: str = "image.dcm", bits: int = 0, **attributes: Any) -> Path:
         dataset = Dataset()
         dataset.file_meta = FileMetaDataset()
         dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian

@@ -53,7 +53,7 @@ def test_every_option_acts_and_samples_differ(config):
     assert torch.equal(batch, RAMP.repeat(16, 1, 1, 1))  # what came in is left alone
 
 
-def test_the_same_seed_gives_the_same_films_and_leaves_the_global_one_alone():
+def test_the_same_seed_gives_the_same_images_and_leaves_the_global_one_alone():
     batch = RAMP.repeat(8, 1, 1, 1)
     network = Augmentation(EVERYTHING, SIDE)
     before = torch.get_rng_state()

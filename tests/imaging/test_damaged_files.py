@@ -44,7 +44,7 @@ def reason_of(path: Path) -> str:
 
 
 @pytest.fixture
-def film(write_dicom) -> bytes:
+def image(write_dicom) -> bytes:
     pixels = np.random.default_rng(0).integers(0, 4096, (64, 48), dtype=np.uint16)
     return write_dicom(pixels, bits=12, WindowCenter=2000, WindowWidth=4000).read_bytes()
 
@@ -52,7 +52,7 @@ def film(write_dicom) -> bytes:
 @pytest.fixture
 def reason(tmp_path):
     def of(content: bytes) -> str:
-        path = tmp_path / "film.dcm"
+        path = tmp_path / "image.dcm"
         path.write_bytes(content)
         return reason_of(path)
 
@@ -81,14 +81,14 @@ def test_random_bytes_behind_the_preamble(reason):
         assert reason(bytes(128) + b"DICM" + noise.randbytes(length)) == "not_an_image"
 
 
-def test_cut_anywhere_in_the_pixels(reason, film):
-    start = len(film) - 64 * 48 * 2
-    for end in (start, start + 1, start + 2000, len(film) - 1):
-        assert reason(film[:end]) == "truncated_dicom"
+def test_cut_anywhere_in_the_pixels(reason, image):
+    start = len(image) - 64 * 48 * 2
+    for end in (start, start + 1, start + 2000, len(image) - 1):
+        assert reason(image[:end]) == "truncated_dicom"
 
 
-def test_cut_in_the_header(reason, film):
-    reasons = [reason(film[:end]) for end in range(140, len(film) - 64 * 48 * 2, 3)]
+def test_cut_in_the_header(reason, image):
+    reasons = [reason(image[:end]) for end in range(140, len(image) - 64 * 48 * 2, 3)]
     assert set(reasons) <= {"truncated_dicom", "no_pixels"}  # a cut between two elements leaves a whole file
     assert reasons.count("truncated_dicom") > 0.9 * len(reasons)
 
@@ -134,22 +134,22 @@ def test_no_image_without_rows(reason, write_dicom):
     assert reason(write_dicom(np.ones((8, 8), np.uint16), Rows=0).read_bytes()) == "unreadable_pixels"
 
 
-def test_flipped_bytes_never_crash(film, tmp_path):
+def test_flipped_bytes_never_crash(image, tmp_path):
     noise = random.Random(1)
     path = tmp_path / "flipped.dcm"
     for _ in range(200):
-        content = bytearray(film)
+        content = bytearray(image)
         for _ in range(noise.randint(1, 8)):
-            content[noise.randrange(132, len(film) - 64 * 48 * 2 + 10)] = noise.randrange(256)
+            content[noise.randrange(132, len(image) - 64 * 48 * 2 + 10)] = noise.randrange(256)
         path.write_bytes(content)
         with contextlib.suppress(ImageError):
             assert read_grey(path).dtype == np.uint8
 
 
-def test_nothing_is_printed(film, tmp_path):
-    path = tmp_path / "p10000032" / "film.dcm"
+def test_nothing_is_printed(image, tmp_path):
+    path = tmp_path / "p10000032" / "image.dcm"
     path.parent.mkdir()
-    path.write_bytes(film[:-100])
+    path.write_bytes(image[:-100])
     (tmp_path / "rle.dcm").write_bytes(Path(get_testdata_file("MR_small_RLE.dcm", download=False)).read_bytes()[:-500])
     command = [sys.executable, "-c", READ_ALL, str(path), str(tmp_path / "rle.dcm")]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)

@@ -21,7 +21,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from benchmarks import mutations
-from benchmarks.films import draw_film, write_dicom
+from benchmarks.images import draw_image, write_dicom
 from imaging.decode import read_grey
 from imaging.dicom.codestream import describe_jpeg, describe_jpeg_2000
 from imaging.dicom.fragments import first_frame
@@ -29,7 +29,7 @@ from imaging.errors import REASONS, ImageError
 
 pytestmark = pytest.mark.filterwarnings("ignore:::pydicom")
 REPOSITORY = Path(__file__).resolve().parents[2]
-FILM = draw_film(64, 48, seed=0)
+IMAGE = draw_image(64, 48, seed=0)
 
 
 def reason_of(path: Path) -> str:
@@ -56,7 +56,7 @@ def test_a_mutation_is_the_same_every_time(tmp_path):
 
 
 def test_deflated_bomb(tmp_path):
-    whole = write_dicom(tmp_path / "film", FILM, "deflated").read_bytes()
+    whole = write_dicom(tmp_path / "image", IMAGE, "deflated").read_bytes()
     end = 144 + int.from_bytes(whole[140:144], "little")
     header = zlib.decompressobj(-15).decompress(whole[end:])
     bomb = zlib.compressobj(9, wbits=-15)
@@ -71,7 +71,7 @@ def test_deflated_bomb(tmp_path):
 
 
 def test_cut_deflated_file(tmp_path):
-    path = write_dicom(tmp_path / "film", FILM, "deflated")
+    path = write_dicom(tmp_path / "image", IMAGE, "deflated")
     assert DeflatedExplicitVRLittleEndian.encode() in path.read_bytes()
     path.write_bytes(path.read_bytes()[:-200])
     assert reason_of(path) == "truncated_dicom"
@@ -79,7 +79,7 @@ def test_cut_deflated_file(tmp_path):
 
 @pytest.mark.parametrize("kind", ["jpeg_lossless", "jpeg_ls", "jpeg_2000", "htj2k"])
 def test_stream_that_unpacks_to_more_than_the_header_says(kind, tmp_path):
-    large = write_dicom(tmp_path / "film", draw_film(640, 480, seed=0), kind)
+    large = write_dicom(tmp_path / "image", draw_image(640, 480, seed=0), kind)
     content = large.read_bytes()
     rows, columns = (struct.pack("<HH2sHH", 0x28, tag, b"US", 2, size) for tag, size in ((0x10, 640), (0x11, 480)))
     assert rows in content
@@ -89,7 +89,7 @@ def test_stream_that_unpacks_to_more_than_the_header_says(kind, tmp_path):
 
 
 def test_rle_that_unpacks_to_less_or_more_than_the_header_says(tmp_path):
-    path = write_dicom(tmp_path / "film", FILM, "rle")
+    path = write_dicom(tmp_path / "image", IMAGE, "rle")
     content = path.read_bytes()
     rows = struct.pack("<HH2sHH", 0x28, 0x10, b"US", 2, 64)
     for size in (63, 65, 8000):
@@ -99,7 +99,7 @@ def test_rle_that_unpacks_to_less_or_more_than_the_header_says(tmp_path):
 
 @pytest.mark.parametrize("tag", [b"\x08\x00\x70\x00LO", b"\x08\x00\x80\x00UT\0\0", b"\x09\x00\x10\x10OB\0\0"])
 def test_enormous_length(tag, tmp_path):
-    content = write_dicom(tmp_path / "film", FILM).read_bytes()
+    content = write_dicom(tmp_path / "image", IMAGE).read_bytes()
     at = content.index(b"\x10\x00\x10\x00PN")
     path = tmp_path / "long"
     path.write_bytes(content[:at] + tag + b"\xf0\xff\xff\x7f" + content[at:])
@@ -109,7 +109,7 @@ def test_enormous_length(tag, tmp_path):
 
 
 def test_sequences_in_sequences(tmp_path):
-    content = write_dicom(tmp_path / "film", FILM).read_bytes()
+    content = write_dicom(tmp_path / "image", IMAGE).read_bytes()
     at = content.index(b"\x28\x00\x02\x00")
     path = tmp_path / "nested"
     for depth in (3, 500, 100_000):
@@ -118,7 +118,7 @@ def test_sequences_in_sequences(tmp_path):
 
 
 def test_fragment_that_leads_out_of_the_file(tmp_path):
-    path = write_dicom(tmp_path / "film", FILM, "jpeg_ls")
+    path = write_dicom(tmp_path / "image", IMAGE, "jpeg_ls")
     content = bytearray(path.read_bytes())
     item = content.rindex(mutations.ITEM)
     for length, expected in (
@@ -132,8 +132,8 @@ def test_fragment_that_leads_out_of_the_file(tmp_path):
 
 
 def test_stream_without_its_end(tmp_path):
-    stream = bytes(imagecodecs.jpeg8_encode(FILM, lossless=True, bitspersample=12))
-    path = write_dicom(tmp_path / "film", FILM, "jpeg_lossless", PixelData=encapsulate([stream[: len(stream) // 2]]))
+    stream = bytes(imagecodecs.jpeg8_encode(IMAGE, lossless=True, bitspersample=12))
+    path = write_dicom(tmp_path / "image", IMAGE, "jpeg_lossless", PixelData=encapsulate([stream[: len(stream) // 2]]))
     assert reason_of(path) == "truncated_dicom"
 
 
@@ -154,11 +154,11 @@ def test_stream_headers_of_anything(value):
                 assert describe(content).samples >= 0
 
 
-def test_stream_headers_of_films():
-    jpeg = bytes(imagecodecs.jpeg8_encode(FILM, lossless=True, bitspersample=12))
+def test_stream_headers_of_images():
+    jpeg = bytes(imagecodecs.jpeg8_encode(IMAGE, lossless=True, bitspersample=12))
     stream = describe_jpeg(b"\xff\xd8\xff\xff\xfe\0\x04ab" + jpeg[2:])  # a fill byte and a comment
     assert (stream.height, stream.width, stream.samples, stream.bits, stream.is_lossless_jpeg) == (64, 48, 1, 12, True)
-    boxed = bytes(imagecodecs.jpeg2k_encode(FILM.astype(np.int16), codecformat="jp2", level=0))
+    boxed = bytes(imagecodecs.jpeg2k_encode(IMAGE.astype(np.int16), codecformat="jp2", level=0))
     stream = describe_jpeg_2000(boxed)
     assert (stream.height, stream.width, stream.samples, stream.signed) == (64, 48, 1, True)
 
@@ -169,11 +169,11 @@ def test_files_damaged_on_purpose():
 
 
 def test_many_tiny_elements(tmp_path):
-    content = write_dicom(tmp_path / "film", FILM).read_bytes()
+    content = write_dicom(tmp_path / "image", IMAGE).read_bytes()
     at = content.index(b"\x28\x00\x02\x00")
     elements = io.BytesIO()
     for number in range(60_000):
         elements.write(struct.pack("<HH2sH", 0x0009 + 2 * (number >> 15), 0x1000 + (number & 0x7FFF), b"LO", 0))
     path = tmp_path / "many"
     path.write_bytes(content[:at] + elements.getvalue() + content[at:])
-    assert read_grey(path).shape == FILM.shape
+    assert read_grey(path).shape == IMAGE.shape

@@ -10,13 +10,13 @@ from imaging.intensities import auto_contrasted, blurred, brightened, contrasted
 
 GENERATOR = torch.Generator().manual_seed(0)
 LEVELS = torch.randint(30, 200, (4, 1, 24, 24), dtype=torch.uint8, generator=GENERATOR)
-LEVELS[1] = 77  # an even film
+LEVELS[1] = 77  # an even image
 LEVELS[2, :, :12] = 0
 
 
 def pillow(change) -> torch.Tensor:
-    films = [change(Image.fromarray(film[0].numpy())) for film in LEVELS]
-    return torch.from_numpy(np.stack([np.asarray(film) for film in films]))[:, None].float()
+    images = [change(Image.fromarray(image[0].numpy())) for image in LEVELS]
+    return torch.from_numpy(np.stack([np.asarray(image) for image in images]))[:, None].float()
 
 
 @pytest.mark.parametrize(
@@ -24,9 +24,9 @@ def pillow(change) -> torch.Tensor:
     [
         (equalised, ImageOps.equalize),
         (auto_contrasted, ImageOps.autocontrast),
-        (lambda films: brightened(films, 1.36), lambda film: ImageEnhance.Brightness(film).enhance(1.36)),
-        (lambda films: contrasted(films, 0.6), lambda film: ImageEnhance.Contrast(film).enhance(0.6)),
-        (lambda films: sharpened(films, 1.36), lambda film: ImageEnhance.Sharpness(film).enhance(1.36)),
+        (lambda images: brightened(images, 1.36), lambda image: ImageEnhance.Brightness(image).enhance(1.36)),
+        (lambda images: contrasted(images, 0.6), lambda image: ImageEnhance.Contrast(image).enhance(0.6)),
+        (lambda images: sharpened(images, 1.36), lambda image: ImageEnhance.Sharpness(image).enhance(1.36)),
     ],
 )
 def test_what_pillow_does(ours, theirs):
@@ -38,18 +38,18 @@ def test_equalising_is_exact():
 
 
 def test_every_sample_is_blurred_by_its_own_deviation():
-    films, sigma = torch.rand(3, 1, 32, 32, generator=GENERATOR) * 255, torch.tensor([0.1, 1.0, 3.0])
+    images, sigma = torch.rand(3, 1, 32, 32, generator=GENERATOR) * 255, torch.tensor([0.1, 1.0, 3.0])
     expected = np.stack(
-        [gaussian_filter(film[0].numpy(), float(s), truncate=10) for film, s in zip(films, sigma, strict=True)]
+        [gaussian_filter(image[0].numpy(), float(s), truncate=10) for image, s in zip(images, sigma, strict=True)]
     )
     inner = (..., slice(14, 18), slice(14, 18))  # borders are continued in another way
-    np.testing.assert_allclose(blurred(films, sigma)[:, 0].numpy()[inner], expected[inner], atol=1e-2)
+    np.testing.assert_allclose(blurred(images, sigma)[:, 0].numpy()[inner], expected[inner], atol=1e-2)
     assert torch.allclose(blurred(torch.full((3, 1, 32, 32), 9.0), sigma), torch.tensor(9.0))
 
 
 def test_samples_take_their_own_factors():
-    films = LEVELS[:1].repeat(2, 1, 1, 1).float()
+    images = LEVELS[:1].repeat(2, 1, 1, 1).float()
     factor = torch.tensor([0.5, 1.0])[:, None, None, None]
-    assert torch.allclose(brightened(films, factor)[0], films[0] / 2)
-    assert torch.allclose(contrasted(films, factor)[1], films[1])
-    assert contrasted(films, factor)[0].std() == pytest.approx(float(films[0].std()) / 2)
+    assert torch.allclose(brightened(images, factor)[0], images[0] / 2)
+    assert torch.allclose(contrasted(images, factor)[1], images[1])
+    assert contrasted(images, factor)[0].std() == pytest.approx(float(images[0].std()) / 2)

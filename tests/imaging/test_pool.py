@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.films import draw_film, write_dicom
+from benchmarks.images import draw_image, write_dicom
 from imaging import pool
-from imaging.decode import Film, SquareOptions, read_square
+from imaging.decode import DecodedImage, SquareOptions, read_square
 from imaging.errors import ImageError
 from imaging.pool import DecoderPool
 
 OPTIONS = SquareOptions(32)
-FILM = draw_film(64, 48, seed=0)
+IMAGE = draw_image(64, 48, seed=0)
 # A worker whose decoder does what the first letter of the file's name says.
 MISCHIEF = """
 import ctypes, os, sys, time
@@ -47,14 +47,14 @@ def mischievous(monkeypatch):
         yield decoders
 
 
-def test_same_film_as_in_this_process(tmp_path):
-    path = write_dicom(tmp_path / "film", FILM)
+def test_same_image_as_in_this_process(tmp_path):
+    path = write_dicom(tmp_path / "image", IMAGE)
     with DecoderPool(1) as decoders:
-        film = decoders.decode(path, OPTIONS)
+        image = decoders.decode(path, OPTIONS)
         expected = read_square(path, OPTIONS)
-        assert isinstance(film, Film)
-        assert (film.pixels == expected.pixels).all()
-        assert (film.height, film.width, film.header) == (expected.height, expected.width, expected.header)
+        assert isinstance(image, DecodedImage)
+        assert (image.pixels == expected.pixels).all()
+        assert (image.height, image.width, image.header) == (expected.height, expected.width, expected.header)
         missing = decoders.decode(tmp_path / "absent", OPTIONS)
         assert isinstance(missing, ImageError)
         assert missing.reason == "missing_file"
@@ -63,8 +63,8 @@ def test_same_film_as_in_this_process(tmp_path):
 def test_only_the_file_is_lost(mischievous, tmp_path, capfd):
     reasons = {}
     for name in ("good", "hang", "segfault", "good", "killed", "bloat", "prints", "good"):
-        result = mischievous.decode(write_dicom(tmp_path / name, FILM), OPTIONS)
-        reasons[name] = "" if isinstance(result, Film) else result.reason
+        result = mischievous.decode(write_dicom(tmp_path / name, IMAGE), OPTIONS)
+        reasons[name] = "" if isinstance(result, DecodedImage) else result.reason
     assert reasons == {
         "good": "",
         "hang": "decoder_timeout",
@@ -77,14 +77,14 @@ def test_only_the_file_is_lost(mischievous, tmp_path, capfd):
 
 
 def test_many_threads_share_few_processes(tmp_path):
-    paths = [write_dicom(tmp_path / str(number), draw_film(40, 30 + number, number)) for number in range(12)]
+    paths = [write_dicom(tmp_path / str(number), draw_image(40, 30 + number, number)) for number in range(12)]
     with DecoderPool(2) as decoders, ThreadPoolExecutor(6) as threads:
-        films = list(threads.map(lambda path: decoders.decode(path, OPTIONS), paths))
-    assert [film.width for film in films] == list(range(30, 42))
+        images = list(threads.map(lambda path: decoders.decode(path, OPTIONS), paths))
+    assert [image.width for image in images] == list(range(30, 42))
 
 
 def test_no_process_outlives_its_pool_or_its_parent(tmp_path):
-    path = write_dicom(tmp_path / "film", FILM)
+    path = write_dicom(tmp_path / "image", IMAGE)
     code = (
         "import sys, os, signal; from pathlib import Path; from imaging.pool import *; p = DecoderPool(1); "
         "p.decode(Path(sys.argv[1]), SquareOptions(8)); print(p._idle.get()._process.pid, flush=True); "
@@ -111,13 +111,13 @@ def running(process: int) -> bool:
         return False
 
 
-def test_a_worker_that_cannot_start_is_no_fault_of_the_films(monkeypatch, tmp_path):
+def test_a_worker_that_cannot_start_is_no_fault_of_the_images(monkeypatch, tmp_path):
     monkeypatch.setattr(pool, "WORKER", ("-c", "raise SystemExit('no decoder here')"))
     with DecoderPool(1) as decoders, pytest.raises(RuntimeError, match=r"imaging\.worker"):
-        decoders.decode(write_dicom(tmp_path / "film", FILM), OPTIONS)
+        decoders.decode(write_dicom(tmp_path / "image", IMAGE), OPTIONS)
 
 
-def test_memory_of_a_huge_film_is_bounded(tmp_path):
+def test_memory_of_a_huge_image_is_bounded(tmp_path):
     path = tmp_path / "huge.png"
     Image.new("RGBA", (8900, 8900)).save(path, compress_level=1)  # below the limit on pixels; needs 1.3 GB
     with DecoderPool(1) as decoders:
@@ -128,18 +128,18 @@ def test_memory_of_a_huge_film_is_bounded(tmp_path):
 
 def test_names_that_are_no_utf8_and_pipes(tmp_path):
     strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/f\xff\n\xe9lm.dcm"))
-    os.rename(write_dicom(tmp_path / "film", FILM), strange)
+    os.rename(write_dicom(tmp_path / "image", IMAGE), strange)
     os.mkfifo(tmp_path / "pipe")
     with DecoderPool(1) as decoders:
-        assert isinstance(decoders.decode(strange, OPTIONS), Film)
+        assert isinstance(decoders.decode(strange, OPTIONS), DecodedImage)
         pipe = decoders.decode(tmp_path / "pipe", OPTIONS)
         assert isinstance(pipe, ImageError)
         assert pipe.reason == "missing_file"
 
 
-def test_pixels_are_bytes_of_the_film(tmp_path):
-    path = tmp_path / "film.png"
+def test_pixels_are_bytes_of_the_image(tmp_path):
+    path = tmp_path / "image.png"
     Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save(path)
     with DecoderPool(1) as decoders:
-        film = decoders.decode(path, SquareOptions(16))
-    assert (film.pixels.ravel() == np.arange(256)).all()
+        image = decoders.decode(path, SquareOptions(16))
+    assert (image.pixels.ravel() == np.arange(256)).all()

@@ -20,7 +20,7 @@ GREY = np.add.outer(np.arange(40), np.arange(60)).astype(np.uint8) * 2
 @pytest.fixture
 def read(tmp_path):
     def of(image: Image.Image, kind: str = "PNG", **options) -> np.ndarray:
-        path = tmp_path / "film.dcm"  # the name decides nothing
+        path = tmp_path / "image.dcm"  # the name decides nothing
         image.save(path, kind, **options)
         return read_grey(path)
 
@@ -63,7 +63,7 @@ def test_palette_and_1_bit(read):
     assert set(np.unique(read(Image.fromarray(GREY > 90)))) == {0, 255}
 
 
-def test_exif_turns_the_film(read):
+def test_exif_turns_the_image(read):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned by 90 degrees
     turned = read(Image.fromarray(GREY), "JPEG", quality=98, exif=exif)
@@ -77,7 +77,7 @@ def test_cut_file(tmp_path, kind):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 90), np.uint8)).save(stream, kind)
     content = stream.getvalue()
     for share in (0.4, 0.9):
-        path = tmp_path / "film"
+        path = tmp_path / "image"
         path.write_bytes(content[: int(len(content) * share)])
         with pytest.raises(ImageError) as caught:
             read_grey(path)
@@ -86,7 +86,7 @@ def test_cut_file(tmp_path, kind):
 
 @pytest.mark.parametrize("magic", [b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"])
 def test_text_behind_the_magic_bytes(tmp_path, magic):
-    path = tmp_path / "film.jpg"
+    path = tmp_path / "image.jpg"
     path.write_bytes(magic + b"FINDINGS: The lungs are clear." * 20)
     with pytest.raises(ImageError) as caught:
         read_grey(path)

@@ -11,7 +11,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, encapsulate_extended
 
-from benchmarks.films import COMPRESSIONS, draw_film, write_dicom
+from benchmarks.images import COMPRESSIONS, draw_image, write_dicom
 from imaging.decode import read_grey
 from imaging.dicom.fragments import first_frame
 from imaging.dicom.reader import codecs
@@ -19,7 +19,7 @@ from tests.imaging.independent import gdcm_values, our_values
 
 pytestmark = pytest.mark.filterwarnings("ignore:::pydicom")
 TEST_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
-FILM = draw_film(120, 97, seed=3)
+IMAGE = draw_image(120, 97, seed=3)
 UNREADABLE = {  # damaged on purpose by pydicom's authors
     "JPEG2000-embedded-sequence-delimiter.dcm",
     "MR_truncated.dcm",
@@ -71,23 +71,23 @@ def test_bundled_files_hold_the_same_values_for_others(name):
         assert same(ours, gdcm_values(path))
 
 
-def test_real_films_hold_the_same_values_for_gdcm(shared_data):
+def test_real_images_hold_the_same_values_for_gdcm(shared_data):
     for path in sorted((shared_data / "dicom_samples").glob("*/*.dcm")):
         assert np.array_equal(our_values(path), gdcm_values(path)), path.name
 
 
 @pytest.mark.parametrize("kind", COMPRESSIONS)
-def test_every_syntax_gives_back_the_film(kind, tmp_path):
-    path = write_dicom(tmp_path / "film", FILM, kind)
+def test_every_syntax_gives_back_the_image(kind, tmp_path):
+    path = write_dicom(tmp_path / "image", IMAGE, kind)
     ours = our_values(path)
     assert ours.dtype == np.uint16
-    assert np.abs(ours.astype(int) - FILM).max() <= COMPRESSIONS[kind].error
+    assert np.abs(ours.astype(int) - IMAGE).max() <= COMPRESSIONS[kind].error
     if kind != "htj2k":
         assert np.array_equal(ours, gdcm_values(path))
 
 
 def test_two_libraries_agree_on_htj2k():
-    stream = imagecodecs.htj2k_encode(FILM, reversible=True)
+    stream = imagecodecs.htj2k_encode(IMAGE, reversible=True)
     assert np.array_equal(imagecodecs.htj2k_decode(stream), imagecodecs.jpeg2k_decode(stream))
 
 
@@ -127,14 +127,14 @@ def several(path: Path, frames: list[np.ndarray], table: bool, extended: bool = 
 
 
 def test_first_of_several_compressed_frames(tmp_path):
-    frames = [draw_film(40, 30, seed) for seed in range(3)]
+    frames = [draw_image(40, 30, seed) for seed in range(3)]
     for number, options in enumerate(({"table": True}, {"table": False}, {"table": True, "extended": True})):
         assert np.array_equal(our_values(several(tmp_path / str(number), frames, **options)), frames[0])
 
 
 @pytest.mark.parametrize("has_table", [False, True])
 def test_frames_in_several_fragments(has_table):
-    streams = [bytes(imagecodecs.jpegls_encode(draw_film(40, 30, seed))) for seed in range(3)]
+    streams = [bytes(imagecodecs.jpegls_encode(draw_image(40, 30, seed))) for seed in range(3)]
     value = memoryview(encapsulate(streams, fragments_per_frame=3, has_bot=has_table))
     assert first_frame(value, 3).rstrip(b"\0") == streams[0].rstrip(b"\0")
     alone = memoryview(encapsulate(streams[:1], fragments_per_frame=4, has_bot=has_table))
@@ -147,8 +147,8 @@ def test_delimiter_among_compressed_bytes_ends_nothing():
 
 
 def test_reduced_jpeg_2000_keeps_sign_and_depth():
-    film = draw_film(512, 400, seed=1)
-    for pixels in (film, film.astype(np.int16) - 2000):
+    image = draw_image(512, 400, seed=1)
+    for pixels in (image, image.astype(np.int16) - 2000):
         stream = bytes(imagecodecs.jpeg2k_encode(pixels, codecformat="j2k", level=0, reversible=True))
         layout = codecs.Layout(512, 400, 1, 2, "MONOCHROME2")
         reduced = codecs.decode_reduced(stream, layout, 60)
@@ -163,16 +163,22 @@ def test_modality_lut_of_a_big_endian_file(tmp_path):
     item.add_new("LUTDescriptor", "US", [4096, 0, 12])
     item.add_new("LUTData", "OW", np.arange(4096)[::-1].astype(">u2").tobytes())
     item.ModalityLUTType = "US"
-    path = write_dicom(tmp_path / "film", FILM, "big_endian", ModalityLUTSequence=[item])
-    plain = write_dicom(tmp_path / "plain", 4095 - FILM, "explicit")
+    path = write_dicom(tmp_path / "image", IMAGE, "big_endian", ModalityLUTSequence=[item])
+    plain = write_dicom(tmp_path / "plain", 4095 - IMAGE, "explicit")
     assert np.array_equal(read_grey(path), read_grey(plain))
 
 
 def test_padding_written_unsigned_for_signed_pixels(tmp_path):
-    pixels = FILM.copy()
+    pixels = IMAGE.copy()
     pixels[:, :10] = np.array(-2000, np.int16).view(np.uint16)
     path = write_dicom(
-        tmp_path / "film", pixels, PixelRepresentation=1, BitsStored=16, HighBit=15, WindowCenter=None, WindowWidth=None
+        tmp_path / "image",
+        pixels,
+        PixelRepresentation=1,
+        BitsStored=16,
+        HighBit=15,
+        WindowCenter=None,
+        WindowWidth=None,
     )
     dataset = pydicom.dcmread(path)
     dataset.add_new("PixelPaddingValue", "US", 65536 - 2000)

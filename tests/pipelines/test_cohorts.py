@@ -14,7 +14,8 @@ from upath import UPath
 
 from assets.workspace import Workspace
 from cohorts.phantom.config import PhantomConfig
-from cohorts.phantom.layouts import LAYOUTS, draw, layout_writer
+from cohorts.phantom.layouts import layout_names, layout_writer
+from cohorts.phantom.simulated import simulate_studies
 from cohorts.registry import cohort_names
 from pipelines.automation import archive_digest
 from pipelines.definitions import defs
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:::pydicom")
 
 @pytest.fixture(scope="module")
 def few():
-    return draw(PhantomConfig(studies=12, height=96), 12)
+    return simulate_studies(PhantomConfig(studies=12, height=96), 12)
 
 
 def ingest(workspace, **ops):
@@ -55,7 +56,7 @@ def workspace_of(layout, folder, few):
     return Workspace(home=str(folder / "home"), cohort=cohort, archive_root=str(folder / "archive"))
 
 
-@pytest.mark.parametrize("layout", sorted(set(LAYOUTS) & set(cohort_names())))
+@pytest.mark.parametrize("layout", sorted(set(layout_names()) & set(cohort_names())))
 def test_every_row_of_every_cohort_is_a_study_or_a_reject(layout, few, tmp_path):
     workspace = workspace_of(layout, tmp_path, few)
     result = ingest(workspace)

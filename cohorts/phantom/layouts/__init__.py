@@ -1,6 +1,7 @@
-"""Simulated studies written down in the layouts of published datasets, so that their readers run without them.
+"""Simulated studies in the layouts of published datasets, so that their readers run without the published files.
 
-A layout is one file with a function `write(root, studies)` and one line in LAYOUTS.
+A file here is a layout. It has one function `write(root, studies)`, and the name of the file is the name of the layout.
+A dataset may have further layouts, whose names begin with its own: `open_i_kaggle`.
 """
 
 from __future__ import annotations
@@ -8,40 +9,31 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING
 
-from cohorts.phantom.layouts.drawn import DrawnStudy, draw
 from cohorts.phantom.marker import mark
 
-LAYOUTS: dict[str, str] = {
-    "mimic_cxr": "mimic_cxr:write",
-    "mimic_cxr_jpg": "mimic_cxr_jpg:write",
-    "open_i": "open_i:write",
-    "open_i_dicom": "open_i:write_with_dicom",
-    "open_i_kaggle": "open_i:write_kaggle",
-    "chexpert": "chexpert:write",
-    "chestxray14": "chestxray14:write",
-    "rsna_pneumonia": "rsna_pneumonia:write",
-    "siim_pneumothorax": "siim_pneumothorax:write",
-    "covid_chestxray": "covid_chestxray:write",
-    "covidx": "covidx:write",
-    "covid_rural": "covid_rural:write",
-    "edema_severity": "edema_severity:write",
-    "object_cxr": "object_cxr:write",
-    "mura": "mura:write",
-}
-
-__all__ = ["LAYOUTS", "DrawnStudy", "draw", "layout_writer"]
+if TYPE_CHECKING:
+    from cohorts.phantom.simulated import SimulatedStudy
 
 
-def layout_writer(name: str) -> Callable[[Path, Sequence[DrawnStudy]], None]:
-    """The function that writes drawn studies in the layout `name`, and that they are drawn.
+def layout_names() -> list[str]:
+    """The names of all layouts, sorted. No layout is imported."""
+    return sorted(module.name for module in iter_modules(__path__))
 
-    KeyError for a name that is not in LAYOUTS.
+
+def layout_writer(name: str) -> Callable[[Path, Sequence[SimulatedStudy]], None]:
+    """The function that writes studies in the layout `name` and marks the folder as simulated.
+
+    Raises:
+        KeyError: there is no layout of this name.
     """
-    module, function = LAYOUTS[name].split(":")
-    write = getattr(import_module(f"cohorts.phantom.layouts.{module}"), function)
+    if name not in layout_names():
+        raise KeyError(name)
+    write = import_module(f"{__name__}.{name}").write
 
-    def write_marked(root: Path, studies: Sequence[DrawnStudy]) -> None:
+    def write_marked(root: Path, studies: Sequence[SimulatedStudy]) -> None:
         write(root, studies)
         mark(root)
 

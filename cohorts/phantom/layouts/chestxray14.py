@@ -1,4 +1,4 @@
-"""ChestX-ray14: folders of PNG, a label file with commas in its header, lists of the split, boxes of some films."""
+"""ChestX-ray14: folders of PNG, a label file with commas in its header, lists of the split, boxes of some images."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import cv2
 
-from cohorts.phantom.files import replace_text, write_film, write_rows
-from cohorts.phantom.layouts.drawn import DrawnStudy, regions
+from cohorts.phantom.files import replace_text, write_image, write_rows
+from cohorts.phantom.simulated import SimulatedStudy, regions
 
 SIZE = 1024
 FOLDERS = 2  # of the twelve
@@ -41,17 +41,17 @@ BOXED = ("Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Nodule", "P
 NAMES_IN_BOXES = {"Infiltration": "Infiltrate"}
 
 
-def write(root: Path, studies: Sequence[DrawnStudy]) -> None:
+def write(root: Path, studies: Sequence[SimulatedStudy]) -> None:
     """images_001/images/ and so on, Data_Entry_2017_v2020.csv, the two lists and BBox_List_2017.csv in `root`."""
     boxes: list[tuple[Any, ...]] = []
     for study in studies:
-        film = study.resized(SIZE, SIZE)
-        folder = f"images_{1 + film.index * FOLDERS // len(studies):03d}"
-        boxes += _box_rows(film)
-        pixels = film.grey
-        if film.index % RGBA_EVERY == RGBA_EVERY - 1:
+        image = study.resized(SIZE, SIZE)
+        folder = f"images_{1 + image.index * FOLDERS // len(studies):03d}"
+        boxes += _box_rows(image)
+        pixels = image.grey
+        if image.index % RGBA_EVERY == RGBA_EVERY - 1:
             pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGRA)
-        write_film(root / folder / "images" / image_name(film), pixels)
+        write_image(root / folder / "images" / image_name(image), pixels)
     write_rows(root / "Data_Entry_2017_v2020.csv", LABELS, [_label_row(study) for study in studies])
     # The commas in the name of the box column are column breaks, and three more follow.
     write_rows(root / "BBox_List_2017.csv", BOXES, boxes)
@@ -60,17 +60,17 @@ def write(root: Path, studies: Sequence[DrawnStudy]) -> None:
         replace_text(root / name, "\n".join(listed))
 
 
-def image_name(study: DrawnStudy) -> str:
+def image_name(study: SimulatedStudy) -> str:
     """<patient>_<follow-up>.png."""
     return f"{study.patient + 1:08d}_{study.visit:03d}.png"
 
 
-def finding_names(study: DrawnStudy) -> list[str]:
+def finding_names(study: SimulatedStudy) -> list[str]:
     """The findings as the label file has them, those that the report calls present."""
     return [label for name, label in FINDINGS.items() if name in study.present()]
 
 
-def _label_row(study: DrawnStudy) -> tuple[Any, ...]:
+def _label_row(study: SimulatedStudy) -> tuple[Any, ...]:
     height, width = study.pixels.shape
     spacing = 0.143
     return (
@@ -88,12 +88,12 @@ def _label_row(study: DrawnStudy) -> tuple[Any, ...]:
     )
 
 
-def _box_rows(film: DrawnStudy) -> Iterator[tuple[Any, ...]]:
-    """Boxes are given for a part of the test films, one for each finding that was drawn and reported."""
-    if film.split != "test":
+def _box_rows(image: SimulatedStudy) -> Iterator[tuple[Any, ...]]:
+    """Boxes are given for a part of the test images, one for each finding that was drawn and reported."""
+    if image.split != "test":
         return
-    for name, mask in film.masks.items():
+    for name, mask in image.masks.items():
         label = FINDINGS.get(name, "")
-        if label in finding_names(film) and label in BOXED:
+        if label in finding_names(image) and label in BOXED:
             box = max(regions(mask), key=lambda found: found[2] * found[3])
-            yield image_name(film), NAMES_IN_BOXES.get(label, label), *(side + 0.084745762712 for side in box)
+            yield image_name(image), NAMES_IN_BOXES.get(label, label), *(side + 0.084745762712 for side in box)

@@ -10,18 +10,18 @@ from typing import Any
 import cv2
 import numpy as np
 
-from cohorts.phantom.files import write_film, write_rows
-from cohorts.phantom.layouts.drawn import CHEXPERT_ORDER, DrawnStudy, chexpert_labels, to_grey
+from cohorts.phantom.files import write_image, write_rows
+from cohorts.phantom.simulated import CHEXPERT_ORDER, SimulatedStudy, chexpert_labels, to_grey
 
 RELEASE = "CheXpert-v1.0-small"
 FIRST_PATIENT = {"train": 1, "valid": 64541}
 VALIDATION_PATIENTS = 200  # of the release, after whom the test set begins
 PARTS = {"train": "train", "validate": "valid", "test": "test"}
-SHORTER_SIDE = 320  # of the films of the small release
+SHORTER_SIDE = 320  # of the images of the small release
 HEADER = ("Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT_ORDER)
 
 
-def write(root: Path, studies: Sequence[DrawnStudy]) -> None:
+def write(root: Path, studies: Sequence[SimulatedStudy]) -> None:
     """CheXpert-v1.0-small/ and cheXpert-test-set-labels/ in `root`."""
     validation = len({study.patient for study in studies if study.split == "validate"})
     first_of_test = FIRST_PATIENT["valid"] + max(VALIDATION_PATIENTS, validation)
@@ -33,10 +33,10 @@ def write(root: Path, studies: Sequence[DrawnStudy]) -> None:
         if study.patient not in patients:
             patients[study.patient] = next(numbers[part])
         folder = f"{RELEASE}/{part}/patient{patients[study.patient]:05d}/study{study.visit + 1}"
-        films = [("view1_frontal", study.pixels), ("view2_lateral", study.lateral)]
-        for name, pixels in films:
+        images = [("view1_frontal", study.pixels), ("view2_lateral", study.lateral)]
+        for name, pixels in images:
             if pixels is not None:
-                write_film(root / folder / f"{name}.jpg", _small(pixels))
+                write_image(root / folder / f"{name}.jpg", _small(pixels))
                 if part != "test":
                     tables[part].append(_row(study, f"{folder}/{name}.jpg", lateral=name != "view1_frontal"))
         if part == "test":
@@ -46,7 +46,7 @@ def write(root: Path, studies: Sequence[DrawnStudy]) -> None:
     write_rows(root / "cheXpert-test-set-labels" / "groundtruth.csv", ("Study", *CHEXPERT_ORDER), tables["test"])
 
 
-def _row(study: DrawnStudy, path: str, lateral: bool) -> tuple[Any, ...]:
+def _row(study: SimulatedStudy, path: str, lateral: bool) -> tuple[Any, ...]:
     if study.split == "train":
         labels = [None if value is None else float(value) for value in chexpert_labels(study.statements).values()]
     else:
@@ -55,7 +55,7 @@ def _row(study: DrawnStudy, path: str, lateral: bool) -> tuple[Any, ...]:
     return path, {"M": "Male", "F": "Female"}[study.sex], study.age, *view, *labels
 
 
-def _seen(study: DrawnStudy, number: type[int] | type[float]) -> list[Any]:
+def _seen(study: SimulatedStudy, number: type[int] | type[float]) -> list[Any]:
     """Labels of experts, who say 1 or 0 of each finding: what was drawn."""
     labels = chexpert_labels(dict.fromkeys(study.masks, 1))
     return [number(value or 0) for value in labels.values()]

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from cohorts.phantom.files import write_film, write_rows
-from cohorts.phantom.layouts.drawn import DrawnStudy, to_grey
+from cohorts.phantom.files import write_image, write_rows
+from cohorts.phantom.simulated import SimulatedStudy, to_grey
 
 COLUMNS = (
     *("patientid", "offset", "sex", "age", "finding", "RT_PCR_positive", "survival", "intubated"),
@@ -17,16 +17,16 @@ COLUMNS = (
 )
 
 
-def write(root: Path, studies: Sequence[DrawnStudy]) -> None:
-    """Write metadata.csv and images/: a row per film, lateral ones (view L) too."""
+def write(root: Path, studies: Sequence[SimulatedStudy]) -> None:
+    """Write metadata.csv and images/: a row per image, lateral ones (view L) too."""
     rows = []
     for study in studies:
-        films = {study.view if study.index % 4 else "AP Supine": study.pixels}
+        images = {study.view if study.index % 4 else "AP Supine": study.pixels}
         if study.lateral is not None:
-            films["L"] = study.lateral
-        for view, pixels in films.items():
+            images["L"] = study.lateral
+        for view, pixels in images.items():
             name = f"{study.image_id[:8].upper()}-{study.index}{'-lateral' if view == 'L' else ''}.jpg"
-            write_film(root / "images" / name, to_grey(pixels))
+            write_image(root / "images" / name, to_grey(pixels))
             values = {
                 "patientid": study.patient + 1,
                 "offset": study.visit,
@@ -44,7 +44,7 @@ def write(root: Path, studies: Sequence[DrawnStudy]) -> None:
     write_rows(root / "metadata.csv", COLUMNS, rows)
 
 
-def finding(study: DrawnStudy) -> str:
+def finding(study: SimulatedStudy) -> str:
     """A path in the collection's tree of findings; consolidations stand for COVID-19."""
     if "consolidation" in study.masks:
         return "Pneumonia/Viral/COVID-19"

@@ -1,4 +1,4 @@
-"""COVID Rural: films of COVID-19-AR in colour, masks of 0 and 1, and the tables of patients and notes."""
+"""COVID Rural: images of COVID-19-AR in colour, masks of 0 and 1, and the tables of patients and notes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cohorts.phantom.files import write_film, write_rows
-from cohorts.phantom.layouts.drawn import DrawnStudy
+from cohorts.phantom.files import write_image, write_rows
+from cohorts.phantom.simulated import SimulatedStudy
 
 FOLDER = "opacity_segmentation_covid_chest_X_ray-master/covid_rural_annot"
 OPACITIES = ("consolidation", "edema", "atelectasis")
@@ -28,18 +28,18 @@ NOTE_COLUMNS = (
     *("patient_id", "Diag to img study (days)", "Diagnosis to Imaging time (hrs)", "Image Study Description"),
     "Radiologist KEY FINDINGS",
 )
-UNMARKED = 5  # of so many films without an opacity one was not outlined at all
+UNMARKED = 5  # of so many images without an opacity one was not outlined at all
 
 
-def write(root: Path, studies: Sequence[DrawnStudy]) -> None:
+def write(root: Path, studies: Sequence[SimulatedStudy]) -> None:
     """Write the repository of the masks below `root`."""
     folder = root / FOLDER
     notes, patients = [], {}
     for study in studies:
-        name, mask = film_name(study), opacity(study)
-        write_film(folder / "jpgs" / f"{name}.jpg", np.dstack([study.grey] * 3))
+        name, mask = image_name(study), opacity(study)
+        write_image(folder / "jpgs" / f"{name}.jpg", np.dstack([study.grey] * 3))
         if mask.any() or study.index % UNMARKED:
-            write_film(folder / "pngs_masks" / f"{name}.png", mask.astype(np.uint8))
+            write_image(folder / "pngs_masks" / f"{name}.png", mask.astype(np.uint8))
         patients[study.patient] = [patient_id(study), study.age, study.sex, *([0] * (len(PATIENT_COLUMNS) - 3))]
         note = "Airspace opacities" if mask.any() else "The lungs are clear"
         notes.append([patient_id(study), study.visit, 24 * study.visit, "XR CHEST AP PORTABLE", note])
@@ -47,18 +47,18 @@ def write(root: Path, studies: Sequence[DrawnStudy]) -> None:
     write_rows(folder / "covid_rural_radiologist_notes.csv", NOTE_COLUMNS, notes)
 
 
-def patient_id(study: DrawnStudy) -> str:
+def patient_id(study: SimulatedStudy) -> str:
     """As in COVID-19-AR."""
     return f"COVID-19-AR-{FIRST_PATIENT + study.patient}"
 
 
-def film_name(study: DrawnStudy) -> str:
+def image_name(study: SimulatedStudy) -> str:
     """Patient and shifted day, without an extension."""
     day = FIRST_DAY + timedelta(days=3 * study.visit + study.patient % 60)
     return f"{patient_id(study)}_{day:%m-%d-%Y}-XR"
 
 
-def opacity(study: DrawnStudy) -> np.ndarray:
-    """Where the film has an opacity, (height, width) bool."""
+def opacity(study: SimulatedStudy) -> np.ndarray:
+    """Where the image has an opacity, (height, width) bool."""
     found = [study.masks[name] for name in OPACITIES if name in study.masks]
     return np.logical_or.reduce([np.zeros(study.pixels.shape, bool), *found])

@@ -7,21 +7,21 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from cohorts.phantom.files import replace_text, write_film
-from cohorts.phantom.layouts.drawn import DrawnStudy
+from cohorts.phantom.files import replace_text, write_image
+from cohorts.phantom.simulated import SimulatedStudy
 
 TWO_CLASSES = {"COVID-19": "positive", "pneumonia": "negative", "normal": "negative"}
 OTHER_FILES = {"COVIDx9A": False, "COVIDx9B": True, "COVIDx_CXR-3A": False, "COVIDx_CXR-3B": True}
 EXTENSIONS = (".jpeg", ".jpg", ".png", ".JPG")
 
 
-def write(root: Path, studies: Sequence[DrawnStudy]) -> None:
+def write(root: Path, studies: Sequence[SimulatedStudy]) -> None:
     """Write train/, test/ and the label files; the validation patients are in train, as in the release."""
     lines: dict[str, list[tuple[str, str, str, str]]] = {"train": [], "test": []}
     for study in studies:
         folder = "test" if study.split == "test" else "train"
         patient, name, source = names(study)
-        write_film(root / folder / name, study.grey)
+        write_image(root / folder / name, study.grey)
         lines[folder].append((patient, name, class_of(study), source))
     for folder, rows in lines.items():
         write_lines(root / f"{folder}.txt", rows, two_classes=True)
@@ -30,7 +30,7 @@ def write(root: Path, studies: Sequence[DrawnStudy]) -> None:
 
 
 def write_lines(path: Path, rows: Sequence[tuple[str, str, str, str]], two_classes: bool) -> None:
-    """Patient, file name, class and source of each film, separated by blanks, without a header."""
+    """Patient, file name, class and source of each image, separated by blanks, without a header."""
     lines = [
         f"{patient} {name} {TWO_CLASSES[three] if two_classes else three} {source}\n"
         for patient, name, three, source in rows
@@ -38,20 +38,20 @@ def write_lines(path: Path, rows: Sequence[tuple[str, str, str, str]], two_class
     replace_text(path, "".join(lines))
 
 
-def class_of(study: DrawnStudy) -> str:
+def class_of(study: SimulatedStudy) -> str:
     """Consolidations stand for COVID-19, other diseases of the lung for pneumonia."""
     if "consolidation" in study.masks:
         return "COVID-19"
     return "pneumonia" if study.masks.keys() & {"edema", "atelectasis", "effusion"} else "normal"
 
 
-def names(study: DrawnStudy) -> tuple[str, str, str]:
+def names(study: SimulatedStudy) -> tuple[str, str, str]:
     """Patient, file name and source, each source with its own way of naming."""
     code = hashlib.sha256(study.image_id.encode()).hexdigest()
     if class_of(study) != "COVID-19":
         patient = str(
             uuid.UUID(hashlib.md5(study.subject_id.encode()).hexdigest())
-        )  # RSNA has one film of each patient
+        )  # RSNA has one image of each patient
         return patient, patient + (f"-{study.visit}" if study.visit else "") + ".png", "rsna"
     number = study.patient + 1
     if study.patient % 3 == 0:

@@ -1,4 +1,4 @@
-"""EdemaSeverity: the three tables of grades beside MIMIC-CXR-JPG, which has the films."""
+"""EdemaSeverity: the three tables of grades beside MIMIC-CXR-JPG, which has the images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cohorts.phantom.files import write_rows
 from cohorts.phantom.layouts import mimic_cxr_jpg
-from cohorts.phantom.layouts.drawn import DrawnStudy
+from cohorts.phantom.simulated import SimulatedStudy
 
 FOLDER = "mimic-cxr-pe-severity/1.0.1"
 NOT_GRADABLE = -1
@@ -15,7 +15,7 @@ REPORT_COLUMNS = ("subject_id", "study_id", "edema_severity")
 IMAGE_COLUMNS = ("subject_id", "study_id", "dicom_id", "edema_severity")
 
 
-def write(root: Path, studies: Sequence[DrawnStudy]) -> None:
+def write(root: Path, studies: Sequence[SimulatedStudy]) -> None:
     """Write mimic-cxr-jpg/ and mimic-cxr-pe-severity/ below `root`."""
     mimic_cxr_jpg.write(root, studies)
     regex = [[study.subject_id, study.study_id, regex_grade(study)] for study in studies if study.patient % 5]
@@ -30,13 +30,13 @@ def write(root: Path, studies: Sequence[DrawnStudy]) -> None:
     write_rows(root / FOLDER / "consensus_image_edema_severity.csv", IMAGE_COLUMNS, consensus)
 
 
-def grade(study: DrawnStudy) -> int:
+def grade(study: SimulatedStudy) -> int:
     """0 without edema, else 1, 2 or 3 by how strongly it was drawn."""
     strengths = [finding.strength for finding in study.findings if finding.name == "edema"]
     return 1 + min(2, int(3 * strengths[0])) if strengths else 0
 
 
-def regex_grade(study: DrawnStudy) -> int:
+def regex_grade(study: SimulatedStudy) -> int:
     """What expressions find in the report: its edema as drawn, and nothing to grade where it speaks of none."""
     said = study.statements.get("edema")
     return NOT_GRADABLE if said is None else grade(study) if said else 0

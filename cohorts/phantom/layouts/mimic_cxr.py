@@ -7,13 +7,13 @@ from pathlib import Path
 
 from cohorts.phantom.dicom import write_dicom
 from cohorts.phantom.files import write_rows
-from cohorts.phantom.layouts.drawn import DrawnStudy
-from cohorts.phantom.layouts.mimic_cxr_jpg import DICOM_RELEASE, JPG_RELEASE, films, write_reports, write_tables
+from cohorts.phantom.layouts.mimic_cxr_jpg import DICOM_RELEASE, JPG_RELEASE, images_of, write_reports, write_tables
+from cohorts.phantom.simulated import SimulatedStudy
 
 
-def write(root: Path, studies: Sequence[DrawnStudy]) -> None:
+def write(root: Path, studies: Sequence[SimulatedStudy]) -> None:
     """mimic-cxr/2.0.0 with DICOM and reports, beside the tables of mimic-cxr-jpg/2.1.0."""
-    images = list(films(studies))
+    images = list(images_of(studies))
     for number, image in enumerate(images):
         path = root / DICOM_RELEASE / image.folder / f"{image.study.image_id}.dcm"
         write_dicom(path, image.study.pixels, image.study, inverted=number % 2 == 1)

@@ -10,8 +10,8 @@ from typing import Any
 
 import cv2
 
-from cohorts.phantom.files import replace_text, write_film, write_rows
-from cohorts.phantom.layouts.drawn import CHEXPERT_ORDER, DrawnStudy, chexpert_labels
+from cohorts.phantom.files import replace_text, write_image, write_rows
+from cohorts.phantom.simulated import CHEXPERT_ORDER, SimulatedStudy, chexpert_labels
 
 DICOM_RELEASE, JPG_RELEASE = "mimic-cxr/2.0.0", "mimic-cxr-jpg/2.1.0"
 LABELS = sorted(CHEXPERT_ORDER)
@@ -34,29 +34,29 @@ VIEW_CODES = {"AP": "antero-posterior", "PA": "postero-anterior", "LATERAL": "la
 
 @dataclass(frozen=True)
 class Image:
-    """One film of a study, with its folder."""
+    """One image of a study, with its folder."""
 
-    study: DrawnStudy  # with the identifier, view and pixels of this image
+    study: SimulatedStudy  # with the identifier, view and pixels of this image
 
     @property
     def folder(self) -> str:
-        """Folder of the film; the report lies beside it with `.txt`."""
+        """Folder of the image; the report lies beside it with `.txt`."""
         return f"files/p{self.study.subject_id[:2]}/p{self.study.subject_id}/s{self.study.study_id}"
 
 
-def write(root: Path, studies: Sequence[DrawnStudy]) -> None:
+def write(root: Path, studies: Sequence[SimulatedStudy]) -> None:
     """mimic-cxr-jpg/2.1.0 with histogram-equalised JPG, beside the reports of mimic-cxr/2.0.0."""
-    images = list(films(studies))
+    images = list(images_of(studies))
     names = [f"{image.folder}/{image.study.image_id}.jpg" for image in images]
     for image, name in zip(images, names, strict=True):
-        write_film(root / JPG_RELEASE / name, cv2.equalizeHist(image.study.grey))
+        write_image(root / JPG_RELEASE / name, cv2.equalizeHist(image.study.grey))
     replace_text(root / JPG_RELEASE / "IMAGE_FILENAMES", "".join(f"{name}\n" for name in names))
     write_reports(root / DICOM_RELEASE, studies)
     write_tables(root / JPG_RELEASE, studies, images)
 
 
-def films(studies: Sequence[DrawnStudy]) -> Iterator[Image]:
-    """The films of all studies: the frontal one, then the lateral one where there is one."""
+def images_of(studies: Sequence[SimulatedStudy]) -> Iterator[Image]:
+    """The images of all studies: the frontal one, then the lateral one where there is one."""
     for study in studies:
         yield Image(study)
         if study.lateral is not None:
@@ -65,20 +65,20 @@ def films(studies: Sequence[DrawnStudy]) -> Iterator[Image]:
             yield Image(replace(study, image_id=image_id, view="LATERAL", pixels=study.lateral))
 
 
-def write_reports(release: Path, studies: Sequence[DrawnStudy]) -> None:
+def write_reports(release: Path, studies: Sequence[SimulatedStudy]) -> None:
     """The text files of the reports, beside the folders of their studies."""
     for study in studies:
         replace_text(release / f"{Image(study).folder}.txt", study.report)
 
 
-def write_tables(release: Path, studies: Sequence[DrawnStudy], images: Sequence[Image]) -> None:
+def write_tables(release: Path, studies: Sequence[SimulatedStudy], images: Sequence[Image]) -> None:
     """The five tables of the JPG release."""
     shown = [image.study for image in images]
-    write_rows(release / "mimic-cxr-2.0.0-metadata.csv.gz", METADATA, [_metadata(film) for film in shown])
+    write_rows(release / "mimic-cxr-2.0.0-metadata.csv.gz", METADATA, [_metadata(study) for study in shown])
     write_rows(
         release / "mimic-cxr-2.0.0-split.csv.gz",
         ("dicom_id", "study_id", "subject_id", "split"),
-        [(film.image_id, film.study_id, film.subject_id, film.split) for film in shown],
+        [(study.image_id, study.study_id, study.subject_id, study.split) for study in shown],
     )
     for labeler in ("chexpert", "negbio"):
         write_rows(
@@ -97,21 +97,21 @@ def write_tables(release: Path, studies: Sequence[DrawnStudy], images: Sequence[
     )
 
 
-def _metadata(film: DrawnStudy) -> tuple[Any, ...]:
-    rows, columns = film.pixels.shape
-    time = f"{film.index % 24:02d}{film.index * 7 % 60:02d}{film.index * 13 % 60:02d}.{film.index * 17 % 1000:03d}"
+def _metadata(study: SimulatedStudy) -> tuple[Any, ...]:
+    rows, columns = study.pixels.shape
+    time = f"{study.index % 24:02d}{study.index * 7 % 60:02d}{study.index * 13 % 60:02d}.{study.index * 17 % 1000:03d}"
     return (
-        film.image_id,
-        film.subject_id,
-        film.study_id,
-        "CHEST (PA AND LAT)" if film.view != "AP" else "CHEST (PORTABLE AP)",
-        film.view,
+        study.image_id,
+        study.subject_id,
+        study.study_id,
+        "CHEST (PA AND LAT)" if study.view != "AP" else "CHEST (PORTABLE AP)",
+        study.view,
         rows,
         columns,
-        21100101 + film.index % 28,
+        21100101 + study.index % 28,
         time,
-        "CHEST (PA AND LAT)" if film.view != "AP" else "CHEST (PORTABLE AP)",
-        VIEW_CODES[film.view],
+        "CHEST (PA AND LAT)" if study.view != "AP" else "CHEST (PORTABLE AP)",
+        VIEW_CODES[study.view],
         "Erect",
     )
 

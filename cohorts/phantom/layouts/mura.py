@@ -1,6 +1,6 @@
 """MURA 1.1: folders of regions, patients and studies with the label in the name, and tables without a header.
 
-The films are chests all the same: a simulation of the layout, not of hands and shoulders.
+The images are chests all the same: a simulation of the layout, not of hands and shoulders.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cohorts.phantom.files import write_film, write_rows
-from cohorts.phantom.layouts.drawn import DrawnStudy, to_grey
+from cohorts.phantom.files import write_image, write_rows
+from cohorts.phantom.simulated import SimulatedStudy, to_grey
 
 FOLDER = "MURA-v1.1"
 REGIONS = ("ELBOW", "FINGER", "FOREARM", "HAND", "HUMERUS", "SHOULDER", "WRIST")
 
 
-def write(root: Path, studies: Sequence[DrawnStudy]) -> None:
+def write(root: Path, studies: Sequence[SimulatedStudy]) -> None:
     """Write MURA-v1.1/ below `root`; patients keep their number in every region, as in the original."""
     paths: dict[str, list[list[str]]] = {"train": [], "valid": []}
     labels: dict[str, list[list[str]]] = {"train": [], "valid": []}
@@ -25,18 +25,18 @@ def write(root: Path, studies: Sequence[DrawnStudy]) -> None:
         labels[part].append([f"{folder}/", str(int(abnormal(study)))])
         for number, pixels in enumerate([study.pixels, *([] if study.lateral is None else [study.lateral])], start=1):
             paths[part].append([f"{folder}/image{number}.png"])
-            write_film(root / folder / f"image{number}.png", to_grey(pixels))
+            write_image(root / folder / f"image{number}.png", to_grey(pixels))
     for part in paths:
         write_rows(root / FOLDER / f"{part}_image_paths.csv", (), paths[part])
         write_rows(root / FOLDER / f"{part}_labeled_studies.csv", (), labels[part])
 
 
-def abnormal(study: DrawnStudy) -> bool:
+def abnormal(study: SimulatedStudy) -> bool:
     """Whether anything was drawn."""
     return bool(study.masks)
 
 
-def study_folder(study: DrawnStudy) -> str:
+def study_folder(study: SimulatedStudy) -> str:
     """Region, patient and study; a patient's later studies are of other regions, and begin with study1 again."""
     region = REGIONS[(study.patient + study.visit) % len(REGIONS)]
     number = 1 + study.visit // len(REGIONS)

@@ -1,4 +1,4 @@
-"""Object-CXR: half of the films with buttons, coins and clothing drawn on them, outlined as the annotators did."""
+"""Object-CXR: half of the images with buttons, coins and clothing drawn on them, outlined as the annotators did."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cohorts.phantom.files import write_film, write_rows
-from cohorts.phantom.layouts.drawn import DrawnStudy
+from cohorts.phantom.files import write_image, write_rows
+from cohorts.phantom.simulated import SimulatedStudy
 from imaging.shapes import shape_mask
 
 KINDS = ("rectangle", "ellipse", "polygon")  # by the number they have in the tables
@@ -17,13 +17,13 @@ METAL = 235  # grey level
 Shape = tuple[str, list[int]]
 
 
-def write(root: Path, studies: Sequence[DrawnStudy]) -> None:
-    """Write train/, dev/, test/ and their tables, the films numbered through in that order."""
+def write(root: Path, studies: Sequence[SimulatedStudy]) -> None:
+    """Write train/, dev/, test/ and their tables, the images numbered through in that order."""
     rows: dict[str, list[tuple[str, str]]] = {part: [] for part in PARTS.values()}
     for number, study in enumerate(sorted(studies, key=lambda study: list(PARTS).index(study.split)), start=1):
         part, shapes = PARTS[study.split], foreign_objects(study)
         name = f"{number:05d}.jpg"
-        write_film(root / part / name, paint(study.grey, shapes))
+        write_image(root / part / name, paint(study.grey, shapes))
         rows[part].append((f"/data/test/{name}" if part == "test" else name, annotation(shapes)))
     for part, table in rows.items():
         write_rows(root / f"{part}.csv", ("image_path" if part == "test" else "image_name", "annotation"), table)
@@ -35,15 +35,15 @@ def annotation(shapes: Sequence[Shape]) -> str:
 
 
 def paint(grey: np.ndarray, shapes: Sequence[Shape]) -> np.ndarray:
-    """The film with every shape in it as bright as metal."""
+    """The image with every shape in it as bright as metal."""
     painted = grey.copy()
     for kind, points in shapes:
         painted[shape_mask(kind, points, *grey.shape) > 0] = METAL
     return painted
 
 
-def foreign_objects(study: DrawnStudy) -> list[Shape]:
-    """None on every second film, else one to four at places that depend on the study's number alone."""
+def foreign_objects(study: SimulatedStudy) -> list[Shape]:
+    """None on every second image, else one to four at places that depend on the study's number alone."""
     if study.index % 2:
         return []
     rng = np.random.default_rng([study.index, 3])

@@ -8,36 +8,36 @@ from pathlib import Path
 import numpy as np
 
 from cohorts.phantom.files import replace_text
-from cohorts.phantom.layouts.drawn import DrawnStudy, runs
-from cohorts.phantom.layouts.jpeg_dicom import uids, write_jpeg_dicom
+from cohorts.phantom.jpeg_dicom import uids, write_jpeg_dicom
 from cohorts.phantom.layouts.rsna_pneumonia import SIZE, patient_id
+from cohorts.phantom.simulated import SimulatedStudy, runs
 from imaging.shapes import bounding_box
 
 FINDING = "pneumothorax"
 
 
-def write(root: Path, studies: Sequence[DrawnStudy]) -> None:
+def write(root: Path, studies: Sequence[SimulatedStudy]) -> None:
     """dicom-images-train/, dicom-images-test/ (not labelled) and train-rle.csv in `root`."""
     lines = ["ImageId, EncodedPixels"]
     for study in studies:
-        film = study.resized(SIZE, SIZE)
+        image = study.resized(SIZE, SIZE)
         study_uid, series_uid, image_uid = uids(study)
         folder = "dicom-images-test" if study.split == "test" else "dicom-images-train"
-        write_jpeg_dicom(root / folder / study_uid / series_uid / f"{image_uid}.dcm", film, patient_id(study))
+        write_jpeg_dicom(root / folder / study_uid / series_uid / f"{image_uid}.dcm", image, patient_id(study))
         if study.split != "test":
-            lines += [f"{image_uid}, {encoded}" for encoded in encode(film)]
+            lines += [f"{image_uid}, {encoded}" for encoded in encode(image)]
     replace_text(root / "train-rle.csv", "".join(f"{line}\n" for line in lines))
 
 
-def encode(film: DrawnStudy) -> list[str]:
+def encode(image: SimulatedStudy) -> list[str]:
     """`EncodedPixels` of each region, or one -1: pairs of the gap since the last run, and a run."""
-    if FINDING not in film.masks:
+    if FINDING not in image.masks:
         return ["-1"]
-    return [_pairs(region) for region in _regions(film.masks[FINDING], film.index)]
+    return [_pairs(region) for region in _regions(image.masks[FINDING], image.index)]
 
 
 def _regions(mask: np.ndarray, index: int) -> list[np.ndarray]:
-    """The mask as one region or, for every other film, as two that overlap, as if two readers had drawn a part each."""
+    """The mask as one region or, for every other image, as two that overlap, as if two readers had drawn a part each."""
     box = bounding_box(mask)
     if index % 2 or box is None:
         return [mask]

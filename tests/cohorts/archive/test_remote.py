@@ -12,7 +12,8 @@ from cohorts.archive import remote
 from cohorts.archive.paths import OutsideRootError, are_files, file_stamps, files_in, inside
 from cohorts.errors import CohortError
 from cohorts.readers.mimic_cxr import MimicCxr
-from ingestion.batches_of_studies import decode_batch, section_batch
+from ingestion.images import decode_batch
+from ingestion.reports import section_batch
 from report_parsing.reports import ReportOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore:::pydicom", "ignore:datetime.datetime.utcnow")
@@ -56,7 +57,7 @@ def upload(folder, root):
 def archive(mimic):
     mimic.extension = ".dcm"
     for number in range(3):
-        mimic.add(f"film{number}", study=f"5000000{number}")
+        mimic.add(f"image{number}", study=f"5000000{number}")
     mimic.add("gone", study="50000003", image=False)
     mimic.add("empty", study="50000004", report=" \n")
     return mimic.close()
@@ -68,7 +69,7 @@ def test_an_archive_on_s3_gives_the_tables_of_the_same_archive_on_disk(mimic, bu
     tables = []
     for cohort in (MimicCxr(folder), MimicCxr(bucket)):
         scan = cohort.scan()
-        decoded = decode_batch(cohort, scan.studies, SIZE)
+        decoded = decode_batch(cohort.root, scan.studies, SIZE)
         sectioned = section_batch(cohort, scan.studies, ReportOptions())
         tables.append([scan.studies, scan.rejects, *decoded, *sectioned])
     here, there = tables
@@ -77,14 +78,14 @@ def test_an_archive_on_s3_gives_the_tables_of_the_same_archive_on_disk(mimic, bu
     assert all(one.equals(other) for one, other in zip(here, there, strict=True))
 
 
-def test_a_film_that_vanishes_or_is_cut_short_meanwhile_is_rejected(mimic, bucket):
+def test_an_image_that_vanishes_or_is_cut_short_meanwhile_is_rejected(mimic, bucket):
     upload(archive(mimic), bucket)
     cohort = MimicCxr(bucket)
     studies = cohort.scan().studies
     first, second = (bucket.joinpath(path) for path in studies["image_path"].to_pylist()[:2])
     first.unlink()
     second.write_bytes(second.read_bytes()[:-2000])
-    _, rejects = decode_batch(cohort, studies, SIZE)
+    _, rejects = decode_batch(cohort.root, studies, SIZE)
     assert rejects["reason"].to_pylist() == ["missing_file", "truncated_dicom"]
 
 
@@ -98,7 +99,7 @@ def test_a_storage_that_does_not_answer_ends_the_run_instead_of_rejecting(root, 
 
     monkeypatch.setattr(type(root.fs), "open", fail)
     with pytest.raises(CohortError, match=r"cannot be fetched \(ConnectionError\)"):
-        decode_batch(cohort, studies, SIZE)
+        decode_batch(cohort.root, studies, SIZE)
     with pytest.raises(CohortError, match=r"cannot be fetched \(ConnectionError\)"):
         section_batch(cohort, studies, ReportOptions())
 
@@ -135,8 +136,8 @@ def test_a_root_travels_to_other_processes(root):
 
 
 def test_a_local_file_is_not_copied(tmp_path):
-    with remote.local_copy(tmp_path / "film.dcm") as path:
-        assert path == tmp_path / "film.dcm"
+    with remote.local_copy(tmp_path / "image.dcm") as path:
+        assert path == tmp_path / "image.dcm"
 
 
 @pytest.mark.parametrize("missing", ["upath", "s3fs"])

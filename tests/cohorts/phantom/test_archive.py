@@ -44,8 +44,8 @@ def test_asking_for_more_studies_extends_the_archive(archive, tmp_path):
     assert simulate(tmp_path, CONFIG) == {"studies": 24, "computed": 16}
     after = digests(tmp_path)
     assert after == digests(archive)
-    films = [name for name in before if name.endswith((".dcm", ".txt", ".png"))]
-    assert {name: before[name] for name in films} == {name: after[name] for name in films}
+    images = [name for name in before if name.endswith((".dcm", ".txt", ".png"))]
+    assert {name: before[name] for name in images} == {name: after[name] for name in images}
 
 
 def test_a_killed_simulation_goes_on(archive, tmp_path):
@@ -62,14 +62,14 @@ def test_an_archive_of_other_settings_is_refused(archive):
         simulate(archive, PhantomConfig(studies=24, height=96, prevalence=0.5))
 
 
-def test_films_are_valid_12_bit_dicom_of_both_photometric_interpretations(archive):
-    films = [pydicom.dcmread(path) for path in archive.rglob("*.dcm")]
-    assert len(films) == 24
-    assert {film.PhotometricInterpretation for film in films} == {"MONOCHROME1", "MONOCHROME2"}
-    for film in films:
-        assert (film.BitsStored, film.HighBit) == (12, 11)
-        assert film.pixel_array.max() < 4096
-        assert film.pixel_array.shape == (film.Rows, film.Columns)
+def test_images_are_valid_12_bit_dicom_of_both_photometric_interpretations(archive):
+    images = [pydicom.dcmread(path) for path in archive.rglob("*.dcm")]
+    assert len(images) == 24
+    assert {image.PhotometricInterpretation for image in images} == {"MONOCHROME1", "MONOCHROME2"}
+    for image in images:
+        assert (image.BitsStored, image.HighBit) == (12, 11)
+        assert image.pixel_array.max() < 4096
+        assert image.pixel_array.shape == (image.Rows, image.Columns)
 
 
 def test_both_photometric_interpretations_show_a_dark_lung_between_bright_tissue(archive):

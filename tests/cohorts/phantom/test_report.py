@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cohorts.phantom.config import FINDINGS, PhantomConfig
-from cohorts.phantom.film import sample_findings
 from cohorts.phantom.findings import Finding
+from cohorts.phantom.image import sample_findings
 from cohorts.phantom.report import LINE_LENGTH, phrases, write_report
 
 HONEST = PhantomConfig(report_error=0, vagueness=0, omission=0)

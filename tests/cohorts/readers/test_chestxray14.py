@@ -12,7 +12,7 @@ import pytest
 
 from cohorts.errors import CohortError
 from cohorts.phantom.layouts.chestxray14 import finding_names, image_name, write
-from cohorts.phantom.layouts.drawn import DrawnStudy
+from cohorts.phantom.simulated import SimulatedStudy
 from cohorts.readers.chestxray14 import FINDINGS, ChestXray14
 from imaging.shapes import bounding_box, shape_mask
 from tests.cohorts.scans import by_image, check, rejected
@@ -21,14 +21,14 @@ LABELS = "Data_Entry_2017_v2020.csv"
 
 
 @pytest.fixture(scope="module")
-def films(drawn) -> list[DrawnStudy]:
-    return drawn[:32]
+def images(simulated) -> list[SimulatedStudy]:
+    return simulated[:32]
 
 
 @pytest.fixture(scope="module")
-def layout(films, tmp_path_factory) -> Path:
+def layout(images, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("chestxray14")
-    write(root, films)
+    write(root, images)
     return root
 
 
@@ -50,10 +50,10 @@ def test_headers_are_the_published_ones(layout):
     assert (layout / "BBox_List_2017.csv").read_text().splitlines()[0] == "Image Index,Finding Label,Bbox [x,y,w,h],,,"
 
 
-def test_labels_views_and_official_split(layout, films):
+def test_labels_views_and_official_split(layout, images):
     scan = check(ChestXray14(layout).scan())
-    assert (len(scan.studies), len(scan.rejects)) == (len(films), 0)
-    for row, study in zip(scan.studies.to_pylist(), films, strict=True):
+    assert (len(scan.studies), len(scan.rejects)) == (len(images), 0)
+    for row, study in zip(scan.studies.to_pylist(), images, strict=True):
         positive = {name for name, value in row["labels"] if value == 1}
         assert positive == (set(finding_names(study)) or {"No Finding"})
         assert dict(row["labels"]).keys() == {*FINDINGS, "No Finding"}
@@ -76,10 +76,10 @@ def test_shares_instead_of_the_lists(layout):
     assert any(official[image]["split"] != row["split"] for image, row in shared.items())
 
 
-def test_boxes_are_those_drawn_and_infiltrate_is_infiltration(layout, films):
+def test_boxes_are_those_drawn_and_infiltrate_is_infiltration(layout, images):
     rows = by_image(ChestXray14(layout).scan())
     labels = Counter()
-    for study in films:
+    for study in images:
         row = rows[image_name(study).removesuffix(".png")]
         if study.split != "test":
             assert row["boxes"] is None
@@ -107,14 +107,14 @@ def test_the_older_label_file_with_its_trailing_comma(copy):
     assert check(ChestXray14(copy).scan()).studies.equals(before.studies)
 
 
-def test_one_folder_of_images_and_no_boxes(copy, films):
+def test_one_folder_of_images_and_no_boxes(copy, images):
     (copy / "images").mkdir()
     for path in copy.glob("images_0*/images/*.png"):
         path.rename(copy / "images" / path.name)
     (copy / "BBox_List_2017.csv").unlink()
     scan = check(ChestXray14(copy).scan())
-    assert len(scan.studies) == len(films)
-    assert scan.studies["boxes"].null_count == len(films)
+    assert len(scan.studies) == len(images)
+    assert scan.studies["boxes"].null_count == len(images)
     assert all(path.startswith("images/") for path in scan.studies["image_path"].to_pylist())
 
 
@@ -170,7 +170,7 @@ def test_a_folder_of_images_that_is_a_link_out_of_the_archive(copy, tmp_path_fac
 
 
 def test_real_rows(shared_data, tmp_path):
-    """400 real films under their real names, labels and lists."""
+    """400 real images under their real names, labels and lists."""
     with open(shared_data / "nih_three_class" / "labels.csv", encoding="utf-8") as stream:
         rows = [row for row in csv.DictReader(stream) if row["licence_tier"] == "nih"]
     (tmp_path / "images").mkdir()

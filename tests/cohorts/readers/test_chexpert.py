@@ -11,7 +11,7 @@ import pytest
 from cohorts.errors import CohortError
 from cohorts.labels import CHEXPERT_14
 from cohorts.phantom.layouts.chexpert import RELEASE, write
-from cohorts.phantom.layouts.drawn import CHEXPERT_ORDER, chexpert_labels
+from cohorts.phantom.simulated import CHEXPERT_ORDER, chexpert_labels
 from cohorts.readers.chexpert import CheXpert
 from report_parsing.errors import ReportError
 from tests.cohorts.scans import by_image, check, edit, rejected
@@ -23,9 +23,9 @@ HEADER = (
 
 
 @pytest.fixture(scope="module")
-def layout(drawn, tmp_path_factory) -> Path:
+def layout(simulated, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("chexpert")
-    write(root, drawn)
+    write(root, simulated)
     return root
 
 
@@ -39,14 +39,14 @@ def test_the_header_is_the_published_one(layout):
         assert (layout / RELEASE / f"{part}.csv").read_text().splitlines()[0] == HEADER
 
 
-def test_frontal_films_are_studies_with_what_the_tables_say(layout, drawn):
+def test_frontal_images_are_studies_with_what_the_tables_say(layout, simulated):
     scan = check(CheXpert(layout).scan())
     assert set(rejected(scan).values()) == {"not_frontal"}
-    assert len(scan.studies) == len(drawn)
-    assert scan.source_rows == len(drawn) + sum(study.lateral is not None for study in drawn)
+    assert len(scan.studies) == len(simulated)
+    assert scan.source_rows == len(simulated) + sum(study.lateral is not None for study in simulated)
     rows = iter(scan.studies.to_pylist())
     for split in ("train", "validate", "test"):
-        for study in (study for study in drawn if study.split == split):
+        for study in (study for study in simulated if study.split == split):
             row = next(rows)
             expected = study.statements if split == "train" else dict.fromkeys(study.masks, 1)
             labels = chexpert_labels(expected)
@@ -59,7 +59,7 @@ def test_frontal_films_are_studies_with_what_the_tables_say(layout, drawn):
             assert row["study_id"].endswith(f"-study{study.visit + 1}")
 
 
-def test_gloria_carves_validation_from_train_and_tests_on_the_validation_set(layout, drawn, monkeypatch):
+def test_gloria_carves_validation_from_train_and_tests_on_the_validation_set(layout, simulated, monkeypatch):
     monkeypatch.setattr("cohorts.readers.chexpert.VALIDATION_SHARE", 0.3)
     scan = check(CheXpert(layout, "gloria").scan())
     official = by_image(CheXpert(layout).scan())
@@ -80,9 +80,9 @@ def test_root_may_be_the_release_itself_or_the_full_one(layout, tmp_path):
         assert all((root / path).is_file() for path in scan.studies["image_path"].to_pylist())
 
 
-def test_without_test_labels_and_without_a_test_set(copy, drawn):
+def test_without_test_labels_and_without_a_test_set(copy, simulated):
     (copy / "cheXpert-test-set-labels" / "groundtruth.csv").unlink()
-    tested = sum(study.split == "test" for study in drawn)
+    tested = sum(study.split == "test" for study in simulated)
     assert Counter(rejected(check(CheXpert(copy).scan())).values())["no_labels"] == tested
     shutil.rmtree(copy / RELEASE / "test")
     scan = check(CheXpert(copy).scan())

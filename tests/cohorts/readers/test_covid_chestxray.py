@@ -13,7 +13,8 @@ from cohorts.phantom.layouts.covid_chestxray import finding, note, write
 from cohorts.readers.covid_chestxray import CovidChestXray
 from cohorts.tables import STUDIES
 from imaging.decode import read_grey
-from ingestion.batches_of_studies import decode_batch, section_batch
+from ingestion.images import decode_batch
+from ingestion.reports import section_batch
 from report_parsing.errors import ReportError
 from report_parsing.reports import ReportOptions
 
@@ -63,10 +64,10 @@ def test_every_row_of_the_real_part_is_a_study_or_a_reject(shared_data):
     assert {name for names in splits.values() for name in names} == {"train", "validate", "test"}
 
 
-def test_real_films_and_notes_go_through(shared_data):
+def test_real_images_and_notes_go_through(shared_data):
     cohort = CovidChestXray(shared_data / "covid_cxr")
     studies = cohort.scan().studies
-    images, rejects = decode_batch(cohort, studies, 64)
+    images, rejects = decode_batch(cohort.root, studies, 64)
     assert (len(images), len(rejects)) == (172, 0)
     assert images["image_id"].to_pylist() == studies["image_id"].to_pylist()
     first = read_grey(cohort.root / studies["image_path"][0].as_py())
@@ -116,28 +117,28 @@ def test_upstream_form_and_its_rejects(upstream):
 
 
 def test_link_out_of_the_archive(upstream, tmp_path_factory):
-    secret = tmp_path_factory.mktemp("secret") / "film.jpg"
+    secret = tmp_path_factory.mktemp("secret") / "image.jpg"
     secret.touch()
     cohort = upstream({"filename": "link.jpg"})
     (cohort.root / "images" / "link.jpg").symlink_to(secret)
     assert cohort.scan().rejects["reason"].to_pylist() == ["path_outside_root"]
 
 
-def test_layout(drawn, tmp_path):
-    write(tmp_path, drawn)
+def test_layout(simulated, tmp_path):
+    write(tmp_path, simulated)
     cohort = CovidChestXray(tmp_path)
     scan = cohort.scan()
-    laterals = sum(study.lateral is not None for study in drawn)
+    laterals = sum(study.lateral is not None for study in simulated)
     assert (scan.source_rows, len(scan.studies)) == (80 + laterals, 80)
     assert scan.rejects["reason"].to_pylist() == ["not_frontal"] * laterals
-    for row, study in zip(scan.studies.to_pylist(), drawn, strict=True):
+    for row, study in zip(scan.studies.to_pylist(), simulated, strict=True):
         assert row["subject_id"] == str(study.patient + 1)
         assert row["view"] == (study.view if study.index % 4 else "AP Supine")
         assert {name for name, value in row["labels"] if value == 1} == set(finding(study).split("/"))
-    notes = [note(study.report) for study in drawn]
+    notes = [note(study.report) for study in simulated]
     reports, rejects = section_batch(cohort, scan.studies, ReportOptions())
     assert (len(reports), len(rejects)) == (sum(map(bool, notes)), notes.count(""))
-    assert len(decode_batch(cohort, scan.studies, 32)[0]) == 80
+    assert len(decode_batch(cohort.root, scan.studies, 32)[0]) == 80
 
 
 def test_labels_say_what_the_finding_says_and_no_more(upstream):

@@ -1,4 +1,4 @@
-"""COVID Rural: masks of 0 and 1 beside films, patients before the first underscore, in each form it is copied in."""
+"""COVID Rural: masks of 0 and 1 beside images, patients before the first underscore, in each form it is copied in."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import numpy as np
 import pytest
 
 from cohorts.errors import CohortError
-from cohorts.phantom.layouts.covid_rural import FOLDER, film_name, opacity, patient_id, write
+from cohorts.phantom.layouts.covid_rural import FOLDER, image_name, opacity, patient_id, write
 from cohorts.readers.covid_rural import CovidRural
 from cohorts.tables import STUDIES
-from ingestion.batches_of_studies import decode_batch
+from ingestion.images import decode_batch
 
 
 @pytest.fixture(scope="module")
-def layout(drawn, tmp_path_factory) -> Path:
+def layout(simulated, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("covid_rural")
-    write(root, drawn)
+    write(root, simulated)
     return root
 
 
 @pytest.fixture
 def annotated(tmp_path):
-    """Writes empty films and masks of the given names into a repository's folder."""
+    """Writes empty images and masks of the given names into a repository's folder."""
 
-    def write_files(films: list[str], masks: list[str]) -> CovidRural:
-        for folder, names in (("jpgs", films), ("pngs_masks", masks)):
+    def write_files(images: list[str], masks: list[str]) -> CovidRural:
+        for folder, names in (("jpgs", images), ("pngs_masks", masks)):
             (tmp_path / folder).mkdir()
             for name in names:
                 (tmp_path / folder / name).touch()
@@ -37,9 +37,9 @@ def annotated(tmp_path):
     return write_files
 
 
-def test_layout(layout, drawn):
+def test_layout(layout, simulated):
     scan = CovidRural(layout).scan()
-    truth = {film_name(study): study for study in drawn}
+    truth = {image_name(study): study for study in simulated}
     assert scan.source_rows == len(truth) == len(scan.studies) + len(scan.rejects)
     assert scan.studies.schema.equals(STUDIES, check_metadata=True)
     assert set(scan.rejects["reason"].to_pylist()) == {"missing_mask"}
@@ -57,13 +57,13 @@ def test_layout(layout, drawn):
     assert {split for _, split in splits} == {"train", "validate", "test"}
 
 
-def test_masks_have_0_and_1_and_films_three_channels(layout):
+def test_masks_have_0_and_1_and_images_three_channels(layout):
     masks = list((layout / FOLDER / "pngs_masks").iterdir())
     assert {int(value) for path in masks for value in np.unique(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))} == {0, 1}
-    film = next((layout / FOLDER / "jpgs").iterdir())
-    assert cv2.imread(str(film), cv2.IMREAD_UNCHANGED).shape[2] == 3
+    image = next((layout / FOLDER / "jpgs").iterdir())
+    assert cv2.imread(str(image), cv2.IMREAD_UNCHANGED).shape[2] == 3
     cohort = CovidRural(layout)
-    images, rejects = decode_batch(cohort, cohort.scan().studies, 32)
+    images, rejects = decode_batch(cohort.root, cohort.scan().studies, 32)
     assert (len(images), len(rejects)) == (len(masks), 0)
 
 

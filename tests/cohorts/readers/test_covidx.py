@@ -1,4 +1,4 @@
-"""COVIDx: lines read from the right, two or three classes, films in any case and extension, patients in one split."""
+"""COVIDx: lines read from the right, two or three classes, images in any case and extension, patients in one split."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from cohorts.errors import CohortError
 from cohorts.phantom.layouts.covidx import class_of, names, write
 from cohorts.readers.covidx import Covidx, parse_line
 from cohorts.tables import REJECTS, STUDIES
-from ingestion.batches_of_studies import decode_batch
+from ingestion.images import decode_batch
 
 WORD = st.text("aC-(.7)", min_size=1, max_size=6)
 
 
 @pytest.fixture(scope="module")
-def layout(drawn, tmp_path_factory) -> Path:
+def layout(simulated, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("covidx")
-    write(root, drawn)
+    write(root, simulated)
     return root
 
 
 @pytest.fixture
 def release(tmp_path):
-    """Writes label files of the release, and the films that are named."""
+    """Writes label files of the release, and the images that are named."""
 
-    def write_release(train: str, test: str = "", val: str | None = None, films: tuple[str, ...] = ()) -> Covidx:
+    def write_release(train: str, test: str = "", val: str | None = None, images: tuple[str, ...] = ()) -> Covidx:
         for part, text in (("train", train), ("test", test), ("val", val)):
             if text is not None:
                 (tmp_path / f"{part}.txt").write_bytes(text.encode())
                 (tmp_path / part).mkdir(exist_ok=True)
-        for film in films:
-            (tmp_path / film).touch()
+        for image in images:
+            (tmp_path / image).touch()
         return Covidx(tmp_path)
 
     return write_release
@@ -47,7 +47,7 @@ def rejected(cohort: Covidx) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("family", Covidx.splits)
-def test_layout(layout, drawn, family):
+def test_layout(layout, simulated, family):
     if family.startswith("COVIDx8"):
         with pytest.raises(CohortError, match=rf"no test_{family}\.txt in .*RADALIGN_COVIDX_ROOT.*kaggle"):
             Covidx(layout, family).scan()
@@ -56,7 +56,7 @@ def test_layout(layout, drawn, family):
     assert (scan.source_rows, len(scan.studies), len(scan.rejects)) == (80, 80, 0)
     assert scan.studies.schema.equals(STUDIES, check_metadata=True)
     assert scan.rejects.schema.equals(REJECTS, check_metadata=True)
-    truth = {names(study)[1]: study for study in drawn}
+    truth = {names(study)[1]: study for study in simulated}
     three = family.endswith("A")
     for row in scan.studies.to_pylist():
         study = truth[row["image_id"]]
@@ -71,14 +71,14 @@ def test_layout(layout, drawn, family):
     assert {split for _, split in splits} == {"train", "validate", "test"}
 
 
-def test_films_of_the_layout_can_be_decoded(layout):
+def test_images_of_the_layout_can_be_decoded(layout):
     """.png, .jpg, .jpeg and .JPG, and names with blanks."""
     cohort = Covidx(layout)
     studies = cohort.scan().studies
     endings = Counter(Path(path).suffix for path in studies["image_path"].to_pylist())
     assert {".png", ".jpeg", ".JPG"} <= set(endings)
     assert any(" " in path for path in studies["image_path"].to_pylist())
-    images, rejects = decode_batch(cohort, studies, 32)
+    images, rejects = decode_batch(cohort.root, studies, 32)
     assert (len(images), len(rejects)) == (80, 0)
 
 
@@ -89,7 +89,7 @@ def test_blanks_in_patients_and_file_names(release):
         "COVID 8 COVID (8).png positive sirm\r\n"
         "379  1e64_jumbo.jpeg negative cohen\n"
         "COVID 9 gone (9).png negative sirm",
-        films=("train/COVID(7).png", "train/COVID (8).png", "train/1e64_jumbo.jpeg"),
+        images=("train/COVID(7).png", "train/COVID (8).png", "train/1e64_jumbo.jpeg"),
     )
     rows = {row["image_id"]: row["subject_id"] for row in cohort.scan().studies.to_pylist()}
     assert rows == {"COVID(7).png": "COVID 7", "COVID (8).png": "COVID 8", "1e64_jumbo.jpeg": "379"}
@@ -97,7 +97,7 @@ def test_blanks_in_patients_and_file_names(release):
 
 
 @given(st.lists(WORD, min_size=1, max_size=3), st.lists(WORD, min_size=1, max_size=3))
-def test_a_line_is_divided_where_the_films_say(patient, name):
+def test_a_line_is_divided_where_the_images_say(patient, name):
     line = " ".join([*patient, *name, "Positive", "sirm"])
     whole = " ".join(name)
     assert parse_line(line, {whole.casefold()}) == (" ".join(patient), whole, "positive")
@@ -105,15 +105,15 @@ def test_a_line_is_divided_where_the_films_say(patient, name):
 
 
 def test_the_case_of_names_and_classes_may_differ(release):
-    cohort = release("1 A.PNG Positive rsna\n2 b.jpg NEGATIVE rsna", films=("train/a.png", "train/b.JPG"))
+    cohort = release("1 A.PNG Positive rsna\n2 b.jpg NEGATIVE rsna", images=("train/a.png", "train/b.JPG"))
     rows = cohort.scan().studies.to_pylist()
     assert [row["image_path"] for row in rows] == ["train/a.png", "train/b.JPG"]
     assert [dict(row["labels"]) for row in rows] == [{"COVID-19": 1}, {"COVID-19": 0}]
 
 
 def test_a_validation_file_is_the_validation_set(release):
-    films = ("train/a.png", "val/b.png", "test/c.png")
-    cohort = release("1 a.png positive x", "3 c.png positive x", "2 b.png negative x", films)
+    images = ("train/a.png", "val/b.png", "test/c.png")
+    cohort = release("1 a.png positive x", "3 c.png positive x", "2 b.png negative x", images)
     assert {row["image_id"]: row["split"] for row in cohort.scan().studies.to_pylist()} == {
         "a.png": "train",
         "b.png": "validate",
@@ -122,12 +122,12 @@ def test_a_validation_file_is_the_validation_set(release):
 
 
 def test_every_spoilt_line_is_a_reject(release):
-    films = ("train/a.png", "train/b.png", "train/dup.png", "test/t.png", "test/dup.png", "train/d.png")
+    images = ("train/a.png", "train/b.png", "train/dup.png", "test/t.png", "test/dup.png", "train/d.png")
     cohort = release(
         "1 a.png positive rsna\n1 a.png positive rsna\n2 gone.png positive rsna\n3 ../../passwd positive rsna\n"
         "4 d.png perhaps rsna\nb.png positive rsna\nline\n9 b.png negative rsna\n8 dup.png positive rsna\n",
         "9 t.png positive rsna\n7 dup.png positive rsna\n",
-        films=films,
+        images=images,
     )
     scan = cohort.scan()
     assert scan.source_rows == 11

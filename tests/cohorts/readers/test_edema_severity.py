@@ -1,4 +1,4 @@
-"""EdemaSeverity: grades of three sources on films of MIMIC-CXR, the consensus held out with its patients."""
+"""EdemaSeverity: grades of three sources on images of MIMIC-CXR, the consensus held out with its patients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cohorts.errors import CohortError
 from cohorts.phantom.layouts.edema_severity import grade, regex_grade, write
 from cohorts.readers.edema_severity import GRADES, EdemaSeverity
 from cohorts.tables import STUDIES
-from ingestion.batches_of_studies import decode_batch
+from ingestion.images import decode_batch
 from report_parsing.errors import ReportError
 
 FOLDER = "mimic-cxr-pe-severity/1.0.1"
@@ -19,7 +19,7 @@ FOLDER = "mimic-cxr-pe-severity/1.0.1"
 
 @pytest.fixture
 def graded(mimic):
-    """A MIMIC-CXR-JPG of one film `d<n>` for each study 5000000<n> of patient 1000000<n>, and tables of grades."""
+    """A MIMIC-CXR-JPG of one image `d<n>` for each study 5000000<n> of patient 1000000<n>, and tables of grades."""
     mimic.release = mimic.tables = "mimic-cxr-jpg/2.0.0"
     for number in range(6):
         mimic.add(
@@ -49,33 +49,33 @@ def table(path: Path, header: str, lines: Sequence[str]) -> None:
     path.write_text("".join(line + "\n" for line in (header, *lines)))
 
 
-def test_layout(drawn, tmp_path):
-    write(tmp_path, drawn)
+def test_layout(simulated, tmp_path):
+    write(tmp_path, simulated)
     cohort = EdemaSeverity(tmp_path)
     scan = cohort.scan()
-    truth = {study.image_id: study for study in drawn}
-    consensus = {study.image_id for study in drawn if study.patient % 6 == 2 and not study.visit}
-    of_reports = [study for study in drawn if study.patient % 5]
+    truth = {study.image_id: study for study in simulated}
+    consensus = {study.image_id for study in simulated if study.patient % 6 == 2 and not study.visit}
+    of_reports = [study for study in simulated if study.patient % 5]
     laterals = sum(study.lateral is not None for study in of_reports)
     assert scan.source_rows == len({study.image_id for study in of_reports} | consensus) + laterals
     assert set(scan.rejects["reason"].to_pylist()) == {"not_frontal", "not_gradable", "patient_in_later_split"}
-    for film, name in grades(cohort).items():
-        study = truth[film]
-        by_people = film in consensus or study.patient % 5 == 1
+    for image, name in grades(cohort).items():
+        study = truth[image]
+        by_people = image in consensus or study.patient % 5 == 1
         assert name == GRADES[grade(study) if by_people else regex_grade(study)]
     splits = {(row["subject_id"], row["split"]) for row in scan.studies.to_pylist()}
     assert len(splits) == len({subject for subject, _ in splits})
     assert {split for _, split in splits} == {"train", "validate", "test"}
     tested = {row["image_id"] for row in scan.studies.to_pylist() if row["split"] == "test"}
     assert tested == consensus
-    assert len(decode_batch(cohort, scan.studies, 32)[0]) == len(scan.studies)
+    assert len(decode_batch(cohort.root, scan.studies, 32)[0]) == len(scan.studies)
 
 
 def grades(cohort: EdemaSeverity) -> dict[str, str]:
-    """The name of the one grade that each film has."""
+    """The name of the one grade that each image has."""
     rows = {row["image_id"]: dict(row["labels"]) for row in cohort.scan().studies.to_pylist()}
     assert all(sorted(labels.values()) == [0, 0, 0, 1] for labels in rows.values())
-    return {film: next(name for name in GRADES if labels[name] == 1) for film, labels in rows.items()}
+    return {image: next(name for name in GRADES if labels[name] == 1) for image, labels in rows.items()}
 
 
 def rejected(cohort: EdemaSeverity) -> dict[str, str]:
@@ -92,10 +92,10 @@ def test_the_consensus_comes_before_the_expert_and_the_expert_before_expressions
         "d2": "alveolar edema",
         "d3": "alveolar edema",
     }
-    assert cohort.scan().source_rows == 4  # films 4 and 5 have no grade and are none of this dataset
+    assert cohort.scan().source_rows == 4  # images 4 and 5 have no grade and are none of this dataset
 
 
-def test_a_grade_of_a_report_goes_to_all_frontal_films_of_its_study(graded, mimic):
+def test_a_grade_of_a_report_goes_to_all_frontal_images_of_its_study(graded, mimic):
     mimic.add("d0b", "10000000", "50000000", view="AP", report=None)
     mimic.add("d0l", "10000000", "50000000", view="LATERAL", report=None)
     cohort = graded([(0, 1)])

@@ -9,7 +9,7 @@ import pytest
 
 from cohorts.errors import CohortError
 from cohorts.phantom.layouts import layout_writer
-from cohorts.phantom.layouts.drawn import chexpert_labels
+from cohorts.phantom.simulated import chexpert_labels
 from cohorts.readers.mimic_cxr import MimicCxr
 from cohorts.registry import open_cohort
 from cohorts.tables import BOX, STUDIES
@@ -139,14 +139,14 @@ def test_radiologists_labels_of_test_studies_take_the_place_of_mined_ones(mimic)
 
 
 @pytest.mark.parametrize(("layout", "suffix"), [("mimic_cxr", ".dcm"), ("mimic_cxr_jpg", ".jpg")])
-def test_simulated_releases(drawn, tmp_path, layout, suffix):
-    layout_writer(layout)(tmp_path, drawn)
+def test_simulated_releases(simulated, tmp_path, layout, suffix):
+    layout_writer(layout)(tmp_path, simulated)
     cohort = MimicCxr(tmp_path)
     scan = cohort.scan()
     check(scan)
     assert set(rejected(scan).values()) == {"not_frontal"}
-    assert scan.source_rows == len(drawn) + sum(study.lateral is not None for study in drawn)
-    for row, study in zip(scan.studies.to_pylist(), drawn, strict=True):
+    assert scan.source_rows == len(simulated) + sum(study.lateral is not None for study in simulated)
+    for row, study in zip(scan.studies.to_pylist(), simulated, strict=True):
         assert (row["image_id"], row["view"], row["split"]) == (study.image_id, study.view, study.split)
         assert row["image_path"].endswith(f"{study.image_id}{suffix}")
         assert cohort.read_report(row) == study.report

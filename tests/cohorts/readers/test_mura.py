@@ -11,13 +11,13 @@ from cohorts.errors import CohortError
 from cohorts.phantom.layouts.mura import abnormal, study_folder, write
 from cohorts.readers.mura import REGIONS, Mura
 from cohorts.tables import STUDIES
-from ingestion.batches_of_studies import decode_batch
+from ingestion.images import decode_batch
 
 
 @pytest.fixture(scope="module")
-def layout(drawn, tmp_path_factory) -> Path:
+def layout(simulated, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("mura")
-    write(root, drawn)
+    write(root, simulated)
     return root
 
 
@@ -43,12 +43,12 @@ def tables(tmp_path):
     return write_tables
 
 
-def test_layout(layout, drawn):
+def test_layout(layout, simulated):
     scan = Mura(layout).scan()
-    films = sum(1 + (study.lateral is not None) for study in drawn)
-    assert (scan.source_rows, len(scan.studies), len(scan.rejects)) == (films, films, 0)
+    images = sum(1 + (study.lateral is not None) for study in simulated)
+    assert (scan.source_rows, len(scan.studies), len(scan.rejects)) == (images, images, 0)
     assert scan.studies.schema.equals(STUDIES, check_metadata=True)
-    truth = {study_folder(study): study for study in drawn}
+    truth = {study_folder(study): study for study in simulated}
     splits, regions = set(), {}
     for row in scan.studies.to_pylist():
         study = truth["/".join(Path(row["image_path"]).parts[2:5])]
@@ -63,7 +63,7 @@ def test_layout(layout, drawn):
     assert max(map(len, regions.values())) > 1  # the same number in two regions is the same patient
     assert len(splits) == len(regions)
     assert {split for _, split in splits} == {"train", "validate", "test"}
-    assert len(decode_batch(Mura(layout), scan.studies, 32)[0]) == films
+    assert len(decode_batch(Mura(layout).root, scan.studies, 32)[0]) == images
 
 
 def test_root_may_be_the_folder_itself_or_hold_it(layout):
@@ -74,7 +74,7 @@ def test_root_may_be_the_folder_itself_or_hold_it(layout):
     ]
 
 
-def test_the_official_parts(layout, drawn):
+def test_the_official_parts(layout, simulated):
     studies = Mura(layout, "official").scan().studies.to_pylist()
     assert {row["split"] for row in studies} == {"train", "validate"}
     assert {row["image_path"].split("/")[1]: row["split"] for row in studies} == {"train": "train", "valid": "validate"}

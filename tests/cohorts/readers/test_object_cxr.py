@@ -1,4 +1,4 @@
-"""Object-CXR: rectangles, ellipses and polygons as drawn, boxes around them, and both headers."""
+"""Object-CXR: rectangles, ellipses and polygons as simulated, boxes around them, and both headers."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from cohorts.phantom.layouts.object_cxr import METAL, annotation, foreign_object
 from cohorts.readers.object_cxr import KINDS, ObjectCxr, parse_shape
 from cohorts.tables import STUDIES
 from imaging.shapes import shape_mask
-from ingestion.batches_of_studies import decode_batch
+from ingestion.images import decode_batch
 
 
 @pytest.fixture(scope="module")
-def layout(drawn, tmp_path_factory) -> Path:
+def layout(simulated, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("object_cxr")
-    write(root, drawn)
+    write(root, simulated)
     return root
 
 
 @pytest.fixture
 def tables(tmp_path):
-    """Writes tables, and an empty film for each name of train."""
+    """Writes tables, and an empty image for each name of train."""
 
-    def write_tables(train: str, dev: str = "image_name,annotation\n", films: tuple[str, ...] = ()) -> ObjectCxr:
+    def write_tables(train: str, dev: str = "image_name,annotation\n", images: tuple[str, ...] = ()) -> ObjectCxr:
         (tmp_path / "train.csv").write_text("image_name,annotation\n" + train)
         (tmp_path / "dev.csv").write_text(dev)
         (tmp_path / "train").mkdir()
-        for name in films:
+        for name in images:
             (tmp_path / "train" / name).touch()
         return ObjectCxr(tmp_path)
 
     return write_tables
 
 
-def test_layout(layout, drawn):
+def test_layout(layout, simulated):
     scan = ObjectCxr(layout).scan()
     assert (scan.source_rows, len(scan.studies), len(scan.rejects)) == (80, 80, 0)
     assert scan.studies.schema.equals(STUDIES, check_metadata=True)
     order = ("train", "validate", "test")
     for row, study in zip(
-        scan.studies.to_pylist(), sorted(drawn, key=lambda study: order.index(study.split)), strict=True
+        scan.studies.to_pylist(), sorted(simulated, key=lambda study: order.index(study.split)), strict=True
     ):
         shapes = foreign_objects(study)
         assert row["split"] == study.split
@@ -64,32 +64,32 @@ def test_layout(layout, drawn):
 def test_what_was_drawn_shines_where_the_shapes_are(layout):
     cohort = ObjectCxr(layout)
     studies = cohort.scan().studies
-    assert len(decode_batch(cohort, studies, 32)[0]) == 80
+    assert len(decode_batch(cohort.root, studies, 32)[0]) == 80
     inside = []
     for row in studies.to_pylist():
-        film = cv2.imread(str(layout / row["image_path"]), cv2.IMREAD_GRAYSCALE)
+        image = cv2.imread(str(layout / row["image_path"]), cv2.IMREAD_GRAYSCALE)
         boxes = [shape["points"] for shape in row["shapes"] if shape["kind"] == "rectangle"]
-        inside += [film[shape_mask("rectangle", box, *film.shape) > 0].mean() for box in boxes]
+        inside += [image[shape_mask("rectangle", box, *image.shape) > 0].mean() for box in boxes]
     assert np.mean(inside) == pytest.approx(METAL, abs=8)
 
 
 def test_width_and_height_are_not_swapped(tables):
     """LoVT's box files have (x, y, height, width)."""
-    cohort = tables("a.jpg,0 10 20 40 30;2 1 2 3 2 3 10\n", films=("a.jpg",))
+    cohort = tables("a.jpg,0 10 20 40 30;2 1 2 3 2 3 10\n", images=("a.jpg",))
     first, second = cohort.scan().studies["boxes"][0].as_py()
     assert (first["x"], first["y"], first["width"], first["height"]) == (10, 20, 30, 10)
     assert (second["x"], second["y"], second["width"], second["height"]) == (1, 2, 2, 8)
 
 
 def test_no_object_is_an_empty_list_and_not_null(tables):
-    row = tables("a.jpg,\n", films=("a.jpg",)).scan().studies.to_pylist()[0]
+    row = tables("a.jpg,\n", images=("a.jpg",)).scan().studies.to_pylist()[0]
     assert (row["boxes"], row["shapes"], dict(row["labels"])) == ([], [], {"foreign object": 0})
 
 
-def test_families_of_splits(layout, drawn):
+def test_families_of_splits(layout, simulated):
     scan = ObjectCxr(layout, "dev_as_test").scan()
     by_split = {split: scan.studies["split"].to_pylist().count(split) for split in ("train", "validate", "test")}
-    of_layout = [study.split for study in drawn]
+    of_layout = [study.split for study in simulated]
     assert by_split["test"] == of_layout.count("validate")
     assert by_split["train"] + by_split["validate"] == of_layout.count("train")
     assert by_split["train"] > by_split["validate"] > 0
@@ -99,18 +99,18 @@ def test_families_of_splits(layout, drawn):
 
 def test_test_csv_may_be_absent_and_either_header_is_read(tables):
     dev = "image_path,annotation\n/some/where/b.jpg,1 1 2 3 4\n"
-    cohort = tables("a.jpg,\n", dev, films=("a.jpg",))
+    cohort = tables("a.jpg,\n", dev, images=("a.jpg",))
     (cohort.root / "dev").mkdir()
     (cohort.root / "dev" / "b.jpg").touch()
     assert cohort.scan().studies["image_path"].to_pylist() == ["train/a.jpg", "dev/b.jpg"]
 
 
 def test_spoilt_rows_are_rejects(tables):
-    films = ("a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg", "f.jpg")
+    images = ("a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg", "f.jpg")
     cohort = tables(
         "a.jpg,0 1 2 3 4\na.jpg,\nb.jpg,0 5 2 3 4\nc.jpg,0 1 2 3 4;3 1 2 3 4\nd.jpg,2 1 2 3 4\ne.jpg,0 1 2 x 4\n"
         "f.jpg,1 1 2 3 nan\ngone.jpg,\n../../passwd,\n/etc/passwd,\n,\n",
-        films=films,
+        images=images,
     )
     scan = cohort.scan()
     assert scan.source_rows == 11

@@ -1,4 +1,4 @@
-"""Open-i in both editions: reports as XML or as rows, films as PNG or DICOM, hostile XML, and real rows."""
+"""Open-i in both editions: reports as XML or as rows, images as PNG or DICOM, hostile XML, and real rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cohorts.errors import CohortError
-from cohorts.phantom.layouts.open_i import films, mesh, sections, write, write_kaggle, write_with_dicom
+from cohorts.phantom.layouts import open_i_dicom, open_i_kaggle
+from cohorts.phantom.layouts.open_i import images_of, mesh, sections, write
 from cohorts.readers.open_i import OpenI, mesh_labels, parse_xml, plain_name, report_text
 from report_parsing.errors import ReportError
 from report_parsing.reports import ReportOptions, parse_report
@@ -25,11 +26,11 @@ EVERYTHING = ReportOptions(required=())
 
 
 @pytest.fixture(scope="module")
-def editions(drawn, tmp_path_factory) -> dict[str, Path]:
+def editions(simulated, tmp_path_factory) -> dict[str, Path]:
     roots = {name: tmp_path_factory.mktemp(name) for name in ("png", "dicom", "kaggle")}
-    write(roots["png"], drawn)
-    write_with_dicom(roots["dicom"], drawn)
-    write_kaggle(roots["kaggle"], drawn)
+    write(roots["png"], simulated)
+    open_i_dicom.write(roots["dicom"], simulated)
+    open_i_kaggle.write(roots["kaggle"], simulated)
     return roots
 
 
@@ -45,7 +46,7 @@ def xml(number: int, *images: str, terms: str = "normal", findings: str = "Clear
 
 @pytest.fixture
 def archive(tmp_path):
-    """Writes reports by file name and empty films by name."""
+    """Writes reports by file name and empty images by name."""
 
     def make(reports: dict[str, str | bytes], *names: str) -> OpenI:
         for folder in ("ecgen-radiology", "NLMCXR_png"):
@@ -59,17 +60,17 @@ def archive(tmp_path):
     return make
 
 
-def test_every_film_of_the_xml_is_a_study_under_its_report(editions, drawn):
+def test_every_image_of_the_xml_is_a_study_under_its_report(editions, simulated):
     for edition, suffix in (("png", ".png"), ("dicom", ".dcm")):
         cohort = OpenI(editions[edition])
         scan = check(cohort.scan())
         rows = by_image(scan)
-        assert set(rows) == {name for study in drawn for name, _, _ in films(study)}
-        without = {f"CXR{study.index + 1}" for study in drawn if not list(films(study))}
+        assert set(rows) == {name for study in simulated for name, _, _ in images_of(study)}
+        without = {f"CXR{study.index + 1}" for study in simulated if not list(images_of(study))}
         assert rejected(scan) == dict.fromkeys(without, "no_image")
-        for study in drawn:
+        for study in simulated:
             codes = {" ".join(term.split()): 1.0 for term in mesh(study)}
-            for name, _, _ in films(study):
+            for name, _, _ in images_of(study):
                 row = rows[name]
                 assert row["study_id"] == row["subject_id"] == f"CXR{study.index + 1}"
                 assert row["labels"] == ({} if "No Indexing" in codes else codes)
@@ -78,9 +79,9 @@ def test_every_film_of_the_xml_is_a_study_under_its_report(editions, drawn):
                 assert row["view"] == ""
 
 
-def test_the_tables_tell_frontal_from_lateral(editions, drawn):
+def test_the_tables_tell_frontal_from_lateral(editions, simulated):
     scan = check(OpenI(editions["kaggle"]).scan())
-    shown = [(name, projection) for study in drawn for name, projection, _ in films(study)]
+    shown = [(name, projection) for study in simulated for name, projection, _ in images_of(study)]
     assert scan.studies["image_id"].to_pylist() == [name for name, projection in shown if projection == "Frontal"]
     assert set(scan.studies["view"].to_pylist()) == {"FRONTAL"}
     assert rejected(scan) == {name: "not_frontal" for name, projection in shown if projection == "Lateral"}
@@ -98,11 +99,11 @@ def test_editions_agree_on_identifiers_splits_labels_and_reports(editions):
             assert cohorts["kaggle"].read_report(row) == cohorts[name].read_report(other)
 
 
-def test_reports_come_apart_into_the_sections_they_were_put_together_of(editions, drawn):
+def test_reports_come_apart_into_the_sections_they_were_put_together_of(editions, simulated):
     cohort = OpenI(editions["kaggle"])
     rows = by_image(cohort.scan())
-    for study in drawn[:20]:
-        name = next(films(study))[0]
+    for study in simulated[:20]:
+        name = next(images_of(study))[0]
         parsed = parse_report(cohort.read_report(rows[name]), "sectioned", EVERYTHING)
         for section, text in sections(study).items():
             assert " ".join((getattr(parsed, section) or "").split()) == text
@@ -128,7 +129,7 @@ def test_one_kind_of_file(archive):
     assert [Path(path).suffix for path in paths] == [".dcm"] * 3
 
 
-def test_every_way_a_report_or_a_film_can_fail(archive):
+def test_every_way_a_report_or_an_image_can_fail(archive):
     cohort = archive(
         {
             "1.xml": xml(1, "CXR1_1_IM-0001-1001"),

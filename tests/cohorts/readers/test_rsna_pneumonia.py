@@ -19,9 +19,9 @@ LABELS = "stage_2_train_labels.csv"
 
 
 @pytest.fixture(scope="module")
-def layout(drawn, tmp_path_factory) -> Path:
+def layout(simulated, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("rsna")
-    write(root, drawn)
+    write(root, simulated)
     return root
 
 
@@ -36,14 +36,14 @@ def copy(layout, tmp_path) -> Path:
     return root
 
 
-def test_boxes_classes_and_unlabelled_images(layout, drawn):
+def test_boxes_classes_and_unlabelled_images(layout, simulated):
     scan = check(RsnaPneumonia(layout).scan())
-    assert scan.source_rows == len(drawn)
-    unlabelled = {patient_id(study) for study in drawn if study.split == "test"}
+    assert scan.source_rows == len(simulated)
+    unlabelled = {patient_id(study) for study in simulated if study.split == "test"}
     assert rejected(scan) == dict.fromkeys(unlabelled, "no_labels")
     rows = by_image(scan)
     counts = Counter()
-    for study in drawn:
+    for study in simulated:
         if study.split == "test":
             continue
         row = rows[patient_id(study)]

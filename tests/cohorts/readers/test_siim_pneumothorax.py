@@ -1,4 +1,4 @@
-"""SIIM-ACR Pneumothorax: the blank in the header, gaps for starts, columns for rows, several rows of one film."""
+"""SIIM-ACR Pneumothorax: the blank in the header, gaps for starts, columns for rows, several rows of one image."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cohorts.errors import CohortError
-from cohorts.phantom.layouts.jpeg_dicom import uids
+from cohorts.phantom.jpeg_dicom import uids
 from cohorts.phantom.layouts.siim_pneumothorax import FINDING, write
 from cohorts.readers.siim_pneumothorax import SIZE, SiimPneumothorax, absolute_runs, bounding_boxes, decode_regions
 from imaging.shapes import bounding_box, shape_mask
-from ingestion.batches_of_studies import decode_batch
+from ingestion.images import decode_batch
 from tests.cohorts.scans import by_image, check, edit, rejected
 
 REAL_UID = "1.2.276.0.7230010.3.1.4.8323329.6904.1517875201.850819"
 
 
 @pytest.fixture(scope="module")
-def layout(drawn, tmp_path_factory) -> Path:
+def layout(simulated, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("siim")
-    write(root, drawn)
+    write(root, simulated)
     return root
 
 
@@ -52,12 +52,12 @@ def reference_mask(text: str) -> np.ndarray:
     return flat.reshape(SIZE, SIZE).T
 
 
-def test_masks_are_what_was_drawn(layout, drawn):
+def test_masks_are_what_was_drawn(layout, simulated):
     scan = check(SiimPneumothorax(layout).scan())
-    assert scan.source_rows == len(drawn)
+    assert scan.source_rows == len(simulated)
     rows = by_image(scan)
     several = 0
-    for study in drawn:
+    for study in simulated:
         image_id = uids(study)[2]
         if study.split == "test":
             assert rejected(scan)[image_id] == "no_labels"
@@ -96,7 +96,7 @@ def test_without_blanks_and_in_stage_2(copy):
     assert all(path.startswith("stage_2_images/") for path in after.studies["image_path"].to_pylist())
 
 
-def test_a_film_is_in_one_split_with_all_its_rows(layout):
+def test_an_image_is_in_one_split_with_all_its_rows(layout):
     one, other = (by_image(check(SiimPneumothorax(layout, split).scan())) for split in SiimPneumothorax.splits)
     assert any(one[image]["split"] != other[image]["split"] for image in one)
 
@@ -151,7 +151,7 @@ def test_runs_and_boxes_equal_the_reference_decoder(pairs):
     assert tuple(box[["x", "y", "width", "height"]]) == bounding_box(expected)
 
 
-def test_simulated_headers_are_those_of_the_real_film(shared_data, layout):
+def test_simulated_headers_are_those_of_the_real_image(shared_data, layout):
     real = pydicom.dcmread(shared_data / "dicom_samples/real/cxr_siim_jpeg_baseline_8bit_mono2.dcm")
     ours = pydicom.dcmread(next(layout.glob("dicom-images-train/*/*/*.dcm")))
     assert [element.keyword for element in ours] == [element.keyword for element in real]
@@ -165,7 +165,7 @@ def test_simulated_headers_are_those_of_the_real_film(shared_data, layout):
     assert ours.StudyInstanceUID.split(".")[:9] == real.StudyInstanceUID.split(".")[:9]
 
 
-def test_the_real_film_and_real_beginnings_of_a_mask(shared_data, tmp_path):
+def test_the_real_image_and_real_beginnings_of_a_mask(shared_data, tmp_path):
     folder = tmp_path / "dicom-images-train" / "study" / "series"
     folder.mkdir(parents=True)
     shutil.copy(shared_data / "dicom_samples/real/cxr_siim_jpeg_baseline_8bit_mono2.dcm", folder / f"{REAL_UID}.dcm")
@@ -175,7 +175,7 @@ def test_the_real_film_and_real_beginnings_of_a_mask(shared_data, tmp_path):
     scan = check(cohort.scan())
     assert by_image(scan)[REAL_UID]["labels"] == {"Pneumothorax": 0.0}
     assert rejected(scan) == {"other": "missing_file"}
-    assert len(decode_batch(cohort, scan.studies, 64)[0]) == 1
+    assert len(decode_batch(cohort.root, scan.studies, 64)[0]) == 1
     rows, columns = np.nonzero(reference_mask(real))
     assert set(columns) == {544, 545, 546, 547, 548}  # neighbouring columns of one outline, not rows
     assert rows.max() - rows.min() <= 30

@@ -11,7 +11,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
-from benchmarks.films import write_dicom
+from benchmarks.images import write_dicom
 from imaging.decode import SquareOptions, read_square
 from imaging.dicom.attributes import KEPT, PRIVATE, UNKNOWN, attributes
 
@@ -19,7 +19,7 @@ PIXELS = np.arange(48, dtype=np.uint16).reshape(8, 6)
 
 
 def header_of(tmp_path, **more):
-    return read_square(write_dicom(tmp_path / "film", PIXELS, **more), SquareOptions(8)).header
+    return read_square(write_dicom(tmp_path / "image", PIXELS, **more), SquareOptions(8)).header
 
 
 def test_names_dates_and_identifiers_are_dropped(tmp_path):

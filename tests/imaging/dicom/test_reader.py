@@ -67,12 +67,12 @@ def real_files(shared_data: Path) -> list[Path]:
     return sorted((shared_data / "dicom_samples").glob("*/*.dcm"))
 
 
-def test_real_films_look_as_pydicom_shows_them(shared_data):
+def test_real_images_look_as_pydicom_shows_them(shared_data):
     for path in real_files(shared_data):
         assert close(read_grey(path), reference(path)), path.name
 
 
-def test_real_films_have_the_facts_of_their_index(shared_data):
+def test_real_images_have_the_facts_of_their_index(shared_data):
     folder = shared_data / "dicom_samples"
     with open(folder / "index.csv", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
@@ -86,9 +86,9 @@ def test_real_films_have_the_facts_of_their_index(shared_data):
 
 def test_photometric_tag_alone_makes_a_negative(shared_data):
     folder = shared_data / "dicom_samples"
-    film = read_grey(folder / "real" / "cxr_siim_jpeg_baseline_8bit_mono2.dcm").astype(int)
+    image = read_grey(folder / "real" / "cxr_siim_jpeg_baseline_8bit_mono2.dcm").astype(int)
     edited = read_grey(folder / "synthetic_or_edited" / "cxr_siim_fake_monochrome1.dcm").astype(int)
-    assert np.abs(film + edited - 255).max() <= 1
+    assert np.abs(image + edited - 255).max() <= 1
 
 
 @pytest.mark.parametrize("name", BUNDLED)
@@ -139,7 +139,7 @@ def test_signed_rescaled_values(write_dicom):
     assert np.diff(read_grey(path).ravel().astype(int)).min() >= 0
 
 
-def test_falling_rescale_slope_turns_the_film(write_dicom):
+def test_falling_rescale_slope_turns_the_image(write_dicom):
     path = write_dicom(GRADIENT, bits=12, RescaleSlope="-1", RescaleIntercept="4095", RescaleType="US")
     image = read_grey(path)
     assert (image[0, 0], image[-1, -1]) == (255, 0)
@@ -167,11 +167,11 @@ def test_without_usable_window_the_range_of_the_pixels_is_shown(write_dicom, win
 
 
 def test_padding_is_black_and_does_not_count_for_the_range(write_dicom):
-    film = np.full((8, 8), 2000, np.uint16)
-    film[:, 0], film[:, 1], film[:, 2] = 4095, 1000, 4000
+    stored = np.full((8, 8), 2000, np.uint16)
+    stored[:, 0], stored[:, 1], stored[:, 2] = 4095, 1000, 4000
     for photometric, dark, bright in (("MONOCHROME2", 0, 255), ("MONOCHROME1", 255, 0)):
         options = {"PixelPaddingValue": 4095, "PixelPaddingRangeLimit": 4090}
-        image = read_grey(write_dicom(film, bits=12, PhotometricInterpretation=photometric, **options))
+        image = read_grey(write_dicom(stored, bits=12, PhotometricInterpretation=photometric, **options))
         assert (image[0, 0], image[0, 1], image[0, 2]) == (0, dark, bright)
 
 
@@ -192,7 +192,7 @@ def test_pixels_stored_as_floats(write_dicom):
     assert close(read_grey(path), (values + 3.5) / 15.5 * 255)
 
 
-def test_constant_film_is_black(write_dicom):
+def test_constant_image_is_black(write_dicom):
     assert not read_grey(write_dicom(np.full((4, 6), 77, np.uint8))).any()
 
 

@@ -1,4 +1,4 @@
-"""Studies drawn once, for every layout to write down: films, findings and their masks, reports and patients."""
+"""Studies drawn once, for every layout to write down: images, findings and their masks, reports and patients."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy as np
 
 from cohorts.phantom.archive import plan
 from cohorts.phantom.config import PhantomConfig
-from cohorts.phantom.film import Film, draw_film, sample_findings
 from cohorts.phantom.findings import Finding
+from cohorts.phantom.image import SimulatedImage, sample_findings, simulate_image
 from cohorts.phantom.report import Report, write_report
 from imaging.letterbox import Box
 from imaging.shapes import bounding_box
 
-LATERAL_SHARE = 0.5  # of the studies have a second film, from the side
-BITS = 12  # of a drawn film
+LATERAL_SHARE = 0.5  # of the studies have a second image, from the side
+BITS = 12  # of a simulated image
 
 
 @dataclass(frozen=True)
-class DrawnStudy:
-    """One simulated study: a frontal film, sometimes one from the side, what was drawn, and the report."""
+class SimulatedStudy:
+    """One simulated study: a frontal image, sometimes one from the side, what was drawn, and the report."""
 
     index: int  # place in the archive
     patient: int  # number of the patient, from 0; a patient's studies follow one another
@@ -36,7 +36,7 @@ class DrawnStudy:
     age: int
     sex: str  # M or F
     pixels: np.ndarray  # (height, width) uint16, 12 bits, MONOCHROME2
-    lateral: np.ndarray | None  # a film from the side, of the same height
+    lateral: np.ndarray | None  # an image from the side, of the same height
     findings: tuple[Finding, ...]
     masks: dict[str, np.ndarray]  # (height, width) bool by the name of the finding
     report: str
@@ -44,15 +44,15 @@ class DrawnStudy:
 
     @property
     def grey(self) -> np.ndarray:
-        """The film as (height, width) uint8."""
+        """The image as (height, width) uint8."""
         return to_grey(self.pixels)
 
     def present(self) -> set[str]:
         """Findings that the report calls present: what labels mined from it would say."""
         return {name for name, value in self.statements.items() if value == 1}
 
-    def resized(self, height: int, width: int) -> DrawnStudy:
-        """The same study with frontal film and masks of another size."""
+    def resized(self, height: int, width: int) -> SimulatedStudy:
+        """The same study with frontal image and masks of another size."""
         pixels = cv2.resize(self.pixels, (width, height), interpolation=cv2.INTER_LINEAR)
         masks = {
             name: cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
@@ -61,16 +61,16 @@ class DrawnStudy:
         return replace(self, pixels=pixels, masks=masks)
 
 
-def draw(config: PhantomConfig, count: int) -> list[DrawnStudy]:
+def simulate_studies(config: PhantomConfig, count: int) -> list[SimulatedStudy]:
     """The first `count` studies of `config`: the same ones, however many are asked for."""
-    studies: list[DrawnStudy] = []
+    studies: list[SimulatedStudy] = []
     for study in plan(replace(config, studies=count)):
         last = studies[-1] if studies else None
         same = last is not None and last.subject_id == study.subject_id
-        film, lateral, report = _draw_one(config, study.index)
+        image, lateral, report = _simulate_one(config, study.index)
         patient = int.from_bytes(hashlib.sha256(study.subject_id.encode()).digest()[:4], "big")
         studies.append(
-            DrawnStudy(
+            SimulatedStudy(
                 index=study.index,
                 patient=0 if last is None else last.patient + (not same),
                 visit=last.visit + 1 if last and same else 0,
@@ -81,10 +81,10 @@ def draw(config: PhantomConfig, count: int) -> list[DrawnStudy]:
                 view=study.view,
                 age=20 + patient % 70,
                 sex="MF"[patient % 2],
-                pixels=film.pixels,
+                pixels=image.pixels,
                 lateral=lateral,
-                findings=film.findings,
-                masks=film.masks,
+                findings=image.findings,
+                masks=image.masks,
                 report=report.text,
                 statements=report.statements,
             )
@@ -154,17 +154,17 @@ CHEXPERT_FINDINGS = {
 }
 
 
-def _draw_one(config: PhantomConfig, index: int) -> tuple[Film, np.ndarray | None, Report]:
+def _simulate_one(config: PhantomConfig, index: int) -> tuple[SimulatedImage, np.ndarray | None, Report]:
     rng = np.random.default_rng([config.seed, index, 1])
-    film = draw_film(config, sample_findings(config, rng), rng)
-    report = write_report(config, film.findings, rng)
+    image = simulate_image(config, sample_findings(config, rng), rng)
+    report = write_report(config, image.findings, rng)
     aside = np.random.default_rng([config.seed, index, 2])
-    lateral = _from_the_side(film.pixels) if aside.random() < LATERAL_SHARE else None
-    return film, lateral, report
+    lateral = _from_the_side(image.pixels) if aside.random() < LATERAL_SHARE else None
+    return image, lateral, report
 
 
 def _from_the_side(pixels: np.ndarray) -> np.ndarray:
-    """A stand-in for a lateral film: both sides of the chest over each other, narrower."""
+    """A stand-in for a lateral image: both sides of the chest over each other, narrower."""
     height, width = pixels.shape
     both = (pixels.astype(np.float32) + pixels[:, ::-1]) / 2
     return cv2.resize(both, (round(width * 0.8), height), interpolation=cv2.INTER_AREA).astype(np.uint16)

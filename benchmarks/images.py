@@ -14,7 +14,7 @@ from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 
-WINDOW = {"WindowCenter": 2000, "WindowWidth": 3200}  # cuts off both ends of a 12-bit film
+WINDOW = {"WindowCenter": 2000, "WindowWidth": 3200}  # cuts off both ends of a 12-bit image
 BITS = 12
 
 
@@ -54,15 +54,15 @@ COMPRESSIONS: Mapping[str, Compression] = {
 }
 
 
-def draw_film(height: int, width: int, seed: int) -> np.ndarray:
-    """A 12-bit film (uint16): soft shapes of many sizes, quantum noise, and dark and bright parts that clip."""
+def draw_image(height: int, width: int, seed: int) -> np.ndarray:
+    """A 12-bit image (uint16): soft shapes of many sizes, quantum noise, and dark and bright parts that clip."""
     rng = np.random.default_rng(seed)
-    film = np.zeros((height, width), np.float32)
+    image = np.zeros((height, width), np.float32)
     for cells in (3, 6, 12, 24):
         coarse = rng.random((cells + 1, cells)).astype(np.float32)
-        film += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC) / cells
-    film = (film - film.min()) / np.ptp(film)
-    return np.clip(film * 3800 + 100 + rng.normal(0, 6, film.shape), 0, 4095).astype(np.uint16)
+        image += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC) / cells
+    image = (image - image.min()) / np.ptp(image)
+    return np.clip(image * 3800 + 100 + rng.normal(0, 6, image.shape), 0, 4095).astype(np.uint16)
 
 
 def write_dicom(path: Path, pixels: np.ndarray, kind: str = "explicit", **attributes: Any) -> Path:
@@ -90,7 +90,7 @@ def _header(pixels: np.ndarray) -> Dataset:
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.SOPClassUID = uid.ComputedRadiographyImageStorage
-    dataset.SOPInstanceUID = uid.generate_uid(entropy_srcs=["film"])  # the same file every time
+    dataset.SOPInstanceUID = uid.generate_uid(entropy_srcs=["image"])  # the same file every time
     dataset.PatientName = "Identifying^Name"
     dataset.PatientID = "Identifying-1"
     dataset.StudyDate = "20200101"

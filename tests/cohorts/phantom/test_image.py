@@ -1,12 +1,12 @@
-"""What is drawn lies under its mask, on the side it is said to lie on."""
+"""What is simulated lies under its mask, on the side it is said to lie on."""
 
 import numpy as np
 import pytest
 
 from cohorts.phantom.anatomy import Chest, Frame, normal_chest
 from cohorts.phantom.config import FINDINGS, PhantomConfig
-from cohorts.phantom.film import draw_film, sample_findings
 from cohorts.phantom.findings import DRAW, Finding, heart_ratio, sample_finding
+from cohorts.phantom.image import sample_findings, simulate_image
 
 SIDED = ("effusion", "pneumothorax", "consolidation", "nodule", "atelectasis")
 
@@ -24,16 +24,16 @@ def drawing(finding: Finding, seed: int) -> tuple[Frame, np.ndarray, np.ndarray]
 def test_the_mask_covers_what_is_drawn(name, seed):
     finding = sample_finding(name, np.random.default_rng(seed))
     _, change, mask = drawing(finding, seed)
-    drawn = np.abs(change)
-    if drawn.max() > 0:
-        assert drawn[~mask].max() <= 0.5 * drawn.max()
-        assert drawn[mask].sum() > 0.85 * drawn.sum()
+    simulated = np.abs(change)
+    if simulated.max() > 0:
+        assert simulated[~mask].max() <= 0.5 * simulated.max()
+        assert simulated[mask].sum() > 0.85 * simulated.sum()
 
 
 @pytest.mark.parametrize("name", SIDED)
 @pytest.mark.parametrize(("side", "sign"), [("left", 1), ("right", -1)])
 def test_a_left_finding_lies_on_the_image_s_right(name, side, sign):
-    """As on every frontal film: the patient's left is on the viewer's right."""
+    """As on every frontal image: the patient's left is on the viewer's right."""
     for seed in range(5):
         frame, _, mask = drawing(Finding(name, side, "lower" if name != "pneumothorax" else "upper", 0.9), seed)
         assert mask.any()
@@ -58,7 +58,7 @@ def test_an_enlarged_heart_is_wider():
 
 
 def test_pixels_are_12_bit():
-    film = draw_film(PhantomConfig(height=96), [], np.random.default_rng(3))
-    assert film.pixels.dtype == np.uint16
-    assert film.pixels.max() <= 4095
-    assert film.masks == {}
+    image = simulate_image(PhantomConfig(height=96), [], np.random.default_rng(3))
+    assert image.pixels.dtype == np.uint16
+    assert image.pixels.max() <= 4095
+    assert image.masks == {}

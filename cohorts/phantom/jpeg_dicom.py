@@ -1,4 +1,4 @@
-"""A ChestX-ray14 film as the RSNA and SIIM challenges wrapped it: 8-bit JPEG baseline in a DCMTK secondary capture."""
+"""A ChestX-ray14 image as the RSNA and SIIM challenges wrapped it: 8-bit JPEG baseline in a DCMTK secondary capture."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import UID, JPEGBaseline8Bit, SecondaryCaptureImageStorage
 
 from cohorts.phantom.files import replacing
-from cohorts.phantom.layouts.drawn import DrawnStudy
+from cohorts.phantom.simulated import SimulatedStudy
 
 UID_ROOT = "1.2.276.0.7230010.3.1"  # DCMTK
 QUALITY = 92
 
 
-def uids(study: DrawnStudy) -> tuple[str, str, str]:
+def uids(study: SimulatedStudy) -> tuple[str, str, str]:
     """Study, series and image UID, built as DCMTK builds them: kind, host, process, second, count."""
     tail = f"{6000 + study.index}.15178752{study.index % 100:02d}"
     return (
@@ -27,8 +27,8 @@ def uids(study: DrawnStudy) -> tuple[str, str, str]:
     )
 
 
-def write_jpeg_dicom(path: Path, study: DrawnStudy, patient_id: str) -> None:
-    """Write the film of `study` under `path`. The age is a bare number, against the standard, as in the challenges."""
+def write_jpeg_dicom(path: Path, study: SimulatedStudy, patient_id: str) -> None:
+    """Write the image of `study` under `path`. The age is a bare number, against the standard, as in the challenges."""
     with disable_value_validation():
         image = _header(path, study, patient_id)
         _, jpeg = cv2.imencode(".jpg", study.grey, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
@@ -38,7 +38,7 @@ def write_jpeg_dicom(path: Path, study: DrawnStudy, patient_id: str) -> None:
             image.save_as(partial_path, enforce_file_format=True)
 
 
-def _header(path: Path, study: DrawnStudy, patient_id: str) -> FileDataset:
+def _header(path: Path, study: SimulatedStudy, patient_id: str) -> FileDataset:
     study_uid, series_uid, image_uid = uids(study)
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage

@@ -1,4 +1,4 @@
-"""From a patient and the findings to a 12-bit film: distractors, exposure, collimation and noise come last."""
+"""From a patient and the findings to a 12-bit image: distractors, exposure, collimation and noise come last."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FULL_SCALE = 4095  # 12 bits stored
 
 
 @dataclass(frozen=True)
-class Film:
+class SimulatedImage:
     """A simulated radiograph, bright where the chest is dense (MONOCHROME2)."""
 
     pixels: np.ndarray  # (height, width) uint16, 12 bits
@@ -32,8 +32,8 @@ def sample_findings(config: PhantomConfig, rng: np.random.Generator) -> list[Fin
     return [sample_finding(name, rng) for name in present]
 
 
-def draw_film(config: PhantomConfig, findings: list[Finding], rng: np.random.Generator) -> Film:
-    """Draw one film; every finding's mask covers all that was drawn of it."""
+def simulate_image(config: PhantomConfig, findings: list[Finding], rng: np.random.Generator) -> SimulatedImage:
+    """Draw one image; every finding's mask covers all that was drawn of it."""
     width = int(config.height * rng.uniform(0.88, 1.06))
     frame = Frame.place(rng, config.height, width)
     chest = Chest.sample(rng, heart_ratio(findings, rng))
@@ -45,12 +45,12 @@ def draw_film(config: PhantomConfig, findings: list[Finding], rng: np.random.Gen
         density += change
         if mask.any():
             masks[finding.name] = mask
-    drawn = tuple(finding for finding in findings if finding.name in masks)
-    return Film(expose(density, rng), drawn, masks)
+    visible = tuple(finding for finding in findings if finding.name in masks)
+    return SimulatedImage(expose(density, rng), visible, masks)
 
 
 def distractors(chest: Chest, frame: Frame, rng: np.random.Generator) -> np.ndarray:
-    """What is on real films and is none of the findings: soft tissue, leads, a pacemaker, clips, nipples, folds."""
+    """What is on real images and is none of the findings: soft tissue, leads, a pacemaker, clips, nipples, folds."""
     extra = np.zeros(frame.shape, np.float32)
     if rng.random() < 0.4:  # breasts or fat: a haze over both bases
         for sign in SIDES.values():
