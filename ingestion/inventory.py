@@ -21,24 +21,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cohorts.errors import CohortError
 from store import batches
 from store.atomic import write_table
 from store.batches import Batch, Plan
 from store.digests import fingerprint
+from store.settings import setting
 
 if TYPE_CHECKING:
     from cohorts.base import Cohort, Scan
+    from ingestion.workspace import Workspace
 
 REJECTS = "rejects.parquet"
 SOURCES = "sources.parquet"
-FILMS, TEXTS = "films", "texts"  # aspects of a batch: what decoding reads, and what taking reports apart reads
+IMAGES, TEXTS = "images", "texts"  # aspects of a batch: what decoding reads, and what taking reports apart reads
 NEW, VANISHED = "new", "vanished"
 Log = Callable[[str], None]
 
 # A digest of what each later stage reads of an image: the names that end in its tables, and the state of its file.
 _SOURCES = """
 select image_id,
-    md5(to_json([cohort, image_id, study_id, image_path, film])) as films,
+    md5(to_json([cohort, image_id, study_id, image_path, image])) as images,
     md5(to_json([cohort, image_id, study_id, image_path, report_path, text])) as texts,
     md5(to_json(studies)) as row
 from studies positional join stamps
@@ -47,14 +50,30 @@ _CHANGES = """
 select image_id, case
     when known.image_id is null then 'new'
     when present.image_id is null then 'vanished'
-    when known.films <> present.films then 'film changed'
+    when known.images <> present.images then 'image changed'
     when known.texts <> present.texts then 'report changed'
     else 'row changed' end as change
 from known full join present using (image_id)
-where known.films is distinct from present.films or known.texts is distinct from present.texts
+where known.images is distinct from present.images or known.texts is distinct from present.texts
     or known.row is distinct from present.row
 order by change, image_id
 """
+
+
+@dataclass(frozen=True)
+class InventorySettings:
+    """How the archive is cut."""
+
+    batch_size: int = setting(500, "Studies per batch, the unit of recomputation.")
+    split: str = setting(
+        "",
+        "Family of train, validate and test splits, where the cohort has several, such as official or 80/10/10. "
+        "Empty: its first.",
+    )
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError("inventory: `batch_size` must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -64,12 +83,30 @@ class Inventory:
     plan: Plan
     computed: int
     changes: pa.Table  # image_id, change
+    scan: Scan
 
     def count_changes(self) -> dict[str, int]:
         """Images that are new, changed and gone."""
         counts = Counter(self.changes["change"].to_pylist())
         changed = sum(count for change, count in counts.items() if change not in (NEW, VANISHED))
         return {NEW: counts[NEW], "changed": changed, VANISHED: counts[VANISHED]}
+
+
+def update_inventory(workspace: Workspace, settings: InventorySettings, log: Log) -> Inventory:
+    """List the archive and cut it into batches; CohortError where no image of it can be used."""
+    cohort = workspace.open_cohort(settings.split)
+    log(f"Listing the archive of {cohort.name} in {cohort.root}.")
+    scan = cohort.scan()
+    log(f"Of {scan.source_rows} images {scan.studies.num_rows} can be used, as far as the archive's tables tell.")
+    if not scan.studies.num_rows:
+        raise CohortError(_explain_nothing_usable(cohort.name, scan))
+    found = take_inventory(workspace.folder("inventory"), cohort, scan, settings.batch_size, log)
+    changes = found.count_changes()
+    log(
+        f"Since the last run {changes[NEW]} images are new, {changes['changed']} changed and "
+        f"{changes[VANISHED]} vanished."
+    )
+    return found
 
 
 def take_inventory(folder: Path, cohort: Cohort, scan: Scan, batch_size: int, log: Log) -> Inventory:
@@ -95,7 +132,7 @@ def take_inventory(folder: Path, cohort: Cohort, scan: Scan, batch_size: int, lo
     plan = Plan(tuple(cut), settings)
     batches.commit(folder, plan)
     write_table(sources, folder / SOURCES)
-    return Inventory(plan, computed, changes)
+    return Inventory(plan, computed, changes, scan)
 
 
 def assign(previous: Mapping[str, Sequence[str]], present: Sequence[str], size: int) -> dict[str, list[str]]:
@@ -118,13 +155,13 @@ def assign(previous: Mapping[str, Sequence[str]], present: Sequence[str], size: 
 
 
 def describe_sources(cohort: Cohort, studies: pa.Table, log: Log) -> pa.Table:
-    """Digests per image, in the order of `studies`: `films`, `texts` (by file size and time, or content) and `row`."""
+    """Digests per image, in the order of `studies`: `images`, `texts` (by file size and time, or content) and `row`."""
     from cohorts.archive.paths import file_stamps
 
     log(f"Looking at the size and time of the files of {studies.num_rows} images.")
     stamps = pa.table(
         {
-            "film": pa.array(file_stamps(cohort.root, studies["image_path"].to_pylist()), pa.string()),
+            "image": pa.array(file_stamps(cohort.root, studies["image_path"].to_pylist()), pa.string()),
             "text": pa.array(_text_stamps(cohort, studies, log), pa.string()),
         }
     )
@@ -142,10 +179,16 @@ def compare(known: pa.Table | None, present: pa.Table) -> pa.Table:
         return database.sql(_CHANGES).to_arrow_table()
 
 
+def _explain_nothing_usable(cohort: str, scan: Scan) -> str:
+    reasons = Counter(scan.rejects["reason"].to_pylist())
+    counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    return f"None of the {scan.source_rows} images in the archive of {cohort} can be used: {counts or 'it is empty'}."
+
+
 def _batch(name: str, cohort: Cohort, sources: pa.Table) -> Batch:
     reading = [cohort.has_reports, cohort.report_style]
     aspects = {
-        FILMS: fingerprint(FILMS, sources[FILMS].to_pylist()),
+        IMAGES: fingerprint("films", sources[IMAGES].to_pylist()),
         TEXTS: fingerprint(TEXTS, reading, sources[TEXTS].to_pylist()),
     }
     return Batch(name, fingerprint("inventory", sources["row"].to_pylist()), aspects=aspects)
@@ -163,7 +206,10 @@ def _rows_of_batches(studies: pa.ChunkedArray, members: Mapping[str, Sequence[st
 
 def _previous_sources(folder: Path) -> pa.Table | None:
     path = folder / SOURCES
-    return pq.read_table(path) if path.exists() else None
+    if not path.exists():
+        return None
+    table = pq.read_table(path)
+    return table.rename_columns(["images" if name == "films" else name for name in table.column_names])  # older homes
 
 
 def _previous_members(folder: Path, batch_size: int) -> dict[str, list[str]]:

@@ -149,13 +149,13 @@ def test_what_became_of_each_image_is_told(tmp_path):
     (archive.root / "s3-0.jpg").unlink()
     archive.add("s5")
     told, counts = changes(archive, folder)
-    assert told == {"s1-0": "film changed", "s2-0": "report changed", "s3-0": "vanished", "s5-0": "new"}
+    assert told == {"s1-0": "image changed", "s2-0": "report changed", "s3-0": "vanished", "s5-0": "new"}
     assert counts == {"new": 1, "changed": 2, "vanished": 1}
     archive.view = "AP"
     assert set(changes(archive, folder)[0].values()) == {"row changed"}
 
 
-def test_a_film_or_a_report_that_changed_costs_only_what_reads_it(tmp_path):
+def test_an_image_or_a_report_that_changed_costs_only_what_reads_it(tmp_path):
     archive, folder = make(tmp_path)
     archive.add("s1")
 
@@ -171,7 +171,7 @@ def test_a_film_or_a_report_that_changed_costs_only_what_reads_it(tmp_path):
     assert changed(before) == {inventory.TEXTS}
     before = fingerprints()
     (archive.root / "s1-0.jpg").write_text("other pixels")
-    assert changed(before) == {inventory.FILMS}
+    assert changed(before) == {inventory.IMAGES}
     before = fingerprints()
     archive.view = "AP"
     assert changed(before) == {"row"}

@@ -12,7 +12,8 @@ from cohorts.readers.mimic_cxr import MimicCxr
 from cohorts.tables import REJECTS
 from imaging.decode import read_grey
 from imaging.letterbox import letterbox
-from ingestion.batches_of_studies import decode_batch, images_schema, section_batch
+from ingestion.images import decode_batch, images_schema
+from ingestion.reports import section_batch
 from report_parsing.reports import ReportOptions
 from report_parsing.tables import REPORTS
 
@@ -22,10 +23,10 @@ SIZE = 32
 
 @pytest.fixture
 def archive(mimic):
-    """Eight studies of one DICOM film each."""
+    """Eight studies of one DICOM image each."""
     mimic.extension = ".dcm"
     for number in range(8):
-        mimic.add(f"film{number}", study=f"5000000{number}")
+        mimic.add(f"image{number}", study=f"5000000{number}")
     cohort = MimicCxr(mimic.close())
     return cohort, cohort.scan().studies
 
@@ -34,9 +35,9 @@ def path(cohort, studies, row, column="image_path"):
     return cohort.root / studies[column][row].as_py()
 
 
-def test_films_are_letterboxed_in_order(archive):
+def test_images_are_letterboxed_in_order(archive):
     cohort, studies = archive
-    images, rejects = decode_batch(cohort, studies, SIZE)
+    images, rejects = decode_batch(cohort.root, studies, SIZE)
     assert images.schema == images_schema(SIZE)
     assert rejects.schema.equals(REJECTS, check_metadata=True)
     assert (len(images), len(rejects)) == (8, 0)
@@ -49,7 +50,7 @@ def test_films_are_letterboxed_in_order(archive):
     assert set(images["width"].to_pylist()) == {40}
 
 
-def test_hostile_films_are_rejected_with_their_reasons(archive, tmp_path_factory, caplog, capfd):
+def test_hostile_images_are_rejected_with_their_reasons(archive, tmp_path_factory, caplog, capfd):
     cohort, studies = archive
     whole = path(cohort, studies, 0).read_bytes()
     header = whole[: whole.index(b"\xe0\x7f\x10\x00")]
@@ -59,14 +60,14 @@ def test_hostile_films_are_rejected_with_their_reasons(archive, tmp_path_factory
     path(cohort, studies, 3).write_bytes(bytes(128) + b"DICM" + b"FINDINGS: clear.\n" * 30)
     path(cohort, studies, 4).write_bytes(b"")
     path(cohort, studies, 5).unlink()
-    outside = tmp_path_factory.mktemp("outside") / "film.dcm"
+    outside = tmp_path_factory.mktemp("outside") / "image.dcm"
     outside.write_bytes(whole)
     path(cohort, studies, 6).unlink()
     path(cohort, studies, 6).symlink_to(outside)
     with caplog.at_level(logging.DEBUG):
-        images, rejects = decode_batch(cohort, studies, SIZE)
-    assert images["image_id"].to_pylist() == ["film7"]
-    assert rejects["image_id"].to_pylist() == [f"film{number}" for number in range(7)]
+        images, rejects = decode_batch(cohort.root, studies, SIZE)
+    assert images["image_id"].to_pylist() == ["image7"]
+    assert rejects["image_id"].to_pylist() == [f"image{number}" for number in range(7)]
     assert rejects["reason"].to_pylist() == [
         "truncated_dicom",
         "no_pixels",
@@ -111,11 +112,11 @@ def test_options_reach_the_parser(mimic):
 def test_empty_batch(archive):
     cohort, studies = archive
     nothing = studies.slice(0, 0)
-    assert [len(table) for table in decode_batch(cohort, nothing, SIZE)] == [0, 0]
+    assert [len(table) for table in decode_batch(cohort.root, nothing, SIZE)] == [0, 0]
     assert [len(table) for table in section_batch(cohort, nothing, ReportOptions())] == [0, 0]
 
 
 def test_batch_cut_from_the_middle_of_a_table(archive):
     cohort, studies = archive
-    images, _ = decode_batch(cohort, pa.concat_tables([studies.slice(2, 3), studies.slice(6, 1)]), SIZE)
-    assert images["image_id"].to_pylist() == ["film2", "film3", "film4", "film6"]
+    images, _ = decode_batch(cohort.root, pa.concat_tables([studies.slice(2, 3), studies.slice(6, 1)]), SIZE)
+    assert images["image_id"].to_pylist() == ["image2", "image3", "image4", "image6"]

@@ -1,0 +1,169 @@
+"""The five checks of a dataset: queries over its Parquet files that tell bad data before a network learns from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import numpy as np
+import pyarrow.parquet as pq
+
+from ingestion.subsets import table_path
+from store import batches
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ingestion.workspace import Workspace
+
+NOTHING_LOST = "nothing_lost"
+NO_PATIENT_IN_TWO_SPLITS = "no_patient_in_two_splits"
+AS_MANY_ROWS_AS_STUDIES = "as_many_rows_as_studies"
+NO_EMPTY_TEXT = "no_empty_text"
+PIXELS_ARE_SANE = "pixels_are_sane"
+# Check -> what it holds to be true, of the tables and of the shards.
+STUDIES_CHECKS = {
+    NOTHING_LOST: "Every image of the archive is in `studies` or in `rejects`, and in one only.",
+    NO_PATIENT_IN_TWO_SPLITS: "All images of a patient are in one split.",
+}
+SHARDS_CHECKS = {
+    AS_MANY_ROWS_AS_STUDIES: "The shards hold exactly the images of `studies`.",
+    NO_EMPTY_TEXT: "Every image comes with a text.",
+    PIXELS_ARE_SANE: "Hardly any image is constant, black or white (over an even sample of rows).",
+}
+WARNINGS = (PIXELS_ARE_SANE,)  # the others stop a run
+
+MEAN_BOUNDS = (10.0, 245.0)  # grey levels; an image outside is blank or burnt out
+FLAT = 2.0  # standard deviation in grey levels, below which an image is constant
+SANE_SHARE = 0.01  # of the images may be flat or out of bounds
+SAMPLE = 2_000
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """Whether a check passed, and the figures it compared."""
+
+    name: str
+    passed: bool
+    table: str  # that was checked: studies or shards
+    description: str = ""
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def blocks(self) -> bool:
+        """Whether nothing may be built on the data."""
+        return not self.passed and self.name not in WARNINGS
+
+
+def check_studies(workspace: Workspace) -> Iterator[CheckResult]:
+    """Compare the tables `studies` and `rejects` with the archive, and the splits with one another."""
+    tables = {name: table_path(workspace, name) for name in ("studies", "rejects")}
+    source_rows = batches.read_plan(workspace.folder("inventory")).settings["source_rows"]
+    studies, rejects, distinct = _query(
+        "with studies as (select image_id from read_parquet(?)), rejects as (select image_id from read_parquet(?)) "
+        "select (select count(*) from studies), (select count(*) from rejects), (select count(distinct image_id) "
+        "from (from studies union all from rejects))",
+        *tables.values(),
+    )
+    rows = studies + rejects
+    yield CheckResult(
+        NOTHING_LOST,
+        bool(source_rows == rows == distinct),
+        "studies",
+        f"{source_rows} rows in the archive = {studies} studies + {rejects} rejects"
+        if source_rows == rows == distinct
+        else f"{source_rows} rows in the archive, but {studies} studies and {rejects} rejects, in all of {distinct} "
+        "different images",
+        {
+            "source_rows": source_rows,
+            "studies": studies,
+            "rejects": rejects,
+            "missing": source_rows - rows,
+            "in_both_or_twice": rows - distinct,
+        },
+    )
+    (leaked,) = _query(
+        "select count(*) from (select subject_id from read_parquet(?) group by subject_id "
+        "having count(distinct split) > 1)",
+        tables["studies"],
+    )
+    yield CheckResult(
+        NO_PATIENT_IN_TWO_SPLITS, bool(leaked == 0), "studies", figures={"patients_in_two_splits": leaked}
+    )
+
+
+def read_reject_reasons(workspace: Workspace) -> pa.Table:
+    """Stage and reason of every reject."""
+    return pq.read_table(table_path(workspace, "rejects"), columns=["stage", "reason"])
+
+
+def check_shards(workspace: Workspace) -> Iterator[CheckResult]:
+    """Compare what training is about to read with `studies`, and look at its texts and pixels."""
+    folder = workspace.folder("shards")
+    plan = batches.read_plan(folder)
+    paths = [batches.output_path(folder, batch.fingerprint) for batch in plan.batches]
+    files = [str(path) for path in paths]
+    studies = table_path(workspace, "studies")
+    rows, missing = _query(
+        "select (select count(*) from read_parquet(?)), (select count(*) from read_parquet(?) "
+        "where image_id not in (select image_id from read_parquet(?)))",
+        files,
+        studies,
+        files,
+    )
+    (expected,) = _query("select count(*) from read_parquet(?)", studies)
+    yield CheckResult(
+        AS_MANY_ROWS_AS_STUDIES,
+        bool(rows == expected and missing == 0),
+        "shards",
+        figures={"rows": rows, "studies": expected, "missing": missing},
+    )
+    has_reports = batches.read_plan(workspace.folder("inventory")).settings["has_reports"]
+    (empty,) = _query("select count(*) from read_parquet(?) where trim(text) = ''", files)
+    yield CheckResult(
+        NO_EMPTY_TEXT,
+        bool(empty == 0 or not has_reports),
+        "shards",
+        "" if has_reports else "The cohort has images without reports; there is no text to check.",
+        {"empty_texts": empty},
+    )
+    yield check_pixels(paths, int(plan.settings["size"]))
+
+
+def check_pixels(paths: Sequence[Path], size: int) -> CheckResult:
+    """Look at the grey levels of an even sample of the rows of shards."""
+    grey = np.array([(image.mean(), image.std()) for image in sample_images(paths, size, SAMPLE)]).reshape(-1, 2)
+    means, stds = grey.T
+    odd = (stds < FLAT) | (means < MEAN_BOUNDS[0]) | (means > MEAN_BOUNDS[1])
+    share = float(odd.mean()) if len(odd) else 1.0
+    figures = {
+        "looked_at": len(odd),
+        "share_of_odd_images": share,
+        "mean_grey_level": float(means.mean()) if len(odd) else 0.0,
+        "mean_contrast": float(stds.mean()) if len(odd) else 0.0,
+    }
+    return CheckResult(PIXELS_ARE_SANE, share <= SANE_SHARE, "shards", figures=figures)
+
+
+def sample_images(paths: Sequence[Path], size: int, limit: int) -> Iterator[np.ndarray]:
+    """At most `limit` images (size, size), evenly over the rows of shards; the others are not read."""
+    from shards.pixels import Pixels, pixel_offsets
+
+    counts = [batches.row_count(path) for path in paths]
+    every = -(-sum(counts) // limit) or 1
+    first = 0  # row of all shards that the next one begins with
+    for path, rows in zip(paths, counts, strict=True):
+        wanted = np.arange(-first % every, rows, every)
+        if len(wanted):
+            yield from Pixels(size, [(path, pixel_offsets(path, size))]).read(wanted)
+        first += rows
+
+
+def _query(sql: str, *parameters: Any) -> tuple[Any, ...]:
+    values = [str(value) if isinstance(value, Path) else value for value in parameters]
+    row = duckdb.execute(sql, values).fetchone()
+    assert row is not None
+    return row

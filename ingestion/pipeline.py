@@ -1,0 +1,279 @@
+"""The whole ingestion of a dataset in this process, from its archive to its shards, and the state that it leaves.
+
+`update` brings one dataset up to date; only what is new or changed costs. Dagster runs the same stages as ops.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from cohorts.errors import CohortError
+from cohorts.phantom.config import PhantomConfig
+from ingestion import checks, images, inventory, report_labels, reports, shards, stage, triplets
+from ingestion.checks import CheckResult
+from ingestion.exports import KnowledgeSettings, write_knowledge
+from ingestion.images import ImagesSettings
+from ingestion.inventory import InventorySettings, update_inventory
+from ingestion.reports import ReportsSettings
+from ingestion.simulation import simulate_archive
+from ingestion.stage import Log, NoSettings, Stage
+from ingestion.subsets import SubsetsSettings, write_subsets, write_usable
+from ingestion.triplets import TripletsSettings
+from ingestion.workspace import PHANTOM
+from store import batches
+from store.atomic import write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ingestion.workspace import Workspace
+    from store.batches import Batch
+
+READY, ABSENT, FAILED = "ready", "absent", "failed"
+STATE = "downstream.json"  # in the folder of a dataset: what came of bringing it up to date
+
+
+def _reports_code(workspace: Workspace) -> tuple[str, ...]:
+    from cohorts.registry import reader_module
+
+    return (*reports.CODE, reader_module(workspace.cohort_name()))
+
+
+IMAGES = Stage(
+    name="images",
+    upstream=("inventory",),
+    aspect=inventory.IMAGES,
+    code=lambda _: images.CODE,
+    settings=ImagesSettings,
+    compute=images.compute,
+)
+REPORTS = Stage(
+    name="reports",
+    upstream=("inventory",),
+    aspect=inventory.TEXTS,
+    code=_reports_code,
+    settings=ReportsSettings,
+    compute=reports.compute,
+)
+TRIPLETS = Stage(
+    name="triplets",
+    upstream=("reports",),
+    code=lambda _: triplets.CODE,
+    settings=TripletsSettings,
+    implied=triplets.imply,
+    compute=triplets.compute,
+)
+REPORT_LABELS = Stage(
+    name="report_labels",
+    upstream=("reports", "triplets"),
+    code=lambda _: report_labels.CODE,
+    compute=report_labels.compute,
+)
+SHARDS = Stage(
+    name="shards",
+    upstream=("inventory", "images", "reports", "triplets"),
+    code=lambda _: shards.CODE,
+    implied=shards.imply,
+    compute=shards.compute,
+    write=shards.write,
+    finish=shards.finish,
+)
+
+
+@dataclass(frozen=True)
+class IngestionSettings:
+    """The settings of all stages."""
+
+    archive: PhantomConfig = field(default_factory=PhantomConfig)  # of the phantom alone
+    inventory: InventorySettings = field(default_factory=InventorySettings)
+    images: ImagesSettings = field(default_factory=ImagesSettings)
+    reports: ReportsSettings = field(default_factory=ReportsSettings)
+    triplets: TripletsSettings = field(default_factory=TripletsSettings)
+    subsets: SubsetsSettings = field(default_factory=SubsetsSettings)
+    knowledge: KnowledgeSettings = field(default_factory=KnowledgeSettings)
+
+
+# Stage -> its settings, of those that keep them in their plan.
+SETTINGS: dict[str, type] = {
+    "inventory": InventorySettings,
+    "images": ImagesSettings,
+    "reports": ReportsSettings,
+    "triplets": TripletsSettings,
+}
+
+
+def update(
+    workspace: Workspace, settings: IngestionSettings | None = None, log: Log = lambda _: None, progress: bool = True
+) -> dict[str, Any]:
+    """Bring a dataset up to date with its archive; returns its state as `describe_ready` does.
+
+    The phantom's archive is simulated first. `progress` shows a bar per stage in a terminal. CohortError says in one
+    sentence what is wrong with the archive or a setting, or which check the data fails.
+    """
+    settings = settings or IngestionSettings()
+    if workspace.simulated():
+        simulate_archive(workspace, settings.archive, log)
+    update_inventory(workspace, settings.inventory, log)
+    for one, chosen in (
+        (IMAGES, settings.images),
+        (REPORTS, settings.reports),
+        (TRIPLETS, settings.triplets),
+        (REPORT_LABELS, NoSettings()),
+    ):
+        run_stage(one, workspace, chosen, log, progress)
+    write_usable(workspace)
+    write_subsets(workspace, settings.subsets)
+    refuse_failed(checks.check_studies(workspace), workspace)
+    write_knowledge(workspace, settings.knowledge)
+    run_stage(SHARDS, workspace, NoSettings(), log, progress)
+    refuse_failed(checks.check_shards(workspace), workspace)
+    return describe_ready(workspace)
+
+
+def run_stage(
+    one: Stage, workspace: Workspace, settings: Any, log: Log = lambda _: None, progress: bool = True
+) -> dict[str, Any]:
+    """Compute what a stage lacks, in this process; returns the counts of `stage.collect`."""
+    planned = stage.plan(one, workspace, settings)
+    todo = stage.missing(one, workspace, planned)
+    log(describe_plan(one, len(todo), len(planned.batches)))
+    started = time.time()
+    for position, batch in enumerate(_with_bar(todo, one.name, progress)):
+        outcome = stage.run(one, workspace, batch, planned.settings)
+        log(stage.describe_outcome(one.name, outcome, position, len(todo), started))
+    return stage.collect(one, workspace, planned, len(todo))
+
+
+def describe_plan(one: Stage, todo: int, total: int) -> str:
+    """How much of a stage is to be computed."""
+    return f"{one.name}: {todo} of {total} batches to compute, the others are there"
+
+
+def last_settings(workspace: Workspace) -> dict[str, dict[str, Any]]:
+    """Stage -> the settings that its present table was made with; stages that did not run are left out."""
+    found = {}
+    for name, settings in SETTINGS.items():
+        stored = batches.read_plan(workspace.folder(name)).settings
+        chosen = {item.name: stored[item.name] for item in fields(settings) if item.name in stored}
+        if chosen:
+            found[name] = chosen
+    return found
+
+
+def downstream_names() -> list[str]:
+    """The datasets beside the phantom."""
+    from cohorts.registry import cohort_names
+
+    return [name for name in cohort_names() if name != PHANTOM]
+
+
+def choose_datasets(workspace: Workspace, names: Sequence[str], splits: Mapping[str, str]) -> list[str]:
+    """The datasets to evaluate on: `names` or, if that is empty, all, without the one that pretraining was on.
+
+    CohortError names an entry of `names` or `splits` that is no dataset.
+    """
+    known = downstream_names()
+    for option, given in (("cohorts", names), ("splits", splits)):
+        if unknown := set(given) - set(known):
+            raise CohortError(f"evaluation.{option} names {min(unknown)}, which is not one of {', '.join(known)}.")
+    return [name for name in names or known if name != workspace.cohort_name()]
+
+
+def downstream_settings(workspace: Workspace, split: str = "") -> IngestionSettings:
+    """Settings of a downstream dataset: images as those of the pretraining, and the default of everything else."""
+    return IngestionSettings(
+        images=ImagesSettings(**last_settings(workspace).get("images", {})), inventory=InventorySettings(split=split)
+    )
+
+
+def update_dataset(
+    workspace: Workspace, name: str, split: str = "", log: Log = lambda _: None, progress: bool = True
+) -> dict[str, Any]:
+    """Bring a downstream dataset up to date, with images like those of the pretraining in `workspace`.
+
+    Returns the state and writes it. What goes wrong becomes the status `failed`, with a note.
+    """
+    there = workspace.downstream(name)
+    if there is None:
+        return write_state(workspace, name, describe_absent(name))
+    try:
+        state = update(there, downstream_settings(workspace, split), log, progress)
+    except CohortError as error:
+        state = describe_failed(str(error))
+    except Exception as error:
+        state = describe_failed(explain_fault(error, "its ingestion"))
+    return write_state(workspace, name, state)
+
+
+def dataset_state(workspace: Workspace, name: str) -> dict[str, Any]:
+    """What came of bringing a downstream dataset up to date: its `status` (ready, absent, failed) and a `note`."""
+    path = _state_path(workspace, name)
+    if not path.exists():
+        return {"status": ABSENT, "note": f"{name} was not looked for yet: materialize dataset/{name} first."}
+    state: dict[str, Any] = json.loads(path.read_text())
+    return state
+
+
+def write_state(workspace: Workspace, name: str, state: dict[str, Any]) -> dict[str, Any]:
+    """Keep the state for `dataset_state`."""
+    write_json(_state_path(workspace, name), state)
+    return state
+
+
+def describe_ready(workspace: Workspace) -> dict[str, Any]:
+    """The state of a dataset whose shards are up to date: where it is from, its data version and its splits."""
+    from shards.manifest import Manifest
+
+    manifest = Manifest.load(workspace.folder("shards"))
+    about = {
+        "root": str(workspace.root()),
+        "simulated": workspace.shows_simulation(),
+        "data_version": manifest.digest,
+    }
+    return {"status": READY, "note": "", **about, **manifest.splits}
+
+
+def describe_absent(name: str) -> dict[str, Any]:
+    """The state of a dataset that has no archive, with the way to get one."""
+    from cohorts.registry import how_to_get
+
+    note = f"{name} has no archive. To use RADALIGN_{name.upper()}_ROOT, {how_to_get(name)}"
+    return {"status": ABSENT, "note": note}
+
+
+def describe_failed(note: str) -> dict[str, Any]:
+    """The state of a dataset whose ingestion failed."""
+    return {"status": FAILED, "note": note}
+
+
+def explain_fault(error: Exception, step: str) -> str:
+    """A sentence on an error of ours; the error's own message may quote a report."""
+    return f"{type(error).__name__} in our code, at {step}; the log has the place."
+
+
+def explain_check(result: CheckResult, cohort: str) -> str:
+    """A sentence on a check that failed."""
+    about = f" ({result.description})" if result.description else ""
+    again = f"RADALIGN_COHORT={cohort} dagster job execute -j ingest"
+    return f"The check {result.name} of its {result.table} failed{about}; `{again}` shows it."
+
+
+def refuse_failed(results: Iterable[CheckResult], workspace: Workspace) -> None:
+    """CohortError where a check failed that nothing may be built on."""
+    for result in results:
+        if result.blocks:
+            raise CohortError(explain_check(result, workspace.cohort_name()))
+
+
+def _with_bar(todo: Sequence[Batch], name: str, progress: bool) -> Iterator[Batch]:
+    from tqdm import tqdm
+
+    yield from tqdm(todo, desc=name, unit="batch", leave=False, disable=None if progress else True)
+
+
+def _state_path(workspace: Workspace, name: str) -> Path:
+    return workspace.home_path() / name / STATE

@@ -1,0 +1,175 @@
+"""The regions that experts marked on images (masks, outlines), letterboxed like the shards and kept beside them.
+
+The table is made once for each version of the studies, the shards and the mask files. Its metadata holds a digest of
+what it says, and of the boxes in the studies table: results on a dataset depend on both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from store.atomic import write_table
+from store.digests import fingerprint
+
+if TYPE_CHECKING:
+    from ingestion.workspace import Workspace
+
+FOLDER, FILE = "regions", "regions.parquet"
+MADE_FROM, CONTENT = b"made_from", b"content"  # keys of the table's metadata
+PRESENT = 1.0
+REGIONS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("label", pa.string(), nullable=False),  # empty: what is wrong concerns every label of the image
+        pa.field("bits", pa.binary()),  # size * size bits, row by row
+        pa.field("error", pa.string()),  # why there is no mask
+    ]
+)
+
+
+def update_regions(workspace: Workspace) -> None:
+    """Bring the table up to date; without shards there is none."""
+    from shards.reader import ShardReader
+    from store.code import code_version
+
+    shards, path = workspace.folder("shards"), workspace.folder("studies") / "studies.parquet"
+    if not (shards / "manifest.json").exists() or not path.exists():
+        return
+    reader = ShardReader(shards)
+    sizes = reader.columns(None, ["image_id", "height", "width"])
+    columns = ["image_id", "image_path", "labels", "masks", "shapes", "boxes"]
+    studies = pq.read_table(path, columns=columns)
+    unknown = sizes["image_id"].filter(pc.invert(pc.is_in(sizes["image_id"], studies["image_id"].combine_chunks())))
+    marked = studies.filter(pc.is_in(studies["image_id"], sizes["image_id"].combine_chunks()))
+    rows = [row for row in marked.filter(_are_marked(marked)).to_pylist() if row["masks"] or row["shapes"]]
+    boxes = [[row["image_id"], row["boxes"]] for row in marked.filter(pc.is_valid(marked["boxes"])).to_pylist()]
+    files = sorted({mask["path"] for row in rows for mask in row["masks"] or ()})
+    root = workspace.root() if files else Path()
+    source = fingerprint(
+        reader.manifest.digest, unknown.to_pylist(), rows, boxes, files, _stamps(root, files), code_version(__name__)
+    )
+    target = workspace.folder(FOLDER) / FILE
+    if target.exists() and (pq.read_schema(target).metadata or {}).get(MADE_FROM) == source.encode():
+        return
+    shapes = dict(
+        zip(
+            sizes["image_id"].to_pylist(),
+            zip(sizes["height"].to_pylist(), sizes["width"].to_pylist(), strict=True),
+            strict=True,
+        )
+    )
+    table = make_regions(rows, root, reader.manifest.size, shapes)
+    missing = [_row(name, "", error=f"Image {name} is not in {path.name}; rebuild the shards from it.")
+               for name in unknown.to_pylist()]  # fmt: skip
+    table = pa.concat_tables([table, pa.Table.from_pylist(missing, REGIONS)])
+    content = _digest(table, boxes)
+    write_table(table.replace_schema_metadata({MADE_FROM: source.encode(), CONTENT: content.encode()}), target)
+
+
+def regions_file(workspace: Workspace) -> Path:
+    """Where the table of a dataset lies."""
+    return workspace.folder(FOLDER) / FILE
+
+
+def make_regions(
+    studies: Sequence[Mapping[str, Any]], root: Path, size: int, shapes: Mapping[str, tuple[int, int]]
+) -> pa.Table:
+    """One mask for every (image, label) of `studies` that has a region; mask files lie under `root`.
+
+    Masks and outlines that share a label within one image are joined. A region counts where the label is present, or
+    where the image has no labels at all and the region is not empty. `shapes` has the height and width of each image.
+    """
+    return pa.Table.from_pylist(list(_rows(studies, root, size, shapes)), REGIONS)
+
+
+def _rows(
+    studies: Sequence[Mapping[str, Any]], root: Path, size: int, shapes: Mapping[str, tuple[int, int]]
+) -> Iterator[dict[str, Any]]:
+    from cohorts.errors import CohortError
+
+    for study in studies:
+        image, labels = study["image_id"], dict(study["labels"] or ())
+        regions = [*(study["masks"] or ()), *(study["shapes"] or ())]
+        for label in dict.fromkeys(region["label"] for region in regions):
+            present = labels.get(label) == PRESENT
+            if not present and labels:
+                continue
+            own = [region for region in regions if region["label"] == label]
+            try:
+                mask = _join(own, study["image_path"], root, size, shapes[image])
+            except CohortError as error:
+                yield _row(image, label, error=str(error))
+                continue
+            if present or mask.any():
+                yield _row(image, label, np.packbits(mask).tobytes())
+
+
+def _row(image: str, label: str, bits: bytes | None = None, error: str | None = None) -> dict[str, Any]:
+    return {"image_id": image, "label": label, "bits": bits, "error": error}
+
+
+def _join(
+    regions: Sequence[Mapping[str, Any]], image_path: str, root: Path, size: int, shape: tuple[int, int]
+) -> np.ndarray:
+    from imaging.letterbox import letterbox_mask
+
+    joined = np.zeros((size, size), bool)
+    for region in regions:
+        if "kind" in region:
+            mask = _fill(region, image_path, *shape)
+        else:
+            mask = _read(root, region["path"]) > region["threshold"]
+        joined |= letterbox_mask(mask, size)
+    return joined
+
+
+def _fill(region: Mapping[str, Any], image_path: str, height: int, width: int) -> np.ndarray:
+    from cohorts.errors import CohortError
+    from imaging.shapes import ShapeError, shape_mask
+
+    try:
+        return shape_mask(region["kind"], region["points"], height, width) > 0
+    except ShapeError as error:
+        raise CohortError(f"The {region['label']} of {image_path} cannot be drawn: {error}") from error
+
+
+def _read(root: Path, path: str) -> np.ndarray:
+    from cohorts.archive.paths import OutsideRootError, inside
+    from cohorts.archive.remote import local_copy
+    from cohorts.errors import CohortError
+    from imaging.decode import read_grey
+    from imaging.errors import ImageError
+
+    try:
+        with local_copy(inside(root, path)) as file:
+            return read_grey(file)
+    except OutsideRootError as error:
+        raise CohortError(f"The file {path} lies outside of {root}; correct the studies table.") from error
+    except ImageError as error:
+        raise CohortError(f"The file {path} under {root} cannot be read: {error.detail}") from error
+
+
+def _are_marked(studies: pa.Table) -> pa.ChunkedArray:
+    return pc.or_(pc.is_valid(studies["masks"]), pc.is_valid(studies["shapes"]))
+
+
+def _stamps(root: Path, files: Sequence[str]) -> list[str]:
+    from cohorts.archive.paths import file_stamps
+
+    return file_stamps(root, files) if files else []
+
+
+def _digest(table: pa.Table, boxes: Sequence[Any]) -> str:
+    """Of what the table says, in any order of its rows, and of the boxes."""
+    digest = hashlib.sha256()
+    for row in sorted(table.to_pylist(), key=lambda row: (row["image_id"], row["label"])):
+        digest.update(repr(sorted(row.items())).encode())
+    return fingerprint(digest.hexdigest(), sorted(boxes, key=lambda entry: str(entry[0])))

@@ -1,0 +1,120 @@
+"""How a stage of ingestion runs: plan its batches, compute those that are missing, then make the whole set count.
+
+A stage is a folder of batches (`store.batches`). Dagster runs the three steps as ops, `ingestion.pipeline` in a loop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from store import batches
+from store.batches import Batch, Computed, Outcome, Plan
+from store.code import code_version
+
+if TYPE_CHECKING:
+    from ingestion.workspace import Workspace
+
+Log = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the computation of one batch gets: upstream files, settings and the workspace."""
+
+    workspace: Workspace
+    inputs: Mapping[str, Path]
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """A stage with nothing to choose."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: a folder of the same name, and how a batch of it is made."""
+
+    name: str
+    upstream: tuple[str, ...]  # stages with batches of the same names
+    code: Callable[[Workspace], tuple[str, ...]]  # modules whose version is part of every fingerprint
+    compute: Callable[[Work], Computed]
+    settings: type = NoSettings
+    aspect: str = ""  # of the upstream batches, where that alone is read: other changes of theirs cost nothing
+    # what the settings or the stages upstream imply: it is part of the fingerprint of every batch
+    implied: Callable[[Workspace, Mapping[str, Any]], Mapping[str, Any]] | None = None
+    write: Callable[[pa.Table, Path], None] | None = None
+    finish: Callable[[Workspace, Plan], Mapping[str, Any]] | None = None  # before the plan counts
+
+    def code_version(self, workspace: Workspace) -> str:
+        """Version of the code that makes a batch."""
+        return code_version(*self.code(workspace))
+
+
+def plan(stage: Stage, workspace: Workspace, settings: Any) -> Plan:
+    """All batches of a stage with these settings, an object of the stage's dataclass."""
+    upstream = {name: batches.read_plan(workspace.folder(name)) for name in stage.upstream}
+    values = asdict(settings)
+    if stage.implied:
+        values |= stage.implied(workspace, values)
+    return batches.plan_stage(stage.name, stage.code_version(workspace), values, upstream, stage.aspect)
+
+
+def missing(stage: Stage, workspace: Workspace, planned: Plan) -> list[Batch]:
+    """The batches of a plan that have to be computed."""
+    return batches.missing(workspace.folder(stage.name), planned)
+
+
+def run(stage: Stage, workspace: Workspace, batch: Batch, settings: Mapping[str, Any]) -> Outcome:
+    """Compute one batch of a plan with these settings, unless it is there."""
+    inputs = {
+        name: batches.output_path(workspace.folder(name), fingerprint) for name, fingerprint in batch.inputs.items()
+    }
+    work = Work(workspace, inputs, settings)
+    return batches.run_batch(workspace.folder(stage.name), batch, lambda: stage.compute(work), stage.write)
+
+
+def collect(stage: Stage, workspace: Workspace, planned: Plan, computed: int) -> dict[str, Any]:
+    """Make a complete plan the one that counts; returns counts of its batches and rows."""
+    folder = workspace.folder(stage.name)
+    counts = count_batches(folder, planned, computed) | {"code_version": stage.code_version(workspace)}
+    if stage.finish:
+        counts |= stage.finish(workspace, planned)
+    batches.commit(folder, planned)
+    return counts
+
+
+def count_batches(folder: Path, planned: Plan, computed: int) -> dict[str, Any]:
+    """The counts that every stage reports."""
+    paths = [batches.output_path(folder, batch.fingerprint) for batch in planned.batches]
+    return {
+        "batches": len(planned.batches),
+        "computed": computed,
+        "reused": len(planned.batches) - computed,
+        "rows": sum(batches.row_count(path) for path in paths),
+        "rejects": sum(batches.reject_count(folder, batch) for batch in planned.batches),
+    }
+
+
+def describe_outcome(stage: str, outcome: Outcome, position: int, of: int, started: float) -> str:
+    """One line on a batch, with how far the stage is. The estimate takes batches as alike and in their order."""
+    elapsed = time.time() - started
+    left = elapsed / (position + 1) * (of - position - 1)
+    return (
+        f"{stage} {outcome.name}: {outcome.rows} rows, {outcome.rejects} rejects; {position + 1} of {of} after "
+        f"{format_duration(elapsed)}, about {format_duration(left)} left"
+    )
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds as people say them: 45 s, 12 min, 3 h 20 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
