@@ -1,4 +1,4 @@
-"""The launchpad's fields of `pretrained/<method>`: training's and method's, with the demo's defaults."""
+"""The launchpad's fields of `pretrained/<method>`: training's and the method's, with the demo's defaults."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 import dagster as dg
 from pydantic import Field, create_model
 
-from assets.documented import documented_config
+from assets.launchpad import launchpad_config
+from models.registry import recipe, settings_class
+from training.config import TrainingConfig
 from training.errors import TrainingError
-from training.recipes import merged, preset_options, recipe
+from training.recipes import merged, preset_options
 
 # Set by the asset, not by whoever launches it.
-VARIANT = "variant"  # says nothing to the training
+VARIANT = "variant"  # a name, which the training does not see
 HIDDEN = ("method", "method_config", "shards", "knowledge", "output", "data_version")
 
 
@@ -30,13 +32,13 @@ def demo(method: str) -> dict[str, Any]:
 def pretraining_config(method: str) -> type[dg.Config]:
     """The configuration of the asset `pretrained/<method>`."""
     chosen = {name: value for name, value in demo(method).items() if name not in HIDDEN}
-    training = documented_config("training/config.py", chosen, HIDDEN)
-    own = documented_config(f"models/methods/{method}.py", demo(method).get("method_config"))
+    training = launchpad_config(TrainingConfig, chosen, HIDDEN)
+    own = launchpad_config(settings_class(method), demo(method).get("method_config"))
     nested: Any = (own, Field(default_factory=own, description=f"Settings of {method}."))
     variant = Field(
         "",
         pattern=r"^[A-Za-z0-9+_.-]*$",
-        description="A name for this way to train the method, such as ITA of an ablation: results call it mgca:ITA.",
+        description="Name of this way to train the method, such as ITA of an ablation: results call it mgca:ITA.",
     )
     named: Any = (str, variant)
     return create_model(

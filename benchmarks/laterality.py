@@ -22,12 +22,12 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from models.methods.medklip import Medklip
+from models.methods.medklip.network import Medklip
+from models.saved import load_method
 from models.text.laterality import mirror_positions
 from shards.reader import ShardData, ShardReader
 from training.config import preset
 from training.loop import train
-from models.saved import load_method
 
 FLIPS = {
     "none": {"horizontal_flip": 0.0},

@@ -5,7 +5,7 @@ films of 224 x 224 pixels and reports of 112 tokens. The plain loop is float32 a
 with AdamW as it comes; the loop's own step autocasts to bf16, keeps channels last and updates in one kernel. On a CPU
 both are measured in CPU time of one thread, by turns, the fastest of a few steps; on a GPU in wall time. There, beside
 it: utilisation, the model's operations over those of a large product of bf16 matrices in the same run, and what
-`compile`, `chunks` and `gradient_checkpointing` cost and save.
+`compile`, `micro_batches` and `gradient_checkpointing` cost and save.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CONFIG = TrainingConfig("convirt", precision="bf16", clip_norm=1.0)
 VARIANTS: dict[str, dict[str, Any]] = {  # on a GPU
     "as it is": {},
     "compile": {"compile": True},
-    "8 chunks": {"chunks": 8},
+    "8 micro-batches": {"micro_batches": 8},
     "checkpointing": {"gradient_checkpointing": True},
 }
 Step = Callable[[], Tensor]
@@ -77,7 +77,7 @@ def our_step(method: Method, batch: Batch, config: TrainingConfig) -> Step:
     method = method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.gradient_checkpointing:
         checkpoint_encoders(method)
-    objective, optimizer = Objective(method, config.chunks, config.compile), build_optimizer(method, config)
+    objective, optimizer = Objective(method, config.micro_batches, config.compile), build_optimizer(method, config)
     batch = replace(batch, images=batch.images.contiguous(memory_format=torch.channels_last))
 
     def step() -> Tensor:

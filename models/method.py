@@ -2,7 +2,7 @@
 
 A method works in two phases. `encode` turns the pairs of a batch into tensors, each pair by itself; `contrast` turns
 the tensors of the whole batch into loss terms. Between the two lies whatever joins batches: the gather over processes,
-or the chunks of a batch that is too large for the memory. No method knows of either.
+or the micro-batches of a batch that is too large for the memory. No method knows of either.
 """
 
 from __future__ import annotations

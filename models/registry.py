@@ -1,32 +1,70 @@
-"""Methods by name. A method is a file in `models/methods/`; being there is what registers it.
+"""Methods by name. Being in `models/methods/` is what registers a method.
 
-Reading the names imports no torch, so that Dagster can list methods quickly.
+A method is a folder with `config.py` (settings and recipe, without torch) and `network.py`, or one file with both.
+Names, and the settings of methods that are folders, are read without importing torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import is_dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models.errors import ModelError
+
 if TYPE_CHECKING:
     from models.method import Method
+
+FOLDER = Path(__file__).parent / "methods"
+PACKAGE = f"{__package__}.{FOLDER.name}"
 
 
 def method_names() -> list[str]:
     """Names of all methods, sorted."""
-    folder = Path(__file__).parent / "methods"
-    return sorted(path.stem for path in folder.glob("[!_]*.py"))
+    files = [path.stem for path in FOLDER.glob("[!_]*.py")]
+    folders = [path.parent.name for path in FOLDER.glob("[!_]*/network.py")]
+    return sorted({*files, *folders})
+
+
+def settings_class(name: str) -> type[Any]:
+    """The dataclass of a method's settings: the one in its module whose name ends in `Config`."""
+    module = _config_module(name)
+    found = [
+        value
+        for key, value in vars(module).items()
+        if key.endswith("Config") and is_dataclass(value) and value.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        raise ModelError(f"{module.__name__} should define one dataclass whose name ends in Config, not {len(found)}")
+    return found[0]
+
+
+def recipe(name: str) -> dict[str, Any]:
+    """How the method's paper trains it: `TRAINING` of its module, over the defaults of the training; may be empty."""
+    return dict(getattr(_config_module(name), "TRAINING", {}))
 
 
 def method_module(name: str) -> Any:
-    """The module of a method; raises ValueError for an unknown name."""
+    """The module that builds a method's network; raises ModelError for an unknown name."""
+    return import_module(method_modules(name)[0])
+
+
+def method_modules(name: str) -> tuple[str, ...]:
+    """The modules of a method by their dotted names, that of the network first: the code it depends on."""
     if name not in method_names():
-        raise ValueError(f"unknown method `{name}`: choose one of {', '.join(method_names())}")
-    return import_module(f"models.methods.{name}")
+        raise ModelError(f"unknown method `{name}`: choose one of {', '.join(method_names())}")
+    if (FOLDER / name).is_dir():
+        return f"{PACKAGE}.{name}.network", f"{PACKAGE}.{name}.config"
+    return (f"{PACKAGE}.{name}",)
 
 
 def build_method(name: str, config: dict[str, Any], knowledge: Sequence[dict[str, str]], size: int) -> Method:
     """The method `name` with `config` over its defaults, for images of `size` x `size` pixels."""
-    return method_module(name).build(config, knowledge, size)
+    method: Method = method_module(name).build(config, knowledge, size)
+    return method
+
+
+def _config_module(name: str) -> Any:
+    return import_module(method_modules(name)[-1])

@@ -3,83 +3,100 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from models.errors import ModelError
+from models.registry import recipe
 from store.atomic import replacing
+from store.settings import setting
 from training.errors import TrainingError
-from training.recipes import merged, preset_options, recipe
+from training.recipes import merged, preset_options
 
 CHOICES = {
     "optimizer": ("adamw", "adam", "sgd"),
     "schedule": ("cosine", "constant", "plateau"),
     "precision": ("auto", "bf16", "fp32"),
 }
+RENAMED = {"chunks": "micro_batches"}  # options by their former names
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """One run. A method's own recipe (`TRAINING` in its file) takes the place of these defaults."""
+    """One run. The recipe of its method (`TRAINING` in the method's config) takes the place of these defaults."""
 
     method: str
-    shards: str = ""  # folder with manifest.json
-    knowledge: str = ""  # the knowledge table, Parquet
-    output: str = ""  # folder of this run
-    method_config: dict[str, Any] = field(default_factory=dict)  # over the defaults of the method
-    augmentation: dict[str, Any] = field(default_factory=dict)  # over the defaults of imaging.augment
-    input_size: int = 0  # side of the images that the network sees; 0: as in the shards
-    seed: int = 0  # of weights, shuffling, augmentation and sampling
-    epochs: float = 60.0  # passes over the training split
-    max_steps: int = 0  # 0: as many as `epochs` asks for
-    batch_size: int = 32  # pairs that are contrasted with each other, over all processes together
-    accumulate: int = 1  # batches whose gradients are averaged for one step
-    chunks: int = 1  # parts in which a batch passes the encoders: the same gradients in less memory
-    optimizer: str = "adamw"  # adamw, adam (weight decay as a penalty) or sgd
-    learning_rate: float = 1e-4  # the highest, after the warm-up
-    final_learning_rate: float = 1e-5  # where the cosine ends, and the least that a plateau leads to
-    schedule: str = "cosine"  # cosine, constant, or plateau: lowered when the validation loss stops falling
-    warmup_epochs: float = 5.0  # linear, up to the learning rate
-    warmup_start: float = 0.1  # share of the learning rate that the warm-up starts from
-    plateau_patience: int = 5  # epochs without a lower validation loss before a plateau lowers the learning rate
-    plateau_factor: float = 0.5  # by what it is multiplied then
-    early_stop: int = 0  # epochs without a lower validation loss that end the run; 0: never
-    beta1: float = 0.9  # of adamw and adam
-    beta2: float = 0.999  # of adamw and adam
-    momentum: float = 0.9  # of sgd
-    weight_decay: float = 0.02  # on matrices; biases and norms have none
-    clip_norm: float = 0.0  # 0: gradients are not clipped
-    precision: str = "auto"  # auto: bf16 where the hardware multiplies it fast, else fp32
-    gradient_checkpointing: bool = False  # encoders compute activations again instead of keeping them
-    compile: bool = False  # torch.compile: minutes at the start, faster steps on a GPU
-    sync_batch_norm: bool = False  # batch norm over all processes (GPUs only)
-    fsdp: bool = False  # encoders too large for a GPU: their transformer blocks are spread over the processes
-    checkpoint_every: int = 200  # steps between checkpoints
-    log_every: int = 10  # steps that one line of metrics sums up
-    threads: int = 0  # of the CPU; 0: all cores
-    loader_threads: int = 1  # that prepare batches ahead of the step; more where reading is slow, as over a network
-    data_version: str = ""  # digest of the shard manifest this run was asked to use; empty: whichever is there
+    shards: str = setting("", "Folder of the shards, with their manifest.json.")
+    knowledge: str = setting("", "File of the knowledge table (Parquet); empty for methods that read none.")
+    output: str = setting("", "Folder of this run.")
+    method_config: dict[str, Any] = setting({}, "Settings of the method, over its defaults.")
+    augmentation: dict[str, Any] = setting({}, "Settings of the augmentation, over the defaults of imaging/augment.py.")
+    input_size: int = setting(0, "Side in pixels of the images that the network sees; 0 for that of the shards.")
+    seed: int = setting(0, "Seed of weights, shuffling, augmentation and sampling.")
+    epochs: float = setting(60.0, "Passes over the training split.")
+    max_steps: int = setting(0, "Number of steps, in place of `epochs`; 0 for as many as those take.")
+    batch_size: int = setting(32, "Pairs that are contrasted with each other, over all processes together.")
+    accumulate: int = setting(1, "Batches whose gradients are averaged for one step.")
+    micro_batches: int = setting(
+        1, "Parts in which a batch passes the encoders (GradCache): the same gradients in less memory."
+    )
+    optimizer: str = setting("adamw", "`adamw`, `adam` (weight decay as a penalty) or `sgd`.")
+    learning_rate: float = setting(1e-4, "The highest learning rate, after the warm-up.")
+    final_learning_rate: float = setting(
+        1e-5, "The learning rate at the end of the cosine schedule, and the lowest of the plateau schedule."
+    )
+    schedule: str = setting(
+        "cosine", "`cosine`, `constant`, or `plateau`: lowered when the validation loss stops falling."
+    )
+    warmup_epochs: float = setting(5.0, "Epochs in which the learning rate rises linearly.")
+    warmup_start: float = setting(0.1, "Learning rate at the start of the warm-up, as a share of the highest.")
+    plateau_patience: int = setting(
+        5, "Epochs without a lower validation loss after which the plateau schedule lowers the learning rate."
+    )
+    plateau_factor: float = setting(0.5, "Factor by which the plateau schedule lowers the learning rate.")
+    early_stop: int = setting(0, "Epochs without a lower validation loss that end the run; 0 for never.")
+    beta1: float = setting(0.9, "First moment's decay of `adamw` and `adam`.")
+    beta2: float = setting(0.999, "Second moment's decay of `adamw` and `adam`.")
+    momentum: float = setting(0.9, "Momentum of `sgd`.")
+    weight_decay: float = setting(0.02, "Weight decay of matrices; biases and norms have none.")
+    clip_norm: float = setting(0.0, "Norm to which gradients are clipped; 0 for no clipping.")
+    precision: str = setting("auto", "`bf16`, `fp32`, or `auto`: bf16 where the hardware multiplies it fast.")
+    gradient_checkpointing: bool = setting(False, "Encoders recompute activations in the backward pass: less memory.")
+    compile: bool = setting(False, "torch.compile: minutes at the start, faster steps on a GPU.")
+    sync_batch_norm: bool = setting(False, "Batch norm over all processes (GPUs only).")
+    fsdp: bool = setting(False, "Spread the transformer blocks of large encoders over the processes.")
+    checkpoint_every: int = setting(200, "Steps between checkpoints.")
+    log_every: int = setting(10, "Steps that one line of metrics sums up.")
+    threads: int = setting(0, "Threads of the CPU; 0 for one per core.")
+    loader_threads: int = setting(
+        1, "Threads that prepare batches ahead of the step; take more where reading is slow, as over a network."
+    )
+    data_version: str = setting(
+        "", "Data version that the shards must have (digest of their manifest); empty for whichever they have."
+    )
 
     def __post_init__(self) -> None:
         for name in (
-            "epochs", "batch_size", "accumulate", "chunks", "learning_rate", "plateau_patience", "checkpoint_every",
-            "log_every", "loader_threads",
+            "epochs", "batch_size", "accumulate", "micro_batches", "learning_rate", "plateau_patience",
+            "checkpoint_every", "log_every", "loader_threads",
         ):  # fmt: skip
             if getattr(self, name) <= 0:
                 raise TrainingError(f"training option `{name}` is {getattr(self, name)}, but must be above 0")
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
-                said = f"{', '.join(choices[:-1])} or {choices[-1]}"
-                raise TrainingError(f"training option `{name}` is {said}, not `{getattr(self, name)}`")
+                known = f"{', '.join(choices[:-1])} or {choices[-1]}"
+                raise TrainingError(f"training option `{name}` is {known}, not `{getattr(self, name)}`")
         if not 0 < self.plateau_factor < 1:
             raise TrainingError(
                 f"training option `plateau_factor` is {self.plateau_factor}, but must be between 0 and 1"
             )
         if self.fsdp and self.compile:
             raise TrainingError("training options `fsdp` and `compile` exclude each other; switch one of them off")
-        if self.batch_size % self.chunks:
+        if self.batch_size % self.micro_batches:
             raise TrainingError(
-                f"training option `chunks` is {self.chunks}, but must divide the `batch_size` of {self.batch_size}"
+                f"training option `micro_batches` is {self.micro_batches}, but must divide the `batch_size` of "
+                f"{self.batch_size}"
             )
 
     @property
@@ -92,11 +109,17 @@ class TrainingConfig:
         """The recipe of the method with `options` over it; `origin` says in an error where they came from."""
         known = {item.name for item in fields(cls)}
         unknown = sorted(set(options) - known)
+        if unknown and unknown[0] in RENAMED:
+            raise TrainingError(f"{origin}: option `{unknown[0]}` is called `{RENAMED[unknown[0]]}` now; rename it")
         if unknown:
             raise TrainingError(f"{origin}: unknown option `{unknown[0]}`; known are {', '.join(sorted(known))}")
         if "method" not in options:
             raise TrainingError(f"{origin}: option `method` is missing")
-        return cls(**merged(recipe(options["method"]), options))
+        try:
+            base = recipe(options["method"])
+        except ModelError as error:
+            raise TrainingError(f"{origin}: {error}") from None
+        return cls(**merged(base, options))
 
     @classmethod
     def load(cls, path: Path) -> TrainingConfig:

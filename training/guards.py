@@ -104,9 +104,10 @@ def _smaller_batch(config: TrainingConfig) -> str:
     """What to change so that a step takes about half the memory."""
     if config.batch_size == 1:
         return "the memory does not hold one image: lower `input_size` or choose a smaller encoder"
-    per_chunk = config.batch_size // config.chunks
-    factor = next((n for n in range(2, per_chunk + 1) if per_chunk % n == 0), 0)
-    keep = f", or `chunks` to {factor * config.chunks}, which keeps the batch and its gradients" if factor else ""
+    per_part = config.batch_size // config.micro_batches
+    factor = next((n for n in range(2, per_part + 1) if per_part % n == 0), 0)
+    more = factor * config.micro_batches
+    keep = f", or `micro_batches` to {more}, which keeps the batch and its gradients" if factor else ""
     return (
         f"a batch of {config.batch_size} does not fit into the memory: "
         f"set `batch_size` to {config.batch_size // 2}{keep}"

@@ -98,7 +98,7 @@ class Run:
         self.per_epoch = self.shuffle.batches_per_epoch / config.accumulate
         self.steps = config.max_steps or max(1, round(config.epochs * self.per_epoch))
         self.augmentation = Augmentation(AugmentationConfig(**config.augmentation), size)
-        self.objective = Objective(self.method, config.chunks, config.compile)
+        self.objective = Objective(self.method, config.micro_batches, config.compile)
         self.shared = share(self.objective, config, device)
         self.optimizer = build_optimizer(self.method, config)
         self.step, state = resume(self.output, origin, self.method, self.optimizer)

@@ -18,20 +18,20 @@ from models.method import Batch, Method
 class Objective(nn.Module):
     """The loss terms of a method, which see the pairs of all processes whatever the memory of one holds.
 
-    With `chunks` above 1 the pairs pass the encoders part by part, and the activations are dropped and computed again,
-    part by part, in the backward pass: the gradients are those of the whole batch (GradCache: Gao et al., 2021,
-    arXiv 2101.06983). The second pass draws the same dropout and leaves the statistics of batch norm alone; batch norm
-    itself sees a part at a time.
+    With `micro_batches` above 1 the pairs pass the encoders part by part. Activations are not kept: the backward pass
+    computes them again, part by part. The gradients are those of the whole batch (GradCache: Gao et al., 2021, arXiv
+    2101.06983). The second pass repeats the dropout of the first and does not count into the running statistics of
+    batch norm, which itself sees one part at a time.
     """
 
-    def __init__(self, method: Method, chunks: int = 1, compiled: bool = False) -> None:
+    def __init__(self, method: Method, micro_batches: int = 1, compiled: bool = False) -> None:
         super().__init__()
         self.method = method
-        self.chunks = chunks
+        self.micro_batches = micro_batches
         self._encode = torch.compile(method.encode) if compiled else method.encode
 
     def forward(self, batch: Batch, seed: int | None = None) -> dict[str, Tensor]:
-        """Scalar loss terms; `seed`, the same on all processes, decides what chance `contrast` draws."""
+        """Scalar loss terms; `seed`, the same on all processes, decides the random numbers of `contrast`."""
         encoded = {name: gather(tensor) for name, tensor in self.encode(batch).items()}
         if seed is not None:
             torch.manual_seed(seed)
@@ -39,9 +39,9 @@ class Objective(nn.Module):
 
     def encode(self, batch: Batch) -> dict[str, Tensor]:
         """The method's encoding of every pair of this process."""
-        if self.chunks == 1:
+        if self.micro_batches == 1:
             return self._encode(batch)
-        each = -(-len(batch) // self.chunks)
+        each = -(-len(batch) // self.micro_batches)
         parts = [self._recomputed(batch.part(slice(start, start + each))) for start in range(0, len(batch), each)]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
@@ -86,4 +86,6 @@ def checkpoint_encoders(method: Method) -> None:
     for module in transformers_like:
         module.activation_checkpointing_enable({"use_reentrant": False})
     if not timm_like + transformers_like:
-        raise ValueError("no encoder of this method offers `gradient_checkpointing`; use `chunks` to save memory")
+        raise ValueError(
+            "no encoder of this method offers `gradient_checkpointing`; use `micro_batches` to save memory"
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -10,7 +10,8 @@ from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.experimental import implicit_replication
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from training.config import TrainingConfig
+if TYPE_CHECKING:
+    from training.config import TrainingConfig
 
 
 def build_optimizer(method: nn.Module, config: TrainingConfig) -> Optimizer:

@@ -1,43 +1,25 @@
-"""Where a run's settings come from, if not from its user: the method's own recipe, and the files in `configs/`.
-
-Nothing here imports a method: Dagster reads recipes to fill its launchpad, and must not wait for torch.
-"""
+"""Where a run's settings come from, if not from its user: the method's own recipe, and the files in `configs/`."""
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import yaml
 
+from store.code import ROOT
 from training.errors import TrainingError
 
-ROOT = Path(__file__).resolve().parents[1]
 PRESETS = ROOT / "configs"
 NESTED = ("method_config", "augmentation")  # merged key by key where settings are laid over others
 
 
 @cache
-def recipe(method: str) -> dict[str, Any]:
-    """The literal `TRAINING` of a method's file: how its paper trains it; empty where there is none."""
-    path = ROOT / "models" / "methods" / f"{method}.py"
-    body = ast.parse(path.read_text(encoding="utf-8")).body if path.is_file() else []
-    for node in body:
-        targets = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        )
-        if any(isinstance(target, ast.Name) and target.id == "TRAINING" for target in targets):
-            found: dict[str, Any] = ast.literal_eval(node.value)  # type: ignore[attr-defined]
-            return found
-    return {}
-
-
-@cache
 def preset_options(method: str, name: str) -> dict[str, Any]:
-    """What the run configuration `configs/<name>/<method>.yaml` asks of the training."""
+    """The settings in the preset `configs/<name>/<method>.yaml` of the checkout."""
+    if not PRESETS.is_dir():
+        raise TrainingError(f"there is no preset `{name}`: presets lie in configs/ of a checkout, not in a package")
     path = PRESETS / name / f"{method}.yaml"
     if not path.exists():
         known = sorted(item.parent.name for item in PRESETS.glob(f"*/{method}.yaml"))

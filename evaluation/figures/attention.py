@@ -19,7 +19,7 @@ from evaluation.errors import EvaluationError, NotAvailableError
 from evaluation.figures.pictures import TRUTH, as_png
 from evaluation.inference import ask
 from models.method import Method
-from models.methods.lrclr import SelectedRegions
+from models.encoders.region_selection import SelectedRegions
 
 ACROSS = 6  # panels in a row
 INCHES = 1.5  # side of a word's panel

@@ -31,6 +31,22 @@ class Regions:
     grid: tuple[int, int]  # rows and columns of the patches
 
 
+@dataclass(frozen=True)
+class SelectedRegions:
+    """Which regions were selected, and what they have to do with prompts."""
+
+    index: Tensor  # (batch, heads) int64: patches, row by row; heads may agree
+    grid: tuple[int, int]  # rows and columns of patches
+    attention: Tensor  # (batch, prompts, heads): of a prompt's end token to each region, at most 1 in sum
+
+    def maps(self) -> Tensor:
+        """(batch, prompts, rows, columns): the attention at its patches, 0 elsewhere."""
+        batch, prompts, heads = self.attention.shape
+        where = self.index[:, None].expand(batch, prompts, heads)
+        maps = self.attention.new_zeros(batch, prompts, self.grid[0] * self.grid[1])
+        return maps.scatter_add(2, where, self.attention).unflatten(2, self.grid)
+
+
 @torch.no_grad()
 def attention_product(matrices: Iterable[Tensor], rows: slice = CLASS_ROW) -> Tensor:
     """A_L ... A_2 A_1 of attention matrices (batch, heads, tokens, tokens): (batch, heads, rows, tokens).

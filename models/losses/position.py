@@ -8,8 +8,6 @@ from torch import Tensor
 
 from models.losses.precision import at_least_float32
 
-NEGATIVE_SCOPES = ("entity", "matrix")
-
 
 def sample_positions(targets: Tensor, negatives: int, scope: str = "entity") -> tuple[Tensor, Tensor]:
     """For every present (image, entity): one of its positions, then `negatives` others.

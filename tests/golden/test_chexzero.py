@@ -6,7 +6,8 @@ import torch
 
 from models.encoders.clip import load_clip
 from models.method import Batch, Tokens
-from models.methods.chexzero import Chexzero, ChexzeroConfig
+from models.methods.chexzero.config import ChexzeroConfig
+from models.methods.chexzero.network import Chexzero
 from models.text.clip_tokenizer import ClipTokenizer
 from models.text.prompts import SEPARATOR
 from tests.golden.conftest import golden_files, load

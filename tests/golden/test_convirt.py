@@ -8,7 +8,8 @@ from models.encoders.image import ImageFeatures
 from models.encoders.text import TextFeatures
 from models.losses.info_nce import info_nce, pair_logits
 from models.method import Batch, Tokens
-from models.methods.convirt import Convirt, ConvirtConfig
+from models.methods.convirt.config import ConvirtConfig
+from models.methods.convirt.network import Convirt
 from tests.golden.conftest import golden_files, load
 
 TOLERANCE = {"32": {"rtol": 1e-4, "atol": 1e-5}, "64": {"rtol": 1e-8, "atol": 1e-8}}

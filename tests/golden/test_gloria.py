@@ -12,7 +12,8 @@ from models.encoders.text import TextFeatures
 from models.losses.info_nce import matched_pairs, pair_logits
 from models.losses.word_region import WordRegionSimilarity
 from models.method import Tokens
-from models.methods.gloria import Gloria, GloriaConfig, Sentences, standardised
+from models.methods.gloria.config import GloriaConfig
+from models.methods.gloria.network import Gloria, Sentences, standardised
 from models.text.cleaning import words_only
 from models.text.tokenizer import WordPieceTokenizer
 from tests.golden.conftest import golden_files, load

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-import models.methods.medklip as module
+import models.methods.medklip.network as module
 from models.encoders.image import ImageFeatures
 from models.losses.position import drawable, sample_positions
 from models.method import Batch
-from models.methods.medklip import FrozenTexts, Medklip, MedklipConfig, existence_labels
+from models.methods.medklip.config import MedklipConfig
+from models.methods.medklip.network import FrozenTexts, Medklip, existence_labels
 from tests.golden.conftest import golden_files, load
 
 TOLERANCE = {"32": {"rtol": 1e-4, "atol": 1e-5}, "64": {"rtol": 1e-8, "atol": 1e-9}}

@@ -12,7 +12,8 @@ from models.losses.info_nce import info_nce, pair_logits
 from models.losses.sinkhorn import sinkhorn
 from models.losses.token_alignment import attention_weights
 from models.method import Tokens
-from models.methods.mgca import Mgca, MgcaConfig, Report
+from models.methods.mgca.config import MgcaConfig
+from models.methods.mgca.network import Mgca, Report
 from tests.golden.conftest import golden_files, load
 
 TOLERANCE = {"32": {"rtol": 1e-4, "atol": 1e-5}, "64": {"rtol": 1e-8, "atol": 1e-8}}

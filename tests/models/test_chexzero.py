@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from models.method import Batch
-from models.methods.chexzero import Chexzero, ChexzeroConfig, build
+from models.methods.chexzero.config import ChexzeroConfig
+from models.methods.chexzero.network import Chexzero, build
 
 SMALL = {
     "weights": "", "vision_layers": 1, "vision_width": 32, "vision_heads": 2, "patch": 8, "text_layers": 1,

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from models.method import Batch
-from models.methods.convirt import ConvirtConfig, build
+from models.methods.convirt.config import ConvirtConfig
+from models.methods.convirt.network import build
 
 SMALL = {"image_encoder": "resnet18", "image_weights": "", "text_encoder": "bert/2x64", "frozen_layers": 0}
 TEXTS = ["There is a pleural effusion.", "No pneumothorax.", "The heart is enlarged today, compared with before."]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.method import Batch, Tokens
-from models.methods.gloria import build
+from models.methods.gloria.network import build
 from models.text.gloria_prompts import PROMPTS, all_prompts, drawn_prompts
 
 SMALL = {

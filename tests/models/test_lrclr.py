@@ -10,8 +10,9 @@ import torch.nn.functional as F
 
 from models.encoders.cross_modality import TextSequence
 from models.method import Batch
-from models.methods import chexzero
-from models.methods.lrclr import Lrclr, LrclrConfig, build
+from models.methods.chexzero import network as chexzero
+from models.methods.lrclr.config import LrclrConfig
+from models.methods.lrclr.network import Lrclr, build
 
 SMALL = {
     "start_from": "", "vision_layers": 3, "vision_width": 32, "vision_heads": 4, "patch": 8, "text_layers": 2,

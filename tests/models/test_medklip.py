@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-import models.methods.medklip as module
+import models.methods.medklip.network as module
 from models.encoders.image import ImageFeatures
 from models.method import Batch
-from models.methods.medklip import FrozenTexts, Medklip, MedklipConfig, build, existence_labels
+from models.methods.medklip.config import TRAINING, MedklipConfig
+from models.methods.medklip.network import FrozenTexts, Medklip, build, existence_labels
 from models.registry import method_names
 
 CONFIG = MedklipConfig(width=16, heads=2, layers=2, feed_forward=16, dropout=0.0, initialisation="xavier")
@@ -214,7 +215,7 @@ def test_parts_of_a_batch_join_to_the_losses_of_the_whole():
 
 
 def test_the_recipe_never_mirrors_a_film_under_its_old_positions():  # the authors' does
-    assert module.TRAINING["augmentation"]["flip_sides"] == "swap"
+    assert TRAINING["augmentation"]["flip_sides"] == "swap"
 
 
 KNOWLEDGE = [

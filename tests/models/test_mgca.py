@@ -10,7 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from models.encoders.image import ImageFeatures
 from models.encoders.text import TextFeatures
 from models.method import Batch, Tokens
-from models.methods.mgca import MgcaConfig, build
+from models.methods.mgca.config import MgcaConfig
+from models.methods.mgca.network import build
 
 SMALL = {
     "image_encoder": "vit/1x32p16", "image_weights": "", "text_encoder": "bert/2x32", "text_length": 24, "dim": 16,

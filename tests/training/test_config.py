@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from models import methods, registry
 from models.registry import build_method, method_names
+from store.settings import described_settings
 from training import recipes
 from training.config import TrainingConfig, TrainingError, preset
 from training.recipes import PRESETS
@@ -44,7 +46,9 @@ def test_a_configuration_survives_its_file(tmp_path):
         ({"method": "medklip", "optimizer": "lion"}, "adamw, adam or sgd, not `lion`"),
         ({"method": "medklip", "schedule": "linear"}, "cosine, constant or plateau"),
         ({"method": "medklip", "plateau_factor": 1.0}, "must be between 0 and 1"),
-        ({"method": "medklip", "batch_size": 32, "chunks": 5}, "`chunks` is 5, but must divide"),
+        ({"method": "medklip", "batch_size": 32, "micro_batches": 5}, "`micro_batches` is 5, but must divide"),
+        ({"method": "medklip", "chunks": 2}, "`chunks` is called `micro_batches` now"),
+        ({"method": "clip"}, "unknown method `clip`: choose one of chexzero"),
     ],
 )
 def test_mistakes_are_named(options, message):
@@ -63,12 +67,25 @@ def test_an_unknown_method_names_the_known_ones():
 
 
 def test_the_recipe_of_a_method_is_below_the_options(tmp_path, monkeypatch):
-    (tmp_path / "models" / "methods").mkdir(parents=True)
-    (tmp_path / "models" / "methods" / "toy.py").write_text(
+    (tmp_path / "toy.py").write_text(
         'TRAINING = {"optimizer": "sgd", "epochs": 3, "augmentation": {"rotation": 10.0, "contrast": 0.2}}\n'
     )
-    monkeypatch.setattr(recipes, "ROOT", tmp_path)
+    (tmp_path / "plain.py").write_text("")
+    monkeypatch.setattr(registry, "FOLDER", tmp_path)
+    monkeypatch.setattr(methods, "__path__", [str(tmp_path)])
     config = TrainingConfig.from_dict({"method": "toy", "epochs": 5, "augmentation": {"contrast": 0.0}}, "here")
     assert (config.optimizer, config.epochs) == ("sgd", 5)
     assert config.augmentation == {"rotation": 10.0, "contrast": 0.0}
-    assert TrainingConfig.from_dict({"method": "another"}, "here") == TrainingConfig("another")
+    assert TrainingConfig.from_dict({"method": "plain"}, "here") == TrainingConfig("plain")
+
+
+def test_without_a_folder_of_presets_it_is_said_where_they_lie(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes, "PRESETS", tmp_path / "configs")
+    with pytest.raises(TrainingError, match="presets lie in configs/ of a checkout"):
+        recipes.preset_options.__wrapped__("medklip", "demo")
+
+
+@pytest.mark.parametrize("item", list(described_settings(TrainingConfig)), ids=lambda item: item[0])
+def test_every_option_is_described(item):
+    name, _, _, description = item
+    assert name == "method" or description.endswith(".")

@@ -68,18 +68,18 @@ def memory_error() -> None:
 
 @pytest.mark.parametrize("fail", [allocate, cuda_error, memory_error])
 @pytest.mark.parametrize(
-    ("batch_size", "chunks", "advice"),
+    ("batch_size", "micro_batches", "advice"),
     [
-        (8, 1, "set `batch_size` to 4, or `chunks` to 2, which"),
-        (12, 4, "set `batch_size` to 6, or `chunks` to 12, which"),
+        (8, 1, "set `batch_size` to 4, or `micro_batches` to 2, which"),
+        (12, 4, "set `batch_size` to 6, or `micro_batches` to 12, which"),
         (8, 8, "set `batch_size` to 4$"),
         (1, 1, "lower `input_size`"),
     ],
 )
-def test_too_little_memory_names_the_batch_to_try(config, fail, batch_size, chunks, advice):
+def test_too_little_memory_names_the_batch_to_try(config, fail, batch_size, micro_batches, advice):
     with (
         pytest.raises(TrainingError, match=advice),
-        memory_guard(replace(config, batch_size=batch_size, chunks=chunks)),
+        memory_guard(replace(config, batch_size=batch_size, micro_batches=micro_batches)),
     ):
         fail()
 

@@ -1,4 +1,4 @@
-"""Chunks and checkpoints cost time, save memory, and change no gradient."""
+"""Micro-batches and checkpoints cost time, save memory, and change no gradient."""
 
 import pytest
 import torch
@@ -42,9 +42,9 @@ def backward(objective: Objective, batch: Batch) -> dict[str, torch.Tensor]:
 def test_the_second_pass_repeats_the_first(monkeypatch):
     batch = Batch(torch.randn(32, 64))
     torch.manual_seed(0)
-    recomputed = Objective(Toy().train(), chunks=4)
+    recomputed = Objective(Toy().train(), micro_batches=4)
     torch.manual_seed(0)
-    kept = Objective(Toy().train(), chunks=4)
+    kept = Objective(Toy().train(), micro_batches=4)
     found = backward(recomputed, batch)
     monkeypatch.setattr(objective_module, "checkpoint", lambda function, part, **_: function(part))
     expected = backward(kept, batch)
@@ -79,13 +79,13 @@ def activation_bytes(objective: Objective, batch: Batch) -> int:
     return live.peak - sum(p.grad.nbytes for p in objective.parameters() if p.grad is not None)
 
 
-def test_eight_chunks_need_a_quarter_of_the_memory():
+def test_eight_micro_batches_need_a_quarter_of_the_memory():
     method = tiny_method(
         "convirt", **DEEPER, frozen_layers=1
     )  # no gradient of the whole vocabulary, which is no activation
     batch = tiny_batch(method, 64)
-    whole, chunked = (activation_bytes(Objective(method, chunks), batch) for chunks in (1, 8))
-    assert whole > 4 * chunked
+    whole, parted = (activation_bytes(Objective(method, micro_batches), batch) for micro_batches in (1, 8))
+    assert whole > 4 * parted
 
 
 @pytest.mark.parametrize("name", ["convirt", "chexzero"])  # timm and transformers, open_clip

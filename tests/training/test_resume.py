@@ -24,14 +24,14 @@ STEPS, KILLS = 60, 10
 SAYINGS = ("There is a left effusion", "The lungs are clear", "A nodule in the right lung", "No pneumothorax is seen")
 DUAL = {"image_encoder": "vit/1x32p16", "image_weights": "", "text_encoder": "bert/1x32"}
 AUGMENTED = {"crop_scale": 0.8, "rotation": 10.0, "brightness": 0.2, "contrast": 0.2}
-RUNS = {  # schedules with a memory, accumulation, chunks, both kinds of optimizers, text and none
+RUNS = {  # schedules with a memory, accumulation, micro_batches, both kinds of optimizers, text and none
     "medklip": {
         "method_config": TINY, "schedule": "plateau", "plateau_patience": 1,
         "augmentation": {**AUGMENTED, "horizontal_flip": 0.5},
     },
     "mgca": {
         "method_config": {**DUAL, "image_stage": 0, "upsampled": 0, "prototypes": 8, "hidden": 16, "dim": 8},
-        "chunks": 2, "clip_norm": 1.0, "precision": "fp32", "augmentation": AUGMENTED,
+        "micro_batches": 2, "clip_norm": 1.0, "precision": "fp32", "augmentation": AUGMENTED,
     },
     "convirt": {
         "method_config": {**DUAL, "image_stage": 0, "frozen_layers": 0, "dimension": 16},

@@ -25,14 +25,16 @@ WITH_BLOCKS = ("chexzero", "convirt", "gloria", "lrclr", "mgca")  # methods that
 OPTIMIZERS = ("adamw", "sgd")
 
 
-def losses_and_gradients(name: str, dtype: torch.dtype, chunks: int = 1, fsdp: bool = False) -> dict[str, Tensor]:
+def losses_and_gradients(
+    name: str, dtype: torch.dtype, micro_batches: int = 1, fsdp: bool = False
+) -> dict[str, Tensor]:
     """Of the tiny method on this process's share of the batch: batch norm held fixed, no dropout."""
     torch.set_num_threads(1)
     method = tiny_method(name).to(dtype).eval()
     prepare = method.prepare
     method.prepare = lambda images: prepare(images).to(dtype)  # which makes float32 of pixels
-    config = TrainingConfig(name, batch_size=PAIRS, chunks=chunks, fsdp=fsdp)
-    shared = share(Objective(method, chunks), config, torch.device("cpu"))
+    config = TrainingConfig(name, batch_size=PAIRS, micro_batches=micro_batches, fsdp=fsdp)
+    shared = share(Objective(method, micro_batches), config, torch.device("cpu"))
     each = PAIRS // world_size()
     part = tiny_batch(method, PAIRS).part(slice(rank() * each, (rank() + 1) * each))
     terms = shared(part, SEED)
@@ -49,9 +51,9 @@ def main(folder: Path) -> None:
                 torch.save(losses_and_gradients(name, dtype), folder / f"{name} {dtype} {rank()}")
         train(TrainingConfig.load(folder / "run.json"))
         for name in WITH_BLOCKS:
-            for chunks in (1, 2):
-                found = losses_and_gradients(name, torch.float64, chunks, fsdp=True)
-                torch.save(found, folder / f"{name} sharded {chunks} {rank()}")
+            for micro_batches in (1, 2):
+                found = losses_and_gradients(name, torch.float64, micro_batches, fsdp=True)
+                torch.save(found, folder / f"{name} sharded {micro_batches} {rank()}")
         for optimizer in OPTIMIZERS:
             run_and_resume(TrainingConfig.load(folder / f"{optimizer}.json"))
         objective_module.gather = without_gradient

@@ -49,11 +49,11 @@ def share(objective: Objective, config: TrainingConfig, device: torch.device) ->
     Terms and encoders that a configuration switches off leave parameters without gradient, hence the search for them.
     With `fsdp` the encoders' blocks average their own gradients, each process its part.
     """
-    parts = world_size() * config.chunks
+    parts = world_size() * config.micro_batches
     if config.batch_size % parts:
         raise TrainingError(
-            f"training option `batch_size` is {config.batch_size}, but must be a multiple of processes times chunks, "
-            f"{world_size()} x {config.chunks}"
+            f"training option `batch_size` is {config.batch_size}, but must be a multiple of processes times "
+            f"micro_batches, {world_size()} x {config.micro_batches}"
         )
     if world_size() == 1:
         return objective

@@ -80,15 +80,15 @@ def test_a_gather_without_gradient_would_be_noticed(results):
 
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 @pytest.mark.parametrize("name", method_names())
-def test_chunks_give_the_gradients_of_the_whole_batch(name, dtype):
-    expected, found = losses_and_gradients(name, dtype), losses_and_gradients(name, dtype, chunks=4)
+def test_micro_batches_give_the_gradients_of_the_whole_batch(name, dtype):
+    expected, found = losses_and_gradients(name, dtype), losses_and_gradients(name, dtype, micro_batches=4)
     assert difference(found, expected) < TOLERANCE[dtype]
 
 
 def test_a_batch_is_cut_evenly(monkeypatch):
     monkeypatch.setattr("training.parallel.processes.world_size", lambda: 3)
-    with pytest.raises(TrainingError, match="multiple of processes times chunks, 3 x 2"):
-        share(Objective.__new__(Objective), TrainingConfig("toy", batch_size=8, chunks=2), torch.device("cpu"))
+    with pytest.raises(TrainingError, match="multiple of processes times micro_batches, 3 x 2"):
+        share(Objective.__new__(Objective), TrainingConfig("toy", batch_size=8, micro_batches=2), torch.device("cpu"))
 
 
 def test_a_run_on_two_processes_ends_in_the_weights_of_one(results, one_run):
@@ -102,13 +102,14 @@ def test_a_run_on_two_processes_ends_in_the_weights_of_one(results, one_run):
         torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-6, msg=name)
 
 
-@pytest.mark.parametrize("chunks", [1, 2])
+@pytest.mark.parametrize("micro_batches", [1, 2])
 @pytest.mark.parametrize("name", WITH_BLOCKS)
-def test_sharded_encoders_have_the_gradients_of_whole_ones(results, name, chunks):
+def test_sharded_encoders_have_the_gradients_of_whole_ones(results, name, micro_batches):
     """Which the first process puts together."""
-    found, expected = torch.load(results / f"{name} sharded {chunks} 0"), losses_and_gradients(name, torch.float64)
+    found = torch.load(results / f"{name} sharded {micro_batches} 0")
+    expected = losses_and_gradients(name, torch.float64)
     assert difference(found, expected) < TOLERANCE[torch.float64]
-    assert any(part.numel() == 0 for part in torch.load(results / f"{name} sharded {chunks} 1").values())
+    assert any(part.numel() == 0 for part in torch.load(results / f"{name} sharded {micro_batches} 1").values())
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

@@ -1,17 +1,50 @@
-"""The version of a run's code covers the methods that its method builds on."""
+"""The version of a run's code covers the methods that its method builds on, and no other."""
 
-from store.code import code_version
-from training.state import code
+import shutil
+
+import pytest
+
+from models.registry import method_modules, method_names
+from store import code
+from store.code import ROOT, imported_files
+from training.state.code import training_code
 
 
-def test_a_method_includes_those_it_builds_on():
-    assert code._built_on("lrclr") == {"lrclr", "chexzero"}
-    assert code._built_on("convirt") == {"convirt"}
+def files_of(method: str) -> set[str]:
+    files = imported_files(["training.loop", *method_modules(method)])
+    return {path.relative_to(ROOT).as_posix() for path in files}
 
 
-def test_a_change_below_changes_the_version(monkeypatch):
-    seen = []
-    monkeypatch.setattr(code, "code_version", lambda *files: seen.extend(files) or code_version(*files))
-    code.training_code.__wrapped__("lrclr")
-    assert {"models/methods/lrclr.py", "models/methods/chexzero.py"} <= set(seen)
-    assert "models/methods/mgca.py" not in seen
+@pytest.mark.parametrize("method", method_names())
+def test_a_method_counts_with_those_that_it_builds_on_alone(method):
+    built_on = {method} | ({"chexzero"} if method == "lrclr" else set())
+    counted = {
+        path.split("/")[2] for path in files_of(method) if path.startswith("models/methods/") and path.count("/") > 2
+    }
+    assert counted == built_on
+    assert {f"models/methods/{method}/network.py", f"models/methods/{method}/config.py"} <= files_of(method)
+    assert {"training/loop.py", "training/config.py", "imaging/augment.py", "shards/reader.py"} <= files_of(method)
+
+
+def test_a_further_method_leaves_the_versions_of_others(tmp_path, monkeypatch):
+    copy = tmp_path / "checkout"
+    for room in ("store", "imaging", "shards", "models", "training"):
+        shutil.copytree(ROOT / room, copy / room, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(code, "ROOT", copy)
+    before = {method: fresh_version(method) for method in method_names()}
+    (copy / "models" / "methods" / "toy.py").write_text("x = 1\n")
+    assert {method: fresh_version(method) for method in method_names()} == before
+    network = copy / "models" / "methods" / "chexzero" / "network.py"
+    network.write_text(network.read_text() + "\nx = 1\n")
+    changed = {method for method in method_names() if fresh_version(method) != before[method]}
+    assert changed == {"chexzero", "lrclr"}
+
+
+def fresh_version(method: str) -> str:
+    for cached in (code._version, code._named_in, code._content_digest):
+        cached.cache_clear()
+    try:
+        return training_code(method)
+    finally:
+        for cached in (code._version, code._named_in, code._content_digest):
+            cached.cache_clear()

@@ -13,7 +13,6 @@ Where the paper is open, the choice is a field of the configuration; what it say
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -22,92 +21,12 @@ from torch import Tensor, nn
 
 from models.encoders.clip import CLIP, ProjectedImageEncoder, load_clip
 from models.encoders.cross_modality import CrossModality, TextSequence
-from models.encoders.region_selection import Regions, RegionSelection
+from models.encoders.region_selection import Regions, RegionSelection, SelectedRegions
 from models.losses.local_alignment import all_pairs_scores, local_alignment, matched_scores
 from models.method import Batch, TextTokenizer, ZeroShot
-from models.methods.chexzero import Chexzero, ChexzeroConfig
+from models.methods.chexzero.network import Chexzero
+from models.methods.lrclr.config import LrclrConfig
 from models.text.tokenizer import tokenizer
-
-TRAINING: dict[str, Any] = {
-    "input_size": 224,
-    "epochs": 20,
-    # Optimizer, learning rate and batch size are not in the paper; these are CheXzero's.
-    "batch_size": 64,
-    "optimizer": "sgd",
-    "momentum": 0.9,
-    "learning_rate": 1e-4,
-    "schedule": "constant",
-    "warmup_epochs": 0,
-    "weight_decay": 0.0,
-    "augmentation": {"crop_scale": 1.0},
-}
-
-
-@dataclass(frozen=True)
-class LrclrConfig:
-    """LRCLR's settings; the sizes are those of OpenAI's CLIP ViT-B/32, the rest is the paper's or said to be open."""
-
-    start_from: str = "openai"  # openai, a CLIP's file (such as CheXzero's), a run's folder (ours), or "": at random
-    image_encoder: str = (
-        "clip"  # clip: CLIP's tower; or a ViT of timm, or `vit/4x128p8`: `start_from` is for texts then
-    )
-    image_weights: str = ""  # of timm's ViT: "" for random ones, imagenet, or a checkpoint's path
-    vision_layers: int = 12  # of CLIP's tower, as the next three
-    vision_width: int = 768
-    vision_heads: int = 12  # each selects one region
-    patch: int = 32  # pixels
-    text_layers: int = 12
-    text_width: int = 512
-    text_heads: int = 8
-    text_tokenizer: str = "clip"  # clip, or the WordPiece of a BERT: hub name, folder, or all-MiniLM-L6-v2 (bundled)
-    context: int = 77  # tokens of a text, its ends included; longer ones are cut
-    embedding: int = 512  # width of the space shared by films and texts
-    quick_gelu: bool = True  # OpenAI's approximation of GELU; off for CLIPs trained without it
-    sections: str = "impression"  # joined by +, or a/b: b in archives without a; the paper names the findings, too
-    first_logit_scale: float = 14.285714  # 1 / 0.07, CLIP's start; a CLIP that is continued brings its own
-    max_logit_scale: float = 100.0  # as CLIP's paper has it; 0: unbounded
-    positive_prompt: str = "{}"  # several are joined by |, and their directions averaged
-    negative_prompt: str = "no {}"
-    rerun_last_block: bool = True  # v_g: the class token of [class token; selected patches]; off: of the whole image
-    cross_layers: int = 2  # of the cross-modality transformer; open, as the next four
-    cross_width: int = 512
-    cross_heads: int = 8
-    cross_types: str = "learned"  # none, or a learned vector per modality
-    cross_positions: str = "none"  # none, or a learned vector per place beside what the towers know of places
-    local_weight: float = 0.5  # lambda; 0: CheXzero with selected regions
-    local_pairs: str = "matched"  # matched: equation 5 as printed, which can leak; all: every image with every text
-    local_reduction: str = "sum"  # over the batch, as printed, or mean
-    local_cosine: bool = False  # on: cosines instead of the printed inner products
-    local_chunk: int = 256  # pairs at once in the memory, where all are compared
-
-    def __post_init__(self) -> None:
-        if self.local_pairs not in ("matched", "all"):
-            raise ValueError(f"lrclr: local_pairs is `matched` or `all`, not `{self.local_pairs}`")
-        if self.local_reduction not in ("sum", "mean"):
-            raise ValueError(f"lrclr: local_reduction is `sum` or `mean`, not `{self.local_reduction}`")
-        if self.local_chunk < 1:
-            raise ValueError(f"lrclr: local_chunk is {self.local_chunk}, but at least one pair is compared at once")
-
-    def clip(self) -> ChexzeroConfig:
-        """What the two towers and the global loss share with CheXzero."""
-        shared = {field.name for field in fields(ChexzeroConfig)} & {field.name for field in fields(self)}
-        return ChexzeroConfig(weights=self.start_from, **{name: getattr(self, name) for name in shared})
-
-
-@dataclass(frozen=True)
-class SelectedRegions:
-    """Which regions were selected, and what they have to do with prompts."""
-
-    index: Tensor  # (batch, heads) int64: patches, row by row; heads may agree
-    grid: tuple[int, int]  # rows and columns of patches
-    attention: Tensor  # (batch, prompts, heads): of a prompt's end token to each region, at most 1 in sum
-
-    def maps(self) -> Tensor:
-        """(batch, prompts, rows, columns): the attention at its patches, 0 elsewhere."""
-        batch, prompts, heads = self.attention.shape
-        where = self.index[:, None].expand(batch, prompts, heads)
-        maps = self.attention.new_zeros(batch, prompts, self.grid[0] * self.grid[1])
-        return maps.scatter_add(2, where, self.attention).unflatten(2, self.grid)
 
 
 class Lrclr(Chexzero):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,57 +17,9 @@ from models.dual_encoder import DualEncoder
 from models.encoders.clip import CLIP, ClipImageEncoder, ClipTextEncoder, ProjectedImageEncoder, load_clip
 from models.losses.info_nce import info_nce
 from models.method import Batch, Method, TextSource, TextTokenizer, Tokens
+from models.methods.chexzero.config import ChexzeroConfig
 from models.text.prompts import PromptPair
 from models.text.tokenizer import tokenizer
-
-TRAINING: dict[str, Any] = {
-    "input_size": 224,
-    "epochs": 4,
-    "batch_size": 64,  # the code's default is 16
-    "optimizer": "sgd",
-    "momentum": 0.9,  # of the code; the paper does not say
-    "learning_rate": 1e-4,
-    "schedule": "constant",
-    "warmup_epochs": 0,
-    "weight_decay": 0.0,
-    "augmentation": {"crop_scale": 1.0},  # none: films are resized only
-}
-SCORES = ("cosines", "scaled", "standardised")
-
-
-@dataclass(frozen=True)
-class ChexzeroConfig:
-    """CheXzero's settings; the sizes are those of OpenAI's CLIP ViT-B/32, the rest is the paper's."""
-
-    weights: str = "openai"  # openai, a CLIP's file (such as CheXzero's), a run's folder, or "" to start at random
-    image_encoder: str = "clip"  # clip: CLIP's tower; or one of timm, out of reach of `weights`
-    image_weights: str = ""  # of timm's encoder: "" for random ones, imagenet, or a checkpoint's path
-    image_stage: int = 0  # of timm's residual network: the stage that is pooled; 0: the last
-    vision_layers: int = 12  # of CLIP's tower, as the next three
-    vision_width: int = 768
-    vision_heads: int = 12
-    patch: int = 32  # pixels
-    text_layers: int = 12
-    text_width: int = 512
-    text_heads: int = 8
-    text_tokenizer: str = "clip"  # clip, or the WordPiece of a BERT: hub name, folder, or all-MiniLM-L6-v2 (bundled)
-    context: int = 77  # tokens of a text, its ends included; longer ones are cut
-    embedding: int = 512  # width of the space shared by films and texts
-    quick_gelu: bool = True  # OpenAI's approximation of GELU; off for CLIPs trained without it
-    sections: str = "impression"  # of the report, joined by +; a/b: b in archives without a
-    missing_text: str = ""  # of a report without them; "": its pair is left out; the code's is "NO IMPRESSION"
-    first_logit_scale: float = 14.285714  # 1 / 0.07, CLIP's start; `weights` bring their own
-    max_logit_scale: float = 100.0  # as CLIP's paper has it; 0: unbounded, as in the code
-    positive_prompt: str = "{}"  # several are joined by |, and their directions averaged
-    negative_prompt: str = "no {}"
-    literal_no_finding: bool = False  # on: "no No Finding", which is the code's and turns it round
-    scores: str = "cosines"  # softmax of the two (paper), of them `scaled`, or the code's option `standardised`
-
-    def __post_init__(self) -> None:
-        if self.scores not in SCORES:
-            raise ValueError(f"chexzero: scores is one of {', '.join(SCORES)}, not `{self.scores}`")
-        if self.first_logit_scale <= 0:
-            raise ValueError(f"chexzero: first_logit_scale is {self.first_logit_scale}, but must be above 0")
 
 
 class Chexzero(DualEncoder):

@@ -26,81 +26,11 @@ from models.losses.precision import at_least_float32
 from models.losses.prototype_alignment import prototype_alignment
 from models.losses.token_alignment import attention_weights, token_alignment
 from models.method import Batch, TextSource, Tokens, WordMaps, ZeroShot
+from models.methods.mgca.config import MgcaConfig
 from models.text.cleaning import words_only
 from models.text.prompts import PromptPair
 from models.text.tokenizer import WordPieceTokenizer
 from models.text.words import aggregate, aggregate_shifted
-
-# Section 4.1 and its appendix; the code warms up from 1e-8. A random window of 224 of the film at 256 pixels, no flip.
-TRAINING: dict[str, Any] = {
-    "optimizer": "adamw",
-    "learning_rate": 2e-5,
-    "final_learning_rate": 1e-8,
-    "weight_decay": 0.05,
-    "schedule": "cosine",
-    "warmup_epochs": 20.0,
-    "warmup_start": 0.0005,
-    "batch_size": 144,
-    "epochs": 50,
-    "input_size": 224,
-    "augmentation": {"window": True},
-}
-
-
-@dataclass(frozen=True)
-class MgcaConfig:
-    """MGCA's settings; the defaults are the paper's, and what the code does otherwise stands behind `code:`."""
-
-    image_encoder: str = "deit_base_patch16_224"  # ViT-B/16 as DeiT trained it; the paper's other branch is resnet50
-    image_weights: str = "imagenet"  # "" for random ones, `imagenet`, or a file
-    image_stage: int = 3  # of residual networks: the stage whose locations are the patches, 19 x 19 at 299 pixels
-    upsampled: int = 299  # of residual networks: side to which films are enlarged before the network; 0: not at all
-    text_encoder: str = "emilyalsentzer/Bio_ClinicalBERT"  # hub name, folder, all-MiniLM-L6-v2, or bert/2x128
-    text_layers: int = 0  # the first so many of its layers, 0: all 12; code: 6
-    sections: str = "impression+findings"  # of the report, joined by +; a/b: b in archives without a
-    text_length: int = 112  # tokens, [CLS] and [SEP] included
-    text_pooling: str = "cls"  # a report is [CLS]; words: the mean over them, which a tower from scratch learns sooner
-    positive_prompt: str = "{}"  # how zero-shot asks; several are joined by |, and their directions averaged
-    negative_prompt: str = "no {}"
-    dim: int = 128  # of the space that films and reports share
-    hidden: int = 2048  # width inside the projection heads
-    instance_weight: float = 1.0  # lambda_1; 0 leaves the instances (ITA) out, as in Table 4
-    token_weight: float = 1.0  # lambda_2; 0 leaves the tokens (CTA) out
-    prototype_weight: float = 1.0  # lambda_3; 0 leaves the prototypes (CPA) out
-    instance_temperature: float = 0.1  # tau_1; code: 0.07
-    token_temperature: float = 0.07  # tau_2; code: 0.1
-    prototype_temperature: float = 0.2  # tau_3
-    directions: str = "mean"  # over film to report and report to film, of instances and tokens; code: sum
-    bidirectional: bool = True  # off: of the tokens' two losses only that of the words looking at patches
-    attention_heads: int = 1  # of the learned cross-attention (equation 4); 0: cosines, nothing learned; code: 0
-    attention_temperature: float = 0.1  # of the cross-attention that is not learned (code)
-    token_weights: str = "attention"  # the encoder's attention over the number of tokens; code: clipped, summing to 1
-    words: str = "own"  # a word's attention is its own, [SEP] is no word; code: shifted (see `aggregate_shifted`)
-    padding: str = "masked"  # left out of everything; code: negatives, and part of the words' batch norm
-    normalised_words: bool = True  # cosines with what patches see of the words; code: off for ViT, on for ResNet
-    prototypes: int = 500
-    epsilon: float = 0.05  # of the Sinkhorn assignment
-    sinkhorn_iterations: int = 3
-    frozen_prototype_epochs: float = 1.0  # how long the prototypes get no gradient
-    contrasted: int = 0  # so many pairs know of each other, 0: the whole batch; code: 72, the half of each process
-
-    def __post_init__(self) -> None:
-        for name, choices in {
-            "directions": ("mean", "sum"),
-            "text_pooling": ("cls", "words"),
-            "token_weights": ("attention", "clipped"),
-            "words": ("own", "shifted"),
-            "padding": ("masked", "negatives"),
-        }.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"mgca: {name} is {' or '.join(choices)}, not `{getattr(self, name)}`")
-        for name in ("instance_temperature", "token_temperature", "prototype_temperature", "attention_temperature"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"mgca: {name} divides and has to be above 0, not {getattr(self, name)}")
-        if not (self.instance_weight or self.token_weight or self.prototype_weight):
-            raise ValueError(
-                "mgca: instance_weight, token_weight and prototype_weight are all 0; nothing is left to train"
-            )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,66 +17,11 @@ from models.encoders.image import ImageEncoder
 from models.encoders.text import TextEncoder
 from models.losses.info_nce import info_nce
 from models.method import Batch, TextSource, TextTokenizer, Tokens
+from models.methods.convirt.config import ConvirtConfig
 from models.text.prompts import PromptPair
 from models.text.tokenizer import tokenizer
 
-# Appendix A of the paper. It mirrors films under reports that say left and right; here the words follow (flip_sides).
-TRAINING = {
-    "input_size": 224,
-    "epochs": 200.0,  # never reached: the validation loss stops falling before
-    "batch_size": 32,
-    "optimizer": "adam",
-    "learning_rate": 1e-4,
-    "final_learning_rate": 0.0,
-    "weight_decay": 1e-6,
-    "warmup_epochs": 0.0,
-    "schedule": "plateau",
-    "plateau_patience": 5,
-    "plateau_factor": 0.5,
-    "early_stop": 10,
-    "augmentation": {
-        "crop_scale": 0.6,
-        "horizontal_flip": 0.5,
-        "rotation": 20.0,
-        "translation": 0.1,
-        "scaling": 0.05,
-        "brightness": 0.4,
-        "contrast": 0.4,
-        "blur": 3.0,
-    },
-}
 MINIMUM_WORDS = 3  # of a sentence
-
-
-@dataclass(frozen=True)
-class ConvirtConfig:
-    """ConVIRT's settings; the defaults are the paper's (section 3 and appendix A)."""
-
-    image_encoder: str = "resnet50"  # a timm name, or `vit/4x128p8` for a small ViT from scratch
-    image_weights: str = "imagenet"  # "" for random ones (ConVIRT-pytorch), "imagenet", or a checkpoint's path
-    image_stage: int = 0  # the residual stage whose features are pooled; 0: the last
-    output_stride: int = 32  # 8 or 16 keep the grid finer by dilation
-    text_encoder: str = "emilyalsentzer/Bio_ClinicalBERT"  # hub name, local folder, all-MiniLM-L6-v2, or `bert/2x128`
-    frozen_layers: int = 6  # of the text encoder, from below, its embeddings included; 0: nothing is frozen
-    sections: str = (
-        "findings+impression"  # of the report, joined by +, whose sentences are drawn; a/b: b in archives without a
-    )
-    maximum_tokens: int = 128  # of a sentence
-    text_pooling: str = "max"  # max over the tokens, or their mean (ConVIRT-pytorch); padding never counts
-    detach_text: bool = False  # ConVIRT-pytorch: no gradient reaches the text encoder or its projection
-    dimension: int = 512  # of the space that images and sentences share
-    positive_prompt: str = "{}"  # how zero-shot asks; several are joined by |, and their directions averaged
-    negative_prompt: str = "no {}"
-    temperature: float = 0.1
-    image_weight: float = 0.75  # lambda: of image to text; text to image has the rest
-
-    def __post_init__(self) -> None:
-        if self.text_pooling not in ("max", "mean"):
-            raise ValueError(f"convirt: text_pooling is `max` or `mean`, not `{self.text_pooling}`")
-        if self.temperature <= 0:
-            raise ValueError(f"convirt: temperature is {self.temperature}, but must be above 0")
-        if not 0 <= self.image_weight <= 1:
-            raise ValueError(f"convirt: image_weight is {self.image_weight}, but must lie in 0..1")
 
 
 class Convirt(DualEncoder):

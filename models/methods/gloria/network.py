@@ -21,80 +21,13 @@ from models.encoders.text import TextEncoder
 from models.losses.info_nce import info_nce, matched_pairs, pair_logits
 from models.losses.word_region import WordRegionSimilarity
 from models.method import Batch, TextSource, Tokens, WordMaps, ZeroShot
+from models.methods.gloria.config import GloriaConfig
 from models.text.cleaning import words_only
 from models.text.gloria_prompts import drawn_prompts
 from models.text.tokenizer import WordPieceTokenizer
 from models.text.words import aggregate
 
-# The authors' recipe: a random window of 224 of the film at 256 pixels, nothing else.
-TRAINING = {
-    "optimizer": "adam",
-    "learning_rate": 5e-5,
-    "final_learning_rate": 0.0,
-    "beta1": 0.5,
-    "beta2": 0.999,
-    "weight_decay": 1e-6,
-    "schedule": "plateau",
-    "plateau_factor": 0.5,
-    "plateau_patience": 5,
-    "warmup_epochs": 0.0,
-    "batch_size": 48,
-    "epochs": 50,
-    "early_stop": 10,
-    "clip_norm": 0.25,
-    "input_size": 224,
-    "augmentation": {"window": True},
-}
 MINIMUM_WORDS = 2  # of a sentence
-
-
-@dataclass(frozen=True)
-class GloriaConfig:
-    """GLoRIA's settings; the defaults are the paper's, the temperatures the inverses of the code's 4, 5 and 10."""
-
-    image_encoder: str = "resnet50"  # a timm name, `resnet18/2` for its first two stages, or `vit/4x128p8`
-    image_stage: int = 3  # the residual stage whose locations are the regions: 19 x 19 at 299 pixels
-    image_weights: str = "imagenet"  # "" for random ones, `imagenet`, or a file
-    upsampled: int = 299  # side to which images are enlarged before the network; 0: not at all
-    text_encoder: str = "emilyalsentzer/Bio_ClinicalBERT"  # hub name, folder, all-MiniLM-L6-v2, or bert/2x128
-    sections: str = "impression"  # of the report, joined by +; a/b: b in archives without a
-    full_report: bool = False  # read them whole; otherwise a sentence is drawn from them for every step
-    text_length: int = 97  # tokens, [CLS] and [SEP] included
-    text_layers: int = 4  # so many of the last hidden states make the vector of a token
-    layer_aggregation: str = "sum"  # of those hidden states: sum or mean
-    sentence_pooling: str = "words"  # mean over the words; positions: the code's mean over everything, padding included
-    cls_in_training: bool = False  # the code counts [CLS] as a word in training, and not when it classifies
-    attention: str = "regions"  # words_regions: the code's softmax over the words before that over the regions
-    word_aggregation: str = "sum"  # of the exponentials of the words' similarities: sum or mean
-    attention_temperature: float = 0.25  # tau_1, of words to regions
-    word_temperature: float = 0.2  # tau_2, of words to what they have seen
-    temperature: float = 0.1  # tau_3, of images to sentences
-    global_weight: float = 1.0  # 0 leaves the global term out
-    local_weight: float = 1.0  # 0 leaves the local term out
-    prompts: int = (
-        5  # drawn per finding from models/text/gloria_prompts.py; 0, and for findings not there: the bare name
-    )
-    prompt_seed: int = 0  # another one draws others
-    prompt_aggregation: str = "mean"  # over a finding's prompts; max: the code's
-    zero_shot_words: str = "sum"  # as word_aggregation, when classifying; max: the code's
-    negatives: bool = False  # subtract the match of "no <finding>"; neither the paper nor the code does
-    standardise: bool = False  # the code's z-scores over the images of a call, so that scores depend on the others
-
-    def __post_init__(self) -> None:
-        for name, choices in {
-            "layer_aggregation": ("sum", "mean"),
-            "sentence_pooling": ("words", "positions"),
-            "attention": ("regions", "words_regions"),
-            "word_aggregation": ("sum", "mean"),
-            "prompt_aggregation": ("mean", "max"),
-            "zero_shot_words": ("sum", "mean", "max"),
-        }.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"gloria: {name} is one of {', '.join(choices)}, not `{getattr(self, name)}`")
-        if min(self.attention_temperature, self.word_temperature, self.temperature) <= 0:
-            raise ValueError("gloria: temperatures divide and have to be above 0")
-        if self.text_layers < 1:
-            raise ValueError(f"gloria: text_layers is {self.text_layers}, but at least one hidden state is needed")
 
 
 @dataclass(frozen=True)

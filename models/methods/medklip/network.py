@@ -8,7 +8,6 @@ whether the entity exists and where. Where paper and released code differ, the d
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,70 +17,10 @@ from models.encoders.image import ImageEncoder
 from models.encoders.query_decoder import QueryDecoder
 from models.encoders.text import embed_texts
 from models.losses.existence import existence_loss
-from models.losses.position import NEGATIVE_SCOPES, position_loss, sample_positions
+from models.losses.position import position_loss, sample_positions
 from models.losses.precision import at_least_float32
 from models.method import Batch, Method, ZeroShot
-
-# Section 4 of the paper; the augmentation is that of the code, whose flips contradict the positions. Ours swap them.
-TRAINING = {
-    "input_size": 224,
-    "batch_size": 32,  # 48 in the code
-    "epochs": 60.0,  # 100 in the code
-    "optimizer": "adamw",
-    "learning_rate": 1e-4,
-    "final_learning_rate": 1e-5,
-    "weight_decay": 0.02,
-    "schedule": "cosine",
-    "warmup_epochs": 5.0,  # 500 steps in the code
-    "warmup_start": 0.1,
-    "augmentation": {
-        "crop_scale": 0.2,
-        "random_operations": 2,
-        "random_magnitude": 7.0,
-        "horizontal_flip": 0.5,
-        "flip_sides": "swap",
-    },
-}
-
-
-@dataclass(frozen=True)
-class MedklipConfig:
-    """MedKLIP's settings; the defaults are the paper's (section 4 and its appendix)."""
-
-    image_encoder: str = "resnet50"  # a timm name, a ViT's too, or vit/4x128p8: 4 blocks of width 128 from scratch
-    image_stage: int = 3  # the third residual stage: 14 x 14 at 224 pixels; a ViT has its patches
-    output_stride: int = 32  # 8 or 16 keep a residual network's grid finer by dilation
-    image_weights: str = ""  # "", imagenet, or a file; the paper names none, the authors' code starts at random
-    text_encoder: str = "emilyalsentzer/Bio_ClinicalBERT"  # hub name, local folder, or all-MiniLM-L6-v2 (bundled)
-    text_pooling: str = "cls"  # cls, or mean over the tokens
-    description_tokens: int = 128  # descriptions are cut to this length
-    test_description_tokens: int = 0  # length at test; 0: as in training. The authors' code takes 64
-    centre_texts: bool = False  # subtract the entities' mean vector, which says only that all are findings
-    width: int = 256
-    heads: int = 4
-    layers: int = 4
-    feed_forward: int = 1024
-    dropout: float = 0.1
-    negatives: int = 7
-    negative_scope: str = "entity"  # entity: positions of the entity; matrix: of any, as in the code before 5f461ec
-    existence_head: str = "scalar"  # scalar: the paper's binary cross-entropy; softmax: the code's two-way softmax
-    excluded_entities: str = ""  # names, separated by commas, that the losses leave out (an option of the code)
-    unseen_queries: str = "apart"  # apart: training queries do not look at unseen ones; joined: they do (the code)
-    describe: bool = True  # off: queries are the bare entity names (the paper's ablation)
-    named: bool = False  # on: "name: description", so that a small text encoder finds the entity that a text names
-    initialisation: str = "normal"  # normal: N(0, 0.02) as in the code, for the paper's widths; xavier: for small ones
-    position_weight: float = 1.0  # 0 leaves the position loss out (the paper's ablation)
-
-    def __post_init__(self) -> None:
-        for name, choices in {
-            "existence_head": ("scalar", "softmax"),
-            "initialisation": ("normal", "xavier"),
-            "text_pooling": ("cls", "mean"),
-            "negative_scope": NEGATIVE_SCOPES,
-            "unseen_queries": ("apart", "joined"),
-        }.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"medklip: {name} is `{'` or `'.join(choices)}`, not `{getattr(self, name)}`")
+from models.methods.medklip.config import MedklipConfig
 
 
 class Medklip(Method):

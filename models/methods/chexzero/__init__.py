@@ -1,0 +1,1 @@
+"""CheXzero: its settings, and its network."""

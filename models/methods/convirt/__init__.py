@@ -1,0 +1,1 @@
+"""ConVIRT: its settings, and its network."""

@@ -1,0 +1,1 @@
+"""GLoRIA: its settings, and its network."""

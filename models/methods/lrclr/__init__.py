@@ -1,0 +1,1 @@
+"""LRCLR: its settings, and its network."""

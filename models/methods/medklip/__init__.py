@@ -1,0 +1,1 @@
+"""MedKLIP: its settings, and its network."""

@@ -1,0 +1,1 @@
+"""MGCA: its settings, and its network."""
