@@ -1,7 +1,7 @@
 """`python -m benchmarks.entity_lookup`: how well and how fast the look-up of names works.
 
 Misspells every alias of the base (slips of the pen, spelling by ear, words in another order), asks for what is no chest
-finding (tests/report_parsing/foreign_terms.csv, everyday words, pairs of them, random letters), and prints the shares
+finding (tests/report_parsing/knowledge/foreign_terms.csv, everyday words, pairs of them, random letters), and prints the shares
 at several thresholds, and the time of a look-up of a term not met before. Everyday words are the vocabulary of the
 bundled text encoder; `not_observations.csv` was made from the same words, so theirs is a share of words seen before.
 """
@@ -19,7 +19,7 @@ from time import process_time
 
 from report_parsing.knowledge.base import THRESHOLD, KnowledgeBase
 
-TESTS = Path(__file__).resolve().parents[1] / "tests" / "report_parsing"
+TESTS = Path(__file__).resolve().parents[1] / "tests" / "report_parsing" / "knowledge"
 THRESHOLDS = (0.65, 0.7, 0.75, 0.8, 0.85)
 SHORTEST, LONG = 5, 8  # letters of a word to misspell once, twice
 KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")

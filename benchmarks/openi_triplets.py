@@ -26,7 +26,8 @@ from benchmarks.openi_codes import Coded, MeshCodes, places_of, read_csv
 from report_parsing.chexpert import label_report, supporting
 from report_parsing.errors import ReportError
 from report_parsing.reports import ReportOptions, parse_report
-from report_parsing.statements.triplets import Triplet, TripletParser
+from report_parsing.statements.triplets import TripletParser
+from report_parsing.tables import Triplet
 from report_parsing.vocabulary import CHEXPERT_14, NO_FINDING, POSITIVE, SUPPORT_DEVICES
 
 COLUMNS = ("uid", "MeSH", "findings", "impression")

@@ -49,13 +49,11 @@ def reader_module(name: str) -> str:
 
 
 def _reader(name: str) -> Any:
-    """The subclass of Reader that the module of a dataset defines."""
-    from cohorts.base import Reader
-
+    """The class with a method `scan` that the module of a dataset defines."""
     module = import_module(reader_module(name))
     (reader,) = (
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Reader) and value.__module__ == module.__name__
+        if isinstance(value, type) and value.__module__ == module.__name__ and hasattr(value, "scan")
     )
     return reader

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from report_parsing.resources import read_cell, read_rows
-from report_parsing.statements.triplets import Triplet
+from report_parsing.tables import Triplet
 from report_parsing.vocabulary import (
     CHEXPERT_14,
     NEGATIVE,

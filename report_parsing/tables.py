@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pyarrow as pa
 
 SCHEMA_VERSION = "1"
@@ -56,6 +58,17 @@ TRIPLETS = pa.schema(
     ],
     metadata={"table": "triplets", "version": SCHEMA_VERSION},
 )
+
+
+class Triplet(NamedTuple):
+    """An observation, one of the 51 positions, present/absent/uncertain, and its evidence as characters."""
+
+    entity: str
+    position: str
+    exists: str
+    start: int
+    end: int
+
 
 KNOWLEDGE = pa.schema(
     [

@@ -7,6 +7,7 @@ are there are kept, so asking for more studies extends an archive.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -23,10 +24,10 @@ import numpy as np
 
 from cohorts.phantom.config import FINDINGS, VERSION, PhantomConfig
 from cohorts.phantom.dicom import write_dicom
-from cohorts.phantom.files import replace_text, replacing
 from cohorts.phantom.image import SimulatedImage, sample_findings, simulate_image
 from cohorts.phantom.report import Report, write_report
 from imaging.shapes import bounding_box
+from store.atomic import replacing, write_text
 
 RECORD = "phantom.json"
 SPLITS = (("train", 0.72), ("validate", 0.82), ("test", 1.0))  # cumulative shares of the patients
@@ -78,9 +79,9 @@ class Study:
 
 
 def simulate(root: Path, config: PhantomConfig, progress: Progress | None = None) -> dict[str, int]:
-    """Write the archive `config` describes into `root`; returns how many studies it has and how many were drawn.
+    """Write the archive `config` describes into `root`; returns how many studies it has and how many are new.
 
-    An archive whose record equals `config` is left as it is. `progress(done, total)` is called as studies are simulated.
+    An archive whose record equals `config` is left as it is. `progress(done, total)` is called from time to time.
     """
     record = {"version": VERSION, **asdict(config)}
     previous = read_record(root)
@@ -95,7 +96,7 @@ def simulate(root: Path, config: PhantomConfig, progress: Progress | None = None
     studies = plan(config)
     statements = draw_studies(root, config, studies, progress)
     write_tables(root, studies, statements)
-    replace_text(root / RECORD, json.dumps(record, indent=1))
+    write_text(root / RECORD, json.dumps(record, indent=1))
     return {"studies": config.studies, "computed": config.studies - kept}
 
 
@@ -147,11 +148,11 @@ def write_study(root: Path, config: PhantomConfig, study: Study) -> dict[str, An
     image = simulate_image(config, sample_findings(config, rng), rng)
     report = write_report(config, image.findings, rng)
     inverted = bool(rng.random() < 0.5)
-    replace_text(root / f"{study.folder}.txt", report.text)
+    write_text(root / f"{study.folder}.txt", report.text)
     write_masks(root, study, image)
     write_dicom(root / study.image_path, image.pixels, study, inverted)
     record = truth(image, report)
-    replace_text(record_path, json.dumps(record))
+    write_text(record_path, json.dumps(record))
     return record
 
 
@@ -211,6 +212,12 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write rows as CSV, gzipped by the name, the same bytes for the same rows."""
     import pandas as pd
 
-    packing: Any = {"method": "gzip", "mtime": 0} if path.suffix == ".gz" else None
-    with replacing(path) as partial_path:
-        pd.DataFrame(rows).to_csv(partial_path, index=False, compression=packing)
+    content = pd.DataFrame(rows).to_csv(index=False).encode()
+    with replacing(path) as partial:
+        if path.suffix != ".gz":
+            partial.write_bytes(content)
+            return
+        header_name = f"{path.name}.partial"  # part of the bytes, so it must not follow from the process
+        with partial.open("wb") as file, gzip.GzipFile(header_name, "wb", fileobj=file, mtime=0) as packed:
+            packed.write(content)
+            packed.flush()  # a block of its own, as in archives that were simulated before

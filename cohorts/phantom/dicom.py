@@ -9,7 +9,7 @@ import numpy as np
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from cohorts.phantom.files import replacing
+from store.atomic import replacing
 
 BITS_STORED = 12
 

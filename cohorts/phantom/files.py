@@ -1,32 +1,18 @@
-"""How the simulator writes files: tables and images beside their name, then renamed."""
+"""How the simulator writes tables and images."""
 
 from __future__ import annotations
 
 import csv
 import gzip
 import io
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a name beside `path` that takes its place when the block ends well: the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    yield partial
-    partial.replace(path)
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a text file whole."""
-    with replacing(path) as partial_path:
-        partial_path.write_text(text, encoding="utf-8")
+from store.atomic import replacing
 
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

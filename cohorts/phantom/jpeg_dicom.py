@@ -10,8 +10,8 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, JPEGBaseline8Bit, SecondaryCaptureImageStorage
 
-from cohorts.phantom.files import replacing
 from cohorts.phantom.simulated import SimulatedStudy
+from store.atomic import replacing
 
 UID_ROOT = "1.2.276.0.7230010.3.1"  # DCMTK
 QUALITY = 92

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from report_parsing.lexicon.abbreviations import AbbreviationFinder
-from report_parsing.sections.parser import Span
+from report_parsing.sections.layout import Span
 
 _NEAR = 4  # characters between a short form and a bracket
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from report_parsing.sections.parser import Span
+from report_parsing.sections.layout import Span
 
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d+(?:[.,]\d+)*|_+|[^\w\s]")
 _HOLDS_NOT = re.compile(r"cannot|[^\W\d_]+n['’]t")

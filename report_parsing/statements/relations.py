@@ -19,7 +19,7 @@ from report_parsing.lexicon.lines import split_lines
 from report_parsing.lexicon.tokens import find_in_order
 from report_parsing.lexicon.words import Lexicon
 from report_parsing.radgraph.graph import Entity, Graph, Relation
-from report_parsing.sections.parser import Span
+from report_parsing.sections.layout import Span
 from report_parsing.sections.sentences import split_sentences
 from report_parsing.statements.clauses import split_clauses
 from report_parsing.statements.sentence_graph import sentence_nodes

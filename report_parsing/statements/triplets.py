@@ -15,23 +15,13 @@ from report_parsing.lexicon.expansion import Use, abbreviated, written_out
 from report_parsing.lexicon.lines import lines_with_origins, split_lines
 from report_parsing.lexicon.words import Lexicon, Mention, Reading
 from report_parsing.resources import read_cell, read_rows
-from report_parsing.sections.parser import Span
+from report_parsing.sections.layout import Span
 from report_parsing.statements.assertion import ABSENT, assertion_of
 from report_parsing.statements.clauses import split_clauses
-from report_parsing.tables import TRIPLETS
+from report_parsing.tables import TRIPLETS, Triplet
 
 READ_SECTIONS = ("findings", "impression", "last_paragraph")  # what is asked or was known before says nothing
 _REMEMBERED = 20_000  # sentences, and lines of wrapped ones; "No pneumothorax." is read once
-
-
-class Triplet(NamedTuple):
-    """An observation, one of the 51 positions, present/absent/uncertain, and its evidence as characters."""
-
-    entity: str
-    position: str
-    exists: str
-    start: int
-    end: int
 
 
 class _Implication(NamedTuple):

@@ -98,7 +98,7 @@ def test_places_of_codes(folder, mesh, places):
 
 def test_a_place_is_wrong_or_missed_when_it_differs():
     from benchmarks.openi_triplets import Agreement
-    from report_parsing.statements.triplets import Triplet
+    from report_parsing.tables import Triplet
 
     agreement = Agreement()
     coded = Coded({"Atelectasis": True}, {"Atelectasis": frozenset({Place("left", "lower")})})

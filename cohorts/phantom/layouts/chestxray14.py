@@ -8,8 +8,9 @@ from typing import Any
 
 import cv2
 
-from cohorts.phantom.files import replace_text, write_image, write_rows
+from cohorts.phantom.files import write_image, write_rows
 from cohorts.phantom.simulated import SimulatedStudy, regions
+from store.atomic import write_text
 
 SIZE = 1024
 FOLDERS = 2  # of the twelve
@@ -57,7 +58,7 @@ def write(root: Path, studies: Sequence[SimulatedStudy]) -> None:
     write_rows(root / "BBox_List_2017.csv", BOXES, boxes)
     for name, parts in (("train_val_list.txt", ("train", "validate")), ("test_list.txt", ("test",))):
         listed = [image_name(study) for study in studies if study.split in parts]
-        replace_text(root / name, "\n".join(listed))
+        write_text(root / name, "\n".join(listed))
 
 
 def image_name(study: SimulatedStudy) -> str:

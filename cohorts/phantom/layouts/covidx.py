@@ -7,8 +7,9 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from cohorts.phantom.files import replace_text, write_image
+from cohorts.phantom.files import write_image
 from cohorts.phantom.simulated import SimulatedStudy
+from store.atomic import write_text
 
 TWO_CLASSES = {"COVID-19": "positive", "pneumonia": "negative", "normal": "negative"}
 OTHER_FILES = {"COVIDx9A": False, "COVIDx9B": True, "COVIDx_CXR-3A": False, "COVIDx_CXR-3B": True}
@@ -35,7 +36,7 @@ def write_lines(path: Path, rows: Sequence[tuple[str, str, str, str]], two_class
         f"{patient} {name} {TWO_CLASSES[three] if two_classes else three} {source}\n"
         for patient, name, three, source in rows
     ]
-    replace_text(path, "".join(lines))
+    write_text(path, "".join(lines))
 
 
 def class_of(study: SimulatedStudy) -> str:

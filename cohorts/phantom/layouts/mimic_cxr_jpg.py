@@ -10,8 +10,9 @@ from typing import Any
 
 import cv2
 
-from cohorts.phantom.files import replace_text, write_image, write_rows
+from cohorts.phantom.files import write_image, write_rows
 from cohorts.phantom.simulated import CHEXPERT_ORDER, SimulatedStudy, chexpert_labels
+from store.atomic import write_text
 
 DICOM_RELEASE, JPG_RELEASE = "mimic-cxr/2.0.0", "mimic-cxr-jpg/2.1.0"
 LABELS = sorted(CHEXPERT_ORDER)
@@ -50,7 +51,7 @@ def write(root: Path, studies: Sequence[SimulatedStudy]) -> None:
     names = [f"{image.folder}/{image.study.image_id}.jpg" for image in images]
     for image, name in zip(images, names, strict=True):
         write_image(root / JPG_RELEASE / name, cv2.equalizeHist(image.study.grey))
-    replace_text(root / JPG_RELEASE / "IMAGE_FILENAMES", "".join(f"{name}\n" for name in names))
+    write_text(root / JPG_RELEASE / "IMAGE_FILENAMES", "".join(f"{name}\n" for name in names))
     write_reports(root / DICOM_RELEASE, studies)
     write_tables(root / JPG_RELEASE, studies, images)
 
@@ -68,7 +69,7 @@ def images_of(studies: Sequence[SimulatedStudy]) -> Iterator[Image]:
 def write_reports(release: Path, studies: Sequence[SimulatedStudy]) -> None:
     """The text files of the reports, beside the folders of their studies."""
     for study in studies:
-        replace_text(release / f"{Image(study).folder}.txt", study.report)
+        write_text(release / f"{Image(study).folder}.txt", study.report)
 
 
 def write_tables(release: Path, studies: Sequence[SimulatedStudy], images: Sequence[Image]) -> None:

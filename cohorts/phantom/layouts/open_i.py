@@ -8,9 +8,10 @@ from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
-from cohorts.phantom.files import replace_text, write_image
+from cohorts.phantom.files import write_image
 from cohorts.phantom.simulated import SimulatedStudy, to_grey
 from report_parsing.reports import ReportOptions, parse_report
+from store.atomic import write_text
 
 SECTIONS = ("comparison", "indication", "findings", "impression")
 MESH = {
@@ -105,4 +106,4 @@ def write_xml(root: Path, study: SimulatedStudy) -> None:
     text = XML.format(
         number=study.index + 1, sections="\n".join(parts), terms="\n".join(terms), images="\n".join(images)
     )
-    replace_text(root / "ecgen-radiology" / f"{study.index + 1}.xml", text)
+    write_text(root / "ecgen-radiology" / f"{study.index + 1}.xml", text)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cohorts.phantom.files import replace_text
 from cohorts.phantom.jpeg_dicom import uids, write_jpeg_dicom
 from cohorts.phantom.layouts.rsna_pneumonia import SIZE, patient_id
 from cohorts.phantom.simulated import SimulatedStudy, runs
 from imaging.shapes import bounding_box
+from store.atomic import write_text
 
 FINDING = "pneumothorax"
 
@@ -26,7 +26,7 @@ def write(root: Path, studies: Sequence[SimulatedStudy]) -> None:
         write_jpeg_dicom(root / folder / study_uid / series_uid / f"{image_uid}.dcm", image, patient_id(study))
         if study.split != "test":
             lines += [f"{image_uid}, {encoded}" for encoded in encode(image)]
-    replace_text(root / "train-rle.csv", "".join(f"{line}\n" for line in lines))
+    write_text(root / "train-rle.csv", "".join(f"{line}\n" for line in lines))
 
 
 def encode(image: SimulatedStudy) -> list[str]:

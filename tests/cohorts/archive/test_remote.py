@@ -12,8 +12,8 @@ from cohorts.archive import remote
 from cohorts.archive.paths import OutsideRootError, are_files, file_stamps, files_in, inside
 from cohorts.errors import CohortError
 from cohorts.readers.mimic_cxr import MimicCxr
-from ingestion.images import decode_batch
-from ingestion.reports import section_batch
+from ingestion.stages.images import decode_batch
+from ingestion.stages.reports import section_batch
 from report_parsing.reports import ReportOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore:::pydicom", "ignore:datetime.datetime.utcnow")

@@ -13,8 +13,8 @@ from cohorts.phantom.layouts.covid_chestxray import finding, note, write
 from cohorts.readers.covid_chestxray import CovidChestXray
 from cohorts.tables import STUDIES
 from imaging.decode import read_grey
-from ingestion.images import decode_batch
-from ingestion.reports import section_batch
+from ingestion.stages.images import decode_batch
+from ingestion.stages.reports import section_batch
 from report_parsing.errors import ReportError
 from report_parsing.reports import ReportOptions
 

@@ -13,7 +13,7 @@ from cohorts.errors import CohortError
 from cohorts.phantom.layouts.covid_rural import FOLDER, image_name, opacity, patient_id, write
 from cohorts.readers.covid_rural import CovidRural
 from cohorts.tables import STUDIES
-from ingestion.images import decode_batch
+from ingestion.stages.images import decode_batch
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from cohorts.errors import CohortError
 from cohorts.phantom.layouts.covidx import class_of, names, write
 from cohorts.readers.covidx import Covidx, parse_line
 from cohorts.tables import REJECTS, STUDIES
-from ingestion.images import decode_batch
+from ingestion.stages.images import decode_batch
 
 WORD = st.text("aC-(.7)", min_size=1, max_size=6)
 

@@ -11,7 +11,7 @@ from cohorts.errors import CohortError
 from cohorts.phantom.layouts.edema_severity import grade, regex_grade, write
 from cohorts.readers.edema_severity import GRADES, EdemaSeverity
 from cohorts.tables import STUDIES
-from ingestion.images import decode_batch
+from ingestion.stages.images import decode_batch
 from report_parsing.errors import ReportError
 
 FOLDER = "mimic-cxr-pe-severity/1.0.1"

@@ -11,7 +11,7 @@ from cohorts.errors import CohortError
 from cohorts.phantom.layouts.mura import abnormal, study_folder, write
 from cohorts.readers.mura import REGIONS, Mura
 from cohorts.tables import STUDIES
-from ingestion.images import decode_batch
+from ingestion.stages.images import decode_batch
 
 
 @pytest.fixture(scope="module")

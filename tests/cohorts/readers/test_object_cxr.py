@@ -15,7 +15,7 @@ from cohorts.phantom.layouts.object_cxr import METAL, annotation, foreign_object
 from cohorts.readers.object_cxr import KINDS, ObjectCxr, parse_shape
 from cohorts.tables import STUDIES
 from imaging.shapes import shape_mask
-from ingestion.images import decode_batch
+from ingestion.stages.images import decode_batch
 
 
 @pytest.fixture(scope="module")

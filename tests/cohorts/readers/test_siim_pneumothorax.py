@@ -18,7 +18,7 @@ from cohorts.phantom.jpeg_dicom import uids
 from cohorts.phantom.layouts.siim_pneumothorax import FINDING, write
 from cohorts.readers.siim_pneumothorax import SIZE, SiimPneumothorax, absolute_runs, bounding_boxes, decode_regions
 from imaging.shapes import bounding_box, shape_mask
-from ingestion.images import decode_batch
+from ingestion.stages.images import decode_batch
 from tests.cohorts.scans import by_image, check, edit, rejected
 
 REAL_UID = "1.2.276.0.7230010.3.1.4.8323329.6904.1517875201.850819"

@@ -20,7 +20,7 @@ from cohorts.phantom.config import PhantomConfig
 from cohorts.phantom.layouts import layout_names, layout_writer
 from cohorts.phantom.simulated import chexpert_labels, regions, runs, simulate_studies
 from cohorts.registry import cohort_names, open_cohort
-from ingestion.images import decode_batch
+from ingestion.stages.images import decode_batch
 from tests.cohorts.scans import check
 
 
