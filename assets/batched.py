@@ -1,4 +1,4 @@
-"""Turns a stage into a Dagster asset: plan, then one mapped op per batch, then collect.
+"""Turns a stage of ingestion into a Dagster asset: plan, then one mapped op per batch, then collect.
 
 The batches of one run are dynamic outputs, so whichever executor the run has spreads them.
 """
@@ -6,167 +6,126 @@ The batches of one run are dynamic outputs, so whichever executor the run has sp
 import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
-import pyarrow as pa
 
-from assets.workspace import Workspace, one_sentence
-from store import batches
-from store.batches import Batch, Computed, Plan
-from store.code import code_version
+from assets.launchpad import launchpad_config, settings_of
+from assets.workspace import WorkspaceResource, one_sentence
+from ingestion import stage
+from ingestion.pipeline import describe_plan
+from ingestion.stage import Stage
+from ingestion.workspace import Workspace
+from store.batches import Batch, Plan
 
 Metadata = dict[str, Any]
+Preview = Callable[[Workspace, Plan], Metadata]
+KINDS = {"python", "parquet"}
 
 
-@dataclass(frozen=True)
-class Work:
-    """What the computation of one batch gets: upstream files, settings and the workspace."""
-
-    workspace: Workspace
-    inputs: Mapping[str, Path]
-    settings: Mapping[str, Any]
-
-
-class NoConfig(dg.Config):
-    """A stage with nothing to choose."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of ingestion: an asset, a folder of the same name, and how a batch of it is made."""
-
-    name: str
-    group: str
-    description: str
-    upstream: tuple[str, ...]  # assets with batches of the same names
-    code: tuple[str, ...]  # files and folders whose change recomputes every batch
-    compute: Callable[[Work], Computed]
-    preview: Callable[[Workspace, Plan], Metadata]
-    config: type[dg.Config] = NoConfig
-    aspect: str = ""  # of the upstream batches, where that alone is read: other changes of theirs cost nothing
-    # what the run's config or the stages upstream imply: it is part of the fingerprint of every batch
-    settings: Callable[[Workspace, Mapping[str, Any]], Mapping[str, Any]] | None = None
-    write: Callable[[pa.Table, Path], None] | None = None
-    finish: Callable[[Workspace, Plan], Metadata] | None = None  # before the plan counts
-
-
-def batched_asset(stage: Stage) -> dg.AssetsDefinition:
-    """The asset of a stage."""
-    plan, compute, collect = _plan_op(stage), _batch_op(stage), _collect_op(stage)
+def batched_asset(one: Stage, group: str, description: str, preview: Preview) -> dg.AssetsDefinition:
+    """The asset of a stage; `preview` makes the metadata that only this stage has."""
+    config_class = launchpad_config(one.settings)
+    plan, compute, collect = _plan_op(one, config_class), _batch_op(one), _collect_op(one, preview)
 
     @dg.config_mapping
-    def settings(config: stage.config) -> Mapping[str, Any]:  # type: ignore[name-defined]
-        return {f"plan_{stage.name}": {"config": config.model_dump()}}
+    def settings(config: config_class) -> Mapping[str, Any]:  # type: ignore[valid-type]
+        return {f"plan_{one.name}": {"config": config.model_dump()}}  # type: ignore[attr-defined]
 
     def graph(**upstream: Any) -> Any:
         planned, whole = plan(**upstream)
         return collect(planned.map(compute).collect(), whole)
 
+    upstream = (*one.upstream, *one.after)
     # Dagster reads the names of the upstream assets from the signature.
-    parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in stage.upstream]
+    parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in upstream]
     graph.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return dg.graph_asset(
-        name=stage.name,
-        description=stage.description,
-        group_name=stage.group,
-        kinds={"python", "parquet"},
-        ins={name: dg.AssetIn(key=name, dagster_type=dg.Nothing) for name in stage.upstream},
+        name=one.name,
+        description=description,
+        group_name=group,
+        kinds=KINDS,
+        ins={name: dg.AssetIn(key=name, dagster_type=dg.Nothing) for name in upstream},
         config=settings,
     )(graph)
 
 
-def _plan_op(stage: Stage) -> dg.OpDefinition:
+def _plan_op(one: Stage, config_class: type[dg.Config]) -> dg.OpDefinition:
     @dg.op(
-        name=f"plan_{stage.name}",
-        ins={name: dg.In(dg.Nothing) for name in stage.upstream},
+        name=f"plan_{one.name}",
+        ins={name: dg.In(dg.Nothing) for name in (*one.upstream, *one.after)},
         out={"batch": dg.DynamicOut(dict), "plan": dg.Out(dict)},
-        description=f"Decide which batches of {stage.name} are needed.",
+        description=f"Decide which batches of {one.name} are needed.",
     )
     def plan(
         context: dg.OpExecutionContext,
-        config: stage.config,  # type: ignore[name-defined]
-        workspace: Workspace,
+        config: config_class,  # type: ignore[valid-type]
+        workspace: WorkspaceResource,
     ) -> Iterator[dg.DynamicOutput[dict[str, Any]] | dg.Output[dict[str, Any]]]:
-        upstream = {name: batches.read_plan(workspace.folder(name)) for name in stage.upstream}
-        settings = config.model_dump()
-        if stage.settings:
-            settings |= stage.settings(workspace, settings)
-        planned = batches.plan_stage(stage.name, code_version(*stage.code), settings, upstream, stage.aspect)
-        todo = batches.missing(workspace.folder(stage.name), planned)
-        started = time.time()
-        context.log.info(
-            f"{stage.name}: {len(todo)} of {len(planned.batches)} batches to compute, the others are there"
-        )
-        for position, batch in enumerate(todo):
-            progress = {"position": position, "of": len(todo), "started": started}
-            work = {"batch": asdict(batch), "settings": settings, "progress": progress}
-            yield dg.DynamicOutput(work, mapping_key=batch.name, output_name="batch")
-        yield dg.Output({**asdict(planned), "started": started}, output_name="plan")
+        with one_sentence():
+            planned = stage.plan(one, workspace.plain(), settings_of(config, one.settings))
+        yield from plan_outputs(context, one, workspace.plain(), planned)
 
     return plan
 
 
-def _batch_op(stage: Stage) -> dg.OpDefinition:
-    @dg.op(name=f"{stage.name}_batch", description=f"One batch of {stage.name}.")
-    def compute(context: dg.OpExecutionContext, workspace: Workspace, work: dict[str, Any]) -> dict[str, Any]:
-        batch = Batch(**work["batch"])
-        inputs = {
-            name: batches.output_path(workspace.folder(name), fingerprint) for name, fingerprint in batch.inputs.items()
-        }
-        task = Work(workspace, inputs, work["settings"])
-        folder = workspace.folder(stage.name)
+def plan_outputs(
+    context: dg.OpExecutionContext, one: Stage, workspace: Workspace, planned: Plan, **about: Any
+) -> Iterator[dg.DynamicOutput[dict[str, Any]] | dg.Output[dict[str, Any]]]:
+    """The batches to compute, and the plan as a whole, with what else is known `about` it."""
+    todo = stage.missing(one, workspace, planned)
+    started = time.time()
+    context.log.info(describe_plan(one, len(todo), len(planned.batches)))
+    for position, batch in enumerate(todo):
+        progress = {"position": position, "of": len(todo), "started": started}
+        work = {"batch": asdict(batch), "settings": planned.settings, "progress": progress, **about}
+        yield dg.DynamicOutput(work, mapping_key=batch.name, output_name="batch")
+    yield dg.Output({**asdict(planned), "started": started, **about}, output_name="plan")
+
+
+def compute_batch(
+    context: dg.OpExecutionContext, one: Stage, workspace: Workspace, work: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Compute one of the batches of `plan_outputs`."""
+    outcome = stage.run(one, workspace, Batch(**work["batch"]), work["settings"])
+    context.log.info(stage.describe_outcome(one.name, outcome, **work["progress"]))
+    return asdict(outcome)
+
+
+def collect_batches(
+    one: Stage, workspace: Workspace, outcomes: list[dict[str, Any]], plan: Mapping[str, Any]
+) -> tuple[Plan, Metadata]:
+    """Make the plan of `plan_outputs` the one that counts; returns it with its counts."""
+    planned = Plan(tuple(Batch(**batch) for batch in plan["batches"]), plan["settings"])
+    counts = stage.collect(one, workspace, planned, sum(outcome["computed"] for outcome in outcomes))
+    counts["dagster/row_count"] = counts.pop("rows")  # which Dagster plots over the materializations
+    return planned, {**counts, "seconds": time.time() - plan["started"]}
+
+
+def _batch_op(one: Stage) -> dg.OpDefinition:
+    @dg.op(name=f"{one.name}_batch", description=f"One batch of {one.name}.")
+    def compute(
+        context: dg.OpExecutionContext, workspace: WorkspaceResource, work: dict[str, Any]
+    ) -> dict[str, Any]:
         with one_sentence():
-            outcome = batches.run_batch(folder, batch, lambda: stage.compute(task), stage.write)
-        counts = f"{outcome.rows} rows, {outcome.rejects} rejects"
-        context.log.info(f"{stage.name} {batch.name}: {counts}; {_progress(**work['progress'])}")
-        return asdict(outcome)
+            return compute_batch(context, one, workspace.plain(), work)
 
     return compute
 
 
-def _collect_op(stage: Stage) -> dg.OpDefinition:
+def _collect_op(one: Stage, preview: Preview) -> dg.OpDefinition:
     @dg.op(
-        name=f"collect_{stage.name}",
+        name=f"collect_{one.name}",
         out=dg.Out(dg.Nothing),
-        description=f"Make the complete set of batches of {stage.name} the one that counts.",
+        description=f"Make the complete set of batches of {one.name} the one that counts.",
     )
-    def collect(workspace: Workspace, outcomes: list[dict[str, Any]], plan: dict[str, Any]) -> dg.Output[None]:
-        planned = Plan(tuple(Batch(**batch) for batch in plan["batches"]), plan["settings"])
-        folder = workspace.folder(stage.name)
-        metadata = batch_metadata(folder, planned, sum(outcome["computed"] for outcome in outcomes))
-        metadata |= {"seconds": time.time() - plan["started"], "code_version": code_version(*stage.code)}
-        if stage.finish:
-            metadata |= stage.finish(workspace, planned)
-        batches.commit(folder, planned)
-        return dg.Output(None, metadata=metadata | stage.preview(workspace, planned))
+    def collect(
+        workspace: WorkspaceResource, outcomes: list[dict[str, Any]], plan: dict[str, Any]
+    ) -> dg.Output[None]:
+        there = workspace.plain()
+        with one_sentence():
+            planned, metadata = collect_batches(one, there, outcomes, plan)
+        return dg.Output(None, metadata=metadata | preview(there, planned))
 
     return collect
-
-
-def batch_metadata(folder: Path, plan: Plan, computed: int) -> Metadata:
-    """The counts that every stage reports; Dagster plots them over the materializations."""
-    return {
-        "batches": len(plan.batches),
-        "computed": computed,
-        "reused": len(plan.batches) - computed,
-        "dagster/row_count": sum(batches.row_count(batches.output_path(folder, b.fingerprint)) for b in plan.batches),
-        "rejects": sum(batches.reject_count(folder, batch) for batch in plan.batches),
-    }
-
-
-def _progress(position: int, of: int, started: float) -> str:
-    """How far a stage is, and an estimate: batches are alike, and begin in their order."""
-    elapsed = time.time() - started
-    left = elapsed / (position + 1) * (of - position - 1)
-    return f"{position + 1} of {of} after {duration(elapsed)}, about {duration(left)} left"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 45 s, 12 min, 3 h 20 min."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,49 +1,65 @@
-"""Group `ingestion`: what is in the archive, the pixels, and what of it can be used."""
+"""Groups `source`, `ingestion` and `shards`: the archive, its images, what of it can be used, and the shards."""
 
-import atexit
-from collections import Counter
 from collections.abc import Iterator
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import Field
 
-from assets import deidentification, previews
-from assets.batched import Metadata, Stage, Work, batch_metadata, batched_asset
-from assets.source import archive
-from assets.workspace import PHANTOM, Workspace, one_sentence
+from assets import previews
+from assets.batched import KINDS, Metadata, batched_asset
+from assets.launchpad import launchpad_config, settings_of
+from assets.workspace import WorkspaceResource, one_sentence
+from cohorts.phantom.config import PhantomConfig
 from ingestion import inventory
+from ingestion.inventory import Inventory, InventorySettings, update_inventory
+from ingestion.pipeline import IMAGES, SHARDS
+from ingestion.simulation import simulate_archive
+from ingestion.stage import count_batches
+from ingestion.subsets import SubsetsSettings, write_subsets, write_usable
+from ingestion.summaries import HEADER_COLUMNS, HeaderSummary, summarize_headers
+from ingestion.workspace import PHANTOM, Workspace
 from store import batches
-from store.atomic import write_table
-from store.batches import Computed, Plan
-
-if TYPE_CHECKING:
-    from imaging.pool import DecoderPool
+from store.batches import Plan
 
 GROUP = "ingestion"
 ONLY_GREW = "only_grew"
-NAMED_CHANGES = 100  # images by name; the counts are of all
+NAMED = 100  # images by name; the counts are of all
+
+ArchiveConfig = launchpad_config(PhantomConfig)
+InventoryConfig = launchpad_config(InventorySettings)
+SubsetsConfig = launchpad_config(SubsetsSettings)
 
 
-class InventoryConfig(dg.Config):
-    """How the archive is cut."""
+@dg.asset(group_name="source", kinds={"dicom", "file"})
+def archive(
+    context: dg.AssetExecutionContext,
+    config: ArchiveConfig,  # type: ignore[valid-type]
+    workspace: WorkspaceResource,
+) -> dg.MaterializeResult[Any]:
+    """Radiographs and reports on disk, in the published layout of the cohort.
 
-    batch_size: int = Field(500, ge=1, description="Studies per batch, the unit of recomputation.")
-    split: str = Field(
-        "",
-        description="Family of train, validate and test splits, where the cohort has several, such as official or "
-        "80/10/10. Empty: its first.",
+    The default cohort, `phantom`, is a simulation: it is written here, once, in the layout of MIMIC-CXR, and its
+    numbers say nothing about patients. For every other cohort this checks that the archive is there.
+    """
+    there = workspace.plain()
+    metadata = {"computed": 0}
+    with one_sentence():
+        if there.simulated():
+            metadata = simulate_archive(there, settings_of(config, PhantomConfig), context.log.info)
+        there.open_cohort()
+        root = str(there.root())
+    return dg.MaterializeResult(
+        metadata={**metadata, "cohort": there.cohort_name(), "root": dg.MetadataValue.path(root)}
     )
 
 
 @dg.asset(
     name="inventory",
     group_name=GROUP,
-    kinds={"python", "parquet"},
+    kinds=KINDS,
     deps=[archive],
     check_specs=[
         dg.AssetCheckSpec(
@@ -54,35 +70,29 @@ class InventoryConfig(dg.Config):
     ],
 )
 def inventory_asset(
-    context: dg.AssetExecutionContext, config: InventoryConfig, workspace: Workspace
+    context: dg.AssetExecutionContext,
+    config: InventoryConfig,  # type: ignore[valid-type]
+    workspace: WorkspaceResource,
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Every image of the archive, cut into batches of studies that stay the same when the archive grows.
 
     `computed` counts the batches that are new or changed since the last scan; all later stages follow it. Files
     that changed or vanished since then are counted and named: their batches are made anew, without what is gone.
     """
-    log = context.log.info
-    cohort = workspace.open_cohort(config.split)
-    log(f"Listing the archive of {cohort.name} in {cohort.root}.")
+    there = workspace.plain()
     with one_sentence():
-        scan = cohort.scan()
-        log(f"Of {scan.source_rows} images {scan.studies.num_rows} can be used, as far as the archive's tables tell.")
-        if not scan.studies.num_rows:
-            raise dg.Failure(_nothing_usable(cohort.name, scan), allow_retries=False)
-        found = inventory.take_inventory(workspace.folder("inventory"), cohort, scan, config.batch_size, log)
-    changes = found.count_changes()
-    log(
-        f"Since the last run {changes['new']} images are new, {changes['changed']} changed and "
-        f"{changes['vanished']} vanished."
-    )
+        found = update_inventory(there, settings_of(config, InventorySettings), context.log.info)
+    scan = found.scan
+    counts = count_batches(there.folder("inventory"), found.plan, found.computed)
     yield dg.MaterializeResult(
         metadata={
-            **batch_metadata(workspace.folder("inventory"), found.plan, found.computed),
-            **changes,
-            "changes": previews.head(found.changes, ("image_id", "change"), NAMED_CHANGES),
+            **counts,
+            "dagster/row_count": counts["rows"],
+            **found.count_changes(),
+            "changes": previews.head(found.changes, ("image_id", "change"), NAMED),
             "rejects": scan.rejects.num_rows,
             "source_rows": scan.source_rows,
-            "split": cohort.split,
+            "split": found.plan.settings["split"],
             "studies": len(pc.unique(scan.studies["study_id"])),
             "subjects": len(pc.unique(scan.studies["subject_id"])),
             "views and splits": previews.counts(scan.studies, "view", "split"),
@@ -91,61 +101,24 @@ def inventory_asset(
     )
 
 
-def _nothing_usable(cohort: str, scan: Any) -> str:
-    reasons = Counter(scan.rejects["reason"].to_pylist())
-    counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-    return f"None of the {scan.source_rows} images in the archive of {cohort} can be used: {counts or 'it is empty'}."
-
-
-def _only_grew(found: inventory.Inventory) -> dg.AssetCheckResult:
-    changes = found.count_changes()
+def _only_grew(found: Inventory) -> dg.AssetCheckResult:
     old = found.changes.filter(pc.field("change") != inventory.NEW)
     return dg.AssetCheckResult(
         check_name=ONLY_GREW,
         passed=old.num_rows == 0,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={**changes, "images": previews.head(old, ("image_id", "change"), NAMED_CHANGES)},
+        metadata={**found.count_changes(), "images": previews.head(old, ("image_id", "change"), NAMED)},
     )
-
-
-class ImagesConfig(dg.Config):
-    """What the radiographs are turned into."""
-
-    size: int = Field(96, ge=32, le=1024, description="Side of the letterboxed square, pixels; the paper reads 224.")
-    crop_borders: bool = Field(False, description="Cut off constant borders; boxes and masks do not follow.")
-    reduced_jpeg_2000: bool = Field(
-        False, description="Decode JPEG 2000 at a lower resolution: over 8 times faster, up to 12 of 255 levels off."
-    )
-
-
-@cache
-def _decoders() -> "DecoderPool":
-    """The decoder processes of this one, for all of its batches; they end with it."""
-    from imaging.pool import DecoderPool
-
-    pool = DecoderPool()
-    atexit.register(pool.__exit__)
-    return pool
-
-
-def _decode(work: Work) -> Computed:
-    from tqdm import tqdm
-
-    from ingestion.batches_of_studies import decode_batch
-
-    studies = pq.read_table(work.inputs["inventory"])
-    with tqdm(total=studies.num_rows, unit="film", leave=False, disable=None) as bar:  # None: in a terminal only
-        cohort = work.workspace.open_cohort()
-        return decode_batch(cohort, studies, **work.settings, pool=_decoders(), on_film=bar.update)
 
 
 def _preview_images(workspace: Workspace, plan: Plan) -> Metadata:
     folder = workspace.folder("images")
-    rejects = batches.read_rejects(folder, plan)
-    films = batches.read_batches(folder, plan, deidentification.COLUMNS)
-    metadata: Metadata = {"size": plan.settings["size"], **deidentification.report(films)}
-    if rejects is not None and rejects.num_rows:
-        metadata["reject reasons"] = previews.counts(rejects, "reason")
+    headers = summarize_headers(batches.read_batches(folder, plan, HEADER_COLUMNS))
+    metadata: Metadata = {
+        "size": plan.settings["size"],
+        **show_headers(headers),
+        **previews.reasons(batches.read_rejects(folder, plan)),
+    }
     if workspace.cohort_name() == PHANTOM:
         first = pq.read_table(batches.output_path(folder, plan.batches[0].fingerprint), columns=["pixels"])
         if first.num_rows:
@@ -153,19 +126,24 @@ def _preview_images(workspace: Workspace, plan: Plan) -> Metadata:
     return metadata
 
 
+def show_headers(headers: HeaderSummary) -> Metadata:
+    """Names and counts of the identifying attributes that were dropped, and of images with text in their pixels."""
+    metadata: Metadata = {
+        "identifying attributes": previews.markdown_table(("attribute", "images"), headers.dropped),
+        **{f"burned-in annotation: {word}": count for word, count in headers.burned_in.items()},
+    }
+    if headers.images_with_annotation.num_rows:
+        named = previews.head(headers.images_with_annotation, ("image_id",), NAMED)
+        metadata["images with burned-in annotation"] = named
+    return metadata
+
+
 images = batched_asset(
-    Stage(
-        name="images",
-        group=GROUP,
-        description="Radiographs as letterboxed 8-bit squares; what cannot be read is rejected, and why. Of a DICOM "
-        "header only an allow-list is kept; which identifying attributes were there is counted, never their values.",
-        upstream=("inventory",),
-        aspect=inventory.FILMS,
-        code=("ingestion.batches_of_studies",),
-        config=ImagesConfig,
-        compute=_decode,
-        preview=_preview_images,
-    )
+    IMAGES,
+    GROUP,
+    "Radiographs as letterboxed 8-bit squares; what cannot be read is rejected, and why. Of a DICOM header only an "
+    "allow-list is kept; which identifying attributes were there is counted, never their values.",
+    _preview_images,
 )
 
 
@@ -175,22 +153,20 @@ images = batched_asset(
         dg.AssetSpec(
             "studies",
             deps=["inventory", "images", "reports"],
-            kinds={"python", "parquet"},
+            kinds=KINDS,
             description="The images that can be used: scanned, decoded and with a report that can be read.",
         ),
         dg.AssetSpec(
             "rejects",
             deps=["inventory", "images", "reports"],
-            kinds={"python", "parquet"},
+            kinds=KINDS,
             description="The images that cannot be used, which stage found out, and why; a row per image.",
         ),
     ],
 )
-def usable(workspace: Workspace) -> Iterator[dg.MaterializeResult[Any]]:
+def usable(workspace: WorkspaceResource) -> Iterator[dg.MaterializeResult[Any]]:
     """Every image of the archive ends in exactly one of the two tables."""
-    studies, rejects = split_usable(workspace)
-    write_table(studies, workspace.folder("studies") / "studies.parquet")
-    write_table(rejects, workspace.folder("rejects") / "rejects.parquet")
+    studies, rejects = write_usable(workspace.plain())
     yield dg.MaterializeResult(
         asset_key="studies",
         metadata={
@@ -210,21 +186,40 @@ def usable(workspace: Workspace) -> Iterator[dg.MaterializeResult[Any]]:
     )
 
 
-def split_usable(workspace: Workspace) -> tuple[pa.Table, pa.Table]:
-    """The usable rows of the scan, and a reject per other image: the first stage that refused it says why."""
-    scanned = batches.read_batches(workspace.folder("inventory"))
-    found = [
-        pq.read_table(workspace.folder("inventory") / inventory.REJECTS),
-        batches.read_rejects(workspace.folder("images")),
-        batches.read_rejects(workspace.folder("reports")),
-    ]
-    kept, seen = [], pa.array([], pa.string())
-    for table in found:
-        if table is None:
-            continue
-        new = table.filter(pc.invert(pc.is_in(table["image_id"], value_set=seen)))
-        seen = pa.concat_arrays([seen, new["image_id"].combine_chunks()])
-        kept.append(new)
-    rejects = pa.concat_tables(kept)
-    usable = scanned.filter(pc.invert(pc.is_in(scanned["image_id"], value_set=seen)))
-    return usable.sort_by("image_id"), rejects.sort_by("image_id")
+@dg.asset(group_name=GROUP, kinds=KINDS, deps=["studies"])
+def subsets(
+    config: SubsetsConfig,  # type: ignore[valid-type]
+    workspace: WorkspaceResource,
+) -> dg.MaterializeResult[Any]:
+    """The least label fraction that holds each image of the train split: 1 % of the patients lie within 10 %."""
+    settings = settings_of(config, SubsetsSettings)
+    table, presence = write_subsets(workspace.plain(), settings)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": table.num_rows,
+            "seed": settings.seed,
+            "images": previews.counts(table, "fraction"),
+            "labels": previews.head(presence, presence.column_names, presence.num_rows),
+        }
+    )
+
+
+def _preview_shards(workspace: Workspace, plan: Plan) -> Metadata:
+    paths = [batches.output_path(workspace.folder("shards"), batch.fingerprint) for batch in plan.batches]
+    columns = ["image_id", "study_id", "split", "view"]
+    table = pa.concat_tables(pq.read_table(path, columns=columns) for path in paths)
+    return {
+        "size": plan.settings["size"],
+        "splits": previews.counts(table, "split", "view"),
+        "preview": previews.head(table, columns),
+        "megabytes": sum(path.stat().st_size for path in paths) / 1e6,
+    }
+
+
+shards = batched_asset(
+    SHARDS,
+    "shards",
+    "Image-report pairs in Parquet shards, with the annotated regions beside them; the digest of what the shards say "
+    "is the data version.",
+    _preview_shards,
+)

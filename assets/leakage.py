@@ -8,7 +8,7 @@ import numpy as np
 
 from assets import previews
 from assets.downstream import COHORTS, READY, cohort_state
-from assets.simulated import GROUP
+from assets.datasets import GROUP
 from assets.workspace import Workspace
 from evaluation.dataset import CohortFilms
 from store.atomic import write_json

@@ -21,6 +21,11 @@ def counts(table: pa.Table, *columns: str) -> dg.TableMetadataValue:
     return _records(rows, (*columns, "rows"))
 
 
+def reasons(rejects: pa.Table | None) -> dict[str, dg.TableMetadataValue]:
+    """Why a stage rejected images, as metadata; empty where it rejected none."""
+    return {"reject reasons": counts(rejects, "reason")} if rejects is not None and rejects.num_rows else {}
+
+
 def head(table: pa.Table, columns: Sequence[str], rows: int = 8) -> dg.TableMetadataValue:
     """The first rows of some columns."""
     return _records(table.select(list(columns)).slice(0, rows).to_pylist(), columns)

@@ -1,135 +1,105 @@
-"""Group `report_parsing`: sections and sentences of the reports, and the knowledge base."""
+"""Group `report_parsing`: sections and sentences of the reports, what they say, and the knowledge base."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import dagster as dg
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from pydantic import Field, model_validator
 
 from assets import previews
-from assets.batched import Metadata, Stage, Work, batched_asset
-from assets.workspace import CHECKOUT, Workspace
-from ingestion.inventory import TEXTS
+from assets.batched import KINDS, Metadata, batched_asset
+from assets.launchpad import launchpad_config, settings_of
+from assets.workspace import WorkspaceResource, one_sentence
+from ingestion import summaries
+from ingestion.exports import KNOWLEDGE_CODE, KnowledgeSettings, write_knowledge, write_report_graphs
+from ingestion.pipeline import REPORT_LABELS, REPORTS, TRIPLETS
+from ingestion.workspace import Workspace
 from store import batches
-from store.atomic import write_table
-from store.batches import Computed, Plan
+from store.batches import Plan
 from store.code import code_version
 
-if TYPE_CHECKING:
-    from report_parsing.reports import ReportOptions
-
 GROUP = "report_parsing"
-SECTION_CODE = ("ingestion.batches_of_studies",)
-KNOWLEDGE_CODE = ("report_parsing.knowledge.base",)
+EXAMPLES = 6
 
-
-class ReportsConfig(dg.Config):
-    """Which part of a report is the pretraining text."""
-
-    sections: list[str] = Field(
-        ["findings", "impression"],
-        description="Sections that make up the pretraining text, in order: [impression], [findings], "
-        "[findings, impression] as ConVIRT, or [impression, findings] as MGCA.",
-    )
-    required: list[str] = Field(
-        ["findings"],
-        description="A report that lacks one of these sections is rejected (no_findings, no_impression). With "
-        "[], a report without any of the sections gives its last paragraph, or is rejected (no_text).",
-    )
-    minimum_tokens: int = Field(3, ge=1, description="A shorter text is rejected (too_short); the papers' 3.")
-    minimum_sentence_tokens: int = Field(
-        1, ge=1, description="Shorter sentences are left out, of the triplets too; MGCA's 2 drops 'Cardiomegaly.'"
-    )
-    sectioning: str = Field(
-        "mended", description="Which headings count: mended, or reference for the published parser of MIMIC-CXR."
-    )
-    repeated: str = Field(
-        "last", description="Which occurrence of a section counts: last, as published, or all of them."
-    )
-
-    @model_validator(mode="after")
-    def _check_choices(self) -> Self:
-        report_options(self.model_dump())
-        return self
-
-
-def report_options(settings: Mapping[str, Any]) -> "ReportOptions":
-    """The parser's options; ValueError names a choice that does not exist."""
-    from report_parsing.reports import ReportOptions
-
-    options: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
-    }
-    return ReportOptions(**options)
-
-
-def _section(work: Work) -> Computed:
-    from ingestion.batches_of_studies import section_batch
-
-    studies = pq.read_table(work.inputs["inventory"])
-    return section_batch(work.workspace.open_cohort(), studies, report_options(work.settings))
+KnowledgeConfig = launchpad_config(KnowledgeSettings)
 
 
 def _preview_reports(workspace: Workspace, plan: Plan) -> Metadata:
     folder = workspace.folder("reports")
-    reports = batches.read_batches(folder, plan, ("study_id", "text", "sentences"))
-    rejects = batches.read_rejects(folder, plan)
-    characters = pc.utf8_length(reports["text"])
+    table = batches.read_batches(folder, plan, ("study_id", "text", "sentences"))
     metadata: Metadata = {
-        "mean characters": pc.mean(characters).as_py(),
-        "mean sentences": pc.mean(pc.list_value_length(reports["sentences"])).as_py(),
-        "distinct texts": pc.count_distinct(reports["text"]).as_py(),
+        **summaries.summarize_reports(table),
+        **previews.reasons(batches.read_rejects(folder, plan)),
     }
-    if rejects is not None and rejects.num_rows:
-        metadata["reject reasons"] = previews.counts(rejects, "reason")
     if workspace.may_show_text():
-        metadata["examples"] = previews.head(reports, ("study_id", "text"), 4)
-    return {name: value for name, value in metadata.items() if value is not None}
+        metadata["examples"] = previews.head(table, ("study_id", "text"), 4)
+    return metadata
 
 
 reports = batched_asset(
-    Stage(
-        name="reports",
-        group=GROUP,
-        description="Reports cut into sections and sentences, with the pretraining text; one row per study.",
-        upstream=("inventory",),
-        aspect=TEXTS,
-        code=SECTION_CODE,
-        config=ReportsConfig,
-        compute=_section,
-        preview=_preview_reports,
-    )
+    REPORTS,
+    GROUP,
+    "Reports cut into sections and sentences, with the pretraining text; one row per study.",
+    _preview_reports,
 )
 
 
-class KnowledgeConfig(dg.Config):
-    """What can be asked for by description, beside what is shipped."""
+def _preview_triplets(workspace: Workspace, plan: Plan) -> Metadata:
+    entities, positions = summaries.count_triplets(workspace, plan)
+    metadata: Metadata = {
+        "entities seen": entities.num_rows,
+        "positions seen": positions.num_rows,
+        "entities": previews.head(entities, entities.column_names, entities.num_rows),
+        "positions": previews.head(positions, positions.column_names, positions.num_rows),
+    }
+    if plan.settings["radgraph"]:  # its sentences are not those of the reports
+        coverage = summaries.measure_coverage(workspace, plan)
+        return metadata | {
+            "studies": coverage.studies,
+            "studies with no triplet": coverage.silent,
+            "unusable graphs": coverage.unusable.total(),
+            "why unusable": previews.markdown_table(("reason", "graphs"), sorted(coverage.unusable.items())),
+        }
+    sentences, silent = summaries.count_silent_sentences(workspace, plan)
+    metadata |= {"sentences": sentences, "share of sentences with no triplet": silent / max(sentences, 1)}
+    if workspace.may_show_text() and plan.batches:
+        speaking, others = summaries.list_example_sentences(workspace, plan)
+        metadata["example sentences"] = previews.head(speaking, ("study_id", "text", "triplets"), EXAMPLES)
+        metadata["examples with no triplet"] = previews.head(others, ("study_id", "text"), EXAMPLES)
+    return metadata
 
-    descriptions: str = Field(
-        "",
-        description="CSV file of your own findings, relative to the checkout: kind,name,aliases,description,source, "
-        "where kind is `unseen` and aliases are joined by |. Empty: none.",
-    )
+
+triplets = batched_asset(
+    TRIPLETS,
+    GROUP,
+    "What each sentence says: entity, position, and whether present, absent or uncertain.",
+    _preview_triplets,
+)
 
 
-@dg.asset(group_name=GROUP, kinds={"python", "parquet"})
-def knowledge(config: KnowledgeConfig, workspace: Workspace) -> dg.MaterializeResult[Any]:
+def _preview_labels(workspace: Workspace, plan: Plan) -> Metadata:
+    counts = summaries.count_report_labels(workspace, plan)
+    return {"labels": previews.markdown_table(counts.column_names, [list(row.values()) for row in counts.to_pylist()])}
+
+
+report_labels = batched_asset(
+    REPORT_LABELS,
+    GROUP,
+    "The 14 CheXpert labels of every report: 1 positive, 0 negative, -1 uncertain, else empty.",
+    _preview_labels,
+)
+
+
+@dg.asset(group_name=GROUP, kinds=KINDS)
+def knowledge(
+    config: KnowledgeConfig,  # type: ignore[valid-type]
+    workspace: WorkspaceResource,
+) -> dg.MaterializeResult[Any]:
     """Descriptions of MedKLIP's 75 entities, in our own words with their sources, and its 51 positions.
 
     Beside them `unseen.parquet`: findings outside the vocabulary, shipped and the user's own, for zero-shot queries.
     """
-    from report_parsing.knowledge.base import KnowledgeBase
-    from report_parsing.knowledge.descriptions import DescriptionError
-
-    try:
-        base = KnowledgeBase.default(CHECKOUT / config.descriptions if config.descriptions else None)
-    except DescriptionError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
+    with one_sentence():
+        base = write_knowledge(workspace.plain(), settings_of(config, KnowledgeSettings))
     table, unseen = base.table(), base.unseen_table()
-    write_table(table, workspace.folder("knowledge") / "knowledge.parquet")
-    write_table(unseen, workspace.folder("knowledge") / "unseen.parquet")
     columns = ("kind", "name", "description", "source")
     return dg.MaterializeResult(
         metadata={
@@ -139,5 +109,23 @@ def knowledge(config: KnowledgeConfig, workspace: Workspace) -> dg.MaterializeRe
             "kinds": previews.counts(table, "kind"),
             "preview": previews.head(table, columns),
             "unseen": previews.head(unseen, columns, unseen.num_rows),
+        }
+    )
+
+
+@dg.asset(group_name=GROUP, kinds={"python", "json"}, deps=["reports"])
+def graphs(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult[Any]:
+    """Entities and relations of every report as RadGraph's JSON, study by study; no job makes it by itself.
+
+    What is read is what the triplets are read from: findings, impression or last paragraph. The option `radgraph` of
+    `triplets` takes such a file.
+    """
+    counts = write_report_graphs(workspace.plain(), context.log.info)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": counts.reports,
+            "path": dg.MetadataValue.path(str(counts.path)),
+            "entities": previews.markdown_table(("label", "entities"), sorted(counts.labels.items())),
+            "relations": previews.markdown_table(("relation", "pairs"), sorted(counts.relations.items())),
         }
     )

@@ -14,12 +14,13 @@ from cohorts.registry import cohort_names
 from evaluation.errors import EvaluationError
 from ingestion.workspace import PHANTOM
 from ingestion.workspace import Workspace as PlainWorkspace
+from models.errors import ModelError
 from report_parsing.errors import ReportError
 from shards.errors import ShardError
 from store.settings import described_settings
 from training.errors import TrainingError
 
-PLAIN_ERRORS = (CohortError, ReportError, ShardError, TrainingError, EvaluationError)
+PLAIN_ERRORS = (CohortError, ReportError, ShardError, ModelError, TrainingError, EvaluationError)
 _DESCRIPTIONS = {name: description for name, _, _, description in described_settings(PlainWorkspace)}
 
 

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from cohorts.errors import CohortError
 from cohorts.phantom.config import PhantomConfig
-from ingestion import checks, images, inventory, report_labels, reports, shards, stage, triplets
+from ingestion import checks, inventory, stage
 from ingestion.checks import CheckResult
 from ingestion.exports import KnowledgeSettings, write_knowledge
-from ingestion.images import ImagesSettings
+from ingestion.stages import images, report_labels, reports, shards, triplets
+from ingestion.stages.images import ImagesSettings
 from ingestion.inventory import InventorySettings, update_inventory
-from ingestion.reports import ReportsSettings
+from ingestion.stages.reports import ReportsSettings
+from ingestion.regions import update_regions
 from ingestion.simulation import simulate_archive
 from ingestion.stage import Log, NoSettings, Stage
 from ingestion.subsets import SubsetsSettings, write_subsets, write_usable
-from ingestion.triplets import TripletsSettings
+from ingestion.stages.triplets import TripletsSettings
 from ingestion.workspace import PHANTOM
 from store import batches
 from store.atomic import write_json
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ingestion.workspace import Workspace
-    from store.batches import Batch
+    from store.batches import Batch, Plan
 
 READY, ABSENT, FAILED = "ready", "absent", "failed"
 STATE = "downstream.json"  # in the folder of a dataset: what came of bringing it up to date
@@ -41,6 +43,13 @@ def _reports_code(workspace: Workspace) -> tuple[str, ...]:
     from cohorts.registry import reader_module
 
     return (*reports.CODE, reader_module(workspace.cohort_name()))
+
+
+def _finish_shards(workspace: Workspace, plan: Plan) -> Mapping[str, Any]:
+    """Write the manifest, then the annotated regions that lie beside the shards."""
+    counts = shards.finish(workspace, plan)
+    update_regions(workspace)
+    return counts
 
 
 IMAGES = Stage(
@@ -76,11 +85,12 @@ REPORT_LABELS = Stage(
 SHARDS = Stage(
     name="shards",
     upstream=("inventory", "images", "reports", "triplets"),
+    after=("studies",),
     code=lambda _: shards.CODE,
     implied=shards.imply,
     compute=shards.compute,
     write=shards.write,
-    finish=shards.finish,
+    finish=_finish_shards,
 )
 
 

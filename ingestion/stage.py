@@ -46,6 +46,7 @@ class Stage:
     code: Callable[[Workspace], tuple[str, ...]]  # modules whose version is part of every fingerprint
     compute: Callable[[Work], Computed]
     settings: type = NoSettings
+    after: tuple[str, ...] = ()  # tables that `finish` reads, beside the batches
     aspect: str = ""  # of the upstream batches, where that alone is read: other changes of theirs cost nothing
     # what the settings or the stages upstream imply: it is part of the fingerprint of every batch
     implied: Callable[[Workspace, Mapping[str, Any]], Mapping[str, Any]] | None = None

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ingestion.triplets import read_radgraph
+from ingestion.stages.triplets import read_radgraph
 from store import batches
 
 if TYPE_CHECKING:

@@ -1,8 +1,7 @@
 """The nightly schedule and the sensors of new studies and of dead runs. All are stopped until somebody starts them.
 
-The first two only ask: which batches are computed, the assets decide by content. The sensor of new studies sees what
-comes and goes in the upper folders of an archive, quickly; a file that is changed in its place, deep down, is noticed
-by the next run.
+The first two start runs; which batches are computed follows from their content. The sensor of new studies looks at the
+upper folders of an archive alone, which is quick. A file that changes in place, deep down, is noticed by the next run.
 """
 
 import hashlib
@@ -14,24 +13,16 @@ from typing import Any
 import dagster as dg
 
 from assets.dead_runs import close_silent_runs
-from assets.ingestion import ImagesConfig, InventoryConfig
-from assets.reports import ReportsConfig
-from assets.triplets import TripletsConfig
-from assets.workspace import Workspace
+from assets.workspace import WorkspaceResource, one_sentence
+from ingestion.pipeline import last_settings
+from ingestion.workspace import Workspace
 from pipelines.jobs import ingest
-from store import batches
 
 DEPTH = 3  # files/p10/p10000032/ in MIMIC-CXR: a new study changes the time of its patient's folder
 CHECK_EVERY = 300  # seconds
 SILENT_MINUTES = 30.0  # without any event before a run is looked after; a training reports every five
 SILENT_VARIABLE = "RADALIGN_SILENT_MINUTES"
 
-CONFIGS: dict[str, type[dg.Config]] = {
-    "inventory": InventoryConfig,
-    "images": ImagesConfig,
-    "reports": ReportsConfig,
-    "triplets": TripletsConfig,
-}
 SIMULATED = dg.SkipReason("The simulated archive does not grow by itself.")
 
 
@@ -41,9 +32,11 @@ SIMULATED = dg.SkipReason("The simulated archive does not grow by itself.")
     default_status=dg.DefaultScheduleStatus.STOPPED,
     description="Brings the shards up to date at two in the morning; only what is new or changed costs.",
 )
-def nightly(workspace: Workspace) -> dg.RunRequest | dg.SkipReason:
+def nightly(workspace: WorkspaceResource) -> dg.RunRequest | dg.SkipReason:
     """The job `ingest`, as it was last run."""
-    return SIMULATED if workspace.simulated() else dg.RunRequest(run_config=last_settings(workspace))
+    there = workspace.plain()
+    with one_sentence():
+        return SIMULATED if there.simulated() else dg.RunRequest(run_config=run_config_of(there))
 
 
 @dg.sensor(
@@ -52,11 +45,13 @@ def nightly(workspace: Workspace) -> dg.RunRequest | dg.SkipReason:
     default_status=dg.DefaultSensorStatus.STOPPED,
     description="Starts the job ingest when the archive's folders or tables changed.",
 )
-def new_studies(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.SensorResult | dg.SkipReason:
+def new_studies(context: dg.SensorEvaluationContext, workspace: WorkspaceResource) -> dg.SensorResult | dg.SkipReason:
     """Compares a digest of the archive's listing with the one of the last request."""
-    if workspace.simulated():
-        return SIMULATED
-    root = workspace.root()
+    there = workspace.plain()
+    with one_sentence():
+        if there.simulated():
+            return SIMULATED
+        root = there.root()
     if not isinstance(root, Path):
         return dg.SkipReason(
             f"{root} is on object storage, which has no folder times; the nightly schedule looks there."
@@ -67,7 +62,7 @@ def new_studies(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg
     if listing == context.cursor:
         return dg.SkipReason("The archive did not change.")
     # No run key: an archive may come back to a state that was asked for before.
-    return dg.SensorResult([dg.RunRequest(run_config=last_settings(workspace))], cursor=listing)
+    return dg.SensorResult([dg.RunRequest(run_config=run_config_of(there))], cursor=listing)
 
 
 @dg.sensor(
@@ -75,22 +70,16 @@ def new_studies(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg
     default_status=dg.DefaultSensorStatus.STOPPED,
     description="Marks runs that stopped reporting and whose process is gone as failed, in Dagster and in MLflow.",
 )
-def dead_runs(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.SkipReason:
+def dead_runs(context: dg.SensorEvaluationContext, workspace: WorkspaceResource) -> dg.SkipReason:
     """After a power cut or a `kill -9` nobody else says that a run has ended."""
     minutes = float(os.environ.get(SILENT_VARIABLE) or SILENT_MINUTES)
-    found = close_silent_runs(context.instance, workspace.home_path(), 60 * minutes)
+    found = close_silent_runs(context.instance, workspace.plain().home_path(), 60 * minutes)
     return dg.SkipReason(" ".join(found) or "Every run in progress reports.")
 
 
-def last_settings(workspace: Workspace) -> dict[str, Any]:
+def run_config_of(workspace: Workspace) -> dict[str, Any]:
     """Run config with the settings that the present tables were made with: defaults would make them all anew."""
-    ops = {}
-    for name, config in CONFIGS.items():
-        settings = batches.read_plan(workspace.folder(name)).settings
-        chosen = {field: settings[field] for field in config.model_fields if field in settings}
-        if chosen:
-            ops[name] = {"config": chosen}
-    return {"ops": ops}
+    return {"ops": {name: {"config": settings} for name, settings in last_settings(workspace).items()}}
 
 
 def archive_digest(root: Path, depth: int = DEPTH) -> str:

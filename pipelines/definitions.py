@@ -8,7 +8,7 @@ import dagster as dg
 
 from assets.catalogue import ASSETS, CHECKS
 from assets.settings import EvaluationSettings
-from assets.workspace import Workspace
+from assets.workspace import WorkspaceResource
 from pipelines.automation import dead_runs, new_studies, nightly
 from pipelines.executors import in_process_by_default
 from pipelines.jobs import jobs
@@ -26,7 +26,7 @@ defs = dg.Definitions(
     schedules=[nightly],
     sensors=[new_studies, dead_runs],
     resources={
-        "workspace": Workspace(),
+        "workspace": WorkspaceResource(),
         "evaluation": EvaluationSettings(),
         "pipes": dg.PipesSubprocessClient(termination_timeout_seconds=STOP_SECONDS),
     },

@@ -30,7 +30,7 @@ def pretrain_job(method: str) -> dg.UnresolvedAssetJobDefinition:
 
 def evaluate_job(method: str) -> dg.UnresolvedAssetJobDefinition:
     """The evaluation of the latest run, on its own cohort and on every downstream one."""
-    downstream = [["cohort", cohort] for cohort in COHORTS] + [["downstream", method, cohort] for cohort in COHORTS]
+    downstream = [["dataset", cohort] for cohort in COHORTS] + [["downstream", method, cohort] for cohort in COHORTS]
     keys = [dg.AssetKey(key) for key in (*downstream, ["simulated_archives"], ["leakage"], ["results"], ["tables"])]
     return dg.define_asset_job(
         f"evaluate_{method}",

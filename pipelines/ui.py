@@ -13,7 +13,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from assets.workspace import CHECKOUT, Workspace
+from ingestion.workspace import Workspace
+from store.code import ROOT
 from tracking.tracker import create_store
 
 HOST = "127.0.0.1"
@@ -65,7 +66,7 @@ def _start(command: Sequence[str], environment: dict[str, str]) -> subprocess.Po
     """In a session of its own, so that Ctrl-C in the terminal reaches this process alone."""
     return subprocess.Popen(
         [sys.executable, "-m", *command],
-        cwd=CHECKOUT,
+        cwd=ROOT,
         env={**os.environ, **environment},
         start_new_session=True,
     )

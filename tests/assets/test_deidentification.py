@@ -3,7 +3,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from assets import deidentification
-from ingestion.images import images_schema
+from ingestion.stages.images import images_schema
 
 SCHEMA = pa.schema([images_schema(1).field(name) for name in deidentification.COLUMNS])
 

@@ -12,8 +12,8 @@ from cohorts.readers.mimic_cxr import MimicCxr
 from cohorts.tables import REJECTS
 from imaging.decode import read_grey
 from imaging.letterbox import letterbox
-from ingestion.images import decode_batch, images_schema
-from ingestion.reports import section_batch
+from ingestion.stages.images import decode_batch, images_schema
+from ingestion.stages.reports import section_batch
 from report_parsing.reports import ReportOptions
 from report_parsing.tables import REPORTS
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ingestion.stage import Work
     from store.batches import Computed
 
-CODE = ("ingestion.report_labels",)
+CODE = ("ingestion.stages.report_labels",)
 
 
 def compute(work: Work) -> Computed:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from report_parsing.statements.triplets import TripletParser
     from store.batches import Computed
 
-CODE = ("ingestion.triplets",)
+CODE = ("ingestion.stages.triplets",)
 
 
 @dataclass(frozen=True)

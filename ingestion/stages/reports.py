@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from report_parsing.reports import ReportOptions
     from store.batches import Computed
 
-CODE = ("ingestion.reports",)  # and the module of the dataset's reader, which reads the text of a report
+CODE = ("ingestion.stages.reports",)  # and the module of the dataset's reader, which reads the text of a report
 
 
 @dataclass(frozen=True)

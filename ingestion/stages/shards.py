@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ingestion.workspace import Workspace
     from store.batches import Computed, Plan
 
-CODE = ("ingestion.shards",)
+CODE = ("ingestion.stages.shards",)
 
 
 def imply(workspace: Workspace, _: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ingestion.stage import Work
     from store.batches import Computed
 
-CODE = ("ingestion.images",)
+CODE = ("ingestion.stages.images",)
 IMAGES_PER_WORKER = 16  # below which starting another process costs more than it saves
 SIZES = (32, 1024)
 
