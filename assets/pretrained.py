@@ -1,11 +1,9 @@
 """Group `pretraining`: a method, trained on the shards by a subprocess that does not outlive its step."""
 
 import fcntl
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,15 +13,16 @@ import dagster as dg
 from assets import previews
 from assets.dead_runs import close_dead_trainings, end_with_parent
 from assets.method_config import VARIANT, pretraining_config
-from assets.workspace import CHECKOUT, Workspace
-from store import batches
+from assets.workspace import WorkspaceResource, one_sentence
 from store.atomic import write_json
+from store.code import ROOT
 from tracking.loss_curve import loss_curve
 from tracking.relay import Relay
-from tracking.runs import TrainedRun, remember, training_request
-from tracking.tracker import DAGSTER_TAG, RunIdentity, Tail, Tracker
+from tracking.requests import expect_reports, training_request
+from tracking.runs import TrainedRun, read_result, remember
+from tracking.tracker import RunIdentity, Tail
 from training.config import TrainingConfig
-from training.errors import FAILURE, TrainingError
+from training.errors import FAILURE
 
 GROUP = "pretraining"
 POOL = "gpu"  # for a cluster, whose daemon frees the slots of dead runs; one machine has `one_at_a_time`
@@ -40,42 +39,35 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
         group_name=GROUP,
         kinds={"pytorch", "mlflow"},
         pool=POOL,
-        description=f"{method}, trained on the shards. What was interrupted is resumed, what is done reused.",
+        description=f"{method}, trained on the shards. An interrupted run is resumed, a finished one is reused.",
     )
     def pretrained(
         context: dg.AssetExecutionContext,
         config: config_class,  # type: ignore[valid-type]
-        workspace: Workspace,
+        workspace: WorkspaceResource,
         pipes: dg.PipesSubprocessClient,
     ) -> dg.MaterializeResult[Any]:
-        expect_reports(workspace)
         settings = config.model_dump()  # type: ignore[attr-defined]
-        variant = settings.pop(VARIANT)
-        request = training_request(workspace, method, settings)
-        output, home = Path(request["output"]), workspace.home_path()
-        finished = (output / "result.json").exists()
-        identity = _identity(context.run_id, workspace.cohort_name(), request)
-        alone = nullcontext() if finished else one_at_a_time(home / "training.lock", context.log.info)
-        bury = None if finished else partial(close_dead_trainings, context.instance, home)
-        with alone, Relay(home, identity, output / "metrics.jsonl", context.log.info, bury) as relay:
-            if not finished:
-                end_with_parent()
-                _train(context, pipes, request)
-        run = replace(_finished_run(request, home, relay.tracker), variant=variant)
-        remember(workspace, run)
-        return dg.MaterializeResult(metadata={"trained": not finished, **_metadata(run, output)})
+        variant, place = settings.pop(VARIANT), workspace.plain()
+        with one_sentence():
+            expect_reports(place)
+            request = training_request(place, method, settings)
+            output, home = Path(request["output"]), place.home_path()
+            finished = (output / "result.json").exists()
+            identity = RunIdentity.of_request(request, place.cohort_name(), context.run_id)
+            alone = nullcontext() if finished else one_at_a_time(home / "training.lock", context.log.info)
+            bury = None if finished else partial(close_dead_trainings, context.instance, home)
+            with alone, Relay(home, identity, output / "metrics.jsonl", context.log.info, bury) as relay:
+                if not finished:
+                    end_with_parent()
+                    train(context, pipes, request)
+            run = TrainedRun.of_folder(output, home, relay.tracker.run_id, variant)
+            result = read_result(output)
+        relay.tracker.tag({f"radalign.{name}": value for name, value in result.items()})
+        remember(place, run)
+        return dg.MaterializeResult(metadata={"trained": not finished, **_metadata(run, output, result)})
 
     return pretrained
-
-
-def expect_reports(workspace: Workspace) -> None:
-    """Refuse to pretrain on films without text."""
-    if not batches.read_plan(workspace.folder("inventory")).settings["has_reports"]:
-        raise dg.Failure(
-            f"The cohort {workspace.cohort_name()} has films without reports, from which there is nothing to pretrain: "
-            "set RADALIGN_COHORT to one with reports, and use this one to evaluate.",
-            allow_retries=False,
-        )
 
 
 @contextmanager
@@ -94,21 +86,19 @@ def one_at_a_time(lock: Path, log: Log) -> Iterator[None]:
         yield
 
 
-def _train(context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, request: Mapping[str, Any]) -> None:
+def train(context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, request: Mapping[str, Any]) -> None:
     """Run the trainer to its end. A mistake fails with its sentence; a trainer that was killed is tried once more.
 
     A retry policy of the asset would also try again what somebody has interrupted.
     """
+    TrainingConfig.from_dict(dict(request), "the launchpad")  # refuses impossible settings before anything starts
     output = Path(request["output"])
     path, explanation = output / "request.json", output / FAILURE
     write_json(path, request)
     explanation.unlink(missing_ok=True)
     command = [sys.executable, "-m", "training", str(path)]
     try:
-        TrainingConfig.from_dict(dict(request), "the launchpad")
-        pipes.run(context=context.op_execution_context, command=command, cwd=str(CHECKOUT))
-    except TrainingError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
+        pipes.run(context=context.op_execution_context, command=command, cwd=str(ROOT))
     except Exception as error:
         if explanation.exists():
             raise dg.Failure(explanation.read_text().strip(), allow_retries=False) from None
@@ -116,42 +106,10 @@ def _train(context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, r
         raise dg.RetryRequested(max_retries=1) from error
 
 
-def _identity(dagster_run: str, cohort: str, request: Mapping[str, Any]) -> RunIdentity:
-    nested = ("method_config", "augmentation")
-    left_out = ("shards", "knowledge", "output", *nested)
-    parameters = {name: value for name, value in request.items() if name not in left_out}
-    inner = {f"{part}.{name}": value for part in nested for name, value in request[part].items()}
-    return RunIdentity(
-        fingerprint=Path(request["output"]).name,
-        name=f"{request['method']} {cohort} seed {request['seed']}",
-        parameters={**parameters, **inner, "cohort": cohort},
-        tags={"radalign.method": request["method"], DAGSTER_TAG: dagster_run},
-        dataset=cohort,
-        dataset_source=request["shards"],
-        data_version=request["data_version"],
-    )
-
-
-def _finished_run(request: Mapping[str, Any], home: Path, tracker: Tracker) -> TrainedRun:
-    output = Path(request["output"])
-    result = json.loads((output / "result.json").read_text())
-    tracker.tag({f"radalign.{name}": value for name, value in result.items()})
-    return TrainedRun(
-        method=request["method"],
-        fingerprint=output.name,
-        output=str(output.relative_to(home)),
-        mlflow_run=tracker.run_id,
-        data_version=request["data_version"],
-        seed=request["seed"],
-        checkpoint_digest=result["checkpoint_digest"],
-        untrained_digest=result["untrained_digest"],
-    )
-
-
-def _metadata(run: TrainedRun, output: Path) -> dict[str, Any]:
+def _metadata(run: TrainedRun, output: Path, result: Mapping[str, Any]) -> dict[str, Any]:
     lines = Tail(output / "metrics.jsonl").read()
     return {
-        **json.loads((output / "result.json").read_text()),
+        **result,
         **(lines[-1]["metrics"] if lines else {}),
         "data_version": run.data_version,
         "mlflow_run": run.mlflow_run,

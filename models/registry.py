@@ -34,7 +34,10 @@ def settings_class(name: str) -> type[Any]:
     found = [
         value
         for key, value in vars(module).items()
-        if key.endswith("Config") and is_dataclass(value) and value.__module__ == module.__name__
+        if key.endswith("Config")
+        and isinstance(value, type)
+        and is_dataclass(value)
+        and value.__module__ == module.__name__
     ]
     if len(found) != 1:
         raise ModelError(f"{module.__name__} should define one dataclass whose name ends in Config, not {len(found)}")

@@ -1,24 +1,25 @@
-"""Which training a request asks for, and the registry of finished runs.
-
-The folder of a run is named after everything that decides its weights. The same request therefore resumes what was
-interrupted and finds what is finished.
-"""
+"""The registry of finished runs: the latest of every method, variant and seed on a dataset."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from shards.manifest import Manifest
 from store.atomic import write_json
-from store.digests import file_digest, fingerprint
 from training.errors import TrainingError
-from training.state.code import training_code
 
 RESULT, ORIGIN = "result.json", "origin.json"  # of a run's folder
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """What a finished run wrote about itself; TrainingError where the run in `folder` is not finished."""
+    path = folder / RESULT
+    if not path.exists():
+        raise TrainingError(f"{folder} has no {RESULT}; train the run there to its end first")
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return result
 
 
 class Home(Protocol):
@@ -56,13 +57,7 @@ class TrainedRun:
     @classmethod
     def of_folder(cls, folder: Path, home: Path | None = None, mlflow_run: str = "", variant: str = "") -> TrainedRun:
         """The finished run in `folder`; TrainingError where there is none."""
-        try:
-            result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-            origin = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise TrainingError(
-                f"{error.filename} does not exist; train the run in {folder} to its end first"
-            ) from None
+        result, origin = read_result(folder), json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
         return cls(
             method=origin["settings"]["method"],
             fingerprint=folder.name,
@@ -74,22 +69,6 @@ class TrainedRun:
             untrained_digest=result["untrained_digest"],
             variant=variant,
         )
-
-
-def training_request(workspace: Home, method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of `python -m training`; its folder is named after all that decides the weights."""
-    shards = workspace.folder("shards")
-    knowledge = workspace.folder("knowledge") / "knowledge.parquet"
-    data_version = Manifest.load(shards).digest
-    run = fingerprint(method, settings, data_version, file_digest(knowledge), training_code(method))
-    return {
-        **settings,
-        "method": method,
-        "shards": str(shards),
-        "knowledge": str(knowledge),
-        "output": str(workspace.home_path() / "checkpoints" / method / run),
-        "data_version": data_version,
-    }
 
 
 def remember(workspace: Home, run: TrainedRun) -> None:

@@ -39,6 +39,23 @@ class RunIdentity:
     dataset_source: str
     data_version: str
 
+    @classmethod
+    def of_request(cls, request: Mapping[str, Any], cohort: str, dagster_run: str = "") -> RunIdentity:
+        """The identity of the run that a request of `tracking.runs.training_request` asks for."""
+        nested = ("method_config", "augmentation")
+        left_out = ("shards", "knowledge", "output", *nested)
+        parameters = {name: value for name, value in request.items() if name not in left_out}
+        inner = {f"{part}.{name}": value for part in nested for name, value in request[part].items()}
+        return cls(
+            fingerprint=Path(request["output"]).name,
+            name=f"{request['method']} {cohort} seed {request['seed']}",
+            parameters={**parameters, **inner, "cohort": cohort},
+            tags={"radalign.method": request["method"], DAGSTER_TAG: dagster_run},
+            dataset=cohort,
+            dataset_source=request["shards"],
+            data_version=request["data_version"],
+        )
+
 
 class Tracker:
     """One MLflow run."""
@@ -63,9 +80,9 @@ class Tracker:
         ]
         self.last_step = new[-1]["step"]
         for start in range(0, len(metrics), METRICS_PER_CALL):
-            chunk = metrics[start : start + METRICS_PER_CALL]
-            tags = [RunTag(LAST_STEP_TAG, str(chunk[-1].step))]
-            self.client.log_batch(self.run_id, metrics=chunk, tags=tags)
+            part = metrics[start : start + METRICS_PER_CALL]
+            tags = [RunTag(LAST_STEP_TAG, str(part[-1].step))]
+            self.client.log_batch(self.run_id, metrics=part, tags=tags)
         return len(new)
 
     def tag(self, tags: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from assets.workspace import CHECKOUT
+from store.code import ROOT
 from tracking import tracker as tracking
 from tracking.relay import Relay
 from tracking.tracker import RunIdentity
@@ -28,8 +28,11 @@ IDENTITY = RunIdentity(
 def empty_store(tmp_path_factory):
     """MLflow's schema takes seconds to create: once for all tests, by two processes at the same time."""
     home = tmp_path_factory.mktemp("store")
-    code = "import sys; from pathlib import Path; from assets import tracking; tracking.create_store(Path(sys.argv[1]))"
-    both = [subprocess.Popen([sys.executable, "-c", code, str(home)], cwd=CHECKOUT) for _ in range(2)]
+    code = (
+        "import sys; from pathlib import Path; from tracking.tracker import create_store; "
+        "create_store(Path(sys.argv[1]))"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", code, str(home)], cwd=ROOT) for _ in range(2)]
     assert [process.wait() for process in both] == [0, 0]
     return home
 
@@ -73,6 +76,20 @@ def test_a_run_knows_its_data(home):
     (used,) = tracker.client.get_run(tracker.run_id).inputs.dataset_inputs
     assert used.dataset.name == "phantom"
     assert IDENTITY.data_version.startswith(used.dataset.digest)
+
+
+def test_a_request_has_an_identity():
+    request = {
+        "method": "mgca", "seed": 3, "shards": "/shards", "knowledge": "/k", "output": "/home/checkpoints/mgca/abc",
+        "data_version": "v", "method_config": {"dim": 8}, "augmentation": {"window": True}, "epochs": 2.0,
+    }  # fmt: skip
+    identity = RunIdentity.of_request(request, "phantom", "dagster run")
+    assert (identity.fingerprint, identity.name) == ("abc", "mgca phantom seed 3")
+    assert identity.tags == {"radalign.method": "mgca", "dagster.run_id": "dagster run"}
+    assert identity.parameters == {
+        "method": "mgca", "seed": 3, "data_version": "v", "epochs": 2.0, "method_config.dim": 8,
+        "augmentation.window": True, "cohort": "phantom",
+    }  # fmt: skip
 
 
 def test_more_metrics_than_one_call_takes(home):

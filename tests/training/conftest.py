@@ -1,4 +1,4 @@
-"""A tiny archive of shards: eight-by-eight-cell films in which one entity is a bright square on one side."""
+"""A tiny archive of shards: images of eight by eight cells in which one entity is a bright square on one side."""
 
 from pathlib import Path
 
@@ -54,11 +54,16 @@ def shard_rows(number: int) -> list[dict]:
 
 @pytest.fixture(scope="session")
 def shards(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("shards")
-    write_shard(pa.Table.from_pylist(shard_rows(96), schema=shard_schema(SIZE)), folder / "a.parquet")
+    return write_shards(tmp_path_factory.mktemp("shards"), 96)
+
+
+def write_shards(folder: Path, number: int) -> Path:
+    """One shard of `number` rows, and the knowledge table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_shard(pa.Table.from_pylist(shard_rows(number), schema=shard_schema(SIZE)), folder / "a.parquet")
     write_manifest(folder, [folder / "a.parquet"], ENTITIES, POSITIONS, SIZE, "phantom")
     knowledge = [
-        {"kind": kind, "name": name, "description": f"{name} on a film", "source": "test"}
+        {"kind": kind, "name": name, "description": f"{name} on an image", "source": "test"}
         for kind, names in (("entity", ENTITIES), ("position", POSITIONS))
         for name in names
     ]
