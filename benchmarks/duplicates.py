@@ -1,8 +1,8 @@
 """`python -m benchmarks.duplicates DATA`: how far apart the hashes of images are, of different patients and of copies.
 
-DATA holds the collections `nih_three_class` (images of ChestX-ray14, one per patient) and `covid_cxr`, each with a table
-of its images and patients; four images are in both, and three more as crops. Prints how close the hashes of images of
-different patients are, in how many bits changed copies differ from their images, and what a search costs.
+DATA holds the collections `nih_three_class` (images of ChestX-ray14, one per patient) and `covid_cxr`, each with a
+table of its images and patients; four images are in both, and three more as crops. Prints how close the hashes of
+images of different patients are, in how many bits changed copies differ from their images, and what a search costs.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """`python -m benchmarks.entity_lookup`: how well and how fast the look-up of names works.
 
 Misspells every alias of the base (slips of the pen, spelling by ear, words in another order), asks for what is no chest
-finding (tests/report_parsing/knowledge/foreign_terms.csv, everyday words, pairs of them, random letters), and prints the shares
-at several thresholds, and the time of a look-up of a term not met before. Everyday words are the vocabulary of the
-bundled text encoder; `not_observations.csv` was made from the same words, so theirs is a share of words seen before.
+finding (tests/report_parsing/knowledge/foreign_terms.csv, everyday words, pairs of them, random letters), and prints
+the shares at several thresholds, and the time of a look-up of a term not met before. Everyday words are the vocabulary
+of the bundled text encoder; `not_observations.csv` was made from the same words, so theirs is a share of words seen
+before.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ REPORT_LABELS = pa.schema(
 )
 _VALUES = {"present": POSITIVE, "uncertain": UNCERTAIN, "absent": NEGATIVE}
 _STRENGTH = {POSITIVE: 3, UNCERTAIN: 2, NEGATIVE: 1}
-# what may be said of a film that has no finding
+# what may be said of an image without findings
 _NO_FINDINGS = frozenset({*NORMAL_ENTITIES, "expand", "aerate", "excluded_obs", "finding", "process", "abnormality"})
 
 

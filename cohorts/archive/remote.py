@@ -1,8 +1,8 @@
 """Archives on object storage, such as `s3://bucket/prefix`, through fsspec.
 
-Such a root is a universal-pathlib path: it has pathlib's methods and is no `pathlib.Path`, by which the functions of
-`cohorts.archive.paths` tell the two apart. A listing answers what a file system is asked file by file, a table is read as a
-stream, and an image is copied to a temporary file for as long as it is decoded.
+Such a root is a universal-pathlib path. It has the methods of pathlib but is no `pathlib.Path`: by this the functions
+of `cohorts.archive.paths` tell the two apart. One listing takes the place of a question per file, tables are read as
+streams, and an image is copied to a temporary file while it is decoded.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ or below it, with the test set of the competition where it was asked for:
 A row of train.csv or valid.csv is a source row, and an image of the test set. Families of splits:
 
     official   train.csv trains, valid.csv validates, the test set tests (CheXzero, LRCLR)
-    gloria     5,000 images' worth of train patients validate, valid.csv tests, the test set is left out (ConVIRT,
-               GLoRIA and MGCA; their draws were unseeded, by image, and let training images into validation)
+    gloria     train patients with about 5,000 images validate, valid.csv tests, the test set is left out (ConVIRT,
+               GLoRIA and MGCA, who chose images at random without a seed, so that training patients also validate)
 
-CheXpert 5x200 is drawn from train.csv: who uses it must drop its patients from training.
+CheXpert 5x200 is a part of train.csv: its patients must be dropped from training where it is used.
 """
 
 from __future__ import annotations

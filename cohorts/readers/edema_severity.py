@@ -13,8 +13,8 @@ Grades are 0 none, 1 vascular congestion, 2 interstitial edema, 3 alveolar edema
 graded. An image has the grade of the consensus, else of the expert, else of the regular expressions; a report's grade
 goes to all frontal images of its study. Splits (a patient is in one only):
 
-    consensus_image   what the authors recommend: the 141 images are the test set, other images of their patients are left
-                      out, and the rest is divided 90/10 into train and validate
+    consensus_image   what the authors recommend: the 141 images are the test set, other images of their patients are
+                      left out, and the rest is divided 90/10 into train and validate
     60/20/20          the shares of MedKLIP, whose own lists were not published
     official          the split of MIMIC-CXR
 

@@ -7,8 +7,8 @@ JF Healthcare, "Object-CXR: automatic detection of foreign objects on chest X-ra
 
 An annotation is a list of shapes separated by semicolons, each a kind and numbers separated by blanks: 0 a rectangle
 and 1 an ellipse (x1 y1 x2 y2, left, top, right and bottom of it), 2 a polygon (x1 y1 x2 y2 ... xn yn). Coordinates are
-pixels of the image, origin top-left; an empty annotation is an image without objects. (The box files that LoVT published
-have width and height swapped, and its polygon masks x and y.) No patients are named: every image is its own.
+pixels of the image, origin top-left. An empty annotation means an image without objects. (LoVT published box files with
+width and height swapped, and polygon masks with x and y swapped.) No patients are named: every image counts as one.
 
 Splits: `official` has dev to validate and test to test; `dev_as_test` is that of LoVT and MGCA, from before test.csv
 was public: dev is the test set, a fifth of train is the validation set, and the images of test.csv are left out.

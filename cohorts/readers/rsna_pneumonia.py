@@ -9,8 +9,8 @@ AI 1 (2019). Research, education and other use with attribution.
     stage_2_test_images/<patientId>.dcm   3,000, of which the labels are not public
 
 An image is a source row, and a patient, as each image has an identifier of its own. Boxes are in the pixels of the
-1024 x 1024 image and are its regions too. No split is published: GLoRIA, MGCA and cxr-clip draw 70/15/15, LoVT and
-MedKLIP 60/20/20 (MedKLIP's test set is LoVT's list); the draws here are ours. All images come from ChestX-ray14.
+1024 x 1024 image and are its regions too. No split is published. GLoRIA, MGCA and cxr-clip divide 70/15/15, LoVT and
+MedKLIP 60/20/20 (MedKLIP tests on LoVT's list); here a hash divides. All images come from ChestX-ray14.
 """
 
 from __future__ import annotations

@@ -7,11 +7,12 @@ Kaggle competition rules, non-commercial research. Stage 1, and stage 2 in its o
     stage_2_train.csv      ImageId, EncodedPixels
     stage_2_images/<ImageId>.dcm
 
-`EncodedPixels` is -1 (or ` -1`) for an image without pneumothorax, else pairs of a gap and a run: background pixels since
-the end of the previous run, then pixels of the mask, going down the columns of the 1024 x 1024 image. An image may have
-several rows, from several regions or readers; its mask is their union, so rows must never be split. An image is a
-source row, and a patient, as the label file names none. No split is published: GLoRIA and MGCA draw 70/15/15 (over
-rows, so that a third of their positive test images is in training), LoVT 60/20/20; the draws here are ours, over images.
+`EncodedPixels` is -1 (or ` -1`) for an image without pneumothorax. Otherwise it holds pairs of a gap and a run:
+background pixels since the end of the previous run, then pixels of the mask, going down the columns of the 1024 x 1024
+image. An image may have several rows, from several regions or readers. Its mask is their union, so its rows must stay
+in one split. An image is a source row and counts as a patient, as the label file names none. No split is published.
+GLoRIA and MGCA divide rows 70/15/15, so that a third of their positive test images is in training; LoVT divides
+60/20/20. Here images are divided, by a hash.
 """
 
 from __future__ import annotations

@@ -32,12 +32,12 @@ _REMEMBERED = 5_000  # forms of the lexicon are about half of it
 
 
 class Piece(NamedTuple):
-    """Words `start` to `end` (exclusive) of a form, what they are in it, and the place they help to name."""
+    """Words `start` to `end` (exclusive) of a form, what they are in it, and the location they help to name."""
 
     start: int
     end: int
     role: str  # head, modifier, root, or an anatomy class of modifiers.csv
-    place: Words = frozenset()
+    location: Words = frozenset()
     opens: bool = False  # the first of a new conjunct: "lungs" of "heart and lungs"
 
 
@@ -50,16 +50,16 @@ class _Unit(NamedTuple):
 
 
 class FormReader:
-    """Takes forms of observations and places apart. Compiles the data files once; remembers what it has read."""
+    """Takes forms of observations and locations apart. Compiles the data files once; remembers what it has read."""
 
     def __init__(self) -> None:
         self._alone: dict[str, set[str]] = {}  # observations of the forms that are one word
         for entities, form in observation_forms():
             self._alone.setdefault(form, set()).update(entities)
-        self._places = PhraseTree()
+        self._locations = PhraseTree()
         for row in read_rows("locations.csv"):
             for form in read_cell(row["forms"]):
-                self._places.add(tokenize(form)[0], frozenset(read_cell(row["words"], "+")))
+                self._locations.add(tokenize(form)[0], frozenset(read_cell(row["words"], "+")))
         self._anatomy: dict[str, str] = {}
         self._modifiers = PhraseTree()
         self._describing: set[str] = set()
@@ -81,7 +81,7 @@ class FormReader:
             for form in read_cell(row["forms"])
         }
         self.read_observation = lru_cache(maxsize=_REMEMBERED)(self._read_observation)
-        self.read_place = lru_cache(maxsize=_REMEMBERED)(self._read_place)
+        self.read_location = lru_cache(maxsize=_REMEMBERED)(self._read_location)
 
     def modifiers(self, words: list[str]) -> Iterator[tuple[int, int, str]]:
         """(start, end, class) of the words of a sentence that describe a finding, the longest where they overlap."""
@@ -92,23 +92,23 @@ class FormReader:
                 behind = end
 
     def anatomy_role(self, word: str) -> str:
-        """What a word is that no place form need hold ("lateral" is a sublocation), or an empty string."""
+        """What a word is that no location form need hold ("lateral" is a sublocation), or an empty string."""
         kind = self._anatomy.get(word, "")
         return ROOT if kind == STRUCTURE else kind
 
     def _read_observation(
-        self, words: tuple[str, ...], entities: tuple[str, ...], has_place: bool
+        self, words: tuple[str, ...], entities: tuple[str, ...], has_location: bool
     ) -> tuple[Piece, ...]:
         """The pieces of an observation's form; one of them is the head.
 
         Args:
             words: the form as the lexicon reads it.
             entities: the observations it stands for.
-            has_place: whether the form states a place, so that its anatomy can be taken out of it.
+            has_location: whether the form states a location, so that its anatomy can be taken out of it.
         """
         units = _units(words)
         head = self._head(units, entities)
-        is_tight = head is None and not has_place and not any(unit.text in self._silent for unit in units)
+        is_tight = head is None and not has_location and not any(unit.text in self._silent for unit in units)
         if is_tight or words in self._whole:
             return (Piece(0, len(words), HEAD),)
         inner = list(self._inner_anatomy(words, units, head))
@@ -149,27 +149,27 @@ class FormReader:
         return pieces
 
     def _inner_anatomy(self, words: tuple[str, ...], units: list[_Unit], head: _Unit | None) -> Iterator[Piece]:
-        """The places inside the form of an observation, and single words of the classes that names hold."""
+        """The locations inside the form of an observation, and single words of the classes that names hold."""
         ends = {unit.end for unit in units if unit != head}
-        found = {}  # of the places that start at a word the longest
-        for start, end, place in self._places.find(words):
-            if end in ends and has_structure(place) and not (head and start <= head.start < end):
-                found[start] = end, place
+        found = {}  # of the locations that start at a word the longest
+        for start, end, location in self._locations.find(words):
+            if end in ends and has_structure(location) and not (head and start <= head.start < end):
+                found[start] = end, location
         behind = 0
         for start, end, text in units:
             if start < behind or (head and start == head.start):
                 continue
             if start in found:
-                behind, place = found[start]
-                for piece in self.read_place(words[start:behind], place):
+                behind, location = found[start]
+                for piece in self.read_location(words[start:behind], location):
                     yield piece._replace(start=start + piece.start, end=start + piece.end)
             elif self._anatomy.get(text) in (STRUCTURE, MEASURE):
                 yield Piece(start, end, self.anatomy_role(text), frozenset({text}))
 
-    def _read_place(self, words: tuple[str, ...], place: Words) -> tuple[Piece, ...]:
-        """The pieces of a place's form: its roots, and the sides, zones and parts that modify them."""
-        if any(" " in word for word in place):  # the rule list knows it as one: "cavoatrial junction"
-            return (Piece(0, len(words), ROOT, place),)
+    def _read_location(self, words: tuple[str, ...], location: Words) -> tuple[Piece, ...]:
+        """The pieces of a location's form: its roots, and the sides, zones and parts that modify them."""
+        if any(" " in word for word in location):  # the rule list knows it as one: "cavoatrial junction"
+            return (Piece(0, len(words), ROOT, location),)
         pieces: list[Piece] = []
         opens = False
         for index, word in enumerate(words):
@@ -177,7 +177,7 @@ class FormReader:
                 opens = opens or self._silent.get(word) == _CONJUNCTION
                 continue
             role = MODIFIER if word in self._describing else self.anatomy_role(word) or ROOT
-            pieces.append(Piece(index, index + 1, role, place, opens))
+            pieces.append(Piece(index, index + 1, role, location, opens))
             opens = False
         return tuple(pieces)
 

@@ -1,4 +1,4 @@
-"""Places: the words of a place are put together from side, zone and structure, and the rule list names the position."""
+"""Words of an anatomic location are put together from side, zone and structure; the rule list names its position."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Words = frozenset[str]
 
 SIDES: Words = frozenset({"left", "right", "bilateral"})
 ZONES: Words = frozenset({"upper", "lower", "mid", "middle", "base"})
-# structures that any place in the lung may join: "pulmonary nodule in the right upper lobe"
+# structures that any location in the lung may join: "pulmonary nodule in the right upper lobe"
 GENERAL: Words = frozenset({"lung", "pulmonary", "parenchymal", "interstitial"})
 UNSPECIFIED, OTHER = "unspecified", "other"
 BOTH_SIDES_NAMED = frozenset({"lung_bases", "lung_apices"})  # positions that stand for both sides
@@ -21,7 +21,7 @@ BOTH_SIDES_NAMED = frozenset({"lung_bases", "lung_apices"})  # positions that st
 
 @lru_cache(maxsize=4096)
 def positions_of(words: Words) -> tuple[str, ...]:
-    """Positions of a composed place; a bilateral one without a name of its own gives its left and its right."""
+    """Positions of a composed location; a bilateral one without a name of its own gives its left and its right."""
     if not words:
         return (UNSPECIFIED,)
     if not words & SIDES and "lung" in words:
@@ -110,7 +110,7 @@ def is_complete(words: Words) -> bool:
 
 
 def merge(first: Iterable[Words], second: Iterable[Words]) -> tuple[Words, ...]:
-    """Every place of `first` narrowed by those of `second` that do not contradict it.
+    """Every location of `first` narrowed by those of `second` that do not contradict it.
 
     A mere side gives way: the tip of a left subclavian line may lie in the right atrium.
     """

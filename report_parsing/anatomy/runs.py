@@ -1,4 +1,4 @@
-"""Runs of place words in a sentence, read as composed places: "right upper and left lower lobes" are two."""
+"""Runs of anatomy words in a sentence, read as composed locations: "right upper and left lower lobes" are two."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ DEIDENTIFIED = frozenset({"xxxx", "___"})
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Alternatives of anatomy words ("both bases" may be two), and the tokens they were read from."""
 
     words: tuple[Words, ...] = ()
     start: int = 0
     end: int = 0
 
-    def narrowed(self, other: Place) -> Place:
-        """This place with what the other adds, where they agree."""
+    def narrowed(self, other: Location) -> Location:
+        """This location with what the other adds, where they agree."""
         if not self.words:
             return other
         if all(is_complete(words) for words in self.words):
@@ -28,19 +28,19 @@ class Place:
         words = merge(self.words, other.words)
         if words == self.words:
             return self
-        return Place(words, min(self.start, other.start), max(self.end, other.end))
+        return Location(words, min(self.start, other.start), max(self.end, other.end))
 
 
-NOWHERE = Place()
+NOWHERE = Location()
 
 
-def read_run(reading: Reading, start: int, end: int) -> Place:
-    """The places among the tokens, with conjuncts completed: "right upper and left lower lobes" are two."""
+def read_run(reading: Reading, start: int, end: int) -> Location:
+    """The locations among the tokens, with conjuncts completed: "right upper and left lower lobes" are two."""
     conjuncts: list[Words] = [frozenset()]
     touched = []
     last = None
     for index in range(start, end):
-        mention = reading.places.get(index)
+        mention = reading.locations.get(index)
         if mention is None:
             if reading.tags[index] in ("and", "comma"):
                 conjuncts.append(frozenset())
@@ -49,7 +49,7 @@ def read_run(reading: Reading, start: int, end: int) -> Place:
             touched.append(mention)
             last = mention
     words = join_conjuncts(tuple(_joined(conjuncts)))
-    return Place(words, touched[0].start, touched[-1].end) if words else NOWHERE
+    return Location(words, touched[0].start, touched[-1].end) if words else NOWHERE
 
 
 def _joined(conjuncts: list[Words]) -> list[Words]:
@@ -73,12 +73,12 @@ def _added(words: Words, more: Words) -> Words:
 
 
 def run_end(reading: Reading, index: int, end: int) -> int:
-    """The end of the places that go on from `index`: "left and right upper lobes", "lung and of the pleura"."""
+    """The end of the locations that go on from `index`: "left and right upper lobes", "lung and of the pleura"."""
     stop = index + 1
-    joined = False  # behind an "and" only a place goes on: "lungs and flattened diaphragms" are two things
+    joined = False  # behind an "and" only a location goes on: "lungs and flattened diaphragms" are two things
     while index < end:
         tag = reading.tags[index]
-        if tag == "place":
+        if tag == "location":
             stop, joined = index + 1, False
         elif tag in ("and", "comma"):
             joined = True
@@ -89,11 +89,11 @@ def run_end(reading: Reading, index: int, end: int) -> int:
 
 
 def run_start(reading: Reading, index: int, clause: int) -> int:
-    """The start of the run of places that ends at `index`, within the clause."""
+    """The start of the run of locations that ends at `index`, within the clause."""
     start = index
     while index >= 0 and reading.clauses[index] == clause:
         tag = reading.tags[index]
-        if tag == "place":
+        if tag == "location":
             start = index
         elif tag not in ("word", "determiner", "and", "comma") and reading.words[index] != "of":
             break
@@ -102,7 +102,7 @@ def run_start(reading: Reading, index: int, clause: int) -> int:
 
 
 def own_end(reading: Reading, start: int, stop: int, end: int) -> int:
-    """The end of a run of places without the ones that modify the next finding: "in the lung and left effusion"."""
+    """The end of a run of locations without the ones that modify the next finding: "in the lung and left effusion"."""
     follower = stop
     while follower < end and reading.tags[follower] == "word" and not _breaks_phrase(reading, follower):
         follower += 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from report_parsing.anatomy.forms import MEASURE, PART, ROOT, SIDE, ZONE, FormReader, Piece
 from report_parsing.anatomy.positions import GENERAL, SIDES, has_structure
-from report_parsing.anatomy.runs import Place
+from report_parsing.anatomy.runs import Location
 from report_parsing.lexicon.words import Reading
 from report_parsing.radgraph.graph import ANATOMY, MODIFY
 
@@ -82,8 +82,8 @@ class Structure:
 
     def add(self, piece: Piece) -> None:
         """Take in the next word."""
-        self.words |= piece.place
-        role = _WIDE if piece.role == ROOT and piece.place <= GENERAL else piece.role
+        self.words |= piece.location
+        role = _WIDE if piece.role == ROOT and piece.location <= GENERAL else piece.role
         self.parts.append((role, Node(piece.start, piece.end, ANATOMY)))
 
     def join(self) -> None:
@@ -107,21 +107,21 @@ class Structure:
 
 
 def structures_of(
-    reading: Reading, pieces: Iterable[Piece], places: Sequence[Place], forms: FormReader
+    reading: Reading, pieces: Iterable[Piece], locations: Sequence[Location], forms: FormReader
 ) -> list[Structure]:
     """The structures of a sentence in order of appearance.
 
     Args:
         reading: the sentence with its clauses.
-        pieces: anatomy of the places and of the names of findings, as tokens of the reading.
-        places: where the findings are; a conjunct without a structure leans on the next one of the same place.
+        pieces: anatomy of the locations and of the names of findings, as tokens of the reading.
+        locations: where the findings are; a conjunct without a structure leans on the next one of the same location.
         forms: knows the anatomy words outside of both ("lateral").
     """
     structures: list[Structure] = []
     for run in _runs(reading, {piece.start: piece for piece in pieces}, forms):
         following: Structure | None = None
         for conjunct in reversed(run):
-            if not conjunct.named and following is not None and _together(conjunct, following, places):
+            if not conjunct.named and following is not None and _together(conjunct, following, locations):
                 conjunct.lean_on(following)
             else:
                 conjunct.join()
@@ -130,14 +130,14 @@ def structures_of(
     return structures
 
 
-def _together(first: Structure, second: Structure, places: Sequence[Place]) -> bool:
-    """Whether one place holds both: not "left" and "pulmonary" of "effusion on the left and pulmonary edema"."""
-    around = [place for place in places if place.start < first.end and first.start < place.end]
-    return not around or any(place.start <= first.start and second.end <= place.end for place in around)
+def _together(first: Structure, second: Structure, locations: Sequence[Location]) -> bool:
+    """Whether one location holds both: not "left" and "pulmonary" of "effusion on the left and pulmonary edema"."""
+    around = [location for location in locations if location.start < first.end and first.start < location.end]
+    return not around or any(location.start <= first.start and second.end <= location.end for location in around)
 
 
 def _runs(reading: Reading, pieces: dict[int, Piece], forms: FormReader) -> list[list[Structure]]:
-    """Anatomy words that follow each other in a clause, cut into conjuncts that say a place."""
+    """Anatomy words that follow each other in a clause, cut into conjuncts that say a location."""
     runs: list[list[Structure]] = []
     run: list[Structure] = []
     opens = True
@@ -153,7 +153,7 @@ def _runs(reading: Reading, pieces: dict[int, Piece], forms: FormReader) -> list
             opens = False
         elif tag in ("and", "comma") or (tag == "word" and run and run[-1].named and reading.words[index].isalpha()):
             opens = True
-        elif tag not in ("word", "determiner", "place") and reading.words[index] != "of":
+        elif tag not in ("word", "determiner", "location") and reading.words[index] != "of":
             runs.append(run)
             run, opens = [], True
     runs.append(run)

@@ -19,7 +19,7 @@ class Observation(NamedTuple):
     entities: tuple[str, ...]
     role: str  # finding, state
     home: str  # structure meant when only a side is named
-    place: frozenset[str]  # words of a place that the form itself states
+    location: frozenset[str]  # words of a location that the form itself states
 
 
 class Cue(NamedTuple):
@@ -44,10 +44,10 @@ class Reading:
 
     words: list[str]  # lower case
     spans: list[tuple[int, int]]  # characters of the sentence
-    tags: list[str]  # word, observation, place, or a class of grammar.csv
+    tags: list[str]  # word, observation, location, or a class of grammar.csv
     observations: list[Mention]
     cues: list[Mention]
-    places: dict[int, Mention]  # by each of their tokens
+    locations: dict[int, Mention]  # by each of their tokens
     clauses: list[int] = field(default_factory=list)  # clause of each token
     links: set[int] = field(default_factory=set)  # tokens such as "represents" or "versus"
     inherits: set[int] = field(default_factory=set)  # tokens such as "adjacent"
@@ -62,18 +62,18 @@ class Lexicon:
         self._classes: dict[str, str] = {}
         self._marks: dict[str, set[str]] = {"interpret": set(), "inherit": set(), "affirm": set()}
         words: dict[str, set[str]] = {}
-        for kind, term, forms in (*_observations(), *_cues(), *_places()):
+        for kind, term, forms in (*_observations(), *_cues(), *_locations()):
             for form in forms:
                 words.setdefault(kind, set()).update(self._add(form, kind, term))
         self._add_grammar()
         correct = {row["word"] for row in read_rows("not_misspelt.csv")}
-        self._spelling = Spelling(words["observation"] | words["place"], words["cue"] | set(self._classes) | correct)
+        self._spelling = Spelling(words["observation"] | words["location"], words["cue"] | set(self._classes) | correct)
 
     def knows(self, form: str) -> bool:
-        """Whether the form, as a whole, is an observation or a place."""
+        """Whether the form, as a whole, is an observation or a location."""
         words, _ = tokenize(form)
         return any(
-            (start, end) == (0, len(words)) and kind in ("observation", "place")
+            (start, end) == (0, len(words)) and kind in ("observation", "location")
             for start, end, (kind, _) in self._phrases.find(words)
         )
 
@@ -81,21 +81,21 @@ class Lexicon:
         """Tokens, tags and mentions of a sentence; the longest form wins where forms of a kind overlap."""
         words, spans = tokenize(sentence)
         words = [self._spelling.correct(word) if len(word) >= SHORTEST else word for word in words]
-        found: dict[str, list[Mention]] = {"observation": [], "cue": [], "place": [], "grammar": []}
+        found: dict[str, list[Mention]] = {"observation": [], "cue": [], "location": [], "grammar": []}
         for start, end, (kind, term) in self._phrases.find(words):
             found[kind].append(Mention(start, end, term))
         tags = [self._classes.get(word, "word") for word in words]
         for mention in _longest(found["grammar"]):
             tags[mention.start : mention.end] = [mention.term] * (mention.end - mention.start)
         observations = _longest(found["observation"])
-        places = self._tag_mentions(tags, observations, found["place"])
+        locations = self._tag_mentions(tags, observations, found["location"])
         return Reading(
             words=words,
             spans=spans,
             tags=tags,
             observations=[mention for mention in observations if mention.term.entities],
             cues=_longest(found["cue"]),
-            places=places,
+            locations=locations,
             links=self._marked(words, "interpret"),
             inherits=self._marked(words, "inherit"),
             affirms=self._marked(words, "affirm"),
@@ -106,21 +106,21 @@ class Lexicon:
         return {index for index, word in enumerate(words) if word in marked} if marked else set()
 
     @staticmethod
-    def _tag_mentions(tags: list[str], observations: list[Mention], places: list[Mention]) -> dict[int, Mention]:
-        """Write observations and places into the tags; a place inside an observation belongs to the observation."""
+    def _tag_mentions(tags: list[str], observations: list[Mention], locations: list[Mention]) -> dict[int, Mention]:
+        """Write observations and locations into the tags; a location inside an observation belongs to it."""
         taken: set[int] = set()
         for mention in observations:
             tag = mention.term.role if mention.term.entities else "word"
             tags[mention.start : mention.end] = [tag] * (mention.end - mention.start)
             taken.update(range(mention.start, mention.end))
-        placed: dict[int, Mention] = {}
-        if not places:
-            return placed
-        for mention in _longest([item for item in places if taken.isdisjoint(range(item.start, item.end))]):
+        located: dict[int, Mention] = {}
+        if not locations:
+            return located
+        for mention in _longest([item for item in locations if taken.isdisjoint(range(item.start, item.end))]):
             tokens = range(mention.start, mention.end)
-            tags[mention.start : mention.end] = ["place" if mention.term else "word"] * len(tokens)
-            placed.update(dict.fromkeys(tokens, mention) if mention.term else {})
-        return placed
+            tags[mention.start : mention.end] = ["location" if mention.term else "word"] * len(tokens)
+            located.update(dict.fromkeys(tokens, mention) if mention.term else {})
+        return located
 
     def _add(self, form: str, kind: str, term: Any) -> list[str]:
         words, _ = tokenize(form)
@@ -149,8 +149,8 @@ def observation_forms() -> Iterator[tuple[tuple[str, ...], str]]:
 def _observations() -> Iterator[tuple[str, Observation, tuple[str, ...]]]:
     for row in read_rows("observations.csv"):
         entities = () if row["entities"] == "-" else read_cell(row["entities"])
-        place = frozenset(read_cell(row["place"], "+"))
-        yield "observation", Observation(entities, row["role"], row["home"], place), read_cell(row["forms"])
+        location = frozenset(read_cell(row["place"], "+"))
+        yield "observation", Observation(entities, row["role"], row["home"], location), read_cell(row["forms"])
 
 
 def _cues() -> Iterator[tuple[str, Cue, tuple[str, ...]]]:
@@ -158,9 +158,9 @@ def _cues() -> Iterator[tuple[str, Cue, tuple[str, ...]]]:
         yield "cue", Cue(row["side"], row["says"], row["reach"]), read_cell(row["forms"])
 
 
-def _places() -> Iterator[tuple[str, frozenset[str], tuple[str, ...]]]:
+def _locations() -> Iterator[tuple[str, frozenset[str], tuple[str, ...]]]:
     for row in read_rows("locations.csv"):
-        yield "place", frozenset(read_cell(row["words"], "+")), read_cell(row["forms"])
+        yield "location", frozenset(read_cell(row["words"], "+")), read_cell(row["forms"])
 
 
 def _longest(mentions: list[Mention]) -> list[Mention]:

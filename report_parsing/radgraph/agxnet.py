@@ -16,7 +16,7 @@
 | "cannot be assessed"                   | `tail_abnorm_obs`                    | `excluded_obs`                      |
 | several words: `airspace opacity`      | `tail_abnorm_obs`                    | their last word that has a column   |
 | other unknown lemmas                   | `tail_abnorm_obs`                    | same, but `midline` is `normal`     |
-| `infection`                            | `pneumonia`                          | same: the usual reading of a film   |
+| `infection`                            | `pneumonia`                          | same: the usual reading of an image |
 | uncertain observations                 | -1 in the matrix                     | same; `uncertain` as triplets       |
 | present and absent in one cell         | present, whatever comes first        | same                                |
 | order of rows                          | changes from run to run              | order of the file                   |

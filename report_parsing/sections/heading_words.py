@@ -24,7 +24,7 @@ class Listed(NamedTuple):
 
     @property
     def main(self) -> bool:
-        """Whether it names its section itself, and not a film whose findings follow."""
+        """Whether it names its section itself, and not an image whose findings follow."""
         return self.section != FINDINGS or self.form in (ANY, OPENING)
 
 
@@ -110,5 +110,5 @@ def _headings() -> dict[str, Listed]:
 
 @cache
 def _telling_words() -> dict[str, Listed]:
-    """Words that tell what an unlisted heading is about: of organs, of films."""
+    """Words that tell what an unlisted heading is about: of organs, of images."""
     return {word: listed for word, listed in _rows() if listed.form == _WORD}

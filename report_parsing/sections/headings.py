@@ -62,7 +62,7 @@ _TAG = re.compile(
 
 
 class Heading(NamedTuple):
-    """A heading and the section it opens; `main` when it names the section itself, not an organ or a film."""
+    """A heading and the section it opens; `main` when it names the section itself, not an organ or an image."""
 
     start: int
     end: int

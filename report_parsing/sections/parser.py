@@ -2,10 +2,10 @@
 
 Sections are examination, indication, technique, comparison, findings, impression, addendum, `other` (calls, names,
 recommendations, wet reads, unlisted headings), `preamble` (before the first heading) and `last_paragraph` (what is
-read where a report has neither findings nor impression). What a heading is, report_parsing.sections.headings says. Choices:
+read where a report has neither findings nor impression). `sections.headings` finds the headings. Choices:
 
     - An organ's heading ("LUNGS:") is text of findings, impression, addendum and `other`, and opens findings elsewhere.
-    - A film's title ("CHEST, TWO VIEWS:") opens findings, unless they are open, or an impression has just been opened.
+    - An image's title ("CHEST, TWO VIEWS:") opens findings, unless they are open or an impression has just begun.
     - A heading that has both names, "FINDINGS AND IMPRESSION:", opens findings.
     - Each addendum is a section. Its own findings and impression count like any others, as a later or an earlier
       occurrence; "FINAL REPORT" ends an addendum or a wet read above the report.
@@ -19,7 +19,7 @@ read where a report has neither findings nor impression). What a heading is, rep
     - A line "FINAL REPORT", a signature, a wet read without a colon close nothing.
     - The last paragraph is cut off the last section, whichever it is, at "line feed, blank, line feed" only, and a
       text without an empty line has none.
-    - So indentation and line ends matter, which carry no meaning in the mended sections (report_parsing.sections.layout).
+    - So indentation and line ends matter. They carry no meaning in the mended sections (`sections.layout`).
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def _is_about_another_side(reading: Reading, cue: Mention, mention: Mention) -> 
 
 
 def _sides(reading: Reading, tokens: range) -> Words:
-    return SIDES & frozenset().union(*(reading.places[token].term for token in tokens if token in reading.places))
+    return SIDES & frozenset().union(*(reading.locations[token].term for token in tokens if token in reading.locations))
 
 
 def _negates_state(reading: Reading, cue: Mention, mention: Mention) -> bool:
@@ -88,7 +88,7 @@ def _is_alternative(reading: Reading, cue: Mention, mention: Mention) -> bool:
 
 
 def _is_near(reading: Reading, start: int, end: int) -> bool:
-    allowed = ("word", "place", "determiner")
+    allowed = ("word", "location", "determiner")
     return end - start <= _NEAR and all(reading.tags[token] in allowed for token in range(start, end))
 
 

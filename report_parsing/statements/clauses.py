@@ -1,4 +1,4 @@
-"""Clauses of a sentence: how far a subject, a place or a negation carries.
+"""Clauses of a sentence: how far a subject, a location or a negation carries.
 
 Commas and `and` join lists as often as they join clauses ("no pneumothorax, effusion or consolidation" against
 "no pneumothorax, the heart is enlarged"), so each is judged by what stands on its two sides.
@@ -23,8 +23,8 @@ class _Segment:
     verb: bool = False
     observation: bool = False
     negated: bool = False  # opens with a negation
-    place_first: bool = False  # a place is the subject: no finding stands before it
-    predicate: bool = False  # a verb or a state follows the place
+    location_first: bool = False  # a location is the subject: no finding stands before it
+    predicate: bool = False  # a verb or a state follows the location
     affirmed: bool = False  # holds a word such as "small", and no "or" follows it
 
 
@@ -72,11 +72,11 @@ def _describe(reading: Reading, segment: _Segment) -> None:
         cue.term.side == "before" and cue.term.says == "absent" and segment.start <= cue.start < segment.end
         for cue in reading.cues
     )
-    first = next((index for index, tag in enumerate(tags) if tag in ("place", "finding", "state")), None)
-    if first is not None and tags[first] == "place":
+    first = next((index for index, tag in enumerate(tags) if tag in ("location", "finding", "state")), None)
+    if first is not None and tags[first] == "location":
         rest = tags[first:]
         later = next((tag for tag in rest if tag in ("finding", "state", "verb", "preposition")), "")
-        segment.place_first = True
+        segment.location_first = True
         segment.predicate = later in ("state", "verb")
 
 
@@ -86,7 +86,7 @@ def _opens_clause(current: _Segment, segment: _Segment, closed: bool) -> bool:
         return True
     if separators & _LIST_ONLY or not current.observation:
         return False
-    if segment.place_first and segment.predicate:  # "..., heart size is normal"
+    if segment.location_first and segment.predicate:  # "..., heart size is normal"
         return True
     ends_list = closed or (current.negated and segment.affirmed)  # "no X or Y, Z"; "no X, small Y"
     if ends_list and separators == {","} and segment.observation:

@@ -98,8 +98,8 @@ class GraphParser:
         reading = self._lexicon.read(line)
         reading.clauses = split_clauses(reading)
         nodes = sentence_nodes(reading, self._forms)
-        places = [(reading.spans[node.start][0], reading.spans[node.end - 1][1]) for node in nodes]
-        tokens = list(_cut_tokens(line, places))
+        spans = [(reading.spans[node.start][0], reading.spans[node.end - 1][1]) for node in nodes]
+        tokens = list(_cut_tokens(line, spans))
         starts = [start for start, _ in tokens]
         order = {id(node): index for index, node in enumerate(nodes)}
         entities = tuple(
@@ -109,7 +109,7 @@ class GraphParser:
                 node.label,
                 tuple((kind, order[id(target)]) for kind, target in node.relations),
             )
-            for node, (start, end) in zip(nodes, places, strict=True)
+            for node, (start, end) in zip(nodes, spans, strict=True)
         )
         return _Line(tuple(line[start:end] for start, end in tokens), entities)
 
@@ -129,13 +129,13 @@ def _pieces(text: str, sentences: Sequence[Span] | None) -> Iterator[tuple[int, 
     yield behind, len(text), False
 
 
-def _cut_tokens(line: str, places: Sequence[Span]) -> Iterator[Span]:
+def _cut_tokens(line: str, spans: Sequence[Span]) -> Iterator[Span]:
     """Tokens as characters of the line; one that two entities share is cut between them: "fracture-dislocation"."""
     tokens = [match.span() for match in _TOKEN.finditer(line)]
     starts = [start for start, _ in tokens]
     shared = [
         (first[1], second[0])
-        for first, second in pairwise(places)
+        for first, second in pairwise(spans)
         if bisect_left(starts, first[1]) == bisect_right(starts, second[0])
     ]
     cuts = [cut for pair in shared for cut in pair]

@@ -1,4 +1,4 @@
-"""Entities and relations of a sentence, from the observations, assertions and places that its triplets are made of."""
+"""Entities and relations of a sentence, from the observations, assertions and locations behind its triplets."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import NamedTuple
 
 from report_parsing.anatomy.forms import HEAD, MEASURE, MODIFIER, SIDE, FormReader, Piece
 from report_parsing.anatomy.positions import SIDES, Words
-from report_parsing.anatomy.runs import Place
+from report_parsing.anatomy.runs import Location
 from report_parsing.anatomy.structures import Node, Structure, structures_of
 from report_parsing.lexicon.words import Mention, Reading
 from report_parsing.radgraph import graph
 from report_parsing.statements.assertion import ABSENT, UNCERTAIN, assertion_of
-from report_parsing.statements.triplets import placed_mentions
+from report_parsing.statements.triplets import located_mentions
 
 _LABELS = {ABSENT: graph.ABSENT, UNCERTAIN: graph.UNCERTAIN}
 _SEPARATORS = ("and", "comma")
 _ALTERNATIVES = ("or", "versus", "vs", "vs.", "/")
 _COMPANY = ("with", "without")  # "effusion with probable atelectasis" are two findings
 _ONE_NAME = 4  # tokens from "heart" to "lungs" where one name holds both
-_PASSED = ("word", "determiner", "place")  # between a modifier and its finding: "small left effusion"
+_PASSED = ("word", "determiner", "location")  # between a modifier and its finding: "small left effusion"
 
 
 class _Finding(NamedTuple):
     """An observation as an entity, where it is, and the pieces of its name, as tokens of the sentence."""
 
     mention: Mention
-    place: Place | None  # None for a state that only describes a finding
+    location: Location | None  # None for a state that only describes a finding
     head: Node
     pieces: list[Piece]
 
@@ -35,13 +35,13 @@ class _Finding(NamedTuple):
 def sentence_nodes(reading: Reading, forms: FormReader) -> list[Node]:
     """The entities of a sentence with its clauses, in order of appearance, with their relations."""
     findings = _findings(reading, forms)
-    placed = [finding for finding in findings if finding.place is not None]
-    places = [finding.place for finding in placed if finding.place is not None]
-    structures = structures_of(reading, _anatomy(reading, findings, forms), places, forms)
-    _locate(placed, structures)
-    _attach_sides(reading, placed, structures)
-    _interpret(reading, placed)
-    kept = placed + _attach_states(reading, findings)
+    located = [finding for finding in findings if finding.location is not None]
+    locations = [finding.location for finding in located if finding.location is not None]
+    structures = structures_of(reading, _anatomy(reading, findings, forms), locations, forms)
+    _locate(located, structures)
+    _attach_sides(reading, located, structures)
+    _interpret(reading, located)
+    kept = located + _attach_states(reading, findings)
     nodes = [finding.head for finding in kept]
     nodes += [node for structure in structures for node in structure.nodes]
     nodes += _parts_of_names(kept)
@@ -50,26 +50,26 @@ def sentence_nodes(reading: Reading, forms: FormReader) -> list[Node]:
 
 
 def _findings(reading: Reading, forms: FormReader) -> list[_Finding]:
-    said = {id(mention): (place, exists) for mention, place, exists in placed_mentions(reading)}
+    said = {id(mention): (location, exists) for mention, location, exists in located_mentions(reading)}
     findings: dict[int, _Finding] = {}
     for mention in reading.observations:
-        place, exists = said.get(id(mention)) or (None, assertion_of(reading, mention))
+        location, exists = said.get(id(mention)) or (None, assertion_of(reading, mention))
         words = tuple(reading.words[mention.start : mention.end])
         pieces = [
             piece._replace(start=mention.start + piece.start, end=mention.start + piece.end)
-            for piece in forms.read_observation(words, mention.term.entities, bool(mention.term.place))
+            for piece in forms.read_observation(words, mention.term.entities, bool(mention.term.location))
         ]
         head = next(piece for piece in pieces if piece.role == HEAD)
         node = Node(head.start, head.end, _LABELS.get(exists, graph.PRESENT))
-        findings.setdefault(mention.start, _Finding(mention, place, node, pieces))
+        findings.setdefault(mention.start, _Finding(mention, location, node, pieces))
     return list(findings.values())
 
 
 def _anatomy(reading: Reading, findings: Sequence[_Finding], forms: FormReader) -> Iterator[Piece]:
-    """The anatomy words of the places and of the names of findings."""
-    for start, mention in reading.places.items():
+    """The anatomy words of the locations and of the names of findings."""
+    for start, mention in reading.locations.items():
         if start == mention.start:
-            for piece in forms.read_place(tuple(reading.words[start : mention.end]), mention.term):
+            for piece in forms.read_location(tuple(reading.words[start : mention.end]), mention.term):
                 if piece.role != MODIFIER:
                     yield piece._replace(start=start + piece.start, end=start + piece.end)
     for finding in findings:
@@ -87,37 +87,42 @@ def _parts_of_names(findings: Sequence[_Finding]) -> Iterator[Node]:
 
 
 def _locate(findings: Sequence[_Finding], structures: Sequence[Structure]) -> None:
-    """Relate every finding to the roots of its places, and let the sides that the place is composed of modify them."""
+    """Relate every finding to the roots of its locations, and let the sides of the location modify them."""
     before: list[Structure] = []  # where the finding before is
-    for mention, place, head, _ in findings:
-        assert place is not None
+    for mention, location, head, _ in findings:
+        assert location is not None
         found = [item for item in structures if item.start < mention.end and mention.start < item.end]
-        inside = [item for item in structures if item.start < place.end and place.start < item.end and not item.leans]
+        inside = [
+            item for item in structures if item.start < location.end and location.start < item.end and not item.leans
+        ]
         inside += [item for item in found if item not in inside]
-        if (place.start, place.end) == (mention.start, mention.end):  # stated by the finding itself, or passed on to it
+        if (location.start, location.end) == (
+            mention.start,
+            mention.end,
+        ):  # stated by the finding, or passed on
             inside += [item for item in before if item not in inside]
-        for words in place.words:
+        for words in location.words:
             matches = _best(words, inside)
             found += matches
             for match in matches:
-                found += _compose(words, match, inside, place)
+                found += _compose(words, match, inside, location)
         if not found:
-            found = [item for item in inside if not item.named and any(item.words & words for words in place.words)]
+            found = [item for item in inside if not item.named and any(item.words & words for words in location.words)]
         for structure in found:
-            _place_at(head, structure)
+            _location_at(head, structure)
         before = found or before
 
 
-def _place_at(head: Node, structure: Structure) -> None:
+def _location_at(head: Node, structure: Structure) -> None:
     for node in () if structure.leans else structure.anchors:
         head.relate(graph.LOCATED_AT, node)
 
 
 def _attach_sides(reading: Reading, findings: Sequence[_Finding], structures: Sequence[Structure]) -> None:
-    """Bare sides that no place holds: "hilum on the left", "bilateral pleural effusions, left greater than right"."""
-    places = {id(target) for finding in findings for _, target in finding.head.relations}
+    """Bare sides that no location holds: "hilum on the left", "bilateral effusions, left greater than right"."""
+    locations = {id(target) for finding in findings for _, target in finding.head.relations}
     for structure, item in pairwise(structures):
-        if item.named or item.leans or id(item.root) in places:
+        if item.named or item.leans or id(item.root) in locations:
             continue
         between = reading.tags[structure.end : item.start]
         if structure.named and not structure.sides and {*between} <= {"preposition", "determiner"}:
@@ -127,18 +132,18 @@ def _attach_sides(reading: Reading, findings: Sequence[_Finding], structures: Se
 
 
 def _compare(reading: Reading, item: Structure, findings: Sequence[_Finding], structures: Sequence[Structure]) -> None:
-    """Let the sides of a comparison modify the place of the finding in front, or be its place."""
+    """Let the sides of a comparison modify the location of the finding in front, or be its location."""
     before = [finding for finding in findings if finding.mention.end <= item.start]
     if before and reading.clauses[before[-1].mention.start] == reading.clauses[item.start]:
         found = [other for other in structures if (graph.LOCATED_AT, other.root) in before[-1].head.relations]
         if found and found[0].named:
             item.lean_on(found[0])
         else:
-            _place_at(before[-1].head, item)
+            _location_at(before[-1].head, item)
 
 
 def _best(words: Words, structures: Sequence[Structure]) -> list[Structure]:
-    """The structures that say most of a place; equals are the conjuncts of one name ("heart and lungs")."""
+    """The structures that say most of a location; equals are the conjuncts of one name ("heart and lungs")."""
     scores = [
         len(item.words & words) if item.named and item.words & words - SIDES and not _contradicts(item, words) else 0
         for item in structures
@@ -153,8 +158,10 @@ def _contradicts(structure: Structure, words: Words) -> bool:
     return bool(sides and words & SIDES and not sides & words)
 
 
-def _compose(words: Words, structure: Structure, structures: Sequence[Structure], place: Place) -> list[Structure]:
-    """Attach what stands apart from the root of a composed place: sides, zones, parts ("the heart is normal in size").
+def _compose(
+    words: Words, structure: Structure, structures: Sequence[Structure], location: Location
+) -> list[Structure]:
+    """Attach what stands apart from the root of a location: sides, zones, parts ("the heart is normal in size").
 
     Returns:
         Structures that lend their side and hold the finding too: the apex of "pleural thickening in the left apex".
@@ -168,7 +175,7 @@ def _compose(words: Words, structure: Structure, structures: Sequence[Structure]
             for role, node in other.parts:
                 if role == SIDE:
                     node.relate(graph.MODIFY, structure.root)
-            if other.start < place.end and place.start < other.end:
+            if other.start < location.end and location.start < other.end:
                 lenders.append(other)
     return lenders
 
@@ -178,7 +185,7 @@ def _attach_states(reading: Reading, findings: Sequence[_Finding]) -> list[_Find
     heads = _by_token(findings)
     attached = []
     for finding in findings:
-        if finding.place is None:
+        if finding.location is None:
             described = _described(reading, finding.mention.start, finding.mention.end, "", heads)
             if described is not None:
                 finding.head.relate(graph.MODIFY, described)
@@ -219,7 +226,7 @@ def _following(reading: Reading, index: int, kind: str, heads: dict[int, _Findin
     while index < len(reading.words) and reading.clauses[index] == clause:
         tag = reading.tags[index]
         finding = heads.get(index)
-        if finding is not None and finding.place is not None:
+        if finding is not None and finding.location is not None:
             return None if opened else finding.head
         if tag in ("and", "comma") and joins:
             opened = True
@@ -240,7 +247,7 @@ def _preceding(reading: Reading, start: int, heads: dict[int, _Finding]) -> Node
                 return None
             clause = reading.clauses[index]
         finding = heads.get(index)
-        if finding is not None and finding.place is not None and finding.mention.term.role == "finding":
+        if finding is not None and finding.location is not None and finding.mention.term.role == "finding":
             return finding.head
     return None
 
@@ -271,7 +278,7 @@ def _is_interpreted(reading: Reading, between: range) -> bool:
         elif (
             reading.clauses[token] != clause
             or reading.words[token] in _COMPANY
-            or (tag == "and" and reading.tags[token + 1] != "place")  # "right and left"
+            or (tag == "and" and reading.tags[token + 1] != "location")  # "right and left"
         ):
             return False
         elif token in reading.links and tag != "and" and token not in versus:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from report_parsing.anatomy.places import Place, place_of
+from report_parsing.anatomy.locations import Location, find_location
 from report_parsing.anatomy.positions import Words, match_position, positions_of
 from report_parsing.lexicon.abbreviations import AbbreviationFinder
 from report_parsing.lexicon.expansion import Use, abbreviated, written_out
@@ -29,7 +29,7 @@ class _Implication(NamedTuple):
     structure: Words
     implied_entity: str
     implied_exists: str
-    implied_place: Words
+    implied_location: Words
     unless: tuple[str, ...]
 
 
@@ -107,44 +107,46 @@ class TripletParser:
             return ()
         reading.clauses = split_clauses(reading)
         found: dict[tuple[str, str, str], Triplet] = {}
-        for mention, place, exists in placed_mentions(reading):
-            span = _evidence(reading, mention, place)
-            for entity, position, said in self._statements(mention, place, exists, reading.words):
+        for mention, location, exists in located_mentions(reading):
+            span = _evidence(reading, mention, location)
+            for entity, position, said in self._statements(mention, location, exists, reading.words):
                 found.setdefault((entity, position, said), Triplet(entity, position, said, *span))
         return tuple(found.values())
 
     def _statements(
-        self, mention: Mention, place: Place, exists: str, sentence: list[str]
+        self, mention: Mention, location: Location, exists: str, sentence: list[str]
     ) -> Iterable[tuple[str, str, str]]:
-        """(entity, position, exists) of a mention at each of its places, and what follows from them."""
+        """(entity, position, exists) of a mention at each of its locations, and what follows from them."""
         for entity in mention.term.entities:
-            for words in place.words or (frozenset(),):
+            for words in location.words or (frozenset(),):
                 for position in positions_of(words):
                     yield entity, position, exists
                 for rule in self._implications.get(entity, ()):
                     if _applies(rule, words, exists, {*sentence, *mention.term.entities}):
-                        implied = (match_position(rule.implied_place),) if rule.implied_place else positions_of(words)
+                        implied = (
+                            (match_position(rule.implied_location),) if rule.implied_location else positions_of(words)
+                        )
                         for position in implied:
                             yield rule.implied_entity, position, rule.implied_exists
 
 
-def placed_mentions(reading: Reading) -> Iterable[tuple[Mention, Place, str]]:
-    """Every mention with its place and its assertion; states that only describe a finding are left out."""
-    previous: tuple[Mention, Place] | None = None
+def located_mentions(reading: Reading) -> Iterable[tuple[Mention, Location, str]]:
+    """Every mention with its location and its assertion; states that only describe a finding are left out."""
+    previous: tuple[Mention, Location] | None = None
     for mention in reading.observations:
         exists = assertion_of(reading, mention)
-        place = place_of(reading, mention, None if exists == ABSENT else previous)
-        if place is None:
+        location = find_location(reading, mention, None if exists == ABSENT else previous)
+        if location is None:
             continue
-        previous = mention, place
-        yield mention, place, exists
+        previous = mention, location
+        yield mention, location, exists
 
 
-def _evidence(reading: Reading, mention: Mention, place: Place) -> tuple[int, int]:
-    """Characters from the first to the last token of the mention and its place."""
+def _evidence(reading: Reading, mention: Mention, location: Location) -> tuple[int, int]:
+    """Characters from the first to the last token of the mention and its location."""
     start, end = mention.start, mention.end
-    if place.end > place.start:
-        start, end = min(start, place.start), max(end, place.end)
+    if location.end > location.start:
+        start, end = min(start, location.start), max(end, location.end)
     return reading.spans[start][0], reading.spans[end - 1][1]
 
 

@@ -37,7 +37,7 @@ def encode(image: SimulatedStudy) -> list[str]:
 
 
 def _regions(mask: np.ndarray, index: int) -> list[np.ndarray]:
-    """The mask as one region or, for every other image, as two that overlap, as if two readers had drawn a part each."""
+    """The mask as one region or, in every other image, as two that overlap, like those of two readers."""
     box = bounding_box(mask)
     if index % 2 or box is None:
         return [mask]

@@ -1,4 +1,4 @@
-"""The rule list of the 51 positions, against the released code's own answers, and how places are put together."""
+"""The rule list of the 51 positions, against the released code's own answers, and how locations are put together."""
 
 import csv
 import os
@@ -35,7 +35,7 @@ def test_rules_agree_with_the_released_code():
 
 
 @pytest.mark.parametrize(
-    ("place", "positions"),
+    ("location", "positions"),
     [
         ("", ("unspecified",)),
         ("left pleural", ("left_pleural",)),
@@ -55,8 +55,8 @@ def test_rules_agree_with_the_released_code():
         ("elsewhere", ("other",)),
     ],
 )
-def test_positions_of_composed_places(place, positions):
-    assert positions_of(words(place)) == positions
+def test_positions_of_composed_locations(location, positions):
+    assert positions_of(words(location)) == positions
 
 
 @pytest.mark.parametrize(

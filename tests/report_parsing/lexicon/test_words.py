@@ -48,7 +48,10 @@ def test_cells_hold_known_values():
 def test_the_longest_form_wins():
     reading = Lexicon().read("left central venous catheter in the left lower lobe")
     assert [mention.term.entities for mention in reading.observations] == [("line", "catheter")]
-    assert {mention.term for mention in reading.places.values()} == {frozenset({"left"}), frozenset({"lobe", "lower"})}
+    assert {mention.term for mention in reading.locations.values()} == {
+        frozenset({"left"}),
+        frozenset({"lobe", "lower"}),
+    }
 
 
 def test_importing_costs_neither_spacy_nor_sklearn():

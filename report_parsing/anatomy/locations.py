@@ -1,9 +1,9 @@
-"""Which place of the sentence an observation belongs to: its modifiers, what follows a preposition, or the subject."""
+"""The anatomic location of an observation: its modifiers, what follows a preposition, or the subject."""
 
 from __future__ import annotations
 
 from report_parsing.anatomy.positions import GENERAL, SIDES, ZONES, Words, merge
-from report_parsing.anatomy.runs import NOWHERE, Place, own_end, read_run, run_end, run_start
+from report_parsing.anatomy.runs import NOWHERE, Location, own_end, read_run, run_end, run_start
 from report_parsing.lexicon.words import Mention, Reading
 from report_parsing.vocabulary import NORMAL_ENTITIES
 
@@ -14,59 +14,59 @@ _BESIDE_PLEURA = frozenset({"lobe", "costophrenic", "diaphragm", "rib"})
 _OF_LUNG = GENERAL | ZONES | {"lobe", "apical", "hilar", "retrocardiac", "pleural", "costophrenic"}
 
 
-def place_of(reading: Reading, mention: Mention, previous: tuple[Mention, Place] | None) -> Place | None:
-    """The place of a mention; None for a state that describes a finding ("stable effusion") or nothing on the film.
+def find_location(reading: Reading, mention: Mention, previous: tuple[Mention, Location] | None) -> Location | None:
+    """The location of a mention; None for a state of a finding ("stable effusion") or of nothing in the image.
 
     Args:
         reading: the sentence.
-        mention: the observation to place.
-        previous: the finding before it in the sentence and its place, which "adjacent", "represents" or "and" pass on.
+        mention: the observation to locate.
+        previous: the finding before it in the sentence and its location, which "adjacent" or "and" passes on.
     """
     if mention.term.role == "state":
-        place = _place_of_state(reading, mention)
+        location = _locate_state(reading, mention)
     else:
-        place = _place_of_finding(reading, mention, previous)
-    return None if place is None else _with_own_place(mention, place)
+        location = _locate_finding(reading, mention, previous)
+    return None if location is None else _with_own_location(mention, location)
 
 
-def _place_of_finding(reading: Reading, mention: Mention, previous: tuple[Mention, Place] | None) -> Place:
+def _locate_finding(reading: Reading, mention: Mention, previous: tuple[Mention, Location] | None) -> Location:
     end = _clause_end(reading, mention)
     piece = _after(reading, mention.end, end)
-    place = _modifiers(reading, mention).narrowed(piece)
+    location = _modifiers(reading, mention).narrowed(piece)
     if piece.words:  # "bilaterally, predominantly in the bases"
         more = _after(reading, piece.end, end)
         if "and" not in reading.tags[piece.end : more.start]:
-            place = place.narrowed(more)
-    if not place.words and previous is not None:
-        place = _inherited(reading, mention, *previous)
-    return place.narrowed(_subject(reading, mention) or NOWHERE)
+            location = location.narrowed(more)
+    if not location.words and previous is not None:
+        location = _inherited(reading, mention, *previous)
+    return location.narrowed(_subject(reading, mention) or NOWHERE)
 
 
-def _place_of_state(reading: Reading, mention: Mention) -> Place | None:
+def _locate_state(reading: Reading, mention: Mention) -> Location | None:
     attribute = _described(reading, mention)
     if attribute is None:
         return None
     if attribute.words:
         attribute = attribute.narrowed(_side_behind(reading, attribute, _clause_end(reading, mention)))
-    place = attribute.narrowed(_modifiers(reading, mention))
+    location = attribute.narrowed(_modifiers(reading, mention))
     subject = _subject(reading, mention)
-    if subject is None and not place.words:
+    if subject is None and not location.words:
         return None
-    place = place.narrowed(subject or NOWHERE)
-    if not place.words:
-        place = _after(reading, mention.end, _clause_end(reading, mention))
-    if not place.words and not set(mention.term.entities) & set(NORMAL_ENTITIES):
-        return None  # "elevated" of nothing that is on the film
-    return place
+    location = location.narrowed(subject or NOWHERE)
+    if not location.words:
+        location = _after(reading, mention.end, _clause_end(reading, mention))
+    if not location.words and not set(mention.term.entities) & set(NORMAL_ENTITIES):
+        return None  # "elevated" of nothing that is in the image
+    return location
 
 
-def _with_own_place(mention: Mention, place: Place) -> Place:
+def _with_own_location(mention: Mention, location: Location) -> Location:
     """Add the structure that the observation itself states, or is at home in when only a side is named."""
-    own = mention.term.place
+    own = mention.term.location
     home = mention.term.home
-    if not place.words:
-        return Place((own,), mention.start, mention.end) if own else place
-    words = tuple(_kept_in(own, item) for item in place.words) if own else place.words
+    if not location.words:
+        return Location((own,), mention.start, mention.end) if own else location
+    words = tuple(_kept_in(own, item) for item in location.words) if own else location.words
     if home == "pleural":
         words = tuple(item & SIDES | {home} if item & _BESIDE_PLEURA else item for item in words)
         words = tuple(item | {home} if not item - SIDES - GENERAL - {"base"} else item for item in words)
@@ -74,24 +74,24 @@ def _with_own_place(mention: Mention, place: Place) -> Place:
         words = tuple(
             item | {home} if item & (SIDES | ZONES) and not item - SIDES - ZONES - GENERAL else item for item in words
         )
-    return Place(words, place.start, place.end)
+    return Location(words, location.start, location.end)
 
 
 def _kept_in(own: Words, words: Words) -> Words:
-    """The structure that an observation states stays; of a place that contradicts it only the side counts."""
+    """The structure that an observation states stays; of a location that contradicts it only the side counts."""
     (merged,) = merge((words,), (own,))
     return merged if own <= merged else own | (words & SIDES)
 
 
-def _modifiers(reading: Reading, mention: Mention) -> Place:
-    """Places in front of the mention in its own noun phrase: "small left pleural", "right upper and lower lobe"."""
+def _modifiers(reading: Reading, mention: Mention) -> Location:
+    """Locations in front of the mention in its own noun phrase: "small left pleural", "right upper and lower lobe"."""
     start = mention.start
     clause = reading.clauses[mention.start]
     first = start
     while start > 0 and reading.clauses[start - 1] == clause:
         tag = reading.tags[start - 1]
-        if tag == "place":
-            if "than" in reading.words[reading.places[start - 1].start : start]:
+        if tag == "location":
+            if "than" in reading.words[reading.locations[start - 1].start : start]:
                 break  # "left greater than right" speaks of the finding before
             first = start - 1
         elif tag in ("and", "comma"):
@@ -104,13 +104,13 @@ def _modifiers(reading: Reading, mention: Mention) -> Place:
 
 
 def _joins_modifiers(reading: Reading, separator: int) -> bool:
-    """Whether a place stands right before the separator and is not the object of a preposition."""
+    """Whether a location stands right before the separator and is not the object of a preposition."""
     index = separator - 1
     while index >= 0 and reading.tags[index] in ("and", "comma"):
         index -= 1
-    if index < 0 or reading.tags[index] != "place":
+    if index < 0 or reading.tags[index] != "location":
         return False
-    while index >= 0 and reading.tags[index] in ("place", "word", "and", "comma"):
+    while index >= 0 and reading.tags[index] in ("location", "word", "and", "comma"):
         index -= 1
     return index < 0 or reading.tags[index] not in ("preposition", "determiner") or _is_opening(reading, index)
 
@@ -119,14 +119,14 @@ def _is_opening(reading: Reading, index: int) -> bool:
     return reading.tags[index] == "determiner" and (index == 0 or reading.tags[index - 1] != "preposition")
 
 
-def _described(reading: Reading, mention: Mention) -> Place | None:
+def _described(reading: Reading, mention: Mention) -> Location | None:
     """What an attributive state describes: "clear lungs", "elevated right hemidiaphragm"; None when it is a finding."""
     end = _clause_end(reading, mention)
     index = mention.end
     skipped = 0
     while index < end and skipped <= _ATTRIBUTE_REACH:
         tag = reading.tags[index]
-        if tag == "place":
+        if tag == "location":
             stop = run_end(reading, index, end)
             following = reading.tags[stop] if stop < end else ""
             return None if following == "finding" else read_run(reading, index, stop)
@@ -140,11 +140,11 @@ def _described(reading: Reading, mention: Mention) -> Place | None:
     return NOWHERE
 
 
-def _after(reading: Reading, index: int, end: int) -> Place:
-    """The place that a preposition, or plain order, puts behind an observation; lists of observations are passed."""
+def _after(reading: Reading, index: int, end: int) -> Location:
+    """The location that a preposition, or plain order, puts behind an observation; lists of observations are passed."""
     while index < end:
         tag = reading.tags[index]
-        if tag == "place":
+        if tag == "location":
             stop = run_end(reading, index, end)
             return read_run(reading, index, own_end(reading, index, stop, end))
         if tag in ("partition", "stop") and not _leads_to_tip(reading, index, end):
@@ -153,26 +153,26 @@ def _after(reading: Reading, index: int, end: int) -> Place:
     return NOWHERE
 
 
-def _side_behind(reading: Reading, place: Place, end: int) -> Place:
+def _side_behind(reading: Reading, location: Location, end: int) -> Location:
     """The side that follows a structure: "prominent hilum on the left"."""
-    if place.end >= end or reading.tags[place.end] != "preposition":
+    if location.end >= end or reading.tags[location.end] != "preposition":
         return NOWHERE
-    behind = _after(reading, place.end, end)
+    behind = _after(reading, location.end, end)
     return behind if all(words <= SIDES for words in behind.words) else NOWHERE
 
 
 def _leads_to_tip(reading: Reading, index: int, end: int) -> bool:
-    """ "catheter with its tip in the SVC": the place of the tip is the place of the catheter."""
+    """ "catheter with its tip in the SVC": the location of the tip is the location of the catheter."""
     return any(word in ("tip", "tips") for word in reading.words[index + 1 : min(index + 4, end)])
 
 
-def _subject(reading: Reading, mention: Mention) -> Place | None:
-    """The place that stands as the subject in front; None when a state has a finding for its subject."""
+def _subject(reading: Reading, mention: Mention) -> Location | None:
+    """The location that stands as the subject in front; None when a state has a finding for its subject."""
     clause = reading.clauses[mention.start]
     index = mention.start - 1
     while index >= 0 and reading.clauses[index] == clause:
         tag = reading.tags[index]
-        if tag == "place":
+        if tag == "location":
             start = run_start(reading, index, clause)
             return NOWHERE if _belongs_to_finding(reading, start, clause) else read_run(reading, start, index + 1)
         if tag == "finding":
@@ -184,14 +184,14 @@ def _subject(reading: Reading, mention: Mention) -> Place | None:
 
 
 def _belongs_to_finding(reading: Reading, start: int, clause: int) -> bool:
-    """Whether a finding or state of the same clause stands before the place: "opacity in the left base and ..."."""
+    """Whether a finding or state of the same clause stands before the location: "opacity in the left base and ..."."""
     return any(
         reading.clauses[token] == clause and reading.tags[token] in ("finding", "state") for token in range(start)
     )
 
 
-def _inherited(reading: Reading, mention: Mention, source: Mention, place: Place) -> Place:
-    """The place of the finding before, passed on by "adjacent", "represents" and their kind, "and", or by nothing."""
+def _inherited(reading: Reading, mention: Mention, source: Mention, location: Location) -> Location:
+    """The location of the finding before, if "adjacent", "represents", their kind or "and" passes it on."""
     between = range(source.end, mention.start)
     same_clause = reading.clauses[source.start] == reading.clauses[mention.start]
     if not mention.term.home or not (same_clause or any(reading.words[token] == "which" for token in between)):
@@ -205,8 +205,8 @@ def _inherited(reading: Reading, mention: Mention, source: Mention, place: Place
         return NOWHERE
     alike = interprets or source.term.home == mention.term.home == "lung"
     passed_on = SIDES | _OF_LUNG if alike else SIDES
-    words = tuple(_beside(words, mention.term.home) for words in place.words if words & passed_on)
-    return Place(words, mention.start, mention.end) if words else NOWHERE
+    words = tuple(_beside(words, mention.term.home) for words in location.words if words & passed_on)
+    return Location(words, mention.start, mention.end) if words else NOWHERE
 
 
 def _beside(words: Words, home: str) -> Words:
