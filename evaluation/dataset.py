@@ -134,12 +134,25 @@ class EvaluationDataset:
         return Images(split, np.arange(len(table)), ids, subjects, labels, self.reader.pixels(split))
 
     def fraction(self, share: float, repeat: int = 0) -> Images:
-        """The train images of a share of the patients; every `repeat` but 0, the table `subsets`, has other patients."""
-        from cohorts.subsets import films_of, subset_table
+        """The train images of a share of the patients; `repeat` 0 is the table `subsets`."""
+        from cohorts.subsets import images_of, subset_table
 
         subsets = subset_table(pq.read_table(self._studies), repeat) if repeat else self._read_subsets()
         train = self.images("train")
-        return train.select(pc.is_in(pa.array(train.image_ids), films_of(subsets, share)).to_numpy(False))
+        return train.select(pc.is_in(pa.array(train.image_ids), images_of(subsets, share)).to_numpy(False))
+
+    def splits(self, share: float, repeat: int = 0) -> tuple[Images, Images, Images]:
+        """The train images of a share of the patients, and all of validate and of test."""
+        return self.fraction(share, repeat), self.images("validate"), self.images("test")
+
+    def labelled_splits(self, share: float, repeat: int = 0) -> tuple[list[str], Images, Images, Images]:
+        """The labels that classifiers learn, and of train, validate and test the images with a known one."""
+        from cohorts.labels import label_names
+
+        train, validate, test = self.splits(share, repeat)
+        there = set(label_names(self.images("train").labels)) | set(label_names(test.labels))
+        names = [name for name in self.facts.classes if name in there] or sorted(there)
+        return names, *(self._known(images, names) for images in (train, validate, test))  # type: ignore[return-value]
 
     def label_values(self, images: Images, names: Sequence[str]) -> np.ndarray:
         """(images, names) 1 present, 0 absent, nan unknown, as the facts read silence and, of train, uncertainty."""
@@ -203,6 +216,11 @@ class EvaluationDataset:
         from store.digests import file_digest
 
         return file_digest(self._subsets) if self._subsets.exists() else ""
+
+    def _known(self, images: Images, names: Sequence[str]) -> Images:
+        if not len(images) or not names:
+            return images
+        return images.select(~np.isnan(self.label_values(images, names)).all(axis=1))
 
     def _read_subsets(self) -> pa.Table:
         if not self._subsets.exists():

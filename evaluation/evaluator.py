@@ -1,7 +1,7 @@
-"""Measures a network on a cohort, cell by cell: a task with a setting, trained or untrained.
+"""Evaluates a network on a dataset, result by result: a task with a setting, trained or untrained.
 
-A cell whose checkpoint, data and protocol are in the results already is not measured again. One that goes wrong, or
-that the method or the cohort has nothing for, is a row that says so, and stops no other.
+A result whose checkpoint, data and protocol are stored already is read, not computed. A result that fails, or that the
+method or the dataset has nothing for, is a row that says why. It stops no other result.
 """
 
 from __future__ import annotations
@@ -9,43 +9,48 @@ from __future__ import annotations
 import re
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-import dagster as dg
-
-from assets.settings import options_of
-from assets.workspace import Workspace
 from cohorts.errors import CohortError
-from evaluation.dataset import CohortFilms
+from evaluation.dataset import EvaluationDataset
 from evaluation.errors import EvaluationError, NotAvailableError
 from evaluation.metrics.values import MACRO, ResultValue
-from evaluation.predictions import ANSWER_CODE, WEIGHTS, Network
-from evaluation.tasks.adapters import TASKS, Setting
+from evaluation.predictions import WEIGHTS, Predictions
+from evaluation.tasks.base import NEVER, Setting
+from evaluation.tasks.registry import repeated_settings, task, task_module
+from models.errors import ModelError
 from shards.errors import ShardError
 from store.code import code_version
 from store.digests import fingerprint
-from tracking import tracker as tracking
-from tracking.runs import TrainedRun, runs_to_evaluate
-from tracking.tracker import Tracker
 
 if TYPE_CHECKING:
-    import logging
-
     from evaluation.results.store import ResultKey
+    from tracking.runs import TrainedRun
 
-NOTHING = "nothing to score: the cohort's test split has nothing for this task."
+NOTHING = "nothing to score: the dataset's test split has nothing for this task."
 NOT_AVAILABLE = "not available: "
-SHARED_CODE = (*ANSWER_CODE, "evaluation.dataset", "evaluation.metrics.classification")
+FRACTIONS = (0.01, 0.1, 1.0)  # of the patients' labels, as in the papers
+MENDABLE = (EvaluationError, CohortError, ShardError, ModelError)  # errors whose message says what to do
+
+Log = Callable[[str], object]
+
+
+class Tracker(Protocol):
+    """Keeps numbers with the run that they are of."""
+
+    def log_summary(self, values: dict[str, float]) -> None:
+        """Write numbers by name."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a cell."""
+    """What became of a result."""
 
-    run: str  # the method as results call it, and its seed
+    run: TrainedRun
+    cohort: str
     task: str
     setting: Setting
     weights: str
@@ -53,6 +58,16 @@ class Outcome:
     note: str  # why there are none
     reused: bool
     seconds: float
+
+    @property
+    def method(self) -> str:
+        """The network as results call it: medklip, untrained:medklip."""
+        return self.run.name if self.weights == "trained" else f"untrained:{self.run.name}"
+
+    @property
+    def run_name(self) -> str:
+        """The training run, trained and untrained."""
+        return f"{self.run.name} seed {self.run.seed}"
 
     @property
     def failed(self) -> bool:
@@ -64,7 +79,7 @@ class Outcome:
     @property
     def headline(self) -> str:
         """Its leading number."""
-        metric = TASKS[self.task].leading
+        metric = task(self.task).leading
         (found,) = [value for value in self.values if (value.metric, value.class_name) == (metric, MACRO)]
         return f"{metric} {'not scored' if found.value is None else format(found.value, '.3f')}"
 
@@ -72,138 +87,166 @@ class Outcome:
         """Every number by its name in MLflow, which takes no signs such as %."""
         place = [self.task, *([] if self.setting.fraction is None else [_plain(self.setting.name)])]
         place += [] if self.weights == "trained" else [self.weights]
-        place += [f"draw{self.setting.draw}"] if self.setting.draw else []
+        place += [f"repeat{self.setting.repeat}"] if self.setting.repeat else []
         return {
             "/".join([*place, value.metric, _plain(value.class_name)]): value.value
             for value in self.values
             if value.value is not None
         }
 
+    def rows(self) -> list[dict[str, Any]]:
+        """A row per number, with the column names of the table `results`; one row with a note where there is none."""
+        common = {
+            "method": self.method,
+            "cohort": self.cohort,
+            "task": self.task,
+            "setting": self.setting.name,
+            "repeat": self.setting.repeat,
+            "note": self.note,
+        }
+        return [
+            {
+                **common,
+                "metric": value.metric,
+                "class": value.class_name,
+                "value": value.value,
+                "low": value.low,
+                "high": value.high,
+                "n": value.n,
+            }
+            for value in self.values or [no_value(self.task)]
+        ]
 
-def _plain(name: str) -> str:
-    return re.sub(r"[^\w./ -]+", "", name.replace(" %", "pct")).strip()
 
-
-def benches(
-    cohort: CohortFilms, home: Workspace, method: str, settings: Any, log: logging.Logger, prefix: str = ""
-) -> list[Bench]:
-    """One for the latest run of a method, first, and with `every_run` those of its other variants and seeds."""
-    options = options_of(settings)
-    return [
-        Bench(cohort, run, tracking.attach(home.home_path(), run.mlflow_run), log, options, prefix)
-        for run in runs_to_evaluate(home, method, settings.every_run)
-    ]
-
-
-class Bench:
-    """Both networks of a run in front of a cohort, and where their numbers go."""
+class Evaluator:
+    """Evaluates both networks of a run, trained and untrained, on a dataset, and stores the results."""
 
     def __init__(
         self,
-        cohort: CohortFilms,
+        dataset: EvaluationDataset,
         run: TrainedRun,
-        tracker: Tracker,
-        log: logging.Logger,
         options: Mapping[str, Mapping[str, Any]],
+        log: Log,
+        tracker: Tracker | None = None,
         prefix: str = "",
+        warn: Log | None = None,
     ) -> None:
-        """`options` of each task; `prefix` of the names of the numbers in MLflow."""
-        self.cohort, self.run, self.tracker, self.log, self.options = cohort, run, tracker, log, options
-        self.prefix = prefix
-        self.networks = {weights: Network(cohort, run, weights, log.info) for weights in WEIGHTS}
+        """`options` are settings by task, over each task's defaults. `prefix` is that of the numbers in the tracker.
 
-    def measure(self, cells: Sequence[tuple[str, Setting]]) -> Iterator[Outcome]:
-        """Every cell with both networks, as they are done."""
-        for task, setting in cells:
-            for weights in WEIGHTS:
-                outcome = self._found(task, setting, weights) or self._measured(task, setting, weights)
+        `warn` gets what went wrong; it is `log` where none is given.
+        """
+        self.dataset, self.run, self.options, self.tracker, self.prefix = dataset, run, options, tracker, prefix
+        self.log, self.warn = log, warn or log
+        self.predictions = {weights: Predictions(dataset, run, weights, log) for weights in WEIGHTS}
+
+    def evaluate(
+        self,
+        tasks: Sequence[str],
+        fractions: Sequence[float] = FRACTIONS,
+        repeats: int = 1,
+        untrained: bool = True,
+    ) -> Iterator[Outcome]:
+        """Results of every task with all of its settings, as they are done; of the trained network alone if asked."""
+        yield from self.evaluate_settings(repeated_settings(tasks, fractions, repeats), untrained)
+
+    def evaluate_settings(self, settings: Sequence[tuple[str, Setting]], untrained: bool = True) -> Iterator[Outcome]:
+        """Results of pairs of a task and a setting, as they are done."""
+        self._update_regions()
+        for name, setting in settings:
+            for weights in WEIGHTS if untrained else WEIGHTS[:1]:
+                outcome = self._read(name, setting, weights) or self._compute(name, setting, weights)
                 if not outcome.reused:
-                    self._told(outcome)
+                    self._report(outcome)
                 yield outcome
 
-    def fail(self, cells: Sequence[tuple[str, Setting]], why: str) -> Iterator[Outcome]:
-        """Every cell that was not measured before as failed, for the same reason, which lies outside of them."""
+    def fail(self, settings: Sequence[tuple[str, Setting]], why: str) -> Iterator[Outcome]:
+        """Every result that is not stored already as failed, all for the reason `why`, which lies outside of them."""
         from evaluation.results.store import FAILED
 
-        for task, setting in cells:
+        for name, setting in settings:
             for weights in WEIGHTS:
-                found = self._found(task, setting, weights)
-                yield found or self._written(task, setting, weights, [], FAILED + why, 0.0)
+                found = self._read(name, setting, weights)
+                yield found or self._store(name, setting, weights, [], FAILED + why, 0.0)
 
-    def _found(self, task: str, setting: Setting, weights: str) -> Outcome | None:
+    def _read(self, name: str, setting: Setting, weights: str) -> Outcome | None:
         from evaluation.results.store import find_results
 
-        key = self._key(task, setting, weights)
-        found = find_results(self.cohort.workspace.home_path(), task, key, setting.name)
+        found = find_results(self._home, name, self._key(name, setting, weights), setting.name)
         if found is None:
             return None
         values, note = found
-        return Outcome(self.run_name, task, setting, weights, values, note, reused=True, seconds=0.0)
+        return Outcome(self.run, self.name, name, setting, weights, values, note, reused=True, seconds=0.0)
 
-    def _measured(self, task: str, setting: Setting, weights: str) -> Outcome:
+    def _compute(self, name: str, setting: Setting, weights: str) -> Outcome:
         from evaluation.results.store import FAILED
 
         begun = time.monotonic()
         values: Sequence[ResultValue] = []
         note = ""
         try:
-            values = TASKS[task].score(self.networks[weights], setting, dict(self.options.get(task, {})))
+            values = task(name).score(self.predictions[weights], setting, task(name).read_settings(self.options))
             note = "" if values else NOTHING
         except NotAvailableError as error:
             note = f"{NOT_AVAILABLE}{error}"
-        except (EvaluationError, CohortError, ShardError) as error:
+        except MENDABLE as error:
             note = f"{FAILED}{error}"
-        except dg.Failure as error:
-            note = f"{FAILED}{error.description}"
-        except Exception as error:  # a fault of ours: it must not take the other cells with it
+        except Exception as error:  # a fault of ours: it must not take the other results with it
             note = f"{FAILED}{type(error).__name__} in our code; the log of the run has the place."
             place = "".join(traceback.format_tb(error.__traceback__))  # no message: it may quote a report
-            self.log.error(f"{task}, {setting.name}, {weights}: {type(error).__name__}\n{place}")
-        return self._written(task, setting, weights, values, note, time.monotonic() - begun)
+            self.warn(f"{name}, {setting.name}, {weights}: {type(error).__name__}\n{place}")
+        return self._store(name, setting, weights, values, note, time.monotonic() - begun)
 
-    def _written(
-        self, task: str, setting: Setting, weights: str, values: Sequence[ResultValue], note: str, seconds: float
+    def _store(
+        self, name: str, setting: Setting, weights: str, values: Sequence[ResultValue], note: str, seconds: float
     ) -> Outcome:
         from evaluation.results.store import write_results
 
-        rows = values or [ResultValue(TASKS[task].leading, MACRO, None, None, None, 0)]
-        key = self._key(task, setting, weights)
-        write_results(self.cohort.workspace.home_path(), task, key, rows, setting.name, note=note)
-        return Outcome(self.run_name, task, setting, weights, values, note, reused=False, seconds=seconds)
+        key = self._key(name, setting, weights)
+        write_results(self._home, name, key, values or [no_value(name)], setting.name, note=note)
+        return Outcome(self.run, self.name, name, setting, weights, values, note, reused=False, seconds=seconds)
 
-    def _told(self, outcome: Outcome) -> None:
-        """In the log, and with the run in MLflow."""
-        place = ", ".join((self.run_name, self.name, outcome.task, outcome.setting.name, outcome.weights))
+    def _report(self, outcome: Outcome) -> None:
+        """In the log, and with the run in the tracker."""
+        place = ", ".join((outcome.run_name, self.name, outcome.task, outcome.setting.name, outcome.weights))
         if outcome.failed:
-            self.log.warning(f"{place}: {outcome.note}")
+            self.warn(f"{place}: {outcome.note}")
         else:
-            self.log.info(f"{place}: {outcome.note or outcome.headline} ({outcome.seconds:.1f} s).")
-        self.tracker.log_summary({f"{self.prefix}{name}": value for name, value in outcome.numbers().items()})
+            self.log(f"{place}: {outcome.note or outcome.headline} ({outcome.seconds:.1f} s).")
+        if self.tracker:
+            self.tracker.log_summary({f"{self.prefix}{name}": value for name, value in outcome.numbers().items()})
+
+    def _update_regions(self) -> None:
+        """Bring the table of regions up to date; where that fails, the tasks that read it say why."""
+        from ingestion.regions import update_regions
+
+        try:
+            update_regions(self.dataset.workspace)
+        except (CohortError, ShardError) as error:
+            self.warn(str(error))
 
     @cached_property
     def simulated(self) -> bool:
-        """Whether the films are drawn; an archive on object storage is asked once."""
-        return self.cohort.workspace.shows_simulation()
-
-    @property
-    def run_name(self) -> str:
-        """What is measured, trained and untrained."""
-        return f"{self.run.name} seed {self.run.seed}"
+        """Whether the images are simulated; an archive on object storage is asked once."""
+        return self.dataset.workspace.shows_simulation()
 
     @property
     def name(self) -> str:
-        """The cohort."""
-        return self.cohort.workspace.cohort_name()
+        """The dataset."""
+        return self.dataset.workspace.cohort_name()
 
     @cached_property
     def data_version(self) -> str:
-        """Digest of the cohort's shards; empty where there are none."""
+        """Digest of the dataset's shards; empty where there are none."""
         from shards.manifest import Manifest
 
-        folder = self.cohort.workspace.folder("shards")
+        folder = self.dataset.workspace.folder("shards")
         return Manifest.load(folder).digest if (folder / "manifest.json").exists() else ""
 
-    def _key(self, task: str, setting: Setting, weights: str) -> ResultKey:
+    @property
+    def _home(self) -> Any:
+        return self.dataset.workspace.home_path()
+
+    def _key(self, name: str, setting: Setting, weights: str) -> ResultKey:
         from evaluation.results.store import ResultKey
 
         run, trained = self.run, weights == "trained"
@@ -214,13 +257,34 @@ class Bench:
             cohort=self.name,
             data_version=self.data_version,
             seed=run.seed,
-            draw=setting.draw,
-            protocol=self._protocol(task, setting),
+            draw=setting.repeat,
+            protocol=self._protocol(name, setting),
             simulated=self.simulated,
         )
 
-    def _protocol(self, task: str, setting: Setting) -> str:
-        """Digest of everything beside checkpoint and data that decides the numbers of a cell."""
-        code = code_version(*SHARED_CODE, f"models.methods.{self.run.method}", f"evaluation.tasks.{task}")
-        asked = vars(self.cohort.protocol)
-        return fingerprint(task, vars(setting), self.options.get(task, {}), asked, code)
+    def _protocol(self, name: str, setting: Setting) -> str:
+        """Digest of everything beside checkpoint and data that decides a result."""
+        from models.registry import method_modules
+
+        chosen, facts = task(name), self.dataset.facts.facts()
+        del facts["purposes"]  # they decide which tasks a dataset has, not what a task gives
+        settings = chosen.read_settings(self.options)
+        modules = (task_module(name), "evaluation.predictions", "evaluation.dataset")
+        return fingerprint(
+            name,
+            asdict(setting),
+            None if settings is None else asdict(settings),
+            facts,
+            self.dataset.subsets_digest() if chosen.learning != NEVER else "",
+            self.dataset.regions_digest() if chosen.reads_regions else "",
+            code_version(*modules, *method_modules(self.run.method)),
+        )
+
+
+def no_value(name: str) -> ResultValue:
+    """What stands for the numbers of a task where there are none."""
+    return ResultValue(task(name).leading, MACRO, None, None, None, 0)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^\w./ -]+", "", name.replace(" %", "pct")).strip()

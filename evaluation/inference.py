@@ -1,9 +1,10 @@
-"""Puts a question about images to a network, batch by batch, in evaluation mode and without gradients."""
+"""Runs a method over images, batch by batch, in evaluation mode and without gradients."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -11,10 +12,15 @@ from torch import Tensor, nn
 
 from evaluation.errors import EvaluationError, NotAvailableError
 
+if TYPE_CHECKING:
+    from models.method import Method
+    from shards.reader import ShardData
+
 Progress = Callable[[int, int], None]  # images done, images in all
+Predict = Callable[[Tensor], Sequence[Tensor]]  # images (batch, 1, size, size) uint8 -> tensors of `batch` rows each
 
 
-class Images(Protocol):
+class PixelArray(Protocol):
     """Grey images (n, size, size) uint8: an array, or something that reads what is sliced."""
 
     def __len__(self) -> int: ...
@@ -22,32 +28,69 @@ class Images(Protocol):
     def __getitem__(self, part: slice, /) -> np.ndarray: ...
 
 
-def ask(
+class IndexedPixels(Protocol):
+    """Grey images (n, size, size) uint8 that can be chosen by slices and by arrays of indices."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice | np.ndarray, /) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class ZeroShotOutput:
+    """Scores and maps of queries over images."""
+
+    scores: np.ndarray  # (n, queries) float32 in 0..1
+    maps: np.ndarray  # (n, queries, grid, grid) float32, non-negative
+
+
+def predict_batches(
     method: nn.Module,
-    pixels: Images,
-    question: Callable[[Tensor], Sequence[Tensor]],
+    pixels: PixelArray,
+    predict: Predict,
     batch_size: int = 32,
     progress: Progress | None = None,
 ) -> list[np.ndarray]:
-    """The tensors that `question` makes of `pixels`, as float32 arrays of n rows each.
+    """The tensors that `predict` makes of `pixels`, as float32 arrays of n rows each.
 
-    NotAvailableError where the method has no answer to such questions.
+    NotAvailableError where the method has no such predictions.
     """
     if not len(pixels):
         raise EvaluationError("There are no images to evaluate: this split of the shards is empty.")
     device = next(method.parameters()).device
-    answers: list[list[np.ndarray]] = []
+    parts: list[list[np.ndarray]] = []
     was_training = method.training
     method.eval()
     try:
         with torch.inference_mode():
             for start in range(0, len(pixels), batch_size):
                 images = torch.from_numpy(pixels[start : start + batch_size])[:, None].to(device)
-                answers.append([tensor.float().cpu().numpy() for tensor in question(images)])
+                parts.append([tensor.float().cpu().numpy() for tensor in predict(images)])
                 if progress:
                     progress(min(start + batch_size, len(pixels)), len(pixels))
     except NotImplementedError as error:
         raise NotAvailableError(f"{error}.") from None
     finally:
         method.train(was_training)
-    return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
+    return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+
+
+def bind_queries(method: Method, queries: Sequence[str]) -> Predict:
+    """A function that gives the zero-shot scores and maps of `queries` for images."""
+
+    def predict(images: Tensor) -> tuple[Tensor, Tensor]:
+        output = method.zero_shot(images, list(queries))
+        return output.scores, output.maps
+
+    return predict
+
+
+def run_zero_shot(
+    method: Method,
+    data: ShardData,
+    queries: Sequence[str],
+    batch_size: int = 32,
+    progress: Progress | None = None,
+) -> ZeroShotOutput:
+    """Scores and maps of every query for every image of `data`."""
+    return ZeroShotOutput(*predict_batches(method, data.pixels, bind_queries(method, queries), batch_size, progress))

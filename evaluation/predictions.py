@@ -1,12 +1,11 @@
-"""Asks a network about films of a cohort. Every answer is computed once and kept beside the weights.
+"""What a network predicts for the images of a dataset. Every prediction is computed once and kept beside the weights.
 
-Tasks share them: classification and grounding read the same zero-shot answers.
+Tasks share predictions: zero-shot classification and grounding read the same scores and maps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -14,132 +13,103 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evaluation.dataset import CohortFilms, Films
+from evaluation.dataset import EvaluationDataset, Images
 from store.atomic import replacing
 from store.code import code_version
 from store.digests import fingerprint
-from tracking.runs import TrainedRun
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from evaluation.truth import Truth
-    from evaluation.zero_shot import ZeroShotOutput
+    from evaluation.inference import Predict, ZeroShotOutput
     from models.method import Method
+    from tracking.runs import TrainedRun
 
 WEIGHTS = ("trained", "untrained")
-KEPT = "answers"  # folder beside the weights
-ANSWER_CODE = ("evaluation.inference", "evaluation.zero_shot")
+FOLDER = "predictions"  # beside the weights
 
 
-@dataclass(frozen=True)
-class Examination:
-    """The truth about a split, and what a network says when it is asked about the classes."""
+class Predictions:
+    """The predictions of a network of a finished run, `trained` or `untrained`, for the images of a dataset."""
 
-    truth: Truth
-    answers: ZeroShotOutput
-
-    def __len__(self) -> int:
-        return len(self.truth.subjects)
-
-
-class Network:
-    """A network of a finished run, `trained` or as it was `untrained`, and what it says about a cohort's films."""
-
-    def __init__(self, cohort: CohortFilms, run: TrainedRun, weights: str, log: Callable[[str], None]) -> None:
-        self.cohort, self.run, self.weights, self.log = cohort, run, weights, log
-
-    @property
-    def classes(self) -> list[str]:
-        """The labels that zero-shot tasks ask about."""
-        return list(self.cohort.questions)
+    def __init__(self, dataset: EvaluationDataset, run: TrainedRun, weights: str, log: Callable[[str], object]) -> None:
+        self.dataset, self.run, self.weights, self.log = dataset, run, weights, log
 
     @cached_property
     def method(self) -> Method:
         """The network itself."""
-        from training.state.checkpoint import load_method
+        from models.saved import load_method
 
         return load_method(self._home / self.run.output, self.weights)
 
-    def examine(self, split: str) -> Examination:
-        """Everything that scoring zero-shot answers about `split` needs."""
-        from evaluation.zero_shot import ZeroShotOutput, zero_shot_question
+    def zero_shot(self, split: str) -> ZeroShotOutput:
+        """Scores and maps of the dataset's queries for the images of a split."""
+        from evaluation.inference import ZeroShotOutput, bind_queries
 
-        films, truth = self.cohort.films(split), self.cohort.truth(split, self.classes)
-        if not len(films) or not self.classes:
-            empty = np.zeros((len(films), len(self.classes)), np.float32)
-            return Examination(truth, ZeroShotOutput(empty, empty[..., None, None]))
+        images, dataset = self.dataset.images(split), self.dataset
+        if not len(images) or not dataset.queries:
+            empty = np.zeros((len(images), len(dataset.queries)), np.float32)
+            return ZeroShotOutput(empty, empty[..., None, None])
 
-        def question(method: Method) -> Callable[[Tensor], Sequence[Tensor]]:
-            return zero_shot_question(method, self.cohort.queries(method.query_kind))
+        def prepare(method: Method) -> Predict:
+            return bind_queries(method, dataset.query_texts(method.query_kind))
 
-        details = [self.cohort.questions, self.cohort.queries("entity")]
-        return Examination(truth, ZeroShotOutput(*self._ask("zero_shot", films, question, details)))
+        details = [dataset.queries, dataset.query_texts("entity")]
+        return ZeroShotOutput(*self._predict("zero_shot", images, prepare, details))
 
-    def features(self, films: Films) -> np.ndarray:
-        """(films, dim) frozen features of the image encoder."""
-        if not len(films):
+    def features(self, images: Images) -> np.ndarray:
+        """(images, dim) frozen features of the image encoder."""
+        if not len(images):
             return np.empty((0, 0), np.float32)
-        (features,) = self._ask("features", films, lambda method: lambda images: [method.image_features(images)])
+        (features,) = self._predict("features", images, lambda method: lambda batch: [method.image_features(batch)])
         return features
 
-    def embeddings(self, films: Films) -> np.ndarray:
-        """(films, dim) vectors in the space that images share with texts."""
-        (vectors,) = self._ask("embeddings", films, lambda method: lambda images: [method.embed_images(images)])
+    def embeddings(self, images: Images) -> np.ndarray:
+        """(images, dim) vectors in the space that images share with texts."""
+        (vectors,) = self._predict("embeddings", images, lambda method: lambda batch: [method.embed_images(batch)])
         return vectors
 
-    def similarities(self, films: Films, texts: Sequence[str]) -> np.ndarray:
-        """(films, texts), higher = better match."""
-        (similarities,) = self._ask(
-            "similarities", films, lambda method: lambda images: [method.similarity(images, texts)], texts
+    def similarities(self, images: Images, texts: Sequence[str]) -> np.ndarray:
+        """(images, texts), higher = better match."""
+        (similarities,) = self._predict(
+            "similarities", images, lambda method: lambda batch: [method.similarity(batch, texts)], texts
         )
         return similarities
 
-    def phrase_maps(self, films: Films, phrases: Sequence[str]) -> np.ndarray:
-        """(films, rows, columns): where each phrase points in its own film."""
+    def phrase_maps(self, images: Images, phrases: Sequence[str]) -> np.ndarray:
+        """(images, rows, columns): where each phrase points in its own image."""
 
-        def question(method: Method) -> Callable[[Tensor], Sequence[Tensor]]:
+        def prepare(method: Method) -> Predict:
             rest = iter(phrases)
-            return lambda images: [method.phrase_maps(images, list(islice(rest, len(images))))]
+            return lambda batch: [method.phrase_maps(batch, list(islice(rest, len(batch))))]
 
-        (maps,) = self._ask("phrases", films, question, list(phrases))
+        (maps,) = self._predict("phrases", images, prepare, list(phrases))
         return maps
 
     @property
-    def seen(self) -> int | None:
-        """Side of the middle of a film that the network looks at, in pixels of the shards; None: all of it."""
-        side = self.cohort.reader.manifest.size
+    def visible_side(self) -> int | None:
+        """Side of the middle of an image that the network sees, in pixels of the shards; None: all of it."""
+        side = self.dataset.reader.manifest.size
         return self.method.size if self.method.fit == "crop" and self.method.size < side else None
 
     @property
     def _home(self) -> Path:
-        return self.cohort.workspace.home_path()
+        return self.dataset.workspace.home_path()
 
-    def _ask(
-        self,
-        kind: str,
-        films: Films,
-        question: Callable[[Method], Callable[[Tensor], Sequence[Tensor]]],
-        details: object = None,
+    def _predict(
+        self, kind: str, images: Images, prepare: Callable[[Method], Predict], details: object = None
     ) -> list[np.ndarray]:
-        """What the network answers to the `question` about each of the `films`, computed or found again."""
-        from evaluation.inference import ask
+        """The arrays that the function from `prepare` gives for `images`, computed or read."""
+        from evaluation.inference import predict_batches
+        from models.registry import method_modules
 
-        digest = self.cohort.reader.manifest.digest
-        key = fingerprint(
-            digest,
-            films.split,
-            films.rows.tolist(),
-            details,
-            code_version(*ANSWER_CODE, f"models.methods.{self.run.method}"),
-        )
-        path = self._home / self.run.output / KEPT / f"{self.weights}-{kind}-{films.split}-{key}.npz"
+        code = code_version(__name__, *method_modules(self.run.method))
+        key = fingerprint(self.dataset.reader.manifest.digest, images.split, images.rows.tolist(), details, code)
+        path = self._home / self.run.output / FOLDER / f"{self.weights}-{kind}-{images.split}-{key}.npz"
         if path.exists():
             with np.load(path) as kept:
                 return [kept[entry] for entry in kept.files]
-        cohort = self.cohort.workspace.cohort_name()
-        self.log(f"Asking the {self.weights} network about {len(films)} images of {cohort}: {kind}.")
-        answers = ask(self.method, self.cohort.pixels(films), question(self.method))
+        cohort = self.dataset.workspace.cohort_name()
+        self.log(f"Predicting {kind} of {len(images)} images of {cohort} with the {self.weights} network.")
+        arrays = predict_batches(self.method, images.pixels, prepare(self.method))
         with replacing(path) as partial, partial.open("wb") as file:
-            np.savez(file, *answers)
-        return answers
+            np.savez(file, *arrays)
+        return arrays

@@ -1,29 +1,20 @@
-"""The truth about given images: labels and masks from the studies table and the archive it points into."""
+"""The annotated regions of images, read from the table that `ingestion.regions` keeps beside the shards."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from cohorts.archive.paths import OutsideRootError, inside
-from cohorts.archive.remote import local_copy
 from evaluation.errors import EvaluationError
-from imaging.decode import read_grey
-from imaging.errors import ImageError
-from imaging.letterbox import letterbox_mask
-from imaging.shapes import ShapeError, shape_mask
 
 
 @dataclass(frozen=True)
 class Masks:
-    """The true regions, of the (image, class) pairs that have one."""
+    """The annotated regions, of the (image, class) pairs that have one."""
 
     rows: np.ndarray  # (m,) index of the image
     columns: np.ndarray  # (m,) index of the class
@@ -40,90 +31,32 @@ class Masks:
         return replace(self, pixels=self.pixels[:, start : start + side, start : start + side])
 
 
-@dataclass(frozen=True)
-class Truth:
-    """Labels, patients and masks of images in a given order."""
+def select_masks(regions: pa.Table, image_ids: Sequence[str] | np.ndarray, classes: Sequence[str], size: int) -> Masks:
+    """The masks of `classes` on the images `image_ids`, in the order of the images, then of the classes.
 
-    subjects: np.ndarray  # (n,)
-    labels: np.ndarray  # (n, classes) float32: 1 present, 0 absent, nan unknown or uncertain
-    masks: Masks  # of pairs labelled present; of films without any label, of those with a region
-
-
-def load_truth(
-    studies: Path,
-    root: Path,
-    image_ids: Sequence[str] | np.ndarray,
-    classes: Sequence[str],
-    size: int,
-    shapes: np.ndarray | None = None,
-) -> Truth:
-    """Read the truth about `image_ids` from the `studies` table; mask files lie under `root`.
-
-    Masks and shapes that share a class within one image are joined. `shapes` (n, 2) are the heights and widths of the
-    films where they are known, so that no film is opened to draw on.
+    `regions` has the columns of `ingestion.regions.REGIONS`. EvaluationError where one of them could not be read.
     """
-    rows = _study_rows(studies, image_ids)
-    labels = np.full((len(rows), len(classes)), np.nan, np.float32)
-    found: dict[tuple[int, int], np.ndarray] = {}
-    for row, study in enumerate(rows):
-        named = dict(study["labels"] or ())
-        for column, name in enumerate(classes):
-            value = named.get(name)
-            labels[row, column] = value if value in (0, 1) else np.nan
-            regions = [*_of(name, study["masks"]), *_of(name, study["shapes"])]
-            if regions and (value == 1 or not named):
-                shape = None if shapes is None else tuple(shapes[row])
-                mask = _joined(regions, study["image_path"], root, size, shape)
-                if value == 1 or mask.any():
-                    found[row, column] = mask
-    where = np.array(list(found), np.int64).reshape(-1, 2)
-    pixels = np.array(list(found.values()), bool).reshape(-1, size, size)
-    subjects = np.array([study["subject_id"] for study in rows], dtype=object)
-    return Truth(subjects, labels, Masks(where[:, 0], where[:, 1], pixels))
+    ids, names = pa.array([str(name) for name in image_ids], pa.string()), pa.array(list(classes), pa.string())
+    wanted = pc.is_in(regions["image_id"], ids)
+    failed = regions.filter(pc.and_(wanted, pc.is_valid(regions["error"])))
+    for row in failed.to_pylist():
+        if row["label"] in ("", *classes):
+            raise EvaluationError(row["error"])
+    found = regions.filter(pc.and_(wanted, pc.is_in(regions["label"], names)))
+    rows = _positions(found["image_id"], ids)
+    columns = _positions(found["label"], names)
+    order = np.lexsort((columns, rows))
+    packed = found["bits"].to_pylist()
+    pixels = np.empty((len(order), size, size), bool)
+    for place, index in enumerate(order.tolist()):
+        pixels[place] = unpack_mask(packed[index], size)
+    return Masks(rows[order], columns[order], pixels)
 
 
-def _study_rows(studies: Path, image_ids: Sequence[str] | np.ndarray) -> list[Mapping[str, Any]]:
-    wanted = pa.array([str(name) for name in image_ids], pa.string())
-    columns = ["image_id", "subject_id", "image_path", "labels", "masks", "shapes"]
-    table = pq.read_table(studies, columns=columns, filters=pc.is_in(pc.field("image_id"), wanted))
-    by_id = {row["image_id"]: row for row in table.to_pylist()}
-    for name in wanted.to_pylist():
-        if name not in by_id:
-            raise EvaluationError(f"Image {name} is not in {Path(studies).name}; rebuild the shards from it.")
-    return [by_id[name] for name in wanted.to_pylist()]
+def unpack_mask(bits: bytes, size: int) -> np.ndarray:
+    """(size, size) bool of a mask as the table of regions keeps it."""
+    return np.unpackbits(np.frombuffer(bits, np.uint8), count=size * size).reshape(size, size).astype(bool)
 
 
-def _of(name: str, regions: Sequence[Mapping[str, Any]] | None) -> list[Mapping[str, Any]]:
-    return [region for region in regions or () if region["label"] == name]
-
-
-def _joined(
-    regions: Sequence[Mapping[str, Any]], image_path: str, root: Path, size: int, shape: tuple[int, ...] | None
-) -> np.ndarray:
-    joined = np.zeros((size, size), bool)
-    if shape is None:
-        shape = _read(root, image_path).shape if any("kind" in region for region in regions) else (0, 0)
-    for region in regions:
-        if "kind" in region:
-            mask = _drawn(region, image_path, *shape)
-        else:
-            mask = _read(root, region["path"]) > region["threshold"]
-        joined |= letterbox_mask(mask, size)
-    return joined
-
-
-def _drawn(region: Mapping[str, Any], image_path: str, height: int, width: int) -> np.ndarray:
-    try:
-        return shape_mask(region["kind"], region["points"], height, width) > 0
-    except ShapeError as error:
-        raise EvaluationError(f"The {region['label']} of {image_path} cannot be drawn: {error}") from error
-
-
-def _read(root: Path, path: str) -> np.ndarray:
-    try:
-        with local_copy(inside(root, path)) as file:
-            return read_grey(file)
-    except OutsideRootError as error:
-        raise EvaluationError(f"The file {path} lies outside of {root}; correct the studies table.") from error
-    except ImageError as error:
-        raise EvaluationError(f"The file {path} under {root} cannot be read: {error.detail}") from error
+def _positions(values: pa.ChunkedArray, among: pa.Array) -> np.ndarray:
+    return np.asarray(pc.index_in(values, among).to_numpy(), np.int64).reshape(-1)

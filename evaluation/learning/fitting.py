@@ -1,7 +1,7 @@
 """Trains a network inside a downstream task: a head, and the encoder below it where a task tunes it.
 
 What is trained is what has `requires_grad`. A part of which nothing is trained stays in evaluation mode, so that batch
-norms of a frozen encoder keep their statistics; in MGCA's segmentation and in GLoRIA's probe they drift. No film is
+norms of a frozen encoder keep their statistics; in MGCA's segmentation and in GLoRIA's probe they drift. No image is
 dropped from an epoch, as the last ones are in MedKLIP's code. The weights that stay are those of the best validation.
 """
 
@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,33 +19,13 @@ from torch import Tensor, nn
 from torch.optim import Adam, AdamW
 
 from evaluation.errors import EvaluationError
+from evaluation.inference import IndexedPixels
 from training.optimizer import parameter_groups
 
 OPTIMIZERS = {"adam": Adam, "adamw": AdamW}
 UNKNOWN = -math.inf  # what a validation that cannot be scored counts as
 
 Progress = Callable[[int, int], None]  # steps done, steps at most
-
-
-class Films(Protocol):
-    """Grey films (n, size, size) uint8: an array, or something that reads the films it is asked for."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, part: slice | np.ndarray, /) -> np.ndarray: ...
-
-
-class ChosenFilms:
-    """Some rows of films, read when they are asked for."""
-
-    def __init__(self, films: Films, rows: np.ndarray) -> None:
-        self.films, self.rows = films, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, part: slice | np.ndarray) -> np.ndarray:
-        return self.films[self.rows[part]]
 
 
 @dataclass(frozen=True)
@@ -95,14 +75,14 @@ def mixed_precision(device: torch.device) -> torch.autocast:
 def own_patients(train: np.ndarray, validate: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Rows of the train split, given the patients (n,) of each split, whose patient neither of the others has."""
     if not len(test):
-        raise EvaluationError("No film to score: the test split is empty.")
+        raise EvaluationError("No image to score: the test split is empty.")
     rows = np.flatnonzero(~np.isin(train, np.concatenate([validate, test])))
     if not len(rows):
-        raise EvaluationError("No film to train on: no patient of the label fraction is left in the train split.")
+        raise EvaluationError("No image to train on: no patient of the label fraction is left in the train split.")
     return rows
 
 
-def film_tensor(pixels: Films, rows: np.ndarray, device: torch.device) -> Tensor:
+def image_tensor(pixels: IndexedPixels, rows: np.ndarray, device: torch.device) -> Tensor:
     """(rows, 1, size, size) uint8 on the device."""
     return torch.from_numpy(np.ascontiguousarray(pixels[rows]))[:, None].to(device)
 
@@ -110,7 +90,7 @@ def film_tensor(pixels: Films, rows: np.ndarray, device: torch.device) -> Tensor
 def fit(
     module: nn.Module,
     loss_of: Callable[[np.ndarray], Tensor],
-    films: int,
+    count: int,
     validate: Callable[[], float] | None,
     options: FitOptions,
     seed: int,
@@ -118,23 +98,23 @@ def fit(
 ) -> int:
     """Train `module` in place, and leave it in evaluation mode with the weights of its best validation.
 
-    `loss_of` gives the scalar loss of some of the `films`, whose indices are (batch,) int64. `validate` says how
+    `loss_of` gives the scalar loss of some of the `count` images, whose indices are (batch,) int64. `validate` says how
     good the module is now, higher being better and nan counting as worst; it is called in evaluation mode, and
-    without it (nothing to validate on) the last weights stay. The order of the films comes from `seed`; whatever else
-    is random draws from torch's generator, so call it within `seeded`. Returns the number of steps that were taken.
+    without it (nothing to validate on) the last weights stay. The order of the images comes from `seed`; whatever else
+    is random repeats from torch's generator, so call it within `seeded`. Returns the number of steps that were taken.
     """
     device = next(module.parameters()).device
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster
     optimizer = OPTIMIZERS[options.optimizer](
         parameter_groups(module, options.weight_decay), lr=options.learning_rate, fused=True
     )
-    steps_of_epoch = math.ceil(films / options.batch_size)
+    steps_of_epoch = math.ceil(count / options.batch_size)
     steps = min(options.epochs * steps_of_epoch, options.maximum_steps or math.inf)
     interval = steps_of_epoch * max(1, math.ceil(options.validate_every / steps_of_epoch))
     best = _Best(module)
     done = 0
     training_mode(module)
-    for rows in _batches(films, steps_of_epoch, seed):
+    for rows in _batches(count, steps_of_epoch, seed):
         with mixed_precision(device):
             loss = loss_of(rows)
         if not torch.isfinite(loss):
@@ -170,14 +150,14 @@ def training_mode(module: nn.Module) -> None:
             part.eval()
 
 
-def _batches(films: int, count: int, seed: int) -> Iterator[np.ndarray]:
-    """Epoch after epoch without end, each in a new order and in `count` batches whose sizes differ by one at most.
+def _batches(images: int, parts: int, seed: int) -> Iterator[np.ndarray]:
+    """Epoch after epoch without end, each in a new order and in `parts` batches whose sizes differ by one at most.
 
-    A last batch of one film would be the end of a batch norm.
+    A last batch of one image would be the end of a batch norm.
     """
     rng = np.random.default_rng(seed)
     while True:
-        yield from np.array_split(rng.permutation(films), count)
+        yield from np.array_split(rng.permutation(images), parts)
 
 
 class _Best:

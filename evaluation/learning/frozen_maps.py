@@ -1,4 +1,4 @@
-"""What a detection head reads of films: the maps of an encoder that is not trained, so that once per film is enough."""
+"""The maps of an encoder that is not trained, which a detection head reads: once per image is enough."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluation.inference import ask
-from evaluation.learning.fitting import Films
+from evaluation.inference import IndexedPixels, predict_batches
 from evaluation.learning.yolo import coarse_maps
 from models.method import Method
 
 MEGABYTE = 1 << 20
 
 
-def whole_film_encoder(method: Method) -> Method:
-    """A copy of `method` that sees whole films: a crop to the centre would cut boxes off."""
+def whole_image_encoder(method: Method) -> Method:
+    """A copy of `method` that sees whole images: a crop to the centre would cut boxes off."""
     encoder = deepcopy(method).to(memory_format=torch.channels_last)
     encoder.fit = "resize"
     return encoder
 
 
 class FrozenMaps:
-    """The feature maps of films that a head reads, computed once if all of them fit into `memory` megabytes."""
+    """The feature maps of images that a head reads, computed once if all of them fit into `memory` megabytes."""
 
-    def __init__(self, encoder: Method, pixels: Films, memory: int) -> None:
+    def __init__(self, encoder: Method, pixels: IndexedPixels, memory: int) -> None:
         self.encoder, self.pixels = encoder, pixels
         self.device = next(encoder.parameters()).device
         first = self._compute(pixels[:1])
@@ -38,9 +37,12 @@ class FrozenMaps:
         return len(self.pixels)
 
     def __getitem__(self, part: slice | np.ndarray) -> list[Tensor]:
-        """Maps (films, channels, rows, columns) of some films, fine to coarse."""
+        """Maps (images, channels, rows, columns) of some images, fine to coarse."""
         found = [maps[part] for maps in self.kept] if self.kept else self._compute(self.pixels[part])
         return [torch.from_numpy(maps).to(self.device, memory_format=torch.channels_last) for maps in found]
 
-    def _compute(self, pixels: Films) -> list[np.ndarray]:
-        return ask(self.encoder, pixels, lambda images: coarse_maps(self.encoder.image_maps(images), self.encoder.size))
+    def _compute(self, pixels: IndexedPixels) -> list[np.ndarray]:
+        def predict(images: Tensor) -> list[Tensor]:
+            return coarse_maps(self.encoder.image_maps(images), self.encoder.size)
+
+        return predict_batches(self.encoder, pixels, predict)

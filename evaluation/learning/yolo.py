@@ -67,15 +67,15 @@ class YoloHead(nn.Module):
         return torch.cat(found[::-1], 1).float()
 
 
-def loss(outputs: Tensor, priors: Priors, boxes: Tensor, films: Tensor) -> Tensor:
-    """YOLOv3's loss of the head's outputs (batch, priors, VALUES): a sum over boxes, a mean over films.
+def loss(outputs: Tensor, priors: Priors, boxes: Tensor, images: Tensor) -> Tensor:
+    """YOLOv3's loss of the head's outputs (batch, priors, VALUES): a sum over boxes, a mean over images.
 
-    `boxes` (n, 4) are all true boxes of the batch and `films` (n,) says on which film each lies.
+    `boxes` (n, 4) are all true boxes of the batch and `images` (n,) says on which image each lies.
     """
-    chosen, ignored = priors.assign(boxes, films, len(outputs))
+    chosen, ignored = priors.assign(boxes, images, len(outputs))
     places, scales = priors.encode(boxes, chosen)
-    own, objects = outputs[films, chosen], torch.zeros_like(outputs[..., 4])
-    objects[films, chosen] = 1
+    own, objects = outputs[images, chosen], torch.zeros_like(outputs[..., 4])
+    objects[images, chosen] = 1
     terms = (
         F.binary_cross_entropy_with_logits(own[:, :2], places, reduction="sum"),
         F.mse_loss(own[:, 2:4], scales, reduction="sum") / 2,
@@ -87,17 +87,17 @@ def loss(outputs: Tensor, priors: Priors, boxes: Tensor, films: Tensor) -> Tenso
 def detect(
     outputs: Tensor, priors: Priors, side: int, confidence: float, overlap: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Films (n,), boxes (n, 4) within the input of `side` pixels and scores (n,) of the outputs, surest first.
+    """Images (n,), boxes (n, 4) within the input of `side` pixels and scores (n,) of the outputs, surest first.
 
-    Boxes less sure than `confidence` are left out, and those that overlap a surer one of their film by more than
+    Boxes less sure than `confidence` are left out, and those that overlap a surer one of their image by more than
     `overlap`.
     """
     scores = outputs[..., 4].sigmoid()
     corners = priors.decode(outputs[..., :2].sigmoid(), outputs[..., 2:4]).clamp(0, side)
-    films, places = (scores >= confidence).nonzero(as_tuple=True)
-    corners, scores = corners[films, places], scores[films, places]
-    kept = batched_nms(corners, scores, films, overlap)
-    return films[kept], corners[kept], scores[kept]
+    images, places = (scores >= confidence).nonzero(as_tuple=True)
+    corners, scores = corners[images, places], scores[images, places]
+    kept = batched_nms(corners, scores, images, overlap)
+    return images[kept], corners[kept], scores[kept]
 
 
 def _convolution(given: int, channels: int, kernel: int) -> nn.Sequential:

@@ -60,12 +60,12 @@ class Priors:
         centres = (self.cells + places) * self.strides
         return box_convert(torch.cat([centres, self.sizes * scales.exp()], -1), "cxcywh", "xyxy")
 
-    def assign(self, boxes: Tensor, films: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Which priors are to find the `boxes` (n, 4) on `films` (n,), and which neither have to find any nor none.
+    def assign(self, boxes: Tensor, images: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Which priors are to find the `boxes` (n, 4) on `images` (n,), and which neither have to find any nor none.
 
         A box is found by that prior of its centre's cell whose size is the most similar: (n,) indices. Neither is
         asked of the other priors that overlap a box by more than IGNORED_OVERLAP: (count, priors) bool, for `count`
-        films.
+        images.
         """
         centres, sizes = box_convert(boxes, "xyxy", "cxcywh").split(2, -1)
         inside = ((centres[:, None] / self.strides).floor() == self.cells).all(-1)
@@ -74,8 +74,8 @@ class Priors:
         chosen = torch.where(inside, similarity, -1.0).argmax(1)
         middle = torch.full_like(self.cells, 0.5)
         near = box_iou(boxes, self.decode(middle, torch.zeros_like(middle))) > IGNORED_OVERLAP
-        ignored = torch.zeros(count, len(self)).to(boxes).index_add_(0, films, near.to(boxes)) > 0
-        ignored[films, chosen] = False
+        ignored = torch.zeros(count, len(self)).to(boxes).index_add_(0, images, near.to(boxes)) > 0
+        ignored[images, chosen] = False
         return chosen, ignored
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 from evaluation.metrics.values import MACRO, ResultValue, interval, summarise
 
@@ -34,6 +33,8 @@ def scorable(labels: np.ndarray) -> bool:
 
 def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
     """Area under the ROC curve of labels 0/1 (nan: unknown, left out); nan unless both labels occur."""
+    from sklearn.metrics import roc_auc_score
+
     known = ~np.isnan(labels)
     if not scorable(labels):
         return float("nan")

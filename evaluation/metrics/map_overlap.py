@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import ratio
@@ -67,6 +66,8 @@ def match_regions(region: np.ndarray, mask: np.ndarray, cells: Cells, bar: float
     Returns the predicted pieces that reach an IoU of `bar` with a true one, all predicted pieces, the true
     pieces that are reached, all true pieces. Cells that touch do so as blocks of pixels, too.
     """
+    from scipy import ndimage
+
     grid = len(np.unique(cells.index[0]))
     predicted, predictions = ndimage.label(region.reshape(grid, grid))
     true, truths = ndimage.label(mask)

@@ -1,6 +1,6 @@
 """Grading: how severe a finding is, told from one softmax over the levels (MedKLIP, arXiv 2301.02228, edema 0 to 3).
 
-The network is tuned as in fine_tuning, with classes that exclude one another. Each level is then scored against the
+The network is tuned as in fine-tuning, with classes that exclude one another. Each level is then scored against the
 rest, and the mean over the levels is that of its rows: AUROC of its probability, F1 and accuracy at the threshold with
 the best F1 on the validate split. MedKLIP's thresholds are searched on the test set, which flatters them; that rule is
 not offered here. The order of the levels plays no part, as in the paper.
@@ -9,28 +9,53 @@ not offered here. The order of the levels plays no part, as in the paper.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from evaluation.learning.fitting import Progress
-from evaluation.learning.labelled_images import LabelledFilms, learnt_labels, prepare
+from cohorts.dataset import GRADES
 from evaluation.metrics.classification import RESAMPLES
 from evaluation.metrics.values import ResultValue
 from evaluation.tasks import zero_shot_classification
-from evaluation.tasks.fine_tune import FineTuneConfig, tune
-from evaluation.tasks.zero_shot_classification import best_thresholds
-from models.method import Method
+from evaluation.tasks.base import ONCE, Setting, Task
+from evaluation.tasks.fine_tune import FineTuneSettings
 
-TASK = "grading"
+if TYPE_CHECKING:
+    from evaluation.inference import Progress
+    from evaluation.learning.annotated import LabelledImages
+    from evaluation.predictions import Predictions
+    from models.method import Method
+
 METRICS = ("auroc", "f1", "accuracy")
+
+
+class Grading(Task):
+    """How severe: one softmax over the grades, each against the rest, as in MedKLIP."""
+
+    name = "grading"
+    purpose = GRADES
+    leading = "auroc"
+    selection = "The epoch that is kept is the best on the validate split. Thresholds are chosen there, too."
+    learning = ONCE
+    settings = FineTuneSettings
+    settings_of = "fine_tune"
+
+    def score(self, predictions: Predictions, setting: Setting, settings: FineTuneSettings) -> Sequence[ResultValue]:
+        """AUROC, F1 and accuracy of each level against the rest, and their means."""
+        from evaluation.learning.annotated import label_splits
+
+        names, train, validate, test = label_splits(predictions.dataset, setting)
+        if not names or not len(train) or not len(test):
+            return []
+        return fit_and_score(predictions.method, train, validate, test, names, settings, setting.repeat)
 
 
 def fit_and_score(
     method: Method,
-    train: LabelledFilms,
-    validate: LabelledFilms,
-    test: LabelledFilms,
+    train: LabelledImages,
+    validate: LabelledImages,
+    test: LabelledImages,
     levels: Sequence[str],
-    config: FineTuneConfig,
-    draw: int,
+    settings: FineTuneSettings,
+    repeat: int,
     resamples: int = RESAMPLES,
     progress: Progress | None = None,
 ) -> list[ResultValue]:
@@ -39,9 +64,14 @@ def fit_and_score(
     A level that is not in `train` or in `test`, or is all there is, has rows with value None and is not in the mean;
     one that is not in `validate` has no threshold and keeps its AUROC only.
     """
+    from evaluation.learning.annotated import learnt_labels, prepare
+    from evaluation.learning.classifier import tune
+
     train, validate, test = prepare(train, validate, test, levels, exclusive=True)
-    classifier = tune(method, train, validate, config, draw, exclusive=True, progress=progress)
-    thresholds = best_thresholds(classifier.probabilities(validate.pixels, exclusive=True), validate.labels)
+    classifier = tune(method, train, validate, settings, repeat, exclusive=True, progress=progress)
+    thresholds = zero_shot_classification.best_thresholds(
+        classifier.probabilities(validate.pixels, exclusive=True), validate.labels
+    )
     scores, labels = classifier.probabilities(test.pixels, exclusive=True), learnt_labels(train, test)
     values = zero_shot_classification.score(scores, labels, levels, test.subjects, thresholds, resamples=resamples)
     return [value for value in values if value.metric in METRICS]

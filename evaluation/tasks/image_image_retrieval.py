@@ -1,47 +1,81 @@
 """Image-image retrieval as ConVIRT measures it (Zhang et al., arXiv 2010.00747, section 4.4: "CheXpert 8x200").
 
-Each of eight categories has about ten films as queries; every query ranks the candidates of text-image retrieval by the
-cosine of the image encoder's features, before any projection. The paper's queries were chosen by experts and are not
-public: ours are drawn from the test split, and no patient of theirs is among the candidates.
+Each of eight categories has about ten images as queries; every query ranks the candidates of text-image retrieval by
+the cosine of the image encoder's features, before any projection. The paper's queries were chosen by experts and are
+not public: ours are chosen from the test split, and no patient of theirs is among the candidates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cohorts.dataset import CATEGORIES
+from evaluation.dataset import entities_of
 from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import RESAMPLES, patient_weights, ratio
 from evaluation.metrics.precision_at import Candidates, choose_candidates, score_rankings
 from evaluation.metrics.values import ResultValue
+from evaluation.tasks.base import Setting, Task
+from evaluation.tasks.text_image_retrieval import categories_of
+from store.settings import setting as option
 
-TASK = "image_image_retrieval"
+if TYPE_CHECKING:
+    from evaluation.predictions import Predictions
 
 
 @dataclass(frozen=True)
-class ImageImageRetrievalConfig:
-    """How many films of each category."""
+class ImageImageRetrievalSettings:
+    """How many images of each category."""
 
-    queries: int = 10  # films that ask, per category
-    candidates: int = 200  # films that are ranked, per category
+    queries: int = option(10, "Images that are queries, per category.")
+    candidates: int = option(200, "Images that are ranked, per category.")
 
 
-def choose_films(
+class ImageImageRetrieval(Task):
+    """Which images an image of one finding finds: the share of the right ones among the first, as in ConVIRT."""
+
+    name = "image_image_retrieval"
+    purpose = CATEGORIES
+    leading = "precision_at_5"
+    selection = "Nothing is chosen."
+    on_pretraining_cohort = True
+    settings = ImageImageRetrievalSettings
+
+    def score(
+        self, predictions: Predictions, setting: Setting, settings: ImageImageRetrievalSettings
+    ) -> Sequence[ResultValue]:
+        """Precision at 5, 10 and 50 per category and their mean."""
+        dataset = predictions.dataset
+        images, categories = dataset.images("test"), list(categories_of(entities_of(dataset.queries)))
+        labels = dataset.label_values(images, categories)
+        queries, ranked = choose_images(labels, images.subjects, settings)
+        if not len(queries.rows) or not len(ranked.rows):
+            return []
+        features, subjects = predictions.features(images), images.subjects
+        return score(
+            features[ranked.rows], ranked.categories, subjects[ranked.rows],
+            features[queries.rows], queries.categories, subjects[queries.rows], categories,
+        )  # fmt: skip
+
+
+def choose_images(
     labels: np.ndarray,
     subjects: Sequence[str] | np.ndarray,
-    config: ImageImageRetrievalConfig = ImageImageRetrievalConfig(),
+    settings: ImageImageRetrievalSettings = ImageImageRetrievalSettings(),
     seed: int = 0,
 ) -> tuple[Candidates, Candidates]:
-    """The films that ask and the films that are ranked, each positive for one category alone; no patient has both.
+    """The images that are queries and those that are ranked, each positive for one category alone; no patient has both.
 
     `labels` (images, categories) hold 1 present, 0 absent, -1 uncertain, nan unknown; `subjects` (images,).
     """
-    queries = choose_candidates(labels, config.queries, seed)
+    queries = choose_candidates(labels, settings.queries, seed)
     patients = np.asarray(subjects)
     others = np.flatnonzero(~np.isin(patients, patients[queries.rows]))
-    ranked = choose_candidates(labels[others], config.candidates, seed)
+    ranked = choose_candidates(labels[others], settings.candidates, seed)
     return queries, Candidates(others[ranked.rows], ranked.categories)
 
 
@@ -62,7 +96,7 @@ def score(
     `classes`. The patients of both are resampled. What is not scored: see `score_rankings`.
     """
     if np.isin(query_subjects, subjects).any():
-        raise EvaluationError("A patient has films on both sides of the retrieval; choose them with `choose_films`.")
+        raise EvaluationError("A patient has images on both sides of the retrieval; choose them with `choose_images`.")
     patients = np.concatenate([np.asarray(owners, dtype=str) for owners in (subjects, query_subjects)])
     weights, query_weights = np.split(patient_weights(patients, resamples, seed), [len(subjects)], axis=1)
     similarities = _directions(features) @ _directions(query_features).T

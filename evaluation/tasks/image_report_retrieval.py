@@ -1,38 +1,70 @@
 """Image-report retrieval: is the right report among the first k of all reports of the split, and the reverse?
 
-Reports with the very same words are equally right for each other's films: nothing in the words could tell them apart.
-Where a wrong one is as similar as a right one it counts as ranked before it, so that a network that answers the same to
-everything finds nothing. The pool of what is ranked stays whole when patients are drawn again; the queries are drawn.
+Reports with the very same words are equally right for each other's images: nothing in the words could tell them apart.
+Where a wrong one is as similar as a right one it counts as ranked before it, so that a network that gives
+the same similarity to everything finds nothing. The pool of what is ranked stays whole when patients are resampled;
+the queries are resampled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import hypergeom
 
+from cohorts.dataset import REPORTS as REPORTS_PURPOSE
 from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import RESAMPLES, patient_weights
 from evaluation.metrics.values import ResultValue, summarise
+from evaluation.tasks.base import Setting, Task
+from store.settings import setting as option
 
-TASK = "image_report_retrieval"
+if TYPE_CHECKING:
+    from evaluation.predictions import Predictions
+
 DEPTHS = (1, 5, 10)
 REPORTS = "reports"  # the one class of these numbers
 
 
 @dataclass(frozen=True)
-class ImageReportRetrievalConfig:
+class ImageReportRetrievalSettings:
     """How many pairs."""
 
-    pairs: int = 1000  # at most, drawn from the test split; as many as BenchX takes (MIMIC 5x200)
+    pairs: int = option(1000, "Pairs at most, chosen from the test split; as many as BenchX takes (MIMIC 5x200).")
 
 
-def choose_pairs(reports: Sequence[str], config: ImageReportRetrievalConfig, seed: int = 0) -> np.ndarray:
-    """Places of the films, in order, that are asked about: of those whose report is not empty."""
+class ImageReportRetrieval(Task):
+    """Whether an image finds its own report, and a report its image, among all of the test split."""
+
+    name = "image_report_retrieval"
+    purpose = REPORTS_PURPOSE
+    leading = "recall_at_1"
+    selection = "Nothing is chosen."
+    on_pretraining_cohort = True
+    settings = ImageReportRetrievalSettings
+
+    def score(
+        self, predictions: Predictions, setting: Setting, settings: ImageReportRetrievalSettings
+    ) -> Sequence[ResultValue]:
+        """Recall at 1, 5 and 10 in both directions."""
+        images = predictions.dataset.images("test")
+        texts = predictions.dataset.reader.columns("test", ["text"])["text"].to_pylist()
+        chosen = choose_pairs(texts, settings)
+        if len(chosen) < 2:
+            return []
+        images = images.select(chosen)
+        reports = [texts[row] for row in chosen]
+        distinct, of_image = np.unique(reports, return_inverse=True)
+        similarities = predictions.similarities(images, distinct.tolist())[:, of_image]
+        return score(similarities, np.arange(len(images)), reports, images.subjects)
+
+
+def choose_pairs(reports: Sequence[str], settings: ImageReportRetrievalSettings, seed: int = 0) -> np.ndarray:
+    """Places of the images, in order, that are evaluated: of those whose report is not empty."""
     there = np.flatnonzero([bool(report.strip()) for report in reports])
-    return np.sort(np.random.default_rng(seed).permutation(there)[: config.pairs])
+    return np.sort(np.random.default_rng(seed).permutation(there)[: settings.pairs])
 
 
 def score(
@@ -43,20 +75,20 @@ def score(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> list[ResultValue]:
-    """Recall at 1, 5 and 10 from film to report and from report to film, each with what chance would give.
+    """Recall at 1, 5 and 10 from image to report and from report to image, each with what chance would give.
 
     `similarities` (images, reports); `report_of` (images,) indexes `reports`, the texts; `subjects` (images,) are
-    resampled, a report with its first film. A report without a film is ranked but asks nothing. A depth that takes in
+    resampled, a report with its first image. A report without an image is ranked but is no query. A depth that takes in
     all there is to rank is not scored. n counts queries.
     """
     _check(similarities, report_of, reports, subjects)
     words = np.unique(np.asarray(reports, dtype=object), return_inverse=True)[1]
     right = words[report_of][:, None] == words
-    asking, first_film = np.unique(report_of, return_index=True)
+    queries, first_image = np.unique(report_of, return_index=True)
     weights = patient_weights(subjects, resamples, seed)
     values = _recalls("recall_at", similarities, right, weights)
-    from_text = similarities.T[asking], right.T[asking]
-    return values + _recalls("text_to_image_recall_at", *from_text, weights[:, first_film])
+    from_text = similarities.T[queries], right.T[queries]
+    return values + _recalls("text_to_image_recall_at", *from_text, weights[:, first_image])
 
 
 def ranks_of_right(similarities: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -69,9 +101,11 @@ def ranks_of_right(similarities: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def _recalls(name: str, similarities: np.ndarray, right: np.ndarray, weights: np.ndarray) -> list[ResultValue]:
+    from scipy.stats import hypergeom
+
     places, found = ranks_of_right(similarities, right), []
     for depth in DEPTHS:
-        chance = hypergeom.sf(0, right.shape[1], right.sum(axis=1), depth)  # of a right one among the first of a draw
+        chance = hypergeom.sf(0, right.shape[1], right.sum(axis=1), depth)  # of a right one in a random order
         scored = depth < similarities.shape[1]
         found += _mean(f"{name}_{depth}", places <= depth, weights, scored)
         found += _mean(f"{name}_{depth}_chance", chance, weights, scored)
@@ -80,8 +114,8 @@ def _recalls(name: str, similarities: np.ndarray, right: np.ndarray, weights: np
 
 def _mean(metric: str, hits: np.ndarray, weights: np.ndarray, scored: bool) -> list[ResultValue]:
     """The mean of `hits` (queries,), and under each row of `weights` (resamples, queries)."""
-    drawn = weights.sum(axis=1, dtype=np.float64)
-    resampled = np.where(drawn > 0, weights.astype(np.float64) @ hits / np.maximum(drawn, 1), np.nan)
+    counts = weights.sum(axis=1, dtype=np.float64)
+    resampled = np.where(counts > 0, weights.astype(np.float64) @ hits / np.maximum(counts, 1), np.nan)
     point = hits.mean() if scored and len(hits) else np.nan
     return summarise(metric, [REPORTS], np.array([point]), resampled[:, None], np.array([len(hits)]))
 

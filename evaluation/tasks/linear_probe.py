@@ -4,24 +4,27 @@ A logistic regression per label on standardised backbone features, trained on a 
 strength of its L2 penalty is the one with the best mean AUROC on the validate split. The papers train the same
 classifier by AdamW and stop early; scikit-learn finds the optimum of the same loss, so that no rate has to be tuned.
 Where the classes exclude one another (COVIDx), one softmax over them takes the place of the regressions, and the share
-of films whose largest score is the right one, MGCA's accuracy, is measured too.
+of images whose largest score is the right one, MGCA's accuracy, is measured too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import softmax
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
+from cohorts.dataset import CLASSES
 from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import RESAMPLES, accuracy, auroc, aurocs, patient_weights, scorable
 from evaluation.metrics.values import ResultValue, summarise, with_positives
+from evaluation.tasks.base import ONCE, Setting, Task
 
-TASK = "linear_probe"
+if TYPE_CHECKING:
+    from evaluation.dataset import Images
+    from evaluation.predictions import Predictions
+
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C of scikit-learn: the penalty's inverse, from strong to weak
 ITERATIONS = 1000
 
@@ -37,6 +40,32 @@ class Labelled:
     def select(self, rows: np.ndarray) -> Labelled:
         """Some of the rows."""
         return Labelled(self.features[rows], self.labels[rows], self.subjects[rows])
+
+
+class LinearProbe(Task):
+    """What a linear classifier reads off the frozen features, given the labels of a fraction of the patients."""
+
+    name = "linear_probe"
+    purpose = CLASSES
+    leading = "auroc"
+    selection = "The penalty is chosen on the validate split."
+    on_pretraining_cohort = True
+    learning = ONCE
+    figures = ("embeddings",)
+
+    def score(self, predictions: Predictions, setting: Setting, settings: None) -> Sequence[ResultValue]:
+        """AUROC per class and their mean; accuracy where the classes exclude one another."""
+        assert setting.fraction is not None
+        dataset = predictions.dataset
+        names, train, validate, test = dataset.labelled_splits(setting.fraction, setting.repeat)
+        if not names or not len(train) or not len(test):
+            return []
+
+        def label(images: Images) -> Labelled:
+            return Labelled(predictions.features(images), dataset.label_values(images, names), images.subjects)
+
+        exclusive = dataset.facts.exclusive and len(names) > 1
+        return fit_and_score(label(train), label(validate), label(test), names, exclusive)
 
 
 def fit_and_score(
@@ -71,6 +100,8 @@ def predict(train: Labelled, validate: Labelled, features: np.ndarray, exclusive
     They are logits, or with `exclusive` classes probabilities. Where `validate` can score nothing, the strongest
     penalty is taken.
     """
+    from sklearn.preprocessing import StandardScaler
+
     fit, apply = (_fit_softmax, _probabilities) if exclusive else (_fit, _apply)
     if not len(train.features):
         raise EvaluationError("No image to fit a linear probe on: no patient of the label fraction is in the shards.")
@@ -86,6 +117,8 @@ def predict(train: Labelled, validate: Labelled, features: np.ndarray, exclusive
 
 def _fit(features: np.ndarray, labels: np.ndarray, strength: float) -> np.ndarray:
     """(classes, dim + 1) coefficients, the intercept last; nan for a class with one label only."""
+    from sklearn.linear_model import LogisticRegression
+
     probe = np.full((labels.shape[1], features.shape[1] + 1), np.nan)
     for column, truth in enumerate(labels.T):
         if scorable(truth):
@@ -97,6 +130,8 @@ def _fit(features: np.ndarray, labels: np.ndarray, strength: float) -> np.ndarra
 
 def _fit_softmax(features: np.ndarray, labels: np.ndarray, strength: float) -> np.ndarray:
     """(classes, dim + 1) coefficients of one softmax; nan for a class without an image, all where one class has all."""
+    from sklearn.linear_model import LogisticRegression
+
     probe = np.full((labels.shape[1], features.shape[1] + 1), np.nan)
     single = (labels == 1).sum(axis=1) == 1
     present = labels[single].argmax(axis=1)
@@ -110,6 +145,8 @@ def _fit_softmax(features: np.ndarray, labels: np.ndarray, strength: float) -> n
 
 
 def _probabilities(probe: np.ndarray, features: np.ndarray) -> np.ndarray:
+    from scipy.special import softmax
+
     scores = _apply(probe, features)
     learnt = ~np.isnan(scores).any(axis=0)
     if learnt.any():

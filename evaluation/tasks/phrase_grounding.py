@@ -1,4 +1,4 @@
-"""Phrase grounding as BioViL does it: where on the film does the map of a sentence lie, given where the finding is?
+"""Phrase grounding as BioViL does it: where on the image does the map of a sentence lie, given where the finding is?
 
 Boecking et al. (ECCV 2022, arXiv 2204.09817), benchmark MS-CXR. The map of each (image, phrase) pair is smoothed by a
 Gaussian on its cells, enlarged bilinearly, and compared with the mask of what the phrase says:
@@ -18,34 +18,73 @@ Means over phrases; a mask that is empty, or lies where the network does not loo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from scipy import ndimage
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from cohorts.dataset import PHRASES
+from evaluation.dataset import entities_of
 from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import RESAMPLES, patient_weights, ratio
 from evaluation.metrics.grounding import Terms, joined, means, pieces, pointing, values_of
 from evaluation.metrics.map_overlap import Cells, iou, lay_over
 from evaluation.metrics.values import ResultValue
+from evaluation.tasks.base import Setting, Task
 from evaluation.truth import Masks
+from store.settings import setting as option
 
-TASK = "phrase_grounding"
+if TYPE_CHECKING:
+    from evaluation.predictions import Predictions
+
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5)  # BioViL
 BLOCK = 64  # pairs that are enlarged at once
 
 
 @dataclass(frozen=True)
-class PhraseGroundingConfig:
+class PhraseGroundingSettings:
     """How a map is read."""
 
-    phrases: int = 0  # at most so many are drawn; 0: all
-    smoothing: float = 1.5  # sigma of the Gaussian, in cells of the map; 0 leaves the map as it is
-    cosines: bool = False  # True: maps are (1 + cosine) / 2, and levels are cosines, as the paper's; False: stretched
-    level: float = 0.5  # of a stretched map; above it lies the region that precision and recall are of
+    phrases: int = option(0, "At most so many phrases, chosen at random; 0: all.")
+    smoothing: float = option(1.5, "Sigma of the Gaussian, in cells of the map; 0 leaves the map as it is.")
+    cosines: bool = option(
+        False, "True: maps are (1 + cosine) / 2, and levels are cosines, as the paper's; False: stretched."
+    )
+    level: float = option(0.5, "Of a stretched map; above it lies the region that precision and recall are of.")
+
+
+class PhraseGrounding(Task):
+    """Where the sentences of reports point in their images, as in BioViL."""
+
+    name = "phrase_grounding"
+    purpose = PHRASES
+    leading = "contrast_to_noise"
+    selection = "Nothing is chosen: the levels of the regions are set in advance."
+    on_pretraining_cohort = True
+    reads_regions = True
+    settings = PhraseGroundingSettings
+
+    def score(
+        self, predictions: Predictions, setting: Setting, settings: PhraseGroundingSettings
+    ) -> Sequence[ResultValue]:
+        """Contrast to noise, overlaps and the pointing game, per class and their mean."""
+        dataset = predictions.dataset
+        entities = entities_of(dataset.queries)
+        images, names = dataset.images("test"), list(entities)
+        masks = dataset.masks("test", names) if names else None
+        if masks is None or not len(masks):
+            return []
+        reports = dataset.reader.columns("test", ["study_id", "sentences"])
+        study_ids, sentences = reports["study_id"].to_numpy(), reports["sentences"].to_pylist()
+        phrases = find_phrases(masks, study_ids, sentences, dataset.triplets(), list(entities.values()))
+        phrases = phrases.sample(settings.phrases)
+        if not phrases.texts:
+            return []
+        maps = predictions.phrase_maps(images.select(phrases.masks.rows), phrases.texts)
+        return score(maps, phrases.masks, names, images.subjects, settings, predictions.visible_side)
 
 
 def score(
@@ -53,7 +92,7 @@ def score(
     masks: Masks,
     classes: Sequence[str],
     subjects: Sequence[str] | np.ndarray,
-    config: PhraseGroundingConfig = PhraseGroundingConfig(),
+    settings: PhraseGroundingSettings = PhraseGroundingSettings(),
     seen: int | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
@@ -68,7 +107,7 @@ def score(
         raise EvaluationError(f"Maps {maps.shape} do not fit {len(masks)} phrases.")
     pixels = masks.middle(seen).pixels
     blocks = [slice(start, start + BLOCK) for start in range(0, max(1, len(maps)), BLOCK)]
-    terms = joined([_terms(maps[block], pixels[block], config) for block in blocks])
+    terms = joined([_terms(maps[block], pixels[block], settings) for block in blocks])
     weights = patient_weights(subjects, resamples, seed)[:, masks.rows]
     return values_of(terms, classes, masks.columns, weights)
 
@@ -85,13 +124,13 @@ def contrast_to_noise(cells: Cells) -> np.ndarray:
     return np.where(inside.any(axis=1) & ~inside.all(axis=1), contrast, 0.0)
 
 
-def _terms(maps: np.ndarray, pixels: np.ndarray, config: PhraseGroundingConfig) -> Terms:
+def _terms(maps: np.ndarray, pixels: np.ndarray, settings: PhraseGroundingSettings) -> Terms:
     """Of `maps` (m, grid, grid) and masks (m, side, side) of what the network looks at."""
     places = np.arange(len(maps))
     masks = Masks(places, np.zeros_like(places), pixels)
     cells = lay_over(maps[:, None], masks, normalise=True)
-    found = {**pointing(cells), **pieces(cells.values > config.level, pixels, cells)}
-    cells = lay_over(_enlarged(maps, pixels.shape[-1], config)[:, None], masks, normalise=not config.cosines)
+    found = {**pointing(cells), **pieces(cells.values > settings.level, pixels, cells)}
+    cells = lay_over(_enlarged(maps, pixels.shape[-1], settings)[:, None], masks, normalise=not settings.cosines)
     contrast = contrast_to_noise(cells)
     of_mask = {
         "contrast_to_noise": np.abs(contrast),
@@ -101,13 +140,17 @@ def _terms(maps: np.ndarray, pixels: np.ndarray, config: PhraseGroundingConfig) 
     return {**means(of_mask), **found}
 
 
-def _enlarged(maps: np.ndarray, side: int, config: PhraseGroundingConfig) -> np.ndarray:
+def _enlarged(maps: np.ndarray, side: int, settings: PhraseGroundingSettings) -> np.ndarray:
     """Smoothed maps (m, side, side), as cosines where they are."""
+    import torch
+    import torch.nn.functional as F
+    from scipy import ndimage
+
     lowest = maps.min(axis=(1, 2), keepdims=True)
     rises = maps.astype(np.float64) - lowest  # so that no rounding varies a map that is the same everywhere
-    smooth = ndimage.gaussian_filter(rises, (0, config.smoothing, config.smoothing))
+    smooth = ndimage.gaussian_filter(rises, (0, settings.smoothing, settings.smoothing))
     enlarged = F.interpolate(torch.from_numpy(smooth)[:, None], (side, side), mode="bilinear")[:, 0].numpy()
-    return 2 * (enlarged + lowest) - 1 if config.cosines else enlarged
+    return 2 * (enlarged + lowest) - 1 if settings.cosines else enlarged
 
 
 def _moments(values: np.ndarray, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -115,3 +158,46 @@ def _moments(values: np.ndarray, part: np.ndarray) -> tuple[np.ndarray, np.ndarr
     count = part.sum(axis=1)
     mean = ratio((values * part).sum(axis=1), count)
     return mean, ratio(((values - mean[:, None]) ** 2 * part).sum(axis=1), count)
+
+
+@dataclass(frozen=True)
+class Phrases:
+    """Sentences, each with the true region of what it says."""
+
+    masks: Masks  # of m sentences: the image, the class and the region of each
+    texts: list[str]  # (m,)
+
+    def sample(self, most: int, seed: int = 0) -> Phrases:
+        """At most so many of them, chosen at random, in their order; 0: all."""
+        if not 0 < most < len(self.texts):
+            return self
+        kept = np.sort(np.random.default_rng(seed).permutation(len(self.texts))[:most])
+        masks = Masks(self.masks.rows[kept], self.masks.columns[kept], self.masks.pixels[kept])
+        return Phrases(masks, [self.texts[place] for place in kept])
+
+
+def find_phrases(
+    masks: Masks,
+    study_ids: Sequence[str] | np.ndarray,
+    sentences: Sequence[Sequence[Mapping[str, str]]],
+    triplets: pa.Table,
+    entities: Sequence[str],
+) -> Phrases:
+    """One phrase per mask: the first sentence of the image's report that says its entity is present.
+
+    A mask whose report never says so has none. `masks` index the images (n,) of `study_ids` and `sentences`, which the
+    shards hold, and the classes, of which `entities` are the names in `triplets` (study_id, sentence, entity, exists).
+    """
+    present = triplets.filter(pc.equal(triplets["exists"], "present"))
+    first = present.group_by(["study_id", "entity"]).aggregate([("sentence", "min")])
+    stated = {(row["study_id"], row["entity"]): row["sentence_min"] for row in first.to_pylist()}
+    pairs = list(zip(masks.rows.tolist(), masks.columns.tolist(), strict=True))
+    places = [stated.get((study_ids[row], entities[column])) for row, column in pairs]
+    kept = np.flatnonzero([place is not None for place in places])
+    if any(places[index] >= len(sentences[pairs[index][0]]) for index in kept):
+        raise EvaluationError(
+            "The triplets point at sentences that the reports do not have: parse the reports again, without a RadGraph "
+            "file, whose sentences are its own."
+        )
+    texts = [sentences[pairs[index][0]][places[index]]["text"] for index in kept]
+    return Phrases(Masks(masks.rows[kept], masks.columns[kept], masks.pixels[kept]), texts)

@@ -9,15 +9,45 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cohorts.dataset import CATEGORIES
+from evaluation.dataset import entities_of
 from evaluation.metrics.classification import RESAMPLES, patient_weights
-from evaluation.metrics.precision_at import score_rankings
+from evaluation.metrics.precision_at import choose_candidates, score_rankings
 from evaluation.metrics.values import ResultValue
+from evaluation.tasks.base import Setting, Task
 
-TASK = "text_image_retrieval"
+if TYPE_CHECKING:
+    from evaluation.predictions import Predictions
+
 QUERIES = Path(__file__).parent / "data" / "retrieval_queries.csv"
+
+
+class TextImageRetrieval(Task):
+    """Which images a sentence finds: the share of the right ones among the first, as in ConVIRT."""
+
+    name = "text_image_retrieval"
+    purpose = CATEGORIES
+    leading = "precision_at_5"
+    selection = "Nothing is chosen."
+    on_pretraining_cohort = True
+    figures = ("word_attention",)
+
+    def score(self, predictions: Predictions, setting: Setting, settings: None) -> Sequence[ResultValue]:
+        """Precision at 5, 10 and 50 per category and their mean."""
+        dataset = predictions.dataset
+        images, categories = dataset.images("test"), categories_of(entities_of(dataset.queries))
+        candidates = choose_candidates(dataset.label_values(images, list(categories)))
+        if not len(candidates.rows):
+            return []
+        chosen = images.select(candidates.rows)
+        sentences = [read_queries()[entity] for entity in categories.values()]
+        similarities = predictions.similarities(chosen, [sentence for group in sentences for sentence in group])
+        query_categories = np.repeat(np.arange(len(sentences)), [len(group) for group in sentences])
+        return score(similarities, candidates.categories, query_categories, list(categories), chosen.subjects)
 
 
 def read_queries() -> dict[str, list[str]]:
@@ -30,7 +60,7 @@ def read_queries() -> dict[str, list[str]]:
 
 
 def categories_of(classes: Mapping[str, str]) -> dict[str, str]:
-    """The labels that stand for a category (label -> entity), one per category, of a cohort's `classes`."""
+    """The labels that stand for a category (label -> entity), one per category, of a dataset's `classes`."""
     queries = read_queries()
     labels = {entity: label for label, entity in classes.items() if entity in queries}
     return {label: entity for entity, label in labels.items()}

@@ -8,9 +8,11 @@ threshold that MedKLIP searches on the test set, which flatters it, `f1_by_valid
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cohorts.dataset import ZERO_SHOT
 from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import (
     RESAMPLES,
@@ -22,10 +24,40 @@ from evaluation.metrics.classification import (
     scorable,
 )
 from evaluation.metrics.values import ResultValue, summarise, with_positives
+from evaluation.tasks.base import Setting, Task
 
-TASK = "zero_shot_classification"
+if TYPE_CHECKING:
+    from evaluation.predictions import Predictions
+
 BY_TEST_F1 = "_by_test_f1"  # the best F1 on the test set itself, and scores above it, not at it, are positive (MedKLIP)
 BY_VALIDATE_MCC = "_by_validate_mcc"  # the best MCC on the validate split (CheXzero, LRCLR)
+
+
+class ZeroShotClassification(Task):
+    """Which findings are there, told from their names or descriptions."""
+
+    name = "zero_shot_classification"
+    purpose = ZERO_SHOT
+    leading = "auroc"
+    selection = (
+        "Thresholds are chosen on the validate split; metrics that end in `_by_test_f1` take MedKLIP's, from the test "
+        "set, and are flattered."
+    )
+    on_pretraining_cohort = True
+    figures = ("roc_curves", "radar")
+
+    def score(self, predictions: Predictions, setting: Setting, settings: None) -> Sequence[ResultValue]:
+        """AUROC, and the metrics that need a threshold, per class and their mean."""
+        dataset = predictions.dataset
+        images, names = dataset.images("test"), dataset.query_labels
+        scores = predictions.zero_shot("test").scores
+        if not names or not len(images):
+            return []
+        labels = dataset.label_values(images, names)
+        validate = dataset.label_values(dataset.images("validate"), names), predictions.zero_shot("validate").scores
+        thresholds, by_mcc = (best_thresholds(validate[1], validate[0], criterion) for criterion in ("f1", "mcc"))
+        scored = scores, labels, names, images.subjects
+        return score(*scored, thresholds) + score_by_papers(*scored, by_mcc)
 
 
 def best_thresholds(scores: np.ndarray, labels: np.ndarray, criterion: str = "f1") -> np.ndarray:
@@ -69,7 +101,7 @@ def score_by_papers(
     """The metrics that need a threshold, at those of the papers; shapes and rows without a value as in `score`.
 
     `mcc_thresholds` come from `best_thresholds` on the validate split with the criterion `mcc`. MedKLIP's come from
-    `scores` and `labels` themselves, and stay what they are when patients are drawn again.
+    `scores` and `labels` themselves, and stay what they are when patients are resampled.
     """
     _check(scores, labels, classes, subjects)
     weights = patient_weights(subjects, resamples, seed)

@@ -4,7 +4,7 @@ Only images that have the finding and a mask of it count.
 
 - pointing_game: share of images where a cell that attains the map's maximum overlaps the mask (ties: any of
   them; a map that is the same everywhere therefore hits).
-- pointing_game_chance: the expected hit rate of a cell drawn uniformly, padding included.
+- pointing_game_chance: the expected hit rate of a cell chosen uniformly, padding included.
 - dice, iou: means over images, of the region above the threshold; 0 where region or mask is empty.
 - precision, recall: of the pieces of that region, the share that meets a piece of the mask with an IoU of at
   least 0.1, and the reverse; over all pieces of a class, 0 where there are none.
@@ -18,20 +18,54 @@ AUTHORS_THRESHOLD on the raw map instead: `normalise=False`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cohorts.dataset import REGIONS
 from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import RESAMPLES, patient_weights
 from evaluation.metrics.grounding import Terms, means, pieces, pointing, values_of
 from evaluation.metrics.map_overlap import Cells, dice, iou, lay_over
 from evaluation.metrics.values import ResultValue
+from evaluation.tasks.base import Setting, Task
 from evaluation.truth import Masks
 
-TASK = "zero_shot_grounding"
+if TYPE_CHECKING:
+    from evaluation.predictions import Predictions
+
 GRID = np.arange(100) / 100  # MedKLIP, steps of 0.01
 AUTHORS_THRESHOLD = 0.008  # MedKLIP's code, on raw attention over 14 x 14 cells
 BY_TEST_DICE = "_by_test_dice"  # at one threshold for all classes, that of the best mean Dice on the test set (MedKLIP)
+
+
+class ZeroShotGrounding(Task):
+    """Where the findings are, told from the maps of their queries."""
+
+    name = "zero_shot_grounding"
+    purpose = REGIONS
+    leading = "pointing_game"
+    selection = (
+        "Thresholds are chosen on the validate split; metrics that end in `_by_test_dice` take MedKLIP's, from the "
+        "test set, and are flattered."
+    )
+    on_pretraining_cohort = True
+    reads_regions = True
+    figures = ("heat_maps", "selected_regions")
+
+    def score(self, predictions: Predictions, setting: Setting, settings: None) -> Sequence[ResultValue]:
+        """The pointing game, and overlaps of regions, per class and their mean."""
+        dataset = predictions.dataset
+        names, subjects = dataset.query_labels, dataset.images("test").subjects
+        test = predictions.zero_shot("test")
+        if not names or not len(dataset.masks("test", names)):
+            return []
+        validate = predictions.zero_shot("validate")
+        side = predictions.visible_side
+        masks = {split: dataset.masks(split, names).middle(side) for split in ("validate", "test")}
+        thresholds = best_thresholds(validate.maps, masks["validate"])
+        scored = test.maps, masks["test"], names, subjects
+        return score(*scored, thresholds) + score_by_papers(*scored)
 
 
 def best_thresholds(maps: np.ndarray, masks: Masks) -> np.ndarray:
@@ -76,7 +110,7 @@ def score_by_papers(
 ) -> list[ResultValue]:
     """The metrics that need a threshold, at the paper's; shapes and rows without a value as in `score`.
 
-    The threshold stays what it is when patients are drawn again.
+    The threshold stays what it is when patients are resampled.
     """
     _check(maps, classes, subjects)
     cells = lay_over(maps, masks, normalise=True)

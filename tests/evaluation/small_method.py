@@ -1,4 +1,4 @@
-"""A method of two convolutions for tests of tasks that train, and films with squares that it can learn to see."""
+"""A method of two convolutions for tests of tasks that train, and images with squares that it can learn to see."""
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ def small_method(single=False):
         return SmallMethod(single)
 
 
-def films(count, seed, size=SIZE):
+def images(count, seed, size=SIZE):
     """Noise, and where the square is bright: (count, size, size) uint8 and bool (count,)."""
     rng = np.random.default_rng(seed)
     pixels = rng.integers(60, 140, (count, size, size)).astype(np.uint8)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from evaluation.errors import EvaluationError
-from evaluation.zero_shot import run_zero_shot
+from evaluation.inference import run_zero_shot
 from models.method import Method, ZeroShot
 from shards.reader import ShardData, Triplets
 

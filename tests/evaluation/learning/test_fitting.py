@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from evaluation.errors import EvaluationError
-from evaluation.learning.fitting import ChosenFilms, FitOptions, _batches, film_tensor, fit, own_patients, seeded
-from tests.evaluation.small_method import assert_same_state, films, state_of
+from evaluation.learning.fitting import ChosenImages, FitOptions, _batches, image_tensor, fit, own_patients, seeded
+from tests.evaluation.small_method import assert_same_state, images, state_of
 
 INPUTS = torch.linspace(-1, 1, 40).reshape(20, 2)
 TARGETS = INPUTS @ torch.tensor([[2.0], [-1.0]]) + 0.5
@@ -140,11 +140,11 @@ def test_random_numbers_of_others_go_on_as_before():
 
 
 def test_films_are_chosen_when_they_are_asked_for():
-    pixels, _ = films(6, 0)
-    chosen = ChosenFilms(pixels, np.array([5, 0, 3]))
+    pixels, _ = images(6, 0)
+    chosen = ChosenImages(pixels, np.array([5, 0, 3]))
     assert len(chosen) == 3
     np.testing.assert_array_equal(chosen[1:], pixels[[0, 3]])
-    np.testing.assert_array_equal(film_tensor(chosen, np.array([2, 0]), torch.device("cpu"))[:, 0], pixels[[3, 5]])
+    np.testing.assert_array_equal(image_tensor(chosen, np.array([2, 0]), torch.device("cpu"))[:, 0], pixels[[3, 5]])
 
 
 @given(*[st.lists(st.sampled_from("abcdef"), max_size=8)] * 3)
@@ -154,7 +154,7 @@ def test_no_patient_is_shared(train, validate, test):
     if test and expected:
         assert list(own_patients(*subjects)) == expected
         return
-    with pytest.raises(EvaluationError, match="No film to train on" if test else "No film to score"):
+    with pytest.raises(EvaluationError, match="No image to train on" if test else "No image to score"):
         own_patients(*subjects)
 
 

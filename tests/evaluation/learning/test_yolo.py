@@ -19,11 +19,11 @@ SIDE = 64
 GRIDS = [(8, 8), (4, 4), (2, 2)]
 
 
-def boxes_and_films(seed, count, films):
+def boxes_and_films(seed, count, images):
     rng = np.random.default_rng(seed)
     corners = rng.uniform(0, SIDE - 24, (count, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(4, 24, (count, 2))], 1)
-    return torch.from_numpy(boxes).float(), torch.from_numpy(rng.integers(0, films, count))
+    return torch.from_numpy(boxes).float(), torch.from_numpy(rng.integers(0, images, count))
 
 
 def maps_of(channels, batch=2, grids=GRIDS):
@@ -95,25 +95,25 @@ def test_at_first_nothing_is_sure():
     assert abs(outputs[..., 4].sigmoid().mean() / FIRST_SCORE - 1) < 0.5
 
 
-def literal_loss(outputs, priors, boxes, films):
+def literal_loss(outputs, priors, boxes, images):
     """The paper's loss in words, term by term."""
-    chosen, ignored = priors.assign(boxes, films, len(outputs))
+    chosen, ignored = priors.assign(boxes, images, len(outputs))
     total, found = 0.0, set()
-    for box, film, prior in zip(boxes.tolist(), films.tolist(), chosen.tolist(), strict=True):
-        own = outputs[film, prior].tolist()
+    for box, image, prior in zip(boxes.tolist(), images.tolist(), chosen.tolist(), strict=True):
+        own = outputs[image, prior].tolist()
         centre, size = [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2], [box[2] - box[0], box[3] - box[1]]
         for axis in (0, 1):
             place = centre[axis] / priors.strides[prior, axis].item() - priors.cells[prior, axis].item()
             guess = 1 / (1 + math.exp(-own[axis]))
             total -= place * math.log(guess) + (1 - place) * math.log(1 - guess)
             total += (own[2 + axis] - math.log(size[axis] / priors.sizes[prior, axis].item())) ** 2 / 2
-        found.add((film, prior))
-    for film in range(len(outputs)):
+        found.add((image, prior))
+    for image in range(len(outputs)):
         for prior in range(len(priors)):
-            sure = 1 / (1 + math.exp(-outputs[film, prior, 4].item()))
-            if (film, prior) in found:
+            sure = 1 / (1 + math.exp(-outputs[image, prior, 4].item()))
+            if (image, prior) in found:
                 total -= math.log(sure)
-            elif not ignored[film, prior]:
+            elif not ignored[image, prior]:
                 total -= math.log(1 - sure)
     return total / len(outputs)
 
@@ -121,36 +121,36 @@ def literal_loss(outputs, priors, boxes, films):
 @pytest.mark.parametrize(("grids", "count"), [(GRIDS, 9), (GRIDS[:1], 9), (GRIDS, 0)])
 def test_the_loss_is_the_literal_one(grids, count):
     priors = Priors.over(grids, SIDE)
-    boxes, films = boxes_and_films(count, count, 4)
+    boxes, images = boxes_and_films(count, count, 4)
     outputs = torch.randn(4, len(priors), VALUES, generator=torch.Generator().manual_seed(1))
-    assert float(loss(outputs, priors, boxes, films)) == pytest.approx(
-        literal_loss(outputs, priors, boxes, films), rel=1e-5
+    assert float(loss(outputs, priors, boxes, images)) == pytest.approx(
+        literal_loss(outputs, priors, boxes, images), rel=1e-5
     )
 
 
 def test_the_gradient_of_the_loss():
     priors = Priors.over([(2, 2)], SIDE)
-    boxes, films = boxes_and_films(3, 3, 2)
+    boxes, images = boxes_and_films(3, 3, 2)
     outputs = torch.randn(2, len(priors), VALUES, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     double = Priors(priors.cells.double(), priors.strides.double(), priors.sizes.double())
-    assert torch.autograd.gradcheck(lambda given: loss(given, double, boxes.double(), films), outputs.requires_grad_())
+    assert torch.autograd.gradcheck(lambda given: loss(given, double, boxes.double(), images), outputs.requires_grad_())
 
 
 def test_outputs_that_encode_the_boxes_lose_little_and_are_detected():
     priors = Priors.over(GRIDS, SIDE)
-    boxes, films = boxes_and_films(5, 6, 3)
+    boxes, images = boxes_and_films(5, 6, 3)
     outputs = torch.zeros(3, len(priors), VALUES)
     outputs[..., 4] = -20
-    chosen, _ = priors.assign(boxes, films, 3)
+    chosen, _ = priors.assign(boxes, images, 3)
     places, scales = priors.encode(boxes, chosen)
-    outputs[films, chosen] = torch.cat([places.logit(), scales, torch.full((6, 1), 20.0)], 1)
+    outputs[images, chosen] = torch.cat([places.logit(), scales, torch.full((6, 1), 20.0)], 1)
     entropy = -(places * places.log() + (1 - places) * (1 - places).log()).sum() / 3
-    assert float(loss(outputs, priors, boxes, films) - entropy) < 1e-3
+    assert float(loss(outputs, priors, boxes, images) - entropy) < 1e-3
     found_films, corners, scores = detect(outputs, priors, SIDE, 0.5, 0.5)
-    assert sorted(found_films.tolist()) == sorted(films.tolist())
+    assert sorted(found_films.tolist()) == sorted(images.tolist())
     assert (scores > 0.99).all()
-    for box, film in zip(boxes, films, strict=True):
-        near = (corners[found_films == film] - box).abs().amax(1).min()
+    for box, image in zip(boxes, images, strict=True):
+        near = (corners[found_films == image] - box).abs().amax(1).min()
         assert near < 1e-3
 
 
@@ -159,17 +159,17 @@ def test_outputs_that_encode_the_boxes_lose_little_and_are_detected():
 def test_detections_are_sure_inside_and_apart(seed, confidence, overlap):
     priors = Priors.over(GRIDS, SIDE)
     outputs = torch.randn(2, len(priors), VALUES, generator=torch.Generator().manual_seed(seed)) * 2
-    films, corners, scores = detect(outputs, priors, SIDE, confidence, overlap)
+    images, corners, scores = detect(outputs, priors, SIDE, confidence, overlap)
     assert (scores >= confidence).all()
     assert (scores.diff() <= 0).all()
     assert ((corners >= 0) & (corners <= SIDE)).all()
     candidates = priors.decode(outputs[..., :2].sigmoid(), outputs[..., 2:4]).clamp(0, SIDE)
-    for film in range(2):
-        kept = corners[films == film].numpy()
+    for image in range(2):
+        kept = corners[images == image].numpy()
         between = overlaps(kept[:, None], kept[None])
         assert (between[~np.eye(len(kept), dtype=bool)] <= overlap + 1e-6).all()
-        sure = outputs[film, :, 4].sigmoid() >= confidence
-        dropped = overlaps(candidates[film][sure].numpy()[:, None], kept[None]).max(1, initial=0)
+        sure = outputs[image, :, 4].sigmoid() >= confidence
+        dropped = overlaps(candidates[image][sure].numpy()[:, None], kept[None]).max(1, initial=0)
         assert ((dropped > overlap - 1e-6) | (dropped == 1)).all()  # what is left out has a surer box near
 
 

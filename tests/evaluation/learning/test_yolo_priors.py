@@ -52,7 +52,7 @@ def test_decoding_an_encoded_box_gives_it_back(seed, maps):
     torch.testing.assert_close(own.decode(places, scales), boxes, rtol=0, atol=1e-4)
 
 
-def literal_assignment(boxes, films, count, grids):
+def literal_assignment(boxes, images, count, grids):
     """Box by box, anchor by anchor and cell by cell."""
     first, layout = 0, []
     for (rows, columns), anchors in zip(grids, deal_anchors(len(grids)), strict=True):
@@ -60,7 +60,7 @@ def literal_assignment(boxes, films, count, grids):
             layout.append((first, rows, columns, width * SIDE / 416, height * SIDE / 416))
             first += rows * columns
     chosen, ignored = [], np.zeros((count, first), bool)
-    for film, (x1, y1, x2, y2) in zip(films, boxes, strict=True):
+    for image, (x1, y1, x2, y2) in zip(images, boxes, strict=True):
         best, best_similarity = None, -1.0
         for start, rows, columns, width, height in layout:
             common = min(width, x2 - x1) * min(height, y2 - y1)
@@ -75,9 +75,9 @@ def literal_assignment(boxes, films, count, grids):
                     down = min(y2, y + height / 2) - max(y1, y - height / 2)
                     shared = max(0, across) * max(0, down)
                     union = width * height + (x2 - x1) * (y2 - y1) - shared
-                    ignored[film, start + i * columns + j] |= shared / union > IGNORED_OVERLAP
+                    ignored[image, start + i * columns + j] |= shared / union > IGNORED_OVERLAP
         chosen.append(best)
-    ignored[films, chosen] = False
+    ignored[images, chosen] = False
     return chosen, ignored
 
 
@@ -85,13 +85,13 @@ def literal_assignment(boxes, films, count, grids):
 def test_assignment_is_the_literal_one(maps):
     rng = np.random.default_rng(maps)
     priors = Priors.over(GRIDS[maps], SIDE)
-    boxes, films = random_boxes(rng, 60), rng.integers(0, 5, 60)
-    chosen, ignored = priors.assign(boxes, torch.from_numpy(films), 6)
-    expected, expected_ignored = literal_assignment(boxes.double().tolist(), films, 6, GRIDS[maps])
+    boxes, images = random_boxes(rng, 60), rng.integers(0, 5, 60)
+    chosen, ignored = priors.assign(boxes, torch.from_numpy(images), 6)
+    expected, expected_ignored = literal_assignment(boxes.double().tolist(), images, 6, GRIDS[maps])
     assert chosen.tolist() == expected
     np.testing.assert_array_equal(ignored.numpy(), expected_ignored)
     assert ignored.any()
-    assert not ignored[5].any()  # a film without a box
+    assert not ignored[5].any()  # an image without a box
 
 
 def test_two_alike_boxes_of_one_cell_share_a_prior_and_none_is_ignored_for_it():

@@ -15,30 +15,30 @@ from evaluation.errors import EvaluationError, NotAvailableError
 from evaluation.learning.segmenter import Segmenter, segmentation_loss
 from evaluation.metrics.classification import bootstrap
 from evaluation.tasks import segmentation
-from evaluation.tasks.segmentation import MaskedFilms, SegmentationConfig, fit_and_score, overlap
+from evaluation.tasks.segmentation import MaskedImages, SegmentationConfig, fit_and_score, overlap
 from models.method import Method
 from models.registry import method_names
-from tests.evaluation.small_method import MARK, SIZE, assert_same_state, films, small_method, state_of
+from tests.evaluation.small_method import MARK, SIZE, assert_same_state, images, small_method, state_of
 from tests.models.tiny import tiny_method
 
 QUICK = SegmentationConfig(learning_rate=0.02, batch_size=8, epochs=6)
 
 
 def split(count, seed, size=SIZE):
-    """Films on half of which there is a square. Two films per patient."""
-    pixels, bright = films(count, seed, size)
+    """Images on half of which there is a square. Two images per patient."""
+    pixels, bright = images(count, seed, size)
     masks = np.zeros(pixels.shape, bool)
     masks[bright, MARK, MARK] = True
-    return MaskedFilms(pixels, masks, np.array([f"{seed}-{row // 2}" for row in range(count)]))
+    return MaskedImages(pixels, masks, np.array([f"{seed}-{row // 2}" for row in range(count)]))
 
 
 def splits(size=SIZE):
     return split(60, 0, size), split(20, 1, size), split(40, 2, size)
 
 
-def scored(*parts, config=QUICK, draw=0, resamples=50, **options):
+def scored(*parts, config=QUICK, repeat=0, resamples=50, **options):
     """Metric -> the value of the class."""
-    values = fit_and_score(small_method(), *parts, "square", config, draw, resamples=resamples, **options)
+    values = fit_and_score(small_method(), *parts, "square", config, repeat, resamples=resamples, **options)
     assert [value.class_name for value in values] == ["square", "macro"] * 3
     return {value.metric: value for value in values[::2]}
 
@@ -61,8 +61,10 @@ def test_the_draw_decides_and_the_method_is_left_alone():
     method = small_method()
     before, random = state_of(method), torch.get_rng_state()
     quick = replace(QUICK, maximum_steps=10)
-    draws = [fit_and_score(method, *splits(), "square", quick, draw, tuned=True, resamples=5) for draw in (0, 0, 1)]
-    assert draws[0] == draws[1] != draws[2]
+    repeats = [
+        fit_and_score(method, *splits(), "square", quick, repeat, tuned=True, resamples=5) for repeat in (0, 0, 1)
+    ]
+    assert repeats[0] == repeats[1] != repeats[2]
     assert_same_state(method, before)
     assert all(weight.requires_grad for weight in method.parameters())
     assert torch.equal(torch.get_rng_state(), random)
@@ -116,7 +118,7 @@ def test_without_any_mask_there_is_no_dice_of_positive_films():
     found = scored(train, validate, test)
     assert found["dice_positive"].value is None
     assert found["dice_positive"].n == 0
-    assert found["dice"].value == found["iou"].value > 0.5  # a share of films
+    assert found["dice"].value == found["iou"].value > 0.5  # a share of images
 
 
 def test_nothing_to_find_in_train():
@@ -127,7 +129,7 @@ def test_nothing_to_find_in_train():
 
 def test_patients_of_other_splits_are_not_learnt_from():
     train, validate, test = splits()
-    leaked = MaskedFilms(
+    leaked = MaskedImages(
         *(np.concatenate([getattr(part, name) for part in (train, test, validate)]) for name in vars(train))
     )
     quick = replace(QUICK, maximum_steps=4)
@@ -196,13 +198,13 @@ def test_mistakes_are_one_sentence():
     train, validate, test = splits()
     with pytest.raises(EvaluationError, match="loss is `dice`, but must be one of mgca, medklip"):
         SegmentationConfig(loss="dice")
-    with pytest.raises(EvaluationError, match="one boolean mask per film"):
+    with pytest.raises(EvaluationError, match="one boolean mask per image"):
         scored(replace(train, masks=train.masks.astype(np.uint8)), validate, test)
-    with pytest.raises(EvaluationError, match="one boolean mask per film"):
+    with pytest.raises(EvaluationError, match="one boolean mask per image"):
         scored(replace(train, masks=train.masks[:, :8]), validate, test)
-    with pytest.raises(EvaluationError, match="No film to train on"):
+    with pytest.raises(EvaluationError, match="No image to train on"):
         scored(test, validate, test)
-    with pytest.raises(EvaluationError, match="No film to score"):
+    with pytest.raises(EvaluationError, match="No image to score"):
         scored(train, validate, test.select(np.empty(0, int)))
     method = Method()
     method.weight = nn.Parameter(torch.zeros(1))

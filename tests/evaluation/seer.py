@@ -8,9 +8,10 @@ import torch
 
 from cohorts.subsets import subset_table
 from cohorts.tables import STUDIES
-from evaluation.dataset import CohortFilms
-from evaluation.predictions import Network
+from evaluation.dataset import EvaluationDataset
+from evaluation.predictions import Predictions
 from evaluation.tasks.text_image_retrieval import read_queries
+from ingestion.regions import update_regions
 from models.method import Method, ZeroShot
 from report_parsing.tables import TRIPLETS
 from shards.schema import shard_schema
@@ -23,7 +24,7 @@ LABELS = ("Edema", "Pleural Effusion", "Pneumothorax")
 WORDS = ("edema", "effusion", "pneumothorax")
 SENTENCES = {sentence: place for place, word in enumerate(WORDS) for sentence in read_queries()[word]}
 QUARTERS = {label: place for place, label in enumerate(LABELS)} | SENTENCES  # what each text asks for
-SIZE, FILMS = 8, 240
+SIZE, IMAGES = 8, 240
 GREY = 0.2  # between a dark and a bright quarter
 RUN = TrainedRun("medklip", "f", "run", "", "v", 0, "trained-digest", "untrained-digest")
 
@@ -37,7 +38,7 @@ def direction(text):
 
 
 class Seer(Method):
-    """Knows which quarter of a film is bright; counts how many films it was shown."""
+    """Knows which quarter of an image is bright; counts how many images it was shown."""
 
     def __init__(self):
         super().__init__()
@@ -65,7 +66,7 @@ class Mute(Method):
         self.factor = torch.nn.Parameter(torch.ones(()))
 
 
-def film(index):
+def image(index):
     rng = np.random.default_rng(index)
     present = rng.random(3) < 0.4
     found = np.flatnonzero(present).tolist()
@@ -97,7 +98,7 @@ def triplets(row):
 
 def build(workspace):
     """Its studies, subsets and shards."""
-    rows = [film(index) for index in range(FILMS)]
+    rows = [image(index) for index in range(IMAGES)]
     studies = pa.Table.from_pylist([{name: row.get(name) for name in STUDIES.names} for row in rows], schema=STUDIES)
     write_table(studies, workspace.folder("studies") / "studies.parquet")
     write_table(subset_table(studies), workspace.folder("subsets") / "subsets.parquet")
@@ -110,7 +111,8 @@ def build(workspace):
     shard = pa.Table.from_pylist([{name: row[name] for name in names} for row in rows], schema=shard_schema(SIZE))
     write_shard(shard, folder / "a.parquet")
     write_manifest(folder, [folder / "a.parquet"], WORDS, ("unspecified",), SIZE, "phantom")
+    update_regions(workspace)
 
 
-def network(workspace, weights="trained"):
-    return Network(CohortFilms(workspace), RUN, weights, lambda line: None)
+def predictions_of(workspace, weights="trained"):
+    return Predictions(EvaluationDataset(workspace), RUN, weights, lambda line: None)

@@ -5,11 +5,11 @@ import pyarrow as pa
 import pytest
 
 from evaluation.errors import EvaluationError
-from evaluation.phrases import Phrases, phrases_of
+from evaluation.tasks.phrase_grounding import Phrases, find_phrases
 from evaluation.truth import Masks
 
 ENTITIES = ["effusion", "nodule"]
-STUDIES = ["s0", "s1", "s1"]  # the last two films are of one study
+STUDIES = ["s0", "s1", "s1"]  # the last two images are of one study
 SENTENCES = [
     [{"section": "findings", "text": text} for text in ("No nodule.", "Large effusion.", "Effusion on the left.")],
     [{"section": "findings", "text": "A nodule, and perhaps an effusion."}],
@@ -36,9 +36,9 @@ def masks(*pairs):
     return Masks(rows, columns, np.arange(len(pairs))[:, None, None] == np.arange(4).reshape(2, 2))
 
 
-def test_one_phrase_per_film_and_finding_that_is_present():
+def test_one_phrase_per_image_and_finding_that_is_present():
     every = masks((2, 1), (0, 0), (0, 1), (1, 0), (1, 1))
-    found = phrases_of(every, STUDIES, [*SENTENCES, SENTENCES[1]], SAID, ENTITIES)
+    found = find_phrases(every, STUDIES, [*SENTENCES, SENTENCES[1]], SAID, ENTITIES)
     assert found.texts == [
         "A nodule, and perhaps an effusion.",
         "Large effusion.",
@@ -49,14 +49,14 @@ def test_one_phrase_per_film_and_finding_that_is_present():
 
 
 def test_no_masks_and_nothing_said():
-    assert phrases_of(masks(), [], [], SAID, ENTITIES).texts == []
-    silent = phrases_of(masks((0, 0)), STUDIES[:1], SENTENCES[:1], SAID.slice(0, 1), ENTITIES)
+    assert find_phrases(masks(), [], [], SAID, ENTITIES).texts == []
+    silent = find_phrases(masks((0, 0)), STUDIES[:1], SENTENCES[:1], SAID.slice(0, 1), ENTITIES)
     assert (silent.texts, len(silent.masks), silent.masks.pixels.shape) == ([], 0, (0, 2, 2))
 
 
 def test_sentences_of_another_parser_are_refused():
     with pytest.raises(EvaluationError, match="without a RadGraph file"):
-        phrases_of(masks((0, 0)), ["s1"], SENTENCES[1:], triplets(("s1", 1, "effusion", "present")), ENTITIES)
+        find_phrases(masks((0, 0)), ["s1"], SENTENCES[1:], triplets(("s1", 1, "effusion", "present")), ENTITIES)
 
 
 def test_a_sample_keeps_sentences_with_their_regions():

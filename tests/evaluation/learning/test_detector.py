@@ -1,4 +1,4 @@
-"""The detection task: planted squares are found, every film counts, and MGCA's way of counting is told apart."""
+"""The detection task: planted squares are found, every image counts, and MGCA's way of counting is told apart."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evaluation.learning.frozen_maps import FrozenMaps
 from evaluation.metrics.average_precision import Found
 from evaluation.tasks.detection import (
     OVERLAPS,
-    BoxedFilms,
+    BoxedImages,
     DetectionConfig,
     fit_and_score,
     score,
@@ -28,17 +28,17 @@ METRICS = ["map", *(f"ap_{percent}" for percent in (40, 45, 50, 55, 60, 65, 70, 
 
 
 def squares(count, seed, prefix="p"):
-    """Films of noise with none, one or two bright rectangles."""
+    """Images of noise with none, one or two bright rectangles."""
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 80, (count, SIDE, SIDE), np.uint8)
     boxes = []
-    for film in pixels:
+    for image in pixels:
         sizes = rng.integers(12, 24, (rng.integers(0, 3), 2))
         corners = rng.integers(0, SIDE - sizes + 1)
         boxes.append(np.concatenate([corners, corners + sizes], 1).astype(np.float32))
         for x1, y1, x2, y2 in boxes[-1].astype(int):
-            film[y1:y2, x1:x2] = rng.integers(150, 255)
-    return BoxedFilms(pixels, boxes, np.array([f"{prefix}{seed}-{film // 2}" for film in range(count)]))
+            image[y1:y2, x1:x2] = rng.integers(150, 255)
+    return BoxedImages(pixels, boxes, np.array([f"{prefix}{seed}-{image // 2}" for image in range(count)]))
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +53,14 @@ def method():
 
 @pytest.fixture(scope="module")
 def values(method, splits):
-    return fit_and_score(method, *splits, QUICK, draw=0)
+    return fit_and_score(method, *splits, QUICK, repeat=0)
 
 
 def test_planted_squares_are_found(method, splits, values):
     assert [value.metric for value in values] == METRICS
     assert all(value.class_name == "macro" and value.n == 60 for value in values)
     (trained,) = (value for value in values if value.metric == "map")
-    untrained = fit_and_score(method, *splits, replace(QUICK, maximum_steps=1), draw=0)[0]
+    untrained = fit_and_score(method, *splits, replace(QUICK, maximum_steps=1), repeat=0)[0]
     assert untrained.value < 0.05
     assert trained.low > 0.2
     assert trained.low < trained.value < trained.high
@@ -73,7 +73,7 @@ def test_planted_squares_are_found(method, splits, values):
 def test_the_same_draw_gives_the_same_numbers_and_another_one_others(method, splits, values):
     short = replace(QUICK, maximum_steps=12)
     torch.manual_seed(5)
-    first, again, other = (fit_and_score(method, *splits, short, draw)[0] for draw in (3, 3, 4))
+    first, again, other = (fit_and_score(method, *splits, short, repeat)[0] for repeat in (3, 3, 4))
     assert first == again
     np.testing.assert_array_equal(first.resampled, again.resampled)
     assert first != other
@@ -83,7 +83,7 @@ def test_the_method_is_left_as_it_was(splits):
     method = tiny_method("medklip").train()
     before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
     strides = [tensor.stride() for tensor in method.state_dict().values()]
-    fit_and_score(method, *splits, replace(QUICK, maximum_steps=2), draw=0)
+    fit_and_score(method, *splits, replace(QUICK, maximum_steps=2), repeat=0)
     assert method.training
     assert all(weight.requires_grad == tiny.requires_grad for weight, tiny in _pairs(method, tiny_method("medklip")))
     assert [tensor.stride() for tensor in method.state_dict().values()] == strides
@@ -97,7 +97,7 @@ def _pairs(first, second):
 
 @pytest.mark.parametrize("name", ["mgca", "chexzero", "convirt"])
 def test_transformers_and_whole_residual_networks_detect(name, splits):
-    values = fit_and_score(tiny_method(name), *splits, replace(QUICK, maximum_steps=3), draw=0, resamples=10)
+    values = fit_and_score(tiny_method(name), *splits, replace(QUICK, maximum_steps=3), repeat=0, resamples=10)
     assert all(0 <= value.value <= 1 for value in values)
 
 
@@ -108,7 +108,7 @@ def test_a_method_without_maps_says_so(splits):
             self.weight = torch.nn.Parameter(torch.zeros(1))
 
     with pytest.raises(NotAvailableError, match="has no feature maps"):
-        fit_and_score(Blind(), *splits, QUICK, draw=0)
+        fit_and_score(Blind(), *splits, QUICK, repeat=0)
 
 
 def test_maps_that_are_kept_are_those_that_are_not(method, splits):
@@ -122,17 +122,17 @@ def test_maps_that_are_kept_are_those_that_are_not(method, splits):
 
 def test_boxes_at_the_border_are_seen_by_a_method_that_crops(splits):
     """A crop to the centre leaves nothing of them."""
-    films = squares(48, 5)
-    pixels = np.zeros_like(films.pixels)
+    images = squares(48, 5)
+    pixels = np.zeros_like(images.pixels)
     corners = np.random.default_rng(0).integers(0, 2, (48, 2)) * (SIDE - 8)
     boxes = [np.array([[x, y, x + 8, y + 8]], np.float32) for x, y in corners]
-    for film, (x, y) in zip(pixels, corners, strict=True):
-        film[y : y + 8, x : x + 8] = 250
-    bordered = BoxedFilms(pixels, boxes, films.subjects)
+    for image, (x, y) in zip(pixels, corners, strict=True):
+        image[y : y + 8, x : x + 8] = 250
+    bordered = BoxedImages(pixels, boxes, images.subjects)
     method = tiny_method("medklip")
     method.fit = "crop"
-    others = (replace(bordered, subjects=np.char.add(prefix, films.subjects)) for prefix in ("v", "t"))
-    values = fit_and_score(method, bordered, *others, replace(QUICK, maximum_steps=30), draw=0, resamples=10)
+    others = (replace(bordered, subjects=np.char.add(prefix, images.subjects)) for prefix in ("v", "t"))
+    values = fit_and_score(method, bordered, *others, replace(QUICK, maximum_steps=30), repeat=0, resamples=10)
     assert values[1].value > 0.5
     assert method.fit == "crop"
 
@@ -144,23 +144,23 @@ def test_patients_of_other_splits_are_left_out_of_train(method, splits):
     known = train.subjects.copy()
     known[:10] = [*validate.subjects[:5], *test.subjects[:5]]
     short = replace(QUICK, maximum_steps=4)
-    overlapping = fit_and_score(method, replace(train, pixels=spoilt, subjects=known), validate, test, short, draw=0)
-    apart = fit_and_score(method, train.select(np.arange(10, 96)), validate, test, short, draw=0)
+    overlapping = fit_and_score(method, replace(train, pixels=spoilt, subjects=known), validate, test, short, repeat=0)
+    apart = fit_and_score(method, train.select(np.arange(10, 96)), validate, test, short, repeat=0)
     assert overlapping == apart
-    with pytest.raises(EvaluationError, match="No film to train on"):
-        fit_and_score(method, test, validate, test, short, draw=0)
+    with pytest.raises(EvaluationError, match="No image to train on"):
+        fit_and_score(method, test, validate, test, short, repeat=0)
 
 
 def test_splits_without_a_box(method, splits):
     train, validate, test = splits
 
-    def without(films):
-        return replace(films, boxes=[corners[:0] for corners in films.boxes])
+    def without(images):
+        return replace(images, boxes=[corners[:0] for corners in images.boxes])
 
     short = replace(QUICK, maximum_steps=3)
-    values = fit_and_score(method, without(train), without(validate), test, short, draw=0, resamples=10)
+    values = fit_and_score(method, without(train), without(validate), test, short, repeat=0, resamples=10)
     assert values[0].value is not None
-    values = fit_and_score(method, train, validate, without(test), short, draw=0, resamples=10)
+    values = fit_and_score(method, train, validate, without(test), short, repeat=0, resamples=10)
     assert all(value.value is None and value.n == 60 for value in values)
 
 
@@ -177,31 +177,31 @@ def test_films_are_read_as_they_are_needed(method, splits):
         def __getitem__(self, part):
             return self.pixels[part]
 
-    slow = [replace(films, pixels=Slow(films.pixels)) for films in splits]
+    slow = [replace(images, pixels=Slow(images.pixels)) for images in splits]
     short = replace(QUICK, maximum_steps=3, map_memory=0)
-    assert fit_and_score(method, *slow, short, draw=0) == fit_and_score(method, *splits, short, draw=0)
+    assert fit_and_score(method, *slow, short, repeat=0) == fit_and_score(method, *splits, short, repeat=0)
 
 
 @pytest.mark.parametrize("box", [[4, 4, 4, 9], [-1, 0, 5, 5], [40, 40, 49, 48], [5, 5, 2, 9], [0, 0, np.nan, 5]])
 def test_a_box_that_is_none_is_refused(method, splits, box):
     train, validate, test = splits
     spoilt = replace(test, boxes=[np.array([box], np.float32), *test.boxes[1:]])
-    with pytest.raises(EvaluationError, match="A box is empty, or reaches out of its film"):
-        fit_and_score(method, train, validate, spoilt, QUICK, draw=0)
+    with pytest.raises(EvaluationError, match="A box is empty, or reaches out of its image"):
+        fit_and_score(method, train, validate, spoilt, QUICK, repeat=0)
 
 
 def test_boxes_of_other_films_are_refused(method, splits):
     train, validate, test = splits
-    with pytest.raises(EvaluationError, match="60 films, 60 patients and the boxes of 59 films do not fit together"):
-        fit_and_score(method, train, validate, replace(test, boxes=test.boxes[1:]), QUICK, draw=0)
+    with pytest.raises(EvaluationError, match="60 images, 60 patients and the boxes of 59 images do not fit together"):
+        fit_and_score(method, train, validate, replace(test, boxes=test.boxes[1:]), QUICK, repeat=0)
 
 
 def case():
-    """Ten films with a box and ten without; the boxes of five are found, and the other ten films have false ones."""
+    """Ten images with a box and ten without; the boxes of five are found, and the other ten images have false ones."""
     box = np.array([[5, 5, 20, 20]], np.float32)
     truth = [box] * 10 + [box[:0]] * 10
-    films = np.array([*range(5), *range(10, 20)])
-    found = Found(films, np.repeat(box, 15, 0), np.array([0.6] * 5 + [0.9] * 10, np.float32))
+    images = np.array([*range(5), *range(10, 20)])
+    found = Found(images, np.repeat(box, 15, 0), np.array([0.6] * 5 + [0.9] * 10, np.float32))
     return found, truth, np.arange(20).astype(str)
 
 
@@ -226,7 +226,7 @@ def test_trap_skipping_films_without_boxes_or_findings_makes_mgcas_map_perfect()
 def test_trap_a_confidence_of_a_half_cuts_the_curve_short(method, splits):
     """The same head, read as MGCA's code does."""
     maps = FrozenMaps(method, splits[2].pixels, memory=100)
-    detector = train_detector(method, *splits[:2], QUICK, draw=0)
+    detector = train_detector(method, *splits[:2], QUICK, repeat=0)
     whole = detector.find(maps, SIDE)
     detector.config = replace(QUICK, confidence=0.5)
     cut = detector.find(maps, SIDE)
@@ -236,12 +236,12 @@ def test_trap_a_confidence_of_a_half_cuts_the_curve_short(method, splits):
     assert truncated < everything
 
 
-def _truth(films):
-    return films.boxes, films.subjects
+def _truth(images):
+    return images.boxes, images.subjects
 
 
 def test_the_interval_is_over_patients():
-    """Twenty films of one patient are one draw."""
+    """Twenty images of one patient are one repeat."""
     found, truth, subjects = case()
     alone = score(found, truth, subjects)[0]
     together = score(found, truth, np.repeat(["a", "b"], 10))[0]

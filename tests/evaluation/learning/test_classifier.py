@@ -9,12 +9,12 @@ from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 from torch import nn
 
 from evaluation.errors import NotAvailableError
-from evaluation.learning.labelled_images import LabelledFilms, prepare
+from evaluation.learning.annotated import LabelledImages, prepare
 from evaluation.metrics.classification import bootstrap
 from evaluation.tasks import fine_tune as fine_tuning
 from evaluation.tasks.fine_tune import FineTuneConfig, exclusive_loss, fit_and_score, independent_loss, tune
 from models.method import Method
-from tests.evaluation.small_method import assert_same_state, films, small_method, state_of
+from tests.evaluation.small_method import assert_same_state, images, small_method, state_of
 from tests.models.tiny import tiny_method
 
 CLASSES = ["square", "coin"]
@@ -22,11 +22,11 @@ QUICK = FineTuneConfig(learning_rate=0.02, batch_size=16, epochs=6, crop_scale=0
 
 
 def split(count, seed):
-    """Films on half of which there is a square; a coin decides the other label. Two films per patient."""
-    pixels, bright = films(count, seed)
+    """Images on half of which there is a square; a coin decides the other label. Two images per patient."""
+    pixels, bright = images(count, seed)
     coin = np.random.default_rng(seed).random(count) < 0.5
     labels = np.stack([bright, coin], axis=1).astype(np.float32)
-    return LabelledFilms(pixels, labels, np.array([f"{seed}-{row // 2}" for row in range(count)]))
+    return LabelledImages(pixels, labels, np.array([f"{seed}-{row // 2}" for row in range(count)]))
 
 
 def splits():
@@ -34,7 +34,7 @@ def splits():
 
 
 def exclusive(films_):
-    """The same films with three classes of which each has one: no square, and square by coin."""
+    """The same images with three classes of which each has one: no square, and square by coin."""
     bright, coin = films_.labels.astype(bool).T
     return replace(films_, labels=np.stack([~bright, bright & coin, bright & ~coin], axis=1).astype(float))
 
@@ -42,7 +42,7 @@ def exclusive(films_):
 @pytest.mark.parametrize("head_first", [False, True])
 def test_it_learns_what_is_there_and_nothing_else(head_first):
     square, coin, macro = fit_and_score(
-        small_method(), *splits(), CLASSES, replace(QUICK, head_first=head_first), draw=0, resamples=200
+        small_method(), *splits(), CLASSES, replace(QUICK, head_first=head_first), repeat=0, resamples=200
     )
     assert square.value > 0.95
     assert square.low > 0.8
@@ -55,8 +55,8 @@ def test_the_draw_decides_and_the_method_is_left_alone():
     method = small_method()
     method.second.requires_grad_(False)
     before, random = state_of(method), torch.get_rng_state()
-    draws = [fit_and_score(method, *splits(), CLASSES, QUICK, draw, resamples=20) for draw in (0, 0, 1)]
-    assert draws[0] == draws[1] != draws[2]
+    repeats = [fit_and_score(method, *splits(), CLASSES, QUICK, repeat, resamples=20) for repeat in (0, 0, 1)]
+    assert repeats[0] == repeats[1] != repeats[2]
     assert_same_state(method, before)
     assert [weight.requires_grad for weight in method.second.parameters()] == [False] * 4
     assert torch.equal(torch.get_rng_state(), random)
@@ -64,9 +64,9 @@ def test_the_draw_decides_and_the_method_is_left_alone():
 
 def test_numbers_are_those_of_the_tuned_classifier():
     prepared = prepare(*splits(), CLASSES, exclusive=False)
-    classifier = tune(small_method(), *prepared[:2], QUICK, draw=3, exclusive=False)
+    classifier = tune(small_method(), *prepared[:2], QUICK, repeat=3, exclusive=False)
     scores, labels = classifier.probabilities(prepared[2].pixels, exclusive=False), prepared[2].labels
-    values = fit_and_score(small_method(), *splits(), CLASSES, QUICK, draw=3, resamples=50)
+    values = fit_and_score(small_method(), *splits(), CLASSES, QUICK, repeat=3, resamples=50)
     for column, value in enumerate(values[:2]):
         truth = labels[:, column], scores[:, column]
         assert value.value == pytest.approx(roc_auc_score(*truth), abs=1e-9)
@@ -77,7 +77,7 @@ def test_exclusive_classes_have_an_accuracy():
     parts = [exclusive(part) for part in splits()]
     parts[2].labels[:4] = np.nan  # of unknown class
     names = ["none", "heads", "tails"]
-    values = fit_and_score(small_method(), *parts, names, QUICK, draw=0, exclusive=True, resamples=50)
+    values = fit_and_score(small_method(), *parts, names, QUICK, repeat=0, exclusive=True, resamples=50)
     prepared = prepare(*parts, names, exclusive=True)
     scores = tune(small_method(), *prepared[:2], QUICK, 0, True).probabilities(parts[2].pixels, exclusive=True)
     np.testing.assert_allclose(scores.sum(axis=1), 1)
@@ -93,7 +93,7 @@ def test_unknown_labels_and_classes_with_one_label():
     train, validate, test = splits()
     train.labels[:, 1] = 1
     train.labels[:10, 0] = np.nan
-    square, coin, macro = fit_and_score(small_method(), train, validate, test, CLASSES, QUICK, draw=0, resamples=20)
+    square, coin, macro = fit_and_score(small_method(), train, validate, test, CLASSES, QUICK, repeat=0, resamples=20)
     assert (square.value > 0.9, coin.value, coin.n, macro.n) == (True, None, 0, 1)
 
 
@@ -109,7 +109,7 @@ def test_an_unknown_label_teaches_nothing():
 
 def test_patients_of_other_splits_are_not_learnt_from():
     train, validate, test = splits()
-    leaked = LabelledFilms(
+    leaked = LabelledImages(
         *(np.concatenate([getattr(part, name) for part in (train, test, validate)]) for name in vars(train))
     )
     expected = fit_and_score(small_method(), train, validate, test, CLASSES, QUICK, 0, resamples=5)
@@ -126,7 +126,7 @@ def chosen_by(validate, monkeypatch):
 
     monkeypatch.setattr(fine_tuning, "_quality", told)
     train, validate, _ = prepare(split(80, 0), validate, split(60, 2), CLASSES, exclusive=False)
-    classifier = tune(small_method(), train, validate, QUICK, draw=0, exclusive=False)
+    classifier = tune(small_method(), train, validate, QUICK, repeat=0, exclusive=False)
     return said, classifier
 
 
@@ -147,7 +147,7 @@ def test_the_lowest_loss_decides_where_there_is_no_auroc(monkeypatch):
 
 
 def test_without_a_validate_split_the_last_epoch_stays(monkeypatch):
-    nobody = LabelledFilms(np.empty((0, 16, 16), np.uint8), np.empty((0, 2)), np.empty(0, str))
+    nobody = LabelledImages(np.empty((0, 16, 16), np.uint8), np.empty((0, 2)), np.empty(0, str))
     said, _ = chosen_by(nobody, monkeypatch)
     assert said == []
 

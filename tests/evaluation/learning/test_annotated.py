@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluation.errors import EvaluationError
-from evaluation.learning.labelled_images import LabelledFilms, learnt_labels, prepare
+from evaluation.learning.annotated import LabelledImages, learnt_labels, prepare
 
 CLASSES = ["A", "B"]
 
@@ -14,7 +14,7 @@ CLASSES = ["A", "B"]
 def split(labels, subjects):
     labels = np.asarray(labels, float).reshape(-1, 2)
     pixels = np.arange(len(labels), dtype=np.uint8)[:, None, None] + np.zeros((1, 2, 2), np.uint8)
-    return LabelledFilms(pixels, labels, np.asarray(subjects))
+    return LabelledImages(pixels, labels, np.asarray(subjects))
 
 
 OTHER = split([[1, 0], [0, 1]], ["v", "w"])
@@ -25,11 +25,11 @@ def test_train_has_patients_of_its_own(train, validate, test):
     parts = [split([[1, 0]] * len(names), names) for names in (train, validate, test)]
     own = [name for name in train if name not in validate + test]
     if not own:
-        with pytest.raises(EvaluationError, match="No film to train on"):
+        with pytest.raises(EvaluationError, match="No image to train on"):
             prepare(*parts, CLASSES, exclusive=False)
         return
     prepared = prepare(*parts, CLASSES, exclusive=False)
-    assert [list(films.subjects) for films in prepared] == [own, validate, test]
+    assert [list(images.subjects) for images in prepared] == [own, validate, test]
 
 
 def test_films_without_a_known_label_teach_nothing():

@@ -1,0 +1,69 @@
+"""The network and the losses of segmentation: a decoder on the feature maps of a method's image encoder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch.nn.functional as F
+from segmentation_models_pytorch.base import SegmentationHead
+from segmentation_models_pytorch.base.modules import Conv2dReLU
+from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
+from segmentation_models_pytorch.losses import BINARY_MODE, DiceLoss, FocalLoss
+from torch import Tensor, nn
+
+from models.method import Method
+
+FOCAL_WEIGHT = 10.0  # MGCA
+
+
+class Segmenter(nn.Module):
+    """A U-Net's decoder on maps of these `shapes` (channels, rows, columns), or SETR's on a single map."""
+
+    def __init__(self, method: Method, shapes: Sequence[Sequence[int]], width: int) -> None:
+        """`width` is the number of channels at the image's own size; at every halving of its sides it doubles."""
+        super().__init__()
+        self.method = method
+        channels = [shape[0] for shape in shapes]
+        doublings = math.ceil(math.log2(method.size / shapes[0][1])) if len(shapes) == 1 else len(shapes)
+        widths = [width * 2**level for level in reversed(range(doublings))]
+        self.decoder = _progressive(channels[0], widths) if len(shapes) == 1 else _unet(channels, widths)
+        self.head = SegmentationHead(width, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (batch, 1, side, side) of grey levels 0..255 of that shape.
+
+        Images of another side than the network's are resized to it: what a crop cuts off could not be found.
+        """
+        size = (self.method.size, self.method.size)
+        fitted = images.float()
+        if images.shape[2:] != size:
+            fitted = F.interpolate(fitted, size, mode="bilinear", antialias=True)
+        maps = self.method.image_maps(fitted)
+        decoded = self.decoder(maps[0]) if len(maps) == 1 else self.decoder([fitted, *maps])
+        return F.interpolate(self.head(decoded).float(), images.shape[2:], mode="bilinear")
+
+
+def segmentation_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss (`mgca` or `medklip`) of logits and masks, both (batch, 1, side, side).
+
+    Dice is that of the batch as one image; where no image has a mask it is left out.
+    """
+    if name == "medklip":
+        dice = DiceLoss(BINARY_MODE)
+        return lambda logits, masks: F.binary_cross_entropy_with_logits(logits, masks) + dice(logits, masks)
+    focal, log_dice = FocalLoss(BINARY_MODE), DiceLoss(BINARY_MODE, log_loss=True)
+    return lambda logits, masks: FOCAL_WEIGHT * focal(logits, masks) + log_dice(logits, masks)
+
+
+def _unet(channels: Sequence[int], widths: Sequence[int]) -> nn.Module:
+    """Reads [images, *maps] and gives a map of the images' size; one block per map."""
+    return UnetDecoder([0, *channels], widths, len(widths))
+
+
+def _progressive(channels: int, widths: Sequence[int]) -> nn.Module:
+    """Blocks that double the sides of a map (batch, channels, rows, columns), with so many channels behind each."""
+    blocks: list[nn.Module] = []
+    for before, after in zip((channels, *widths), widths, strict=False):
+        blocks += [Conv2dReLU(before, after, 3, padding=1), nn.Upsample(scale_factor=2, mode="bilinear")]
+    return nn.Sequential(*blocks)

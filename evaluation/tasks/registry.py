@@ -1,0 +1,74 @@
+"""Tasks by name. A task is a file in `evaluation/tasks/`; being there is what registers it.
+
+Names, settings and descriptions are read without importing torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cohorts.dataset import PURPOSES
+from evaluation.errors import EvaluationError
+from evaluation.tasks.base import Setting, Task
+
+if TYPE_CHECKING:
+    from cohorts.dataset import Dataset
+
+NO_TASKS = {"__init__", "base", "registry"}
+
+
+@cache
+def task_names() -> tuple[str, ...]:
+    """Names of all tasks, in the order of the purposes that they serve."""
+    tasks = _tasks()
+    return tuple(sorted(tasks, key=lambda name: (PURPOSES.index(tasks[name].purpose), name)))
+
+
+def task(name: str) -> Task:
+    """The task called `name`."""
+    tasks = _tasks()
+    if name not in tasks:
+        raise EvaluationError(f"There is no task {name}; tasks are {', '.join(task_names())}.")
+    return tasks[name]
+
+
+def tasks_on(facts: Dataset) -> tuple[str, ...]:
+    """The tasks that a dataset has annotations for."""
+    return tuple(name for name in task_names() if task(name).purpose in facts.purposes)
+
+
+def own_tasks() -> tuple[str, ...]:
+    """The tasks on the dataset that a network was pretrained on."""
+    return tuple(name for name in task_names() if task(name).on_pretraining_cohort)
+
+
+def task_module(name: str) -> str:
+    """Dotted name of a task's module."""
+    return f"{__package__}.{name}"
+
+
+def repeated_settings(tasks: Sequence[str], fractions: Sequence[float], repeats: int) -> list[tuple[str, Setting]]:
+    """Every task with every setting that it is evaluated with."""
+    return [(name, setting) for name in tasks for setting in task(name).repeated_settings(fractions, repeats)]
+
+
+@cache
+def _tasks() -> dict[str, Task]:
+    files = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in NO_TASKS)
+    return {name: _load(name) for name in files}
+
+
+def _load(name: str) -> Task:
+    module = import_module(task_module(name))
+    (kind,) = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Task) and value.__module__ == module.__name__
+    ]
+    if kind.name != name:
+        raise ValueError(f"The task in {name}.py calls itself {kind.name}: a task has the name of its file")
+    return kind()
