@@ -105,9 +105,7 @@ def collect_batches(
 
 def _batch_op(one: Stage) -> dg.OpDefinition:
     @dg.op(name=f"{one.name}_batch", description=f"One batch of {one.name}.")
-    def compute(
-        context: dg.OpExecutionContext, workspace: WorkspaceResource, work: dict[str, Any]
-    ) -> dict[str, Any]:
+    def compute(context: dg.OpExecutionContext, workspace: WorkspaceResource, work: dict[str, Any]) -> dict[str, Any]:
         with one_sentence():
             return compute_batch(context, one, workspace.plain(), work)
 
@@ -120,9 +118,7 @@ def _collect_op(one: Stage, preview: Preview) -> dg.OpDefinition:
         out=dg.Out(dg.Nothing),
         description=f"Make the complete set of batches of {one.name} the one that counts.",
     )
-    def collect(
-        workspace: WorkspaceResource, outcomes: list[dict[str, Any]], plan: dict[str, Any]
-    ) -> dg.Output[None]:
+    def collect(workspace: WorkspaceResource, outcomes: list[dict[str, Any]], plan: dict[str, Any]) -> dg.Output[None]:
         there = workspace.plain()
         with one_sentence():
             planned, metadata = collect_batches(one, there, outcomes, plan)

@@ -44,9 +44,7 @@ def shards_checks(workspace: WorkspaceResource) -> Iterator[dg.AssetCheckResult]
         yield as_check_result(result, dg.AssetKey("shards"), dict(result.figures))
 
 
-def as_check_result(
-    result: CheckResult, key: dg.AssetKey, metadata: dict[str, Any]
-) -> dg.AssetCheckResult:
+def as_check_result(result: CheckResult, key: dg.AssetKey, metadata: dict[str, Any]) -> dg.AssetCheckResult:
     """A result of `ingestion.checks` for Dagster's pages."""
     warns = result.name in checks.WARNINGS
     return dg.AssetCheckResult(

@@ -69,9 +69,7 @@ def simulated_archives(
         names = _chosen(workspace.plain(), evaluation)
         studies = evaluation.simulated_studies  # type: ignore[attr-defined]
         simulated = simulate_missing(workspace.plain(), names, studies, context.log.info)
-    return dg.MaterializeResult(
-        metadata={"computed": len(simulated), "simulated": ", ".join(simulated) or "nothing"}
-    )
+    return dg.MaterializeResult(metadata={"computed": len(simulated), "simulated": ", ".join(simulated) or "nothing"})
 
 
 def dataset_asset(name: str) -> dg.AssetsDefinition:
@@ -135,7 +133,10 @@ def _inventory_op(name: str) -> dg.OpDefinition:
                 return update | describe_absent(name)
             settings = downstream_settings(pretraining, split)
             found = update_inventory(there, settings.inventory, context.log.info)
-            update["counts"]["inventory"] = {"rows": found.scan.studies.num_rows, "rejects": found.scan.rejects.num_rows}
+            update["counts"]["inventory"] = {
+                "rows": found.scan.studies.num_rows,
+                "rejects": found.scan.rejects.num_rows,
+            }
         return update
 
     return inventory
@@ -239,9 +240,7 @@ def dataset_checks(
     yield dg.Output(None, output_name="result", metadata={**update, **rows})
     key = dg.AssetKey(["dataset", name])
     failed = update["status"] == FAILED
-    yield dg.AssetCheckResult(
-        passed=not failed, check_name=READY, asset_key=key, description=update["note"] or None
-    )
+    yield dg.AssetCheckResult(passed=not failed, check_name=READY, asset_key=key, description=update["note"] or None)
     for check in CHECKS:
         if check in results:
             result = CheckResult(**results[check])

@@ -1,4 +1,4 @@
-"""The resource `workspace`: where a run reads and writes. The launchpad, a run config or the environment fills it in."""
+"""The resource `workspace`: where a run reads and writes, from the launchpad, a run config or the environment."""
 
 from __future__ import annotations
 
@@ -44,9 +44,7 @@ class WorkspaceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Home folder, cohort and archive of a run."""
 
     home: str = Field(default="", description=_DESCRIPTIONS["home"])
-    cohort: str = Field(
-        default="", description=f"{', '.join(cohort_names())}. Empty: RADALIGN_COHORT, else {PHANTOM}."
-    )
+    cohort: str = Field(default="", description=f"{', '.join(cohort_names())}. Empty: RADALIGN_COHORT, else {PHANTOM}.")
     archive_root: str = Field(default="", description=_DESCRIPTIONS["archive_root"])
     show_text: bool = Field(default=False, description=_DESCRIPTIONS["show_text"])
 
@@ -64,8 +62,18 @@ registered_cohorts = cohort_names
 
 class _Passing(WorkspaceResource):
     def __getattr__(self, name: str):  # type: ignore[no-untyped-def]
-        if name in ("home_path", "cohort_name", "folder", "configured_root", "root", "simulated", "shows_simulation",
-                    "downstream", "may_show_text", "open_cohort"):
+        if name in (
+            "home_path",
+            "cohort_name",
+            "folder",
+            "configured_root",
+            "root",
+            "simulated",
+            "shows_simulation",
+            "downstream",
+            "may_show_text",
+            "open_cohort",
+        ):
             return getattr(self.plain(), name)
         return super().__getattr__(name)  # type: ignore[misc]
 

@@ -36,7 +36,7 @@ REJECTS = "rejects.parquet"
 SOURCES = "sources.parquet"
 IMAGES, TEXTS = "images", "texts"  # aspects of a batch: what decoding reads, and what taking reports apart reads
 NEW, VANISHED = "new", "vanished"
-Log = Callable[[str], None]
+Log = Callable[[str], object]
 
 # A digest of what each later stage reads of an image: the names that end in its tables, and the state of its file.
 _SOURCES = """

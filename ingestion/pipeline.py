@@ -16,15 +16,15 @@ from cohorts.phantom.config import PhantomConfig
 from ingestion import checks, inventory, stage
 from ingestion.checks import CheckResult
 from ingestion.exports import KnowledgeSettings, write_knowledge
-from ingestion.stages import images, report_labels, reports, shards, triplets
-from ingestion.stages.images import ImagesSettings
 from ingestion.inventory import InventorySettings, update_inventory
-from ingestion.stages.reports import ReportsSettings
 from ingestion.regions import update_regions
 from ingestion.simulation import simulate_archive
 from ingestion.stage import Log, NoSettings, Stage
-from ingestion.subsets import SubsetsSettings, write_subsets, write_usable
+from ingestion.stages import images, report_labels, reports, shards, triplets
+from ingestion.stages.images import ImagesSettings
+from ingestion.stages.reports import ReportsSettings
 from ingestion.stages.triplets import TripletsSettings
+from ingestion.subsets import SubsetsSettings, write_subsets, write_usable
 from ingestion.workspace import PHANTOM
 from store import batches
 from store.atomic import write_json

@@ -96,9 +96,7 @@ def count_silent_sentences(workspace: Workspace, plan: Plan) -> tuple[int, int]:
     """The sentences that are read, and those that have no triplet."""
     from report_parsing.statements.triplets import READ_SECTIONS
 
-    reports = batches.read_batches(
-        workspace.folder("reports"), columns=("study_id", "sentences.list.element.section")
-    )
+    reports = batches.read_batches(workspace.folder("reports"), columns=("study_id", "sentences.list.element.section"))
     with duckdb.connect() as database:
         columns = ("study_id", "sentence")
         database.register("triplets", batches.read_batches(workspace.folder("triplets"), plan, columns))
@@ -139,7 +137,7 @@ def measure_coverage(workspace: Workspace, plan: Plan) -> Coverage:
 
 def count_report_labels(workspace: Workspace, plan: Plan) -> pa.Table:
     """How many reports have each value of each CheXpert label."""
-    from report_parsing.chexpert import LABELS, NEGATIVE, POSITIVE, UNCERTAIN
+    from report_parsing.vocabulary import CHEXPERT_14, NEGATIVE, POSITIVE, UNCERTAIN
 
     labels = batches.read_batches(workspace.folder("report_labels"), plan)
     values = {"positive": POSITIVE, "uncertain": UNCERTAIN, "negative": NEGATIVE}
@@ -149,6 +147,6 @@ def count_report_labels(workspace: Workspace, plan: Plan) -> pa.Table:
             **{name: pc.sum(pc.equal(labels[label], value)).as_py() or 0 for name, value in values.items()},
             "blank": labels[label].null_count,
         }
-        for label in LABELS
+        for label in CHEXPERT_14
     ]
     return pa.Table.from_pylist(rows)

@@ -33,9 +33,7 @@ class Workspace:
         "Root of the dataset's archive, a folder or s3://bucket/prefix. Empty: RADALIGN_<COHORT>_ROOT; phantom "
         "simulates its own.",
     )
-    show_text: bool = setting(
-        False, "Show sentences of real reports in the metadata; simulated ones are always shown."
-    )
+    show_text: bool = setting(False, "Show sentences of real reports in the metadata; simulated ones are always shown.")
 
     def home_path(self) -> Path:
         """Absolute path of the home."""

@@ -6,8 +6,11 @@ from dataclasses import asdict
 
 import dagster as dg
 import pyarrow as pa
+import pytest
 
-from assets import graphs
+from assets.reports import graphs
+from assets.workspace import WorkspaceResource
+from ingestion.exports import GRAPHS_FILE
 from pipelines.definitions import defs
 from report_parsing.radgraph.triplets import triplets_of_file
 from report_parsing.reports import parse_report
@@ -17,15 +20,21 @@ from store.atomic import write_table
 from store.batches import Batch, Plan
 
 
+@pytest.fixture
+def workspace(tmp_path):
+    """A home of its own."""
+    return WorkspaceResource(home=str(tmp_path / "home"))
+
+
 def test_the_file_says_what_the_reports_say(workspace):
     report = "INDICATION: Pneumothorax?\n\nFINDINGS: Small left pleural effusion. No consolidation."
     row = {"cohort": "phantom", "study_id": "s1", **asdict(parse_report(report))}
-    folder = workspace.folder("reports")
+    folder = workspace.plain().folder("reports")
     write_table(pa.Table.from_pylist([row], schema=REPORTS), batches.output_path(folder, "1" * 20))
     batches.commit(folder, Plan((Batch("b00000", "1" * 20),), {}))
-    result = dg.materialize([graphs.graphs], resources={"workspace": workspace})
+    result = dg.materialize([graphs], resources={"workspace": workspace})
     assert "| OBS-DA | 1 |" in result.asset_materializations_for_node("graphs")[0].metadata["entities"].value
-    table, rejects = triplets_of_file(workspace.folder("graphs") / graphs.FILE)
+    table, rejects = triplets_of_file(workspace.plain().folder("graphs") / GRAPHS_FILE)
     said = {(row["study_id"], row["entity"], row["position"], row["exists"]) for row in table.to_pylist()}
     assert said == {
         ("s1", "effusion", "left_pleural", "present"),

@@ -7,9 +7,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.reports import knowledge
+from assets.workspace import WorkspaceResource
 from store.digests import file_digest
 
 HEADER = "kind,name,aliases,description,source\n"
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    """A home of its own."""
+    return WorkspaceResource(home=str(tmp_path / "home"))
 
 
 def materialize(workspace, descriptions=""):
@@ -24,7 +31,7 @@ def materialize(workspace, descriptions=""):
 
 def test_own_findings_can_be_asked_for_and_change_no_training(workspace, tmp_path):
     plain = materialize(workspace)
-    folder = workspace.folder("knowledge")
+    folder = workspace.plain().folder("knowledge")
     book = file_digest(folder / "knowledge.parquet")
     (tmp_path / "own.csv").write_text(HEADER + "unseen,zebra_lung,striped lung,White stripes across both lungs.,own\n")
     own = materialize(workspace, tmp_path / "own.csv")
@@ -49,4 +56,4 @@ def test_a_mistake_in_the_file_is_one_sentence(workspace, tmp_path, text, senten
     if text:
         (tmp_path / "own.csv").write_text(text)
     assert sentence in materialize(workspace, tmp_path / "own.csv")
-    assert not (workspace.folder("knowledge") / "knowledge.parquet").exists()
+    assert not (workspace.plain().folder("knowledge") / "knowledge.parquet").exists()

@@ -9,10 +9,11 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from assets import triplets
-from assets.workspace import Workspace
+from assets import reports
+from assets.workspace import WorkspaceResource
 from report_parsing.reports import parse_report
 from report_parsing.tables import REPORTS
+from report_parsing.vocabulary import CHEXPERT_14
 from report_parsing.vocabulary import CHEXPERT_14
 from store import batches
 from store.atomic import write_table
@@ -25,17 +26,23 @@ REPORTS_OF_STUDIES = {
 }
 
 
+@pytest.fixture
+def workspace(tmp_path):
+    """A home of its own."""
+    return WorkspaceResource(home=str(tmp_path / "home"))
+
+
 def materialize(workspace, **config):
     """Metadata of `triplets` and of `report_labels`."""
     rows = [
         {"cohort": "phantom", "study_id": study, **asdict(parse_report(report))}
         for study, report in REPORTS_OF_STUDIES.items()
     ]
-    folder = workspace.folder("reports")
+    folder = workspace.plain().folder("reports")
     write_table(pa.Table.from_pylist(rows, schema=REPORTS), batches.output_path(folder, "1" * 20))
     batches.commit(folder, Plan((Batch("b00000", "1" * 20),), {}))
     result = dg.materialize(
-        [triplets.triplets, triplets.report_labels],
+        [reports.triplets, reports.report_labels],
         resources={"workspace": workspace},
         run_config={"ops": {"triplets": {"config": config}}},
     )
@@ -69,14 +76,14 @@ def test_distributions_and_examples_of_a_simulated_cohort(workspace):
 
 @pytest.mark.parametrize("allowed", [False, True])
 def test_text_of_a_real_cohort_is_shown_only_where_the_user_allows_it(workspace, allowed):
-    shown, labels = materialize(Workspace(home=workspace.home, cohort="mimic_cxr", show_text=allowed))
+    shown, labels = materialize(WorkspaceResource(home=workspace.home, cohort="mimic_cxr", show_text=allowed))
     assert ("example sentences" in shown) is allowed
     assert ("stood upright" in str([shown, labels])) is allowed
 
 
 def test_every_study_has_its_labels(workspace):
     _, shown = materialize(workspace)
-    table = batches.read_batches(workspace.folder("report_labels"))
+    table = batches.read_batches(workspace.plain().folder("report_labels"))
     assert table.column_names == ["study_id", *CHEXPERT_14]
     rows = {row["study_id"]: row for row in table.to_pylist()}
     assert (rows["1"]["Pleural Effusion"], rows["1"]["Edema"]) == (1, 1)
@@ -94,7 +101,7 @@ def test_a_radgraph_file_takes_the_parsers_place(workspace, tmp_path):
     path = tmp_path / "graphs.json"
     path.write_text(json.dumps({"p10/p1/s1.txt": graph, "p10/p1/s9.txt": graph, "p10/p1/s2.txt": {"text": ""}}))
     shown, _ = materialize(workspace, radgraph=str(path))
-    rows = batches.read_batches(workspace.folder("triplets")).to_pylist()
+    rows = batches.read_batches(workspace.plain().folder("triplets")).to_pylist()
     assert [(row["study_id"], row["entity"], row["exists"]) for row in rows] == [("1", "effusion", "uncertain")]
     assert (shown["studies"], shown["studies with no triplet"]) == (3, 2)
     assert shown["unusable graphs"] == 1

@@ -1,72 +1,37 @@
 from __future__ import annotations
 
+from dataclasses import fields
+
 import dagster as dg
 import pytest
 
-from assets.workspace import CHECKOUT, Workspace, registered_cohorts
+from assets.workspace import WorkspaceResource, one_sentence
+from cohorts.errors import CohortError
+from cohorts.registry import cohort_names
+from ingestion.stages.images import ImagesSettings
+from ingestion.workspace import Workspace
 
 
-def test_empty_fields_follow_the_environment_when_asked(workspace, monkeypatch, tmp_path):
-    anywhere = Workspace()
-    assert anywhere.home_path() == CHECKOUT / "var"
-    assert anywhere.cohort_name() == "phantom"
-    monkeypatch.setenv("RADALIGN_HOME", str(tmp_path))
-    monkeypatch.setenv("RADALIGN_COHORT", "mimic_cxr")
-    monkeypatch.setenv("RADALIGN_MIMIC_CXR_ROOT", "/data/mimic")
-    assert anywhere.folder("images") == tmp_path / "mimic_cxr" / "images"
-    assert str(anywhere.root()) == "/data/mimic"
-    assert workspace.home_path() != tmp_path  # a field that is set wins
+def test_the_resource_has_the_fields_of_the_workspace():
+    values = {"home": "/h", "cohort": "open_i", "archive_root": "/a", "show_text": True}
+    assert WorkspaceResource(**values).plain() == Workspace(**values)
+    assert list(WorkspaceResource.model_fields) == [item.name for item in fields(Workspace)]
+    assert WorkspaceResource().plain() == Workspace()
 
 
-def test_a_relative_home_counts_from_the_checkout(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    assert Workspace(home="elsewhere").home_path() == CHECKOUT / "elsewhere"
+def test_the_launchpad_names_every_cohort():
+    description = WorkspaceResource.model_fields["cohort"].description
+    assert all(name in description for name in cohort_names())
 
 
-def test_the_phantom_is_simulated_unless_it_has_a_root(workspace, monkeypatch):
-    assert workspace.simulated()
-    assert workspace.root() == workspace.folder("archive")
-    monkeypatch.setenv("RADALIGN_PHANTOM_ROOT", "/data/phantom")
-    assert not workspace.simulated()
-    assert str(workspace.root()) == "/data/phantom"
+def test_what_a_user_can_mend_ends_a_step_with_its_sentence():
+    with pytest.raises(dg.Failure) as caught, one_sentence():
+        raise CohortError("There is no archive.")
+    assert (caught.value.description, caught.value.allow_retries) == ("There is no archive.", False)
+    with pytest.raises(dg.Failure, match=r"must lie in 32\.\.1024"), one_sentence():
+        ImagesSettings(size=7)
 
 
-def test_a_real_cohort_without_a_root_says_what_to_set(workspace):
-    with pytest.raises(dg.Failure, match="set RADALIGN_MIMIC_CXR_ROOT"):
-        Workspace(home=workspace.home, cohort="mimic_cxr").root()
-
-
-def test_a_root_that_is_not_there_is_one_sentence(workspace, tmp_path):
-    absent = Workspace(home=workspace.home, cohort="mimic_cxr", archive_root=str(tmp_path / "absent"))
-    with pytest.raises(dg.Failure, match="absent"):
-        absent.open_cohort()
-    with pytest.raises(dg.Failure, match="no_such_cohort"):
-        Workspace(home=workspace.home, cohort="no_such_cohort", archive_root=str(tmp_path)).open_cohort()
-
-
-def test_every_registered_cohort_needs_only_its_root(workspace, monkeypatch, tmp_path):
-    from cohorts.registry import cohort_names
-
-    assert registered_cohorts() == cohort_names()
-    for name in cohort_names():
-        monkeypatch.setenv("RADALIGN_COHORT", name)
-        monkeypatch.setenv(f"RADALIGN_{name.upper()}_ROOT", str(tmp_path))
-        assert Workspace().root() == tmp_path
-        assert Workspace().open_cohort().name == name
-        assert name in Workspace.model_fields["cohort"].description
-
-
-def test_the_guide_names_every_cohort_and_its_splits(workspace, tmp_path):
-    lines = (CHECKOUT / "docs" / "ingestion.md").read_text().splitlines()
-    for name in registered_cohorts():
-        (line,) = (line for line in lines if line.startswith("|") and f"`{name}`" in line)
-        reader = Workspace(home=workspace.home, cohort=name, archive_root=str(tmp_path)).open_cohort()
-        assert ", ".join(reader.splits) in line
-        assert ("| none |" in line) != reader.has_reports
-
-
-def test_an_unknown_split_is_one_sentence_with_the_choices(workspace, tmp_path):
-    cohort = Workspace(home=workspace.home, cohort="covid_chestxray", archive_root=str(tmp_path))
-    assert cohort.open_cohort().split == cohort.open_cohort("70/10/20").split == "70/10/20"
-    with pytest.raises(dg.Failure, match=r"'50/50'.*70/10/20"):
-        cohort.open_cohort("50/50")
+def test_a_fault_of_ours_keeps_its_traceback():
+    with pytest.raises(ValueError, match="invalid literal"), one_sentence():
+        int("seven")

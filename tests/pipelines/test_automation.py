@@ -6,7 +6,7 @@ import shutil
 import dagster as dg
 import pytest
 
-from assets.workspace import Workspace
+from assets.workspace import WorkspaceResource
 from pipelines.automation import archive_digest, new_studies, nightly
 from pipelines.definitions import defs
 from store import batches
@@ -23,7 +23,7 @@ def archive(tmp_path):
 
 def ask(archive, cursor=None):
     context = dg.build_sensor_context(cursor=cursor)
-    return new_studies(context, workspace=Workspace(home=f"{archive}-home", archive_root=str(archive)))
+    return new_studies(context, workspace=WorkspaceResource(home=f"{archive}-home", archive_root=str(archive)))
 
 
 def test_the_sensor_asks_once_per_change(archive):
@@ -67,24 +67,24 @@ def test_an_archive_that_is_not_there_yet_is_no_error(tmp_path):
 
 
 def test_a_simulated_archive_is_left_alone(tmp_path):
-    simulated = Workspace(home=str(tmp_path))
+    simulated = WorkspaceResource(home=str(tmp_path))
     assert isinstance(nightly(dg.build_schedule_context(), workspace=simulated), dg.SkipReason)
     assert isinstance(new_studies(dg.build_sensor_context(), workspace=simulated), dg.SkipReason)
 
 
 def test_what_is_asked_for_has_the_settings_of_the_last_run(archive):
-    """Otherwise a night would bring every film to the default size."""
+    """Otherwise a night would bring every image to the default size."""
     (first,) = ask(archive).run_requests
     assert first.run_config == {"ops": {}}
     home = f"{archive}-home"
-    workspace = Workspace(home=home, archive_root=str(archive))
+    workspace = WorkspaceResource(home=home, archive_root=str(archive))
     settings = {
         "inventory": {"batch_size": 20, "split": "official", "members": {"b00000": ["s1"]}, "source_rows": 3},
         "images": {"size": 224},
         "triplets": {"radgraph": "/data/graphs.json", "radgraph_digest": "1"},
     }
     for name, values in settings.items():
-        batches.commit(workspace.folder(name), Plan((), values))
+        batches.commit(workspace.plain().folder(name), Plan((), values))
     (request,) = ask(archive).run_requests
     at_night = nightly(dg.build_schedule_context(), workspace=workspace)
     assert request.run_config == at_night.run_config

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import dagster as dg
@@ -12,11 +12,11 @@ import pydicom
 import pytest
 from upath import UPath
 
-from assets.workspace import Workspace
 from cohorts.phantom.config import PhantomConfig
 from cohorts.phantom.layouts import layout_names, layout_writer
 from cohorts.phantom.simulated import simulate_studies
 from cohorts.registry import cohort_names
+from ingestion.workspace import Workspace
 from pipelines.automation import archive_digest
 from pipelines.definitions import defs
 from shards.reader import ShardReader
@@ -34,7 +34,7 @@ def few():
 def ingest(workspace, **ops):
     config = {
         "ops": {"images": {"config": {"size": SIZE}}, **{name: {"config": config} for name, config in ops.items()}},
-        "resources": {"workspace": {"config": workspace.model_dump()}},
+        "resources": {"workspace": {"config": asdict(workspace)}},
         "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
     }
     with dg.DagsterInstance.ephemeral() as instance:
@@ -75,12 +75,12 @@ def test_every_row_of_every_cohort_is_a_study_or_a_reject(layout, few, tmp_path)
     assert subsets.num_rows == (data.splits == "train").sum()
 
 
-def test_the_headers_of_hospital_films_are_reported_without_a_value(few, tmp_path):
+def test_the_headers_of_hospital_images_are_reported_without_a_value(few, tmp_path):
     workspace = workspace_of("mimic_cxr", tmp_path, few)
-    (film,) = list((tmp_path / "archive").rglob("*.dcm"))[:1]
-    dataset = pydicom.dcmread(film)
+    (image,) = list((tmp_path / "archive").rglob("*.dcm"))[:1]
+    dataset = pydicom.dcmread(image)
     dataset.PatientName, dataset.BurnedInAnnotation = "Doe^Jane", "YES"
-    dataset.save_as(film)
+    dataset.save_as(image)
     told = metadata(ingest(workspace), "images.collect_images")
     assert "| PatientName |" in told["identifying attributes"]
     assert told["burned-in annotation: yes"] == 1
@@ -112,7 +112,7 @@ def test_a_changed_and_a_vanished_file_are_told_and_leave_nothing_stale(few, tmp
     old = ShardReader(workspace.folder("shards")).read()
     studies = pq.read_table(workspace.folder("studies") / "studies.parquet").to_pylist()
     changed, vanished = studies[0], studies[-1]
-    replace_film(archive / changed["image_path"])
+    replace_image(archive / changed["image_path"])
     (archive / vanished["image_path"]).unlink()
     layout_writer("mimic_cxr")(tmp_path / "grown", few)
     shutil.copytree(tmp_path / "grown", archive, copy_function=copy_new, dirs_exist_ok=True)
@@ -123,7 +123,7 @@ def test_a_changed_and_a_vanished_file_are_told_and_leave_nothing_stale(few, tmp
     check = checks(result)["only_grew"]
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
     told = {record.data["image_id"]: record.data["change"] for record in check.metadata["images"].records}
-    assert told == {changed["image_id"]: "film changed", vanished["image_id"]: "vanished"}
+    assert told == {changed["image_id"]: "image changed", vanished["image_id"]: "vanished"}
     counts = metadata(result, "inventory")
     assert (counts["changed"], counts["vanished"]) == (1, 1)
     data = ShardReader(workspace.folder("shards"), verify=True).read()
@@ -139,7 +139,7 @@ def test_an_archive_on_object_storage_runs_through(few, tmp_path):
     workspace = workspace_of("chestxray14", tmp_path, few)
     storage = UPath(f"memory:///{tmp_path.name}")
     storage.fs.put(f"{workspace.archive_root}/", storage.path, recursive=True)
-    there = workspace.model_copy(update={"archive_root": str(storage), "home": str(tmp_path / "there")})
+    there = replace(workspace, archive_root=str(storage), home=str(tmp_path / "there"))
     assert ingest(workspace).success
     assert ingest(there).success
     here, remote = (ShardReader(place.folder("shards")).read() for place in (workspace, there))
@@ -148,8 +148,8 @@ def test_an_archive_on_object_storage_runs_through(few, tmp_path):
     storage.fs.rm(storage.path, recursive=True)
 
 
-def replace_film(path):
-    """Another film of the same size under the same name."""
+def replace_image(path):
+    """Another image of the same size under the same name."""
     dataset = pydicom.dcmread(path)
     dataset.PixelData = dataset.pixel_array[::-1].tobytes()
     dataset.save_as(path)

@@ -16,7 +16,7 @@ from pipelines.definitions import defs
 
 
 def test_a_killed_run_completed_is_the_same_byte_for_byte(tmp_path):
-    """Killed while films are decoded, and again while reports are parsed."""
+    """Killed while images are decoded, and again while reports are parsed."""
     place, never, twice = Place(tmp_path, studies=30), tmp_path / "never", tmp_path / "twice"
     with dg.DagsterInstance.ephemeral() as instance:
         defs.resolve_job_def("ingest").execute_in_process(run_config=place.config(never), instance=instance)

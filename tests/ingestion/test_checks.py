@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from assets import ingestion
-from assets.checks import sample_images, shards_checks, studies_checks
 from cohorts.tables import REJECTS, STUDIES
 from ingestion import inventory
+from ingestion.checks import check_shards, check_studies, sample_images
+from ingestion.subsets import split_usable
 from report_parsing.vocabulary import ENTITIES, POSITIONS
 from shards.schema import shard_schema
 from shards.writer import write_manifest, write_shard
@@ -75,14 +75,14 @@ def write_shards(workspace, images, text="Clear lungs.", grey=None):
 
 
 def verdicts(checks, workspace):
-    return {result.check_name: result.passed for result in checks(workspace=workspace)}
+    return {result.name: result.passed for result in checks(workspace)}
 
 
 def test_sound_tables_pass(workspace):
     write(workspace, [study("a"), study("b")], [reject("c", "scan")])
-    assert verdicts(studies_checks, workspace) == {"nothing_lost": True, "no_patient_in_two_splits": True}
+    assert verdicts(check_studies, workspace) == {"nothing_lost": True, "no_patient_in_two_splits": True}
     write_shards(workspace, ["a", "b"])
-    assert set(verdicts(shards_checks, workspace).values()) == {True}
+    assert set(verdicts(check_shards, workspace).values()) == {True}
 
 
 @pytest.mark.parametrize(
@@ -95,15 +95,16 @@ def test_sound_tables_pass(workspace):
 )
 def test_a_lost_or_doubled_image_is_found(workspace, studies, rejects, source_rows):
     write(workspace, studies, rejects, source_rows)
-    found = next(result for result in studies_checks(workspace=workspace) if result.check_name == "nothing_lost")
+    found = next(result for result in check_studies(workspace) if result.name == "nothing_lost")
     assert not found.passed
     assert found.description.startswith(f"{source_rows} rows in the archive, but")
-    assert found.metadata["missing"].value or found.metadata["in_both_or_twice"].value
+    assert found.blocks
+    assert found.figures["missing"] or found.figures["in_both_or_twice"]
 
 
 def test_a_patient_in_two_splits_is_found(workspace):
     write(workspace, [study("a", split="train"), study("b", split="test")])
-    assert verdicts(studies_checks, workspace)["no_patient_in_two_splits"] is False
+    assert verdicts(check_studies, workspace)["no_patient_in_two_splits"] is False
 
 
 @pytest.mark.parametrize(
@@ -119,14 +120,14 @@ def test_a_patient_in_two_splits_is_found(workspace):
 def test_bad_shards_are_found(workspace, check, shards):
     write(workspace, [study("a"), study("b")])
     write_shards(workspace, **shards)
-    found = verdicts(shards_checks, workspace)
+    found = verdicts(check_shards, workspace)
     assert [name for name, passed in found.items() if not passed] == [check]
 
 
-def test_films_without_reports_need_no_text(workspace):
+def test_images_without_reports_need_no_text(workspace):
     write(workspace, [study("a"), study("b")], has_reports=False)
     write_shards(workspace, ["a", "b"], text="")
-    assert set(verdicts(shards_checks, workspace).values()) == {True}
+    assert set(verdicts(check_shards, workspace).values()) == {True}
 
 
 @pytest.mark.parametrize("limit", [1, 3, 7, 100])
@@ -158,7 +159,7 @@ def test_every_image_ends_in_one_table_and_the_first_stage_to_refuse_it_says_why
         path = workspace.folder(f"{stage}s")
         batches.run_batch(path, Batch("b00000", NAME), lambda rejects=rejects: (scanned, rejects))
         batches.commit(path, Plan((Batch("b00000", NAME),)))
-    studies, rejects = ingestion.split_usable(workspace)
+    studies, rejects = split_usable(workspace)
     assert studies["image_id"].to_pylist() == ["a"]
     reasons = dict(zip(rejects["image_id"].to_pylist(), rejects["stage"].to_pylist(), strict=True))
     assert reasons == {"x": "scan", "b": "image", "c": "image", "d": "report"}
