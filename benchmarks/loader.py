@@ -38,7 +38,7 @@ from benchmarks.images import draw_image
 from imaging.augment import Augmentation, AugmentationConfig
 from models.method import Method, TextSource
 from models.text.tokenizer import tokenizer
-from shards.loader import Shuffle, loading, places
+from shards.loader import Shuffle, count_buffers, loading
 from shards.reader import ShardReader
 from shards.schema import shard_schema
 from shards.writer import write_manifest, write_shard
@@ -124,7 +124,7 @@ class Ours:
         source = TextSource(tokenizer("all-MiniLM-L6-v2", 128), ("findings",))
         self.data = PairData(ShardReader(shards), "train", source, AugmentationConfig(), shards / "texts.npz")
         self.shuffle = Shuffle(len(self.data), batch_size, seed=0)
-        self.room = self.data.room(places(THREADS), batch_size)
+        self.room = self.data.room(count_buffers(THREADS), batch_size)
         self.augmentation, self.method = Augmentation(AugmentationConfig(window=True), CROP), Method()
 
     def pairs(self, number: int) -> Pairs:

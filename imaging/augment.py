@@ -1,7 +1,7 @@
-"""Augmentation of a batch on its device, drawn anew for every sample. Needs torch.
+"""Random augmentation of a batch on its device, different for every sample. Needs torch.
 
-All that moves pixels (crop, rotation, shift, scale, shear) is one affine map per sample and therefore one resampling.
-Which samples are mirrored is decided outside, where the words "left" and "right" of the report can follow.
+Crop, rotation, shift, scale and shear make one affine map per sample, so an image is resampled once. The caller decides
+which samples are mirrored, because it must also exchange the words "left" and "right" of their reports.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from imaging.intensities import auto_contrasted, blurred, brightened, contrasted, equalised, sharpened
+from imaging.intensities import adjust_brightness, adjust_contrast, adjust_sharpness, blur, equalise, stretch_contrast
+from store.settings import setting
 
 SMALLEST_BLUR = 0.1  # pixels (ConVIRT)
 # RandAugment as MedKLIP's code sets it: 10 operations, each skipped half of the time; magnitudes are of 10.
@@ -29,21 +30,27 @@ LARGEST_SHEAR, LARGEST_SHIFT, LARGEST_ROTATION = 0.3, 10 / 224, 30.0  # at that 
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """What is changed at random during training; by default nothing."""
+    """What is changed at random during training: nothing by default."""
 
-    crop_scale: float = 1.0  # smallest share of the area that a random crop keeps; 1: no crop
-    crop_ratio: float = 0.75  # narrowest aspect ratio of a crop; the widest is its inverse
-    window: bool = False  # instead of a resized crop a window of the network's size, at random in a larger image
-    rotation: float = 0.0  # degrees either way
-    translation: float = 0.0  # share of the side either way
-    scaling: float = 0.0  # 0.05 means 0.95 to 1.05 times as large
-    brightness: float = 0.0  # 0.2 means grey levels times 0.8 to 1.2
-    contrast: float = 0.0  # 0.2 means distances from the mean times 0.8 to 1.2
-    blur: float = 0.0  # largest deviation of a Gaussian blur in pixels; 0: none
-    random_operations: int = 0  # RandAugment: so many of its ten operations one after the other
-    random_magnitude: float = 7.0  # of RandAugment's operations, up to 10
-    horizontal_flip: float = 0.0  # probability; the published codes use 0.5, under reports that say left and right
-    flip_sides: str = "swap"  # swap: with the image in text and positions; paper: the image alone is mirrored
+    crop_scale: float = setting(1.0, "Smallest share of the area that a random crop keeps. 1: no crop.")
+    crop_ratio: float = setting(0.75, "Narrowest aspect ratio of a crop; the widest is its inverse.")
+    window: bool = setting(
+        False, "Cut a random window of the network's size out of a larger image, instead of a resized crop."
+    )
+    rotation: float = setting(0.0, "Largest rotation in degrees, either way.")
+    translation: float = setting(0.0, "Largest shift as a share of the side, either way.")
+    scaling: float = setting(0.0, "0.05 scales images by 0.95 to 1.05.")
+    brightness: float = setting(0.0, "0.2 multiplies grey levels by 0.8 to 1.2.")
+    contrast: float = setting(0.0, "0.2 multiplies distances from the mean grey level by 0.8 to 1.2.")
+    blur: float = setting(0.0, "Largest std of a Gaussian blur in pixels. 0: no blur.")
+    random_operations: int = setting(0, "RandAugment: number of its ten operations, one after the other.")
+    random_magnitude: float = setting(7.0, "Magnitude of RandAugment's operations, up to 10.")
+    horizontal_flip: float = setting(
+        0.0, "Probability of a mirror image. The published codes use 0.5 with reports that say left and right."
+    )
+    flip_sides: str = setting(
+        "swap", "swap: sides are exchanged in texts and positions too. paper: the image alone is mirrored."
+    )
 
     def __post_init__(self) -> None:
         if not 0 < self.crop_scale <= 1 or not 0 < self.crop_ratio <= 1:
@@ -61,7 +68,7 @@ class AugmentationConfig:
 class Augmentation(nn.Module):
     """Random window, crop, affine map, RandAugment, brightness, contrast and blur, as the configuration asks.
 
-    `size` is the side of what comes out. All chance comes from the CPU's generator (or the one given), so that it is
+    `size` is the side of the result. All random numbers come from the CPU's generator (or the one given), so they are
     the same on every device.
     """
 
@@ -76,38 +83,38 @@ class Augmentation(nn.Module):
     ) -> Tensor:
         """8-bit (batch, 1, side, side) -> float (batch, 1, size, size) in 0..255, each sample changed on its own.
 
-        `flipped` (batch,) bool says which samples are mirrored. Where nothing but places is changed, masks may go along
-        as further channels.
+        `flipped` (batch,) bool says which samples are mirrored. Masks may be further channels where no grey level is
+        changed.
         """
-        config, chance = self.config, _Chance(len(images), generator)
+        config, rng = self.config, _Sampler(len(images), generator)
         if flipped is not None:
             images = torch.where(flipped.to(images.device)[:, None, None, None], images.flip(-1), images)
         if config.window:
-            images = self._window(images, chance)
-        operations = chance.operations(config.random_operations)
-        images = self._resampled(images.float(), chance, operations)
+            images = self._cut_windows(images, rng)
+        operations = rng.operations(config.random_operations)
+        images = self._resample(images.float(), rng, operations)
         for chosen in operations:
-            images = self._operated(images, chosen)
-        return self._jittered(images, chance)
+            images = self._apply_operation(images, chosen)
+        return self._jitter(images, rng)
 
-    def _window(self, images: Tensor, chance: _Chance) -> Tensor:
+    def _cut_windows(self, images: Tensor, rng: _Sampler) -> Tensor:
         side = images.shape[-1]
         if side < self.size:
             raise ValueError(f"augmentation: a window of {self.size} pixels does not fit into images of {side}")
-        top, left = (chance.integers(side - self.size + 1).to(images.device) for _ in range(2))
+        top, left = (rng.integers(side - self.size + 1).to(images.device) for _ in range(2))
         windows = images.unfold(2, self.size, 1).unfold(3, self.size, 1)  # a view of all of them
         return windows[torch.arange(len(images), device=images.device), :, top, left]
 
-    def _resampled(self, images: Tensor, chance: _Chance, operations: list[Tensor]) -> Tensor:
-        """Everything that moves pixels; what comes from outside the image is black."""
+    def _resample(self, images: Tensor, rng: _Sampler, operations: list[Tensor]) -> Tensor:
+        """Apply everything that moves pixels; pixels from outside the image are black."""
         config = self.config
-        maps = []  # of a place in the image after a step to its place before it, the first step first
+        maps = []  # from coordinates after a step to those before it, the first step first
         if config.crop_scale < 1 and not config.window:
-            maps.append(_crop(config, chance))
+            maps.append(_sample_crop(config, rng))
         if config.rotation or config.translation or config.scaling:
-            shift = [chance.either(2 * config.translation) for _ in range(2)]
-            maps.append(_affine(chance.either(config.rotation), 1 + chance.either(config.scaling), *shift))
-        maps += [_random_map(chosen, chance, config.random_magnitude / LARGEST_MAGNITUDE) for chosen in operations]
+            shift = [rng.either(2 * config.translation) for _ in range(2)]
+            maps.append(_affine(rng.either(config.rotation), 1 + rng.either(config.scaling), *shift))
+        maps += [_sample_map(chosen, rng, config.random_magnitude / LARGEST_MAGNITUDE) for chosen in operations]
         if not maps and images.shape[-1] == self.size:
             return images
         whole = torch.eye(3).expand(len(images), 3, 3)
@@ -117,14 +124,14 @@ class Augmentation(nn.Module):
         grid = F.affine_grid(whole[:, :2].to(images.device), shape, align_corners=False)
         return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
-    def _operated(self, images: Tensor, chosen: Tensor) -> Tensor:
-        """One round of RandAugment's changes of grey levels; `chosen` (batch,) indexes the operations."""
+    def _apply_operation(self, images: Tensor, chosen: Tensor) -> Tensor:
+        """Apply one round of RandAugment's changes of grey levels; `chosen` (batch,) indexes the operations."""
         factor = 0.1 + 1.8 * self.config.random_magnitude / LARGEST_MAGNITUDE
         changes: dict[str, Callable[[Tensor], Tensor]] = {
-            "auto_contrast": auto_contrasted,
-            "equalise": equalised,
-            "brightness": lambda part: brightened(part, factor),
-            "sharpness": lambda part: sharpened(part, factor),
+            "auto_contrast": stretch_contrast,
+            "equalise": equalise,
+            "brightness": lambda part: adjust_brightness(part, factor),
+            "sharpness": lambda part: adjust_sharpness(part, factor),
         }
         for name, change in changes.items():
             rows = (chosen == OPERATIONS.index(name)).nonzero()[:, 0].to(images.device)
@@ -132,19 +139,19 @@ class Augmentation(nn.Module):
                 images = images.index_copy(0, rows, change(images[rows]))
         return images
 
-    def _jittered(self, images: Tensor, chance: _Chance) -> Tensor:
+    def _jitter(self, images: Tensor, rng: _Sampler) -> Tensor:
         config = self.config
         if config.brightness:
-            images = brightened(images, _per_image(1 + chance.either(config.brightness), images))
+            images = adjust_brightness(images, _per_image(1 + rng.either(config.brightness), images))
         if config.contrast:
-            images = contrasted(images, _per_image(1 + chance.either(config.contrast), images))
+            images = adjust_contrast(images, _per_image(1 + rng.either(config.contrast), images))
         if config.blur:
-            images = blurred(images, chance.uniform(SMALLEST_BLUR, config.blur).to(images.device))
+            images = blur(images, rng.uniform(SMALLEST_BLUR, config.blur).to(images.device))
         return images
 
 
-class _Chance:
-    """Draws, one per sample."""
+class _Sampler:
+    """Random numbers, one per sample."""
 
     def __init__(self, batch: int, generator: torch.Generator | None) -> None:
         self.batch, self.generator = batch, generator
@@ -159,7 +166,7 @@ class _Chance:
         return torch.randint(count, (self.batch,), generator=self.generator)
 
     def operations(self, rounds: int) -> list[Tensor]:
-        """Indices of operations, those that are skipped being the identity's, 0."""
+        """Indices of operations (batch,), one tensor per round; 0, the identity, where an operation is skipped."""
         return [self.integers(len(OPERATIONS)) * (self.uniform(0, 1) < OPERATION_PROBABILITY) for _ in range(rounds)]
 
 
@@ -177,20 +184,20 @@ def _affine(angle: Tensor, scale: Tensor | float, shift_x: Tensor, shift_y: Tens
     return result
 
 
-def _crop(config: AugmentationConfig, chance: _Chance) -> Tensor:
-    """(batch, 3, 3) maps from a crop's places to the image's; area and logarithm of the ratio are uniform."""
-    area, widest = chance.uniform(config.crop_scale, 1), -math.log(config.crop_ratio)
-    ratio = chance.either(widest).exp()
+def _sample_crop(config: AugmentationConfig, rng: _Sampler) -> Tensor:
+    """(batch, 3, 3) maps from coordinates of a crop to those of the image; area and log ratio are uniform."""
+    area, widest = rng.uniform(config.crop_scale, 1), -math.log(config.crop_ratio)
+    ratio = rng.either(widest).exp()
     extent = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()], -1).clamp(max=1)
-    start = torch.stack([chance.uniform(0, 1), chance.uniform(0, 1)], -1) * (1 - extent)
+    start = torch.stack([rng.uniform(0, 1), rng.uniform(0, 1)], -1) * (1 - extent)
     result = torch.diag_embed(F.pad(extent, (0, 1), value=1.0))
     result[:, :2, 2] = 2 * start + extent - 1
     return result
 
 
-def _random_map(chosen: Tensor, chance: _Chance, magnitude: float) -> Tensor:
+def _sample_map(chosen: Tensor, rng: _Sampler, magnitude: float) -> Tensor:
     """(batch, 3, 3) of one round of RandAugment; the identity for operations that move nothing."""
-    sign = torch.where(chance.uniform(0, 1) < 0.5, -1.0, 1.0) * magnitude
+    sign = torch.where(rng.uniform(0, 1) < 0.5, -1.0, 1.0) * magnitude
 
     def amount(name: str, largest: float) -> Tensor:
         return torch.where(chosen == OPERATIONS.index(name), sign * largest, 0.0)

@@ -8,10 +8,10 @@ SAME = 2  # grey levels within which a border is constant, lossy compression inc
 SMALLEST = 0.25  # positive share of the image's height and width that has to remain; else nothing is cut off
 
 
-def without_borders(grey: np.ndarray) -> np.ndarray:
-    """The part of a uint8 image (rows, columns) inside its constant border rows and columns.
+def remove_borders(grey: np.ndarray) -> np.ndarray:
+    """Cut constant border rows and columns off a uint8 image (rows, columns).
 
-    Boxes and masks of the image do not follow, so this is for pretraining on images alone.
+    Boxes and masks are not moved with the image, so this is for pretraining on images alone.
     """
     top, bottom = _inner(grey)
     if bottom - top < SMALLEST * len(grey):

@@ -1,6 +1,6 @@
-"""One way in for every image file: the content decides how it is read, not the name.
+"""Reads every kind of image file. The content of a file decides how it is read, not its name.
 
-What is decoded here runs in the calling process. Files that nobody vouches for go through `imaging.pool`.
+The functions here decode in the calling process. `imaging.pool` decodes in other processes.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import BinaryIO, TypeVar
 
 import numpy as np
 
-from imaging.borders import without_borders
+from imaging.borders import remove_borders
 from imaging.dicom.attributes import ImageHeader, attributes
 from imaging.dicom.reader import damage_as_image_error, looks_like_dicom, read_frame
-from imaging.dicom.render import averaged, full_size, round_levels
+from imaging.dicom.render import render_averages, render_full_size, round_levels
 from imaging.errors import ImageError
 from imaging.letterbox import Frame, letterbox
 from imaging.raster import jpg_size, looks_like_jpg, looks_like_raster, read_raster
@@ -31,16 +31,16 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class SquareOptions:
-    """What an image is turned into."""
+    """The square that an image is scaled into."""
 
     size: int  # side of the square, pixels
-    crop_borders: bool = False  # cut off constant borders first; boxes and masks of the image do not follow
+    crop_borders: bool = False  # cut off constant borders first; boxes and masks are not moved
     reduced_jpeg_2000: bool = False  # decode JPEG 2000 at a lower resolution: many times faster, but not exact
 
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """A letterboxed image: (size, size) uint8, the height and width it had, and what may be kept of its header."""
+    """A letterboxed image (size, size) uint8, its original height and width, and what is kept of its header."""
 
     pixels: np.ndarray
     height: int
@@ -85,7 +85,7 @@ def _grey(stream: BinaryIO, head: bytes) -> np.ndarray:
         return read_raster(stream)
     with damage_as_image_error():
         dataset, stored = read_frame(stream)
-        return full_size(stored, dataset)
+        return render_full_size(stored, dataset)
 
 
 def _square(stream: BinaryIO, head: bytes, options: SquareOptions) -> DecodedImage:
@@ -99,10 +99,10 @@ def _dicom_square(stream: BinaryIO, options: SquareOptions) -> DecodedImage:
     dataset, stored = read_frame(stream, options.size if options.reduced_jpeg_2000 else 0)
     height, width = int(dataset.Rows), int(dataset.Columns)
     if options.crop_borders or max(height, width) < options.size:
-        pixels = _fit(full_size(stored, dataset), options)
+        pixels = _fit(render_full_size(stored, dataset), options)
     else:
         frame = Frame.fit(height, width, options.size)
-        pixels = frame.place(averaged(stored, dataset, frame.height, frame.width), options.size)
+        pixels = frame.place(render_averages(stored, dataset, frame.height, frame.width), options.size)
     return DecodedImage(pixels, height, width, attributes(dataset))
 
 
@@ -128,7 +128,7 @@ def _scaled_jpg(stream: BinaryIO, size: int) -> DecodedImage | None:
 
 def _fit(grey: np.ndarray, options: SquareOptions) -> np.ndarray:
     if options.crop_borders:
-        grey = without_borders(grey)
+        grey = remove_borders(grey)
     if max(grey.shape) < options.size:
         return letterbox(grey, options.size)
     height, width = grey.shape

@@ -14,19 +14,19 @@ SMOOTH = ((1.0, 1.0, 1.0), (1.0, 5.0, 1.0), (1.0, 1.0, 1.0))  # Pillow's filter 
 NEGLIGIBLE = -30.0  # logarithm of a weight that no grey level shows
 
 
-def brightened(images: Tensor, factor: Tensor | float) -> Tensor:
-    """Grey levels times `factor` (batch, 1, 1, 1)."""
+def adjust_brightness(images: Tensor, factor: Tensor | float) -> Tensor:
+    """Multiply grey levels by `factor` (batch, 1, 1, 1)."""
     return (images * factor).clamp(0, LEVELS - 1)
 
 
-def contrasted(images: Tensor, factor: Tensor | float) -> Tensor:
-    """Distances from each image's mean times `factor` (batch, 1, 1, 1)."""
+def adjust_contrast(images: Tensor, factor: Tensor | float) -> Tensor:
+    """Multiply distances from each image's mean by `factor` (batch, 1, 1, 1)."""
     mean = images.mean((1, 2, 3), keepdim=True)
     return torch.lerp(mean, images, torch.as_tensor(factor, device=images.device)).clamp(0, LEVELS - 1)
 
 
-def sharpened(images: Tensor, factor: float) -> Tensor:
-    """Distances from the smoothed image times `factor`; the outermost pixels stay."""
+def adjust_sharpness(images: Tensor, factor: float) -> Tensor:
+    """Multiply distances from the smoothed image by `factor`; the outermost pixels stay."""
     kernel = images.new_tensor(SMOOTH).expand(len(images), 1, 3, 3)
     smooth = images.clone()
     inner = F.conv2d(images.transpose(0, 1), kernel / kernel[0].sum(), groups=len(images))  # one group per image: fast
@@ -34,15 +34,15 @@ def sharpened(images: Tensor, factor: float) -> Tensor:
     return torch.lerp(smooth, images, factor).clamp(0, LEVELS - 1)
 
 
-def auto_contrasted(images: Tensor) -> Tensor:
-    """Stretched so that the darkest pixel is 0 and the brightest 255; an even image stays."""
+def stretch_contrast(images: Tensor) -> Tensor:
+    """Stretch grey levels so that the darkest pixel is 0 and the brightest 255; an even image stays."""
     low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
     span = high - low
     return torch.where(span > 0, (images - low) * ((LEVELS - 1) / span.clamp(min=1e-3)), images)
 
 
-def equalised(images: Tensor) -> Tensor:
-    """Every grey level about as frequent as any other, by each image's histogram."""
+def equalise(images: Tensor) -> Tensor:
+    """Make all grey levels of an image about equally frequent."""
     levels = images.round().long().flatten(1)
     counts = levels.new_zeros(len(images), LEVELS).scatter_add_(1, levels, torch.ones_like(levels))
     brightest = counts.gather(1, levels.amax(1, keepdim=True))
@@ -53,14 +53,14 @@ def equalised(images: Tensor) -> Tensor:
     return table.gather(1, levels).view_as(images).to(images.dtype)
 
 
-def blurred(images: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur of square images by a deviation `sigma` (batch,) in pixels; weights outside are left out.
+def blur(images: Tensor, sigma: Tensor) -> Tensor:
+    """Blur square images by a Gaussian of std `sigma` (batch,) in pixels; weights outside an image are left out.
 
-    As two products with a band matrix per image, which is faster than convolutions with a kernel per image.
+    Two products with a band matrix per image are faster than convolutions with a kernel per image.
     """
-    place = torch.arange(images.shape[-1], device=images.device)
-    distance = (place[:, None] - place).square()
+    position = torch.arange(images.shape[-1], device=images.device)
+    distance = (position[:, None] - position).square()
     logits = -distance / (2 * sigma[:, None, None].square())
-    # Row i holds the weights of all places in the blurred place i. Denormal numbers would slow the products 20 times.
+    # Row i holds the weights of all positions for position i. Denormal numbers would slow the products 20 times.
     weights = logits.masked_fill(logits < NEGLIGIBLE, -torch.inf).softmax(-1).to(images.dtype)
     return (weights @ images[:, 0] @ weights.transpose(1, 2))[:, None]

@@ -55,7 +55,7 @@ def letterbox_mask(mask: np.ndarray, size: int) -> np.ndarray:
 
 
 def letterbox_box(box: Box, height: int, width: int, size: int) -> Box:
-    """Move a box of a (height, width) image to its place in the (size, size) square."""
+    """Move a box of a (height, width) image to its position in the (size, size) square."""
     frame = Frame.fit(height, width, size)
     across, down = frame.width / width, frame.height / height
     x, y, box_width, box_height = box

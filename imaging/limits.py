@@ -1,4 +1,4 @@
-"""What one file may cost before it is taken for an attack or an accident and not for a radiograph."""
+"""Limits on the pixels, memory and time of one file. A radiograph stays far below them."""
 
 from __future__ import annotations
 

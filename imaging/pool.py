@@ -1,7 +1,7 @@
-"""Decoding of files that nobody vouches for, in processes that may die of them.
+"""Decoding in worker processes, so that a bad file cannot end the run.
 
-A decoder that crashes, hangs or asks for too much memory takes only its file with it: the file is refused with
-`decoder_died`, `decoder_timeout` or `too_much_memory`, and another process takes over.
+A worker that crashes, hangs or needs too much memory loses only its file. The file is rejected with `decoder_died`,
+`decoder_timeout` or `too_much_memory`, and a new worker takes over.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", 
 
 
 class DecoderPool:
-    """At most `workers` decoder processes, one per usable core by default, each started when first needed.
+    """At most `workers` processes that decode, by default one per usable core. Each is started when it is first needed.
 
-    Use it as a context manager, and for many batches: starting a process costs as much as decoding thirty images.
+    It is a context manager. Use one pool for many batches: to start a process takes as long as to decode thirty images.
     """
 
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers or usable_cores()
-        self._idle: LifoQueue[_Worker] = LifoQueue()  # the last that worked is running, others perhaps not yet
+        self._idle: LifoQueue[_Worker] = LifoQueue()  # the last one that worked is running; others may not be started
         for _ in range(self.workers):
             self._idle.put(_Worker())
 
@@ -47,7 +47,7 @@ class DecoderPool:
             self._idle.get().stop()
 
     def decode(self, path: Path, options: SquareOptions) -> DecodedImage | ImageError:
-        """An image, or the reason why there is none; waits for an idle process, so call it from several threads.
+        """Decode a file, or say why it cannot be decoded. Waits for an idle worker, so call it from several threads.
 
         Raises RuntimeError when no decoder process can be started.
         """
@@ -64,7 +64,7 @@ def usable_cores() -> int:
 
 
 class _Worker:
-    """One decoder process, and the next one after it has died."""
+    """One decoder process. A new one takes its place when it dies."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -80,7 +80,7 @@ class _Worker:
             answer = json.loads(process.stdout.readline())
             if "reason" in answer:
                 return ImageError(answer["reason"], answer["detail"])
-            return _image(answer, process.stdout.read(options.size**2), options.size)
+            return _build_image(answer, process.stdout.read(options.size**2), options.size)
         except (OSError, ValueError):  # the pipe broke, or the answer ends early
             self.stop()
             timed_out = process.returncode == -signal.SIGALRM
@@ -94,7 +94,7 @@ class _Worker:
 
 
 def _start() -> subprocess.Popen[bytes]:
-    """A decoder process that is ready; what kept it from starting is on its stderr."""
+    """Start a decoder process and wait until it is ready. Errors of the start are on its stderr."""
     command = [sys.executable, *WORKER]
     environment = {**os.environ, **ONE_THREAD}
     process = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -105,7 +105,7 @@ def _start() -> subprocess.Popen[bytes]:
     return process
 
 
-def _image(answer: dict[str, Any], pixels: bytes, size: int) -> DecodedImage:
+def _build_image(answer: dict[str, Any], pixels: bytes, size: int) -> DecodedImage:
     header = ImageHeader(answer["kept"], frozenset(answer["dropped"]), answer["burned_in"])
     square = np.frombuffer(pixels, np.uint8).reshape(size, size)
     return DecodedImage(square, answer["height"], answer["width"], header)

@@ -1,4 +1,4 @@
-"""Regions that a dataset gives as geometry instead of a picture: drawn as masks, and boxes around masks.
+"""Regions that a dataset gives as geometry instead of images: rendered as masks, and boxes around masks.
 
 Coordinates are pixels of the source image, x to the right and y down from its top-left corner, and continuous: the
 pixel in column c reaches from c to c + 1 and belongs to a region that holds its centre.
@@ -17,7 +17,7 @@ INSIDE = 255
 
 
 class ShapeError(ValueError):
-    """A shape that cannot be drawn; the text says in one sentence what is wrong with it."""
+    """A shape that cannot be rendered; the text says in one sentence what is wrong with it."""
 
 
 def shape_mask(kind: str, points: Sequence[float], height: int, width: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Area averaging of a large image while it is read, a band of rows at a time, so that nothing of its size is made."""
+"""Area averaging of a large image, a band of rows at a time, without another array of its size."""
 
 from __future__ import annotations
 

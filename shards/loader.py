@@ -1,4 +1,4 @@
-"""Which pairs meet in which batch, and batches made ahead of their use: both follow from the number of the batch."""
+"""Batches of random pairs, and threads that make them ahead of their use. All follows from a batch's number."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Generic, TypeVar
 import numpy as np
 
 T = TypeVar("T")
-AHEAD = 4  # batches per thread that are made before they are asked for
+AHEAD = 4  # batches per thread that are made before they are needed
 
 
 class Shuffle:
-    """An endless row of batches, in which every epoch is an exact permutation of all `pairs`, drawn by (seed, epoch).
+    """An endless sequence of batches. Every epoch is a permutation of all `pairs` that follows from (seed, epoch).
 
     Where an epoch does not end with a batch, the next one begins within it: no pair is left out, and all batches are
     of one size. Any batch can be asked for at once, so resuming needs nothing but its number.
@@ -29,9 +29,11 @@ class Shuffle:
 
     def batch(self, number: int) -> np.ndarray:
         """Which pairs, of 0 .. pairs - 1, are in batch `number` (counting from 0), in this order."""
-        places = number * self.batch_size + np.arange(self.batch_size)
-        epochs = places // self.pairs
-        parts = [self._order(epoch)[places[epochs == epoch] % self.pairs] for epoch in range(epochs[0], epochs[-1] + 1)]
+        positions = number * self.batch_size + np.arange(self.batch_size)
+        epochs = positions // self.pairs
+        parts = [
+            self._order(epoch)[positions[epochs == epoch] % self.pairs] for epoch in range(epochs[0], epochs[-1] + 1)
+        ]
         return np.concatenate(parts)
 
     @property
@@ -41,7 +43,7 @@ class Shuffle:
 
 
 class Loader(Generic[T]):
-    """Calls `make(number)` for the batches from `first` on, `ahead` of their use, in threads that share the memory.
+    """Calls `make(number)` for the batches from `first` on, up to `ahead` before their use, in threads.
 
     Batches come in the order of their numbers whatever the threads do. A batch is its user's until the next one is
     asked for: then `make` may write into its arrays, as at most `ahead + 2` batches are there at once.
@@ -65,8 +67,8 @@ class Loader(Generic[T]):
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-def places(threads: int) -> int:
-    """How many batches a loader with `threads` needs room for, if batch n is written where n - places was."""
+def count_buffers(threads: int) -> int:
+    """Number of buffers that a loader with `threads` needs if batch n reuses the buffer of batch n - count_buffers."""
     return AHEAD * threads + 2
 
 

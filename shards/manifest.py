@@ -1,9 +1,10 @@
-"""What a folder of shards holds, and the data version that runs and results record.
+"""The manifest of a folder of shards, and the data version that runs and results record.
 
-The data version follows from what the rows say and from nothing else: not from the names of the shards, nor from how
-the rows are distributed over them, nor from the order in which they were written. Each row has a SHA-256 digest of all
-its columns. The digests of a set of rows are added modulo 2**256, so a shard is digested once and any division of the
-same rows into shards gives the same sum. The digest of a shard's file is kept beside it and tells a damaged file.
+The data version is the identity of the content: of the rows, and of the vocabulary, size and schema by which they are
+read. It does not depend on the names of shards, on how rows are divided over them, on the order of writing, on paths or
+on time stamps. Each row has a SHA-256 digest of all its columns. The digests of all rows are added modulo 2**256, so
+any division of the same rows into shards gives the same sum, and a shard is digested once. The manifest also holds the
+digest of each file, which tells a damaged file.
 """
 
 from __future__ import annotations

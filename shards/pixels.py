@@ -1,7 +1,7 @@
 """Random access to the pixels of shards, without reading the rest of the files.
 
-Rows are read with `pread`, not through a memory map: it is as fast, counts no page towards the memory of the process,
-whatever the size of the archive, and a file that was cut off raises an error where a map would end the process.
+Rows are read with `pread`, not through a memory map. It is as fast, and the memory of the process does not grow with
+the archive. A file that was cut off raises an error, where a memory map would end the process.
 """
 
 from __future__ import annotations
@@ -19,23 +19,24 @@ PAGE_HEADER_LIMIT = 256  # bytes; the header of a page without statistics takes 
 
 
 class Pixels:
-    """The pixels of many rows, given the places of the rows in each file.
+    """The pixels of many rows, given the byte offsets (rows of the file,) in each file.
 
-    `order` (rows,) brings the rows, listed file by file, into another order; None leaves them.
+    `order` (rows,) brings the rows, listed file by file, into another order; None keeps it.
     """
 
-    def __init__(self, size: int, places: Sequence[tuple[Path, np.ndarray]], order: np.ndarray | None = None) -> None:
+    def __init__(self, size: int, offsets: Sequence[tuple[Path, np.ndarray]], order: np.ndarray | None = None) -> None:
         self.size = size
-        self._paths = [path for path, _ in places]
-        file = np.repeat(np.arange(len(places)), [len(offsets) for _, offsets in places])
-        offset = np.concatenate([np.empty(0, np.int64), *(offsets for _, offsets in places)])
-        self._file, self._offset = (file, offset) if order is None else (file[order], offset[order])
+        self._paths = [path for path, _ in offsets]
+        file: np.ndarray = np.repeat(np.arange(len(offsets)), [len(of_file) for _, of_file in offsets])
+        offset = np.concatenate([np.empty(0, np.int64), *(of_file for _, of_file in offsets)])
+        self._file: np.ndarray = file if order is None else file[order]
+        self._offset: np.ndarray = offset if order is None else offset[order]
 
     def __len__(self) -> int:
         return len(self._file)
 
     def read(self, rows: np.ndarray, into: np.ndarray | None = None) -> np.ndarray:
-        """8-bit (rows, size, size) in the order of `rows`, read in that of the files, into an array if one is given."""
+        """8-bit (rows, size, size) in the order of `rows`, into an array if one is given. Files are read in order."""
         images = np.empty((len(rows), self.size, self.size), np.uint8) if into is None else into
         order = np.lexsort((self._offset[rows], self._file[rows]))
         for part in np.split(order, np.flatnonzero(np.diff(self._file[rows[order]])) + 1):
@@ -43,13 +44,13 @@ class Pixels:
                 self._read_file(self._paths[self._file[rows[part[0]]]], self._offset[rows[part]], images, part)
         return images
 
-    def _read_file(self, path: Path, offsets: np.ndarray, images: np.ndarray, places: np.ndarray) -> None:
+    def _read_file(self, path: Path, offsets: np.ndarray, images: np.ndarray, positions: np.ndarray) -> None:
         try:
             descriptor = os.open(path, os.O_RDONLY)
         except OSError as error:
             raise ShardError(f"The shard {path} cannot be opened ({error.strerror}); build it again.") from error
         try:
-            for offset, index in zip(offsets.tolist(), places.tolist(), strict=True):
+            for offset, index in zip(offsets.tolist(), positions.tolist(), strict=True):
                 if os.preadv(descriptor, [images[index]], offset) != images[index].nbytes:
                     raise ShardError(f"The shard {path} is cut off; build it again.")
         finally:

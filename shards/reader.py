@@ -1,9 +1,10 @@
-"""Reads the rows of one split from a folder of shards into numpy arrays, the pixels only when they are asked for.
+"""Reads the rows of one split from a folder of shards into numpy arrays, and pixels only when they are needed.
 
-Rows come in the order of their image ids, however they are distributed over the shards.
+Rows are sorted by image id, whatever the names of the shards and the division of the rows over them. So the order of
+rows, like the data version, is part of the content.
 
-The pixels of a row group lie uncompressed in one page of the file, at an offset that follows from the Parquet
-footer, so the pixels of any row are one read at a known place: `shards.pixels`.
+The pixels of a row group lie uncompressed in one page of the file, at an offset that follows from the Parquet footer.
+`shards.pixels` reads the pixels of any row with one read at its offset.
 """
 
 from __future__ import annotations
@@ -63,9 +64,9 @@ class ShardReader:
         self.manifest = Manifest.load(self.folder, verify)
 
     def read(self, split: str | None = None) -> ShardData:
-        """Read all rows of `split`, or of all splits, pixels included; a split that nobody is in gives no rows."""
+        """Read all rows of `split`, or of all splits, pixels included; an unknown split has no rows."""
         pixels = self.pixels(split)
-        return _as_data(self.columns(split), pixels.read(np.arange(len(pixels))))
+        return _build_data(self.columns(split), pixels.read(np.arange(len(pixels))))
 
     def columns(self, split: str | None = None, names: Sequence[str] | None = None) -> pa.Table:
         """The columns `names`, or all but the pixels, of the rows of `split`, each in one chunk."""
@@ -73,28 +74,28 @@ class ShardReader:
         schema = schema.remove(schema.get_field_index("pixels"))
         schema = schema if names is None else pa.schema([schema.field(name) for name in names])
         tables, ids = [schema.empty_table()], []
-        for shard in self._holding(split):
+        for shard in self._shards_of(split):
             table = self._table(shard, [*schema.names, "image_id", "split"])
-            table = table.filter(pa.array(_kept(table, split)))
+            table = table.filter(pa.array(_select_split(table, split)))
             tables.append(table.select(schema.names).cast(schema))
             ids.append(table["image_id"])
-        return pa.concat_tables(tables).take(_order(ids)).combine_chunks()
+        return pa.concat_tables(tables).take(_sort_by_id(ids)).combine_chunks()
 
     def pixels(self, split: str | None = None) -> Pixels:
-        """The pixels of the rows of `split`, which stay in the files until they are asked for."""
-        size, places, ids = self.manifest.size, [], []
-        for shard in self._holding(split):
+        """The pixels of the rows of `split`, which stay in the files until they are read."""
+        size, offsets, ids = self.manifest.size, [], []
+        for shard in self._shards_of(split):
             table = self._table(shard, ["image_id", "split"])
-            kept = _kept(table, split)
-            places.append((self.folder / shard.file, pixel_offsets(self.folder / shard.file, size)[kept]))
+            kept = _select_split(table, split)
+            offsets.append((self.folder / shard.file, pixel_offsets(self.folder / shard.file, size)[kept]))
             ids.append(table["image_id"].filter(pa.array(kept)))
-        return Pixels(size, places, _order(ids))
+        return Pixels(size, offsets, _sort_by_id(ids))
 
-    def _holding(self, split: str | None) -> list[ShardEntry]:
+    def _shards_of(self, split: str | None) -> list[ShardEntry]:
         return [shard for shard in self.manifest.shards if split is None or split in shard.splits]
 
     def _table(self, shard: ShardEntry, names: Sequence[str]) -> pa.Table:
-        """Columns of all rows of a shard, `split` among them, which has to hold what the manifest says."""
+        """Columns of all rows of a shard, `split` among them; ShardError if the splits differ from the manifest."""
         try:
             table = pq.read_table(self.folder / shard.file, columns=list(dict.fromkeys(names)))
             splits = Counter(table["split"].to_pylist())
@@ -105,13 +106,13 @@ class ShardReader:
         return table
 
 
-def _order(ids: Sequence[pa.ChunkedArray]) -> np.ndarray:
-    """The places of rows, whose image ids are listed shard by shard, in the order of the ids."""
+def _sort_by_id(ids: Sequence[pa.ChunkedArray]) -> np.ndarray:
+    """Indices that sort rows, whose image ids are listed shard by shard, by id."""
     joined = pa.chunked_array([chunk for part in ids for chunk in part.chunks], pa.string())
     return np.asarray(pc.sort_indices(joined).to_numpy(), np.int64)
 
 
-def _kept(table: pa.Table, split: str | None) -> np.ndarray:
+def _select_split(table: pa.Table, split: str | None) -> np.ndarray:
     """Which rows of a shard are of the split."""
     if split is None:
         return np.ones(len(table), bool)
@@ -121,7 +122,7 @@ def _kept(table: pa.Table, split: str | None) -> np.ndarray:
 STRING_COLUMNS = ("image_id", "study_id", "subject_id", "split", "view")
 
 
-def _as_data(table: pa.Table, pixels: np.ndarray) -> ShardData:
+def _build_data(table: pa.Table, pixels: np.ndarray) -> ShardData:
     column = {name: _array(table, name) for name in table.column_names}
     strings = {name: column[name].to_numpy(zero_copy_only=False) for name in STRING_COLUMNS}
     return ShardData(
@@ -136,7 +137,7 @@ def _as_data(table: pa.Table, pixels: np.ndarray) -> ShardData:
         texts=column["text"].to_pylist(),
         sentences=column["sentences"].to_pylist(),
         triplets=flat_triplets(column["triplets"]),
-        labels=_labels(column["labels"]),
+        labels=_split_labels(column["labels"]),
     )
 
 
@@ -153,7 +154,7 @@ def flat_triplets(lists: pa.Array) -> Triplets:
     return Triplets(rows, *fields)
 
 
-def _labels(maps: pa.Array) -> dict[str, np.ndarray]:
+def _split_labels(maps: pa.Array) -> dict[str, np.ndarray]:
     """One array per label name that occurs, in alphabetical order."""
     offsets = maps.offsets.to_numpy()
     rows = np.repeat(np.arange(len(maps)), np.diff(offsets))

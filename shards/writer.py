@@ -1,7 +1,8 @@
 """Joins images, studies, reports and triplets by id into shards, and writes them with their manifest.
 
-A shard is plain Parquet. Row groups hold 256 rows, nothing is compressed, and the pixels of a row group lie
-in one page, so that `shards.reader` finds them at a computed offset.
+A shard is plain Parquet. Row groups hold 256 rows, nothing is compressed, and the pixels of a row group lie in one
+page, so that `shards.reader` finds them at a computed offset. How rows are divided over shards, and how these are
+called, is free: neither the data version nor the order of rows depends on it (`shards.manifest`, `shards.reader`).
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def write_manifest(
 ) -> str:
     """Write `manifest.json` over `shards`, which lie in `folder`, and return its digest: the data version.
 
-    Shards that the manifest before this one described, and that were not written since, are not read again.
+    Shards that the previous manifest describes, and that were not written since, are not digested again.
     """
     folder = Path(folder)
     known = known_entries(folder)

@@ -1,4 +1,4 @@
-"""What may be kept of a DICOM header: an allow-list. Everything else is dropped, and only its keyword is told.
+"""The attributes of a DICOM header that are kept: an allow-list. Of all others only the keyword is noted.
 
 The list holds numbers and coded strings that describe how the image was taken and stored. No text, name, date,
 identifier or private attribute is on it, and a coded string that is not spelt like one (PS3.5 6.2) is dropped too.

@@ -1,7 +1,7 @@
 """The items of encapsulated pixel data (PS3.5 A.4): which bytes are the first frame.
 
-Only lengths are followed, so that a delimiter among compressed bytes misleads nobody, and a length that leads
-out of the file is noticed before anything is read.
+Only lengths are followed. A delimiter among compressed bytes therefore does not mislead, and a length that leads out of
+the file is noticed before anything is read.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """DICOM files: header and stored values of the first frame, uncompressed ones straight from the mapped file.
 
-This file parses, tells damage from absence and gets at the stored values; `display` shows them.
+This module parses headers, tells damaged from missing pixels and finds the stored values. `display` turns these into
+grey levels.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def read_frame(stream: BinaryIO, reduced_to: int = 0) -> tuple[FileDataset, Stor
 
     With `reduced_to`, grey JPEG 2000 comes at a lower resolution that suffices for squares of that side.
     """
-    content = _inflated(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+    content = _inflate(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
     dataset, pixels = _parse(content)
     value = _pixel_bytes(content, dataset, pixels)
     check_size(int(dataset.Rows), int(dataset.Columns))
@@ -121,7 +122,7 @@ def _reason(message: str) -> str:
     return "truncated_dicom" if any(words in message for words in CUT_SHORT) else "unreadable_pixels"
 
 
-def _inflated(mapped: mmap.mmap) -> Content:
+def _inflate(mapped: mmap.mmap) -> Content:
     """The file itself, or of a deflated one what says and holds the same uncompressed."""
     deflated = DeflatedExplicitVRLittleEndian.encode()
     if mapped.find(deflated, PREAMBLE, PREAMBLE + HEAD_BYTES) < 0 or mapped[PREAMBLE : PREAMBLE + 4] != MAGIC:

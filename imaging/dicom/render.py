@@ -37,7 +37,7 @@ class _Ramp:
     is_whole: bool  # no number of the frame lies outside
 
 
-def full_size(frame: StoredFrame, dataset: Dataset) -> np.ndarray:
+def render_full_size(frame: StoredFrame, dataset: Dataset) -> np.ndarray:
     """Grey levels (rows, columns), uint8."""
     if not _has_table(frame, dataset):
         return round_levels(_levels_of_pixels(frame, dataset))
@@ -46,7 +46,7 @@ def full_size(frame: StoredFrame, dataset: Dataset) -> np.ndarray:
     return _look_up(_by_code(every, round_levels(levels)), _codes(native))
 
 
-def averaged(frame: StoredFrame, dataset: Dataset, height: int, width: int) -> np.ndarray:
+def render_averages(frame: StoredFrame, dataset: Dataset, height: int, width: int) -> np.ndarray:
     """Grey levels (height, width), uint8: means over areas of the frame, which must not be smaller."""
     if not _has_table(frame, dataset):
         return round_levels(shrink(_levels_of_pixels(frame, dataset), height, width))

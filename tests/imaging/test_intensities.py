@@ -6,7 +6,7 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 from scipy.ndimage import gaussian_filter
 
-from imaging.intensities import auto_contrasted, blurred, brightened, contrasted, equalised, sharpened
+from imaging.intensities import adjust_brightness, adjust_contrast, adjust_sharpness, blur, equalise, stretch_contrast
 
 GENERATOR = torch.Generator().manual_seed(0)
 LEVELS = torch.randint(30, 200, (4, 1, 24, 24), dtype=torch.uint8, generator=GENERATOR)
@@ -22,11 +22,11 @@ def pillow(change) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        (equalised, ImageOps.equalize),
-        (auto_contrasted, ImageOps.autocontrast),
-        (lambda images: brightened(images, 1.36), lambda image: ImageEnhance.Brightness(image).enhance(1.36)),
-        (lambda images: contrasted(images, 0.6), lambda image: ImageEnhance.Contrast(image).enhance(0.6)),
-        (lambda images: sharpened(images, 1.36), lambda image: ImageEnhance.Sharpness(image).enhance(1.36)),
+        (equalise, ImageOps.equalize),
+        (stretch_contrast, ImageOps.autocontrast),
+        (lambda images: adjust_brightness(images, 1.36), lambda image: ImageEnhance.Brightness(image).enhance(1.36)),
+        (lambda images: adjust_contrast(images, 0.6), lambda image: ImageEnhance.Contrast(image).enhance(0.6)),
+        (lambda images: adjust_sharpness(images, 1.36), lambda image: ImageEnhance.Sharpness(image).enhance(1.36)),
     ],
 )
 def test_what_pillow_does(ours, theirs):
@@ -34,7 +34,7 @@ def test_what_pillow_does(ours, theirs):
 
 
 def test_equalising_is_exact():
-    assert torch.equal(equalised(LEVELS.float()), pillow(ImageOps.equalize))
+    assert torch.equal(equalise(LEVELS.float()), pillow(ImageOps.equalize))
 
 
 def test_every_sample_is_blurred_by_its_own_deviation():
@@ -43,13 +43,13 @@ def test_every_sample_is_blurred_by_its_own_deviation():
         [gaussian_filter(image[0].numpy(), float(s), truncate=10) for image, s in zip(images, sigma, strict=True)]
     )
     inner = (..., slice(14, 18), slice(14, 18))  # borders are continued in another way
-    np.testing.assert_allclose(blurred(images, sigma)[:, 0].numpy()[inner], expected[inner], atol=1e-2)
-    assert torch.allclose(blurred(torch.full((3, 1, 32, 32), 9.0), sigma), torch.tensor(9.0))
+    np.testing.assert_allclose(blur(images, sigma)[:, 0].numpy()[inner], expected[inner], atol=1e-2)
+    assert torch.allclose(blur(torch.full((3, 1, 32, 32), 9.0), sigma), torch.tensor(9.0))
 
 
 def test_samples_take_their_own_factors():
     images = LEVELS[:1].repeat(2, 1, 1, 1).float()
     factor = torch.tensor([0.5, 1.0])[:, None, None, None]
-    assert torch.allclose(brightened(images, factor)[0], images[0] / 2)
-    assert torch.allclose(contrasted(images, factor)[1], images[1])
-    assert contrasted(images, factor)[0].std() == pytest.approx(float(images[0].std()) / 2)
+    assert torch.allclose(adjust_brightness(images, factor)[0], images[0] / 2)
+    assert torch.allclose(adjust_contrast(images, factor)[1], images[1])
+    assert adjust_contrast(images, factor)[0].std() == pytest.approx(float(images[0].std()) / 2)
