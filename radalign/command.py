@@ -58,7 +58,9 @@ def _add_pretrain(commands: argparse._SubParsersAction) -> None:  # type: ignore
     parser.add_argument("method", help="a method: see `radalign methods`")
     parser.add_argument("--shards", required=True, help="folder of shards, with manifest.json")
     parser.add_argument("--output", required=True, help="folder of this run; the same folder resumes it")
-    parser.add_argument("--knowledge", default="", help="knowledge table (Parquet), for methods that read descriptions")
+    parser.add_argument(
+        "--knowledge", default="", help="table of descriptions (Parquet); default: the one that is shipped"
+    )
     parser.add_argument("--preset", default="", help="preset of configs/, such as demo; default: the paper's recipe")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",

@@ -19,10 +19,10 @@ def run_pretrain(options: Namespace) -> int:
 
     settings = _read_settings(options.settings)
     if options.preset:
-        from training.recipes import merged, preset_options
+        from training.recipes import merge_settings, preset_options
 
         with one_sentence():
-            settings = merged(preset_options(options.method, options.preset), settings)
+            settings = merge_settings(preset_options(options.method, options.preset), settings)
     with tqdm(unit="step", disable=None) as bar:
 
         def show(done: int, total: int) -> None:
@@ -125,9 +125,8 @@ def run_methods(options: Namespace) -> int:
 
 def run_datasets(options: Namespace) -> int:
     """Print the datasets with the tasks that they are used for, or all that is known of one."""
-    from evaluation.tasks.registry import tasks_on
-
     from cohorts import registry
+    from evaluation.tasks.registry import tasks_on
 
     if options.dataset is None:
         for name in registry.cohort_names():

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from models.saved import ModelCard, load_method
 
-from evaluation.inference import predict_batches
-from evaluation.zero_shot import zero_shot_question
+from evaluation.inference import bind_queries, predict_batches
+from models.saved import ModelCard, load_method
 from radalign.errors import RadalignError, one_sentence
 from radalign.images import Images, read_images
 from report_parsing.knowledge.base import KnowledgeBase
@@ -83,7 +82,7 @@ class Model:
         queries = list(words.values())
         if self.network.query_kind == "entity":
             queries = [_knowledge().query(query) for query in queries]
-        scores, maps = self._predict(images, lambda pixels: zero_shot_question(self.network, queries)(pixels))
+        scores, maps = self._predict(images, bind_queries(self.network, queries))
         return ZeroShotPrediction(tuple(words), scores, maps)
 
     def embed_images(self, images: Images) -> np.ndarray:

@@ -24,19 +24,31 @@ def pretrain(
 ) -> Model:
     """Train `method` on the folder `shards`, from the last checkpoint in `output` if there is one, and load the result.
 
-    `settings` are fields of `training.config.TrainingConfig`, over the recipe of the method's paper; `knowledge` is
-    the knowledge table (Parquet) that methods with descriptions read. A finished run in `output` is loaded as it is.
-    `progress(done, total)` is called after every step.
+    `settings` are fields of `training.config.TrainingConfig`, over the recipe of the method's paper. `knowledge` is
+    the table (Parquet) of the descriptions that some methods read (default: the one that comes with Radalign). A
+    finished run in `output` is loaded as it is. `progress(done, total)` is called after every step.
     """
-    from training.__main__ import LOG, locked
+    from training.__main__ import LOG, lock_folder
     from training.config import TrainingConfig
     from training.loop import train
 
-    given = {"method": method, "shards": str(shards), "knowledge": str(knowledge), "output": str(output)}
+    given = {"method": method, "shards": str(shards), "output": str(output)}
     with one_sentence():
+        given["knowledge"] = str(knowledge or _write_knowledge(Path(output)))
         config = TrainingConfig.from_dict({**given, **settings}, "radalign.pretrain")
         if not LOG.handlers:
             LOG.addHandler(logging.NullHandler())
-        with locked(Path(output), 0):
+        with lock_folder(Path(output), 0):
             train(config, progress)
     return Model(Path(output))
+
+
+def _write_knowledge(output: Path) -> Path:
+    """The knowledge table that comes with Radalign, as a file of the run."""
+    from report_parsing.knowledge.base import KnowledgeBase
+    from store.atomic import write_table
+
+    path = output / "knowledge.parquet"
+    if not path.exists():
+        write_table(KnowledgeBase.default().table(), path)
+    return path

@@ -1,0 +1,160 @@
+"""The front door as a user meets it: load, predict, embed, evaluate."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+import radalign
+from evaluation.dataset import EvaluationDataset
+from evaluation.predictions import Predictions
+from shards.reader import ShardReader
+from store.code import ROOT
+from tests.radalign.conftest import SIZE
+
+LABELS = ["pleural effusion", "pneumothorax"]
+WITHOUT_DAGSTER = """
+import json, sys
+for name in ("dagster", "mlflow", "dagster_pipes"):
+    sys.modules[name] = None
+import radalign
+model = radalign.load(sys.argv[1])
+table = radalign.evaluate(
+    model, "rsna_pneumonia", sys.argv[2], json.loads(sys.argv[4]), home=sys.argv[3], fractions=[1.0],
+    options={"fine_tune": {"maximum_steps": 2}, "segmentation": {"maximum_steps": 2, "width": 4}},
+)
+table.to_json(sys.argv[5], orient="records", double_precision=15)
+"""
+
+
+def test_what_is_predicted_for_a_file_is_what_its_shard_gives(home):
+    data = ShardReader(home.workspace.folder("shards")).read("test")
+    studies = pq.read_table(home.workspace.folder("studies") / "studies.parquet").to_pylist()
+    paths = {row["image_id"]: home.workspace.root() / row["image_path"] for row in studies}
+    files = [paths[name] for name in data.image_ids]
+    assert files[0].suffix == ".dcm"
+    assert (home.model.read(files) == data.pixels).all()
+    predicted = home.model.zero_shot(files, LABELS)
+    from_arrays = home.model.zero_shot(data.pixels, LABELS)
+    assert (predicted.scores == from_arrays.scores).all()
+    assert (predicted.maps == from_arrays.maps).all()
+    dataset = EvaluationDataset(home.workspace)
+    stored = Predictions(dataset, home.model.run, "trained", lambda line: None).zero_shot("test")
+    asked = home.model.zero_shot(files, dataset.queries)
+    assert asked.labels == tuple(dataset.queries)
+    np.testing.assert_array_equal(asked.scores, stored.scores)
+
+
+def test_one_image_is_a_path_an_array_or_a_list_of_either(home):
+    pixels = ShardReader(home.workspace.folder("shards")).read("test").pixels
+    single = home.model.zero_shot(pixels[0], LABELS)
+    assert single.scores.shape == (1, 2)
+    assert single.maps.shape[:2] == (1, 2)
+    listed = home.model.zero_shot([pixels[0], pixels[1].astype(np.float64)], LABELS)
+    np.testing.assert_allclose(listed.scores[0], single.scores[0], rtol=1e-5)
+    assert list(listed.to_frame().columns) == LABELS
+    large = np.kron(pixels[0], np.ones((3, 3), np.uint8))
+    assert (home.model.read(large) == pixels[0]).all()
+
+
+def test_images_and_texts_share_a_space(home):
+    pixels = ShardReader(home.workspace.folder("shards")).read("test").pixels[:3]
+    images, texts = home.model.embed_images(pixels), home.model.embed_texts(["There is an effusion.", "Normal."])
+    assert images.shape[1] == texts.shape[1]
+    np.testing.assert_allclose(np.linalg.norm(np.concatenate([images, texts]), axis=1), 1, rtol=1e-5)
+    assert home.model.image_features(pixels).shape[0] == 3
+
+
+def test_a_model_is_loaded_by_its_folder(home):
+    again = radalign.load(home.model.folder)
+    assert again.card.method == "convirt"
+    assert again.card.shard_size == SIZE
+    untrained = radalign.load(home.model.folder, "untrained")
+    pixels = ShardReader(home.workspace.folder("shards")).read("test").pixels[:2]
+    assert (again.embed_images(pixels) == home.model.embed_images(pixels)).all()
+    assert (untrained.embed_images(pixels) != home.model.embed_images(pixels)).any()
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda model: radalign.load("nothing"), "nothing is neither the folder of a finished run"),
+        (lambda model: model.zero_shot("nothing.dcm", LABELS), r"The image nothing\.dcm cannot be read"),
+        (lambda model: model.zero_shot([], LABELS), "There is no image"),
+        (lambda model: model.zero_shot(np.zeros((3, 3, 3, 3)), LABELS), "An image is an array"),
+        (lambda model: model.zero_shot(np.full((9, 9), 4095.0), LABELS), r"grey levels 0\.\.255"),
+        (lambda model: model.zero_shot(np.zeros((9, 9)), []), "There is no text"),
+        (lambda model: radalign.evaluate(model, "nowhere"), "nowhere"),
+        (lambda model: radalign.evaluate(model, "rsna_pneumonia", "/nowhere"), "not a folder"),
+        (lambda model: radalign.evaluate(model, "rsna_pneumonia", tasks=["grading"]), "has no annotations for grading"),
+        (lambda model: radalign.pretrain("nothing", "shards", "out"), "nothing"),
+    ],
+)
+def test_a_mistake_is_one_sentence(home, call, sentence, tmp_path, monkeypatch):
+    monkeypatch.setenv("RADALIGN_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(radalign.RadalignError, match=sentence):
+        call(home.model)
+
+
+TASKS = ["zero_shot_classification", "zero_shot_grounding", "linear_probe", "fine_tune", "segmentation"]
+
+
+def test_without_dagster_and_mlflow_the_numbers_are_those_of_the_dagster_job(home, tmp_path, monkeypatch):
+    """Bit for bit, from the archive on, each in a home of its own."""
+    import dagster as dg
+
+    from pipelines.definitions import defs
+    from tracking.runs import remember
+
+    output = tmp_path / "numbers.json"
+    arguments = [home.model.folder, home.rsna, tmp_path / "plain", json.dumps(TASKS), output]
+    command = [sys.executable, "-c", WITHOUT_DAGSTER, *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    plain = pd.DataFrame(json.loads(output.read_text()))
+
+    monkeypatch.setenv("RADALIGN_RSNA_PNEUMONIA_ROOT", str(home.rsna))
+    monkeypatch.setenv("RADALIGN_PHANTOM_ROOT", str(home.workspace.root()))
+    remember(home.workspace, home.model.run)
+    selection = [dg.AssetKey(["dataset", "rsna_pneumonia"]), dg.AssetKey(["downstream", "convirt"])]
+    options = {"fine_tune": {"maximum_steps": 2}, "segmentation": {"maximum_steps": 2, "width": 4}}
+    evaluation = {"cohorts": ["rsna_pneumonia"], "fractions": [1.0], "simulated_studies": 0, **options}
+    job = defs.get_implicit_global_asset_job_def()
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = job.execute_in_process(
+            instance=instance,
+            asset_selection=selection,
+            run_config={
+                "resources": {
+                    "workspace": {"config": {"home": str(home.workspace.home_path()), "cohort": "phantom"}},
+                    "evaluation": {"config": evaluation},
+                }
+            },
+        )
+    assert result.success
+    files = (home.workspace.home_path() / "results").glob("*.parquet")
+    rows = [row for path in files for row in pq.read_table(path).to_pylist() if row["cohort"] == "rsna_pneumonia"]
+    by_dagster = {key(row): numbers_of(row) for row in rows if row["task"] in TASKS}
+    by_library = {
+        key(row): (row["value"], row["low"], row["high"], row["n"])
+        for row in plain.replace({np.nan: None}).to_dict("records")
+    }
+    assert by_library.keys() == by_dagster.keys()
+    assert len(by_library) > 50
+    for name, numbers in by_library.items():
+        assert numbers == pytest.approx(by_dagster[name], rel=0, abs=1e-15, nan_ok=True), name
+
+
+def key(row):
+    return tuple(row[name] for name in ("method", "task", "setting", "metric", "class"))
+
+
+def numbers_of(row):
+    return tuple(row[name] for name in ("value", "low", "high", "n"))
