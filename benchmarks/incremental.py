@@ -21,7 +21,7 @@ from typing import Any
 
 import dagster as dg
 
-from cohorts.phantom.archive import Study, plan, write_csv
+from cohorts.phantom.archive import Study, plan_studies, write_csv
 from cohorts.phantom.config import PhantomConfig
 from cohorts.phantom.dicom import write_dicom
 from cohorts.phantom.simulated import SimulatedStudy, simulate_studies
@@ -38,7 +38,8 @@ def write_sources(folder: Path, images: int) -> list[SimulatedStudy]:
     simulated = simulate_studies(PhantomConfig(), REPORTS)
     for number, study in enumerate(simulated):
         (folder / f"{number}.txt").write_text(study.report)
-    for number, (study, ids) in enumerate(zip(simulated[:images], plan(PhantomConfig(studies=images)), strict=True)):
+    planned = plan_studies(PhantomConfig(studies=images))
+    for number, (study, ids) in enumerate(zip(simulated[:images], planned, strict=True)):
         write_dicom(folder / f"{number}.dcm", study.resized(HEIGHT, WIDTH).pixels, ids, inverted=number % 2 == 0)
     return simulated
 
@@ -87,7 +88,7 @@ def main() -> int:
 def measure(folder: Path, options: argparse.Namespace) -> None:
     """Three runs of the job, with their slowest steps."""
     later = round(options.studies * options.share)
-    studies = plan(replace(PhantomConfig(), studies=options.studies + later))
+    studies = plan_studies(replace(PhantomConfig(), studies=options.studies + later))
     sources, root = folder / "sources", folder / "archive"
     write_sources(sources, options.images)
     config = {

@@ -1,1 +1,1 @@
-"""One file per archive: each reads its published on-disk layout into the common tables."""
+"""Datasets: their readers, archives, labels, splits and simulated layouts."""

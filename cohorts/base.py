@@ -1,4 +1,4 @@
-"""What every cohort is to the pipeline, and how a scan's rows become the `studies` and `rejects` tables."""
+"""The interface of a dataset's reader, and the step from scanned rows to the tables `studies` and `rejects`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Cohort(Protocol):
 
     name: str
     root: Path
-    has_reports: bool  # False: images without text, whose report_path is null
+    has_reports: bool  # False: images without reports; report_path is null
     report_style: Style  # "sectioned" (headings) or "free" (a note): how report_parsing takes it apart
     splits: tuple[str, ...]  # families of splits to choose from, the default first
     split: str  # the chosen one
@@ -51,7 +51,7 @@ class Cohort(Protocol):
 
 
 class Reader:
-    """What the readers of archives share. A reader adds `scan`, and `read_report` where there are reports."""
+    """Base class of readers. A reader adds `scan`, and `read_report` if the dataset has reports."""
 
     name: str
     how_to_get: str  # what to set the root to and where that comes from, a sentence without its beginning
@@ -75,7 +75,7 @@ class Reader:
         return CohortError(f"There is no {what} in {self.root}: to use {self.variable}, {self.how_to_get}")
 
     def read_report(self, study: Mapping[str, Any]) -> str:
-        """An archive without reports has none to read."""
+        """Raise ReportError: the archive has no reports."""
         raise ReportError("no_report", "The archive has images and no reports.")
 
 
@@ -89,9 +89,9 @@ def require_folder(root: Path, variable: str, how_to_get: str) -> Path:
 
 
 def split_scan(rows: pd.DataFrame, details: Mapping[str, str], extras: Mapping[str, pa.Array]) -> Scan:
-    """Divide scanned rows, in their order, by their `reason`: empty ones are studies, the others rejects.
+    """Divide scanned rows by their `reason`, in their order: rows without one are studies, the others rejects.
 
-    `rows` has the text columns of STUDIES and `reason`; `details` says a sentence per reason; `extras` are
+    `rows` has the text columns of STUDIES and `reason`; `details` has a sentence per reason; `extras` are
     columns of STUDIES (labels, boxes, masks, shapes) with one value for each of `rows`.
     """
     rows = rows.reset_index(drop=True)

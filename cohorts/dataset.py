@@ -1,6 +1,6 @@
-"""What is known of a dataset beside its files: which labels it has, and what its annotations can be used for.
+"""The facts of a dataset: which labels it has, and what its annotations can be used for.
 
-A reader's module declares it as `DATASET`. Evaluation reads it without opening the archive.
+The module of a reader declares them as `DATASET`. Evaluation uses them without opening the archive.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from math import nan
 from typing import Any
 
-# What the annotations of a dataset are good for. A task names the one that it needs (`evaluation.tasks.base`).
+# Uses of the annotations of a dataset. A task names the one that it needs (`evaluation.tasks.base`).
 ZERO_SHOT = "zero_shot"  # labels that can be asked for in words
 CLASSES = "classes"  # labels that a classifier can learn
 GRADES = "grades"  # levels of severity, one per image

@@ -1,7 +1,7 @@
-"""What goes wrong with an archive, said in one sentence."""
+"""Errors of archives."""
 
 from __future__ import annotations
 
 
 class CohortError(Exception):
-    """An archive that cannot be read, in one sentence: what is missing, where, and how to get it."""
+    """An archive cannot be read. The message is one sentence: what is missing, where, and how to get it."""

@@ -1,4 +1,4 @@
-"""The `labels` map of a study: made from the label columns of a table, selected by name, uncertain ones decided.
+"""The `labels` map of a study: built from label columns that are selected by name, with uncertain labels decided.
 
 Label columns have a different order in nearly every file of CheXpert and its labelers (train.csv has `Lung Opacity`
 before `Lung Lesion`, chexpert-labeler the other way round), so labels are always selected by name.

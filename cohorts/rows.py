@@ -1,4 +1,4 @@
-"""Steps from the rows of a metadata file to studies and rejects that most archives need, a column at a time."""
+"""Steps from the rows of a metadata file to studies and rejects that most readers share. Each works on columns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PLAIN_NAMES = r"[0-9A-Za-z][0-9A-Za-z._-]*"  # an identifier that can be a part 
 
 
 def number_duplicates(ids: pd.Series) -> pd.Series:
-    """Ids in which every repetition gets a name of its own: `<id>#2` and so on, or the next that nobody has."""
+    """Make ids unique: a repetition becomes `<id>#2` and so on, or the next name that is free."""
     numbered, taken = ids.copy(), set(ids)
     last: dict[str, int] = {}
     for row in np.flatnonzero(ids.duplicated()):
@@ -83,7 +83,7 @@ def list_column(
 ) -> pa.ListArray:
     """`items` (image_id and the fields of `item`) as one list for each of `ids`, in the order of `items`.
 
-    A row without items is null, or an empty list where `annotated` says that somebody looked and found none.
+    A row without items is null, or an empty list where `annotated` says that it was annotated and nothing was found.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Splits that no archive publishes: by patient, from a hash, so that they stay what they are when an archive grows.
+"""Splits of archives that publish none. A hash divides the patients, so a split does not change when an archive grows.
 
 A family of splits is named by its shares of the patients, `80/10/10` for train, validate and test.
 """
@@ -43,7 +43,9 @@ def carve_validation(cohort: str, patients: pd.Series, split: pd.Series, share: 
 
 
 def in_later_split(patients: pd.Series, split: pd.Series) -> np.ndarray:
-    """Whether the patient of a row is also in a split after its own, train, validate, test: where an archive's lists
-    overlap, the later one is kept whole and the images of its patients are taken out of the earlier ones."""
-    places = split.map({name: place for place, name in enumerate(SPLITS)})
-    return (places < places.groupby(patients).transform("max")).to_numpy(bool)
+    """Whether the patient of a row is also in a later split than the row, in the order train, validate, test.
+
+    Where the lists of an archive overlap, the later list is kept whole, and its patients leave the earlier lists.
+    """
+    positions = split.map({name: position for position, name in enumerate(SPLITS)})
+    return (positions < positions.groupby(patients).transform("max")).to_numpy(bool)

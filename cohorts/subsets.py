@@ -1,8 +1,8 @@
 """Nested label fractions: the part of the train split that a method may see labels of, the same for every method.
 
-A fraction is a share of the patients: 1 % lies within 10 %, which lies within all of them, and the images of a patient
-are in or out together. The published papers draw fractions of images, unseeded and not nested (methods.md 4.2), so that
-two methods at 1 % have seen other images.
+A fraction is a share of the patients: 1 % is a part of 10 %, which is a part of all, and the images of a patient stay
+together. The published papers choose fractions of images without a seed and not nested (methods.md 4.2), so two methods
+at 1 % have seen different images.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FRACTIONS = (0.01, 0.1, 1.0)
 SUBSETS = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
-        pa.field("fraction", pa.float32(), nullable=False),  # the least one that holds the image; larger ones do too
+        pa.field("fraction", pa.float32(), nullable=False),  # the least one with the image; larger ones have it too
     ],
     metadata={"table": "subsets", "version": "1"},
 )
@@ -36,15 +36,15 @@ PRESENCE = pa.schema(
 def subset_table(studies: pa.Table, seed: int = 0) -> pa.Table:
     """The images of the train split with the least of FRACTIONS that holds each, in the order of `studies`.
 
-    A patient's place depends on the seed, the cohort and the patient alone, so that it stays when the archive grows.
-    Where nobody falls into the least fraction, the patient nearest to it does.
+    The fraction of a patient depends on the seed, the cohort and the patient alone, so it stays when the archive grows.
+    If no patient falls into the least fraction, the nearest patient does.
     """
     train = studies.filter(pc.equal(studies["split"], "train")).select(["cohort", "subject_id", "image_id"])
     patients = pc.binary_join_element_wise(train["cohort"], train["subject_id"], "/").to_pandas()
     positions = patient_positions("subsets", str(seed), patients)
-    places = np.searchsorted(FRACTIONS, positions, side="right")
-    places[positions == positions.min(initial=1)] = 0
-    return pa.table([train["image_id"], np.asarray(FRACTIONS, np.float32)[places]], schema=SUBSETS)
+    fractions = np.searchsorted(FRACTIONS, positions, side="right")
+    fractions[positions == positions.min(initial=1)] = 0
+    return pa.table([train["image_id"], np.asarray(FRACTIONS, np.float32)[fractions]], schema=SUBSETS)
 
 
 def images_of(subsets: pa.Table, fraction: float) -> pa.ChunkedArray:
@@ -55,7 +55,7 @@ def images_of(subsets: pa.Table, fraction: float) -> pa.ChunkedArray:
 
 
 def class_presence(studies: pa.Table, subsets: pa.Table) -> pa.Table:
-    """How many images of each fraction mention each label and have it: a class that 1 % lacks cannot be learnt."""
+    """How many images of each fraction mention each label and have it: a class without images cannot be learned."""
     names = label_names(studies["labels"])
     parts = []
     for fraction in FRACTIONS:

@@ -60,7 +60,7 @@ def read_headerless(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _read(path: Path, **options: Any) -> pd.DataFrame:
-    """A byte that is no UTF-8 becomes U+FFFD: it spoils the name in its row, not the table."""
+    """Read a CSV as text. A byte that is no UTF-8 becomes U+FFFD, so that it spoils one value and not the table."""
     import pandas as pd
 
     options |= {"compression": "gzip" if path.suffix == ".gz" else None, "encoding_errors": "replace"}

@@ -13,7 +13,7 @@ import numpy as np
 from cohorts.archive import remote
 
 PATHS_PER_TASK = 4096
-STAT_THREADS = 16  # network file systems answer many questions at once
+STAT_THREADS = 16  # network file systems handle many requests at once
 
 
 class OutsideRootError(ValueError):
@@ -34,7 +34,7 @@ def inside(root: Path, relative: str) -> Path:
 
 
 def stays_inside(relative: str) -> bool:
-    """Whether the words of a path keep it below its root, links aside."""
+    """Whether a path stays below its root; links are not followed."""
     if not relative or "\0" in relative or "\\" in relative:
         return False
     return not relative.startswith("/") and ".." not in relative.split("/")

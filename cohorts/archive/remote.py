@@ -67,7 +67,7 @@ def common_folder(relatives: Sequence[str]) -> str:
 
 
 def readable(path: Path) -> Path | BytesIO:
-    """What a reader of files takes: the path itself, or the content of an object."""
+    """What functions that read files accept: the path itself, or the content of an object."""
     if not is_remote(path):
         return path
     with storage_errors(path):
@@ -89,8 +89,10 @@ def local_copy(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def storage_errors(path: Any) -> Iterator[None]:
-    """Turn what a storage that does not answer raises into CohortError, which ends a run: each storage has error
-    classes of its own, and a file must not be rejected because of a network. Local files raise what they raise."""
+    """Turn errors of a storage into CohortError, which ends a run: no file may be rejected because of the network.
+
+    Each storage has error classes of its own. Errors of local files are raised unchanged.
+    """
     try:
         yield
     except Exception as error:

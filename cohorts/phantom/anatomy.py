@@ -21,7 +21,7 @@ def soft(distance: np.ndarray, width: float) -> np.ndarray:
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> np.ndarray:
-    """Smooth noise of mean 0 and deviation about 1, with `cells` cells along each axis."""
+    """Smooth noise of mean 0 and std about 1, with `cells` cells along each axis."""
     coarse = rng.standard_normal((cells, cells)).astype(np.float32)
     return cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
 

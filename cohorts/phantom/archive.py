@@ -1,8 +1,8 @@
 """Writes a simulated archive in the layout of MIMIC-CXR 2.0.0, with the ground truth beside it.
 
-`files/` and the three tables are what the real archive has; `truth/` holds what only a simulator knows:
-`labels.csv`, `boxes.csv` and one mask per finding. Study `i` depends on the seed and on `i` alone, and files that
-are there are kept, so asking for more studies extends an archive.
+`files/` and the three tables are those of the real archive. `truth/` holds what only a simulator knows: `labels.csv`,
+`boxes.csv` and one mask per finding. Study `i` depends on the seed and on `i` alone. Existing files are kept, so an
+archive can be extended.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ def simulate(root: Path, config: PhantomConfig, progress: Progress | None = None
             f"(RADALIGN_PHANTOM_ROOT) or delete this one"
         )
     kept = 0 if previous is None else min(int(previous["studies"]), config.studies)
-    studies = plan(config)
-    statements = draw_studies(root, config, studies, progress)
+    studies = plan_studies(config)
+    statements = simulate_missing(root, config, studies, progress)
     write_tables(root, studies, statements)
     write_text(root / RECORD, json.dumps(record, indent=1))
     return {"studies": config.studies, "computed": config.studies - kept}
@@ -106,7 +106,7 @@ def read_record(root: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
-def plan(config: PhantomConfig) -> list[Study]:
+def plan_studies(config: PhantomConfig) -> list[Study]:
     """Identifiers, splits and views of all studies; a patient's studies follow one another."""
     studies: list[Study] = []
     for index in range(config.studies):
@@ -124,10 +124,10 @@ def plan(config: PhantomConfig) -> list[Study]:
     return studies
 
 
-def draw_studies(
+def simulate_missing(
     root: Path, config: PhantomConfig, studies: list[Study], progress: Progress | None
 ) -> list[dict[str, Any]]:
-    """Draw what is missing, on all cores; returns one record of statements and truth per study."""
+    """Simulate the studies that are missing, on all cores; returns one record of statements and truth per study."""
     work = partial(write_study, root, config)
     workers = min(os.cpu_count() or 1, 1 + len(studies) // 200)
     with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
@@ -140,7 +140,7 @@ def draw_studies(
 
 
 def write_study(root: Path, config: PhantomConfig, study: Study) -> dict[str, Any]:
-    """Draw and report one study; the record file is written last and tells that the study is complete."""
+    """Simulate one study. Its record is written last and shows that the study is complete."""
     record_path = root / "truth" / "records" / study.study_id[:5] / f"{study.study_id}.json"
     if record_path.exists():
         return json.loads(record_path.read_text(encoding="utf-8"))
@@ -151,13 +151,13 @@ def write_study(root: Path, config: PhantomConfig, study: Study) -> dict[str, An
     write_text(root / f"{study.folder}.txt", report.text)
     write_masks(root, study, image)
     write_dicom(root / study.image_path, image.pixels, study, inverted)
-    record = truth(image, report)
+    record = describe_truth(image, report)
     write_text(record_path, json.dumps(record))
     return record
 
 
-def truth(image: SimulatedImage, report: Report) -> dict[str, Any]:
-    """What was drawn (with boxes in pixels) and what the report says of it."""
+def describe_truth(image: SimulatedImage, report: Report) -> dict[str, Any]:
+    """The findings in the image, with boxes in pixels, and what the report says of them."""
     boxes: dict[str, list[float]] = {}
     for name, mask in image.masks.items():
         box = bounding_box(mask)
@@ -169,7 +169,7 @@ def truth(image: SimulatedImage, report: Report) -> dict[str, Any]:
 
 
 def write_masks(root: Path, study: Study, image: SimulatedImage) -> None:
-    """One 8-bit PNG per finding: 255 where it was drawn."""
+    """Write one 8-bit PNG per finding: 255 where it is visible."""
     for finding, mask in image.masks.items():
         path = root / study.mask_path(finding)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The findings the simulator draws: each changes the image's densities and leaves a mask of all that was drawn."""
+"""The findings of the simulator. Each changes the densities of the image and has a mask of the changed pixels."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 
 from cohorts.phantom.anatomy import LUNG_AXIS, SIDES, Chest, Frame, noise, soft
 
-COVERED = 0.15  # a mask covers what is drawn with more than this share of its full strength
+COVERED = 0.15  # a mask covers pixels that change by more than this share of the full strength
 ZONES = {"upper": (-0.55, -0.3), "mid": (-0.2, 0.02), "lower": (0.1, 0.34)}
-NORMAL_RATIO, ENLARGED_RATIO = (0.46, 0.03), (0.565, 0.045)  # mean and deviation of the cardiothoracic ratio
+NORMAL_RATIO, ENLARGED_RATIO = (0.46, 0.03), (0.565, 0.045)  # mean and std of the cardiothoracic ratio
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding as drawn. `strength` in 0..1 runs from barely visible to plain; below 0.35 it is subtle."""
+    """One finding. `strength` in 0..1 runs from barely visible to plain; below 0.35 it is subtle."""
 
     name: str
     side: str  # left, right, both; empty where it has no side
@@ -71,8 +71,8 @@ def heart_ratio(findings: list[Finding], rng: np.random.Generator) -> float:
     enlarged = [finding for finding in findings if finding.name == "cardiomegaly"]
     if not enlarged:
         return float(np.clip(rng.normal(*NORMAL_RATIO), 0.38, 0.52))
-    mean, deviation = ENLARGED_RATIO
-    return float(np.clip(rng.normal(mean + 0.05 * (enlarged[0].strength - 0.5), deviation), 0.5, 0.72))
+    mean, std = ENLARGED_RATIO
+    return float(np.clip(rng.normal(mean + 0.05 * (enlarged[0].strength - 0.5), std), 0.5, 0.72))
 
 
 def _blob(
@@ -164,7 +164,7 @@ def draw_atelectasis(finding: Finding, chest: Chest, frame: Frame, rng: np.rando
 
 
 def draw_cardiomegaly(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Generator) -> Drawing:
-    """The heart itself was drawn with the chest; its silhouette is the mask."""
+    """The heart is a part of the chest already; its silhouette is the mask."""
     assert chest.heart is not None
     return np.zeros(frame.shape, np.float32), chest.heart > 0.5
 
@@ -177,8 +177,8 @@ def draw_line(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Gener
     else:
         start = [(sign * rng.uniform(0.6, 0.75), -0.68), (sign * 0.3, -0.7)]
     bend = [(-0.1 if sign < 0 else 0.0, -0.52), (-0.1, -0.4)]
-    drawn = stroke(frame, np.array([*start, *bend, tip]), rng.uniform(0.013, 0.018))
-    return (0.1 + 0.32 * finding.strength) * drawn, drawn > COVERED
+    density = stroke(frame, np.array([*start, *bend, tip]), rng.uniform(0.013, 0.018))
+    return (0.1 + 0.32 * finding.strength) * density, density > COVERED
 
 
 def draw_tube(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Generator) -> Drawing:
@@ -188,8 +188,8 @@ def draw_tube(finding: Finding, chest: Chest, frame: Frame, rng: np.random.Gener
         points, width = [(drift, -1.1), (0.012, -0.8), (0.01 + drift, rng.uniform(-0.55, -0.4))], 0.022
     else:
         points, width = [(drift, -1.1), (0.02, -0.4), (0.05, 0.2), (0.16, 0.6), (0.3, 0.75)], 0.017
-    drawn = stroke(frame, np.array(points), width)
-    return (0.08 + 0.32 * finding.strength) * drawn, drawn > COVERED
+    density = stroke(frame, np.array(points), width)
+    return (0.08 + 0.32 * finding.strength) * density, density > COVERED
 
 
 DRAW: dict[str, Callable[[Finding, Chest, Frame, np.random.Generator], Drawing]] = {

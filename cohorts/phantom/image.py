@@ -24,16 +24,16 @@ class SimulatedImage:
 
 
 def sample_findings(config: PhantomConfig, rng: np.random.Generator) -> list[Finding]:
-    """What a patient has: nothing in a good share of them, several findings at once in others."""
+    """The findings of a patient: none in many patients, several at once in others."""
     if rng.random() < 0.2:
         return []
-    chance = config.prevalence / 0.8
-    present = [name for name in FINDINGS if rng.random() < chance]
+    probability = config.prevalence / 0.8
+    present = [name for name in FINDINGS if rng.random() < probability]
     return [sample_finding(name, rng) for name in present]
 
 
 def simulate_image(config: PhantomConfig, findings: list[Finding], rng: np.random.Generator) -> SimulatedImage:
-    """Draw one image; every finding's mask covers all that was drawn of it."""
+    """Simulate one image. The mask of a finding covers everything that shows it."""
     width = int(config.height * rng.uniform(0.88, 1.06))
     frame = Frame.place(rng, config.height, width)
     chest = Chest.sample(rng, heart_ratio(findings, rng))
@@ -50,7 +50,7 @@ def simulate_image(config: PhantomConfig, findings: list[Finding], rng: np.rando
 
 
 def distractors(chest: Chest, frame: Frame, rng: np.random.Generator) -> np.ndarray:
-    """What is on real images and is none of the findings: soft tissue, leads, a pacemaker, clips, nipples, folds."""
+    """Densities of what real images show beside findings: soft tissue, leads, a pacemaker, clips, nipples, folds."""
     extra = np.zeros(frame.shape, np.float32)
     if rng.random() < 0.4:  # breasts or fat: a haze over both bases
         for sign in SIDES.values():

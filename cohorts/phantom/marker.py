@@ -1,4 +1,4 @@
-"""A file that says that an archive was drawn: in the layout of a published dataset nothing else would tell."""
+"""A file that marks an archive as simulated. In the layout of a published dataset nothing else shows it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ TEXT = "Films, reports and patients in this folder are a simulation; nothing mea
 
 
 def mark(root: Path) -> None:
-    """Say that what lies in `root` is simulated."""
+    """Mark the archive in `root` as simulated."""
     (root / MARKER).write_text(TEXT, encoding="utf-8")
 
 
 def is_marked(root: Path) -> bool:
-    """Whether the archive in `root` says that it is simulated."""
+    """Whether the archive in `root` is marked as simulated."""
     return (root / MARKER).is_file()

@@ -1,4 +1,4 @@
-"""The report of a simulated image: what was seen, what was ruled out, and the slips of a busy reader.
+"""The report of a simulated image: findings that were seen, findings that were ruled out, and mistakes.
 
 Sentences come from `phrases.yaml`. A statement can be wrong, vague, uncertain or missing, as in real reports.
 """
@@ -80,10 +80,10 @@ class Reader:
     def say(self, finding: Finding) -> None:
         """Describe a finding: by name, with doubt, without its name, or not at all."""
         omission = self.config.omission * (2 if finding.subtle else 1)
-        draw = self.rng.random()
-        if draw < omission:
+        chosen = self.rng.random()
+        if chosen < omission:
             return
-        if draw < omission + self.config.vagueness:
+        if chosen < omission + self.config.vagueness:
             self.sentences.append(self.fill(self.choose(phrases()["vague"][finding.name]), finding))
             return
         doubtful = self.rng.random() < (0.25 if finding.subtle else 0.05)

@@ -1,4 +1,4 @@
-"""Studies drawn once, for every layout to write down: images, findings and their masks, reports and patients."""
+"""Simulated studies, which every layout can write: images, findings and their masks, reports and patients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from cohorts.phantom.archive import plan
+from cohorts.phantom.archive import plan_studies
 from cohorts.phantom.config import PhantomConfig
 from cohorts.phantom.findings import Finding
 from cohorts.phantom.image import SimulatedImage, sample_findings, simulate_image
@@ -23,7 +23,7 @@ BITS = 12  # of a simulated image
 
 @dataclass(frozen=True)
 class SimulatedStudy:
-    """One simulated study: a frontal image, sometimes one from the side, what was drawn, and the report."""
+    """One simulated study: a frontal image, sometimes a lateral one, the findings in it, and the report."""
 
     index: int  # place in the archive
     patient: int  # number of the patient, from 0; a patient's studies follow one another
@@ -64,7 +64,7 @@ class SimulatedStudy:
 def simulate_studies(config: PhantomConfig, count: int) -> list[SimulatedStudy]:
     """The first `count` studies of `config`: the same ones, however many are asked for."""
     studies: list[SimulatedStudy] = []
-    for study in plan(replace(config, studies=count)):
+    for study in plan_studies(replace(config, studies=count)):
         last = studies[-1] if studies else None
         same = last is not None and last.subject_id == study.subject_id
         image, lateral, report = _simulate_one(config, study.index)

@@ -82,7 +82,7 @@ class CheXpert(Reader):
         tables = [self._table(release / f"{part}.csv") for part in ("train", "valid")]
         source = pd.concat([*tables, self._test_set(release)], ignore_index=True)
         source["problem"] = source.get("problem", pd.Series("", source.index)).fillna("")
-        rows = self._identified(source, release)
+        rows = self._identify_rows(source, release)
         rows["reason"] = self._reasons(rows)
         rows["image_id"] = number_duplicates(rows["image_id"])
         labels = label_maps(CHEXPERT_14, csv_files.numbers(source, CHEXPERT_14))
@@ -125,7 +125,7 @@ class CheXpert(Reader):
         studies = table["Study"].str.extract(f"^{STUDIES}$")[0]
         return table.set_index(studies.fillna(table["Study"])).loc[lambda rows: ~rows.index.duplicated(), CHEXPERT_14]
 
-    def _identified(self, source: pd.DataFrame, release: Path) -> pd.DataFrame:
+    def _identify_rows(self, source: pd.DataFrame, release: Path) -> pd.DataFrame:
         """The text columns of STUDIES that a row of the tables tells; image_path is empty where Path is unusable."""
         import pandas as pd
 
@@ -143,14 +143,14 @@ class CheXpert(Reader):
                 "image_id": (study + "-" + parts[4]).where(usable, source["Path"]),
                 "image_path": (prefix + parts[0]).where(usable, source["Path"]),
                 "view": source["AP/PA"].where(frontal, "LATERAL"),
-                "split": split if self.split == OFFICIAL else self._carved(parts[2], split),
+                "split": split if self.split == OFFICIAL else self._carve_validation(parts[2], split),
                 "usable": usable,
                 "frontal": frontal,
                 "problem": source["problem"],
             }
         )
 
-    def _carved(self, patients: pd.Series, split: pd.Series) -> pd.Series:
+    def _carve_validation(self, patients: pd.Series, split: pd.Series) -> pd.Series:
         return carve_validation(self.name, patients, split, VALIDATION_SHARE)
 
     def _reasons(self, rows: pd.DataFrame) -> np.ndarray:

@@ -124,7 +124,7 @@ class ObjectCxr(Reader):
 
 
 def parse_shapes(annotations: pd.Series) -> tuple[pd.DataFrame, np.ndarray]:
-    """The shapes of all rows in their order: the place of the row in `annotations`, kind, points, and the bounding box
+    """The shapes of all rows in their order: the index of the row in `annotations`, kind, points, and the bounding box
     x, y, width and height; and for each row whether one of its shapes cannot be read (the row then has none)."""
     import pandas as pd
 

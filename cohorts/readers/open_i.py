@@ -13,10 +13,9 @@ Image, study and patient identifiers are the same in both, so are the splits. Wh
 The XML says of no image whether it is frontal, so without indiana_projections.csv beside it every image of a report is
 taken, with an empty view. Source rows are the images that reports or tables name, and the reports that name none.
 
-A report is put together of its four sections under their names. Labels are the MeSH terms as coded, such as
-`Opacity/lung/base/left`, each 1; only what is present was coded. `No Indexing` means that nobody coded the report,
-which then has no labels. No split is published: patients, who are one with their reports, are divided 70/10/20 or
-80/10/10.
+A report is the text of its four sections under their names. Labels are the MeSH terms as coded, such as
+`Opacity/lung/base/left`, each 1; only what is present was coded. `No Indexing` means that a report was not coded and
+has no labels. No split is published: reports, each of another patient, are divided 70/10/20 or 80/10/10.
 """
 
 from __future__ import annotations

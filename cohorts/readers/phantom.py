@@ -31,7 +31,7 @@ class PhantomCohort(MimicCxr):
     how_to_get = "leave it unset to have the archive simulated under RADALIGN_HOME."
 
     def labels(self) -> pa.Table | None:
-        """What was drawn: 1 or 0 for each of the simulator's findings."""
+        """The true findings: 1 or 0 for each finding of the simulator."""
         truth = self._truth("labels.csv")
         if truth is None:
             return None
@@ -39,15 +39,15 @@ class PhantomCohort(MimicCxr):
         return pa.table({"image_id": truth["dicom_id"].to_list(), "labels": label_maps(FINDINGS, values)})
 
     def boxes(self) -> pa.Table | None:
-        """The box around everything drawn of each finding."""
+        """The box around the mask of each finding."""
         columns = {"name": "label", "x": "x", "y": "y", "w": "width", "h": "height"}
-        return self._listed("boxes", columns, BOX)
+        return self._collect_lists("boxes", columns, BOX)
 
     def masks(self) -> pa.Table | None:
-        """Paths of the masks of all that was drawn."""
-        return self._listed("masks", {"name": "label", "mask": "path", "threshold": "threshold"}, MASK)
+        """Paths of the masks of the findings."""
+        return self._collect_lists("masks", {"name": "label", "mask": "path", "threshold": "threshold"}, MASK)
 
-    def _listed(self, value: str, columns: dict[str, str], item: pa.DataType) -> pa.Table | None:
+    def _collect_lists(self, value: str, columns: dict[str, str], item: pa.DataType) -> pa.Table | None:
         """The rows of `boxes.csv` as one list per image."""
         truth = self._truth("boxes.csv")
         if truth is None:

@@ -81,7 +81,7 @@ class RsnaPneumonia(Reader):
         target = images.set_index("patientId").reindex(rows["image_id"])
         boxes = _boxes(table)
         rows["reason"] = self._reasons(rows, target, boxes)
-        usable = boxes[~_broken(boxes)]
+        usable = boxes[~_is_broken(boxes)]
         is_labelled = target["max"].notna().to_numpy()
         extras = {
             "labels": self._labels(rows["image_id"], target["max"]),
@@ -96,7 +96,7 @@ class RsnaPneumonia(Reader):
             "path_outside_root": ~rows["image_id"].str.fullmatch(PLAIN_NAMES),
             "no_labels": target["max"].isna(),
             "bad_target": ~known,
-            "bad_box": rows["image_id"].isin(boxes["image_id"][_broken(boxes)]),
+            "bad_box": rows["image_id"].isin(boxes["image_id"][_is_broken(boxes)]),
         }
         reasons = first_reasons(conditions, len(rows))
         look_for_files(self.root, rows["image_path"], reasons)
@@ -123,5 +123,5 @@ def _boxes(table: pd.DataFrame) -> pd.DataFrame:
     return given[["patientId", *SIDES]].rename(columns={"patientId": "image_id"}).assign(label=PNEUMONIA)
 
 
-def _broken(boxes: pd.DataFrame) -> pd.Series:
+def _is_broken(boxes: pd.DataFrame) -> pd.Series:
     return ~((boxes["width"] > 0) & (boxes["height"] > 0) & np.isfinite(boxes[SIDES]).all(axis=1))

@@ -26,7 +26,7 @@ def find_location(reading: Reading, mention: Mention, previous: tuple[Mention, L
         location = _locate_state(reading, mention)
     else:
         location = _locate_finding(reading, mention, previous)
-    return None if location is None else _with_own_location(mention, location)
+    return None if location is None else _add_own_location(mention, location)
 
 
 def _locate_finding(reading: Reading, mention: Mention, previous: tuple[Mention, Location] | None) -> Location:
@@ -38,12 +38,12 @@ def _locate_finding(reading: Reading, mention: Mention, previous: tuple[Mention,
         if "and" not in reading.tags[piece.end : more.start]:
             location = location.narrowed(more)
     if not location.words and previous is not None:
-        location = _inherited(reading, mention, *previous)
+        location = _inherit_location(reading, mention, *previous)
     return location.narrowed(_subject(reading, mention) or NOWHERE)
 
 
 def _locate_state(reading: Reading, mention: Mention) -> Location | None:
-    attribute = _described(reading, mention)
+    attribute = _find_described(reading, mention)
     if attribute is None:
         return None
     if attribute.words:
@@ -60,13 +60,13 @@ def _locate_state(reading: Reading, mention: Mention) -> Location | None:
     return location
 
 
-def _with_own_location(mention: Mention, location: Location) -> Location:
+def _add_own_location(mention: Mention, location: Location) -> Location:
     """Add the structure that the observation itself states, or is at home in when only a side is named."""
     own = mention.term.location
     home = mention.term.home
     if not location.words:
         return Location((own,), mention.start, mention.end) if own else location
-    words = tuple(_kept_in(own, item) for item in location.words) if own else location.words
+    words = tuple(_keep_own_words(own, item) for item in location.words) if own else location.words
     if home == "pleural":
         words = tuple(item & SIDES | {home} if item & _BESIDE_PLEURA else item for item in words)
         words = tuple(item | {home} if not item - SIDES - GENERAL - {"base"} else item for item in words)
@@ -77,7 +77,7 @@ def _with_own_location(mention: Mention, location: Location) -> Location:
     return Location(words, location.start, location.end)
 
 
-def _kept_in(own: Words, words: Words) -> Words:
+def _keep_own_words(own: Words, words: Words) -> Words:
     """The structure that an observation states stays; of a location that contradicts it only the side counts."""
     (merged,) = merge((words,), (own,))
     return merged if own <= merged else own | (words & SIDES)
@@ -119,7 +119,7 @@ def _is_opening(reading: Reading, index: int) -> bool:
     return reading.tags[index] == "determiner" and (index == 0 or reading.tags[index - 1] != "preposition")
 
 
-def _described(reading: Reading, mention: Mention) -> Location | None:
+def _find_described(reading: Reading, mention: Mention) -> Location | None:
     """What an attributive state describes: "clear lungs", "elevated right hemidiaphragm"; None when it is a finding."""
     end = _clause_end(reading, mention)
     index = mention.end
@@ -190,7 +190,7 @@ def _belongs_to_finding(reading: Reading, start: int, clause: int) -> bool:
     )
 
 
-def _inherited(reading: Reading, mention: Mention, source: Mention, location: Location) -> Location:
+def _inherit_location(reading: Reading, mention: Mention, source: Mention, location: Location) -> Location:
     """The location of the finding before, if "adjacent", "represents", their kind or "and" passes it on."""
     between = range(source.end, mention.start)
     same_clause = reading.clauses[source.start] == reading.clauses[mention.start]

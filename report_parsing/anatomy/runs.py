@@ -45,14 +45,14 @@ def read_run(reading: Reading, start: int, end: int) -> Location:
             if reading.tags[index] in ("and", "comma"):
                 conjuncts.append(frozenset())
         elif mention is not last:
-            conjuncts[-1] = _added(conjuncts[-1], mention.term)
+            conjuncts[-1] = _add_words(conjuncts[-1], mention.term)
             touched.append(mention)
             last = mention
-    words = join_conjuncts(tuple(_joined(conjuncts)))
+    words = join_conjuncts(tuple(_attach_both_sides(conjuncts)))
     return Location(words, touched[0].start, touched[-1].end) if words else NOWHERE
 
 
-def _joined(conjuncts: list[Words]) -> list[Words]:
+def _attach_both_sides(conjuncts: list[Words]) -> list[Words]:
     """A conjunct that says no more than "on both sides" belongs to the one before: "in the bases, right worse"."""
     joined: list[Words] = []
     for words in conjuncts:
@@ -63,7 +63,7 @@ def _joined(conjuncts: list[Words]) -> list[Words]:
     return joined
 
 
-def _added(words: Words, more: Words) -> Words:
+def _add_words(words: Words, more: Words) -> Words:
     """One conjunct with its next words: the first side counts, and of two zones that of the structure."""
     if words & SIDES:
         more = more - SIDES

@@ -47,7 +47,7 @@ class AbbreviationFinder:
         """The abbreviations that a report defines, in their order; a form defined twice keeps its first meaning."""
         long_spans: dict[str, Span] = {}
         for bracket in _BRACKETS.finditer(report):
-            found = self._defined(report, bracket)
+            found = self._find_definition(report, bracket)
             if found is not None:
                 long_spans.setdefault(*found)
         uses: dict[str, list[Span]] = {short: [] for short in long_spans}
@@ -63,7 +63,7 @@ class AbbreviationFinder:
         """Long form by short form, for whoever reads the report's sentences."""
         return {item.short: item.long for item in self.find(report)}
 
-    def _defined(self, report: str, bracket: re.Match[str]) -> tuple[str, Span] | None:
+    def _find_definition(self, report: str, bracket: re.Match[str]) -> tuple[str, Span] | None:
         """Short form and the characters of its long form: "long form (SF)" or "SF (long form)"."""
         inside = [word.span() for word in _WORD.finditer(report, *bracket.span(1))]
         if len(inside) == 1 and _SHORT.fullmatch(bracket[1].strip()):

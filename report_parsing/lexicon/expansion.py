@@ -19,7 +19,7 @@ class Use(NamedTuple):
     long: str
 
 
-def abbreviated(report: str, finder: AbbreviationFinder, is_known: Callable[[str], bool]) -> list[Use]:
+def find_abbreviated(report: str, finder: AbbreviationFinder, is_known: Callable[[str], bool]) -> list[Use]:
     """Uses of short forms outside their definitions, in order; forms that are known as they are stay."""
     if "(" not in report:
         return []
@@ -33,7 +33,7 @@ def abbreviated(report: str, finder: AbbreviationFinder, is_known: Callable[[str
     return sorted(uses)
 
 
-def written_out(report: str, sentence: Span, uses: Sequence[Use]) -> tuple[str, list[Span]]:
+def write_out(report: str, sentence: Span, uses: Sequence[Use]) -> tuple[str, list[Span]]:
     """The sentence with the uses inside it written out, and the span of the report that each character stands for."""
     start, end = sentence
     pieces: list[str] = []

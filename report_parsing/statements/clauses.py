@@ -42,7 +42,7 @@ def split_clauses(reading: Reading) -> list[int]:
             number += 1
             current, closed = None, False
         closed = closed or bool(current and current.negated and {"or", "nor"} & set(segment.separators))
-        current = _joined(current, segment)
+        current = _join_segments(current, segment)
         for token in range(segment.start - len(segment.separators), segment.end):
             clauses[token] = number
     return clauses
@@ -98,7 +98,7 @@ def _opens_clause(current: _Segment, segment: _Segment, closed: bool) -> bool:
     return False
 
 
-def _joined(current: _Segment | None, segment: _Segment) -> _Segment:
+def _join_segments(current: _Segment | None, segment: _Segment) -> _Segment:
     if current is None:
         return segment
     current.end = segment.end

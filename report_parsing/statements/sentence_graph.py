@@ -186,7 +186,7 @@ def _attach_states(reading: Reading, findings: Sequence[_Finding]) -> list[_Find
     attached = []
     for finding in findings:
         if finding.location is None:
-            described = _described(reading, finding.mention.start, finding.mention.end, "", heads)
+            described = _find_described(reading, finding.mention.start, finding.mention.end, "", heads)
             if described is not None:
                 finding.head.relate(graph.MODIFY, described)
                 attached.append(finding)
@@ -202,7 +202,7 @@ def _descriptions(
     taken.update(token for cue in reading.cues for token in range(cue.start, cue.end))
     for start, end, kind in forms.modifiers(reading.words) if heads else ():
         if taken.isdisjoint(range(start, end)):
-            described = _described(reading, start, end, kind, heads)
+            described = _find_described(reading, start, end, kind, heads)
             if described is not None:
                 yield Node(start, end, described.label, [(graph.MODIFY, described)])
 
@@ -211,7 +211,7 @@ def _by_token(findings: Sequence[_Finding]) -> dict[int, _Finding]:
     return {token: item for item in findings for token in range(item.mention.start, item.mention.end)}
 
 
-def _described(reading: Reading, start: int, end: int, kind: str, heads: dict[int, _Finding]) -> Node | None:
+def _find_described(reading: Reading, start: int, end: int, kind: str, heads: dict[int, _Finding]) -> Node | None:
     """The finding of the noun phrase, or the one in front that the words are said of."""
     following = _following(reading, end, kind, heads, joins=False)
     if following is None and start and reading.tags[start - 1] == "verb":

@@ -11,7 +11,7 @@ import pyarrow as pa
 from report_parsing.anatomy.locations import Location, find_location
 from report_parsing.anatomy.positions import Words, match_position, positions_of
 from report_parsing.lexicon.abbreviations import AbbreviationFinder
-from report_parsing.lexicon.expansion import Use, abbreviated, written_out
+from report_parsing.lexicon.expansion import Use, find_abbreviated, write_out
 from report_parsing.lexicon.lines import lines_with_origins, split_lines
 from report_parsing.lexicon.words import Lexicon, Mention, Reading
 from report_parsing.resources import read_cell, read_rows
@@ -56,7 +56,7 @@ class TripletParser:
 
         Short forms that the report defines and the lexicon does not know are read as what they stand for.
         """
-        uses = abbreviated(report, self._finder, self._lexicon.knows)
+        uses = find_abbreviated(report, self._finder, self._lexicon.knows)
         return [self._parse_span(report, span, uses) for span in sentences]
 
     def parse_table(self, reports: pa.Table, progress: Callable[[int], None] | None = None) -> pa.Table:
@@ -84,7 +84,7 @@ class TripletParser:
         if not uses or not any(start <= use.start and use.end <= end for use in uses):
             found = self._parse_text(report[start:end])
             return [Triplet(*triplet[:3], start + triplet.start, start + triplet.end) for triplet in found]
-        text, origin = written_out(report, span, uses)
+        text, origin = write_out(report, span, uses)
         return [
             triplet._replace(start=origin[triplet.start][0], end=origin[triplet.end - 1][1])
             for triplet in self.parse_sentence(text)

@@ -90,7 +90,7 @@ def _label_row(study: SimulatedStudy) -> tuple[Any, ...]:
 
 
 def _box_rows(image: SimulatedStudy) -> Iterator[tuple[Any, ...]]:
-    """Boxes are given for a part of the test images, one for each finding that was drawn and reported."""
+    """Boxes are given for a part of the test images, one for each finding that is visible and reported."""
     if image.split != "test":
         return
     for name, mask in image.masks.items():

@@ -40,7 +40,7 @@ def write(root: Path, studies: Sequence[SimulatedStudy]) -> None:
                 if part != "test":
                     tables[part].append(_row(study, f"{folder}/{name}.jpg", lateral=name != "view1_frontal"))
         if part == "test":
-            tables[part].append((folder.replace("-small", ""), *_seen(study, int)))
+            tables[part].append((folder.replace("-small", ""), *_expert_labels(study, int)))
     for part in ("train", "valid"):
         write_rows(root / RELEASE / f"{part}.csv", HEADER, tables[part])
     write_rows(root / "cheXpert-test-set-labels" / "groundtruth.csv", ("Study", *CHEXPERT_ORDER), tables["test"])
@@ -50,13 +50,13 @@ def _row(study: SimulatedStudy, path: str, lateral: bool) -> tuple[Any, ...]:
     if study.split == "train":
         labels = [None if value is None else float(value) for value in chexpert_labels(study.statements).values()]
     else:
-        labels = _seen(study, float)
+        labels = _expert_labels(study, float)
     view = ("Lateral", None) if lateral else ("Frontal", study.view)
     return path, {"M": "Male", "F": "Female"}[study.sex], study.age, *view, *labels
 
 
-def _seen(study: SimulatedStudy, number: type[int] | type[float]) -> list[Any]:
-    """Labels of experts, who say 1 or 0 of each finding: what was drawn."""
+def _expert_labels(study: SimulatedStudy, number: type[int] | type[float]) -> list[Any]:
+    """Labels of experts, 1 or 0 for each finding: what the image shows."""
     labels = chexpert_labels(dict.fromkeys(study.masks, 1))
     return [number(value or 0) for value in labels.values()]
 

@@ -31,12 +31,12 @@ def write(root: Path, studies: Sequence[SimulatedStudy]) -> None:
 
 
 def grade(study: SimulatedStudy) -> int:
-    """0 without edema, else 1, 2 or 3 by how strongly it was drawn."""
+    """0 without edema, else 1, 2 or 3 by its strength."""
     strengths = [finding.strength for finding in study.findings if finding.name == "edema"]
     return 1 + min(2, int(3 * strengths[0])) if strengths else 0
 
 
 def regex_grade(study: SimulatedStudy) -> int:
-    """What expressions find in the report: its edema as drawn, and nothing to grade where it speaks of none."""
+    """The grade that expressions find in the report; NOT_GRADABLE where it does not mention edema."""
     said = study.statements.get("edema")
     return NOT_GRADABLE if said is None else grade(study) if said else 0

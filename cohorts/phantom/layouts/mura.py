@@ -32,7 +32,7 @@ def write(root: Path, studies: Sequence[SimulatedStudy]) -> None:
 
 
 def abnormal(study: SimulatedStudy) -> bool:
-    """Whether anything was drawn."""
+    """Whether the study has a finding."""
     return bool(study.masks)
 
 

@@ -1,4 +1,4 @@
-"""Object-CXR: half of the images with buttons, coins and clothing drawn on them, outlined as the annotators did."""
+"""Object-CXR: half of the images have bright foreign objects, outlined as the annotators did."""
 
 from __future__ import annotations
 

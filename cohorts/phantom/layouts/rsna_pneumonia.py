@@ -44,7 +44,7 @@ def patient_id(study: SimulatedStudy) -> str:
 
 
 def boxes(image: SimulatedStudy) -> list[Box]:
-    """The boxes of an image of 1024 x 1024 pixels: one for each connected opacity that was drawn."""
+    """The boxes of an image of 1024 x 1024 pixels: one for each connected opacity."""
     return [box for name in OPACITIES if name in image.masks for box in regions(image.masks[name])]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from cohorts.phantom.archive import plan, simulate
+from cohorts.phantom.archive import plan_studies, simulate
 from cohorts.phantom.config import FINDINGS, PhantomConfig
 from cohorts.readers.phantom import PhantomCohort
 from imaging.decode import read_grey
@@ -35,7 +35,7 @@ def test_the_same_seed_writes_the_same_bytes(archive, tmp_path):
 
 def test_another_seed_draws_another_archive():
     other = PhantomConfig(studies=24, height=96, seed=1)
-    assert not {s.image_id for s in plan(other)} & {s.image_id for s in plan(CONFIG)}
+    assert not {s.image_id for s in plan_studies(other)} & {s.image_id for s in plan_studies(CONFIG)}
 
 
 def test_asking_for_more_studies_extends_the_archive(archive, tmp_path):
@@ -106,7 +106,7 @@ def test_boxes_enclose_their_masks_exactly(archive):
 
 def test_no_patient_is_in_two_splits():
     splits: dict[str, set[str]] = {}
-    for study in plan(PhantomConfig(studies=2000)):
+    for study in plan_studies(PhantomConfig(studies=2000)):
         splits.setdefault(study.subject_id, set()).add(study.split)
     assert all(len(found) == 1 for found in splits.values())
     assert len(splits) < 2000  # some patients have several studies
