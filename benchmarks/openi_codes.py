@@ -1,4 +1,4 @@
-"""What the human MeSH codes of an Open-i report state, as CheXpert labels with their places.
+"""What the human MeSH codes of an Open-i report state, as CheXpert labels with their locations.
 
 The rules and how they may be used come with the collection's mapping tables (`mesh_to_labels.csv`,
 `mesh_location_to_medklip.csv`): a rule of high confidence makes a label true; a label that only a weaker or an
@@ -49,23 +49,23 @@ _HEDGE = re.compile(
 )
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """A side and a zone of the lung; None where nothing is said of it."""
 
     side: str | None
     zone: str | None
 
-    def covers(self, other: Place) -> bool:
-        """Whether `other` agrees with everything that this place states."""
+    def covers(self, other: Location) -> bool:
+        """Whether `other` agrees with everything that this location states."""
         return self.side in (None, other.side) and self.zone in (None, other.zone)
 
 
 @dataclass(frozen=True)
 class Coded:
-    """What the codes of a report state: labels that are scored, and the places of the true ones."""
+    """What the codes of a report state: labels that are scored, and the locations of the true ones."""
 
     labels: Mapping[str, bool]
-    places: Mapping[str, frozenset[Place]] = field(default_factory=dict)
+    locations: Mapping[str, frozenset[Location]] = field(default_factory=dict)
 
 
 class MeshRule(NamedTuple):
@@ -117,14 +117,14 @@ class MeshCodes:
         terms = list(_terms(mesh))
         if not terms or any(heading == NOT_INDEXED for heading, _ in terms):
             return None
-        true: dict[str, set[Place]] = {}
+        true: dict[str, set[Location]] = {}
         touched: set[str] = set()
         for heading, qualifiers in terms:
             for rule in self.rules:
                 if rule.label and rule.fires(heading, frozenset(qualifiers)):
                     touched.add(rule.label)
                     if rule.confidence == "high" and not rule.uncertain:
-                        true.setdefault(rule.label, set()).update(self._places(qualifiers))
+                        true.setdefault(rule.label, set()).update(self._locations(qualifiers))
         unscored = touched | hedged(text)
         if terms == [(NORMAL, [])]:
             unscored = {SUPPORT_DEVICES}
@@ -133,19 +133,19 @@ class MeshCodes:
             for label in CHEXPERT_14
             if label in true or (label not in unscored and label != NO_FINDING)
         }
-        return Coded(labels, {label: frozenset(places) for label, places in true.items() if places})
+        return Coded(labels, {label: frozenset(locations) for label, locations in true.items() if locations})
 
-    def _places(self, qualifiers: list[str]) -> set[Place]:
-        """The places of a term: its last, most specific location on each of its sides, or its side alone."""
+    def _locations(self, qualifiers: list[str]) -> set[Location]:
+        """The locations of a term: its last, most specific location on each of its sides, or its side alone."""
         named = [qualifier for qualifier in qualifiers if qualifier in self.locations]
         side = next((qualifier for qualifier in qualifiers if qualifier in _SIDES), "")
         if not named:
-            return {Place(one, None) for one in _both(side) if one}
+            return {Location(one, None) for one in _both(side) if one}
         landmark, union = self.landmarks.get((named[-1], side)) or self.landmarks.get((named[-1], "")) or ("", False)
-        places = {place for name in landmark.split("|") for place in places_of(name)}
+        locations = {location for name in landmark.split("|") for location in locations_of(name)}
         if union:
-            places = {Place(one, place.zone) for place in places for one in _both("bilateral")}
-        return {place for place in places if place.side or place.zone}
+            locations = {Location(one, location.zone) for location in locations for one in _both("bilateral")}
+        return {location for location in locations if location.side or location.zone}
 
 
 def hedged(text: str) -> set[str]:
@@ -157,15 +157,15 @@ def hedged(text: str) -> set[str]:
     }
 
 
-def places_of(position: str) -> frozenset[Place]:
+def locations_of(position: str) -> frozenset[Location]:
     """Side and zone of one of the 51 positions; both sides of one that stands for both."""
     words = position.split("_")
     zone = next((_ZONES[word] for word in words if word in _ZONES), None)
     if position in ("lung_bases", "lung_apices"):
-        return frozenset(Place(side, zone) for side in ("left", "right"))
+        return frozenset(Location(side, zone) for side in ("left", "right"))
     side = next((word for word in words if word in ("left", "right")), None)
     side = "left" if position == "retrocardiac" else side
-    return frozenset({Place(side, zone)})
+    return frozenset({Location(side, zone)})
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

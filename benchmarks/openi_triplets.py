@@ -1,11 +1,11 @@
 """`python -m benchmarks.openi_triplets --reports CSV`: our findings against the human MeSH codes of Open-i reports.
 
-The CSV has the columns uid, MeSH, findings and impression; the two mapping tables are looked for beside it, then in
-the shared data, unless `--mapping` names their folder. Micro F1 is over every (report, label) that the codes decide,
-"No Finding" left out and shown apart; a label counts as found when the parse says it is present. Location F1 is over
-(label, side and zone) of the findings of lung and pleura that the codes place; a place of ours that none of the codes
-covers is an error, one that is missed is another. Devices are shown apart: the code gives the side where a catheter
-enters, our position the vessel where it ends, and the 51 positions have no side for vessels.
+The CSV has the columns uid, MeSH, findings and impression; the two mapping tables are looked for beside it, then in the
+shared data, unless `--mapping` names their folder. Micro F1 is over every (report, label) that the codes decide, "No
+Finding" left out and shown apart; a label counts as found when the parse says it is present. Location F1 is over
+(label, side and zone) of the findings of lung and pleura that the codes locate; a location of ours that none of the
+codes covers is an error, one that is missed is another. Devices are shown apart: the code gives the side where a
+catheter enters, our position the vessel where it ends, and the 51 positions have no side for vessels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.openi_codes import Coded, MeshCodes, places_of, read_csv
+from benchmarks.openi_codes import Coded, MeshCodes, locations_of, read_csv
 from report_parsing.chexpert import label_report, supporting
 from report_parsing.errors import ReportError
 from report_parsing.reports import ReportOptions, parse_report
@@ -68,10 +68,10 @@ class Count:
 
 @dataclass
 class Agreement:
-    """Counts of decisions by label, for presence and for place."""
+    """Counts of decisions by label, for presence and for location."""
 
     presence: dict[str, Count] = field(default_factory=lambda: {label: Count() for label in CHEXPERT_14})
-    place: dict[str, Count] = field(default_factory=lambda: {label: Count() for label in CHEXPERT_14})
+    location: dict[str, Count] = field(default_factory=lambda: {label: Count() for label in CHEXPERT_14})
     reports: int = 0
 
     def add(self, coded: Coded, triplets: list[Triplet]) -> None:
@@ -82,12 +82,12 @@ class Agreement:
             found = ours[label] == POSITIVE
             self.presence[label].add(true and found, found and not true, true and not found)
         said = supporting(triplet for triplet in triplets if triplet.exists == "present")
-        for label, wanted in coded.places.items():
-            placed = {place for triplet in said.get(label, ()) for place in places_of(triplet.position)}
-            placed = {place for place in placed if place.side or place.zone}
-            right = sum(any(place.covers(one) for one in placed) for place in wanted)
-            wrong = sum(not any(place.covers(one) for place in wanted) for one in placed)
-            self.place[label].add(right, wrong, len(wanted) - right)
+        for label, wanted in coded.locations.items():
+            located = {location for triplet in said.get(label, ()) for location in locations_of(triplet.position)}
+            located = {location for location in located if location.side or location.zone}
+            right = sum(any(location.covers(one) for one in located) for location in wanted)
+            wrong = sum(not any(location.covers(one) for location in wanted) for one in located)
+            self.location[label].add(right, wrong, len(wanted) - right)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -148,17 +148,17 @@ def summarise(agreement: Agreement, reports_per_second: float) -> dict[str, Any]
     """The figures as plain numbers."""
     findings = [label for label in CHEXPERT_14 if label != NO_FINDING]
     presence = _total(agreement.presence[label] for label in findings)
-    place = _total(agreement.place[label] for label in findings if label != SUPPORT_DEVICES)
+    location = _total(agreement.location[label] for label in findings if label != SUPPORT_DEVICES)
     return {
         "reports": agreement.reports,
         "micro_f1": presence.f1,
         "micro_precision": presence.precision,
         "micro_recall": presence.recall,
-        "location_f1": place.f1,
-        "location_precision": place.precision,
-        "location_recall": place.recall,
+        "location_f1": location.f1,
+        "location_precision": location.precision,
+        "location_recall": location.recall,
         "reports_per_second": reports_per_second,
-        "per_finding": {label: _figures(agreement.presence[label], agreement.place[label]) for label in CHEXPERT_14},
+        "per_finding": {label: _figures(agreement.presence[label], agreement.location[label]) for label in CHEXPERT_14},
     }
 
 
@@ -176,14 +176,14 @@ def table(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _figures(presence: Count, place: Count) -> dict[str, float]:
+def _figures(presence: Count, location: Count) -> dict[str, float]:
     return {
         "coded": presence.right + presence.missed,
         "f1": presence.f1,
         "precision": presence.precision,
         "recall": presence.recall,
-        "placed": place.right + place.missed,
-        "location_f1": place.f1,
+        "placed": location.right + location.missed,
+        "location_f1": location.f1,
     }
 
 

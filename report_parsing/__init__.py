@@ -1,1 +1,1 @@
-"""Words: sections, sentences, entities, assertion, triplets and knowledge look-up."""
+"""Parsing of reports: sections, sentences, observations, anatomic locations, assertions, triplets, knowledge look-up."""

@@ -1,4 +1,4 @@
-"""What can be wrong with a report, as a stable code and one sentence that never quotes the report."""
+"""Errors of reports: a stable code, and one sentence that never quotes the report."""
 
 from __future__ import annotations
 

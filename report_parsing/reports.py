@@ -24,7 +24,7 @@ _INSTEAD: dict[Sectioning, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What of a report is used: the sections of the pretraining text, those it must have, and its least length.
+    """The parts of a report that are used: sections of the pretraining text, required sections, and the least length.
 
     `sections` is ("impression",) for CheXzero and GLoRIA, ("findings", "impression") for ConVIRT and ("impression",
     "findings") for MGCA. ValueError names an option that does not exist.

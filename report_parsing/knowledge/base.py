@@ -1,15 +1,15 @@
-"""What observations look like, in words, and the look-up from any written term to the observation it means.
+"""Descriptions of observations, and the look-up from a written term to the observation that it means.
 
-A term that is an alias but for case, blanks, hyphens, plural or British spelling is found exactly; otherwise the
-nearest alias counts, with its score, and below a threshold the answer is that the term is not known.
+A term that differs from an alias only in case, blanks, hyphens, plural or British spelling is found exactly. Otherwise
+the nearest alias is taken, with its score. Below a threshold the term counts as unknown.
 
 Zero-shot evaluation of something the network was never trained on goes through `query`:
 
     base = KnowledgeBase.default(extra=Path("own.csv"))        # a user's own descriptions are optional
-    answer = method.zero_shot(images, [base.query("COVID-19")])
+    scores = method.zero_shot(images, [base.query("COVID-19")])
 
-`query` gives the name of one of the 75 observations, for which the network has a learned query, and the description of
-any other finding, which MedKLIP encodes and asks about beside the learned ones.
+`query` gives the name of one of the 75 observations, for which the network has a learned query. For any other finding
+it gives the description, which MedKLIP encodes as a further query.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Match(NamedTuple):
 
 
 class UnknownTermError(ValueError):
-    """A term that means nothing known, in one sentence with what is nearest."""
+    """A term is unknown. The message is one sentence with the nearest known term."""
 
 
 class KnowledgeBase:
@@ -120,7 +120,7 @@ class KnowledgeBase:
         return [candidate for candidate in self._index.nearest(term) if candidate.name][:count]
 
     def query(self, term: str) -> str:
-        """What to ask a zero-shot method for a term: an observation's name, or another finding's description.
+        """The words for a term in a zero-shot method: an observation's name, or another finding's description.
 
         Raises:
             UnknownTermError: the term means nothing known; the sentence names what is nearest and what to do.
@@ -163,7 +163,7 @@ class KnowledgeBase:
         return self._rows((*ENTITIES, *POSITIONS))
 
     def unseen_table(self) -> pa.Table:
-        """What can be asked for beside the vocabulary: the columns of the `knowledge` table, aliases, the version."""
+        """The findings beside the vocabulary: the columns of the `knowledge` table, aliases, the version."""
         names = self.names("unseen")
         aliases = pa.array([self._by_name[name].aliases for name in names], pa.list_(pa.string()))
         metadata = {**KNOWLEDGE.metadata, b"table": b"unseen", b"descriptions": self.version.encode()}
@@ -175,7 +175,7 @@ class KnowledgeBase:
 
 
 def _forms() -> list[tuple[str, str]]:
-    """What is no observation though it looks like one, and the forms of the lexicon with their first observation."""
+    """Terms that look like an observation but are none, and the forms of the lexicon with their first observation."""
     others = [(term, "") for row in read_rows("not_observations.csv") for term in read_cell(row["terms"])]
     for row in read_rows("observations.csv"):
         name = "" if row["entities"] == "-" else read_cell(row["entities"])[0]

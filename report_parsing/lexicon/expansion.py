@@ -1,4 +1,4 @@
-"""Short forms that a report defines itself, written out where they are used later, with the way back."""
+"""Writes out short forms that a report defines itself, and keeps the span of the report behind each character."""
 
 from __future__ import annotations
 

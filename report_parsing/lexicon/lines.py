@@ -1,6 +1,6 @@
-"""A sentence as lines: single blanks between words, and never so long that reading one takes more than a moment.
+"""A sentence as lines of limited length, with single blanks between words.
 
-What has no full stop for longer is read in pieces, so that time grows with the length of a text and no faster.
+A text without full stops is read in pieces, so that time grows linearly with its length.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def split_lines(sentence: str) -> list[str]:
 
 
 def lines_with_origins(sentence: str) -> Iterator[tuple[str, list[int]]]:
-    """Every line with the place in the sentence of each of its characters."""
+    """Every line with the position in the sentence of each of its characters."""
     origin: list[int] = []
     words = list(_WORD.finditer(sentence))
     for word in words:

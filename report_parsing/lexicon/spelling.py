@@ -1,4 +1,4 @@
-"""Misspelt words of the lexicon, put right when they are one slip away from exactly one of its long words.
+"""Corrects a misspelt word that is one slip away from exactly one of the long words of the lexicon.
 
 A slip is a letter too many, missing, wrong, or two letters swapped (Damerau 1964: four of five misspellings).
 Candidates are found by the deletions that two words have in common, so a look-up does not depend on how many words

@@ -1,4 +1,4 @@
-"""The word lists of `data/` as one tree of phrases: a sentence in, its tokens and what is known about them out."""
+"""The word lists of `data/` as one tree of phrases, which finds their entries in a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From RadGraph to what MedKLIP is trained on: the AGXNet derivation, as the authors run it and mended.
+"""From RadGraph to the labels that MedKLIP is trained on: the AGXNet derivation, as its authors run it, and corrected.
 
 | what                                   | reference                            | mended, the default                 |
 |----------------------------------------|--------------------------------------|-------------------------------------|

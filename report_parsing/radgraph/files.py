@@ -8,7 +8,6 @@ in several hundred MB, some GB as Python objects, so reports are decoded one at 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
@@ -17,6 +16,7 @@ from typing import Any, Literal, NamedTuple, TextIO
 
 from report_parsing.errors import ReportError
 from report_parsing.radgraph.graph import LABELS, RELATIONS, Entity, Graph, Relation
+from store.atomic import replacing
 
 Labeler = Literal["labeler_1", "labeler_2"]
 
@@ -111,20 +111,12 @@ def write_graphs(path: Path, graphs: Iterable[tuple[str, Graph]]) -> None:
 
     Keys must differ. `read_graphs` gives the same pairs back.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write("{")
-            for number, (key, graph) in enumerate(graphs):
-                file.write(",\n" if number else "\n")
-                file.write(f"{json.dumps(key)}: {json.dumps(_report_of(graph))}")
-            file.write("\n}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
+        file.write("{")
+        for number, (key, graph) in enumerate(graphs):
+            file.write(",\n" if number else "\n")
+            file.write(f"{json.dumps(key)}: {json.dumps(_report_of(graph))}")
+        file.write("\n}\n")
 
 
 def _report_of(graph: Graph) -> dict[str, Any]:
@@ -146,7 +138,7 @@ def _report_of(graph: Graph) -> dict[str, Any]:
 
 
 def _entities(items: dict[str, Any], tokens: int) -> dict[str, Entity]:
-    """Entities of a text of so many tokens. Half of the time of reading passes here."""
+    """Entities of a text with this number of tokens. Half of the reading time is spent here."""
     entities: dict[str, Entity] = {}
     try:
         for name, item in items.items():

@@ -1,6 +1,6 @@
 """Headings in the plain text of a report (report_parsing.sections.layout), by the words of `data/headings.csv`.
 
-What makes a known heading one, and not the first words of a sentence, is where it stands and what closes it:
+A known heading differs from the first words of a sentence by its position and by what closes it:
 
     at the start of a line, before a colon     FINDINGS:   1. Findings:   **Impression:**   IMPRESSION (PA and lateral):
     there or where a sentence begins           Impression - Normal.   [FINDINGS]   ... clear. impression: normal
@@ -35,7 +35,7 @@ from report_parsing.sections.layout import is_short
 _LONGEST = 5  # words of a heading within a line
 
 # A line, the end of a heading, a tag or bracket, capitals behind small letters, and what may begin a sentence.
-_PLACE = re.compile(
+_POSITION = re.compile(
     r"""[\n:<\[.!?;\ –—-]
     (?: (?<=\n) \ *+ (?!\n) | (?<=[:<\[]) | (?<=[ ][–—-])(?![^ \n]) | (?<=[a-z\d,)\]_X][ ]) \ *+ (?=[A-Z]{4})
       | (?<=[.!?;]) \ *+ (?=[A-Z]{4}) | (?<=[.!?;]) \ ++ (?=[*\#=(]|\d{1,2}[.)]) )""",
@@ -74,9 +74,9 @@ def find_headings(text: str) -> list[Heading]:
     """The headings of a plain text, in order; they never overlap."""
     heading = _opening(text, len(text) - len(text.lstrip()), line=True)
     found = [heading] if heading else []
-    seen = heading.end if heading else 0  # the end of the last heading, or of a place that none reaches across
-    for place in _PLACE.finditer(text):
-        start, end = place.span()
+    seen = heading.end if heading else 0  # the end of the last heading, or of a position that none reaches across
+    for position in _POSITION.finditer(text):
+        start, end = position.span()
         if end < seen:
             continue
         mark = text[start]
@@ -140,14 +140,14 @@ def _stands_alone(text: str, begin: int, end: int) -> bool:
     return (text[begin].isupper() or is_short(before)) and not goes_on
 
 
-def _line_before(text: str, place: int) -> str:
-    """The line before the one of a place, trimmed."""
-    end = max(text.rfind("\n", 0, place), 0)
+def _line_before(text: str, position: int) -> str:
+    """The line before that of a position, trimmed."""
+    end = max(text.rfind("\n", 0, position), 0)
     return text[text.rfind("\n", 0, end) + 1 : end].strip()
 
 
 def _goes_on(text: str, end: int) -> bool:
-    """Whether a sentence goes on behind this place, so that no heading stands there: "see the", "no acute"."""
+    """Whether a sentence goes on behind this position, so that no heading stands there: "see the", "no acute"."""
     word = text[text.rfind(" ", 0, end) + 1 : end]
     return word[word.rfind("\n") + 1 :].lower() in words_of("leads")
 

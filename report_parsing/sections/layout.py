@@ -1,11 +1,11 @@
 """How a text is laid out, and which differences of layout carry no meaning.
 
-Two reports are the same report when they differ only in
+Two reports count as the same when they differ only in
     - the characters that end their lines (LF, CR LF, CR, form feed, NEL, Unicode's separators),
     - the kind and number of blanks between words, before and behind a line (tabs, no-break blanks),
     - the number of empty lines that follow each other, and empty lines at either end of the text.
-Whoever reads sections or sentences reads `plain` text and never counts blanks, so that these differences cannot
-matter. Where a line ends, and whether an empty line follows, does carry meaning.
+Sections and sentences are read from `plain` text, and blanks are never counted, so these differences have no effect.
+The end of a line, and an empty line behind it, do carry meaning.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import sys
 
 import pytest
 
-from benchmarks.openi_codes import Coded, MeshCodes, Place, places_of
+from benchmarks.openi_codes import Coded, Location, MeshCodes, locations_of
 from benchmarks.openi_triplets import agree, as_report, parse_all, read_csv, summarise
 
 FLOORS = {  # label: (recall, precision), a little below what was measured
@@ -81,7 +81,7 @@ def test_reports_without_indexing_are_not_scored(folder):
 
 
 @pytest.mark.parametrize(
-    ("mesh", "places"),
+    ("mesh", "locations"),
     [
         ("Opacity/lung/base/left", {("left", "lower")}),
         ("Opacity/lung/base/bilateral", {("left", "lower"), ("right", "lower")}),
@@ -90,23 +90,23 @@ def test_reports_without_indexing_are_not_scored(folder):
         ("Pulmonary Atelectasis/mild", None),
     ],
 )
-def test_places_of_codes(folder, mesh, places):
+def test_locations_of_codes(folder, mesh, locations):
     coded = MeshCodes(folder).read(mesh, "")
-    (found,) = coded.places.values() if coded.places else (None,)
-    assert found == (places and {Place(*place) for place in places})
+    (found,) = coded.locations.values() if coded.locations else (None,)
+    assert found == (locations and {Location(*location) for location in locations})
 
 
-def test_a_place_is_wrong_or_missed_when_it_differs():
+def test_a_location_is_wrong_or_missed_when_it_differs():
     from benchmarks.openi_triplets import Agreement
     from report_parsing.tables import Triplet
 
     agreement = Agreement()
-    coded = Coded({"Atelectasis": True}, {"Atelectasis": frozenset({Place("left", "lower")})})
+    coded = Coded({"Atelectasis": True}, {"Atelectasis": frozenset({Location("left", "lower")})})
     for position in ("left_lower_lung", "right_lower_lung", "unspecified"):
         agreement.add(coded, [Triplet("atelectasis", position, "present", 0, 1)])
-    count = agreement.place["Atelectasis"]
+    count = agreement.location["Atelectasis"]
     assert (count.right, count.wrong, count.missed) == (1, 1, 2)
-    assert places_of("lung_bases") == {Place("left", "lower"), Place("right", "lower")}
+    assert locations_of("lung_bases") == {Location("left", "lower"), Location("right", "lower")}
 
 
 def test_the_command_prints_one_object(folder, tmp_path):
