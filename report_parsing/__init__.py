@@ -1,1 +1,1 @@
-"""Parsing of reports: sections, sentences, observations, anatomic locations, assertions, triplets, knowledge look-up."""
+"""Parsing of reports: sections, sentences, observations, locations, assertions, triplets and knowledge look-up."""
