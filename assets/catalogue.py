@@ -13,12 +13,10 @@ from assets import (
     reports,
     tables,
 )
-from evaluation.tasks import adapters as tasks
 from ingestion.pipeline import downstream_names
 from models.registry import method_names
 
 METHODS = method_names()
-TASKS = tasks.OWN_TASKS
 COHORTS = downstream_names()
 CHECKS = [checks.studies_checks, checks.shards_checks]
 
@@ -35,11 +33,11 @@ ASSETS = [
     ingestion.shards,
     reports.graphs,
     *(pretrained.pretrained_asset(method) for method in METHODS),
-    *(evaluated.evaluated_asset(method, task) for method in METHODS for task in TASKS),
+    *(evaluated.evaluated_asset(method) for method in METHODS),
     datasets.simulated_archives,
     leakage.leakage,
     *(datasets.dataset_asset(cohort) for cohort in COHORTS),
-    *(downstream.downstream_asset(method, cohort) for method in METHODS for cohort in COHORTS),
-    evaluated.results_asset(METHODS, TASKS, COHORTS),
+    *(downstream.downstream_asset(method, COHORTS) for method in METHODS),
+    evaluated.results_asset(METHODS),
     tables.tables_asset,
 ]

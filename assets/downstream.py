@@ -1,59 +1,92 @@
-"""Group `downstream`: the other cohorts, brought up to date, and what every pretrained network makes of them."""
+"""Group `downstream`: what a pretrained network is worth on all other datasets."""
 
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import dagster as dg
 
-from assets.evaluated import cells_check, checked, outcomes_metadata
-from assets.settings import EvaluationSettings
 from assets.datasets import GROUP
-from assets.workspace import Workspace
-from evaluation.dataset import CohortFilms
-from evaluation.evaluator import benches
-from evaluation.figures import catalogue as drawings
-from evaluation.tasks.adapters import settings_of
-from ingestion.pipeline import dataset_state
+from assets.evaluated import (
+    check_results,
+    chosen_tasks,
+    counts,
+    figures,
+    make_evaluators,
+    numbers_table,
+    plotted_means,
+    result_check,
+)
+from assets.settings import EvaluationSettings
+from assets.workspace import PLAIN_ERRORS, WorkspaceResource, one_sentence
+from cohorts.registry import dataset
+from evaluation.dataset import EvaluationDataset
+from evaluation.evaluator import Evaluator, Outcome
+from evaluation.predictions import WEIGHTS
+from evaluation.tasks.base import Setting
+from evaluation.tasks.registry import repeated_settings, tasks_on
+from ingestion.pipeline import ABSENT, FAILED, dataset_state
 
 
-
-def downstream_asset(method: str, cohort: str) -> dg.AssetsDefinition:
-    """The asset `downstream/<method>/<cohort>`."""
-    key = dg.AssetKey(["downstream", method, cohort])
+def downstream_asset(method: str, cohorts: Sequence[str]) -> dg.AssetsDefinition:
+    """The asset `downstream/<method>`."""
+    key = dg.AssetKey(["downstream", method])
 
     @dg.asset(
         key=key,
-        deps=[dg.AssetKey(["pretrained", method]), dg.AssetKey(["dataset", cohort])],
+        deps=[dg.AssetKey(["pretrained", method]), *(dg.AssetKey(["dataset", cohort]) for cohort in cohorts)],
         group_name=GROUP,
         kinds={"pytorch", "parquet"},
-        check_specs=[cells_check(key)],
-        description=f"What {method}, trained and untrained, is worth on {cohort}: every task of its protocol.",
+        check_specs=[result_check(key)],
+        description=f"What {method}, trained and untrained, is worth on other datasets: every task of each.",
     )
     def downstream(
         context: dg.AssetExecutionContext,
-        workspace: Workspace,
+        workspace: WorkspaceResource,
         evaluation: EvaluationSettings,  # type: ignore[valid-type]
     ) -> Iterator[dg.MaterializeResult[Any]]:
-        from evaluation.protocol import DOWNSTREAM
-
-        state = dataset_state(workspace.plain(), cohort)
-        there = workspace.downstream(cohort)
-        if state["status"] == "absent" or there is None:
-            yield dg.MaterializeResult(metadata={"note": state["note"]}, check_results=[checked(key, [])])
-            return
-        protocol = DOWNSTREAM[cohort]
-        runs = benches(CohortFilms(there, protocol), workspace, method, evaluation, context.log, prefix=f"{cohort}/")
-        cells = settings_of(protocol, evaluation.fractions, evaluation.draws)  # type: ignore[attr-defined]
-        failed = state["status"] == "failed"
-        outcomes = [
-            outcome
-            for bench in runs
-            for outcome in (bench.fail(cells, state["note"]) if failed else bench.measure(cells))
-        ]
-        anew = any(not outcome.reused for outcome in outcomes)
-        drawn = {} if failed else drawings.attached(runs[0].networks, protocol.tasks, runs[0].tracker, anew)
+        place = workspace.plain()
+        metadata: dict[str, Any] = {}
+        outcomes: list[Outcome] = []
+        for cohort in cohorts:
+            state, there = dataset_state(place, cohort), place.downstream(cohort)
+            if state["status"] == ABSENT or there is None:
+                metadata[cohort] = state["note"]
+                continue
+            with one_sentence():
+                data = EvaluationDataset(there, dataset(cohort))
+                evaluators = make_evaluators(context, data, place, method, evaluation, prefix=f"{cohort}/")
+            tasks = chosen_tasks(context, tasks_on(data.facts))
+            settings = repeated_settings(tasks, evaluation.fractions, evaluation.repeats)  # type: ignore[attr-defined]
+            why = state["note"] if state["status"] == FAILED else ""
+            found = [outcome for one in evaluators for outcome in evaluate_or_fail(context, one, settings, why)]
+            outcomes += found
+            metadata |= plotted_means(found, leading_only=True, prefix=cohort)
+            metadata[cohort] = numbers_table(found)
+            metadata |= {} if why else figures(evaluators[0], found, prefix=f"{cohort} ")
         yield dg.MaterializeResult(
-            metadata={**outcomes_metadata(outcomes), **drawn}, check_results=[checked(key, outcomes)]
+            metadata={**counts(outcomes), **metadata}, check_results=[check_results(key, outcomes)]
         )
 
     return downstream
+
+
+def evaluate_or_fail(
+    context: dg.AssetExecutionContext, evaluator: Evaluator, settings: Sequence[tuple[str, Setting]], why: str
+) -> Iterator[Outcome]:
+    """All results on one dataset. What is wrong with the dataset as a whole fails them, and no other dataset."""
+    done = 0
+    if not why:
+        try:
+            for outcome in evaluator.evaluate_settings(settings):
+                done += 1
+                yield outcome
+        except PLAIN_ERRORS as error:
+            why = str(error)
+        except Exception as error:
+            why = f"{type(error).__name__} in our code; the log of the run has the place."
+            context.log.error("".join(traceback.format_tb(error.__traceback__)))  # no message: it may quote a report
+    if why:
+        rest = settings[done // len(WEIGHTS) :]
+        yield from islice(evaluator.fail(rest, why), done % len(WEIGHTS), None)

@@ -1,4 +1,4 @@
-"""Group `evaluation`: what a network knows about the cohort it was pretrained on, before and after."""
+"""Group `evaluation`: what a network knows about the cohort that it was pretrained on, and the table of all results."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -8,72 +8,109 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets import previews
-from assets.settings import EvaluationSettings
-from assets.workspace import Workspace
-from evaluation.dataset import CohortFilms
-from evaluation.evaluator import Outcome, benches
-from evaluation.figures import catalogue as drawings
+from assets.settings import EvaluationSettings, options_of
+from assets.workspace import WorkspaceResource, one_sentence
+from evaluation.dataset import EvaluationDataset
+from evaluation.evaluator import Evaluator, Outcome
 from evaluation.metrics.values import MACRO, ResultValue
 from evaluation.predictions import WEIGHTS
-from evaluation.tasks.adapters import TASKS
+from evaluation.tasks.registry import own_tasks, repeated_settings, task
+from ingestion.workspace import Workspace
 from models.registry import method_names
-from tracking.runs import known_runs
+from tracking.runs import known_runs, runs_to_evaluate
 
 GROUP = "evaluation"
-CELLS = "no_cell_failed"
-SHOWN = ("method", "cohort", "task", "setting", "metric", "value", "low", "high", "n", "seed", "draw", "checkpoint")
+CHECK = "no_result_failed"
+TASKS_TAG = "radalign/tasks"  # of a run: names of the tasks to evaluate, with commas between; without it all
+SHOWN = ("method", "cohort", "task", "setting", "metric", "value", "low", "high", "n", "seed", "repeat", "checkpoint")
 
 
-def evaluated_asset(method: str, task: str) -> dg.AssetsDefinition:
-    """The asset `evaluated/<method>/<task>`."""
-    key = dg.AssetKey(["evaluated", method, task])
+def evaluated_asset(method: str) -> dg.AssetsDefinition:
+    """The asset `evaluated/<method>`."""
+    key = dg.AssetKey(["evaluated", method])
 
     @dg.asset(
         key=key,
         deps=[dg.AssetKey(["pretrained", method]), "shards", "studies", "subsets"],
         group_name=GROUP,
         kinds={"pytorch", "parquet"},
-        check_specs=[cells_check(key)],
-        description=f"{TASKS[task].description} {method}, trained and untrained, with 95 % intervals by patient.",
+        check_specs=[result_check(key)],
+        description=f"All tasks on the cohort that {method} was pretrained on, trained and untrained, with 95 % "
+        "intervals by patient.",
     )
     def evaluated(
         context: dg.AssetExecutionContext,
-        workspace: Workspace,
+        workspace: WorkspaceResource,
         evaluation: EvaluationSettings,  # type: ignore[valid-type]
     ) -> Iterator[dg.MaterializeResult[Any]]:
-        runs = benches(CohortFilms(workspace), workspace, method, evaluation, context.log)
-        settings = TASKS[task].settings(evaluation.fractions, evaluation.draws)  # type: ignore[attr-defined]
-        cells = [(task, setting) for setting in settings]
-        outcomes = [outcome for bench in runs for outcome in bench.measure(cells)]
-        anew = any(not outcome.reused for outcome in outcomes)
-        drawn = drawings.attached(runs[0].networks, [task], runs[0].tracker, anew) if _scored(outcomes) else {}
-        yield dg.MaterializeResult(
-            metadata={**_means(outcomes), **outcomes_metadata(outcomes), **drawn},
-            check_results=[checked(key, outcomes)],
-        )
+        place, tasks = workspace.plain(), chosen_tasks(context, own_tasks())
+        with one_sentence():
+            evaluators = make_evaluators(context, EvaluationDataset(place), place, method, evaluation)
+            settings = repeated_settings(tasks, evaluation.fractions, evaluation.repeats)  # type: ignore[attr-defined]
+            outcomes = [outcome for one in evaluators for outcome in one.evaluate_settings(settings)]
+        metadata = {
+            **plotted_means(outcomes),
+            **counts(outcomes),
+            "numbers": numbers_table(outcomes),
+            **figures(evaluators[0], outcomes),
+        }
+        yield dg.MaterializeResult(metadata=metadata, check_results=[check_results(key, outcomes)])
 
     return evaluated
 
 
-def results_asset(methods: Sequence[str], tasks: Sequence[str], cohorts: Sequence[str]) -> dg.AssetsDefinition:
-    """The asset `results`, behind everything that is measured."""
-    own = [dg.AssetKey(["evaluated", method, task]) for method in methods for task in tasks]
-    elsewhere = [dg.AssetKey(["downstream", method, cohort]) for method in methods for cohort in cohorts]
+def chosen_tasks(context: dg.AssetExecutionContext, tasks: Sequence[str]) -> list[str]:
+    """Those of `tasks` that the run's tag names; all of them without a tag."""
+    tag = context.run.tags.get(TASKS_TAG, "")
+    names = {name.strip() for name in tag.split(",") if name.strip()}
+    return [name for name in tasks if not names or name in names]
 
-    @dg.asset(name="results", group_name=GROUP, kinds={"parquet"}, deps=[*own, *elsewhere])
-    def results(workspace: Workspace) -> dg.MaterializeResult[Any]:
-        """Every number measured so far, of all methods and cohorts, with what produced it."""
+
+def make_evaluators(
+    context: dg.AssetExecutionContext,
+    dataset: EvaluationDataset,
+    home: Workspace,
+    method: str,
+    settings: Any,
+    prefix: str = "",
+) -> list[Evaluator]:
+    """One for the latest run of a method, first, and with `every_run` those of its other variants and seeds."""
+    from tracking import tracker
+
+    options = options_of(settings)
+    return [
+        Evaluator(
+            dataset,
+            run,
+            options,
+            context.log.info,
+            tracker.attach(home.home_path(), run.mlflow_run),
+            prefix,
+            context.log.warning,
+        )
+        for run in runs_to_evaluate(home, method, settings.every_run)
+    ]
+
+
+def results_asset(methods: Sequence[str]) -> dg.AssetsDefinition:
+    """The asset `results`, behind everything that is evaluated."""
+    deps = [dg.AssetKey([where, method]) for method in methods for where in ("evaluated", "downstream")]
+
+    @dg.asset(name="results", group_name=GROUP, kinds={"parquet"}, deps=deps)
+    def results(workspace: WorkspaceResource) -> dg.MaterializeResult[Any]:
+        """Every number so far, of all methods and datasets, with what produced it."""
         from evaluation.results.store import MEASURED, read_results
         from evaluation.results.text_tables import as_markdown
 
-        table = read_results(workspace.home_path(), {"source": MEASURED})
+        place = workspace.plain()
+        table = read_results(place.home_path(), {"source": MEASURED})
         macro = table.filter(pc.equal(table["class"], MACRO))
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": table.num_rows,
                 "methods": previews.counts(table, "cohort", "method", "task"),
                 "numbers": previews.head(macro, SHOWN, 100),
-                "tables": dg.MetadataValue.md(as_markdown(latest_results(workspace))),
+                "tables": dg.MetadataValue.md(as_markdown(latest_results(place))),
             }
         )
 
@@ -92,49 +129,53 @@ def latest_results(workspace: Workspace, every_cohort: bool = False) -> pa.Table
     return table.filter(pc.or_(latest, pc.equal(table["method"], "supervised")))
 
 
-def cells_check(key: dg.AssetKey) -> dg.AssetCheckSpec:
-    """The check that `checked` answers."""
+def result_check(key: dg.AssetKey) -> dg.AssetCheckSpec:
+    """The check that `check_results` answers."""
     return dg.AssetCheckSpec(
-        CELLS,
+        CHECK,
         asset=key,
-        description="Every measurement was made, or has a reason that lies in the method or the cohort.",
+        description="Every result was computed, or has a reason that lies in the method or the dataset.",
     )
 
 
-def checked(key: dg.AssetKey, outcomes: Sequence[Outcome]) -> dg.AssetCheckResult:
-    """Which cells failed, and why. It stops nothing: what failed stands in the tables as failed."""
+def check_results(key: dg.AssetKey, outcomes: Sequence[Outcome]) -> dg.AssetCheckResult:
+    """Which results failed, and why. It stops nothing: a failed result is marked as failed in the tables."""
     failed = [outcome for outcome in outcomes if outcome.failed]
-    rows = [(outcome.run, outcome.task, outcome.setting.name, outcome.weights, outcome.note) for outcome in failed]
+    rows = [(one.run_name, one.cohort, one.task, one.setting.name, one.weights, one.note) for one in failed]
     return dg.AssetCheckResult(
         passed=not failed,
-        check_name=CELLS,
+        check_name=CHECK,
         asset_key=key,
         metadata={
             "failed": len(failed),
-            "cells": len(outcomes),
-            "reasons": previews.markdown_table(("run", "task", "setting", "weights", "why"), rows),
+            "results": len(outcomes),
+            "reasons": previews.markdown_table(("run", "cohort", "task", "setting", "weights", "why"), rows),
         },
     )
 
 
-def outcomes_metadata(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Every cell as a row, and of the means and classes what was measured of both networks."""
+def counts(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """How many results were computed and how many were stored already."""
+    reused = sum(outcome.reused for outcome in outcomes)
+    return {
+        "computed": len(outcomes) - reused,
+        "found in results": reused,
+        "seconds": round(sum(outcome.seconds for outcome in outcomes), 1),
+    }
+
+
+def numbers_table(outcomes: Sequence[Outcome]) -> dg.MarkdownMetadataValue:
+    """A row per metric and class, trained and untrained side by side; where there is no number its reason."""
     pairs: dict[tuple[str, ...], dict[str, str]] = {}
     for outcome in outcomes:
-        place = (outcome.run, outcome.task, outcome.setting.name, str(outcome.setting.draw))
+        place = (outcome.run_name, outcome.task, outcome.setting.name, str(outcome.setting.repeat))
         if not outcome.values:
-            pairs.setdefault((*place, TASKS[outcome.task].leading, MACRO, "0"), {})[outcome.weights] = outcome.note
+            pairs.setdefault((*place, task(outcome.task).leading, MACRO, "0"), {})[outcome.weights] = outcome.note
         for value in outcome.values:
             row = pairs.setdefault((*place, value.metric, value.class_name, str(value.n)), {})
             row[outcome.weights] = interval_text(value)
     rows = [(*place, *(row.get(weights, "") for weights in WEIGHTS)) for place, row in pairs.items()]
-    reused = sum(outcome.reused for outcome in outcomes)
-    return {
-        "measured": len(outcomes) - reused,
-        "found in results": reused,
-        "seconds": round(sum(outcome.seconds for outcome in outcomes), 1),
-        "numbers": previews.markdown_table(("run", "task", "setting", "draw", "metric", "class", "n", *WEIGHTS), rows),
-    }
+    return previews.markdown_table(("run", "task", "setting", "repeat", "metric", "class", "n", *WEIGHTS), rows)
 
 
 def interval_text(value: ResultValue) -> str:
@@ -144,16 +185,14 @@ def interval_text(value: ResultValue) -> str:
     return f"{value.value:.3f} [{value.low:.3f}, {value.high:.3f}]"
 
 
-def _scored(outcomes: Sequence[Outcome]) -> bool:
-    return any(outcome.values for outcome in outcomes if outcome.weights == "trained")
-
-
-def _means(outcomes: Sequence[Outcome]) -> Mapping[str, float]:
+def plotted_means(outcomes: Sequence[Outcome], leading_only: bool = False, prefix: str = "") -> Mapping[str, float]:
     """The means as numbers, which Dagster plots over the materializations."""
     return {
         " ".join(
             part
             for part in (
+                prefix,
+                outcome.task,
                 value.metric,
                 outcome.setting.name if outcome.setting.fraction is not None else "",
                 "" if outcome.weights == "trained" else outcome.weights,
@@ -162,5 +201,22 @@ def _means(outcomes: Sequence[Outcome]) -> Mapping[str, float]:
         ): value.value
         for outcome in outcomes
         for value in outcome.values
-        if value.class_name == MACRO and value.value is not None and not outcome.setting.draw
+        if value.class_name == MACRO and value.value is not None and not outcome.setting.repeat
+        if not leading_only or value.metric == task(outcome.task).leading
+    }
+
+
+def figures(evaluator: Evaluator, outcomes: Sequence[Outcome], prefix: str = "") -> dict[str, Any]:
+    """The figures of the tasks that have numbers; drawn again where a number is new."""
+    from evaluation.figures.catalogue import draw_figures
+
+    scored = [one for one in outcomes if one.run == evaluator.run and one.weights == "trained" and one.values]
+    names = [name for one in dict.fromkeys(outcome.task for outcome in scored) for name in task(one).figures]
+    anew = any(not outcome.reused for outcome in scored)
+    drawn = draw_figures(evaluator.predictions, names, evaluator.tracker, anew)
+    return {
+        f"{prefix}{name.replace('_', ' ')}": (
+            previews.picture(figure, name) if isinstance(figure, bytes) else dg.MetadataValue.text(figure)
+        )
+        for name, figure in drawn.items()
     }

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from evaluation.learning.fitting import FitOptions, film_tensor, fit, seeded
+from evaluation.learning.fitting import FitOptions, image_tensor, fit, seeded
 from evaluation.tasks.linear_probe import Labelled, predict
 from models.encoders.image import ImageEncoder
 
@@ -47,7 +47,7 @@ def draw(films: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def encode(encoder: ImageEncoder, pixels: np.ndarray) -> Tensor:
     """(n, dim) features of `pixels`."""
     with torch.no_grad():
-        images = film_tensor(pixels, np.arange(len(pixels)), CPU).float()
+        images = image_tensor(pixels, np.arange(len(pixels)), CPU).float()
         return encoder((images - 128) / 64).pooled
 
 

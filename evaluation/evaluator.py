@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cohorts.errors import CohortError
+from cohorts.subsets import FRACTIONS
 from evaluation.dataset import EvaluationDataset
 from evaluation.errors import EvaluationError, NotAvailableError
 from evaluation.metrics.values import MACRO, ResultValue
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 NOTHING = "nothing to score: the dataset's test split has nothing for this task."
 NOT_AVAILABLE = "not available: "
-FRACTIONS = (0.01, 0.1, 1.0)  # of the patients' labels, as in the papers
 MENDABLE = (EvaluationError, CohortError, ShardError, ModelError)  # errors whose message says what to do
 
 Log = Callable[[str], object]
@@ -264,12 +264,9 @@ class Evaluator:
 
     def _protocol(self, name: str, setting: Setting) -> str:
         """Digest of everything beside checkpoint and data that decides a result."""
-        from models.registry import method_modules
-
         chosen, facts = task(name), self.dataset.facts.facts()
         del facts["purposes"]  # they decide which tasks a dataset has, not what a task gives
         settings = chosen.read_settings(self.options)
-        modules = (task_module(name), "evaluation.predictions", "evaluation.dataset")
         return fingerprint(
             name,
             asdict(setting),
@@ -277,8 +274,15 @@ class Evaluator:
             facts,
             self.dataset.subsets_digest() if chosen.learning != NEVER else "",
             self.dataset.regions_digest() if chosen.reads_regions else "",
-            code_version(*modules, *method_modules(self.run.method)),
+            result_code(name, self.run.method),
         )
+
+
+def result_code(name: str, method: str) -> str:
+    """Version of the code that decides the numbers of a task for a network of `method`."""
+    from models.registry import method_modules
+
+    return code_version(task_module(name), "evaluation.predictions", "evaluation.dataset", *method_modules(method))
 
 
 def no_value(name: str) -> ResultValue:

@@ -99,9 +99,8 @@ class Predictions:
     ) -> list[np.ndarray]:
         """The arrays that the function from `prepare` gives for `images`, computed or read."""
         from evaluation.inference import predict_batches
-        from models.registry import method_modules
 
-        code = code_version(__name__, *method_modules(self.run.method))
+        code = prediction_code(self.run.method)
         key = fingerprint(self.dataset.reader.manifest.digest, images.split, images.rows.tolist(), details, code)
         path = self._home / self.run.output / FOLDER / f"{self.weights}-{kind}-{images.split}-{key}.npz"
         if path.exists():
@@ -113,3 +112,10 @@ class Predictions:
         with replacing(path) as partial, partial.open("wb") as file:
             np.savez(file, *arrays)
         return arrays
+
+
+def prediction_code(method: str) -> str:
+    """Version of the code that decides what a network of `method` predicts."""
+    from models.registry import method_modules
+
+    return code_version(__name__, *method_modules(method))

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import dagster as dg
 
-from assets.catalogue import COHORTS, METHODS, TASKS
-
-
-def _evaluated(method: str, tasks: Sequence[str]) -> dg.AssetSelection:
-    keys = [dg.AssetKey(["evaluated", method, task]) for task in tasks]
-    return dg.AssetSelection.assets(*keys)
-
+from assets.catalogue import COHORTS, METHODS
+from assets.evaluated import TASKS_TAG
 
 AT_ONCE = ("zero_shot_classification", "zero_shot_grounding", "text_image_retrieval", "linear_probe")
-LIGHT = {"resources": {"evaluation": {"config": {"fractions": [0.1]}}}}  # the whole protocol is evaluate_<method>'s
+LIGHT = {"resources": {"evaluation": {"config": {"fractions": [0.1]}}}}  # evaluate_<method> does everything
 
 
 def pretrain_job(method: str) -> dg.UnresolvedAssetJobDefinition:
     """From the archive to the tables, with a part of the evaluation; what is up to date is not computed again."""
+    evaluated = dg.AssetSelection.assets(dg.AssetKey(["evaluated", method]))
     return dg.define_asset_job(
         f"pretrain_{method}",
-        selection=_evaluated(method, AT_ONCE).upstream() | dg.AssetSelection.assets("rejects", "results", "tables"),
+        selection=evaluated.upstream() | dg.AssetSelection.assets("rejects", "results", "tables"),
         config=LIGHT,
+        tags={TASKS_TAG: ",".join(AT_ONCE)},
         description=f"Pretrain {method} on the cohort, from the archive to the table of results.",
     )
 
 
 def evaluate_job(method: str) -> dg.UnresolvedAssetJobDefinition:
-    """The evaluation of the latest run, on its own cohort and on every downstream one."""
-    downstream = [["dataset", cohort] for cohort in COHORTS] + [["downstream", method, cohort] for cohort in COHORTS]
-    keys = [dg.AssetKey(key) for key in (*downstream, ["simulated_archives"], ["leakage"], ["results"], ["tables"])]
+    """The evaluation of the latest run, on its own cohort and on every downstream dataset."""
+    keys = [["evaluated", method], ["downstream", method], *(["dataset", cohort] for cohort in COHORTS)]
+    keys += [["simulated_archives"], ["leakage"], ["results"], ["tables"]]
     return dg.define_asset_job(
         f"evaluate_{method}",
-        selection=_evaluated(method, TASKS) | dg.AssetSelection.assets(*keys),
+        selection=dg.AssetSelection.assets(*map(dg.AssetKey, keys)),
         description=f"Evaluate the latest pretrained {method}: its own cohort, every downstream one, and the tables.",
     )
 

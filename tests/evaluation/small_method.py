@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from evaluation.dataset import Images
 from models.method import Method
 
 SIZE = 16
@@ -48,6 +49,13 @@ def images(count, seed, size=SIZE):
     bright = np.arange(count) % 2 == 1
     pixels[bright, MARK, MARK] += 60
     return pixels, bright
+
+
+def join_images(*parts):
+    """The images of several splits as one."""
+    return Images.of_array(
+        np.concatenate([part.pixels[:] for part in parts]), np.concatenate([part.subjects for part in parts])
+    )
 
 
 def state_of(module):

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evaluation.dataset import Images
 from evaluation.errors import EvaluationError
 from evaluation.learning.annotated import LabelledImages, learnt_labels, prepare
 
@@ -14,7 +15,7 @@ CLASSES = ["A", "B"]
 def split(labels, subjects):
     labels = np.asarray(labels, float).reshape(-1, 2)
     pixels = np.arange(len(labels), dtype=np.uint8)[:, None, None] + np.zeros((1, 2, 2), np.uint8)
-    return LabelledImages(pixels, labels, np.asarray(subjects))
+    return LabelledImages(Images.of_array(pixels, np.asarray(subjects)), labels)
 
 
 OTHER = split([[1, 0], [0, 1]], ["v", "w"])
@@ -32,7 +33,7 @@ def test_train_has_patients_of_its_own(train, validate, test):
     assert [list(images.subjects) for images in prepared] == [own, validate, test]
 
 
-def test_films_without_a_known_label_teach_nothing():
+def test_images_without_a_known_label_teach_nothing():
     train = split([[1, np.nan], [np.nan, -1], [0, 1], [-1, np.nan]], list("abcd"))
     train, _, _ = prepare(train, OTHER, OTHER, CLASSES, exclusive=False)
     np.testing.assert_array_equal(train.labels, [[1, np.nan], [0, 1]])

@@ -8,17 +8,19 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 from torch import nn
 
+from evaluation.dataset import Images
 from evaluation.errors import NotAvailableError
+from evaluation.learning import classifier as learning
 from evaluation.learning.annotated import LabelledImages, prepare
+from evaluation.learning.classifier import exclusive_loss, fit_and_score, independent_loss, tune
 from evaluation.metrics.classification import bootstrap
-from evaluation.tasks import fine_tune as fine_tuning
-from evaluation.tasks.fine_tune import FineTuneConfig, exclusive_loss, fit_and_score, independent_loss, tune
+from evaluation.tasks.fine_tune import FineTuneSettings
 from models.method import Method
-from tests.evaluation.small_method import assert_same_state, images, small_method, state_of
+from tests.evaluation.small_method import assert_same_state, images, join_images, small_method, state_of
 from tests.models.tiny import tiny_method
 
 CLASSES = ["square", "coin"]
-QUICK = FineTuneConfig(learning_rate=0.02, batch_size=16, epochs=6, crop_scale=0.9)
+QUICK = FineTuneSettings(learning_rate=0.02, batch_size=16, epochs=6, crop_scale=0.9)
 
 
 def split(count, seed):
@@ -26,17 +28,18 @@ def split(count, seed):
     pixels, bright = images(count, seed)
     coin = np.random.default_rng(seed).random(count) < 0.5
     labels = np.stack([bright, coin], axis=1).astype(np.float32)
-    return LabelledImages(pixels, labels, np.array([f"{seed}-{row // 2}" for row in range(count)]))
+    subjects = np.array([f"{seed}-{row // 2}" for row in range(count)])
+    return LabelledImages(Images.of_array(pixels, subjects), labels)
 
 
 def splits():
     return split(80, 0), split(30, 1), split(60, 2)
 
 
-def exclusive(films_):
+def exclusive(parts):
     """The same images with three classes of which each has one: no square, and square by coin."""
-    bright, coin = films_.labels.astype(bool).T
-    return replace(films_, labels=np.stack([~bright, bright & coin, bright & ~coin], axis=1).astype(float))
+    bright, coin = parts.labels.astype(bool).T
+    return replace(parts, labels=np.stack([~bright, bright & coin, bright & ~coin], axis=1).astype(float))
 
 
 @pytest.mark.parametrize("head_first", [False, True])
@@ -51,7 +54,7 @@ def test_it_learns_what_is_there_and_nothing_else(head_first):
     assert macro.value == pytest.approx((square.value + coin.value) / 2)
 
 
-def test_the_draw_decides_and_the_method_is_left_alone():
+def test_the_repeat_decides_and_the_method_is_left_alone():
     method = small_method()
     method.second.requires_grad_(False)
     before, random = state_of(method), torch.get_rng_state()
@@ -109,22 +112,21 @@ def test_an_unknown_label_teaches_nothing():
 
 def test_patients_of_other_splits_are_not_learnt_from():
     train, validate, test = splits()
-    leaked = LabelledImages(
-        *(np.concatenate([getattr(part, name) for part in (train, test, validate)]) for name in vars(train))
-    )
+    parts = train, test, validate
+    leaked = LabelledImages(join_images(*parts), np.concatenate([part.labels for part in parts]))
     expected = fit_and_score(small_method(), train, validate, test, CLASSES, QUICK, 0, resamples=5)
     assert fit_and_score(small_method(), leaked, validate, test, CLASSES, QUICK, 0, resamples=5) == expected
 
 
 def chosen_by(validate, monkeypatch):
     """What `_quality` says of every validation while a classifier is tuned."""
-    said, quality = [], fine_tuning._quality
+    said, quality = [], learning._quality
 
     def told(*arguments):
         measured = quality(*arguments)
         return measured and (lambda: said.append(measured()) or said[-1])
 
-    monkeypatch.setattr(fine_tuning, "_quality", told)
+    monkeypatch.setattr(learning, "_quality", told)
     train, validate, _ = prepare(split(80, 0), validate, split(60, 2), CLASSES, exclusive=False)
     classifier = tune(small_method(), train, validate, QUICK, repeat=0, exclusive=False)
     return said, classifier
@@ -147,13 +149,13 @@ def test_the_lowest_loss_decides_where_there_is_no_auroc(monkeypatch):
 
 
 def test_without_a_validate_split_the_last_epoch_stays(monkeypatch):
-    nobody = LabelledImages(np.empty((0, 16, 16), np.uint8), np.empty((0, 2)), np.empty(0, str))
+    nobody = LabelledImages(Images.of_array(np.empty((0, 16, 16), np.uint8), np.empty(0, str)), np.empty((0, 2)))
     said, _ = chosen_by(nobody, monkeypatch)
     assert said == []
 
 
 def test_the_head_alone_is_trained_first(monkeypatch):
-    phases, fit = [], fine_tuning.fit
+    phases, fit = [], learning.fit
 
     def recorded(module, *arguments):
         before = state_of(module.method)
@@ -161,7 +163,7 @@ def test_the_head_alone_is_trained_first(monkeypatch):
         moved = any(not torch.equal(tensor, before[1][name]) for name, tensor in module.method.state_dict().items())
         phases.append((arguments[3].learning_rate, moved))
 
-    monkeypatch.setattr(fine_tuning, "fit", recorded)
+    monkeypatch.setattr(learning, "fit", recorded)
     fit_and_score(small_method(), *splits(), CLASSES, replace(QUICK, head_first=True), 0, resamples=5)
     assert phases == [(1e-3, False), (0.02, True)]
 
@@ -182,7 +184,7 @@ def test_losses_are_those_of_scikit_learn():
 
 @pytest.mark.parametrize("name", ["convirt", "gloria", "medklip"])
 def test_encoders_can_be_tuned(name):
-    config = FineTuneConfig(batch_size=8, maximum_steps=2, validate_every=2)
+    config = FineTuneSettings(batch_size=8, maximum_steps=2, validate_every=2)
     values = fit_and_score(tiny_method(name), split(16, 0), split(4, 1), split(8, 2), CLASSES, config, 0, resamples=5)
     assert values[0].value is not None
 

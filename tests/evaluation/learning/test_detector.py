@@ -8,22 +8,18 @@ import numpy as np
 import pytest
 import torch
 
+from evaluation.dataset import Images
 from evaluation.errors import EvaluationError, NotAvailableError
+from evaluation.learning.annotated import BoxedImages
+from evaluation.learning.detector import OVERLAPS, fit_and_score, score, train_detector
 from evaluation.learning.frozen_maps import FrozenMaps
 from evaluation.metrics.average_precision import Found
-from evaluation.tasks.detection import (
-    OVERLAPS,
-    BoxedImages,
-    DetectionConfig,
-    fit_and_score,
-    score,
-    train_detector,
-)
+from evaluation.tasks.detection import DetectionSettings
 from models.method import Method
 from tests.models.tiny import tiny_method
 
 SIDE = 48
-QUICK = DetectionConfig(learning_rate=2e-3, maximum_steps=80, width=32)
+QUICK = DetectionSettings(learning_rate=2e-3, maximum_steps=80, width=32)
 METRICS = ["map", *(f"ap_{percent}" for percent in (40, 45, 50, 55, 60, 65, 70, 75))]
 
 
@@ -38,7 +34,8 @@ def squares(count, seed, prefix="p"):
         boxes.append(np.concatenate([corners, corners + sizes], 1).astype(np.float32))
         for x1, y1, x2, y2 in boxes[-1].astype(int):
             image[y1:y2, x1:x2] = rng.integers(150, 255)
-    return BoxedImages(pixels, boxes, np.array([f"{prefix}{seed}-{image // 2}" for image in range(count)]))
+    subjects = np.array([f"{prefix}{seed}-{row // 2}" for row in range(count)])
+    return BoxedImages(Images.of_array(pixels, subjects), boxes)
 
 
 @pytest.fixture(scope="module")
@@ -123,15 +120,17 @@ def test_maps_that_are_kept_are_those_that_are_not(method, splits):
 def test_boxes_at_the_border_are_seen_by_a_method_that_crops(splits):
     """A crop to the centre leaves nothing of them."""
     images = squares(48, 5)
-    pixels = np.zeros_like(images.pixels)
+    pixels = np.zeros_like(images.pixels[:])
     corners = np.random.default_rng(0).integers(0, 2, (48, 2)) * (SIDE - 8)
     boxes = [np.array([[x, y, x + 8, y + 8]], np.float32) for x, y in corners]
     for image, (x, y) in zip(pixels, corners, strict=True):
         image[y : y + 8, x : x + 8] = 250
-    bordered = BoxedImages(pixels, boxes, images.subjects)
+    bordered = BoxedImages(Images.of_array(pixels, images.subjects), boxes)
     method = tiny_method("medklip")
     method.fit = "crop"
-    others = (replace(bordered, subjects=np.char.add(prefix, images.subjects)) for prefix in ("v", "t"))
+    others = (
+        replace(bordered, images=Images.of_array(pixels, np.char.add(prefix, images.subjects))) for prefix in ("v", "t")
+    )
     values = fit_and_score(method, bordered, *others, replace(QUICK, maximum_steps=30), repeat=0, resamples=10)
     assert values[1].value > 0.5
     assert method.fit == "crop"
@@ -139,12 +138,14 @@ def test_boxes_at_the_border_are_seen_by_a_method_that_crops(splits):
 
 def test_patients_of_other_splits_are_left_out_of_train(method, splits):
     train, validate, test = splits
-    spoilt = train.pixels.copy()
+    spoilt = train.pixels[:].copy()
     spoilt[:10] = 255
     known = train.subjects.copy()
     known[:10] = [*validate.subjects[:5], *test.subjects[:5]]
     short = replace(QUICK, maximum_steps=4)
-    overlapping = fit_and_score(method, replace(train, pixels=spoilt, subjects=known), validate, test, short, repeat=0)
+    overlapping = fit_and_score(
+        method, replace(train, images=Images.of_array(spoilt, known)), validate, test, short, repeat=0
+    )
     apart = fit_and_score(method, train.select(np.arange(10, 96)), validate, test, short, repeat=0)
     assert overlapping == apart
     with pytest.raises(EvaluationError, match="No image to train on"):
@@ -164,20 +165,17 @@ def test_splits_without_a_box(method, splits):
     assert all(value.value is None and value.n == 60 for value in values)
 
 
-def test_films_are_read_as_they_are_needed(method, splits):
+def test_images_are_read_as_they_are_needed(method, splits):
     """Splits need not be arrays."""
 
     class Slow:
         def __init__(self, pixels):
             self.pixels = pixels
 
-        def __len__(self):
-            return len(self.pixels)
+        def read(self, rows):
+            return np.stack([self.pixels[row] for row in rows])
 
-        def __getitem__(self, part):
-            return self.pixels[part]
-
-    slow = [replace(images, pixels=Slow(images.pixels)) for images in splits]
+    slow = [replace(part, images=replace(part.images, stored=Slow(part.pixels[:]))) for part in splits]
     short = replace(QUICK, maximum_steps=3, map_memory=0)
     assert fit_and_score(method, *slow, short, repeat=0) == fit_and_score(method, *splits, short, repeat=0)
 
@@ -190,9 +188,9 @@ def test_a_box_that_is_none_is_refused(method, splits, box):
         fit_and_score(method, train, validate, spoilt, QUICK, repeat=0)
 
 
-def test_boxes_of_other_films_are_refused(method, splits):
+def test_boxes_of_other_images_are_refused(method, splits):
     train, validate, test = splits
-    with pytest.raises(EvaluationError, match="60 images, 60 patients and the boxes of 59 images do not fit together"):
+    with pytest.raises(EvaluationError, match="60 images and the boxes of 59 images do not fit together"):
         fit_and_score(method, train, validate, replace(test, boxes=test.boxes[1:]), QUICK, repeat=0)
 
 
@@ -205,7 +203,7 @@ def case():
     return found, truth, np.arange(20).astype(str)
 
 
-def test_false_positives_on_films_without_boxes_and_misses_count():
+def test_false_positives_on_images_without_boxes_and_misses_count():
     found, truth, subjects = case()
     value = score(found, truth, subjects)[0]
     right = np.arange(1, 6)
@@ -215,7 +213,7 @@ def test_false_positives_on_films_without_boxes_and_misses_count():
     assert value.n == 20
 
 
-def test_trap_skipping_films_without_boxes_or_findings_makes_mgcas_map_perfect():
+def test_trap_skipping_images_without_boxes_or_findings_makes_mgcas_map_perfect():
     found, truth, subjects = case()
     values = score(found, truth, subjects, skip_empty=True)
     assert [value.value for value in values] == [1.0] * (1 + len(OVERLAPS))
@@ -228,7 +226,7 @@ def test_trap_a_confidence_of_a_half_cuts_the_curve_short(method, splits):
     maps = FrozenMaps(method, splits[2].pixels, memory=100)
     detector = train_detector(method, *splits[:2], QUICK, repeat=0)
     whole = detector.find(maps, SIDE)
-    detector.config = replace(QUICK, confidence=0.5)
+    detector.settings = replace(QUICK, confidence=0.5)
     cut = detector.find(maps, SIDE)
     assert set(cut.scores) < set(whole.scores)
     assert cut.scores.min() >= 0.5 > whole.scores.min()

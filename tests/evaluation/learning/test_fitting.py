@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from evaluation.dataset import Images
 from evaluation.errors import EvaluationError
-from evaluation.learning.fitting import ChosenImages, FitOptions, _batches, image_tensor, fit, own_patients, seeded
+from evaluation.learning.fitting import FitOptions, _batches, fit, image_tensor, own_patients, seeded
 from tests.evaluation.small_method import assert_same_state, images, state_of
 
 INPUTS = torch.linspace(-1, 1, 40).reshape(20, 2)
@@ -100,7 +101,7 @@ def test_every_epoch_has_every_film_once_in_batches_of_one_size(count, batch, se
         assert max(sizes) - min(sizes) <= 1
 
 
-def test_the_seed_orders_the_films():
+def test_the_seed_orders_the_images():
     weights = []
     for seed in (0, 0, 1):
         module = line()
@@ -139,9 +140,9 @@ def test_random_numbers_of_others_go_on_as_before():
     assert torch.equal(torch.rand(2), expected)
 
 
-def test_films_are_chosen_when_they_are_asked_for():
+def test_images_are_chosen_when_they_are_asked_for():
     pixels, _ = images(6, 0)
-    chosen = ChosenImages(pixels, np.array([5, 0, 3]))
+    chosen = Images.of_array(pixels, np.arange(6)).select(np.array([5, 0, 3])).pixels
     assert len(chosen) == 3
     np.testing.assert_array_equal(chosen[1:], pixels[[0, 3]])
     np.testing.assert_array_equal(image_tensor(chosen, np.array([2, 0]), torch.device("cpu"))[:, 0], pixels[[3, 5]])

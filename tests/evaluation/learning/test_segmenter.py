@@ -11,17 +11,20 @@ from hypothesis import strategies as st
 from segmentation_models_pytorch.metrics import f1_score, get_stats, iou_score
 from torch import nn
 
+from evaluation.dataset import Images
 from evaluation.errors import EvaluationError, NotAvailableError
-from evaluation.learning.segmenter import Segmenter, segmentation_loss
+from evaluation.learning import segmenter as segmentation
+from evaluation.learning.annotated import MaskedImages
+from evaluation.learning.segmenter import fit_and_score, overlap
+from evaluation.learning.unet import Segmenter, segmentation_loss
 from evaluation.metrics.classification import bootstrap
-from evaluation.tasks import segmentation
-from evaluation.tasks.segmentation import MaskedImages, SegmentationConfig, fit_and_score, overlap
+from evaluation.tasks.segmentation import SegmentationSettings
 from models.method import Method
 from models.registry import method_names
-from tests.evaluation.small_method import MARK, SIZE, assert_same_state, images, small_method, state_of
+from tests.evaluation.small_method import MARK, SIZE, assert_same_state, images, join_images, small_method, state_of
 from tests.models.tiny import tiny_method
 
-QUICK = SegmentationConfig(learning_rate=0.02, batch_size=8, epochs=6)
+QUICK = SegmentationSettings(learning_rate=0.02, batch_size=8, epochs=6)
 
 
 def split(count, seed, size=SIZE):
@@ -29,7 +32,8 @@ def split(count, seed, size=SIZE):
     pixels, bright = images(count, seed, size)
     masks = np.zeros(pixels.shape, bool)
     masks[bright, MARK, MARK] = True
-    return MaskedImages(pixels, masks, np.array([f"{seed}-{row // 2}" for row in range(count)]))
+    subjects = np.array([f"{seed}-{row // 2}" for row in range(count)])
+    return MaskedImages(Images.of_array(pixels, subjects), masks)
 
 
 def splits(size=SIZE):
@@ -53,11 +57,11 @@ def test_it_finds_what_is_there(loss, tuned):
     assert (found["dice"].n, found["iou"].n, found["dice_positive"].n) == (40, 40, 20)
 
 
-def test_films_and_masks_of_another_size_than_the_networks():
+def test_images_and_masks_of_another_size_than_the_networks():
     assert scored(*splits(size=22))["dice_positive"].value > 0.6
 
 
-def test_the_draw_decides_and_the_method_is_left_alone():
+def test_the_repeat_decides_and_the_method_is_left_alone():
     method = small_method()
     before, random = state_of(method), torch.get_rng_state()
     quick = replace(QUICK, maximum_steps=10)
@@ -73,7 +77,7 @@ def test_the_draw_decides_and_the_method_is_left_alone():
 @pytest.mark.parametrize("tuned", [False, True])
 def test_a_frozen_encoder_keeps_weights_and_statistics(tuned):
     method = small_method()
-    segmenter = segmentation._fitted(method, *splits()[:2], QUICK, 0, tuned, None)
+    segmenter = segmentation._fit(method, *splits()[:2], QUICK, 0, tuned, None)
     same = [torch.equal(tensor, method.state_dict()[name]) for name, tensor in segmenter.method.state_dict().items()]
     assert all(same) != tuned
 
@@ -100,7 +104,7 @@ def test_overlaps_are_those_of_the_library(seed, threshold, share):
         np.testing.assert_allclose(found[name], expected, rtol=0, atol=1e-9)
 
 
-def test_numbers_are_means_over_films_with_intervals_by_patient(monkeypatch):
+def test_numbers_are_means_over_images_with_intervals_by_patient(monkeypatch):
     seen, scores = [], segmentation.overlap
     monkeypatch.setattr(segmentation, "overlap", lambda areas: seen.append(scores(areas)) or seen[-1])
     parts = splits()
@@ -111,10 +115,11 @@ def test_numbers_are_means_over_films_with_intervals_by_patient(monkeypatch):
         assert (found[metric].low, found[metric].high) == pytest.approx(interval, abs=1e-9)
 
 
-def test_without_any_mask_there_is_no_dice_of_positive_films():
+def test_without_any_mask_there_is_no_dice_of_positive_images():
     train, validate, test = splits()
     test.masks[:] = False
-    test.pixels[1::2] = test.pixels[::2]
+    pixels = test.images.stored.pixels
+    pixels[1::2] = pixels[::2]
     found = scored(train, validate, test)
     assert found["dice_positive"].value is None
     assert found["dice_positive"].n == 0
@@ -129,9 +134,8 @@ def test_nothing_to_find_in_train():
 
 def test_patients_of_other_splits_are_not_learnt_from():
     train, validate, test = splits()
-    leaked = MaskedImages(
-        *(np.concatenate([getattr(part, name) for part in (train, test, validate)]) for name in vars(train))
-    )
+    parts = train, test, validate
+    leaked = MaskedImages(join_images(*parts), np.concatenate([part.masks for part in parts]))
     quick = replace(QUICK, maximum_steps=4)
     assert scored(leaked, validate, test, config=quick) == scored(train, validate, test, config=quick)
 
@@ -144,10 +148,10 @@ def test_steps_are_capped_and_validate_may_be_empty():
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_masks_move_with_their_films():
+def test_masks_move_with_their_images():
     masks = torch.zeros(40, 1, SIZE, SIZE)
     masks[:, :, MARK, 3:9] = 1
-    config = SegmentationConfig(augmented=0.5, rotation=30.0, scaling=0.2, translation=0.2)
+    config = SegmentationSettings(augmented=0.5, rotation=30.0, scaling=0.2, translation=0.2)
     torch.manual_seed(0)
     images, moved = segmentation._movement(config, SIZE)(masks * 255, masks)
     assert torch.equal(moved > 0, images > 127.5)
@@ -188,7 +192,7 @@ def test_one_map_is_enough():
 
 @pytest.mark.parametrize("name", method_names())
 def test_every_method_can_be_segmented_with(name):
-    config = SegmentationConfig(batch_size=4, maximum_steps=1, width=2)
+    config = SegmentationSettings(batch_size=4, maximum_steps=1, width=2)
     parts = [split(8, seed, 32) for seed in range(3)]
     values = fit_and_score(tiny_method(name), *parts, "square", config, 0, resamples=5)
     assert values[0].value is not None
@@ -197,7 +201,7 @@ def test_every_method_can_be_segmented_with(name):
 def test_mistakes_are_one_sentence():
     train, validate, test = splits()
     with pytest.raises(EvaluationError, match="loss is `dice`, but must be one of mgca, medklip"):
-        SegmentationConfig(loss="dice")
+        SegmentationSettings(loss="dice")
     with pytest.raises(EvaluationError, match="one boolean mask per image"):
         scored(replace(train, masks=train.masks.astype(np.uint8)), validate, test)
     with pytest.raises(EvaluationError, match="one boolean mask per image"):

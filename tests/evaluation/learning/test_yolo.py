@@ -19,7 +19,7 @@ SIDE = 64
 GRIDS = [(8, 8), (4, 4), (2, 2)]
 
 
-def boxes_and_films(seed, count, images):
+def boxes_and_images(seed, count, images):
     rng = np.random.default_rng(seed)
     corners = rng.uniform(0, SIDE - 24, (count, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(4, 24, (count, 2))], 1)
@@ -121,7 +121,7 @@ def literal_loss(outputs, priors, boxes, images):
 @pytest.mark.parametrize(("grids", "count"), [(GRIDS, 9), (GRIDS[:1], 9), (GRIDS, 0)])
 def test_the_loss_is_the_literal_one(grids, count):
     priors = Priors.over(grids, SIDE)
-    boxes, images = boxes_and_films(count, count, 4)
+    boxes, images = boxes_and_images(count, count, 4)
     outputs = torch.randn(4, len(priors), VALUES, generator=torch.Generator().manual_seed(1))
     assert float(loss(outputs, priors, boxes, images)) == pytest.approx(
         literal_loss(outputs, priors, boxes, images), rel=1e-5
@@ -130,7 +130,7 @@ def test_the_loss_is_the_literal_one(grids, count):
 
 def test_the_gradient_of_the_loss():
     priors = Priors.over([(2, 2)], SIDE)
-    boxes, images = boxes_and_films(3, 3, 2)
+    boxes, images = boxes_and_images(3, 3, 2)
     outputs = torch.randn(2, len(priors), VALUES, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     double = Priors(priors.cells.double(), priors.strides.double(), priors.sizes.double())
     assert torch.autograd.gradcheck(lambda given: loss(given, double, boxes.double(), images), outputs.requires_grad_())
@@ -138,7 +138,7 @@ def test_the_gradient_of_the_loss():
 
 def test_outputs_that_encode_the_boxes_lose_little_and_are_detected():
     priors = Priors.over(GRIDS, SIDE)
-    boxes, images = boxes_and_films(5, 6, 3)
+    boxes, images = boxes_and_images(5, 6, 3)
     outputs = torch.zeros(3, len(priors), VALUES)
     outputs[..., 4] = -20
     chosen, _ = priors.assign(boxes, images, 3)
@@ -146,11 +146,11 @@ def test_outputs_that_encode_the_boxes_lose_little_and_are_detected():
     outputs[images, chosen] = torch.cat([places.logit(), scales, torch.full((6, 1), 20.0)], 1)
     entropy = -(places * places.log() + (1 - places) * (1 - places).log()).sum() / 3
     assert float(loss(outputs, priors, boxes, images) - entropy) < 1e-3
-    found_films, corners, scores = detect(outputs, priors, SIDE, 0.5, 0.5)
-    assert sorted(found_films.tolist()) == sorted(images.tolist())
+    found_images, corners, scores = detect(outputs, priors, SIDE, 0.5, 0.5)
+    assert sorted(found_images.tolist()) == sorted(images.tolist())
     assert (scores > 0.99).all()
     for box, image in zip(boxes, images, strict=True):
-        near = (corners[found_films == image] - box).abs().amax(1).min()
+        near = (corners[found_images == image] - box).abs().amax(1).min()
         assert near < 1e-3
 
 

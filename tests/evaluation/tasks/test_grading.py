@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_curve, roc_auc_score
 
+from evaluation.dataset import Images
 from evaluation.learning.annotated import LabelledImages, prepare
-from evaluation.tasks.fine_tune import FineTuneConfig, tune
+from evaluation.learning.classifier import tune
+from evaluation.tasks.fine_tune import FineTuneSettings
 from evaluation.tasks.grading import METRICS, fit_and_score
 from tests.evaluation.small_method import SIZE, small_method
 
 LEVELS = ["none", "mild", "severe"]
-QUICK = FineTuneConfig(learning_rate=0.02, batch_size=16, epochs=8, crop_scale=0.9)
+QUICK = FineTuneSettings(learning_rate=0.02, batch_size=16, epochs=8, crop_scale=0.9)
 
 
 def split(count, seed, levels=3):
@@ -18,7 +20,8 @@ def split(count, seed, levels=3):
     rng = np.random.default_rng(seed)
     grades = rng.integers(0, levels, count)
     pixels = (rng.integers(0, 150, (count, SIZE, SIZE)) + 15 * grades[:, None, None]).astype(np.uint8)
-    return LabelledImages(pixels, np.eye(3)[grades], np.array([f"{seed}-{row // 2}" for row in range(count)]))
+    subjects = np.array([f"{seed}-{row // 2}" for row in range(count)])
+    return LabelledImages(Images.of_array(pixels, subjects), np.eye(3)[grades])
 
 
 def by_name(values):

@@ -1,4 +1,4 @@
-"""Films that ask are of other patients than films that are ranked, and the cosine of their features decides."""
+"""Queries are of other patients than images that are ranked, and the cosine of their features decides."""
 
 from collections import Counter
 
@@ -7,7 +7,7 @@ import pytest
 
 from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import bootstrap
-from evaluation.tasks.image_image_retrieval import ImageImageRetrievalConfig, choose_films, score
+from evaluation.tasks.image_image_retrieval import ImageImageRetrievalSettings, choose_images, score
 
 CLASSES = ["a", "b", "c"]
 
@@ -16,15 +16,15 @@ def by_key(values):
     return {(value.metric, value.class_name): value for value in values}
 
 
-def case(seed=0, films=60, queries=9):
+def case(seed=0, images=60, queries=9):
     """Features that lean towards their category, of differing lengths."""
     rng = np.random.default_rng(seed)
-    categories, query_categories = rng.integers(0, 3, films), np.arange(queries) % 3
+    categories, query_categories = rng.integers(0, 3, images), np.arange(queries) % 3
     features, query_features = (
         (rng.normal(size=(len(kinds), 4)) + 2 * np.eye(4)[kinds]) * rng.uniform(0.1, 9, (len(kinds), 1))
         for kinds in (categories, query_categories)
     )
-    subjects, query_subjects = rng.integers(0, 25, films).astype(str), [f"q{place // 2}" for place in range(queries)]
+    subjects, query_subjects = rng.integers(0, 25, images).astype(str), [f"q{place // 2}" for place in range(queries)]
     return features, categories, subjects, query_features, query_categories, np.array(query_subjects)
 
 
@@ -32,7 +32,7 @@ def literal(depth, features, categories, query_features, query_categories, categ
     """The share of the category among the first `depth` of each of its queries' rankings, averaged."""
     shares = []
     for query in query_features[query_categories == category]:
-        cosines = [film @ query / np.linalg.norm(film) / np.linalg.norm(query) for film in features]
+        cosines = [image @ query / np.linalg.norm(image) / np.linalg.norm(query) for image in features]
         ranked = np.argsort(-np.array(cosines), kind="stable")
         shares.append(np.mean(categories[ranked[:depth]] == category))
     return float(np.mean(shares)) if shares and (categories == category).sum() >= depth else np.nan
@@ -47,9 +47,9 @@ def test_precision_is_the_literal_count_with_the_interval_of_resampled_patients(
     for category, name in enumerate(CLASSES):
 
         def again(rows, category=category):
-            films, asked = rows[rows < 60], rows[rows >= 60] - 60
+            images, asked = rows[rows < 60], rows[rows >= 60] - 60
             return literal(
-                5, features[films], categories[films], query_features[asked], query_categories[asked], category
+                5, features[images], categories[images], query_features[asked], query_categories[asked], category
             )
 
         value = values["precision_at_5", name]
@@ -61,19 +61,19 @@ def test_precision_is_the_literal_count_with_the_interval_of_resampled_patients(
     assert [values["precision_chance", name].value for name in CLASSES] == pytest.approx(shares, abs=1e-9)
 
 
-def test_nobody_is_on_both_sides_and_no_more_films_than_asked_for():
+def test_nobody_is_on_both_sides_and_no_more_images_than_asked_for():
     rng = np.random.default_rng(1)
     labels, subjects = np.eye(3)[rng.integers(0, 3, 400)], rng.integers(0, 150, 400).astype(str)
-    config = ImageImageRetrievalConfig(queries=4, candidates=30)
-    queries, candidates = choose_films(labels, subjects, config, seed=2)
+    config = ImageImageRetrievalSettings(queries=4, candidates=30)
+    queries, candidates = choose_images(labels, subjects, config, seed=2)
     assert Counter(queries.categories.tolist()) == {0: 4, 1: 4, 2: 4}
     assert max(Counter(candidates.categories.tolist()).values()) == 30
     assert not set(subjects[queries.rows]) & set(subjects[candidates.rows])
     for chosen in (queries, candidates):
         np.testing.assert_array_equal(labels[chosen.rows].argmax(1), chosen.categories)
-    again = choose_films(labels, subjects, config, seed=2)
+    again = choose_images(labels, subjects, config, seed=2)
     np.testing.assert_array_equal(candidates.rows, again[1].rows)
-    assert set(queries.rows) != set(choose_films(labels, subjects, config, seed=3)[0].rows)
+    assert set(queries.rows) != set(choose_images(labels, subjects, config, seed=3)[0].rows)
 
 
 def test_a_patient_on_both_sides_and_diverged_features_are_refused():
@@ -94,7 +94,7 @@ def test_a_film_without_features_is_like_no_other():
 
 
 def test_nothing_to_choose_from():
-    queries, candidates = choose_films(np.zeros((5, 3)), list("abcde"))
+    queries, candidates = choose_images(np.zeros((5, 3)), list("abcde"))
     assert len(queries.rows) == len(candidates.rows) == 0
     empty = np.empty((0, 4))
     none = empty, queries.categories, [], empty, queries.categories, [], CLASSES

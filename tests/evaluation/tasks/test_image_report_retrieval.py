@@ -20,7 +20,7 @@ def by_name(values):
 
 
 def make(seed, images=30, words=8, reports=14):
-    """Reports of few different words, some without a film; similarities with no two alike."""
+    """Reports of few different words, some without an image; similarities with no two alike."""
     rng = np.random.default_rng(seed)
     texts = [f"report {number}" for number in rng.integers(0, words, reports)]
     similarities = rng.permutation(np.arange(images * reports, dtype=float)).reshape(images, reports)
@@ -28,14 +28,14 @@ def make(seed, images=30, words=8, reports=14):
 
 
 def hits(similarities, report_of, texts, depth):
-    """torchmetrics' hit rate of every film, and of every report that has a film."""
+    """torchmetrics' hit rate of every image, and of every report that has an image."""
     texts = np.array(texts)
     right = torch.from_numpy(texts[report_of][:, None] == texts)
     scores = torch.from_numpy(similarities)
     asking = np.unique(report_of)
-    films = [float(retrieval_hit_rate(scores[row], right[row], depth)) for row in range(len(scores))]
+    images = [float(retrieval_hit_rate(scores[row], right[row], depth)) for row in range(len(scores))]
     reports = [float(retrieval_hit_rate(scores[:, column], right[:, column], depth)) for column in asking]
-    return np.array(films), np.array(reports)
+    return np.array(images), np.array(reports)
 
 
 @settings(max_examples=40, deadline=None)
@@ -44,8 +44,8 @@ def test_recall_equals_torchmetrics(seed):
     case = make(seed)
     values = by_name(score(*case, resamples=3))
     for depth in DEPTHS:
-        films, reports = hits(*case[:3], depth)
-        assert values[f"recall_at_{depth}"].value == pytest.approx(films.mean(), abs=1e-9)
+        images, reports = hits(*case[:3], depth)
+        assert values[f"recall_at_{depth}"].value == pytest.approx(images.mean(), abs=1e-9)
         assert values[f"text_to_image_recall_at_{depth}"].value == pytest.approx(reports.mean(), abs=1e-9)
         assert values[f"recall_at_{depth}"].n == 30
         assert values[f"text_to_image_recall_at_{depth}"].n == len(reports)
@@ -54,9 +54,9 @@ def test_recall_equals_torchmetrics(seed):
 def test_intervals_are_those_of_resampled_patients():
     similarities, report_of, texts, subjects = make(3)
     values = by_name(score(similarities, report_of, texts, subjects, resamples=50, seed=4))
-    films, reports = hits(similarities, report_of, texts, 5)
+    images, reports = hits(similarities, report_of, texts, 5)
     value = values["recall_at_5"]
-    assert (value.low, value.high) == pytest.approx(bootstrap(np.mean, [films], subjects, 50, seed=4), abs=1e-9)
+    assert (value.low, value.high) == pytest.approx(bootstrap(np.mean, [images], subjects, 50, seed=4), abs=1e-9)
     first = [int(np.flatnonzero(report_of == report)[0]) for report in np.unique(report_of)]
     resampled = [
         np.average(reports, weights=weights[first]) if weights[first].any() else np.nan
@@ -110,7 +110,7 @@ def test_wrong_input_is_said():
         score(np.full((2, 2), np.nan), np.arange(2), list("ab"), list("pq"))
 
 
-def test_a_thousand_resamples_of_500_films_take_less_than_two_seconds():
+def test_a_thousand_resamples_of_500_images_take_less_than_two_seconds():
     rng = np.random.default_rng(0)
     start = time.perf_counter()
     score(rng.random((500, 500)), np.arange(500), [str(number) for number in range(500)], np.arange(500) // 2)

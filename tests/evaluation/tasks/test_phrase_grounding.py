@@ -10,13 +10,13 @@ from torchmetrics.functional.classification import binary_jaccard_index
 
 from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import patient_weights
-from evaluation.tasks.phrase_grounding import LEVELS, PhraseGroundingConfig, score
+from evaluation.tasks.phrase_grounding import LEVELS, PhraseGroundingSettings, score
 from evaluation.truth import Masks
 from tests.evaluation.literal_grounding import by_key
 from tests.evaluation.literal_grounding import literal as literal_cells
 
 METRICS = ["contrast_to_noise", "contrast_to_noise_signed", "mean_iou", "pointing_game", "pointing_game_chance"]
-RAW = PhraseGroundingConfig(smoothing=0)
+RAW = PhraseGroundingSettings(smoothing=0)
 
 
 def make(rng, phrases=8, grid=5, size=20, classes=2):
@@ -70,7 +70,7 @@ def literal(small, mask, config, seen, levels=LEVELS):
 )
 def test_every_metric_equals_its_literal_form(seed, grid, seen, smoothing, cosines):
     rng = np.random.default_rng(seed)
-    config = PhraseGroundingConfig(smoothing=smoothing, cosines=cosines, level=0.4)
+    config = PhraseGroundingSettings(smoothing=smoothing, cosines=cosines, level=0.4)
     # no two cells alike, so that rounding decides nothing
     maps, masks = rng.random((6, grid, grid)), make(rng, 6, grid)[1]
     levels = [level + 1 / 77 for level in LEVELS]  # that no pixel between a lowest and a highest cell meets exactly
@@ -114,7 +114,7 @@ def test_intervals_are_those_of_resampled_patients():
     maps, masks = make(rng, phrases=150, classes=1)  # more than one block
     subjects = list("ppqrst")
     value = by_key(score(maps, masks, ["a"], subjects, seed=5, resamples=40))["mean_iou", "a"]
-    each = np.array([literal(*pair, PhraseGroundingConfig(), 20)[1] for pair in zip(maps, masks.pixels, strict=True)])
+    each = np.array([literal(*pair, PhraseGroundingSettings(), 20)[1] for pair in zip(maps, masks.pixels, strict=True)])
     weights = patient_weights(subjects, 40, seed=5)[:, masks.rows]
     resampled = [np.average(each, weights=row) if row.any() else np.nan for row in weights]
     np.testing.assert_allclose(value.resampled, resampled, atol=1e-9)

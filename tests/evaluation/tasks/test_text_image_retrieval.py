@@ -1,7 +1,6 @@
 """Precision at k equals a literal count, and what cannot be scored is said."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import bootstrap
 from evaluation.metrics.precision_at import choose_candidates
 from evaluation.tasks import text_image_retrieval as retrieval
+from store.code import ROOT
 
 CLASSES = ["A", "B", "C"]
 
@@ -106,7 +106,7 @@ def test_five_sentences_in_each_of_the_eight_categories():
 
 def test_no_sentence_is_one_of_the_phantoms():
     """A method trained on simulated reports has never read a query."""
-    text = (Path(__file__).resolve().parents[2] / "cohorts/phantom/phrases.yaml").read_text()
+    text = (ROOT / "cohorts/phantom/phrases.yaml").read_text()
     phrases = [phrase for phrase in _strings(yaml.safe_load(text)) if " " in phrase]
     assert len(phrases) > 100
     patterns = [re.compile(re.sub(r"\\\{\w+\\\}", ".+", re.escape(phrase.lower().rstrip(".")))) for phrase in phrases]

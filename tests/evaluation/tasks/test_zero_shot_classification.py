@@ -122,7 +122,7 @@ def test_the_papers_rules_stand_beside_ours(case):
         truth, value = labels[known, column], scores[known, column]
         precisions, recalls, thresholds = reference.precision_recall_curve(truth, value)
         f1 = np.nan_to_num(2 * precisions * recalls / np.maximum(precisions + recalls, 1e-300))
-        searched = value > thresholds[f1.argmax()]  # the film that gave the threshold is negative
+        searched = value > thresholds[f1.argmax()]  # the image that gave the threshold is negative
         assert found["f1_by_test_f1", name].value == pytest.approx(reference.f1_score(truth, searched), abs=1e-9)
         accuracy = reference.accuracy_score(truth, searched)
         assert found["accuracy_by_test_f1", name].value == pytest.approx(accuracy, abs=1e-9)
