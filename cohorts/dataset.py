@@ -36,10 +36,14 @@ class Dataset:
     uncertain: str = "ignore"  # what uncertain labels become in training: cohorts.labels.POLICIES
     blank: float = nan  # what a label becomes that nothing is said about
     regions: tuple[str, ...] = ()  # labels whose boxes, outlines and masks are detected and segmented
+    # Archives whose images the dataset holds, under any name, and those whose patient identifiers it keeps. Datasets
+    # that name the same archive may share images or patients (`evaluation.leakage`).
+    image_sources: tuple[str, ...] = ()
+    patient_sources: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, Any]:
         """Everything that results on the dataset depend on, as JSON can write it."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if not name.endswith("_sources")}
 
 
 def in_own_words(*labels: str) -> Mapping[str, str]:

@@ -65,6 +65,7 @@ DATASET = Dataset(
     purposes=(ZERO_SHOT, CLASSES),
     zero_shot=in_own_words(*FINDINGS),
     classes=FINDINGS,
+    image_sources=("ChestX-ray14",),
 )
 
 

@@ -52,6 +52,8 @@ DETAILS = {
 DATASET = Dataset(
     name="covid_chestxray",
     purposes=(ZERO_SHOT, REPORTS),
+    image_sources=("covid-chestxray-dataset",),
+    patient_sources=("covid-chestxray-dataset",),
 )
 
 

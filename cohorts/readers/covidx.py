@@ -69,6 +69,8 @@ DATASET = Dataset(
     zero_shot=in_own_words(*CLASSES),
     classes=CLASSES,
     exclusive=True,
+    image_sources=("ChestX-ray14", "covid-chestxray-dataset"),
+    patient_sources=("RSNA Pneumonia", "covid-chestxray-dataset"),
 )
 
 

@@ -64,6 +64,8 @@ DATASET = Dataset(
     zero_shot={},
     classes=GRADES,
     exclusive=True,
+    image_sources=("MIMIC-CXR",),
+    patient_sources=("MIMIC-CXR",),
 )
 
 

@@ -53,6 +53,8 @@ DATASET = Dataset(
     purposes=(ZERO_SHOT, CATEGORIES, REPORTS),
     zero_shot=in_own_words(*CHEXPERT_14),
     blank=0.0,  # a label that the labeler leaves blank counts as absent
+    image_sources=("MIMIC-CXR",),
+    patient_sources=("MIMIC-CXR",),
 )
 
 

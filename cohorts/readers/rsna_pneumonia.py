@@ -49,6 +49,8 @@ DATASET = Dataset(
     zero_shot=in_own_words(PNEUMONIA),
     classes=(PNEUMONIA,),
     regions=(PNEUMONIA,),
+    image_sources=("ChestX-ray14",),  # under other names: only pixels tell
+    patient_sources=("RSNA Pneumonia",),
 )
 
 

@@ -53,6 +53,7 @@ DATASET = Dataset(
     zero_shot=in_own_words(PNEUMOTHORAX),
     classes=(PNEUMOTHORAX,),
     regions=(PNEUMOTHORAX,),
+    image_sources=("ChestX-ray14",),  # under other names: only pixels tell
 )
 
 

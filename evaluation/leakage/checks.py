@@ -1,7 +1,7 @@
 """What a network, or what chose its settings, may have seen of a test set: checked and told.
 
-Patients are compared where two cohorts name them alike, films by their hashes (`evaluation.leakage.duplicates`). Only counts
-are kept: identifiers stay in the tables they come from.
+Patients are compared where two cohorts name them alike, films by their hashes (`evaluation.leakage.duplicates`). Only
+counts are kept: identifiers stay in the tables they come from.
 """
 
 from __future__ import annotations
@@ -9,27 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from types import MappingProxyType
 
 import numpy as np
 
+from cohorts.registry import dataset
 from evaluation.leakage.duplicates import informative, near_duplicates
 
-# Cohorts whose `subject_id` mean the same patients. EdemaSeverity grades MIMIC-CXR; COVIDx keeps the patients of RSNA
-# and of covid-chestxray-dataset. RSNA and SIIM renamed the films of ChestX-ray14, so that only their pixels tell.
-SAME_PATIENTS = (
-    frozenset({"mimic_cxr", "edema_severity"}),
-    frozenset({"rsna_pneumonia", "covidx"}),
-    frozenset({"covid_chestxray", "covidx"}),
-)
-# Cohorts that hold films of one archive (docs of COVID-Net, rsna.org, siim.org), whatever they call them.
-SAME_FILMS = MappingProxyType(
-    {
-        "MIMIC-CXR": frozenset({"mimic_cxr", "edema_severity"}),
-        "ChestX-ray14": frozenset({"chestxray14", "rsna_pneumonia", "siim_pneumothorax", "covidx"}),
-        "covid-chestxray-dataset": frozenset({"covid_chestxray", "covidx"}),
-    }
-)
 PATIENTS, FILMS = "patients", "films"  # the kinds
 
 
@@ -82,7 +67,7 @@ def between_splits(samples: Sequence[Sample]) -> list[Leak]:
 
 def same_identifiers(one: str, other: str) -> bool:
     """Whether equal `subject_id` of the two cohorts are one patient."""
-    return one == other or any({one, other} <= family for family in SAME_PATIENTS)
+    return one == other or bool({*dataset(one).patient_sources} & {*dataset(other).patient_sources})
 
 
 def describe(leaks: Sequence[Leak]) -> list[str]:
@@ -94,7 +79,8 @@ def _leak(kind: str, seen: Sample, tested: Sample, count: int | None, of: int) -
     if seen.cohort == tested.cohort:
         shared: tuple[str, ...] = ()
     else:
-        shared = tuple(name for name, cohorts in SAME_FILMS.items() if {seen.cohort, tested.cohort} <= cohorts)
+        sources = dataset(tested.cohort).image_sources
+        shared = tuple(name for name in dataset(seen.cohort).image_sources if name in sources)
     return Leak(kind, seen.name, tested.name, count, of, shared)
 
 
