@@ -12,7 +12,7 @@ from assets.launchpad import launchpad_config
 from models.registry import recipe, settings_class
 from training.config import TrainingConfig
 from training.errors import TrainingError
-from training.recipes import merged, preset_options
+from training.recipes import merge_settings, preset_options
 
 # Set by the asset, not by whoever launches it.
 VARIANT = "variant"  # a name, which the training does not see
@@ -23,7 +23,7 @@ HIDDEN = ("method", "method_config", "shards", "knowledge", "output", "data_vers
 def demo(method: str) -> dict[str, Any]:
     """The method's recipe with `configs/demo/<method>.yaml` over it; a method without such a file shows its recipe."""
     try:
-        return merged(recipe(method), preset_options(method, "demo"))
+        return merge_settings(recipe(method), preset_options(method, "demo"))
     except TrainingError:
         return recipe(method)
 

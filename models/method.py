@@ -95,7 +95,7 @@ class ZeroShot:
 
 @dataclass(frozen=True)
 class WordMaps:
-    """Where each word of a sentence looks in a film."""
+    """Where each word of a sentence looks in an image."""
 
     words: list[list[str]]  # of each sentence
     maps: Tensor  # (batch, words, rows, columns), each word's summing to 1; shorter sentences end in zeros
@@ -178,11 +178,11 @@ class Method(nn.Module):
 
     def phrase_maps(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
         """(batch, rows, columns), non-negative: where in grey levels 0..255 (batch, 1, side, side) a phrase points,
-        one phrase per film."""
+        one phrase per image."""
         raise NotImplementedError(f"{type(self).__name__} has no maps of phrases")
 
     def word_maps(self, images: Tensor, sentences: Sequence[str]) -> WordMaps:
-        """Where the words look in grey levels 0..255 (batch, 1, side, side), one sentence per film, for pictures."""
+        """Where the words look in grey levels 0..255 (batch, 1, side, side), one sentence per image, for pictures."""
         raise NotImplementedError(f"{type(self).__name__} has no attention of words")
 
     @property

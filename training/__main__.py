@@ -39,7 +39,8 @@ def main(arguments: list[str]) -> int:
     try:
         config = TrainingConfig.load(Path(arguments[0]))
         output = Path(config.output)
-        with locked(output, PATIENCE if launched else 0), reporter(launched) as report, explained(output):
+        patience = PATIENCE if launched else 0
+        with lock_folder(output, patience), open_reporter(launched) as report, keep_error_sentence(output):
             return run(config, report)
     except (TrainingError, ValueError) as error:
         sys.stderr.write(f"training: {error}\n")
@@ -70,15 +71,15 @@ def die_with_parent() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def first_process() -> bool:
+def is_first_process() -> bool:
     """Whether this is the only process of a run, or torchrun's rank 0, which speaks for all."""
     return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
-def locked(output: Path, patience: float) -> Iterator[None]:
+def lock_folder(output: Path, patience: float) -> Iterator[None]:
     """Hold the run's folder: two trainers never write into one. The kernel frees it however its holder ends."""
-    if not first_process():
+    if not is_first_process():
         yield
         return
     output.mkdir(parents=True, exist_ok=True)
@@ -96,7 +97,7 @@ def locked(output: Path, patience: float) -> Iterator[None]:
 
 
 @contextmanager
-def explained(output: Path) -> Iterator[None]:
+def keep_error_sentence(output: Path) -> Iterator[None]:
     """Leave the sentence of an error in the run's folder: under torchrun the exit status does not tell it."""
     path = output / FAILURE
     path.unlink(missing_ok=True)
@@ -108,9 +109,9 @@ def explained(output: Path) -> Iterator[None]:
 
 
 @contextmanager
-def reporter(launched: bool) -> Iterator[Callable[[int, int], None]]:
+def open_reporter(launched: bool) -> Iterator[Callable[[int, int], None]]:
     """Where progress and notices go: a bar in a terminal and lines of text, or the log of the Dagster run."""
-    if not first_process():
+    if not is_first_process():
         yield lambda done, total: None
     elif launched:
         from dagster_pipes import open_dagster_pipes

@@ -12,7 +12,7 @@ from models.registry import recipe
 from store.atomic import replacing
 from store.settings import setting
 from training.errors import TrainingError
-from training.recipes import merged, preset_options
+from training.recipes import merge_settings, preset_options
 
 CHOICES = {
     "optimizer": ("adamw", "adam", "sgd"),
@@ -119,7 +119,7 @@ class TrainingConfig:
             base = recipe(options["method"])
         except ModelError as error:
             raise TrainingError(f"{origin}: {error}") from None
-        return cls(**merged(base, options))
+        return cls(**merge_settings(base, options))
 
     @classmethod
     def load(cls, path: Path) -> TrainingConfig:
@@ -145,4 +145,4 @@ def preset(method: str, name: str, **overrides: Any) -> TrainingConfig:
     """
     options = {"method": method, **preset_options(method, name)}
     given = {key: value for key, value in overrides.items() if value is not None}
-    return TrainingConfig.from_dict(merged(options, given), f"the preset {name}/{method}.yaml")
+    return TrainingConfig.from_dict(merge_settings(options, given), f"the preset {name}/{method}.yaml")

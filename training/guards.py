@@ -61,7 +61,7 @@ class StopRequest:
         elif not self._signal:
             self._signal, self._since = number, monotonic()
 
-    def agreed(self, device: torch.device) -> int:
+    def agree(self, device: torch.device) -> int:
         """The signal that any process of the run has had, 0 if none: all have to stop after the same step."""
         if world_size() == 1:
             return self._signal

@@ -18,7 +18,7 @@ from imaging.augment import Augmentation, AugmentationConfig
 from models.distributed import rank, world_size
 from models.method import Batch, Method
 from models.saved import CARD, TRAINED, UNTRAINED, ModelCard
-from shards.loader import Loader, Shuffle, loading, places
+from shards.loader import Loader, Shuffle, count_buffers, loading
 from store.digests import file_digest
 from training.config import TrainingConfig
 from training.data.pairs import Pairs, open_shards, training_pairs, validation_pairs
@@ -34,17 +34,17 @@ from training.state.checkpoint import (
     LAST,
     check_same_run,
     copy_weights,
+    explain_write_errors,
     resume,
     save_checkpoint,
     save_weights,
     write_text,
-    writing,
 )
 from training.state.origin import Origin
 from training.validation import validation_terms
 
 Progress = Callable[[int, int], None]
-PAIRS, ENCODE, CONTRAST = 1, 2, 3  # streams of chance in a step: the last is the same on all processes
+PAIRS, ENCODE, CONTRAST = 1, 2, 3  # streams of random numbers in a step: the last is the same on all processes
 
 
 def train(config: TrainingConfig, progress: Progress | None = None, stop: StopRequest | None = None) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class Run:
         self.data = training_pairs(config, reader, self.method.texts)
         self.validation = validation_pairs(config, reader, self.method.texts)
         self.shuffle = Shuffle(len(self.data), config.batch_size, config.seed)
-        self.room = self.data.room(places(config.loader_threads), config.batch_size)
+        self.room = self.data.room(count_buffers(config.loader_threads), config.batch_size)
         self.per_epoch = self.shuffle.batches_per_epoch / config.accumulate
         self.steps = config.max_steps or max(1, round(config.epochs * self.per_epoch))
         self.augmentation = Augmentation(AugmentationConfig(**config.augmentation), size)
@@ -113,7 +113,7 @@ class Run:
         torch.manual_seed(self.config.seed)
         method = card.build()
         if rank() == 0:
-            with writing(self.output / CARD):
+            with explain_write_errors(self.output / CARD):
                 card.save(self.output)
             save_weights(method, self.output / UNTRAINED)
         if self.config.gradient_checkpointing:
@@ -133,7 +133,7 @@ class Run:
                 if self.pairs_seen(self.step) // len(self.data) > self.pairs_seen(self.step - 1) // len(self.data):
                     self.validate(log)
                 log.report(self.step, self.epoch)
-                wish = stop.agreed(self.device)
+                wish = stop.agree(self.device)
                 if wish or self.step % self.config.checkpoint_every == 0:
                     self.save()
                 if progress:
@@ -213,14 +213,14 @@ class Run:
         return rate
 
     def seed_of(self, *numbers: int) -> int:
-        """A seed for one stream of chance."""
+        """A seed for one stream of random numbers."""
         return int(np.random.SeedSequence([self.config.seed, *numbers]).generate_state(1)[0])
 
     def pairs(self, number: int) -> Pairs:
         """Batch `number` as it is in the shards; called ahead of its step, in the loader's threads."""
-        chance = np.random.default_rng([self.config.seed, number, PAIRS])
+        rng = np.random.default_rng([self.config.seed, number, PAIRS])
         into = self.room[number % len(self.room)]
-        return self.data.pairs(self.shuffle.batch(number), chance, into).pinned(self.device)
+        return self.data.pairs(self.shuffle.batch(number), rng, into).pinned(self.device)
 
     def on_device(self, pairs: Pairs) -> Batch:
         """The batch on the device, its images augmented there."""

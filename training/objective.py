@@ -42,21 +42,21 @@ class Objective(nn.Module):
         if self.micro_batches == 1:
             return self._encode(batch)
         each = -(-len(batch) // self.micro_batches)
-        parts = [self._recomputed(batch.part(slice(start, start + each))) for start in range(0, len(batch), each)]
+        parts = [self._recompute(batch.part(slice(start, start + each))) for start in range(0, len(batch), each)]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def _recomputed(self, part: Batch) -> dict[str, Tensor]:
+    def _recompute(self, part: Batch) -> dict[str, Tensor]:
         encoded: dict[str, Tensor] = checkpoint(
-            self._encode, part, use_reentrant=False, context_fn=self._once_and_again
+            self._encode, part, use_reentrant=False, context_fn=self._recompute_contexts
         )
         return encoded
 
-    def _once_and_again(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), statistics_held(self.method)
+    def _recompute_contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), hold_statistics(self.method)
 
 
 @contextmanager
-def statistics_held(network: nn.Module) -> Iterator[None]:
+def hold_statistics(network: nn.Module) -> Iterator[None]:
     """Batch norm normalises by the batch, but does not count it into its running statistics.
 
     It goes through the same motions with a momentum of 0: a second pass has to save the same tensors as the first.

@@ -33,7 +33,7 @@ def preset_options(method: str, name: str) -> dict[str, Any]:
     return options
 
 
-def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merge_settings(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with `over` laid over it."""
     nested = {key: {**base.get(key, {}), **over[key]} for key in NESTED if key in over}
     return {**base, **over, **nested}

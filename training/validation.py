@@ -1,4 +1,4 @@
-"""The loss on the validation split: no augmentation, nothing left to chance, the same batches every epoch."""
+"""The loss on the validation split: no augmentation, no random numbers, the same batches every epoch."""
 
 from __future__ import annotations
 

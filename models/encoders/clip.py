@@ -1,4 +1,4 @@
-"""The two towers of CLIP (Radford et al., arXiv 2103.00020), built from open_clip's, for films and their reports.
+"""The two towers of CLIP (Radford et al., arXiv 2103.00020), built from open_clip's, for images and their reports.
 
 A module that names them `visual` and `text`, beside its `logit_scale`, has the parameter names of open_clip's CLIP;
 `load_clip` fills any of the three, also from the flat names of OpenAI's CLIP and of CheXzero's checkpoints.

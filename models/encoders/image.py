@@ -1,4 +1,4 @@
-"""Image encoders from timm, on grey films: residual networks and vision transformers behind one interface."""
+"""Image encoders from timm, on grey images: residual networks and vision transformers behind one interface."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEAD_WIDTH = 64  # of every published ViT
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """What an image encoder says of films."""
+    """What an image encoder says of images."""
 
     pooled: Tensor  # (batch, dim): average pooled, or a transformer's class token
     local: Tensor  # (batch, locations, local_dim), row by row
@@ -34,7 +34,7 @@ class ImageEncoder(nn.Module):
 
     `name` is a timm name; `resnet18/2`: a residual network that ends with its second stage; or `vit/4x128p8`: a ViT of
     4 blocks, width 128, patches of 8, from scratch. With `r` for `p8` its patches are the places of a ResNet-18's
-    second stage (the hybrid of Dosovitskiy et al., 2021), which needs fewer films.
+    second stage (the hybrid of Dosovitskiy et al., 2021), which needs fewer images.
 
     `stage` says which residual stage gives the local features (the stem is 0, the stages are 1 to 4; 0 stands for the
     last); transformers give their patch tokens. With `pooled=False` the stages behind that one are left out, and the
@@ -76,7 +76,7 @@ class ImageEncoder(nn.Module):
         return [int(info["num_chs"]) for info in self.network.feature_info]
 
     def forward(self, images: Tensor, attention: bool = False) -> ImageFeatures:
-        """Features of the films; `attention` is there for transformers, if asked for."""
+        """Features of the images; `attention` is there for transformers, if asked for."""
         return self._tokens(images, attention) if self.transformer else self._maps(images)
 
     def maps(self, images: Tensor) -> list[Tensor]:
@@ -162,7 +162,7 @@ def _vit(blocks: int, width: int, size: int, patch: int) -> VisionTransformer:
 def load_weights(network: nn.Module, path: str) -> None:
     """Load a safetensors or weights-only checkpoint; weights that do not fit are an error.
 
-    A first convolution for three colours is summed over them, which is the same for a grey film.
+    A first convolution for three colours is summed over them, which is the same for a grey image.
     """
     if not Path(path).is_file():
         raise ValueError(f"there is no file `{path}` with weights of the image encoder (`image_weights`)")

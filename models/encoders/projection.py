@@ -40,9 +40,9 @@ class MaskedBatchNorm(nn.Module):
             return self.norm(rows).view_as(features)
         with torch.autocast(features.device.type, enabled=False):
             rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
-            return self._normalised(rows, mask.flatten()[:, None].to(rows.dtype)).view_as(features)
+            return self._normalise(rows, mask.flatten()[:, None].to(rows.dtype)).view_as(features)
 
-    def _normalised(self, rows: Tensor, real: Tensor) -> Tensor:
+    def _normalise(self, rows: Tensor, real: Tensor) -> Tensor:
         """(rows, width), `real` (rows, 1) being 1 or 0."""
         count = self._sum(real).clamp_min(1)
         mean = self._sum(rows * real) / count

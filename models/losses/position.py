@@ -13,12 +13,13 @@ def sample_positions(targets: Tensor, negatives: int, scope: str = "entity") -> 
     """For every present (image, entity): one of its positions, then `negatives` others.
 
     `targets` (batch, positions, entities) with 1 present. Returns the indices (present, 2) of image and entity, and
-    the candidates (present, 1 + negatives), whose first is the true one. See `drawable` for the others; when fewer
-    exist for some entity, as many as exist are drawn. All is drawn on the CPU, so that devices and processes agree.
+    the candidates (present, 1 + negatives), whose first is the true one. See `negative_candidates` for the
+    others; where fewer exist for some entity, as many as exist are drawn. All is drawn on the CPU, so that devices and
+    processes agree.
     """
     present = (targets == 1).transpose(1, 2).cpu()  # (batch, entities, positions)
     where = present.any(-1).nonzero()
-    marked, others = present[where[:, 0], where[:, 1]], drawable(targets.cpu(), where, scope)
+    marked, others = present[where[:, 0], where[:, 1]], negative_candidates(targets.cpu(), where, scope)
     positive = torch.where(marked, torch.rand(marked.shape), -1.0).argmax(-1, keepdim=True)
     enough = min(negatives, int(others.sum(-1).min())) if len(where) else 0
     cells = torch.where(others, torch.rand(others.shape), -1.0).topk(enough, dim=-1).indices
@@ -26,7 +27,7 @@ def sample_positions(targets: Tensor, negatives: int, scope: str = "entity") -> 
     return where.to(targets.device), candidates.to(targets.device)
 
 
-def drawable(targets: Tensor, where: Tensor, scope: str) -> Tensor:
+def negative_candidates(targets: Tensor, where: Tensor, scope: str) -> Tensor:
     """Which cells the negatives of the present entities `where` (present, 2) are drawn from, without replacement.
 
     `entity`: positions of that entity that are not marked present: (present, positions), as the authors' code does it.

@@ -1,4 +1,4 @@
-"""MGCA's cross-modal prototype alignment: a film and its report belong to the same disease-level cluster.
+"""MGCA's cross-modal prototype alignment: an image and its report belong to the same disease-level cluster.
 
 Wang et al., NeurIPS 2022, arXiv 2210.06044, section 3.4, equations 6 to 8; equation 8 is printed without its minus.
 """

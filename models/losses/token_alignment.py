@@ -1,4 +1,4 @@
-"""MGCA's cross-attention-based token-wise alignment, within each pair of film and report.
+"""MGCA's cross-attention-based token-wise alignment, within each pair of image and report.
 
 Wang et al., NeurIPS 2022, arXiv 2210.06044, section 3.3, equations 4 and 5: a token should be more like what it attends
 to in the other modality than like what the other tokens of its sample attend to.

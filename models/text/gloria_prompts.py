@@ -62,7 +62,7 @@ def all_prompts(finding: str) -> list[str]:
     return [" ".join(filter(None, choice)) for choice in product(*parts)] if parts else []
 
 
-def drawn_prompts(finding: str, number: int, seed: int) -> list[str]:
+def sample_prompts(finding: str, number: int, seed: int) -> list[str]:
     """`number` different prompts about `finding` (all, if there are fewer), the same for the same `seed`."""
     prompts = all_prompts(finding)
     return Random(f"{seed} {finding.lower()}").sample(prompts, min(number, len(prompts)))

@@ -1,7 +1,7 @@
-"""What a mirrored film says: sides swapped in the names of positions and in the words of a report.
+"""What a mirrored image says: sides swapped in the names of positions and in the words of a report.
 
-A horizontally flipped film contradicts every "left" and "right" said about it. Swapping them as well keeps the pair
-true. Some things have no mirror image, such as the right middle lobe: a film about them is better not flipped, so
+A horizontally flipped image contradicts every "left" and "right" said about it. Swapping them as well keeps the pair
+true. Some things have no mirror image, such as the right middle lobe: an image about them is better not flipped, so
 whatever is in doubt is refused here. Organs that are named without a side (heart, aorta, stomach) keep their names.
 """
 
@@ -68,7 +68,7 @@ _REFUSED = re.compile(
 def mirror_positions(names: Sequence[str]) -> list[int | None]:
     """For every position the index of its mirror image, itself where the name has no side.
 
-    None where the side's counterpart is no position (middle_right_lobe, right_atrium): a film that mentions it is not
+    None where the side's counterpart is no position (middle_right_lobe, right_atrium): an image that mentions it is not
     to be flipped.
     """
     index = {name: place for place, name in enumerate(names)}
@@ -76,7 +76,7 @@ def mirror_positions(names: Sequence[str]) -> list[int | None]:
 
 
 def mirror_text(text: str) -> str | None:
-    """`text` as said of the mirrored film, or None where that cannot be put truthfully.
+    """`text` as said of the mirrored image, or None where that cannot be put truthfully.
 
     Its own inverse: the mirror image of a mirrored text is the text.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SEPARATOR = "|"  # between the templates of one polarity
-# "no No Finding" would ask for the opposite (CheXzero issue 19): a film without findings has words of its own.
+# "no No Finding" would ask for the opposite (CheXzero issue 19): an image without findings has words of its own.
 NO_FINDING = ("no finding", "no findings", "normal")
 NORMAL_PROMPTS, ABNORMAL_PROMPTS = ("normal",), ("abnormal",)
 
@@ -14,12 +14,12 @@ NORMAL_PROMPTS, ABNORMAL_PROMPTS = ("normal",), ("abnormal",)
 class PromptPair:
     """Templates, several joined by `|`; the defaults are CheXzero's.
 
-    Positive ones have a `{}` each. Negative ones may do without, and describe a normal film whatever the finding.
+    Positive ones have a `{}` each. Negative ones may do without, and describe a normal image whatever the finding.
     """
 
     positive: str = "{}"
     negative: str = "no {}"
-    literal: bool = False  # films without findings are asked about in these templates too, as CheXzero's code does
+    literal: bool = False  # images without findings are asked about in these templates too, as CheXzero's code does
 
     def __post_init__(self) -> None:
         if not all("{}" in template for template in self.positive.split(SEPARATOR)):

@@ -13,7 +13,7 @@ from models.losses.info_nce import matched_pairs, pair_logits
 from models.losses.word_region import WordRegionSimilarity
 from models.method import Tokens
 from models.methods.gloria.config import GloriaConfig
-from models.methods.gloria.network import Gloria, Sentences, standardised
+from models.methods.gloria.network import Gloria, Sentences, standardise_scores
 from models.text.cleaning import words_only
 from models.text.tokenizer import WordPieceTokenizer
 from tests.golden.conftest import golden_files, load
@@ -173,10 +173,10 @@ def test_zero_shot(path, precision):
         both = model.match(images, regions, prompts)
         np.testing.assert_allclose(both, arrays[f"{name}.out32.both"], **ZERO_SHOT, err_msg=name)
     sizes = [len(prompts.vectors) for prompts in texts]
-    ours = standardised(model.class_matches(images, regions, texts, sizes))
+    ours = standardise_scores(model.class_matches(images, regions, texts, sizes))
     np.testing.assert_allclose(ours, arrays["out32.class_similarities"], **STANDARDISED)
     np.testing.assert_array_equal(ours.argmax(1), arrays["out.argmax_class"])
-    alone = standardised(model.class_matches(images[:1], regions[:1], texts, sizes))
+    alone = standardise_scores(model.class_matches(images[:1], regions[:1], texts, sizes))
     np.testing.assert_allclose(alone, arrays["out32.class_similarities_first_image_alone"], **STANDARDISED)
 
 

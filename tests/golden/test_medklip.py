@@ -9,7 +9,7 @@ from torch import nn
 
 import models.methods.medklip.network as module
 from models.encoders.image import ImageFeatures
-from models.losses.position import drawable, sample_positions
+from models.losses.position import negative_candidates, sample_positions
 from models.method import Batch
 from models.methods.medklip.config import MedklipConfig
 from models.methods.medklip.network import FrozenTexts, Medklip, existence_labels
@@ -109,7 +109,7 @@ def test_answers(path, precision):
     features = torch.from_numpy(arrays["in.resnet_features"]).to(DTYPE[precision])
     with torch.no_grad():
         tokens, grid = model.image_tokens(features)
-        answers, maps = model.answer(tokens, attention=True)
+        answers, maps = model.decode(tokens, attention=True)
         asked = model.zero_shot(features, model.entities)
     assert grid == features.shape[2:]
     logits = model.classifier(answers).detach()
@@ -147,7 +147,7 @@ def test_positions_are_drawn_from_what_the_authors_draw_from(path):
     torch.manual_seed(0)
     where, ours = sample_positions(matrix, theirs.shape[-1] - 1)
     assert len(where) == int((matrix == 1).any(1).sum())
-    allowed = drawable(matrix, where, "entity")
+    allowed = negative_candidates(matrix, where, "entity")
     for candidates in (ours, theirs[where[:, 0], where[:, 1]]):
         true = matrix[where[:, 0], candidates[:, 0], where[:, 1]]
         assert (true == 1).all()

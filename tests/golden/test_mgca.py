@@ -69,7 +69,7 @@ def network(arrays: dict[str, np.ndarray], dtype: torch.dtype) -> Mgca:
     model = Mgca(config, images, Stub(dim=widths["report"]), tokenizer, size=224)
     state = {our_name(key[len("param.") :]): arrays[key] for key in arrays if key.startswith("param.")}
     if hidden is None:
-        model.film_head, model.report_head, model.patch_head, model.word_head = (AsItIs() for _ in range(4))
+        model.image_head, model.report_head, model.patch_head, model.word_head = (AsItIs() for _ in range(4))
     shaped = {
         name: torch.from_numpy(value).view(wanted.shape)  # the code's linear maps of tokens are convolutions
         for name, wanted in model.state_dict().items()
@@ -83,7 +83,7 @@ def network(arrays: dict[str, np.ndarray], dtype: torch.dtype) -> Mgca:
 
 def our_name(theirs: str) -> str:
     for official, ours in {
-        "img_encoder_q.global_embed.": "film_head.",
+        "img_encoder_q.global_embed.": "image_head.",
         "img_encoder_q.local_embed.": "patch_head.",
         "text_encoder_q.global_embed.": "report_head.",
         "text_encoder_q.local_embed.": "word_head.",
@@ -144,8 +144,8 @@ def test_losses_and_gradients(path, precision):
     compare(
         {
             "loss_ita": terms["instance"] / config.instance_weight,
-            "loss0": info_nce(encoded["films"], encoded["reports"], config.instance_temperature, 1),
-            "loss1": info_nce(encoded["films"], encoded["reports"], config.instance_temperature, 0),
+            "loss0": info_nce(encoded["images"], encoded["reports"], config.instance_temperature, 1),
+            "loss1": info_nce(encoded["images"], encoded["reports"], config.instance_temperature, 0),
             "loss_word": encoded["words"].mean(),
             "loss_patch": encoded.get("patches", torch.zeros(1)).mean(),
             "loss_local": sum(terms[name] for name in ("words", "patches") if name in terms) / config.token_weight,
@@ -182,17 +182,17 @@ def test_intermediates(path, precision):
         patches, words = model.project_patches(images), model.project_words(report)
         seen = model.look_at_patches(words, patches)
         seen = seen / seen.norm(dim=-1, keepdim=True)
-        prototypes = model.normalised_prototypes()
-    films, reports = encoded["films"] @ prototypes.T, encoded["reports"] @ prototypes.T
+        prototypes = model.normalise_prototypes()
+    vectors, reports = encoded["images"] @ prototypes.T, encoded["reports"] @ prototypes.T
     ours = {
         "mask": ~report.mask,
-        "scores": pair_logits(encoded["films"], encoded["reports"], model.config.instance_temperature),
+        "scores": pair_logits(encoded["images"], encoded["reports"], model.config.instance_temperature),
         "word_atten_output": seen,
         "word_sim": words @ seen.mT / model.config.token_temperature,
         "word_atten_weights": attention_weights(report.attention, report.mask, clipped=True),
-        "img_proto_out": films,
+        "img_proto_out": vectors,
         "report_proto_out": reports,
-        "img_proto_prob": (films / model.config.prototype_temperature).softmax(1),
+        "img_proto_prob": (vectors / model.config.prototype_temperature).softmax(1),
         "report_proto_prob": (reports / model.config.prototype_temperature).softmax(1),
     }
     if model.config.bidirectional:
@@ -205,7 +205,7 @@ def test_intermediates(path, precision):
         }
     compare(ours, arrays, f"out{precision}", TOLERANCE[precision])
     settings = model.config.epsilon, model.config.sinkhorn_iterations
-    codes = {"img_code": sinkhorn(films, *settings), "report_code": sinkhorn(reports, *settings)}
+    codes = {"img_code": sinkhorn(vectors, *settings), "report_code": sinkhorn(reports, *settings)}
     compare(codes, arrays, f"out{precision}", TOLERANCE["32"] if precision == "32" else PROTOTYPES)
 
 
@@ -260,7 +260,7 @@ def test_vision_transformer(path, precision):
     encoder = ImageEncoder(f"vit/{depth}x{dim}p{patch}", size)
     state = {key[len("param.") :]: torch.from_numpy(arrays[key]) for key in arrays if key.startswith("param.")}
     vit = encoder.network
-    # Ours are for grey films: as many of its patches as there are colours, each with its weights, make theirs.
+    # Ours are for grey images: as many of its patches as there are colours, each with its weights, make theirs.
     vit.patch_embed.proj = nn.Conv2d(arrays["in.imgs"].shape[1], dim, patch, patch)
     for block in vit.blocks:
         block.attn.num_heads, block.attn.head_dim, block.attn.scale = heads, dim // heads, (dim // heads) ** -0.5

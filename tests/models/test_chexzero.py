@@ -107,7 +107,7 @@ def test_padding_reaches_no_vector(model):
         torch.testing.assert_close(model.embed_texts(TEXTS)[1:2], model.embed_texts(TEXTS[1:2]))
 
 
-def test_a_film_without_findings_is_not_asked_for_the_opposite(model):
+def test_an_image_without_findings_is_not_asked_for_the_opposite(model):
     assert model.prompts.fill("No Finding") == (("normal",), ("abnormal",))
     assert model.prompts.fill("Edema") == (("Edema",), ("no Edema",))
     normal = network(negative_prompt="Normal chest radiograph.")

@@ -1,4 +1,4 @@
-"""CLIP's towers and tokenizer: films in grey, texts of any length, weights from wherever they come."""
+"""CLIP's towers and tokenizer: images in grey, texts of any length, weights from wherever they come."""
 
 from urllib.error import URLError
 
@@ -47,11 +47,11 @@ def test_weights_in_openais_names_give_open_clips_vectors(theirs, tmp_path):
     torch.save(theirs.state_dict(), tmp_path / "clip.pt")
     ours = Towers().eval()
     load_clip(ours, str(tmp_path / "clip.pt"))
-    films, tokens = torch.randn(3, 1, 32, 32), ClipTokenizer(20)(TEXTS)
+    images, tokens = torch.randn(3, 1, 32, 32), ClipTokenizer(20)(TEXTS)
     with torch.no_grad():
-        images = ours.visual(films)
+        images = ours.visual(images)
         texts = ours.text(tokens)
-        expected = theirs.encode_image(films.expand(-1, 3, -1, -1))
+        expected = theirs.encode_image(images.expand(-1, 3, -1, -1))
         torch.testing.assert_close(ours.visual.project(images.pooled), expected)
         padded = open_clip.SimpleTokenizer(context_length=20)(TEXTS)
         torch.testing.assert_close(ours.text.project(texts.pooled), theirs.encode_text(padded))

@@ -8,7 +8,7 @@ import torch
 
 from models.method import Batch, Tokens
 from models.methods.gloria.network import build
-from models.text.gloria_prompts import PROMPTS, all_prompts, drawn_prompts
+from models.text.gloria_prompts import PROMPTS, all_prompts, sample_prompts
 
 SMALL = {
     "image_encoder": "vit/1x32p16", "image_weights": "", "image_stage": 0, "upsampled": 0, "text_encoder": "bert/2x32",
@@ -175,15 +175,15 @@ def test_texts_are_cleaned_as_in_training():
     torch.testing.assert_close(model.embed_texts(["Small, LEFT effusion."]), model.embed_texts(["small left effusion"]))
 
 
-def test_films_are_cropped_and_enlarged_with_aligned_corners():
+def test_images_are_cropped_and_enlarged_with_aligned_corners():
     model, plain = build({**SMALL, "upsampled": 48}, [], 32), gloria()
     model.fit = plain.fit = "crop"
-    films = torch.randint(0, 256, (2, 1, 40, 40), dtype=torch.uint8)
-    ready = model.prepare(films)
-    centre = films[..., 4:36, 4:36].float() / 127.5 - 1
+    images = torch.randint(0, 256, (2, 1, 40, 40), dtype=torch.uint8)
+    ready = model.prepare(images)
+    centre = images[..., 4:36, 4:36].float() / 127.5 - 1
     assert ready.shape == (2, 1, 48, 48)
     torch.testing.assert_close(ready[..., [0, 0, -1, -1], [0, -1, 0, -1]], centre[..., [0, 0, -1, -1], [0, -1, 0, -1]])
-    torch.testing.assert_close(plain.prepare(films), centre)
+    torch.testing.assert_close(plain.prepare(images), centre)
 
 
 def test_small_residual_networks_fit():
@@ -229,9 +229,9 @@ def test_prompts_are_as_many_as_the_authors_and_do_not_contradict_themselves():
 
 
 def test_prompts_are_drawn_by_seed():
-    first = drawn_prompts("Pleural Effusion", 5, 0)
-    assert first == drawn_prompts("pleural effusion", 5, 0)
-    assert first != drawn_prompts("pleural effusion", 5, 1)
+    first = sample_prompts("Pleural Effusion", 5, 0)
+    assert first == sample_prompts("pleural effusion", 5, 0)
+    assert first != sample_prompts("pleural effusion", 5, 1)
     assert len(set(first)) == 5
-    assert sorted(drawn_prompts("edema", 99, 0)) == sorted(all_prompts("edema"))
-    assert drawn_prompts("fracture", 5, 0) == []
+    assert sorted(sample_prompts("edema", 99, 0)) == sorted(all_prompts("edema"))
+    assert sample_prompts("fracture", 5, 0) == []

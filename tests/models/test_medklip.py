@@ -149,9 +149,9 @@ def test_where_is_answered_for_every_entity():
 )
 def test_every_option_changes_the_loss(change):
     def loss(config: MedklipConfig) -> float:
-        model, films = network(config), batch()
+        model, batched = network(config), batch()
         torch.manual_seed(2)
-        return sum(model.losses(films).values()).item()
+        return sum(model.losses(batched).values()).item()
 
     assert loss(CONFIG) == loss(CONFIG)
     assert loss(replace(CONFIG, **change)) != loss(CONFIG)
@@ -165,24 +165,24 @@ def test_excluded_entities_reach_no_loss():
 
 
 def test_negatives_of_the_whole_matrix_may_be_true_positions():
-    films = batch()
-    films.targets[:, 0, 0] = 1
+    batched = batch()
+    batched.targets[:, 0, 0] = 1
     drawn = {}
     for scope in ("entity", "matrix"):
         torch.manual_seed(0)
-        samples = [module.sample_positions(films.targets, 4, scope) for _ in range(20)]
-        true = [films.targets[w[:, :1], c[:, 1:], w[:, 1:]] == 1 for w, c in samples]
+        samples = [module.sample_positions(batched.targets, 4, scope) for _ in range(20)]
+        true = [batched.targets[w[:, :1], c[:, 1:], w[:, 1:]] == 1 for w, c in samples]
         drawn[scope] = bool(torch.cat(true).any())
     assert drawn == {"entity": False, "matrix": True}
 
 
 def test_dropout_acts_in_training_only():
     model = network(replace(CONFIG, dropout=0.5))
-    films = batch()
-    first, second = (model.losses(films)["existence"].item() for _ in range(2))
+    batched = batch()
+    first, second = (model.losses(batched)["existence"].item() for _ in range(2))
     assert first == second
     model.train()
-    first, second = (model.losses(films)["existence"].item() for _ in range(2))
+    first, second = (model.losses(batched)["existence"].item() for _ in range(2))
     assert first != second
 
 
@@ -205,21 +205,21 @@ def test_books_are_saved_and_moved_with_the_network():  # the authors' are neith
 
 
 def test_parts_of_a_batch_join_to_the_losses_of_the_whole():
-    model, films = network(), batch()
+    model, batched = network(), batch()
     torch.manual_seed(3)
-    whole = model.losses(films)
-    parts = [model.encode(films.part(rows)) for rows in (slice(0, 1), slice(1, 4))]
+    whole = model.losses(batched)
+    parts = [model.encode(batched.part(rows)) for rows in (slice(0, 1), slice(1, 4))]
     torch.manual_seed(3)
     joined = model.contrast({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
     assert all(torch.allclose(joined[name], whole[name], atol=1e-6) for name in whole)
 
 
-def test_the_recipe_never_mirrors_a_film_under_its_old_positions():  # the authors' does
+def test_the_recipe_never_mirrors_an_image_under_its_old_positions():  # the authors' does
     assert TRAINING["augmentation"]["flip_sides"] == "swap"
 
 
 KNOWLEDGE = [
-    *({"kind": "entity", "name": name, "description": f"a film that shows {name}"} for name in ENTITIES),
+    *({"kind": "entity", "name": name, "description": f"an image that shows {name}"} for name in ENTITIES),
     *({"kind": "position", "name": name, "description": name} for name in ("left_pleural", "right_pleural")),
 ]
 POSITION_TEXTS = ["It is located at left_pleural", "It is located at right_pleural"]
@@ -228,7 +228,7 @@ OFFLINE = {"text_encoder": "all-MiniLM-L6-v2", "text_pooling": "mean", "width": 
 
 @pytest.mark.parametrize(
     ("options", "expected"),
-    [({}, "a film that shows {}"), ({"describe": False}, "{}"), ({"named": True}, "{0}: a film that shows {0}")],
+    [({}, "an image that shows {}"), ({"describe": False}, "{}"), ({"named": True}, "{0}: an image that shows {0}")],
 )
 def test_entities_are_put_into_words(embedded, options, expected):
     build({**OFFLINE, "image_encoder": "resnet10t", **options}, KNOWLEDGE, 64)

@@ -12,6 +12,7 @@ from models.encoders.text import TextFeatures
 from models.method import Batch, Tokens
 from models.methods.mgca.config import MgcaConfig
 from models.methods.mgca.network import build
+from tests.models.tiny import tiny_method
 
 SMALL = {
     "image_encoder": "vit/1x32p16", "image_weights": "", "text_encoder": "bert/2x32", "text_length": 24, "dim": 16,
@@ -177,7 +178,7 @@ def test_the_attention_temperature_is_that_of_cosines():
 def test_pairs_contrasted_apart_are_the_mean_of_their_parts():
     model = mgca(contrasted=2)
     whole = mgca()
-    encoded = {"films": torch.randn(4, 16), "reports": torch.randn(4, 16)}
+    encoded = {"images": torch.randn(4, 16), "reports": torch.randn(4, 16)}
     terms = model.contrast(encoded)
     for name in ("instance", "prototype"):
         parts = [whole.contrast({key: value[rows] for key, value in encoded.items()})[name]
@@ -269,3 +270,13 @@ def test_a_saved_one_needs_no_weights():
     model = mgca()
     again = build({**SMALL, "image_weights": "imagenet"}, [], 32, model.state_dict())
     again.load_state_dict(model.state_dict())
+
+
+def test_weights_of_earlier_versions_load():
+    method = tiny_method("mgca")
+    saved = {name.replace("image_head.", "film_head."): value for name, value in method.state_dict().items()}
+    assert saved.keys() != method.state_dict().keys()
+    other = tiny_method("mgca")
+    torch.nn.init.zeros_(next(other.image_head.parameters()))
+    other.load_state_dict(saved)
+    assert all(torch.equal(other.state_dict()[name], value) for name, value in method.state_dict().items())

@@ -1,4 +1,4 @@
-"""Where a phrase points in its own film: every method has an answer, and no film's depends on its neighbours."""
+"""Where a phrase points in its own image: every method has an answer, and no image's depends on its neighbours."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ PHRASES = ["left pleural effusion", "lungs are clear", "no nodule"]
 
 
 @pytest.mark.parametrize("name", method_names())
-def test_every_film_is_asked_for_its_own_phrase(name):
+def test_every_image_is_asked_for_its_own_phrase(name):
     method = tiny_method(name).eval()
     images = tiny_batch(method, len(PHRASES)).images
     with torch.inference_mode():

@@ -10,7 +10,7 @@ SIZE = 32
 ENTITIES = ("effusion", "nodule", "edema", "normal")
 POSITIONS = ("left_pleural", "right_pleural", "unspecified", "other", "svc")
 KNOWLEDGE = [
-    {"kind": kind, "name": name, "description": f"{name} on a film", "source": "test"}
+    {"kind": kind, "name": name, "description": f"{name} on an image", "source": "test"}
     for kind, names in (("entity", ENTITIES), ("position", POSITIONS))
     for name in names
 ]

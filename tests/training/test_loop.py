@@ -114,7 +114,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run(config):
 
 
 @pytest.mark.parametrize(("window", "fit"), [(True, "crop"), (False, "resize")])
-def test_films_are_asked_about_as_training_showed_them(config, window, fit):
+def test_images_are_fitted_as_in_training(config, window, fit):
     train(replace(config, max_steps=1, input_size=24, augmentation={"window": window}))
     assert load_method(Path(config.output)).fit == fit
     assert load_method(Path(config.output), "untrained").fit == fit

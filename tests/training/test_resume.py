@@ -42,7 +42,7 @@ RUNS = {  # schedules with a memory, accumulation, micro_batches, both kinds of 
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory) -> Path:
-    """Shards whose films have reports, a tenth of them to validate on."""
+    """Shards whose images have reports, a tenth of them to validate on."""
     folder = tmp_path_factory.mktemp("reports")
     rows = shard_rows(96)
     for index, row in enumerate(rows):

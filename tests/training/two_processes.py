@@ -17,7 +17,7 @@ from training.config import TrainingConfig
 from training.loop import train
 from training.objective import Objective
 from training.parallel.processes import process_group, share
-from training.parallel.sharding import whole
+from training.parallel.sharding import gather_whole
 
 PAIRS, SEED = 8, 7
 TYPES = (torch.float32, torch.float64)
@@ -39,7 +39,8 @@ def losses_and_gradients(
     part = tiny_batch(method, PAIRS).part(slice(rank() * each, (rank() + 1) * each))
     terms = shared(part, SEED)
     torch.stack(list(terms.values())).sum().backward()
-    gradients = {f"gradient of {key}": whole(p.grad) for key, p in method.named_parameters() if p.grad is not None}
+    trained = {key: p.grad for key, p in method.named_parameters() if p.grad is not None}
+    gradients = {f"gradient of {key}": gather_whole(gradient) for key, gradient in trained.items()}
     return {**{f"loss {key}": term.detach() for key, term in terms.items()}, **gradients}
 
 

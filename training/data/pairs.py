@@ -27,21 +27,21 @@ class Reports(Protocol):
     def readable(self) -> np.ndarray:
         """(rows,) bool: whether there is anything to read."""
 
-    def draw(self, rows: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+    def sample(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """(rows,) what is read of each row in one step."""
 
-    def mirrorable(self, drawn: np.ndarray) -> np.ndarray:
-        """(rows,) bool: whether the same can be said of the mirrored film."""
+    def can_mirror(self, sampled: np.ndarray) -> np.ndarray:
+        """(rows,) bool: whether the same can be said of the mirrored image."""
 
-    def beside(self, images: Tensor, drawn: np.ndarray, mirrored: np.ndarray) -> Batch:
-        """The images with what was drawn of their reports, or where `mirrored` with its mirror image."""
+    def build_batch(self, images: Tensor, sampled: np.ndarray, mirrored: np.ndarray) -> Batch:
+        """The images with what was sampled of their reports, or where `mirrored` with its mirror image."""
 
 
 @dataclass(frozen=True)
 class Pairs:
     """The pairs of a batch that one process works on, as they are in the shards."""
 
-    batch: Batch  # images 8-bit, not augmented; what is said of flipped ones is that of the mirrored film
+    batch: Batch  # images 8-bit, not augmented; what is said of flipped ones is that of the mirrored image
     flipped: Tensor  # (batch,) bool: the image is yet to be mirrored
     rows: np.ndarray  # of the whole batch, all processes together
 
@@ -95,19 +95,20 @@ class PairData:
         """
         return np.empty((batches, batch_size // world_size(), self.pixels.size, self.pixels.size), np.uint8)
 
-    def pairs(self, chosen: np.ndarray, chance: np.random.Generator, into: np.ndarray | None = None) -> Pairs:
+    def pairs(self, chosen: np.ndarray, rng: np.random.Generator, into: np.ndarray | None = None) -> Pairs:
         """The pairs `chosen`, of 0 .. len - 1, their pixels in the array `into` if there is one.
 
-        Texts and flips are drawn for the whole batch; pixels are read for this process's share of it alone.
+        Texts and flips are sampled for the whole batch; pixels are read for this process's share of it alone.
         """
         rows = self.rows[chosen]
-        drawn = self.reports.draw(rows, chance)
-        flipped = chance.random(len(rows)) < self.flips.horizontal_flip
+        sampled = self.reports.sample(rows, rng)
+        flipped = rng.random(len(rows)) < self.flips.horizontal_flip
         if self.swaps:
-            flipped &= self.reports.mirrorable(drawn)
+            flipped &= self.reports.can_mirror(sampled)
         each = len(rows) // world_size()
         share = slice(rank() * each, (rank() + 1) * each)
-        whole = self.reports.beside(torch.empty(len(rows)), drawn, flipped & self.swaps)  # all padded to one length
+        # of the whole batch, so that all texts are padded to one length
+        whole = self.reports.build_batch(torch.empty(len(rows)), sampled, flipped & self.swaps)
         images = torch.from_numpy(self.pixels.read(rows[share], into))[:, None]
         return Pairs(replace(whole.part(share), images=images), torch.from_numpy(flipped[share]), rows)
 
@@ -137,7 +138,7 @@ def training_pairs(config: TrainingConfig, reader: ShardReader, source: TextSour
 
 
 def validation_pairs(config: TrainingConfig, reader: ShardReader, source: TextSource | None) -> PairData | None:
-    """The validation split, whose films are never flipped; None where there is none and nothing depends on it."""
+    """The validation split, whose images are never flipped; None where there is none and nothing depends on it."""
     data = PairData(reader, "validate", source, AugmentationConfig(), Path(config.output) / "validate_texts.npz")
     if len(data):
         return data

@@ -17,7 +17,7 @@ NOWHERE = -1  # mirror image of a position that has none
 
 
 class ReportTargets:
-    """The triplets of every row; those of a mirrored film are on the other side."""
+    """The triplets of every row; those of a mirrored image are on the other side."""
 
     def __init__(self, triplets: pa.ChunkedArray, entities: Sequence[str], positions: Sequence[str]) -> None:
         self.shape = (len(positions), len(entities))
@@ -33,15 +33,15 @@ class ReportTargets:
         """(rows,) bool: whether there is a triplet at all."""
         return np.diff(self._starts) > 0
 
-    def draw(self, rows: np.ndarray, _: np.random.Generator) -> np.ndarray:
+    def sample(self, rows: np.ndarray, _: np.random.Generator) -> np.ndarray:
         """What a step reads of `rows`: all there is."""
         return rows
 
-    def mirrorable(self, rows: np.ndarray) -> np.ndarray:
+    def can_mirror(self, rows: np.ndarray) -> np.ndarray:
         """(rows,) bool: whether all positions have a mirror image."""
         return ~self._sided[rows]
 
-    def beside(self, images: Tensor, rows: np.ndarray, mirrored: np.ndarray) -> Batch:
+    def build_batch(self, images: Tensor, rows: np.ndarray, mirrored: np.ndarray) -> Batch:
         """The images with (batch, positions, entities) int8 targets.
 
         1 is present, 0 absent, -1 not mentioned or uncertain; present wins.

@@ -34,7 +34,7 @@ class ReportTexts:
     starts: np.ndarray  # (texts + 1,)
     owned: np.ndarray  # (texts of all rows,)
     row_starts: np.ndarray  # (rows + 1,)
-    mirrors: np.ndarray  # (texts,) the text that says the same of the mirrored film; NO_TEXT: there is none
+    mirrors: np.ndarray  # (texts,) the text that says the same of the mirrored image; NO_TEXT: there is none
     pad: int  # id behind the end of shorter texts
 
     @property
@@ -42,16 +42,16 @@ class ReportTexts:
         """(rows,) bool: whether there is a text at all."""
         return np.diff(self.row_starts) > 0
 
-    def draw(self, rows: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+    def sample(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """(rows,) one of each row's texts, uniformly."""
         counts = self.row_starts[rows + 1] - self.row_starts[rows]
-        return self.owned[self.row_starts[rows] + chance.integers(counts)]
+        return self.owned[self.row_starts[rows] + rng.integers(counts)]
 
-    def mirrorable(self, texts: np.ndarray) -> np.ndarray:
-        """(texts,) bool: whether the same can be said of the mirrored film."""
+    def can_mirror(self, texts: np.ndarray) -> np.ndarray:
+        """(texts,) bool: whether the same can be said of the mirrored image."""
         return self.mirrors[texts] != NO_TEXT
 
-    def beside(self, images: Tensor, texts: np.ndarray, mirrored: np.ndarray) -> Batch:
+    def build_batch(self, images: Tensor, texts: np.ndarray, mirrored: np.ndarray) -> Batch:
         """The images with the token ids of `texts`, or of their mirror images, padded to the longest."""
         texts = np.where(mirrored, self.mirrors[texts], texts)
         lengths = self.starts[texts + 1] - self.starts[texts]
@@ -80,7 +80,7 @@ def cached_texts(cache: Path, table: Callable[[], pa.Table], source: TextSource,
 
 
 def read_texts(sentences: pa.ChunkedArray, source: TextSource, mirrored: bool) -> ReportTexts:
-    """Tokenise what `source` asks for of the shards' `sentences`, and with `mirrored` also what mirrored films say."""
+    """Tokenise what `source` asks for of the shards' `sentences`, and with `mirrored` also what mirrored images say."""
     if source.unit not in UNITS or source.cleaning not in CLEANING:
         raise TrainingError(
             f"texts are read by {' or '.join(UNITS)} and cleaned by {' or '.join(CLEANING)}, not by "
@@ -100,13 +100,13 @@ def read_texts(sentences: pa.ChunkedArray, source: TextSource, mirrored: bool) -
                 owned.append(texts[candidate])
         row_starts.append(len(owned))
     mirrors = _mirrors(raw, texts) if mirrored else np.full(len(raw), NO_TEXT)
-    ids, starts = _tokenised([clean(text) for text in raw], source)
+    ids, starts = _tokenise([clean(text) for text in raw], source)
     return ReportTexts(ids, starts, np.array(owned, np.int64), np.array(row_starts), mirrors, source.tokenizer.pad)
 
 
 def _candidates(sentences: pa.ChunkedArray, source: TextSource) -> Iterator[list[str]]:
     """For every row the texts that a step may read: one, if it reads whole reports."""
-    sections = _at_hand(sentences, source.sections)
+    sections = _choose_sections(sentences, source.sections)
     for start in range(0, len(sentences), TOGETHER):
         for row in sentences[start : start + TOGETHER].to_pylist():
             wanted = [
@@ -118,7 +118,7 @@ def _candidates(sentences: pa.ChunkedArray, source: TextSource) -> Iterator[list
             yield [" ".join(wanted)] if source.unit == "report" else wanted
 
 
-def _at_hand(sentences: pa.ChunkedArray, sections: tuple[str, ...]) -> list[str]:
+def _choose_sections(sentences: pa.ChunkedArray, sections: tuple[str, ...]) -> list[str]:
     """Of each entry that names several sections ("a/b"), the first that any report has."""
     known = set(pc.unique(pc.struct_field(pc.list_flatten(sentences), "section")).to_pylist())
     choices = [section.split("/") for section in sections]
@@ -137,7 +137,7 @@ def _mirrors(raw: list[str], texts: dict[str, int]) -> np.ndarray:
     return np.array(mirrors, np.int64)
 
 
-def _tokenised(texts: list[str], source: TextSource) -> tuple[np.ndarray, np.ndarray]:
+def _tokenise(texts: list[str], source: TextSource) -> tuple[np.ndarray, np.ndarray]:
     """Ids of all texts in one array, and where each begins."""
     parts = [np.empty(0, np.int32)]
     lengths: list[int] = []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from store.atomic import replacing
 from training.monitoring.telemetry import Hardware, Stopwatch, memory
-from training.state.checkpoint import writing
+from training.state.checkpoint import explain_write_errors
 
 
 class MetricsLog:
@@ -37,7 +37,7 @@ class MetricsLog:
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
         # a new file, so that whoever follows the old one notices
-        with writing(self.path), replacing(self.path) as partial:
+        with explain_write_errors(self.path), replacing(self.path) as partial:
             partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
     def waiting(self) -> AbstractContextManager[None]:
@@ -66,7 +66,7 @@ class MetricsLog:
         means = {name: total / self._steps for name, total in self._sums.items()}
         metrics = {**means, **self._notes, **self._extra(), **self._speed(), **memory()}
         line = json.dumps({"step": step, "epoch": round(epoch, 4), "metrics": metrics})
-        with writing(self.path), self.path.open("a", encoding="utf-8") as stream:
+        with explain_write_errors(self.path), self.path.open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")
         self._sums.clear()
         self._notes.clear()

@@ -41,7 +41,7 @@ def _blocks(network: nn.Module) -> Iterator[nn.Module]:
             yield from [block for block in stack if hasattr(block, "attn") or hasattr(block, "attention")][:-1]
 
 
-def whole(state: Any) -> Any:
+def gather_whole(state: Any) -> Any:
     """Nested dicts and lists with sharded tensors put together: on the first process, but all have to call this."""
     return tree_map(_put_together, state)
 
@@ -53,7 +53,7 @@ def _put_together(value: Any) -> Any:
     return tensor.cpu() if rank() == 0 else tensor.new_empty(0)
 
 
-def part_like(tensor: Tensor, like: Tensor) -> Tensor:
+def take_part_like(tensor: Tensor, like: Tensor) -> Tensor:
     """This process's part of `tensor` if `like`, of the same shape, is sharded; else `tensor`."""
     if not isinstance(like, DTensor):
         return tensor

@@ -26,7 +26,7 @@ from models.saved import TRAINED
 from store.atomic import replacing
 from store.digests import file_digest
 from training.errors import TrainingError
-from training.parallel.sharding import part_like, whole
+from training.parallel.sharding import gather_whole, take_part_like
 from training.state.origin import Origin
 
 logger = logging.getLogger(__name__)
@@ -39,15 +39,15 @@ COMPLETE = re.compile(r"step-\d+")
 
 def save_weights(method: Method, path: Path) -> None:
     """Write the weights atomically: every process of a run calls this, and the first one writes."""
-    weights = whole(method.state_dict())
+    weights = gather_whole(method.state_dict())
     if rank() == 0:
-        with writing(path):
+        with explain_write_errors(path):
             _write_weights(weights, path)
 
 
 def copy_weights(source: Path, path: Path) -> None:
     """Write the file `source` once more, atomically."""
-    with writing(path), replacing(path) as partial:
+    with explain_write_errors(path), replacing(path) as partial:
         shutil.copyfile(source, partial)
 
 
@@ -66,13 +66,16 @@ def save_checkpoint(
     `state` is the loop's own: numbers and tensors in dicts and lists. Where the disk is full the older ones stay.
     Every process of a run calls this, and the first one writes; the files are the same however many there are.
     """
-    weights, state = whole(method.state_dict()), {"optimizer": whole(optimizer.state_dict()), "loop": state}
+    weights, state = (
+        gather_whole(method.state_dict()),
+        {"optimizer": gather_whole(optimizer.state_dict()), "loop": state},
+    )
     if rank() != 0:
         return
     folder = output / "checkpoints" / f"step-{step:08d}"
     partial = folder.with_name(folder.name + ".partial")
     try:
-        with writing(folder):
+        with explain_write_errors(folder):
             _write_checkpoint(partial, origin, step, weights, state)
             shutil.rmtree(folder, ignore_errors=True)  # a damaged one, done again
             partial.rename(folder)
@@ -131,12 +134,12 @@ def _load(
 ) -> None:
     """Whole tensors into what may be sharded; an optimizer's state is numbered as its parameters are."""
     likes = method.state_dict()
-    method.load_state_dict({name: part_like(tensor, likes.get(name, tensor)) for name, tensor in weights.items()})
+    method.load_state_dict({name: take_part_like(tensor, likes.get(name, tensor)) for name, tensor in weights.items()})
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for number, values in state["state"].items():
         for name, value in values.items():
             if torch.is_tensor(value) and value.shape == parameters[number].shape:
-                values[name] = part_like(value, parameters[number])
+                values[name] = take_part_like(value, parameters[number])
     optimizer.load_state_dict(state)
 
 
@@ -158,7 +161,7 @@ def _read_checkpoint(folder: Path, origin: Origin) -> tuple[int, dict[str, torch
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def explain_write_errors(path: Path) -> Iterator[None]:
     """Say in one sentence why `path` cannot be written; each library has its own way to say that a disk is full."""
     try:
         yield
@@ -196,7 +199,7 @@ def check_same_run(output: Path, origin: Origin) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write beside the name, then rename."""
-    with writing(path), replacing(path) as partial:
+    with explain_write_errors(path), replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 

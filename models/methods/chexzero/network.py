@@ -1,4 +1,4 @@
-"""CheXzero: CLIP, trained on with films and the impressions of their reports (Tiu et al., Nat. Biomed. Eng. 2022).
+"""CheXzero: CLIP, trained on with images and the impressions of their reports (Tiu et al., Nat. Biomed. Eng. 2022).
 
 The state dict has the names of open_clip's CLIP. Where paper and released code differ, the default is the paper's.
 """
@@ -63,7 +63,7 @@ class Chexzero(DualEncoder):
         return projected
 
     def encode(self, batch: Batch) -> dict[str, Tensor]:
-        """Vectors of the films and of their impressions, each (batch, embedding), not normalised."""
+        """Vectors of the images and of their impressions, each (batch, embedding), not normalised."""
         assert batch.tokens is not None
         images = self.visual.project(self.visual(self.prepare(batch.images)).pooled)
         return {"images": images, "texts": self.project_texts(batch.tokens)}

@@ -23,7 +23,7 @@ from models.losses.word_region import WordRegionSimilarity
 from models.method import Batch, TextSource, Tokens, WordMaps, ZeroShot
 from models.methods.gloria.config import GloriaConfig
 from models.text.cleaning import words_only
-from models.text.gloria_prompts import drawn_prompts
+from models.text.gloria_prompts import sample_prompts
 from models.text.tokenizer import WordPieceTokenizer
 from models.text.words import aggregate
 
@@ -141,7 +141,7 @@ class Gloria(DualEncoder):
 
     def prompts_of(self, query: str) -> list[str]:
         """What is asked about a finding: prompts drawn from its combinations, else its name."""
-        return drawn_prompts(query, self.config.prompts, self.config.prompt_seed) or list(self.prompts.fill(query)[0])
+        return sample_prompts(query, self.config.prompts, self.config.prompt_seed) or list(self.prompts.fill(query)[0])
 
     def zero_shot(self, images: Tensor, queries: Sequence[str]) -> ZeroShot:
         """Scores: the logistic function of a finding's match, which keeps its order and knows no other image.
@@ -156,16 +156,16 @@ class Gloria(DualEncoder):
             denials = self._read_groups([self.prompts.fill(query)[1] for query in queries])
             matches = matches - self.class_matches(pooled, regions, *denials)
         if self.config.standardise:
-            matches = standardised(matches)
+            matches = standardise_scores(matches)
         maps = torch.cat([self.locate(regions, part) for part in texts], dim=1)
-        return ZeroShot(matches.sigmoid(), aggregated(maps, sizes, "mean").unflatten(-1, grid))
+        return ZeroShot(matches.sigmoid(), aggregate_groups(maps, sizes, "mean").unflatten(-1, grid))
 
     def class_matches(
         self, images: Tensor, regions: Tensor, texts: Iterable[Sentences], sizes: Sequence[int]
     ) -> Tensor:
         """(images, groups) match with every group of texts."""
         matches = torch.cat([self.match(images, regions, part) for part in texts], dim=1)
-        return aggregated(matches, sizes, self.config.prompt_aggregation)
+        return aggregate_groups(matches, sizes, self.config.prompt_aggregation)
 
     def locate(self, regions: Tensor, texts: Sentences) -> Tensor:
         """(images, texts, regions) attention, mean over the words; the regions of a text sum to 1."""
@@ -192,13 +192,13 @@ class Gloria(DualEncoder):
         return list(self._read([text for group in groups for text in group])), [len(group) for group in groups]
 
 
-def aggregated(matches: Tensor, sizes: Sequence[int], aggregation: str) -> Tensor:
+def aggregate_groups(matches: Tensor, sizes: Sequence[int], aggregation: str) -> Tensor:
     """(images, prompts, ...) -> (images, groups, ...), the `mean` or `max` of groups that stand side by side."""
     groups = matches.split(list(sizes), dim=1)
     return torch.stack([group.mean(1) if aggregation == "mean" else group.amax(1) for group in groups], dim=1)
 
 
-def standardised(matches: Tensor) -> Tensor:
+def standardise_scores(matches: Tensor) -> Tensor:
     """(images, queries) to zero mean and unit deviation over the images; one image alone is left as it is."""
     if len(matches) < 2:
         return matches

@@ -105,14 +105,14 @@ class Lrclr(Chexzero):
 
     def selected_regions(self, images: Tensor, prompts: Sequence[str]) -> SelectedRegions:
         """The regions of images (batch, 1, side, side), and how prompts attend to them in the last cross layer."""
-        return self._attended(self.regions(images), prompts)
+        return self._attend_to_prompts(self.regions(images), prompts)
 
     def _text_sequence(self, prompts: Sequence[str]) -> TextSequence:
         assert self.texts is not None
         tokens = self.texts.tokens(prompts, next(self.parameters()).device)
         return TextSequence(self.text(tokens).tokens, tokens.mask)
 
-    def _attended(self, regions: Regions, prompts: Sequence[str]) -> SelectedRegions:
+    def _attend_to_prompts(self, regions: Regions, prompts: Sequence[str]) -> SelectedRegions:
         text = self._text_sequence(prompts)
         everyone = torch.zeros(len(regions.tokens), dtype=torch.long, device=regions.tokens.device)
         attention = [self.cross.attention(regions.tokens, text.at(everyone + prompt)) for prompt in range(len(prompts))]
@@ -132,7 +132,7 @@ class Lrclr(Chexzero):
         positive, negative = self.prompt_vectors(queries)
         scores = self.presence(pooled @ positive.T, pooled @ negative.T)
         prompts = [self.prompts.fill(query)[0][0] for query in queries]
-        return ZeroShot(scores, self._attended(regions, prompts).maps())
+        return ZeroShot(scores, self._attend_to_prompts(regions, prompts).maps())
 
 
 def build(

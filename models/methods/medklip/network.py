@@ -59,7 +59,7 @@ class Medklip(Method):
         features = self.backbone(images)
         return self.res_l2(self.res_l1(features.local).relu()), features.grid
 
-    def answer(
+    def decode(
         self, tokens: Tensor, unseen: Tensor | None = None, attention: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """Features (batch, q, width) of the entities and then of `unseen` (texts, text width), and maps if asked.
@@ -85,7 +85,7 @@ class Medklip(Method):
         """Features (batch, entities, width) of the entities, beside the targets (batch, positions, entities)."""
         assert batch.targets is not None
         tokens, _ = self.image_tokens(self.prepare(batch.images))
-        return {"features": self.answer(tokens)[0], "targets": batch.targets}
+        return {"features": self.decode(tokens)[0], "targets": batch.targets}
 
     def contrast(self, encoded: dict[str, Tensor]) -> dict[str, Tensor]:
         """Existence loss over the mentioned entities, position loss over the present ones (sections 3.3 and 3.4)."""
@@ -106,7 +106,7 @@ class Medklip(Method):
     def position_logits(self, images: Tensor) -> Tensor:
         """(batch, entities, positions) inner products with the positions' vectors, in grey levels 0..255."""
         tokens, _ = self.image_tokens(self.prepare(images))
-        return at_least_float32(self.cl_fc(self.answer(tokens)[0])) @ self.position_book.T
+        return at_least_float32(self.cl_fc(self.decode(tokens)[0])) @ self.position_book.T
 
     def zero_shot(self, images: Tensor, queries: Sequence[str]) -> ZeroShot:
         """Existence and attention of `queries`, each an entity's name or, for an unseen one, its description."""
@@ -114,7 +114,7 @@ class Medklip(Method):
         names = self.entities + unseen
         columns = torch.tensor([names.index(query) for query in queries], device=self.entity_book.device)
         tokens, grid = self.image_tokens(self.prepare(images))
-        features, maps = self.answer(tokens, self.frozen_texts.vectors(unseen) if unseen else None, attention=True)
+        features, maps = self.decode(tokens, self.frozen_texts.vectors(unseen) if unseen else None, attention=True)
         assert maps is not None
         located = at_least_float32(maps).mean(0)[:, columns]
         return ZeroShot(self.probabilities(features)[:, columns], located.unflatten(-1, grid))
@@ -122,7 +122,7 @@ class Medklip(Method):
     def phrase_maps(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
         """Attention of the phrase, which is an unseen query."""
         tokens, grid = self.image_tokens(self.prepare(images))
-        _, maps = self.answer(tokens, self.frozen_texts.vectors(phrases), attention=True)
+        _, maps = self.decode(tokens, self.frozen_texts.vectors(phrases), attention=True)
         assert maps is not None
         asked = at_least_float32(maps).mean(0)[:, len(self.entities) :]
         return asked[range(len(phrases)), range(len(phrases))].unflatten(-1, grid)
@@ -138,7 +138,7 @@ class Medklip(Method):
     def similarity(self, images: Tensor, texts: Sequence[str]) -> Tensor:
         """(batch, texts) probability that what a text says exists in the image: every text is an unseen query."""
         tokens, _ = self.image_tokens(self.prepare(images))
-        features, _ = self.answer(tokens, self.frozen_texts.vectors(texts))
+        features, _ = self.decode(tokens, self.frozen_texts.vectors(texts))
         return self.probabilities(features)[:, len(self.entities) :]
 
 

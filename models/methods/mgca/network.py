@@ -1,8 +1,8 @@
-"""MGCA: films and reports meet at three levels (Wang et al., "Multi-Granularity Cross-modal Alignment for Generalized
+"""MGCA: images and reports meet at three levels (Wang et al., "Multi-Granularity Cross-modal Alignment for Generalized
 Medical Visual Representation Learning", NeurIPS 2022, arXiv 2210.06044).
 
-Instances: the vectors of film and report. Tokens: patches and words, within a pair. Prototypes: clusters of diseases,
-to which film and report belong alike. Where paper and released code differ, the default is the paper's, and an option
+Instances: the vectors of image and report. Tokens: patches and words, within a pair. Prototypes: clusters of diseases,
+to which image and report belong alike. Where paper and released code differ, the default is the paper's, and an option
 gives the code's.
 """
 
@@ -59,7 +59,7 @@ class Mgca(DualEncoder):
         self.end, self.tokenizer = tokenizer.end, tokenizer
         self.register_buffer("continues", tokenizer.continues, persistent=False)
         self.image_encoder, self.text_encoder = image_encoder, text_encoder
-        self.film_head = ProjectionHead(image_encoder.dim, config.hidden, config.dim)
+        self.image_head = ProjectionHead(image_encoder.dim, config.hidden, config.dim)
         self.report_head = ProjectionHead(text_encoder.dim, config.hidden, config.dim)
         if config.token_weight:
             self.patch_head = ProjectionHead(image_encoder.local_dim, config.hidden, config.dim)
@@ -70,6 +70,7 @@ class Mgca(DualEncoder):
                 self.look_at_words = CrossAttention(*attention)
         if config.prototype_weight:
             self.prototypes = nn.Linear(config.dim, config.prototypes, bias=False)
+        self.register_load_state_dict_pre_hook(_rename_saved_head)
 
     def prepare(self, images: Tensor) -> Tensor:
         """Grey levels 0..255 (batch, 1, side, side) to -1..1, enlarged for a residual network."""
@@ -79,7 +80,7 @@ class Mgca(DualEncoder):
         return F.interpolate(images, size=(self.config.upsampled,) * 2, mode="bilinear", align_corners=True)
 
     def encode(self, batch: Batch) -> dict[str, Tensor]:
-        """Vectors of films and reports (batch, dim), and the loss of each pair's tokens (batch,)."""
+        """Vectors of images and reports (batch, dim), and the loss of each pair's tokens (batch,)."""
         assert batch.tokens is not None
         images = self.image_encoder(self.prepare(batch.images), attention=bool(self.config.token_weight))
         return self.represent(images, self.read(batch.tokens))
@@ -110,8 +111,8 @@ class Mgca(DualEncoder):
     def represent(self, images: ImageFeatures, report: Report) -> dict[str, Tensor]:
         """`encode`, from what the encoders say."""
         encoded = {
-            "films": _normalised(self.film_head(images.pooled)),
-            "reports": _normalised(self.report_head(report.vector)),
+            "images": _normalise(self.image_head(images.pooled)),
+            "reports": _normalise(self.report_head(report.vector)),
         }
         return encoded | (self.align(images, report) if self.config.token_weight else {})
 
@@ -121,12 +122,12 @@ class Mgca(DualEncoder):
         patches, words = self.project_patches(images), self.project_words(report)
         everywhere = torch.ones_like(patches[..., 0], dtype=torch.bool)
         negatives = mask if config.padding == "masked" else torch.ones_like(mask)
-        seen = _normalised(self.look_at_patches(words, patches))
+        seen = _normalise(self.look_at_patches(words, patches))
         weights = attention_weights(report.attention, mask, config.token_weights == "clipped")
         losses = {"words": token_alignment(words, seen, weights, negatives, config.token_temperature)}
         if config.bidirectional:
             seen = self.look_at_words(patches, words, mask)
-            seen = _normalised(seen) if config.normalised_words else seen
+            seen = _normalise(seen) if config.normalised_words else seen
             weights = self.patch_weights(images, patches) * mask.any(1, keepdim=True)
             losses["patches"] = token_alignment(patches, seen, weights, everywhere, config.token_temperature)
         return losses
@@ -140,17 +141,17 @@ class Mgca(DualEncoder):
 
     def project_patches(self, images: ImageFeatures) -> Tensor:
         """(batch, patches, dim), L2-normalised."""
-        return _normalised(self.patch_head(images.local))
+        return _normalise(self.patch_head(images.local))
 
     def project_words(self, report: Report) -> Tensor:
         """(batch, length, dim), L2-normalised; what stands at the padding means nothing."""
-        return _normalised(self.word_head(report.words, report.mask if self.config.padding == "masked" else None))
+        return _normalise(self.word_head(report.words, report.mask if self.config.padding == "masked" else None))
 
     def contrast(self, encoded: dict[str, Tensor]) -> dict[str, Tensor]:
         """Instance (equations 1 and 2), token (5) and prototype loss (8), weighted."""
         config, share = self.config, 0.5 if self.config.directions == "mean" else 1.0
-        together = config.contrasted or len(encoded["films"])
-        pairs = list(zip(encoded["films"].split(together), encoded["reports"].split(together), strict=True))
+        together = config.contrasted or len(encoded["images"])
+        pairs = list(zip(encoded["images"].split(together), encoded["reports"].split(together), strict=True))
         terms = {}
         if config.instance_weight:
             losses = [info_nce(*pair, config.instance_temperature, share, share) for pair in pairs]
@@ -164,22 +165,22 @@ class Mgca(DualEncoder):
             terms["prototype"] = config.prototype_weight * torch.stack(losses).mean()
         return terms
 
-    def align_prototypes(self, films: Tensor, reports: Tensor) -> Tensor:
+    def align_prototypes(self, images: Tensor, reports: Tensor) -> Tensor:
         """Prototype loss of vectors (batch, dim)."""
         config = self.config
         return prototype_alignment(
-            films, reports, self.normalised_prototypes(), config.prototype_temperature, config.epsilon,
+            images, reports, self.normalise_prototypes(), config.prototype_temperature, config.epsilon,
             config.sinkhorn_iterations,
         )  # fmt: skip
 
-    def normalised_prototypes(self) -> Tensor:
+    def normalise_prototypes(self) -> Tensor:
         """(prototypes, dim), brought back to unit length in place before they are used."""
         with torch.no_grad():
             self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=-1))
         return self.prototypes.weight
 
     def on_gradients(self, epoch: float) -> None:
-        """The prototypes stay where they are until films and reports have found together."""
+        """The prototypes stay where they are until images and reports have found together."""
         if self.config.prototype_weight and epoch < self.config.frozen_prototype_epochs:
             self.prototypes.weight.grad = None
 
@@ -192,10 +193,10 @@ class Mgca(DualEncoder):
         return self.image_encoder.maps(self.prepare(images))
 
     def project_images(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
-        """Network input -> films (batch, dim), patches (batch, patches, dim) and their grid."""
+        """Network input -> images (batch, dim), patches (batch, patches, dim) and their grid."""
         features = self.image_encoder(images)
-        local = (self.patch_head if self.config.token_weight else self.film_head)(features.local)
-        return self.film_head(features.pooled), local, features.grid
+        local = (self.patch_head if self.config.token_weight else self.image_head)(features.local)
+        return self.image_head(features.pooled), local, features.grid
 
     def project_texts(self, tokens: Tokens) -> Tensor:
         """(texts, dim)."""
@@ -206,16 +207,16 @@ class Mgca(DualEncoder):
         if not self.config.token_weight:
             return super().zero_shot(images, queries)
         features = self.image_encoder(self.prepare(images))
-        films, sides = _normalised(self.film_head(features.pooled)), self.prompt_vectors(queries)
+        vectors, sides = _normalise(self.image_head(features.pooled)), self.prompt_vectors(queries)
         prompts = [self.prompts.fill(query)[0] for query in queries]
         report = self.read_texts([text for group in prompts for text in group])
         maps = self._look(self.project_patches(features), self.project_words(report), report.mask)
         groups = maps.split([len(group) for group in prompts], dim=1)
         located = torch.stack([group.mean(1) for group in groups], dim=1)
-        return ZeroShot(self.presence(*(films @ side.T for side in sides)), located.unflatten(-1, features.grid))
+        return ZeroShot(self.presence(*(vectors @ side.T for side in sides)), located.unflatten(-1, features.grid))
 
     def _look(self, patches: Tensor, words: Tensor, mask: Tensor) -> Tensor:
-        """(batch, texts, patches): attention of every text's words to every film's patches, mean over the words."""
+        """(batch, texts, patches): attention of every text's words to every image's patches, mean over the words."""
         every = words.flatten(0, 1).expand(len(patches), -1, -1)
         attention = self.look_at_patches.weights(every, patches).unflatten(1, mask.shape)
         return (attention * mask[..., None]).sum(2) / mask.sum(1).clamp_min(1)[:, None]
@@ -226,7 +227,7 @@ class Mgca(DualEncoder):
         return self.read(self.texts.tokens(texts, self.continues.device))
 
     def word_attention(self, images: Tensor, texts: Sequence[str]) -> Tensor:
-        """Where each word of a text looks in its film, for pictures.
+        """Where each word of a text looks in its image, for pictures.
 
         Grey levels (batch, 1, side, side) and as many texts -> (batch, words, rows, columns), each word's summing to 1,
         in the order of `WordPieceTokenizer.words(words_only(text))`; texts with fewer words than others end in zeros.
@@ -251,12 +252,19 @@ class Mgca(DualEncoder):
         return WordMaps(words, self.word_attention(images, sentences))
 
 
+def _rename_saved_head(_: nn.Module, state: dict[str, Any], prefix: str, *__: Any) -> None:
+    """Weights saved by earlier versions call the image head `film_head`."""
+    old = f"{prefix}film_head."
+    for name in [name for name in state if name.startswith(old)]:
+        state[f"{prefix}image_head.{name.removeprefix(old)}"] = state.pop(name)
+
+
 def _mean(words: Tensor, mask: Tensor) -> Tensor:
     """(batch, length, width) -> (batch, width), over the words in `mask`; zeros where there is none."""
     return (words * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp_min(1)
 
 
-def _normalised(vectors: Tensor) -> Tensor:
+def _normalise(vectors: Tensor) -> Tensor:
     return F.normalize(at_least_float32(vectors), dim=-1)
 
 

@@ -34,7 +34,7 @@ def source() -> TextSource:
 
 def said(texts: ReportTexts, drawn: np.ndarray, source: TextSource, mirrored: np.ndarray | None = None) -> list[str]:
     mirrored = np.zeros(len(drawn), bool) if mirrored is None else mirrored
-    tokens = texts.beside(torch.empty(len(drawn)), drawn, mirrored).tokens
+    tokens = texts.build_batch(torch.empty(len(drawn)), drawn, mirrored).tokens
     decode = source.tokenizer._tokenizer.decode
     return [decode(ids[mask], skip_special_tokens=True) for ids, mask in zip(tokens.ids, tokens.mask, strict=True)]
 
@@ -42,13 +42,13 @@ def said(texts: ReportTexts, drawn: np.ndarray, source: TextSource, mirrored: np
 def test_reports_are_their_sections_in_the_order_asked_for(source):
     texts = read_texts(SENTENCES, source, mirrored=False)
     assert texts.readable.tolist() == [True, True, False, True, False]
-    drawn = texts.draw(np.array([1, 0]), np.random.default_rng(0))
+    drawn = texts.sample(np.array([1, 0]), np.random.default_rng(0))
     assert said(texts, drawn, source) == ["right effusion.", "left effusion. heart size is normal. left effusion."]
 
 
 def test_sentences_are_drawn_uniformly(source):
     texts = read_texts(SENTENCES, replace(source, unit="sentence"), mirrored=False)
-    drawn = texts.draw(np.zeros(3000, int), np.random.default_rng(0))
+    drawn = texts.sample(np.zeros(3000, int), np.random.default_rng(0))
     counts = dict(zip(*np.unique(said(texts, drawn, source), return_counts=True), strict=True))
     assert set(counts) == {"left effusion.", "heart size is normal."}
     assert counts["left effusion."] == pytest.approx(2000, abs=100)  # it is there twice
@@ -57,7 +57,7 @@ def test_sentences_are_drawn_uniformly(source):
 def test_cleaning_and_short_sentences(source):
     words = read_texts(SENTENCES, replace(source, cleaning="words", minimum_words=3), mirrored=False)
     assert words.readable.tolist() == [True, False, False, True, False]
-    assert said(words, words.draw(np.array([0, 3]), np.random.default_rng(0)), source) == [
+    assert said(words, words.sample(np.array([0, 3]), np.random.default_rng(0)), source) == [
         "heart size is normal",
         "right middle lobe collapse",
     ]
@@ -69,7 +69,7 @@ def test_a_report_without_the_sections_is_left_out_or_says_what_it_is_told_to(so
     source = replace(source, sections=("impression",), unit=unit)
     assert not read_texts(reports, source, False).readable.any()
     texts = read_texts(reports, replace(source, missing="NO IMPRESSION"), False)
-    drawn = texts.draw(np.arange(2), np.random.default_rng(0))
+    drawn = texts.sample(np.arange(2), np.random.default_rng(0))
     assert said(texts, drawn, source) == ["no impression"] * 2
 
 
@@ -80,13 +80,13 @@ def test_one_section_stands_in_for_another_that_an_archive_lacks(source):
     assert with_both.readable.tolist() == [False, True]
     without = read_texts(pa.chunked_array([[[findings], []]]), source, False)
     assert without.readable.tolist() == [True, False]
-    assert said(without, without.draw(np.zeros(1, int), np.random.default_rng(0)), source) == ["clear lungs."]
+    assert said(without, without.sample(np.zeros(1, int), np.random.default_rng(0)), source) == ["clear lungs."]
 
 
-def test_mirrored_films_are_described_as_they_are(source):
+def test_mirrored_images_are_described_as_they_are(source):
     texts = read_texts(SENTENCES, source, mirrored=True)
-    drawn = texts.draw(np.array([0, 1, 3]), np.random.default_rng(0))
-    assert texts.mirrorable(drawn).tolist() == [True, True, False]  # there is one middle lobe
+    drawn = texts.sample(np.array([0, 1, 3]), np.random.default_rng(0))
+    assert texts.can_mirror(drawn).tolist() == [True, True, False]  # there is one middle lobe
     assert said(texts, drawn[:2], source, np.array([True, True])) == [
         "right effusion. heart size is normal. right effusion.",
         "left effusion.",
@@ -132,7 +132,7 @@ def test_targets_are_the_triplets_in_a_matrix(shards, swap):
     manifest = reader.manifest
     targets = ReportTargets(reader.columns("train")["triplets"], manifest.entities, manifest.positions)
     rows = np.flatnonzero(targets.readable)[::-1]
-    found = targets.beside(torch.empty(len(rows)), rows, np.full(len(rows), bool(swap))).targets
+    found = targets.build_batch(torch.empty(len(rows)), rows, np.full(len(rows), bool(swap))).targets
     assert np.array_equal(found.numpy(), literal_targets(reader, rows, swap))
 
 
@@ -142,7 +142,7 @@ def test_flips_take_what_is_said_with_them(shards, tmp_path, sides, swapped):
     flips = AugmentationConfig(horizontal_flip=0.5, flip_sides=sides)
     data = PairData(reader, "train", None, flips, tmp_path / "unused")
     pairs = data.pairs(np.arange(len(data)), np.random.default_rng(0))
-    plain = data.reports.beside(torch.empty(len(data)), data.rows, np.zeros(len(data), bool)).targets
+    plain = data.reports.build_batch(torch.empty(len(data)), data.rows, np.zeros(len(data), bool)).targets
     flipped = pairs.flipped.numpy()
     assert 0.3 < flipped.mean() < 0.7
     expected = plain.clone()
@@ -151,8 +151,8 @@ def test_flips_take_what_is_said_with_them(shards, tmp_path, sides, swapped):
     assert torch.equal(pairs.batch.targets, expected)
 
 
-def test_a_film_that_cannot_be_mirrored_is_not_flipped(shards, tmp_path, monkeypatch):
-    monkeypatch.setattr(ReportTargets, "mirrorable", lambda self, rows: rows % 2 == 0)
+def test_an_image_that_cannot_be_mirrored_is_not_flipped(shards, tmp_path, monkeypatch):
+    monkeypatch.setattr(ReportTargets, "can_mirror", lambda self, rows: rows % 2 == 0)
     data = PairData(ShardReader(shards), "train", None, AugmentationConfig(horizontal_flip=1.0), tmp_path / "unused")
     assert np.array_equal(data.pairs(np.arange(20), np.random.default_rng(0)).flipped.numpy(), data.rows[:20] % 2 == 0)
 

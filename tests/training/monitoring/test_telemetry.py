@@ -34,11 +34,11 @@ class OneProduct(Method):
 
 def test_operations_are_counted_without_a_trace():
     method, batch = OneProduct(), Batch(torch.rand(32, 1, 4, 4))
-    before, chance = {k: v.clone() for k, v in method.state_dict().items()}, torch.get_rng_state()
+    before, rng = {k: v.clone() for k, v in method.state_dict().items()}, torch.get_rng_state()
     assert flops_per_pair(method, batch, CPU, torch.float32) == 2 * (2 * 16 * 10)
     assert all(torch.equal(before[name], value) for name, value in method.state_dict().items())
     assert method.layer.weight.grad is None
-    assert torch.equal(torch.get_rng_state(), chance)
+    assert torch.equal(torch.get_rng_state(), rng)
 
 
 def test_utilisation_is_the_share_of_the_peak():

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from models.registry import method_names
 from models.saved import TRAINED, UNTRAINED
+from store.code import ROOT
 from tests.models.tiny import TINY, tiny_method
 from tests.training.two_processes import OPTIMIZERS, TYPES, WITH_BLOCKS, losses_and_gradients
 from training.config import TrainingConfig
@@ -23,7 +24,6 @@ from training.parallel.processes import share
 from training.parallel.sharding import shard_blocks
 from training.state.checkpoint import STATE
 
-ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 # Learning rates, and how far weights may end apart: adamw takes steps where a gradient is zero but for rounding.
 RATES = {"sgd": 0.1, "adamw": 1e-5}
