@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.errors import EvaluationError
+from evaluation.inference import run_zero_shot
 from evaluation.metrics.classification import scorable
 from evaluation.metrics.values import MACRO, ResultValue
 from evaluation.tasks.zero_shot_classification import best_thresholds, score
-from evaluation.zero_shot import run_zero_shot
 from models.ensemble import Ensemble
+from models.errors import ModelError
 from models.method import Method
+from models.saved import TRAINED, load_method
 from shards.errors import ShardError
 from shards.reader import ShardData, ShardReader
-from training.errors import TrainingError
-from training.state.checkpoint import TRAINED, load_method
 
 METRICS = ("auroc", "mcc", "f1")
 
@@ -41,8 +41,8 @@ def main(arguments: Sequence[str]) -> int:
         rows["together"] = members
         splits = reader.read("validate"), reader.read("test")
         for name, networks in rows.items():
-            print(name, *(_said(value) for value in means(Ensemble(networks), *splits)), sep="\t")
-    except (EvaluationError, ShardError, TrainingError, ValueError) as error:
+            print(name, *(_format(value) for value in means(Ensemble(networks), *splits)), sep="\t")
+    except (EvaluationError, ShardError, ModelError, ValueError) as error:
         sys.stderr.write(f"ensemble: {error}\n")
         return 1
     return 0
@@ -59,7 +59,7 @@ def means(method: Method, validate: ShardData, test: ShardData) -> list[ResultVa
     """The means over the classes of zero-shot classification on `test`, thresholds from `validate`."""
     classes = [name for name in sorted(test.labels) if scorable(_labels(test, name)) and name in validate.labels]
     if not classes:
-        raise EvaluationError("No label is present in some films of the test split and absent in others.")
+        raise EvaluationError("No label is present in some images of the test split and absent in others.")
     chosen = best_thresholds(run_zero_shot(method, validate, classes).scores, _matrix(validate, classes), "mcc")
     scores = run_zero_shot(method, test, classes).scores
     values = score(scores, _matrix(test, classes), classes, test.subject_ids, chosen)
@@ -76,9 +76,9 @@ def _labels(data: ShardData, name: str) -> np.ndarray:
     return np.where(values >= 0, values, np.nan)
 
 
-def _said(value: ResultValue) -> str:
+def _format(value: ResultValue) -> str:
     if value.value is None:
-        return f"{value.metric} not to be had"
+        return f"{value.metric} not available"
     return f"{value.metric} {value.value:.3f} [{value.low:.3f}, {value.high:.3f}]"
 
 

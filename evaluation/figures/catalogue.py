@@ -1,68 +1,74 @@
-"""Pictures of what a network says about a cohort: small in Dagster's metadata, whole as files and in MLflow."""
+"""Figures of what a network predicts for a dataset: kept beside the weights, whole as files and with the run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Protocol
 
-import dagster as dg
 import numpy as np
 
-from assets import previews
 from evaluation.dataset import entities_of
 from evaluation.errors import NotAvailableError
-from evaluation.predictions import Network
-from tracking.tracker import Tracker
+from evaluation.predictions import Predictions
 
-PICTURED = 6  # radiographs in the picture of heat maps
-ATTENDED = 3  # radiographs in a picture of attention
-EMBEDDED = 300  # films in a picture of embeddings
+PICTURED = 6  # radiographs in the figure of heat maps
+ATTENDED = 3  # radiographs in a figure of attention
+EMBEDDED = 300  # images in a figure of embeddings
 CORNERS = 3  # classes from which on there is a radar chart
 
-Networks = Mapping[str, Network]  # trained and untrained
+Networks = Mapping[str, Predictions]  # trained and untrained
 Drawing = Callable[[Networks, str], bytes]  # a PNG over a note; empty: nothing to draw
 
 
-def attached(networks: Networks, tasks: Sequence[str], tracker: Tracker, anew: bool) -> dict[str, Any]:
-    """The pictures that belong to the tasks, kept beside the weights and logged; metadata by name.
+class Tracker(Protocol):
+    """Keeps files with the run that they are of."""
 
-    They are drawn where they are not there yet and, with `anew`, because numbers were measured.
+    def log_file(self, path: Path, folder: str) -> None:
+        """Copy a file into a folder of the run."""
+
+
+def draw_figures(
+    predictions: Networks, names: Sequence[str], tracker: Tracker | None = None, anew: bool = True
+) -> dict[str, bytes | str]:
+    """The figures by name, as PNG; a sentence where one could not be drawn.
+
+    They are drawn where they are not there yet and, with `anew`, because results were computed.
     """
     from evaluation.results.text_tables import SIMULATION_NOTE
 
-    network = networks["trained"]
-    workspace = network.cohort.workspace
-    note = SIMULATION_NOTE if workspace.shows_simulation() else ""
-    metadata: dict[str, Any] = {}
-    for name, (task, draw) in DRAWINGS.items():
-        if task not in tasks:
-            continue
-        path = workspace.home_path() / network.run.output / "pictures" / workspace.cohort_name() / f"{name}.png"
+    network = predictions["trained"]
+    workspace = network.dataset.workspace
+    cohort, note = workspace.cohort_name(), SIMULATION_NOTE if workspace.shows_simulation() else ""
+    figures: dict[str, bytes | str] = {}
+    for name in names:
+        path = workspace.home_path() / network.run.output / "pictures" / cohort / f"{name}.png"
         if path.exists() and not anew:
-            metadata[name.replace("_", " ")] = previews.picture(path.read_bytes(), name)
+            figures[name] = path.read_bytes()
             continue
         try:
-            png = draw(networks, note)
+            png = DRAWINGS[name](predictions, note)
         except NotAvailableError:
-            continue  # the task itself says so
-        except Exception as error:  # the numbers are there: a picture that cannot be drawn must not take them away
-            metadata[name.replace("_", " ")] = dg.MetadataValue.text(f"not drawn: {type(error).__name__}")
-            network.log(f"The picture {name} of {workspace.cohort_name()} was not drawn: {type(error).__name__}.")
+            continue  # the result of the task says so
+        except Exception as error:  # a figure that cannot be drawn must not take the numbers away
+            figures[name] = f"not drawn: {type(error).__name__}"
+            network.log(f"The figure {name} of {cohort} was not drawn: {type(error).__name__}.")
             continue
         if png:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(png)
-            tracker.log_file(path, f"pictures/{workspace.cohort_name()}")
-            metadata[name.replace("_", " ")] = previews.picture(png, name)
-    return metadata
+            if tracker:
+                tracker.log_file(path, f"pictures/{cohort}")
+            figures[name] = png
+    return figures
 
 
 def _roc_curves(networks: Networks, note: str) -> bytes:
     from evaluation.figures.pictures import roc_curves
 
     network = networks["trained"]
-    test = network.examine("test")
-    return roc_curves(test.answers.scores, test.truth.labels, network.classes, note) if len(network.classes) else b""
+    scores, labels, classes = network.zero_shot("test").scores, _labels(network), network.dataset.query_labels
+    return roc_curves(scores, labels, classes, note) if classes else b""
 
 
 def _radar(networks: Networks, note: str) -> bytes:
@@ -70,32 +76,32 @@ def _radar(networks: Networks, note: str) -> bytes:
     from evaluation.figures.radar import radar
     from evaluation.metrics.classification import auroc
 
-    classes = networks["trained"].classes
+    classes = networks["trained"].dataset.query_labels
     if len(classes) < CORNERS:
         return b""
     areas = {}
     for weights, network in networks.items():
-        test = network.examine("test")
-        found = [auroc(test.truth.labels[:, c], test.answers.scores[:, c]) for c in range(len(classes))]
+        scores, labels = network.zero_shot("test").scores, _labels(network)
+        found = [auroc(labels[:, c], scores[:, c]) for c in range(len(classes))]
         areas[weights] = [None if np.isnan(area) else area for area in found]
     scored = [area for values in areas.values() for area in values if area is not None]
     return radar(classes, areas, note) if scored else b""
 
 
 def _embeddings(networks: Networks, note: str) -> bytes:
-    """The test films, by label and, for methods that have prototypes, by prototype."""
+    """The test images, by label and, for methods that have prototypes, by prototype."""
     from cohorts.labels import label_names
     from evaluation.figures.embeddings import LEAST_SAMPLE, embeddings
 
     network = networks["trained"]
-    films = network.cohort.films("test")
-    names = list(network.cohort.protocol.labels) or label_names(films.labels)
-    if len(films) < LEAST_SAMPLE or not names:
+    images = network.dataset.images("test")
+    names = list(network.dataset.facts.classes) or label_names(images.labels)
+    if len(images) < LEAST_SAMPLE or not names:
         return b""
     prototypes = getattr(network.method, "prototypes", None)
-    vectors = network.features(films) if prototypes is None else network.embeddings(films)
+    vectors = network.features(images) if prototypes is None else network.embeddings(images)
     known = None if prototypes is None else prototypes.weight.detach().cpu().numpy()
-    labels = network.cohort.label_values(films, names)
+    labels = network.dataset.label_values(images, names)
     return embeddings(vectors, labels, names, known, note, largest=EMBEDDED)
 
 
@@ -104,28 +110,28 @@ def _word_attention(networks: Networks, note: str) -> bytes:
     from evaluation.figures.attention import look_for_words, word_attention
 
     network = networks["trained"]
-    films, sentences, _ = _asked_films(network)
-    return word_attention(look_for_words(network.method, films, sentences), note) if len(films) else b""
+    pixels, sentences, _ = _sentence_examples(network)
+    return word_attention(look_for_words(network.method, pixels, sentences), note) if len(pixels) else b""
 
 
 def _selected_regions(networks: Networks, note: str) -> bytes:
     from evaluation.figures.attention import look_at_regions, selected_regions
 
     network = networks["trained"]
-    films, sentences, labels = _asked_films(network)
-    return selected_regions(look_at_regions(network.method, films, sentences), labels, note) if len(films) else b""
+    pixels, sentences, labels = _sentence_examples(network)
+    return selected_regions(look_at_regions(network.method, pixels, sentences), labels, note) if len(pixels) else b""
 
 
-def _asked_films(network: Network) -> tuple[np.ndarray, list[str], list[str]]:
-    """The first test film (k, size, size) of some labels that there is a sentence for, the sentences, the labels."""
+def _sentence_examples(network: Predictions) -> tuple[np.ndarray, list[str], list[str]]:
+    """The first test image (k, size, size) of some labels that there is a sentence for, the sentences, the labels."""
     from evaluation.tasks.text_image_retrieval import categories_of, read_queries
 
-    categories = categories_of(entities_of(network.cohort.questions))
-    films = network.cohort.films("test")
-    values = network.cohort.label_values(films, list(categories)) == 1
+    categories = categories_of(entities_of(network.dataset.queries))
+    images = network.dataset.images("test")
+    values = network.dataset.label_values(images, list(categories)) == 1
     found = [(place, label) for place, label in enumerate(categories) if values[:, place].any()][:ATTENDED]
     rows = np.array([values[:, place].argmax() for place, _ in found], np.int64)
-    pixels = network.cohort.pixels(films)[rows] if len(rows) else np.empty((0, 1, 1), np.uint8)
+    pixels = images.pixels[rows] if len(rows) else np.empty((0, 1, 1), np.uint8)
     return pixels, [read_queries()[categories[label]][0] for _, label in found], [label for _, label in found]
 
 
@@ -134,27 +140,33 @@ def _heat_maps(networks: Networks, note: str) -> bytes:
     from evaluation.figures.pictures import heat_maps
 
     network = networks["trained"]
-    test, classes = network.examine("test"), network.classes
-    masks = test.truth.masks
+    maps, classes = network.zero_shot("test").maps, network.dataset.query_labels
+    masks = network.dataset.masks("test", classes)
     if not len(masks):
         return b""
     _, chosen = np.unique(masks.columns, return_index=True)
     chosen = chosen[:PICTURED]
     rows, columns = masks.rows[chosen], masks.columns[chosen]
     return heat_maps(
-        network.cohort.pixels(network.cohort.films("test"))[rows],
+        network.dataset.images("test").pixels[rows],
         masks.pixels[chosen],
-        test.answers.maps[rows, columns],
+        maps[rows, columns],
         [classes[column] for column in columns],
         note,
     )
 
 
-DRAWINGS: dict[str, tuple[str, Drawing]] = {  # name -> the task it belongs to, and who draws it
-    "roc_curves": ("zero_shot_classification", _roc_curves),
-    "radar": ("zero_shot_classification", _radar),
-    "heat_maps": ("zero_shot_grounding", _heat_maps),
-    "selected_regions": ("zero_shot_grounding", _selected_regions),
-    "word_attention": ("text_image_retrieval", _word_attention),
-    "embeddings": ("linear_probe", _embeddings),
+def _labels(network: Predictions) -> np.ndarray:
+    """(test images, labels of zero-shot tasks) 1 present, 0 absent, nan unknown."""
+    dataset = network.dataset
+    return dataset.label_values(dataset.images("test"), dataset.query_labels)
+
+
+DRAWINGS: dict[str, Drawing] = {  # by the names that tasks have for their figures
+    "roc_curves": _roc_curves,
+    "radar": _radar,
+    "heat_maps": _heat_maps,
+    "selected_regions": _selected_regions,
+    "word_attention": _word_attention,
+    "embeddings": _embeddings,
 }

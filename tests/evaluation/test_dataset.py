@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cohorts.dataset import Dataset
@@ -14,6 +15,7 @@ from cohorts.registry import dataset
 from cohorts.subsets import FRACTIONS, subset_table
 from cohorts.tables import STUDIES
 from evaluation.dataset import EvaluationDataset, knowledge, observation_labels
+from evaluation.errors import EvaluationError
 from imaging.letterbox import letterbox_box, letterbox_mask
 from ingestion.regions import update_regions
 from shards.schema import shard_schema
@@ -189,3 +191,44 @@ def test_labels_of_any_data_set_find_their_observation(workspace):
         "Support Devices": "device",
         "effusion": "effusion",
     }
+
+
+def test_labels_are_in_the_order_asked_for(build):
+    data = build(
+        image(0, labels=[("effusion", 1), ("nodule", 1), ("edema", 0)]),
+        image(1),
+        image(2, labels=[("effusion", -1), ("nodule", 0)]),
+    )
+    images, nan = data.images("test").select(np.array([2, 0, 1])), np.nan
+    assert list(images.subjects) == ["p2", "p0", "p1"]
+    values = data.label_values(images, ["effusion", "nodule", "edema"])
+    np.testing.assert_array_equal(values, [[nan, 0, nan], [1, 1, 0], [nan, nan, nan]])
+
+
+def test_an_image_that_the_studies_do_not_have_is_named(build):
+    data = build(image(0), image(1), facts=REGIONS)
+    path = data.workspace.folder("studies") / "studies.parquet"
+    write_table(pq.read_table(path).slice(1), path)
+    update_regions(data.workspace)
+    with pytest.raises(EvaluationError, match=r"Image i0 is not in studies\.parquet; rebuild the shards from it"):
+        data.masks("test", [OPACITY])
+
+
+def test_regions_are_read_from_the_archive_once(build, monkeypatch):
+    data = build(image(0, shapes=[rectangle(0, 0, 40, 40)], labels=[(OPACITY, 1)]), facts=REGIONS)
+    digest = data.regions_digest()
+    monkeypatch.setattr("ingestion.regions.make_regions", lambda *given: pytest.fail("the regions were made again"))
+    update_regions(data.workspace)
+    assert data.regions_digest() == digest
+    assert data.masks("test", [OPACITY]).pixels.any()
+
+
+def test_other_boxes_are_another_digest(build):
+    data = build(image(0, boxes=[box(1, 1, 5, 5)]), facts=REGIONS)
+    digest = data.regions_digest()
+    path = data.workspace.folder("studies") / "studies.parquet"
+    rows = pq.read_table(path).to_pylist()
+    rows[0]["boxes"][0]["x"] += 1
+    write_table(pa.Table.from_pylist(rows, STUDIES), path)
+    update_regions(data.workspace)
+    assert data.regions_digest() != digest

@@ -6,8 +6,9 @@ import torch
 
 from evaluation import ensemble
 from models.registry import build_method
+from models.saved import TRAINED, ModelCard
 from shards.reader import ShardData, Triplets
-from training.state.checkpoint import TRAINED, ModelCard, save_weights
+from training.state.checkpoint import save_weights
 
 SMALL = {
     "weights": "", "vision_layers": 1, "vision_width": 16, "vision_heads": 1, "patch": 8, "text_layers": 1,
@@ -15,7 +16,7 @@ SMALL = {
 }  # fmt: skip
 
 
-def films(seed: int) -> ShardData:
+def images_of(seed: int) -> ShardData:
     rng = np.random.default_rng(seed)
     names = np.array([f"{row}" for row in range(30)], dtype=object)
     none = Triplets(*(np.zeros(0, np.int64) for _ in range(4)))
@@ -30,7 +31,7 @@ class Shards:
         pass
 
     def read(self, split):
-        return films({"validate": 1, "test": 2}[split])
+        return images_of({"validate": 1, "test": 2}[split])
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_every_network_and_all_together(runs, tmp_path, monkeypatch, capsys):
 
 def test_together_is_the_mean_of_scores(runs):
     members = [ensemble.load_member(folder) for folder in runs]
-    images = torch.from_numpy(films(2).pixels)[:, None]
+    images = torch.from_numpy(images_of(2).pixels)[:, None]
     with torch.no_grad():
         alone = [member.zero_shot(images, ["edema"]).scores for member in members]
         together = ensemble.Ensemble(members).zero_shot(images, ["edema"]).scores

@@ -7,8 +7,9 @@ from upath import UPath
 
 from cohorts.tables import STUDIES
 from evaluation.errors import EvaluationError
-from evaluation.truth import load_truth
+from evaluation.truth import select_masks
 from imaging.letterbox import letterbox_mask
+from ingestion.regions import make_regions
 
 CLASSES = ["effusion", "nodule", "edema"]
 
@@ -42,16 +43,23 @@ def write(folder, rows):
     pq.write_table(pa.Table.from_pylist(rows, STUDIES), folder / "studies.parquet")
 
 
-def test_truth_is_in_the_order_asked_for(archive):
-    truth = load_truth(archive / "studies.parquet", archive, ["c", "a", "b"], CLASSES, 16)
-    assert list(truth.subjects) == ["pc", "pa", "pb"]
-    nan = np.nan
-    np.testing.assert_array_equal(truth.labels, [[nan, 0, nan], [1, 1, 0], [nan, nan, nan]])
-    assert list(zip(truth.masks.rows, truth.masks.columns, strict=True)) == [(1, 0), (1, 1)]
+def load(root, image_ids, classes, size, shape=(40, 20), archive=None):
+    """The masks, from a table of regions that is made of the whole archive."""
+    studies = pq.read_table((archive or root) / "studies.parquet").to_pylist()
+    shapes = {study["image_id"]: shape for study in studies}
+    studies = [study for study in studies if study["masks"] or study["shapes"]]
+    return select_masks(make_regions(studies, root, size, shapes), image_ids, classes, size)
+
+
+def test_masks_are_in_the_order_asked_for(archive):
+    masks = load(archive, ["c", "a", "b"], CLASSES, 16)
+    assert list(zip(masks.rows, masks.columns, strict=True)) == [(1, 0), (1, 1)]
+    masks = load(archive, ["c", "a", "b"], CLASSES[::-1], 16)
+    assert list(zip(masks.rows, masks.columns, strict=True)) == [(1, 1), (1, 2)]
 
 
 def test_masks_of_a_class_are_joined_and_letterboxed(archive):
-    masks = load_truth(archive / "studies.parquet", archive, ["a"], CLASSES, 16).masks
+    masks = load(archive, ["a"], CLASSES, 16)
     expected = np.zeros((40, 20), bool)
     expected[0:10, 3:17] = expected[30:40, 3:17] = True
     np.testing.assert_array_equal(masks.pixels[0], letterbox_mask(expected, 16))
@@ -60,52 +68,45 @@ def test_masks_of_a_class_are_joined_and_letterboxed(archive):
 
 
 def test_no_images_and_no_masks(archive):
-    assert load_truth(archive / "studies.parquet", archive, [], CLASSES, 16).labels.shape == (0, 3)
-    truth = load_truth(archive / "studies.parquet", archive, ["b"], CLASSES, 16)
-    assert truth.masks.pixels.shape == (0, 16, 16)
-    assert len(truth.masks) == 0
-
-
-def test_an_unknown_image_is_named(archive):
-    with pytest.raises(EvaluationError, match=r"Image x is not in studies\.parquet"):
-        load_truth(archive / "studies.parquet", archive, ["a", "x"], CLASSES, 16)
+    for image_ids in ([], ["b"]):
+        masks = load(archive, image_ids, CLASSES, 16)
+        assert masks.pixels.shape == (0, 16, 16)
+        assert len(masks) == 0
 
 
 @pytest.mark.parametrize(("path", "message"), [("gone", "cannot be read"), ("../../secret", "lies outside of")])
 def test_a_mask_that_cannot_be_read_is_named(archive, path, message):
     write(archive, [row("a", [("effusion", 1.0)], [("effusion", path)])])
     with pytest.raises(EvaluationError, match=message):
-        load_truth(archive / "studies.parquet", archive, ["a"], CLASSES, 16)
+        load(archive, ["a"], CLASSES, 16)
 
 
 def test_threshold_of_a_mask_and_shapes_join(archive):
     mask = np.zeros((40, 20), np.uint8)
     mask[:8] = 1  # a file of 0 and 1
     cv2.imwrite(str(archive / "truth" / "small.png"), mask)
-    cv2.imwrite(str(archive / "film.png"), mask)
     shapes = [
         {"label": "effusion", "kind": "rectangle", "points": [0, 30, 20, 36]},
         {"label": "nodule", "kind": "rectangle", "points": [0, 0, 20, 40]},
     ]
     masks = [{"label": "effusion", "path": "truth/small.png", "threshold": 0}]
-    study = {**row("a", [("effusion", 1.0)], None), "masks": masks, "shapes": shapes, "image_path": "film.png"}
+    study = {**row("a", [("effusion", 1.0)], None), "masks": masks, "shapes": shapes, "image_path": "image.png"}
     write(archive, [study])
-    truth = load_truth(archive / "studies.parquet", archive, ["a"], CLASSES, 40)
+    masks = load(archive, ["a"], CLASSES, 40)
     expected = np.zeros((40, 20), bool)
     expected[:8] = expected[30:36] = True
-    np.testing.assert_array_equal(truth.masks.pixels, letterbox_mask(expected, 40)[None])
+    np.testing.assert_array_equal(masks.pixels, letterbox_mask(expected, 40)[None])
 
 
 def test_masks_on_object_storage(archive):
     root = UPath("memory://truth")
     root.fs.put(f"{archive}/", root.path, recursive=True)
-    here, there = (load_truth(archive / "studies.parquet", place, ["a"], CLASSES, 16) for place in (archive, root))
-    np.testing.assert_array_equal(here.masks.pixels, there.masks.pixels)
+    here, there = (load(place, ["a"], CLASSES, 16, archive=archive) for place in (archive, root))
+    np.testing.assert_array_equal(here.pixels, there.pixels)
 
 
 def test_a_shape_that_cannot_be_drawn_is_named(archive):
-    cv2.imwrite(str(archive / "film.png"), np.zeros((4, 4), np.uint8))
     shape = {"label": "effusion", "kind": "rle", "points": [12, 9]}
-    write(archive, [{**row("a", [("effusion", 1.0)], None), "shapes": [shape], "image_path": "film.png"}])
-    with pytest.raises(EvaluationError, match=r"effusion of film\.png cannot be drawn: .*beyond the 4 x 4"):
-        load_truth(archive / "studies.parquet", archive, ["a"], CLASSES, 16)
+    write(archive, [{**row("a", [("effusion", 1.0)], None), "shapes": [shape], "image_path": "image.png"}])
+    with pytest.raises(EvaluationError, match=r"effusion of image\.png cannot be drawn: .*beyond the 4 x 4"):
+        load(archive, ["a"], CLASSES, 16, shape=(4, 4))
