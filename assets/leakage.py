@@ -7,10 +7,11 @@ import dagster as dg
 import numpy as np
 
 from assets import previews
-from assets.downstream import COHORTS, READY, cohort_state
 from assets.datasets import GROUP
-from assets.workspace import Workspace
-from evaluation.dataset import CohortFilms
+from assets.workspace import WorkspaceResource
+from evaluation.dataset import EvaluationDataset
+from ingestion.pipeline import READY, dataset_state, downstream_names
+from ingestion.workspace import Workspace
 from store.atomic import write_json
 from store.digests import fingerprint
 
@@ -19,13 +20,14 @@ UNSEEN = "tests_are_unseen"
 SPLITS = ("train", "validate", "test")
 SEEN = ("train", "validate")  # by pretraining
 FILE = "leakage.json"  # with the results
+COHORTS = tuple(downstream_names())
 
 
 @dg.asset(
     name=LEAKAGE,
     group_name=GROUP,
     kinds={"python"},
-    deps=["shards", *(dg.AssetKey(["cohort", cohort]) for cohort in COHORTS)],
+    deps=["shards", *(dg.AssetKey(["dataset", cohort]) for cohort in COHORTS)],
     check_specs=[
         dg.AssetCheckSpec(
             UNSEEN,
@@ -34,31 +36,31 @@ FILE = "leakage.json"  # with the results
         )
     ],
 )
-def leakage(context: dg.AssetExecutionContext, workspace: Workspace) -> Iterator[dg.MaterializeResult[Any]]:
+def leakage(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> Iterator[dg.MaterializeResult[Any]]:
     """Patients that pretraining and a test split share, and films that look the same, also between splits.
 
     Films are compared by a perceptual hash, which finds copies that were resized, compressed again or mirrored. What is
     found stops nothing: it is told here, by a check, and on the page of tables.
     """
     from evaluation.leakage.checks import between_splits, describe, shared_films, shared_patients
-    from evaluation.protocol import DOWNSTREAM, OWN
     from evaluation.results.store import FOLDER
     from evaluation.tables.selection import selection
+    from evaluation.tasks.registry import task_names
 
-    own = workspace.cohort_name()
-    seen = _sample(workspace, SEEN)
-    leaks = between_splits([_sample(workspace, (split,)) for split in SPLITS])
+    place = workspace.plain()
+    own = place.cohort_name()
+    seen = _sample(place, SEEN)
+    leaks = between_splits([_sample(place, (split,)) for split in SPLITS])
     for cohort in COHORTS:
-        there = workspace.downstream(cohort)
-        if cohort == own or there is None or cohort_state(workspace, cohort)["status"] != READY:
+        there = place.downstream(cohort)
+        if cohort == own or there is None or dataset_state(place, cohort)["status"] != READY:
             continue
         context.log.info(f"Comparing the films of {cohort} with those of {own}.")
         tested = _sample(there, ("test",))
         leaks += [shared_patients(seen, tested), shared_films(seen, tested)]
         leaks += between_splits([_sample(there, (split,)) for split in SPLITS])
     told, found = describe(leaks), [leak for leak in leaks if leak.count]
-    tasks = sorted({task for protocol in (OWN, *DOWNSTREAM.values()) for task in protocol.tasks})
-    write_json(workspace.home_path() / FOLDER / FILE, {"pretraining": own, "found": describe(found)})
+    write_json(place.home_path() / FOLDER / FILE, {"pretraining": own, "found": describe(found)})
     rows = [(leak.kind, leak.seen, leak.tested, "?" if leak.count is None else leak.count, leak.of) for leak in leaks]
     yield dg.MaterializeResult(
         metadata={
@@ -66,7 +68,9 @@ def leakage(context: dg.AssetExecutionContext, workspace: Workspace) -> Iterator
             "leaks": len(found),
             "counts": previews.markdown_table(("what", "seen", "tested", "seen too", "of"), rows),
             "sentences": dg.MetadataValue.md("\n".join(f"- {sentence}" for sentence in told)),
-            "selection": dg.MetadataValue.md("\n".join(f"- {sentence}" for sentence in selection(tasks))),
+            "selection": dg.MetadataValue.md(
+                "\n".join(f"- {sentence}" for sentence in selection(sorted(task_names())))
+            ),
         },
         check_results=[
             dg.AssetCheckResult(
@@ -83,21 +87,21 @@ def _sample(workspace: Workspace, splits: tuple[str, ...]) -> Any:
     """Films of some splits of a cohort, hashed once for each version of its shards."""
     from evaluation.leakage.checks import Sample
 
-    films = CohortFilms(workspace)
-    parts = [(films.films(split).subjects, _hashes(films, split)) for split in splits]
+    dataset = EvaluationDataset(workspace)
+    parts = [(dataset.images(split).subjects, _hashes(dataset, split)) for split in splits]
     subjects, hashed = (np.concatenate(part) for part in zip(*parts, strict=True))
     return Sample(workspace.cohort_name(), splits, subjects, hashed)
 
 
-def _hashes(films: CohortFilms, split: str) -> np.ndarray:
+def _hashes(dataset: EvaluationDataset, split: str) -> np.ndarray:
     from evaluation.leakage.duplicates import hashes
     from store.atomic import replacing
     from store.code import code_version
 
-    digest = fingerprint(films.reader.manifest.digest, split, code_version("evaluation.leakage.duplicates"))
-    path = films.workspace.folder("hashes") / f"{digest}.npy"
+    digest = fingerprint(dataset.reader.manifest.digest, split, code_version("evaluation.leakage.duplicates"))
+    path = dataset.workspace.folder("hashes") / f"{digest}.npy"
     if not path.exists():
-        found = hashes(films.pixels(films.films(split)))
+        found = hashes(dataset.images(split).pixels)
         with replacing(path) as partial, partial.open("wb") as file:
             np.save(file, found)
     kept: np.ndarray = np.load(path)

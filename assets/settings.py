@@ -42,7 +42,7 @@ class _Amount(dg.ConfigurableResource):  # type: ignore[type-arg]
     simulated_studies: int = Field(
         default=600,
         ge=0,
-        description="Studies per simulated archive, for datasets that have none when pretraining is simulated; 0: none.",
+        description="Studies per simulated archive, for datasets without one when pretraining is simulated; 0: none.",
     )
 
 

@@ -13,10 +13,11 @@ from assets import previews
 from assets.evaluated import GROUP, latest_results
 from assets.leakage import FILE as LEAKS_FILE
 from assets.leakage import LEAKAGE
-from assets.workspace import Workspace
-from evaluation.dataset import CohortFilms
+from assets.workspace import WorkspaceResource
+from evaluation.dataset import EvaluationDataset
 from evaluation.metrics.values import ZERO_SHOT
-from evaluation.predictions import WEIGHTS, Network
+from evaluation.predictions import WEIGHTS, Predictions
+from ingestion.workspace import Workspace
 from models.registry import method_names
 from tracking import tracker as tracking
 from tracking.runs import known_runs
@@ -40,7 +41,7 @@ class TablesConfig(dg.Config):
 
 @dg.asset(name="tables", group_name=GROUP, kinds={"html", "csv"}, deps=["results", LEAKAGE])
 def tables_asset(
-    context: dg.AssetExecutionContext, config: TablesConfig, workspace: Workspace
+    context: dg.AssetExecutionContext, config: TablesConfig, workspace: WorkspaceResource
 ) -> dg.MaterializeResult[Any]:
     """Every table of the four papers rebuilt: measured, published, difference, what differs; and which methods differ.
 
@@ -57,16 +58,17 @@ def tables_asset(
     from evaluation.tables.texts import Publication
     from store.atomic import replacing
 
-    results = workspace.home_path() / RESULTS_FOLDER
+    place = workspace.plain()
+    results = place.home_path() / RESULTS_FOLDER
     with replacing(results / "published.parquet") as partial:
         pq.write_table(published_results(), partial)
-    measured = latest_results(workspace, every_cohort=True)
-    cohort = workspace.cohort_name()
-    pairs = [*compare_methods(measured, results), *_tested_by_class(context, workspace, measured)]
+    measured = latest_results(place, every_cohort=True)
+    cohort = place.cohort_name()
+    pairs = [*compare_methods(measured, results), *_tested_by_class(context, place, measured)]
     publication = Publication(paper_tables(measured), pairs, cohort, _leaks(results, cohort))
     runs = {run for run in measured["mlflow_run"].to_pylist() if run}
     try:
-        files = _files(publication, _links(workspace, config.mlflow_url, runs))
+        files = _files(publication, _links(place, config.mlflow_url, runs))
     except EvaluationError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
     for name, text in files.items():
@@ -95,26 +97,23 @@ def _tested_by_class(context: dg.AssetExecutionContext, workspace: Workspace, me
     """
     from evaluation.results.summary import is_simulated
     from evaluation.tables.comparisons import UNTRAINED, compare_scores
-    from evaluation.tasks.zero_shot_classification import TASK
 
-    here = {"cohort": workspace.cohort_name(), "task": TASK}
+    here = {"cohort": workspace.cohort_name(), "task": "zero_shot_classification"}
     rows = [row for row in measured.to_pylist() if here.items() <= row.items() and row["value"] is not None]
     answered = {(row["method"], row["seed"]) for row in rows}
     simulated = any(map(is_simulated, rows))
-    cohort = CohortFilms(workspace)
+    dataset = EvaluationDataset(workspace)
     runs = [run for method in method_names() for run in known_runs(workspace, method)]
     pairs: list[Pair] = []
     for seed in sorted({run.seed for run in runs}):
         scores: dict[str, np.ndarray] = {}
         for run in (run for run in runs if run.seed == seed and (run.name, seed) in answered):
             for weights, name in zip(WEIGHTS, (run.name, UNTRAINED + run.name), strict=True):
-                network = Network(cohort, run, weights, context.log.info)
-                examined = network.examine("test")
-                scores[name] = examined.answers.scores
+                scores[name] = Predictions(dataset, run, weights, context.log.info).zero_shot("test").scores
         if scores:
             place = {**here, "setting": ZERO_SHOT, "seed": seed, "draw": 0, "simulated": simulated}
-            truth = examined.truth
-            pairs += compare_scores(place, truth.labels, scores, network.classes, truth.subjects)
+            images, classes = dataset.images("test"), dataset.query_labels
+            pairs += compare_scores(place, dataset.label_values(images, classes), scores, classes, images.subjects)
     return pairs
 
 
