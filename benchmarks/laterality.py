@@ -1,8 +1,8 @@
-"""`python -m benchmarks.laterality SHARDS KNOWLEDGE`: what mirrored films do to MedKLIP's sense of left and right.
+"""`python -m benchmarks.laterality SHARDS KNOWLEDGE`: what mirrored images do to MedKLIP's sense of left and right.
 
 Trains the demo's MedKLIP without flips, with flips that swap the sides of the positions too (the default where flips
-are on), and with flips of the film alone (the authors' augmentation), with several seeds. Then asks the position head
-about every present finding of the test films whose report puts it on one side: does the true position get a higher
+are on), and with flips of the image alone (the authors' augmentation), with several seeds. Then asks the position head
+about every present finding of the test images whose report puts it on one side: does the true position get a higher
 value than its mirror image? A network that has only learnt which side is more frequent is right in more than half of
 them, so the area under the curve is given as well: of left against right findings of the same entity and pair of
 positions, by the difference of the two values (chance 0.5 whatever is frequent), the mean over the findings.
@@ -48,19 +48,20 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     reader = ShardReader(options.shards)
-    films = reader.read("test")
+    data = reader.read("test")
     mirror = mirror_positions(reader.manifest.positions)
     print(f"{'flips':8}{'side accuracy':>20}{'side AUROC':>20}{'findings':>10}{'CPU s':>8}")
     for flips in options.flips:
         started = process_time()
-        networks = trained(flips, options)
-        scores = np.array([sides(network, films, mirror) for network in networks])
-        cells = [f"{mean:.3f} ({low:.3f}-{high:.3f})" for mean, low, high in spread(scores)]
-        findings = len(one_sided(films, mirror)[0])
-        print(f"{flips:8}" + "".join(f"{cell:>20}" for cell in cells) + f"{findings:10}{process_time() - started:8.0f}")
+        networks = train_networks(flips, options)
+        scores = np.array([sides(network, data, mirror) for network in networks])
+        columns = [f"{mean:.3f} ({low:.3f}-{high:.3f})" for mean, low, high in spread(scores)]
+        findings = len(one_sided(data, mirror)[0])
+        seconds = process_time() - started
+        print(f"{flips:8}" + "".join(f"{column:>20}" for column in columns) + f"{findings:10}{seconds:8.0f}")
 
 
-def trained(flips: str, options: argparse.Namespace) -> Iterator[Medklip]:
+def train_networks(flips: str, options: argparse.Namespace) -> Iterator[Medklip]:
     """The demo's network after training, for one seed after the other."""
     for seed in range(options.seeds):
         with tempfile.TemporaryDirectory() as folder:
@@ -74,10 +75,10 @@ def trained(flips: str, options: argparse.Namespace) -> Iterator[Medklip]:
         yield network
 
 
-def sides(network: Medklip, films: ShardData, mirror: list[int | None]) -> tuple[float, float]:
+def sides(network: Medklip, data: ShardData, mirror: list[int | None]) -> tuple[float, float]:
     """Accuracy and area under the curve of the true side of the one-sided findings."""
-    row, entity, true, other = one_sided(films, mirror)
-    logits = position_logits(network, films)[row, entity]
+    row, entity, true, other = one_sided(data, mirror)
+    logits = position_logits(network, data)[row, entity]
     first = torch.minimum(true, other)
     margin = logits.gather(1, first[:, None]) - logits.gather(1, torch.maximum(true, other)[:, None])
     table = pd.DataFrame({"entity": entity, "pair": first, "first": true == first, "margin": margin[:, 0]})
@@ -90,9 +91,9 @@ def sides(network: Medklip, films: ShardData, mirror: list[int | None]) -> tuple
     return float(accuracy), float(np.average(areas, weights=counts))
 
 
-def one_sided(films: ShardData, mirror: list[int | None]) -> Tensor:
-    """(4, findings): film, entity, true position and its mirror image, of what is present on one side only."""
-    triplets = films.triplets
+def one_sided(data: ShardData, mirror: list[int | None]) -> Tensor:
+    """(4, findings): image, entity, true position and its mirror image, of what is present on one side only."""
+    triplets = data.triplets
     present = {
         (int(row), int(entity), int(position))
         for row, entity, position, exists in zip(*triplets, strict=True)
@@ -107,9 +108,9 @@ def one_sided(films: ShardData, mirror: list[int | None]) -> Tensor:
 
 
 @torch.no_grad()
-def position_logits(network: Medklip, films: ShardData) -> Tensor:
-    """(films, entities, positions)."""
-    images = torch.from_numpy(films.pixels)[:, None]
+def position_logits(network: Medklip, data: ShardData) -> Tensor:
+    """(images, entities, positions) logits of every image of `data`."""
+    images = torch.from_numpy(data.pixels)[:, None]
     return torch.cat([network.position_logits(part) for part in images.split(BATCH)])
 
 

@@ -1,7 +1,7 @@
 """`python -m benchmarks.methods`: what a step of each method costs at its paper's size, and the share of the losses.
 
 Every method is built from `configs/paper/<name>.yaml` with random weights (BERT-base stands in for its hub names: the
-same architecture) and takes steps, forward, backward and update, on films and reports of the simulator. A process per
+same architecture) and takes steps, forward, backward and update, on images and reports of the simulator. A process per
 method, so that peak memory is its own. The share of the losses is what a step takes beyond its encoders alone, forward
 and backward, on the same inputs; the growth is the time of a doubled batch over that of a single one. Without a GPU the
 seconds are those of one core, so that other work on the machine does not count.
@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from statistics import median
 from time import perf_counter, process_time
 from typing import Any
@@ -24,7 +25,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from assets.documented import documented_config
 from cohorts.phantom.config import FINDINGS, PhantomConfig
 from cohorts.phantom.findings import sample_finding
 from cohorts.phantom.report import Reader
@@ -32,7 +32,7 @@ from models.encoders.clip import ClipImageEncoder, ClipTextEncoder
 from models.encoders.image import ImageEncoder
 from models.encoders.text import TextEncoder
 from models.method import Batch, Method
-from models.registry import build_method, method_names
+from models.registry import build_method, method_names, settings_class
 from report_parsing.knowledge.base import KnowledgeBase
 from report_parsing.vocabulary import ENTITIES, POSITIONS
 from training.config import preset
@@ -41,7 +41,7 @@ from training.config import preset
 STAND_IN = {"text_encoder": "bert/12x768", "image_weights": "", "weights": "", "start_from": ""}
 ENCODERS = (ImageEncoder, TextEncoder, ClipImageEncoder, ClipTextEncoder)
 PREVALENCE = 0.25  # of each finding in the reports
-MENTIONED = 0.1  # share of (position, entity) cells a report speaks of
+MENTIONED = 0.1  # share of (position, entity) pairs that a report mentions
 COLUMNS = ("method", "batch", "parameters", "samples/s", "losses", "growth", "peak MB")
 
 
@@ -58,7 +58,7 @@ class Paper:
         self.optimizer = torch.optim.AdamW(self.method.parameters(), lr=1e-6, fused=True)
 
     def batch(self, size: int) -> Batch:
-        """`size` films of noise with reports or triplets."""
+        """`size` images of noise with reports or triplets."""
         rng = np.random.default_rng(0)
         images = torch.from_numpy(rng.integers(0, 256, (size, 1, self.size, self.size), np.uint8))
         source = self.method.texts
@@ -91,7 +91,7 @@ class Paper:
 
 def _build(name: str, own: dict[str, Any], size: int) -> Method:
     knowledge = KnowledgeBase.default().table().select(["kind", "name", "description"]).to_pylist()
-    known = documented_config(f"models/methods/{name}.py").model_fields
+    known = {field.name for field in fields(settings_class(name))}
     stand_in = {option: value for option, value in STAND_IN.items() if option in known}
     return build_method(name, {**own, **stand_in}, knowledge, size)
 
@@ -107,7 +107,7 @@ def _text(unit: str, rng: np.random.Generator) -> str:
 
 
 def _calls(method: Method, batch: Batch, device: torch.device) -> Iterator[tuple[nn.Module, Any, Any]]:
-    """Which encoders a forward pass asks, and with what."""
+    """The encoders that a forward pass calls, and their arguments."""
     found: list[tuple[nn.Module, Any, Any]] = []
     hooks = [
         module.register_forward_pre_hook(lambda *call: found.append(call), with_kwargs=True)

@@ -1,6 +1,6 @@
 """`python -m benchmarks.profile [--method mgca] [--batch N] [--json]`: where the time of a training step goes.
 
-A method at its paper's size, with random weights as in `benchmarks.methods`, takes two steps on films of noise and
+A method at its paper's size, with random weights as in `benchmarks.methods`, takes two steps on images of noise and
 reports of the simulator; torch's profiler follows the second. A part has the time of its operations forward and
 backward, which are matched by autograd's numbers: wall time of the one thread used, or of the GPU where there is one.
 A second table says which operations take the most.
@@ -26,7 +26,7 @@ from models.method import Method
 from models.registry import method_names
 from training.config import preset
 
-STORED = 256  # side of the films in the shards, of which most papers cut 224
+STORED = 256  # side of the images in the shards, of which most papers cut 224
 MARK = "part: "
 REST = "other losses and the rest"
 MOST = 8  # operations that are shown
@@ -69,13 +69,13 @@ def step_of(name: str, pairs: int, device: torch.device) -> Callable[[], None]:
     """A training step of the method on its own batch."""
     paper, config = Paper(name, device), preset(name, "paper")
     mark(paper.method)
-    films = torch.randint(0, 256, (pairs, 1, STORED, STORED), dtype=torch.uint8)
+    stored = torch.randint(0, 256, (pairs, 1, STORED, STORED), dtype=torch.uint8)
     augmentation = Augmentation(AugmentationConfig(**config.augmentation), paper.size)
     batch = paper.batch(pairs)
 
     def step() -> None:
         with record_function(MARK + "data"):
-            images = augmentation(films.to(device), torch.zeros(pairs, dtype=torch.bool, device=device))
+            images = augmentation(stored.to(device), torch.zeros(pairs, dtype=torch.bool, device=device))
             images = images.contiguous(memory_format=torch.channels_last)
         with autocast(device):
             loss = torch.stack(list(paper.method.losses(replace(batch, images=images)).values())).sum()

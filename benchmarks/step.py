@@ -1,7 +1,7 @@
 """`python -m benchmarks.step [--batch N] [--json]`: a paper-size step of the training loop against a plain one.
 
 The same two networks, ResNet-50 + BERT-base and ViT-B/16 + BERT-base contrasted as in ConVIRT, with random weights, on
-films of 224 x 224 pixels and reports of 112 tokens. The plain loop is float32 and eager, in torch's default layout and
+images of 224 x 224 pixels and reports of 112 tokens. The plain loop is float32 and eager, in torch's default layout and
 with AdamW as it comes; the loop's own step autocasts to bf16, keeps channels last and updates in one kernel. On a CPU
 both are measured in CPU time of one thread, by turns, the fastest of a few steps; on a GPU in wall time. There, beside
 it: utilisation, the model's operations over those of a large product of bf16 matrices in the same run, and what

@@ -6,10 +6,9 @@ import dagster as dg
 import pytest
 import yaml
 
-from assets.documented import documented_config
 from assets.method_config import VARIANT, pretraining_config
-from assets.settings import OPTIONS, EvaluationSettings
-from models.registry import method_names
+from assets.settings import EvaluationSettings, tasks_with_settings
+from models.registry import method_names, settings_class
 from pipelines.definitions import defs
 from training.config import TrainingConfig
 from training.recipes import PRESETS
@@ -35,7 +34,7 @@ def test_the_paper_preset_is_what_the_code_says_the_paper_does(method):
     expected = asdict(TrainingConfig.from_dict({"method": method}, "the recipe"))
     for name in sorted(set(launched) - {"method_config", VARIANT}):
         assert launched[name] == expected[name], f"{path.name} lacks `{name}`, which the demo sets"
-    paper = documented_config(f"models/methods/{method}.py")().model_dump()
+    paper = asdict(settings_class(method)())
     for name, value in launched["method_config"].items():
         assert value == paper[name], f"{path.name} lacks method_config `{name}`, which the demo sets"
 
@@ -51,8 +50,8 @@ def test_the_paper_evaluation_is_what_the_tasks_say_the_papers_do():
         yaml.safe_load((PRESETS / name / EVALUATION).read_text())["resources"]["evaluation"]["config"]
         for name in ("paper", "demo")
     )
-    paper = {task: documented_config(source)().model_dump() for task, source in OPTIONS.items()}
-    assert {task: given[task] for task in OPTIONS} == paper
+    paper = {task: asdict(settings()) for task, settings in tasks_with_settings().items()}
+    assert {task: given[task] for task in paper} == paper
     assert demo.keys() <= given.keys(), "the demo sets what the papers' evaluation leaves to it"
     assert EvaluationSettings(**given).model_dump().items() >= given.items()
-    assert (given["draws"], given["fractions"], given["simulated_studies"]) == (3, [0.01, 0.1, 1.0], 0)
+    assert (given["repeats"], given["fractions"], given["simulated_studies"]) == (3, [0.01, 0.1, 1.0], 0)

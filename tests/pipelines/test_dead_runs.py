@@ -19,8 +19,9 @@ import pytest
 import yaml
 
 from assets import dead_runs
-from assets.workspace import CHECKOUT, Workspace
+from assets.workspace import WorkspaceResource
 from benchmarks.kills import expect_nobody, session_members
+from ingestion.workspace import Workspace
 from pipelines.automation import SILENT_VARIABLE
 from pipelines.automation import dead_runs as sensor
 from shards.schema import shard_schema
@@ -28,6 +29,7 @@ from shards.writer import write_manifest, write_shard
 from store import batches
 from store.atomic import write_table
 from store.batches import Plan
+from store.code import ROOT
 from tests.training.conftest import ENTITIES, POSITIONS, SIZE, TINY, shard_rows
 from tracking import tracker as tracking
 
@@ -50,7 +52,7 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.home = folder, folder / "var"
-        shutil.copy(CHECKOUT / "dagster.yaml", folder)
+        shutil.copy(ROOT / "dagster.yaml", folder)
         (folder / "train.py").write_text(TRAIN)
         workspace = Workspace(home=str(self.home), cohort="phantom")
         batches.commit(workspace.folder("inventory"), Plan((), {"has_reports": True}))
@@ -59,7 +61,7 @@ class Place:
         write_shard(pa.Table.from_pylist(shard_rows(96), schema=shard_schema(SIZE)), shards / "a.parquet")
         write_manifest(shards, [shards / "a.parquet"], ENTITIES, POSITIONS, SIZE, "phantom")
         names = [("entity", name) for name in ENTITIES] + [("position", name) for name in POSITIONS]
-        rows = [{"kind": kind, "name": name, "description": f"{name} on a film"} for kind, name in names]
+        rows = [{"kind": kind, "name": name, "description": f"{name} on an image"} for kind, name in names]
         write_table(pa.Table.from_pylist(rows), workspace.folder("knowledge") / "knowledge.parquet")
 
     def start(self, seed: int, executor: str) -> Run:
@@ -73,7 +75,7 @@ class Place:
             process = subprocess.Popen(
                 [sys.executable, "-m", "dagster", "job", "execute", "-f", "train.py", "-j", "train", "-c", "run.yaml"],
                 cwd=self.folder,
-                env={**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"},
+                env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -90,7 +92,7 @@ class Place:
         with self.instance() as instance, pytest.MonkeyPatch.context() as patch:
             patch.setenv(SILENT_VARIABLE, "0.0001")
             context = dg.build_sensor_context(instance=instance)
-            return sensor(context, workspace=Workspace(home=str(self.home))).skip_message
+            return sensor(context, workspace=WorkspaceResource(home=str(self.home))).skip_message
 
     def statuses(self) -> tuple[list[str], list[str]]:
         """Of the runs in Dagster and in MLflow, the oldest first."""
