@@ -90,5 +90,5 @@ def test_a_note_is_wrapped_and_read_as_it_stands(films):
 
 def test_no_global_state():
     code = "import sys, evaluation.figures.pictures; sys.exit('matplotlib.pyplot' in sys.modules)"
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0

@@ -5,7 +5,7 @@ import pytest
 
 from evaluation.tables.traps import read_traps
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 # What a reader of the papers and their code must know, in words that its row has.
 KNOWN = (
     "run-length codes",

@@ -12,7 +12,7 @@ from evaluation.tasks.zero_shot_grounding import AUTHORS_THRESHOLD, GRID, best_t
 from evaluation.truth import Masks
 from tests.evaluation.literal_grounding import by_key, literal, make
 
-SHARED = Path(os.environ.get("RADALIGN_SHARED") or Path(__file__).resolve().parents[3] / "shared")
+SHARED = Path(os.environ.get("RADALIGN_SHARED") or Path(__file__).resolve().parents[4] / "shared")
 GOLDEN = Path(os.environ.get("RADALIGN_GOLDEN") or SHARED / "golden" / "public")
 METRICS = ["pointing_game", "pointing_game_chance", "dice", "iou", "precision", "recall"]
 

@@ -10,7 +10,7 @@ from report_parsing.anatomy.positions import join_conjuncts, match_position, mer
 from report_parsing.resources import read_rows
 from report_parsing.vocabulary import POSITIONS
 
-SHARED = Path(os.environ.get("RADALIGN_SHARED", Path(__file__).parents[3] / "shared"))
+SHARED = Path(os.environ.get("RADALIGN_SHARED", Path(__file__).parents[4] / "shared"))
 GOLDEN = Path(os.environ.get("RADALIGN_GOLDEN", SHARED / "golden")) / "public" / "radgraph_anatomy_to_landmark.csv"
 
 
