@@ -4,16 +4,18 @@ import fcntl
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from pydantic import Field, create_model
 
 from assets import previews
 from assets.dead_runs import close_dead_trainings, end_with_parent
-from assets.method_config import VARIANT, pretraining_config
+from assets.launchpad import launchpad_config
 from assets.workspace import WorkspaceResource, one_sentence
+from models.registry import recipe, settings_class
 from store.atomic import write_json
 from store.code import ROOT
 from tracking.loss_curve import loss_curve
@@ -22,11 +24,46 @@ from tracking.requests import expect_reports, training_request
 from tracking.runs import TrainedRun, read_result, remember
 from tracking.tracker import RunIdentity, Tail
 from training.config import TrainingConfig
-from training.errors import FAILURE
+from training.errors import FAILURE, TrainingError
+from training.recipes import merge_settings, preset_options
 
 GROUP = "pretraining"
 POOL = "gpu"  # for a cluster, whose daemon frees the slots of dead runs; one machine has `one_at_a_time`
 Log = Callable[[str], None]
+# Set by the asset, not by whoever launches it.
+VARIANT = "variant"  # a name, which the training does not see
+HIDDEN = ("method", "method_config", "shards", "knowledge", "output", "data_version")
+
+
+@cache
+def demo(method: str) -> dict[str, Any]:
+    """The method's recipe with `configs/demo/<method>.yaml` over it; a method without such a file shows its recipe."""
+    try:
+        return merge_settings(recipe(method), preset_options(method, "demo"))
+    except TrainingError:
+        return recipe(method)
+
+
+@cache
+def pretraining_config(method: str) -> type[dg.Config]:
+    """The configuration of the asset `pretrained/<method>`."""
+    chosen = {name: value for name, value in demo(method).items() if name not in HIDDEN}
+    training = launchpad_config(TrainingConfig, chosen, HIDDEN)
+    own = launchpad_config(settings_class(method), demo(method).get("method_config"))
+    nested: Any = (own, Field(default_factory=own, description=f"Settings of {method}."))
+    variant = Field(
+        "",
+        pattern=r"^[A-Za-z0-9+_.-]*$",
+        description="Name of this way to train the method, such as ITA of an ablation: results call it mgca:ITA.",
+    )
+    named: Any = (str, variant)
+    return create_model(
+        f"Pretrain{own.__name__}",
+        __base__=training,
+        __doc__=f"How {method} is trained.",
+        method_config=nested,
+        variant=named,
+    )
 
 
 def pretrained_asset(method: str) -> dg.AssetsDefinition:

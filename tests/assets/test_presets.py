@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from assets.method_config import VARIANT, pretraining_config
+from assets.pretrained import VARIANT, pretraining_config
 from assets.settings import EvaluationSettings, tasks_with_settings
 from models.registry import method_names, settings_class
 from pipelines.definitions import defs

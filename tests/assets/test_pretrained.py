@@ -8,8 +8,7 @@ import threading
 import dagster as dg
 import pytest
 
-from assets.method_config import HIDDEN, VARIANT, pretraining_config
-from assets.pretrained import one_at_a_time, train
+from assets.pretrained import HIDDEN, VARIANT, one_at_a_time, pretraining_config, train
 from assets.workspace import one_sentence
 from models.registry import method_names
 from training.config import TrainingConfig, preset

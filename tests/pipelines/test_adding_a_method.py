@@ -10,7 +10,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from store.code import ROOT
+
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "var", ".dagster", "tests", "__pycache__", ".*_cache", ".hypothesis")
 RUN = """
 ops:
@@ -24,7 +25,7 @@ ops:
 def toy(tmp_path_factory) -> Path:
     """A copy of the checkout with the method of the page, pretrained."""
     copy = tmp_path_factory.mktemp("toy") / "checkout"
-    shutil.copytree(CHECKOUT, copy, ignore=LEFT_OUT)
+    shutil.copytree(ROOT, copy, ignore=LEFT_OUT)
     page = (copy / "docs" / "adding_a_method.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     assert len(code.splitlines()) <= 65
@@ -44,6 +45,12 @@ def test_its_job_fills_the_table(toy):
     methods = {row["method"] for row in rows if row["value"] is not None}
     assert methods == {"toy", "untrained:toy"}
     assert {"zero_shot_classification", "text_image_retrieval", "linear_probe"} <= {row["task"] for row in rows}
+
+
+def test_the_command_shows_its_settings(toy):
+    command = [sys.executable, "-m", "radalign", "methods", "toy"]
+    done = subprocess.run(command, cwd=toy, capture_output=True, text=True, check=True)
+    assert "Width of the space that images and texts share." in done.stdout
 
 
 def test_it_trained(toy):
