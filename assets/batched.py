@@ -14,7 +14,6 @@ import dagster as dg
 from assets.launchpad import launchpad_config, settings_of
 from assets.workspace import WorkspaceResource, one_sentence
 from ingestion import stage
-from ingestion.pipeline import describe_plan
 from ingestion.stage import Stage
 from ingestion.workspace import Workspace
 from store.batches import Batch, Plan
@@ -63,51 +62,28 @@ def _plan_op(one: Stage, config_class: type[dg.Config]) -> dg.OpDefinition:
         config: config_class,  # type: ignore[valid-type]
         workspace: WorkspaceResource,
     ) -> Iterator[dg.DynamicOutput[dict[str, Any]] | dg.Output[dict[str, Any]]]:
+        there = workspace.plain()
         with one_sentence():
-            planned = stage.plan(one, workspace.plain(), settings_of(config, one.settings))
-        yield from plan_outputs(context, one, workspace.plain(), planned)
+            planned = stage.plan(one, there, settings_of(config, one.settings))
+        todo, started = stage.missing(one, there, planned), time.time()
+        context.log.info(f"{one.name}: {len(todo)} of {len(planned.batches)} batches to compute, the others are there")
+        for position, batch in enumerate(todo):
+            progress = {"position": position, "of": len(todo), "started": started}
+            work = {"batch": asdict(batch), "settings": planned.settings, "progress": progress}
+            yield dg.DynamicOutput(work, mapping_key=batch.name, output_name="batch")
+        yield dg.Output({**planned.to_json(), "started": started}, output_name="plan")
 
     return plan
-
-
-def plan_outputs(
-    context: dg.OpExecutionContext, one: Stage, workspace: Workspace, planned: Plan, **about: Any
-) -> Iterator[dg.DynamicOutput[dict[str, Any]] | dg.Output[dict[str, Any]]]:
-    """The batches to compute, and the plan as a whole, with what else is known `about` it."""
-    todo = stage.missing(one, workspace, planned)
-    started = time.time()
-    context.log.info(describe_plan(one, len(todo), len(planned.batches)))
-    for position, batch in enumerate(todo):
-        progress = {"position": position, "of": len(todo), "started": started}
-        work = {"batch": asdict(batch), "settings": planned.settings, "progress": progress, **about}
-        yield dg.DynamicOutput(work, mapping_key=batch.name, output_name="batch")
-    yield dg.Output({**asdict(planned), "started": started, **about}, output_name="plan")
-
-
-def compute_batch(
-    context: dg.OpExecutionContext, one: Stage, workspace: Workspace, work: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Compute one of the batches of `plan_outputs`."""
-    outcome = stage.run(one, workspace, Batch(**work["batch"]), work["settings"])
-    context.log.info(stage.describe_outcome(one.name, outcome, **work["progress"]))
-    return asdict(outcome)
-
-
-def collect_batches(
-    one: Stage, workspace: Workspace, outcomes: list[dict[str, Any]], plan: Mapping[str, Any]
-) -> tuple[Plan, Metadata]:
-    """Make the plan of `plan_outputs` the one that counts; returns it with its counts."""
-    planned = Plan(tuple(Batch(**batch) for batch in plan["batches"]), plan["settings"])
-    counts = stage.collect(one, workspace, planned, sum(outcome["computed"] for outcome in outcomes))
-    counts["dagster/row_count"] = counts.pop("rows")  # which Dagster plots over the materializations
-    return planned, {**counts, "seconds": time.time() - plan["started"]}
 
 
 def _batch_op(one: Stage) -> dg.OpDefinition:
     @dg.op(name=f"{one.name}_batch", description=f"One batch of {one.name}.")
     def compute(context: dg.OpExecutionContext, workspace: WorkspaceResource, work: dict[str, Any]) -> dict[str, Any]:
         with one_sentence():
-            return compute_batch(context, one, workspace.plain(), work)
+            outcome = stage.run(one, workspace.plain(), Batch(**work["batch"]), work["settings"])
+        progress = stage.describe_progress(**work["progress"])
+        context.log.info(f"{stage.describe_outcome(one.name, outcome)}; {progress}")
+        return asdict(outcome)
 
     return compute
 
@@ -119,9 +95,15 @@ def _collect_op(one: Stage, preview: Preview) -> dg.OpDefinition:
         description=f"Make the complete set of batches of {one.name} the one that counts.",
     )
     def collect(workspace: WorkspaceResource, outcomes: list[dict[str, Any]], plan: dict[str, Any]) -> dg.Output[None]:
-        there = workspace.plain()
+        there, planned = workspace.plain(), Plan.from_json(plan)
         with one_sentence():
-            planned, metadata = collect_batches(one, there, outcomes, plan)
-        return dg.Output(None, metadata=metadata | preview(there, planned))
+            counts = stage.collect(one, there, planned, sum(outcome["computed"] for outcome in outcomes))
+        seconds = {"seconds": time.time() - plan["started"]}
+        return dg.Output(None, metadata=show_counts(counts) | seconds | preview(there, planned))
 
     return collect
+
+
+def show_counts(counts: Mapping[str, Any]) -> Metadata:
+    """The counts of a stage as metadata; Dagster plots the number of rows over the materializations."""
+    return {"dagster/row_count" if name == "rows" else name: value for name, value in counts.items()}

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +29,12 @@ from ingestion.subsets import SubsetsSettings, write_subsets, write_usable
 from ingestion.workspace import PHANTOM
 from store import batches
 from store.atomic import write_json
+from store.batches import Plan
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ingestion.workspace import Workspace
-    from store.batches import Batch, Plan
 
 READY, ABSENT, FAILED = "ready", "absent", "failed"
 STATE = "downstream.json"  # in the folder of a dataset: what came of bringing it up to date
@@ -94,6 +95,9 @@ SHARDS = Stage(
 )
 
 
+STAGES = (IMAGES, REPORTS, TRIPLETS, REPORT_LABELS, SHARDS)
+
+
 @dataclass(frozen=True)
 class IngestionSettings:
     """The settings of all stages."""
@@ -121,46 +125,85 @@ def update(
 ) -> dict[str, Any]:
     """Bring a dataset up to date with its archive; returns its state as `describe_ready` does.
 
-    The phantom's archive is simulated first. `progress` shows a bar per stage in a terminal. CohortError says in one
-    sentence what is wrong with the archive or a setting, or which check the data fails.
+    The phantom's archive is simulated first. `progress` shows a bar in a terminal. CohortError says in one sentence
+    what is wrong with the archive or a setting, or which check the data fails.
     """
     settings = settings or IngestionSettings()
     if workspace.simulated():
         simulate_archive(workspace, settings.archive, log)
     update_inventory(workspace, settings.inventory, log)
-    for one, chosen in (
-        (IMAGES, settings.images),
-        (REPORTS, settings.reports),
-        (TRIPLETS, settings.triplets),
-        (REPORT_LABELS, NoSettings()),
-    ):
-        run_stage(one, workspace, chosen, log, progress)
-    write_usable(workspace)
-    write_subsets(workspace, settings.subsets)
-    refuse_failed(checks.check_studies(workspace), workspace)
-    write_knowledge(workspace, settings.knowledge)
-    run_stage(SHARDS, workspace, NoSettings(), log, progress)
-    refuse_failed(checks.check_shards(workspace), workspace)
+    plans = plan_stages(workspace, settings)
+    todo, started = list_missing(workspace, plans), time.time()
+    log(describe_plan(len(todo), plans))
+    computed: Counter[str] = Counter()
+    for position, name in enumerate(_with_bar(list(todo), progress)):
+        computed.update(run_stages(workspace, todo[name], log))
+        log(stage.describe_progress(position, len(todo), started))
+    _, results = finish_stages(workspace, plans, computed, settings, log)
+    for result in results:
+        if result.blocks:
+            raise CohortError(explain_check(result, workspace.cohort_name()))
     return describe_ready(workspace)
 
 
-def run_stage(
-    one: Stage, workspace: Workspace, settings: Any, log: Log = lambda _: None, progress: bool = True
-) -> dict[str, Any]:
-    """Compute what a stage lacks, in this process; returns the counts of `stage.collect`."""
-    planned = stage.plan(one, workspace, settings)
-    todo = stage.missing(one, workspace, planned)
-    log(describe_plan(one, len(todo), len(planned.batches)))
-    started = time.time()
-    for position, batch in enumerate(_with_bar(todo, one.name, progress)):
-        outcome = stage.run(one, workspace, batch, planned.settings)
-        log(stage.describe_outcome(one.name, outcome, position, len(todo), started))
-    return stage.collect(one, workspace, planned, len(todo))
+def plan_stages(workspace: Workspace, settings: IngestionSettings) -> dict[str, Plan]:
+    """The plan of every stage behind the inventory that counts."""
+    chosen = {"images": settings.images, "reports": settings.reports, "triplets": settings.triplets}
+    plans: dict[str, Plan] = {}
+    for one in STAGES:
+        plans[one.name] = stage.plan(one, workspace, chosen.get(one.name, NoSettings()), plans)
+    return plans
 
 
-def describe_plan(one: Stage, todo: int, total: int) -> str:
-    """How much of a stage is to be computed."""
-    return f"{one.name}: {todo} of {total} batches to compute, the others are there"
+def list_missing(workspace: Workspace, plans: Mapping[str, Plan]) -> dict[str, dict[str, Plan]]:
+    """Name of each batch that some stage has to compute -> the plans of all stages, cut down to this batch."""
+    names = {batch.name for one in STAGES for batch in stage.missing(one, workspace, plans[one.name])}
+    found: dict[str, dict[str, Plan]] = {name: {} for name in sorted(names)}
+    for one, planned in plans.items():
+        for batch in planned.batches:
+            if batch.name in found:
+                found[batch.name][one] = Plan((batch,), planned.settings)
+    return found
+
+
+def describe_plan(todo: int, plans: Mapping[str, Plan]) -> str:
+    """How much is to be computed."""
+    return f"{todo} of {len(plans[SHARDS.name].batches)} batches to compute, the others are there"
+
+
+def run_stages(workspace: Workspace, plans: Mapping[str, Plan], log: Log) -> list[str]:
+    """Compute what the stages lack of the batch in `plans`, from its files to its shard; returns those that did."""
+    computed = []
+    for one in STAGES:
+        (batch,) = plans[one.name].batches
+        outcome = stage.run(one, workspace, batch, plans[one.name].settings)
+        if outcome.computed:
+            log(stage.describe_outcome(one.name, outcome))
+            computed.append(one.name)
+    return computed
+
+
+def finish_stages(
+    workspace: Workspace, plans: Mapping[str, Plan], computed: Mapping[str, int], settings: IngestionSettings, log: Log
+) -> tuple[dict[str, dict[str, Any]], list[CheckResult]]:
+    """Make the complete plans those that count, write the tables and the manifest, and check them.
+
+    Returns counts by stage, and the results of the checks. Shards do not count where a check of the tables blocks.
+    """
+    counts = {
+        one.name: stage.collect(one, workspace, plans[one.name], computed.get(one.name, 0))
+        for one in STAGES
+        if one is not SHARDS
+    }
+    studies, rejects = write_usable(workspace)
+    log(f"{studies.num_rows} images can be used, {rejects.num_rows} cannot.")
+    write_subsets(workspace, settings.subsets)
+    write_knowledge(workspace, settings.knowledge)
+    results = list(checks.check_studies(workspace))
+    if not any(result.blocks for result in results):
+        counts[SHARDS.name] = stage.collect(SHARDS, workspace, plans[SHARDS.name], computed.get(SHARDS.name, 0))
+        results += checks.check_shards(workspace)
+    return counts, results
 
 
 def last_settings(workspace: Workspace) -> dict[str, dict[str, Any]]:
@@ -209,7 +252,7 @@ def update_dataset(
     """
     there = workspace.downstream(name)
     if there is None:
-        return write_state(workspace, name, describe_absent(name))
+        return write_state(workspace, name, describe_absent(explain_absent(name)))
     try:
         state = update(there, downstream_settings(workspace, split), log, progress)
     except CohortError as error:
@@ -247,11 +290,15 @@ def describe_ready(workspace: Workspace) -> dict[str, Any]:
     return {"status": READY, "note": "", **about, **manifest.splits}
 
 
-def describe_absent(name: str) -> dict[str, Any]:
-    """The state of a dataset that has no archive, with the way to get one."""
+def explain_absent(name: str) -> str:
+    """A sentence on how to get an archive that is not there."""
     from cohorts.registry import how_to_get
 
-    note = f"{name} has no archive. To use RADALIGN_{name.upper()}_ROOT, {how_to_get(name)}"
+    return f"{name} has no archive. To use RADALIGN_{name.upper()}_ROOT, {how_to_get(name)}"
+
+
+def describe_absent(note: str) -> dict[str, Any]:
+    """The state of a dataset that is not ingested, and why."""
     return {"status": ABSENT, "note": note}
 
 
@@ -272,17 +319,10 @@ def explain_check(result: CheckResult, cohort: str) -> str:
     return f"The check {result.name} of its {result.table} failed{about}; `{again}` shows it."
 
 
-def refuse_failed(results: Iterable[CheckResult], workspace: Workspace) -> None:
-    """CohortError where a check failed that nothing may be built on."""
-    for result in results:
-        if result.blocks:
-            raise CohortError(explain_check(result, workspace.cohort_name()))
-
-
-def _with_bar(todo: Sequence[Batch], name: str, progress: bool) -> Iterator[Batch]:
+def _with_bar(todo: Sequence[str], progress: bool) -> Iterator[str]:
     from tqdm import tqdm
 
-    yield from tqdm(todo, desc=name, unit="batch", leave=False, disable=None if progress else True)
+    yield from tqdm(todo, unit="batch", leave=False, disable=None if progress else True)
 
 
 def _state_path(workspace: Workspace, name: str) -> Path:

@@ -48,8 +48,8 @@ class Stage:
     settings: type = NoSettings
     after: tuple[str, ...] = ()  # tables that `finish` reads, beside the batches
     aspect: str = ""  # of the upstream batches, where that alone is read: other changes of theirs cost nothing
-    # what the settings or the stages upstream imply: it is part of the fingerprint of every batch
-    implied: Callable[[Workspace, Mapping[str, Any]], Mapping[str, Any]] | None = None
+    # what the settings and the plans upstream imply: it is part of the fingerprint of every batch
+    implied: Callable[[Mapping[str, Any], Mapping[str, Plan]], Mapping[str, Any]] | None = None
     write: Callable[[pa.Table, Path], None] | None = None
     finish: Callable[[Workspace, Plan], Mapping[str, Any]] | None = None  # before the plan counts
 
@@ -58,12 +58,18 @@ class Stage:
         return code_version(*self.code(workspace))
 
 
-def plan(stage: Stage, workspace: Workspace, settings: Any) -> Plan:
-    """All batches of a stage with these settings, an object of the stage's dataclass."""
-    upstream = {name: batches.read_plan(workspace.folder(name)) for name in stage.upstream}
+def plan(stage: Stage, workspace: Workspace, settings: Any, planned: Mapping[str, Plan] | None = None) -> Plan:
+    """All batches of a stage with these settings, an object of the stage's dataclass.
+
+    The stages upstream are those of `planned`, or else what counts in their folders.
+    """
+    upstream = {
+        name: planned[name] if planned and name in planned else batches.read_plan(workspace.folder(name))
+        for name in stage.upstream
+    }
     values = asdict(settings)
     if stage.implied:
-        values |= stage.implied(workspace, values)
+        values |= stage.implied(values, upstream)
     return batches.plan_stage(stage.name, stage.code_version(workspace), values, upstream, stage.aspect)
 
 
@@ -103,14 +109,16 @@ def count_batches(folder: Path, planned: Plan, computed: int) -> dict[str, Any]:
     }
 
 
-def describe_outcome(stage: str, outcome: Outcome, position: int, of: int, started: float) -> str:
-    """One line on a batch, with how far the stage is. The estimate takes batches as alike and in their order."""
+def describe_outcome(stage: str, outcome: Outcome) -> str:
+    """One line on a batch."""
+    return f"{stage} {outcome.name}: {outcome.rows} rows, {outcome.rejects} rejects"
+
+
+def describe_progress(position: int, of: int, started: float) -> str:
+    """How far a loop over batches is. The estimate takes batches as alike and in their order."""
     elapsed = time.time() - started
     left = elapsed / (position + 1) * (of - position - 1)
-    return (
-        f"{stage} {outcome.name}: {outcome.rows} rows, {outcome.rejects} rejects; {position + 1} of {of} after "
-        f"{format_duration(elapsed)}, about {format_duration(left)} left"
-    )
+    return f"{position + 1} of {of} after {format_duration(elapsed)}, about {format_duration(left)} left"
 
 
 def format_duration(seconds: float) -> str:

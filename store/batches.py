@@ -60,6 +60,15 @@ class Plan:
         """Fingerprint by batch name: of the whole batch, or of one aspect where the stage tells them apart."""
         return {batch.name: batch.aspects.get(aspect, batch.fingerprint) for batch in self.batches}
 
+    def to_json(self) -> dict[str, Any]:
+        """The plan as values that JSON can write."""
+        return {"settings": self.settings, "batches": [asdict(batch) for batch in self.batches]}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Plan:
+        """The plan of `to_json`."""
+        return cls(tuple(Batch(**batch) for batch in stored["batches"]), stored["settings"])
+
 
 def plan_stage(
     stage: str, code: str, settings: Mapping[str, Any], upstream: Mapping[str, Plan], aspect: str = ""
@@ -109,7 +118,7 @@ def commit(folder: Path, plan: Plan) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     needed = {*plan.fingerprints().values(), *read_plan(folder).fingerprints().values()}
-    write_json(folder / PLAN, {"settings": plan.settings, "batches": [asdict(batch) for batch in plan.batches]})
+    write_json(folder / PLAN, plan.to_json())
     removed = []
     for path in folder.iterdir():
         match = BATCH_FILE.fullmatch(path.name)
@@ -124,8 +133,7 @@ def read_plan(folder: Path) -> Plan:
     path = folder / PLAN
     if not path.exists():
         return Plan()
-    stored = json.loads(path.read_text())
-    return Plan(tuple(Batch(**batch) for batch in stored["batches"]), stored["settings"])
+    return Plan.from_json(json.loads(path.read_text()))
 
 
 def read_batches(folder: Path, plan: Plan | None = None, columns: Sequence[str] | None = None) -> pa.Table:

@@ -22,12 +22,11 @@ if TYPE_CHECKING:
 CODE = ("ingestion.stages.shards",)
 
 
-def imply(workspace: Workspace, _: Mapping[str, Any]) -> Mapping[str, Any]:
+def imply(_: Mapping[str, Any], upstream: Mapping[str, Plan]) -> Mapping[str, Any]:
     """The size of the images and the vocabulary, which every shard depends on."""
     from report_parsing.vocabulary import ENTITIES, POSITIONS
 
-    size = batches.read_plan(workspace.folder("images")).settings["size"]
-    return {"size": size, "entities": list(ENTITIES), "positions": list(POSITIONS)}
+    return {"size": upstream["images"].settings["size"], "entities": list(ENTITIES), "positions": list(POSITIONS)}
 
 
 def compute(work: Work) -> Computed:

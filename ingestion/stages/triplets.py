@@ -17,9 +17,8 @@ from store.settings import setting
 
 if TYPE_CHECKING:
     from ingestion.stage import Work
-    from ingestion.workspace import Workspace
     from report_parsing.statements.triplets import TripletParser
-    from store.batches import Computed
+    from store.batches import Computed, Plan
 
 CODE = ("ingestion.stages.triplets",)
 
@@ -35,7 +34,7 @@ class TripletsSettings:
     )
 
 
-def imply(workspace: Workspace, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+def imply(settings: Mapping[str, Any], _: Mapping[str, Plan]) -> Mapping[str, Any]:
     """The digest of the RadGraph file, so that another file under the same name computes anew."""
     from cohorts.errors import CohortError
     from store.digests import file_digest

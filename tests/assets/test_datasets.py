@@ -96,7 +96,7 @@ def test_batches_of_a_dataset_are_steps_of_their_own(workspace, archive):
     archive("mura")
     result = ingest(workspace, "mura")
     steps = {event.step_key for event in result.all_events if event.is_step_success}
-    assert "dataset__mura.dataset_images_batch[b00000]" in steps
+    assert "dataset__mura.dataset_batch[b00000]" in steps
     assert len(ShardReader(workspace.plain().downstream("mura").folder("shards")).read()) > 0
 
 
@@ -116,7 +116,9 @@ def test_a_batch_that_fails_is_told(workspace, archive, monkeypatch):
     archive("mura")
     monkeypatch.setattr("imaging.pool.DecoderPool.decode", lambda *_: {}["MRN 123"])
     result = ingest(workspace, "mura")
-    assert verdicts(result, "mura")[READY].description == "KeyError in our code, at images; the log has the place."
+    assert (
+        verdicts(result, "mura")[READY].description == "KeyError in our code, at batch b00000; the log has the place."
+    )
     assert not (workspace.plain().folder("..") / "mura" / "shards").exists()
 
 

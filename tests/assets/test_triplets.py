@@ -14,7 +14,6 @@ from assets.workspace import WorkspaceResource
 from report_parsing.reports import parse_report
 from report_parsing.tables import REPORTS
 from report_parsing.vocabulary import CHEXPERT_14
-from report_parsing.vocabulary import CHEXPERT_14
 from store import batches
 from store.atomic import write_table
 from store.batches import Batch, Plan

@@ -10,9 +10,9 @@ import pytest
 
 from cohorts.phantom.archive import simulate
 from cohorts.phantom.config import PhantomConfig
-from ingestion.stages.images import ImagesSettings
 from ingestion.inventory import InventorySettings
 from ingestion.pipeline import IngestionSettings, update
+from ingestion.stages.images import ImagesSettings
 from ingestion.subsets import subsets_digest, table_path
 from ingestion.workspace import Workspace
 from shards.reader import ShardReader
@@ -24,9 +24,7 @@ NIGHTS = (7, 21, 22, 45, STUDIES)
 
 def ingest(home, archive, batch_size):
     workspace = Workspace(home=str(home), cohort="phantom", archive_root=str(archive))
-    settings = IngestionSettings(
-        inventory=InventorySettings(batch_size=batch_size), images=ImagesSettings(size=SIZE)
-    )
+    settings = IngestionSettings(inventory=InventorySettings(batch_size=batch_size), images=ImagesSettings(size=SIZE))
     return workspace, update(workspace, settings, progress=False)
 
 
