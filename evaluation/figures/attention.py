@@ -17,9 +17,9 @@ from torch import Tensor
 
 from evaluation.errors import EvaluationError, NotAvailableError
 from evaluation.figures.pictures import TRUTH, as_png
-from evaluation.inference import ask
-from models.method import Method
+from evaluation.inference import predict_batches
 from models.encoders.region_selection import SelectedRegions
+from models.method import Method
 
 ACROSS = 6  # panels in a row
 INCHES = 1.5  # side of a word's panel
@@ -59,7 +59,7 @@ def look_for_words(method: Method, films: np.ndarray, sentences: Sequence[str]) 
         words.extend(answer.words)
         return method.fitted(images)[:, 0], answer.maps
 
-    seen, maps = ask(method, films, question, batch_size=len(films))
+    seen, maps = predict_batches(method, films, question, batch_size=len(films))
     return WordAttention(seen, words, maps)
 
 
@@ -78,7 +78,7 @@ def look_at_regions(method: Method, films: np.ndarray, prompts: Sequence[str]) -
         selected = regions.attention.new_zeros(len(images), rows * columns).scatter(1, regions.index, 1.0)
         return method.fitted(images)[:, 0], selected.unflatten(1, regions.grid), regions.maps()
 
-    seen, selected, maps = ask(method, films, question, batch_size=len(films))
+    seen, selected, maps = predict_batches(method, films, question, batch_size=len(films))
     return AttendedRegions(seen, selected > 0, maps)
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from evaluation.inference import Images
+    from evaluation.inference import PixelArray
 
 CELLS = 16  # down and across
 BITS = 2 * CELLS * CELLS
@@ -32,7 +32,7 @@ LEAST_SHARE = 1 / 16  # of zeros and of ones among a direction's bits; below it 
 BLOCK = 4_000_000  # numbers held at once
 
 
-def hashes(films: Images) -> np.ndarray:
+def hashes(films: PixelArray) -> np.ndarray:
     """(n, 2, BITS / 8) uint8 of grey squares (n, size, size) uint8: the hash of each film, and of it mirrored.
 
     A mirrored copy is a copy, as training may flip films.

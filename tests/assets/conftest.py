@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from assets.workspace import Workspace
-from tests.assets import seer as tiny
+from assets.workspace import WorkspaceResource
+from tests.evaluation import seer as tiny
 
 
 @pytest.fixture
@@ -11,13 +11,13 @@ def workspace(tmp_path, monkeypatch):
     """A home of its own, and nothing from the environment."""
     for name in ("RADALIGN_HOME", "RADALIGN_COHORT", "RADALIGN_PHANTOM_ROOT", "RADALIGN_MIMIC_CXR_ROOT"):
         monkeypatch.delenv(name, raising=False)
-    return Workspace(home=str(tmp_path / "home"))
+    return WorkspaceResource(home=str(tmp_path / "home"))
 
 
 @pytest.fixture
 def cohort(workspace):
     """A tiny one."""
-    tiny.build(workspace)
+    tiny.build(workspace.plain())
     return workspace
 
 
@@ -25,5 +25,5 @@ def cohort(workspace):
 def seer(monkeypatch):
     """The network of every run."""
     method = tiny.Seer()
-    monkeypatch.setattr("training.state.checkpoint.load_method", lambda output, weights: method)
+    monkeypatch.setattr("models.saved.load_method", lambda output, weights: method)
     return method
