@@ -8,10 +8,13 @@ import sys
 
 import pytest
 
+from cohorts import readers
 from cohorts.dataset import BOXES, CLASSES, GRADES, MASKS, PURPOSES, REGIONS, ZERO_SHOT
 from cohorts.errors import CohortError
 from cohorts.labels import POLICIES
-from cohorts.registry import cohort_names, dataset, how_to_get, open_cohort
+from cohorts.phantom import layouts
+from cohorts.phantom.marker import is_marked
+from cohorts.registry import cohort_names, dataset, how_to_get, open_cohort, reader_module
 from store.code import ROOT, imported_files
 
 
@@ -90,3 +93,43 @@ def test_the_labels_of_results_do_not_depend_on_how_reports_are_parsed():
         "report_parsing/vocabulary.py",
     }
     assert not any(name.startswith(("cohorts/readers/", "cohorts/phantom/")) for name in closure)
+
+
+TOY = """
+from cohorts.base import Reader, Scan
+from cohorts.dataset import CLASSES, Dataset
+from cohorts.tables import REJECTS, STUDIES
+
+DATASET = Dataset(name="toy", purposes=(CLASSES,), classes=("broken",))
+
+
+class Toy(Reader):
+    name = DATASET.name
+    has_reports = False
+    how_to_get = "make one."
+
+    def scan(self):
+        return Scan(STUDIES.empty_table(), REJECTS.empty_table(), 0)
+"""
+
+
+def test_a_file_with_a_reader_is_a_dataset(tmp_path, monkeypatch):
+    (tmp_path / "toy.py").write_text(TOY)
+    monkeypatch.setattr(readers, "__path__", [*readers.__path__, str(tmp_path)])
+    assert "toy" in cohort_names()
+    assert dataset("toy").classes == ("broken",)
+    assert (how_to_get("toy"), reader_module("toy")) == ("make one.", "cohorts.readers.toy")
+    assert open_cohort("toy", tmp_path).scan().source_rows == 0
+    with pytest.raises(CohortError, match=r"RADALIGN_TOY_ROOT points to .*: make one\."):
+        open_cohort("toy", tmp_path / "absent")
+
+
+def test_a_file_with_a_writer_is_a_layout(tmp_path, monkeypatch):
+    (tmp_path / "toy.py").write_text("def write(root, studies):\n    (root / 'count').write_text(str(len(studies)))\n")
+    monkeypatch.setattr(layouts, "__path__", [*layouts.__path__, str(tmp_path)])
+    assert "toy" in layouts.layout_names()
+    layouts.layout_writer("toy")(tmp_path, [])
+    assert (tmp_path / "count").read_text() == "0"
+    assert is_marked(tmp_path)
+    with pytest.raises(KeyError):
+        layouts.layout_writer("absent")
