@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.checks import as_check_result
+from assets.ingestion import as_check_result
 from assets.settings import EvaluationSettings
 from assets.workspace import PLAIN_ERRORS, WorkspaceResource, one_sentence
 from ingestion import checks

@@ -51,31 +51,3 @@ class WorkspaceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def plain(self) -> PlainWorkspace:
         """The workspace, without Dagster."""
         return PlainWorkspace(self.home, self.cohort, self.archive_root, self.show_text)
-
-
-# Until all assets use `plain()`.
-from pathlib import Path as _Path  # noqa: E402
-
-CHECKOUT = _Path(__file__).resolve().parents[1]
-registered_cohorts = cohort_names
-
-
-class _Passing(WorkspaceResource):
-    def __getattr__(self, name: str):  # type: ignore[no-untyped-def]
-        if name in (
-            "home_path",
-            "cohort_name",
-            "folder",
-            "configured_root",
-            "root",
-            "simulated",
-            "shows_simulation",
-            "downstream",
-            "may_show_text",
-            "open_cohort",
-        ):
-            return getattr(self.plain(), name)
-        return super().__getattr__(name)  # type: ignore[misc]
-
-
-Workspace = _Passing

@@ -22,18 +22,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from assets.workspace import Workspace
 from evaluation.metrics.values import ResultValue
 from evaluation.results.store import ResultKey, read_results, write_results
 from evaluation.tasks import zero_shot_classification as classification
 from imaging.augment import Augmentation, AugmentationConfig
+from ingestion.workspace import Workspace
+from models.saved import ModelCard
 from shards.reader import ShardData, ShardReader
 from tracking.runs import TrainedRun, trained_run
 from training.config import TrainingConfig
 from training.loop import fast_precision
 from training.optimizer import parameter_groups
 from training.schedule import learning_rate
-from models.saved import ModelCard
 
 SETTING = "100 %"  # of the true labels
 WARMUP_SHARE = 0.05

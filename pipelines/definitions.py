@@ -6,10 +6,10 @@ import warnings
 
 import dagster as dg
 
-from assets.catalogue import ASSETS, CHECKS
 from assets.settings import EvaluationSettings
 from assets.workspace import WorkspaceResource
 from pipelines.automation import dead_runs, new_studies, nightly
+from pipelines.catalogue import ASSETS, CHECKS
 from pipelines.executors import in_process_by_default
 from pipelines.jobs import jobs
 

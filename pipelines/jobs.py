@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dagster as dg
 
-from assets.catalogue import COHORTS, METHODS
 from assets.evaluated import TASKS_TAG
+from pipelines.catalogue import COHORTS, METHODS
 
 AT_ONCE = ("zero_shot_classification", "zero_shot_grounding", "text_image_retrieval", "linear_probe")
 LIGHT = {"resources": {"evaluation": {"config": {"fractions": [0.1]}}}}  # evaluate_<method> does everything

@@ -8,7 +8,7 @@ from unittest.mock import MagicMock
 import dagster as dg
 import pytest
 
-from assets.catalogue import COHORTS
+from pipelines.catalogue import COHORTS
 from assets.downstream import downstream_asset
 from assets.evaluated import CHECK, TASKS_TAG, results_asset
 from assets.settings import EvaluationSettings

@@ -8,14 +8,14 @@ from importlib import import_module
 import dagster as dg
 import pytest
 import yaml
-
-from assets.workspace import CHECKOUT
-from cohorts.registry import _READERS
 from evaluation.protocol import DOWNSTREAM
 from evaluation.tasks.adapters import OWN_TASKS, TASKS
-from pipelines.definitions import defs
 
-PAGE = (CHECKOUT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+from cohorts.registry import _READERS
+from pipelines.definitions import defs
+from store.code import ROOT
+
+PAGE = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
 ROWS = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in PAGE.splitlines() if line.startswith("| ")]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from assets import (
-    checks,
     datasets,
     downstream,
     evaluated,
@@ -18,7 +17,7 @@ from models.registry import method_names
 
 METHODS = method_names()
 COHORTS = downstream_names()
-CHECKS = [checks.studies_checks, checks.shards_checks]
+CHECKS = [ingestion.studies_checks, ingestion.shards_checks]
 
 ASSETS = [
     ingestion.archive,
