@@ -9,9 +9,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from store.code import ROOT
 from training.state.checkpoint import complete_checkpoints
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def launch(path: Path, **options) -> subprocess.Popen:
