@@ -111,7 +111,7 @@ def _tested_by_class(context: dg.AssetExecutionContext, workspace: Workspace, me
             for weights, name in zip(WEIGHTS, (run.name, UNTRAINED + run.name), strict=True):
                 scores[name] = Predictions(dataset, run, weights, context.log.info).zero_shot("test").scores
         if scores:
-            place = {**here, "setting": ZERO_SHOT, "seed": seed, "draw": 0, "simulated": simulated}
+            place = {**here, "setting": ZERO_SHOT, "seed": seed, "repeat": 0, "simulated": simulated}
             images, classes = dataset.images("test"), dataset.query_labels
             pairs += compare_scores(place, dataset.label_values(images, classes), scores, classes, images.subjects)
     return pairs

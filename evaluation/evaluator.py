@@ -257,7 +257,7 @@ class Evaluator:
             cohort=self.name,
             data_version=self.data_version,
             seed=run.seed,
-            draw=setting.repeat,
+            repeat=setting.repeat,
             protocol=self._protocol(name, setting),
             simulated=self.simulated,
         )

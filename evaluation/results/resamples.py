@@ -10,18 +10,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evaluation.metrics.values import ResultValue
+from evaluation.results.schema import FORMER
 from store.atomic import replacing
 
 FOLDER = "resamples"  # beside the results
-KEY = ("method", "checkpoint", "cohort", "data_version", "task", "setting", "seed", "draw", "metric", "class")
-NUMBERS = ("seed", "draw")
+KEY = ("method", "checkpoint", "cohort", "data_version", "task", "setting", "seed", "repeat", "metric", "class")
+NUMBERS = ("seed", "repeat")
 
 RESAMPLES = pa.schema(
     [
         *(pa.field(name, pa.int64() if name in NUMBERS else pa.string(), nullable=False) for name in KEY),
         pa.field("resampled", pa.list_(pa.float32()), nullable=False),  # nan where a resample cannot be scored
     ],
-    metadata={"table": "resamples", "version": "2"},
+    metadata={"table": "resamples", "version": "3"},
 )
 
 
@@ -42,7 +43,8 @@ def read_resamples(results: Path, metrics: Sequence[str], class_name: str) -> di
     chosen = [("metric", "in", list(metrics)), ("class", "=", class_name)]
     found: dict[tuple[object, ...], np.ndarray] = {}
     for file in files:
-        for row in pq.read_table(file, schema=RESAMPLES, filters=chosen).to_pylist():
-            key = tuple((row[name] or 0) if name in NUMBERS else row[name] for name in KEY)  # version 1 has no draw
+        for row in pq.read_table(file, schema=RESAMPLES.append(FORMER), filters=chosen).to_pylist():
+            row["repeat"] = row["repeat"] or row[FORMER.name]
+            key = tuple((row[name] or 0) if name in NUMBERS else row[name] for name in KEY)  # version 1 has no repeat
             found[key] = np.array(row["resampled"])
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
 
 RESULTS = pa.schema(
     [
@@ -23,8 +23,8 @@ RESULTS = pa.schema(
         pa.field("n", pa.int64(), nullable=False),
         pa.field("seed", pa.int64(), nullable=False),
         pa.field("source", pa.string(), nullable=False),  # measured, or the published table
-        # since version 2; empty in rows of version 1
-        pa.field("draw", pa.int64()),  # seed of the evaluation: label fraction, order of films, new layers
+        # since version 2; empty in rows of version 1. Version 2 calls `repeat` draw.
+        pa.field("repeat", pa.int64()),  # seed of the evaluation: label fraction, order of films, new layers
         pa.field("protocol", pa.string()),  # digest of what was asked, with which options and by which code
         pa.field("simulated", pa.bool_()),  # whether the films are drawn, not taken
         pa.field("positives", pa.int64()),  # of a class, the images that have it; null where that is not the question
@@ -32,4 +32,5 @@ RESULTS = pa.schema(
     ],
     metadata={"table": "results", "version": SCHEMA_VERSION},
 )
-UNSAID = {"draw": 0, "protocol": "", "simulated": False, "note": ""}  # what version 1 does not say
+UNSAID = {"repeat": 0, "protocol": "", "simulated": False, "note": ""}  # what version 1 does not say
+FORMER = pa.field("draw", pa.int64())  # what version 2 calls `repeat`

@@ -16,7 +16,7 @@ from pyarrow.dataset import dataset
 from evaluation.errors import EvaluationError
 from evaluation.metrics.values import ZERO_SHOT, ResultValue
 from evaluation.results.resamples import write_resamples
-from evaluation.results.schema import RESULTS, UNSAID
+from evaluation.results.schema import FORMER, RESULTS, UNSAID
 from evaluation.results.text_tables import as_markdown, as_text
 from store.atomic import replacing
 
@@ -24,7 +24,7 @@ __all__ = ["ResultKey", "as_markdown", "as_text", "find_results", "read_results"
 
 FOLDER = "results"
 MEASURED = "measured"
-MEASUREMENT = ("method", "cohort", "task", "seed", "setting", "checkpoint", "source", "draw")  # what one file holds
+MEASUREMENT = ("method", "cohort", "task", "seed", "setting", "checkpoint", "source", "repeat")  # what one file holds
 FAILED = "failed: "  # how the note of a measurement begins that went wrong
 
 
@@ -38,7 +38,7 @@ class ResultKey:
     cohort: str
     data_version: str  # digest of the shard manifest
     seed: int  # of the pretraining
-    draw: int = 0  # of the evaluation
+    repeat: int = 0  # of the evaluation
     protocol: str = ""  # digest of what was asked, with which options and by which code
     simulated: bool = False  # whether the films are drawn, not taken
 
@@ -54,8 +54,8 @@ def write_results(
 ) -> Path:
     """Write the numbers of one measurement, atomically; `note` says why there are none.
 
-    They replace those of the same method, cohort, task, setting, checkpoint, seed, draw and source. Their resamples are
-    kept beside them, for `evaluation.tables.comparisons`.
+    They replace those of the same method, cohort, task, setting, checkpoint, seed, repeat and source. Their resamples
+    are kept beside them, for `evaluation.tables.comparisons`.
     """
     common = {**vars(key), "task": task, "setting": setting, "source": source, "note": note}
     rows = [
@@ -117,7 +117,10 @@ def _read(files: Sequence[Path]) -> pa.Table:
     """The rows of files of any version, in order."""
     if not files:
         return RESULTS.empty_table()
-    table = dataset([str(file) for file in files], schema=RESULTS, format="parquet").to_table()
+    table = dataset([str(file) for file in files], schema=RESULTS.append(FORMER), format="parquet").to_table()
+    repeats = pc.coalesce(table["repeat"], table[FORMER.name])
+    table = table.set_column(table.schema.get_field_index("repeat"), RESULTS.field("repeat"), repeats)
+    table = table.select(RESULTS.names).replace_schema_metadata(RESULTS.metadata)
     for name, value in UNSAID.items():
         place = table.schema.get_field_index(name)
         table = table.set_column(place, RESULTS.field(name), pc.fill_null(table[name], value))

@@ -17,17 +17,17 @@ Row = Mapping[str, Any]  # of `results`
 
 @dataclass(frozen=True)
 class Measured:
-    """A measured number: of one seed and draw with its interval, or the mean of several with their deviation."""
+    """A measured number: of one seed and repeat with its interval, or the mean of several with their deviation."""
 
     value: float | None  # None: it could not be scored, or failed
     low: float | None
     high: float | None
     deviation: float | None
     seeds: int  # pretrained networks
-    draws: int  # evaluations of each: label fraction, order of films, new layers
+    repeats: int  # evaluations of each: label fraction, order of films, new layers
     n: int
     runs: tuple[str, ...] = ()  # of MLflow
-    notes: tuple[str, ...] = ()  # why there is no value, or why some draws have none
+    notes: tuple[str, ...] = ()  # why there is no value, or why some repeats have none
     simulated: bool = False  # on drawn films
 
     @property
@@ -38,23 +38,23 @@ class Measured:
 
     @property
     def repeated(self) -> str:
-        """How many seeds and draws the mean is of."""
-        counts = ((self.seeds, "seeds"), (self.draws, "draws"))
+        """How many seeds and repeats the mean is of."""
+        counts = ((self.seeds, "seeds"), (self.repeats, "repeats"))
         return ", ".join(f"{count} {name}" for count, name in counts if count > 1)
 
 
 def summary(rows: Sequence[Row]) -> Measured:
-    """The number that `rows` hold, which are its seeds and draws."""
+    """The number that `rows` hold, which are its seeds and repeats."""
     scored = [row for row in rows if row["value"] is not None]
     runs = tuple(dict.fromkeys(row["mlflow_run"] for row in rows if row["mlflow_run"]))
     notes = tuple(dict.fromkeys(row["note"] for row in rows if row["note"]))
-    seeds, draws = (len({row[name] for row in scored}) for name in ("seed", "draw"))
+    seeds, repeats = (len({row[name] for row in scored}) for name in ("seed", "repeat"))
     first = (scored or rows)[0]
     told = {"n": first["n"], "runs": runs, "notes": notes, "simulated": any(map(is_simulated, rows))}
     if len(scored) < 2:
-        return Measured(first["value"], first["low"], first["high"], None, seeds, draws, **told)
+        return Measured(first["value"], first["low"], first["high"], None, seeds, repeats, **told)
     spread = over_seeds([row["value"] for row in scored])
-    return Measured(spread.mean, None, None, spread.deviation, seeds, draws, **told)
+    return Measured(spread.mean, None, None, spread.deviation, seeds, repeats, **told)
 
 
 def remarks(rows: Sequence[Row]) -> list[str]:
@@ -66,7 +66,7 @@ def remarks(rows: Sequence[Row]) -> list[str]:
             "patients."
         )
     if len({row["data_version"] for row in rows if row["value"] is not None}) > 1:
-        found.append("Measured: the seeds and draws saw different versions of the data.")
+        found.append("Measured: the seeds and repeats saw different versions of the data.")
     return found
 
 

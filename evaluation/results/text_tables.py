@@ -82,7 +82,7 @@ def _tables(results: pa.Table, per_class: Sequence[str]) -> list[tuple[str, list
         for metric, name in sorted(cells, key=lambda key: (order.index(key[0]), key[1] != MACRO)):
             if name == MACRO or metric in per_class:
                 found = cells[metric, name]
-                counts = "/".join(dict.fromkeys(str(row["n"]) for draws in found.values() for row in draws))
+                counts = "/".join(dict.fromkeys(str(row["n"]) for repeats in found.values() for row in repeats))
                 lines.append([metric, name, counts, *(_cell(found.get(c) or unmade.get(c)) for c in columns)])
         title = " · ".join([*place, *(["simulated"] if any(map(is_simulated, members)) else [])])
         tables.append((title, lines))
@@ -94,7 +94,7 @@ def _place(row: Row) -> tuple[str, str, str]:
 
 
 def _producer(row: Row) -> tuple[str, str, int, str]:
-    """What has a column: the draws of one network are one number."""
+    """What has a column: the repeats of one network are one number."""
     return row["method"], row["checkpoint"], row["seed"], row["source"]
 
 
@@ -115,11 +115,11 @@ def _rank(label: str) -> tuple[int, str]:
     return (2 if label.startswith("supervised") else int(label.startswith("untrained:")), label)
 
 
-def _cell(draws: Sequence[Row] | None) -> str:
-    """A number with its interval, the mean of several draws with their deviation, or why there is none."""
-    if draws is None:
+def _cell(repeats: Sequence[Row] | None) -> str:
+    """A number with its interval, the mean of several repeats with their deviation, or why there is none."""
+    if repeats is None:
         return ""
-    found = summary(draws)
+    found = summary(repeats)
     if found.value is None:
         return found.state
     if found.deviation is not None:

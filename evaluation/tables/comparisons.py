@@ -22,7 +22,7 @@ from evaluation.results.store import MEASURED
 from evaluation.results.summary import is_simulated
 from evaluation.results.text_tables import LEADING
 
-SAME = ("cohort", "task", "setting", "metric", "seed", "draw", "data_version", "n")  # of two measurements to compare
+SAME = ("cohort", "task", "setting", "metric", "seed", "repeat", "data_version", "n")  # of two measurements to compare
 UNTRAINED = "untrained:"
 VARIANT = ":"  # between a method and what is left of it: mgca:ITA+CTA
 BOOTSTRAP, DELONG = "bootstrap", "DeLong"
@@ -39,7 +39,7 @@ class Pair:
     setting: str
     metric: str
     seed: int
-    draw: int
+    repeat: int
     first: str
     second: str
     comparison: Comparison
@@ -70,8 +70,8 @@ def compare_scores(
 ) -> list[Pair]:
     """All pairs of methods by their `scores` (images, classes) of the same images, class by class.
 
-    `labels` (images, classes) hold 1, 0 or nan; `place` has the cohort, task, setting, seed and draw of the scores, and
-    whether they are simulated. A class of which fewer than two patients have either label is not tested.
+    `labels` (images, classes) hold 1, 0 or nan; `place` has the cohort, task, setting, seed and repeat of the scores,
+    and whether they are simulated. A class of which fewer than two patients have either label is not tested.
     """
     pairs: list[Pair] = []
     for c, name in enumerate(classes):
@@ -114,7 +114,7 @@ def _adjusted(pairs: Sequence[Pair]) -> list[Pair]:
 
 def _pair(first: Row, second: Row, resamples: Mapping[tuple[object, ...], Any]) -> Pair:
     compared = paired_bootstrap(first["value"], second["value"], resamples[_key(first)], resamples[_key(second)])
-    shared = {name: first[name] for name in ("cohort", "task", "setting", "metric", "seed", "draw")}
+    shared = {name: first[name] for name in ("cohort", "task", "setting", "metric", "seed", "repeat")}
     methods = {"first": first["method"], "second": second["method"]}
     return Pair(**shared, **methods, comparison=compared, simulated=is_simulated(first))
 

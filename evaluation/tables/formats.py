@@ -65,7 +65,7 @@ def as_csv(publication: Publication) -> str:
     """One row per number, remarks written out; `state` says why there is no value."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    names = ["value", "low", "high", "deviation", "seeds", "draws", "n", SIMULATED]
+    names = ["value", "low", "high", "deviation", "seeds", "repeats", "n", SIMULATED]
     printed = ["published", "published_deviation", "difference", "mlflow_runs", DIFFERS]
     writer.writerow(["paper", "table", *HEAD[:7], "state", *names, *printed])
     for table in publication.tables:

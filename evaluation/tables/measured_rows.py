@@ -29,7 +29,7 @@ class Measurements:
                 self._classes[(*key[:5], MACRO)].append(row)
 
     def of(self, key: Key) -> list[Row]:
-        """The seeds and draws of a number, and those that failed to have it, whatever number they would have led to."""
+        """The seeds and repeats of a number, and those that failed, whatever number they would have led to."""
         rows = self.rows.get(key, [])
         return [*rows, *(row for row in self._unmade.get(_cell(key), ()) if row not in rows)]
 

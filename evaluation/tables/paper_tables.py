@@ -80,7 +80,7 @@ class _Remarks:
 def paper_tables(results: pa.Table) -> list[PaperTable]:
     """Every table of the four papers beside the measured rows of `results`, and what stands in none of them by task.
 
-    Several seeds and draws of a method become one number; `results` must hold one run per method and seed.
+    Several seeds and repeats of a method become one number; `results` must hold one run per method and seed.
     """
     measured = Measurements(row for row in results.to_pylist() if row["source"] == MEASURED)
     with (DATA / "paper_tables.yaml").open(encoding="utf-8") as file:
@@ -150,7 +150,7 @@ def _beside(
 
 
 def _differences(found: Sequence[Row], others: Sequence[Row]) -> list[Row]:
-    """The measured rows of one method minus those of another, of the same seed and draw."""
+    """The measured rows of one method minus those of another, of the same seed and repeat."""
     pairs = [(one, other) for one in found for other in others if _repeat(one) == _repeat(other)]
     known = [(one, other) for one, other in pairs if one["value"] is not None and other["value"] is not None]
     return [{**one, "value": one["value"] - other["value"], "low": None, "high": None} for one, other in known]
@@ -168,7 +168,7 @@ def _line(
 
 
 def _repeat(row: Row) -> tuple[int, int]:
-    return row["seed"], row["draw"]
+    return row["seed"], row["repeat"]
 
 
 def _key_of_line(line: Line) -> Key:

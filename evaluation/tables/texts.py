@@ -13,7 +13,8 @@ from evaluation.results.summary import PHANTOM, Measured
 from evaluation.results.text_tables import SIMULATION_NOTE
 from evaluation.tables.comparisons import Pair
 from evaluation.tables.paper_tables import Line, PaperTable
-from evaluation.tables.selection import RULES, selection
+from evaluation.tables.selection import selection
+from evaluation.tasks.registry import task_names
 
 NO_TEXT = ""
 NO_SHARE = "contrast_to_noise"  # how metrics begin that have no upper bound
@@ -25,7 +26,7 @@ TRAPS_HEAD = ("trap", "what we do instead", "test that holds it")
 READING = (
     "Numbers are in percent, contrast to noise as it is; a difference is measured minus published. Published numbers "
     "are other people's, on other data, and never fill in for ours. Brackets hold 95 % intervals by bootstrap over "
-    "patients; of a handful of images they say little. Several seeds or draws have a mean and a deviation instead."
+    "patients; of a handful of images they say little. Several seeds or repeats have a mean and a deviation instead."
 )
 PAIR_HEAD = (
     "data",
@@ -34,7 +35,7 @@ PAIR_HEAD = (
     "metric",
     "class",
     "seed",
-    "draw",
+    "repeat",
     "methods",
     "test",
     "difference",
@@ -44,7 +45,7 @@ PAIR_HEAD = (
 PAIR_NOTE = (
     "Differences in percent: means over classes by the paired bootstrap by patient, the AUROC of a class by DeLong's "
     "test by patient. The last column is adjusted by Holm's rule for the pairs of the same measurement. Seeds and "
-    "draws are listed one by one."
+    "repeats are listed one by one."
 )
 
 
@@ -73,7 +74,7 @@ class Publication:
     def choices(self) -> list[str]:
         """What chose the settings of what was measured."""
         lines = (line for table in self.tables for line in table.lines)
-        return selection(sorted({line.task for line in lines if line.measured} & set(RULES)))
+        return selection(sorted({line.task for line in lines if line.measured} & set(task_names())))
 
 
 def cells(line: Line) -> tuple[str, ...]:
@@ -119,7 +120,7 @@ def letters(places: Sequence[int]) -> str:
 
 
 def measured_text(measured: Measured | None, metric: str) -> str:
-    """Value and interval, or mean and deviation of several seeds and draws, or what there is instead."""
+    """Value and interval, or mean and deviation of several seeds and repeats, or what there is instead."""
     if measured is None:
         return NO_TEXT
     if measured.value is None:
@@ -154,7 +155,7 @@ def pair_cells(pair: Pair) -> tuple[str, ...]:
     return (
         *names,
         str(pair.seed),
-        str(pair.draw),
+        str(pair.repeat),
         methods,
         pair.test,
         f"{difference} [{low}, {high}]",

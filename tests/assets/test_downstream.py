@@ -8,7 +8,6 @@ from unittest.mock import MagicMock
 import dagster as dg
 import pytest
 
-from pipelines.catalogue import COHORTS
 from assets.downstream import downstream_asset
 from assets.evaluated import CHECK, TASKS_TAG, results_asset
 from assets.settings import EvaluationSettings
@@ -23,6 +22,7 @@ from evaluation.tasks.registry import repeated_settings, tasks_on
 from ingestion.pipeline import dataset_state, update_dataset
 from ingestion.simulation import SEED
 from models.saved import TRAINED, UNTRAINED, ModelCard
+from pipelines.catalogue import COHORTS
 from store import batches
 from tests.models.tiny import SIZE, TINY, tiny_method
 from tracking.runs import TrainedRun, remember

@@ -8,10 +8,10 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from assets.downstream import STATE
 from assets.leakage import FILE, LEAKAGE, leakage
-from assets.workspace import Workspace
+from assets.workspace import WorkspaceResource
 from evaluation.results.store import FOLDER
+from ingestion.pipeline import STATE
 from shards.schema import shard_schema
 from shards.writer import write_manifest, write_shard
 from store.atomic import write_json
@@ -26,7 +26,7 @@ SPLITS = ("train", "train", "validate", "test")  # of the four films of a cohort
 def pretraining(workspace, monkeypatch, tmp_path):
     """A clean pretraining cohort, and a clean one to test on that is ready."""
     monkeypatch.setenv(f"RADALIGN_{TESTED.upper()}_ROOT", str(tmp_path))
-    there = Workspace(home=workspace.home, cohort=OWN)
+    there = WorkspaceResource(home=workspace.home, cohort=OWN).plain()
     build(there, ["p0", "p1", "p2", "p3"], random_films(0, len(SPLITS), SIZE))
     build(there.downstream(TESTED), ["q0", "q1", "q2", "q3"], random_films(1, len(SPLITS), SIZE))
     write_json(there.home_path() / TESTED / STATE, {"status": "ready", "note": ""})
@@ -60,7 +60,8 @@ def build(workspace, subjects, films, splits=SPLITS):
 
 def look(workspace):
     """What the asset tells: its check, its metadata and its file."""
-    result = dg.materialize([leakage], resources={"workspace": workspace})
+    resource = WorkspaceResource(home=workspace.home, cohort=workspace.cohort)
+    result = dg.materialize([leakage], resources={"workspace": resource})
     assert result.success  # whatever is found stops nothing
     (check,) = result.get_asset_check_evaluations()
     (event,) = result.asset_materializations_for_node(LEAKAGE)

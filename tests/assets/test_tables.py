@@ -17,7 +17,7 @@ from evaluation.metrics.values import ResultValue, summarise
 from evaluation.results.store import ResultKey, read_results, write_results
 from evaluation.results.text_tables import LEADING, SIMULATION_NOTE
 from evaluation.tables.published import read_published
-from evaluation.tasks.adapters import TASKS
+from evaluation.tasks.registry import task, task_names
 from tracking import tracker as tracking
 from tracking.runs import TrainedRun, remember
 
@@ -35,9 +35,9 @@ def write(home, method, checkpoint, run, cohort, level):
 @pytest.fixture
 def measured(workspace):
     """Two methods with a latest run each, one of which has an older run, too."""
-    home = workspace.home_path()
+    home = workspace.plain().home_path()
     for method, run, level in (("mgca", "run-a", 0.8), ("convirt", "run-b", 0.7)):
-        remember(workspace, TrainedRun(method, "f", "o", run, "v", 0, f"{method} weights", f"{method} raw"))
+        remember(workspace.plain(), TrainedRun(method, "f", "o", run, "v", 0, f"{method} weights", f"{method} raw"))
         write(home, method, f"{method} weights", run, "chexpert", level)
         write(home, f"untrained:{method}", f"{method} raw", run, "chexpert", 0.6)
     write(home, "mgca", "older weights", "run-0", "chexpert", 0.99)
@@ -54,7 +54,7 @@ def materialize(workspace, monkeypatch):
 
 def test_the_tables_are_written_in_every_format(measured, monkeypatch):
     (event,) = materialize(measured, monkeypatch).asset_materializations_for_node("tables")
-    folder = measured.home_path() / "results" / "tables"
+    folder = measured.plain().home_path() / "results" / "tables"
     assert sorted(path.name for path in folder.iterdir()) == ["index.html", "tables.csv", "tables.md", "tables.tex"]
     page = (folder / "index.html").read_text()
     links = set(re.findall(r'<a href="(http[^"]*)"', page))
@@ -70,13 +70,13 @@ def test_the_tables_are_written_in_every_format(measured, monkeypatch):
 
 
 def test_published_numbers_become_results_and_never_measured_ones(measured, monkeypatch):
-    before = latest_results(measured, every_cohort=True)
+    before = latest_results(measured.plain(), every_cohort=True)
     materialize(measured, monkeypatch)
     materialize(measured, monkeypatch)
-    table = read_results(measured.home_path())
+    table = read_results(measured.plain().home_path())
     sources = table["source"].to_pylist()
     assert len(sources) - sources.count("measured") == len(read_published())
-    assert latest_results(measured, every_cohort=True).equals(before)
+    assert latest_results(measured.plain(), every_cohort=True).equals(before)
 
 
 def test_the_tables_can_be_made_before_anything_was_measured(workspace):
@@ -85,24 +85,37 @@ def test_the_tables_can_be_made_before_anything_was_measured(workspace):
     assert event.metadata["measured beside published"].value == 0
 
 
-class Answers:
-    """Stands for a network whose answers on the test split are kept."""
+class TwoLabels:
+    """Stands for a dataset of 60 test images, every second of which shows an edema."""
 
-    classes: ClassVar = {"Edema": "edema"}
+    query_labels: ClassVar = ["Edema"]
 
-    def __init__(self, workspace, run, weights, log):
+    def __init__(self, workspace):
+        pass
+
+    def images(self, split):
+        return SimpleNamespace(subjects=np.arange(60))
+
+    def label_values(self, images, names):
+        return np.tile([[0.0], [1.0]], (30, 1))
+
+
+class KeptPredictions:
+    """Stands for a network whose predictions for the test split are kept."""
+
+    def __init__(self, dataset, run, weights, log):
+        self.dataset = dataset
         self.noise = (0.1 if run.method == "mgca" else 2) if weights == "trained" else 9
 
-    def examine(self, split):
-        labels = np.tile([[0.0], [1.0]], (30, 1))
-        scores = labels + self.noise * np.random.default_rng(0).normal(size=(60, 1))
-        truth = SimpleNamespace(labels=labels, subjects=np.arange(60))
-        return SimpleNamespace(truth=truth, answers=SimpleNamespace(scores=scores))
+    def zero_shot(self, split):
+        labels = self.dataset.label_values(None, [])
+        return SimpleNamespace(scores=labels + self.noise * np.random.default_rng(0).normal(size=(60, 1)))
 
 
-def test_classes_are_tested_where_zero_shot_answers_are_kept(measured, monkeypatch):
-    monkeypatch.setattr("assets.tables.Network", Answers)
-    home = measured.home_path()
+def test_classes_are_tested_where_zero_shot_predictions_are_kept(measured, monkeypatch):
+    monkeypatch.setattr("assets.tables.Predictions", KeptPredictions)
+    monkeypatch.setattr("assets.tables.EvaluationDataset", TwoLabels)
+    home = measured.plain().home_path()
     for method in ("mgca", "convirt", "supervised"):
         value = ResultValue("auroc", "macro", 0.5, None, None, 1)
         key = ResultKey(method, f"{method} weights", "", "phantom", "d", 0)
@@ -119,16 +132,20 @@ def test_classes_are_tested_where_zero_shot_answers_are_kept(measured, monkeypat
 
 
 def test_networks_of_one_seed_are_tested_with_each_other(measured, monkeypatch):
-    monkeypatch.setattr("assets.tables.Network", Answers)
+    monkeypatch.setattr("assets.tables.Predictions", KeptPredictions)
+    monkeypatch.setattr("assets.tables.EvaluationDataset", TwoLabels)
     for method, seed, variant in (("mgca", 1, ""), ("convirt", 1, ""), ("mgca", 1, "ITA")):
         run = TrainedRun(method, "f", "o", "run", "v", seed, f"{method} {variant} {seed}", "raw", variant)
-        remember(measured, run)
+        remember(measured.plain(), run)
         key = ResultKey(run.name, run.checkpoint_digest, "", "phantom", "d", seed)
         write_results(
-            measured.home_path(), "zero_shot_classification", key, [ResultValue("auroc", "macro", 0.5, None, None, 1)]
+            measured.plain().home_path(),
+            "zero_shot_classification",
+            key,
+            [ResultValue("auroc", "macro", 0.5, None, None, 1)],
         )
     materialize(measured, monkeypatch)
-    page = (measured.home_path() / "results" / "tables" / "tables.md").read_text()
+    page = (measured.plain().home_path() / "results" / "tables" / "tables.md").read_text()
     tests = [line.split(" | ") for line in page.splitlines() if "| DeLong |" in line]
     assert {line[5] for line in tests} == {"1"}
     assert [line[7] for line in tests] == [
@@ -147,13 +164,13 @@ def test_an_address_that_is_none_is_one_sentence(measured, monkeypatch):
 
 
 def test_every_task_is_compared_by_its_leading_metric():
-    assert {task.leading for task in TASKS.values()} <= set(LEADING)
+    assert {task(name).leading for name in task_names()} <= set(LEADING)
 
 
 def test_what_was_seen_before_is_told_of_the_cohort_that_was_checked(measured, monkeypatch):
-    path = measured.home_path() / "results" / LEAKS_FILE
+    path = measured.plain().home_path() / "results" / LEAKS_FILE
     for pretraining, told in (("phantom", True), ("another", False)):
         path.write_text(json.dumps({"pretraining": pretraining, "found": ["3 of 9 patients were seen."]}))
         materialize(measured, monkeypatch)
-        page = (measured.home_path() / "results" / "tables" / "index.html").read_text()
+        page = (measured.plain().home_path() / "results" / "tables" / "index.html").read_text()
         assert ("3 of 9 patients were seen." in page) is told

@@ -1,10 +1,12 @@
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from evaluation.errors import EvaluationError
 from evaluation.metrics.values import ResultValue
+from evaluation.results.resamples import read_resamples
 from evaluation.results.schema import RESULTS
-from evaluation.results.store import ResultKey, as_markdown, as_text, read_results, write_results
+from evaluation.results.store import ResultKey, as_markdown, as_text, find_results, read_results, write_results
 
 KEY = ResultKey("medklip", "c0ffee" * 5, "run", "phantom", "d1", 0)
 VALUES = [
@@ -49,7 +51,7 @@ def test_the_same_key_replaces_and_another_adds(tmp_path):
     write_results(tmp_path, TASK, KEY, VALUES)
     write_results(tmp_path, TASK, key(mlflow_run="again", data_version="d2"), VALUES[:1])
     assert read_results(tmp_path)["mlflow_run"].to_pylist() == ["again"]
-    for change in ({"method": "untrained:medklip"}, {"cohort": "toy"}, {"checkpoint": "b"}, {"seed": 1}, {"draw": 1}):
+    for change in ({"method": "untrained:medklip"}, {"cohort": "toy"}, {"checkpoint": "b"}, {"seed": 1}, {"repeat": 1}):
         write_results(tmp_path, TASK, key(**change), VALUES[:1])
     write_results(tmp_path, "zero_shot_grounding", KEY, VALUES[:1])
     write_results(tmp_path, TASK, KEY, VALUES[:1], setting="1 %")
@@ -99,3 +101,21 @@ def test_as_text_and_as_markdown_are_those_of_result_tables(tmp_path):
     table = read_results(tmp_path)
     assert "0.900 [0.850, 0.950]" in as_text(table)
     assert "| 0.900 [0.850, 0.950] |" in as_markdown(table)
+
+
+def test_files_that_call_a_repeat_a_draw_are_read(tmp_path):
+    """Version 2 of the table did."""
+    value = ResultValue("auroc", "macro", 0.5, 0.4, 0.6, 3, np.array([0.4, 0.6]))
+    for repeat in (0, 2):
+        write_results(tmp_path, TASK, key(repeat=repeat), [value])
+    before, resamples = read_results(tmp_path), read_resamples(tmp_path / "results", ["auroc"], "macro")
+    for path in (tmp_path / "results").rglob("*.parquet"):
+        table = pq.read_table(path)
+        names = ["draw" if name == "repeat" else name for name in table.column_names]
+        pq.write_table(table.rename_columns(names), path)
+    assert read_results(tmp_path).equals(before)
+    assert sorted(before["repeat"].to_pylist()) == [0, 2]
+    again = read_resamples(tmp_path / "results", ["auroc"], "macro")
+    assert sorted(again) == sorted(resamples)
+    assert len(again) == 2
+    assert find_results(tmp_path, TASK, key(repeat=2)) == ([value], "")

@@ -2,18 +2,18 @@ import pytest
 
 from evaluation.results.summary import Measured, class_remarks, is_simulated, remarks, summary
 
-ROW = {"value": 0.8, "low": 0.7, "high": 0.9, "n": 40, "seed": 0, "draw": 0, "mlflow_run": "run", "note": ""}
+ROW = {"value": 0.8, "low": 0.7, "high": 0.9, "n": 40, "seed": 0, "repeat": 0, "mlflow_run": "run", "note": ""}
 ROW |= {"simulated": False, "cohort": "toy", "data_version": "d", "class": "macro"}
 FAILED = {**ROW, "value": None, "low": None, "high": None, "n": 0}
 
 
 def test_one_measurement_has_its_interval_and_several_a_deviation():
     assert summary([ROW]) == Measured(0.8, 0.7, 0.9, None, 1, 1, 40, ("run",))
-    several = summary([ROW, {**ROW, "value": 0.6, "draw": 1, "mlflow_run": "other"}])
+    several = summary([ROW, {**ROW, "value": 0.6, "repeat": 1, "mlflow_run": "other"}])
     assert (several.value, several.deviation) == (pytest.approx(0.7), pytest.approx(0.02**0.5))
-    assert (several.low, several.runs, several.repeated) == (None, ("run", "other"), "2 draws")
-    both = summary([{**ROW, "seed": seed, "draw": draw} for seed in (0, 1) for draw in (0, 1, 2)])
-    assert both.repeated == "2 seeds, 3 draws"
+    assert (several.low, several.runs, several.repeated) == (None, ("run", "other"), "2 repeats")
+    both = summary([{**ROW, "seed": seed, "repeat": repeat} for seed in (0, 1) for repeat in (0, 1, 2)])
+    assert both.repeated == "2 seeds, 3 repeats"
 
 
 def test_what_stands_in_the_place_of_a_value():
@@ -25,7 +25,7 @@ def test_what_stands_in_the_place_of_a_value():
 
 def test_a_failure_beside_a_number_is_told():
     found = [ROW, {**FAILED, "note": "failed: no memory."}]
-    assert (summary(found).value, summary(found).draws) == (0.8, 1)
+    assert (summary(found).value, summary(found).repeats) == (0.8, 1)
     assert remarks(found) == ["Measured: failed: no memory."]
 
 

@@ -18,7 +18,7 @@ def table(*rows):
         "low": 0.1,
         "high": 0.2,
         "n": 50,
-        "draw": 0,
+        "repeat": 0,
         "note": "",
         "simulated": False,
     }
@@ -99,8 +99,10 @@ def test_what_failed_says_so_in_every_row_with_its_reason(render):
 
 
 def test_draws_of_a_network_are_one_number():
-    text = as_text(table(*(number("medklip", "auroc", "macro", 0.8 + 0.1 * draw, draw=draw) for draw in (0, 1))))
-    assert "0.850 ± 0.071 (2 draws)" in text
+    text = as_text(
+        table(*(number("medklip", "auroc", "macro", 0.8 + 0.1 * repeat, repeat=repeat) for repeat in (0, 1)))
+    )
+    assert "0.850 ± 0.071 (2 repeats)" in text
 
 
 def test_several_runs_of_a_method_are_told_apart():

@@ -10,7 +10,7 @@ from evaluation.tables.comparisons import compare_methods, compare_scores, varia
 
 rng = np.random.default_rng(0)
 DRAWS = rng.normal(size=200)
-PLACE = {"cohort": "toy", "task": "linear_probe", "setting": "1 %", "seed": 0, "draw": 0, "data_version": "d"}
+PLACE = {"cohort": "toy", "task": "linear_probe", "setting": "1 %", "seed": 0, "repeat": 0, "data_version": "d"}
 OTHERS = {"mlflow_run": "", "source": "measured", "protocol": "", "note": "", "simulated": True, "n": 2}
 
 
@@ -18,7 +18,7 @@ def measured(folder, method, value, **more):
     """A row of results whose resamples are in the folder."""
     common = {**PLACE, "method": method, "checkpoint": f"digest of {method}", **more}
     number = ResultValue("auroc", MACRO, value, 0.1, 0.9, 2, value + 0.1 * DRAWS)
-    name = f"{method}-{common['cohort']}-{common['seed']}-{common['draw']}.parquet".replace(":", "-")
+    name = f"{method}-{common['cohort']}-{common['seed']}-{common['repeat']}.parquet".replace(":", "-")
     write_resamples(folder / name, common, [number, ResultValue("f1", MACRO, 0.1, 0.1, 0.1, 2, DRAWS)])
     return {**OTHERS, **common, "metric": "auroc", "class": MACRO, "value": value, "low": 0.1, "high": 0.9}
 
@@ -52,12 +52,12 @@ def test_methods_are_compared_in_pairs_and_with_their_untrained_selves(tmp_path)
     expected = paired_bootstrap(0.8, 0.9, *(np.float32(values) for values in kept))
     assert pairs[0].comparison == pytest.approx(expected)
     np.testing.assert_allclose([pair.adjusted_p for pair in pairs], holm([pair.comparison.p for pair in pairs]))
-    assert {(pair.cohort, pair.draw, pair.simulated) for pair in pairs} == {("toy", 0, True)}
+    assert {(pair.cohort, pair.repeat, pair.simulated) for pair in pairs} == {("toy", 0, True)}
 
 
 def test_other_data_seeds_or_draws_are_no_pair(tmp_path):
     first = measured(tmp_path, "mgca", 0.9)
-    for other in ({"seed": 1}, {"draw": 1}, {"data_version": "another"}):
+    for other in ({"seed": 1}, {"repeat": 1}, {"data_version": "another"}):
         rows = [first, measured(tmp_path, "convirt", 0.8, **other)]
         assert compare_methods(pa.Table.from_pylist(rows, RESULTS), tmp_path) == []
 
@@ -84,7 +84,7 @@ def test_classes_are_compared_by_delong_where_scores_are_at_hand():
         name: labels + noise * rng.normal(size=(60, 2)) for name, noise in (("b", 1), ("a", 2), ("untrained:a", 9))
     }
     subjects = np.arange(60)
-    place = {"cohort": "toy", "task": "zero_shot_classification", "setting": "zero-shot", "seed": 0, "draw": 0}
+    place = {"cohort": "toy", "task": "zero_shot_classification", "setting": "zero-shot", "seed": 0, "repeat": 0}
     pairs = compare_scores(place, labels, scores, ["Edema", "Always"], subjects)
     assert [(pair.first, pair.second) for pair in pairs] == [("a", "b"), ("a", "untrained:a")]
     assert {(pair.class_name, pair.test, pair.metric, pair.cohort) for pair in pairs} == {

@@ -1,7 +1,7 @@
 from evaluation.tables.measured_rows import Measurements, key_of, order
 
 ROW = {"method": "mgca", "cohort": "toy", "task": "linear_probe", "setting": "1 %", "metric": "auroc", "class": "macro"}
-ROW |= {"value": 0.8, "low": 0.7, "high": 0.9, "n": 40, "seed": 0, "draw": 0, "mlflow_run": "", "note": ""}
+ROW |= {"value": 0.8, "low": 0.7, "high": 0.9, "n": 40, "seed": 0, "repeat": 0, "mlflow_run": "", "note": ""}
 ROW |= {"simulated": False, "data_version": "d"}
 
 
@@ -17,7 +17,7 @@ def test_spellings_of_settings_and_classes_are_one_key():
 
 
 def test_draws_come_with_those_that_failed_in_the_same_cell_only():
-    failed = {**ROW, "value": None, "draw": 1, "note": "failed: why."}
+    failed = {**ROW, "value": None, "repeat": 1, "note": "failed: why."}
     accuracy = {**ROW, "metric": "accuracy"}
     measured = Measurements([ROW, accuracy, failed, {**ROW, "setting": "10 %"}])
     assert measured.of(key_of(ROW)) == [ROW, failed]

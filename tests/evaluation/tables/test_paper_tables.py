@@ -17,7 +17,7 @@ COMMON = {
     "high": 0.9,
     "n": 5,
     "seed": 0,
-    "draw": 0,
+    "repeat": 0,
     "source": "measured",
     "protocol": "",
     "note": "",
@@ -133,15 +133,25 @@ def test_a_published_difference_stands_beside_a_difference():
     assert line.published == pytest.approx(0.272)
 
 
-def test_seeds_and_draws_become_mean_and_deviation():
+def test_seeds_and_repeats_become_mean_and_deviation():
     rows = [
-        row("mgca", "covidx", "linear_probe", "1 %", "accuracy", value, seed=place % 2, draw=place // 2, mlflow_run=run)
+        row(
+            "mgca",
+            "covidx",
+            "linear_probe",
+            "1 %",
+            "accuracy",
+            value,
+            seed=place % 2,
+            repeat=place // 2,
+            mlflow_run=run,
+        )
         for place, (value, run) in enumerate([(0.5, "a"), (0.6, "b"), (0.7, "c"), (None, "")])
     ]
     table = built(*rows)["MGCA ", "Table 6: error bars"]
     (line,) = lines(table, cohort="covidx", setting="1 %")
     assert (line.measured.value, line.measured.deviation) == (pytest.approx(0.6), pytest.approx(0.1))
-    assert (line.measured.seeds, line.measured.draws, line.measured.low) == (2, 2, None)
+    assert (line.measured.seeds, line.measured.repeats, line.measured.low) == (2, 2, None)
     assert line.measured.runs == ("a", "b", "c")
     assert line.deviation == pytest.approx(0.0064)  # of the published runs
 
@@ -189,7 +199,7 @@ def test_a_failed_cell_is_failed_in_every_number_that_it_would_have_had():
 def test_a_draw_that_failed_is_told_beside_those_that_did_not():
     rows = [
         row("mgca", "covidx", "linear_probe", "1 %", "accuracy", 0.5),
-        row("mgca", "covidx", "linear_probe", "1 %", "auroc", None, draw=1, note="failed: why."),
+        row("mgca", "covidx", "linear_probe", "1 %", "auroc", None, repeat=1, note="failed: why."),
     ]
     (line,) = lines(built(*rows)["MGCA ", "Table 6: error bars"], cohort="covidx", setting="1 %", metric="accuracy")
     assert (line.measured.value, line.measured.notes) == (0.5, ("failed: why.",))
@@ -253,8 +263,8 @@ def test_grounding_is_printed_at_the_papers_threshold():
 
 def test_different_data_under_one_mean_are_told():
     rows = [
-        row("medklip", "phantom", "linear_probe", "1 %", "auroc", 0.6, draw=draw, data_version=str(draw))
-        for draw in (0, 1)
+        row("medklip", "phantom", "linear_probe", "1 %", "auroc", 0.6, repeat=repeat, data_version=str(repeat))
+        for repeat in (0, 1)
     ]
     (table,) = (table for key, table in built(*rows).items() if key == OTHERS)
     assert any("different versions of the data" in remark for remark in table.remarks)

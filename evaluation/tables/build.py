@@ -1,0 +1,98 @@
+"""Builds the tables of the papers from the results of a home, and writes them in every format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from evaluation.dataset import EvaluationDataset
+from evaluation.leakage.datasets import read_leaks
+from evaluation.metrics.values import ZERO_SHOT
+from evaluation.predictions import WEIGHTS, Predictions
+from evaluation.results.latest import latest_results
+from evaluation.results.store import FOLDER as RESULTS_FOLDER
+from evaluation.results.summary import is_simulated
+from evaluation.tables.comparisons import UNTRAINED, Pair, compare_methods, compare_scores
+from evaluation.tables.formats import as_csv, as_latex, as_markdown
+from evaluation.tables.page import as_html
+from evaluation.tables.paper_tables import paper_tables
+from evaluation.tables.published import published_results
+from evaluation.tables.texts import Publication
+from ingestion.workspace import Workspace
+from models.registry import method_names
+from store.atomic import replacing
+from tracking import tracker
+from tracking.runs import known_runs
+
+FOLDER = "tables"  # under the results
+PAGE = "index.html"
+
+
+@dataclass(frozen=True)
+class WrittenTables:
+    """What was written."""
+
+    publication: Publication
+    page: Path
+
+
+def write_tables(workspace: Workspace, mlflow_url: str, log: Callable[[str], None]) -> WrittenTables:
+    """Write the tables as a page, Markdown, CSV and LaTeX, and the published numbers as rows of `results`.
+
+    Measured numbers on the page link to their run under `mlflow_url`.
+    """
+    results, cohort = workspace.home_path() / RESULTS_FOLDER, workspace.cohort_name()
+    with replacing(results / "published.parquet") as partial:
+        pq.write_table(published_results(), partial)
+    latest = latest_results(workspace, every_cohort=True)
+    pairs = [*compare_methods(latest, results), *_compare_classes(workspace, latest, log)]
+    publication = Publication(paper_tables(latest), pairs, cohort, read_leaks(results, cohort))
+    runs = {run for run in latest["mlflow_run"].to_pylist() if run}
+    files = {
+        PAGE: as_html(publication, _link_runs(workspace, mlflow_url, runs)),
+        "tables.md": as_markdown(publication),
+        "tables.csv": as_csv(publication),
+        "tables.tex": as_latex(publication),
+    }
+    for name, text in files.items():
+        with replacing(results / FOLDER / name) as partial:
+            partial.write_text(text, encoding="utf-8")
+    return WrittenTables(publication, results / FOLDER / PAGE)
+
+
+def _compare_classes(workspace: Workspace, latest: pa.Table, log: Callable[[str], None]) -> list[Pair]:
+    """DeLong's tests of zero-shot classification on this cohort, for the networks that have results of it.
+
+    Their predictions are kept beside their weights. Networks of one seed are compared with each other.
+    """
+    here = {"cohort": workspace.cohort_name(), "task": "zero_shot_classification"}
+    rows = [row for row in latest.to_pylist() if here.items() <= row.items() and row["value"] is not None]
+    predicted = {(row["method"], row["seed"]) for row in rows}
+    simulated = any(map(is_simulated, rows))
+    dataset = EvaluationDataset(workspace)
+    runs = [run for method in method_names() for run in known_runs(workspace, method)]
+    pairs: list[Pair] = []
+    for seed in sorted({run.seed for run in runs}):
+        scores: dict[str, np.ndarray] = {}
+        for run in (run for run in runs if run.seed == seed and (run.name, seed) in predicted):
+            for weights, name in zip(WEIGHTS, (run.name, UNTRAINED + run.name), strict=True):
+                scores[name] = Predictions(dataset, run, weights, log).zero_shot("test").scores
+        if scores:
+            place = {**here, "setting": ZERO_SHOT, "seed": seed, "repeat": 0, "simulated": simulated}
+            images, classes = dataset.images("test"), dataset.query_labels
+            pairs += compare_scores(place, dataset.label_values(images, classes), scores, classes, images.subjects)
+    return pairs
+
+
+def _link_runs(workspace: Workspace, address: str, runs: set[str]) -> dict[str, str]:
+    """Address of the page of each run in MLflow; none where nothing was tracked."""
+    home = workspace.home_path()
+    if not runs or not tracker.has_store(home):
+        return {}
+    experiment = tracker.experiment_id(home)
+    return {run: f"{address.rstrip('/')}/#/experiments/{experiment}/runs/{run}" for run in runs}
