@@ -155,7 +155,9 @@ def dataset_tables(
     context: dg.OpExecutionContext, workspace: WorkspaceResource, outcomes: list[dict[str, Any]], update: Update
 ) -> Iterator[dg.Output[None] | dg.AssetCheckResult]:
     """Make the batches count, write and check the tables, keep the state of the dataset, and report all checks."""
-    name, counts, results = update["dataset"], {}, []
+    name = update["dataset"]
+    counts: dict[str, dict[str, Any]] = {}
+    results: list[CheckResult] = []
     update["state"] = next((outcome["state"] for outcome in outcomes if outcome["state"]), update["state"])
     with _caught(context, update, "the tables"):
         if update["state"] is None:

@@ -138,7 +138,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--studies", type=int, default=90)
     options = parser.parse_args()
-    chance = random.Random(options.seed)
+    rng = random.Random(options.seed)
     different = 0
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder), options.studies)
@@ -146,7 +146,7 @@ def main() -> int:
         expected = content(Path(folder) / "never")
         sys.stdout.write(f"seed {options.seed}; never killed: {whole:.1f} s, {len(expected)} files\n")
         for number in range(options.kills):
-            moment, home = chance.uniform(0, whole), Path(folder) / str(number)
+            moment, home = rng.uniform(0, whole), Path(folder) / str(number)
             place.interrupt(home, moment)
             place.complete(home)
             wrong = difference(expected, content(home))

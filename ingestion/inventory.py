@@ -188,7 +188,7 @@ def _explain_nothing_usable(cohort: str, scan: Scan) -> str:
 def _batch(name: str, cohort: Cohort, sources: pa.Table) -> Batch:
     reading = [cohort.has_reports, cohort.report_style]
     aspects = {
-        IMAGES: fingerprint("films", sources[IMAGES].to_pylist()),
+        IMAGES: fingerprint(IMAGES, sources[IMAGES].to_pylist()),
         TEXTS: fingerprint(TEXTS, reading, sources[TEXTS].to_pylist()),
     }
     return Batch(name, fingerprint("inventory", sources["row"].to_pylist()), aspects=aspects)

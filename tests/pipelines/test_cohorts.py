@@ -16,6 +16,8 @@ from cohorts.phantom.config import PhantomConfig
 from cohorts.phantom.layouts import layout_names, layout_writer
 from cohorts.phantom.simulated import simulate_studies
 from cohorts.registry import cohort_names
+from ingestion.pipeline import IngestionSettings, update
+from ingestion.stages.images import ImagesSettings
 from ingestion.workspace import Workspace
 from pipelines.automation import archive_digest
 from pipelines.definitions import defs
@@ -73,6 +75,20 @@ def test_every_row_of_every_cohort_is_a_study_or_a_reject(layout, few, tmp_path)
     assert bool(len(data.triplets.row)) == has_reports
     subsets = pq.read_table(workspace.folder("subsets") / "subsets.parquet")
     assert subsets.num_rows == (data.splits == "train").sum()
+
+
+def test_the_plain_ingestion_finds_what_the_job_made_and_the_other_way_round(few, tmp_path):
+    workspace = workspace_of("open_i", tmp_path, few)
+    version = metadata(ingest(workspace), "shards.collect_shards")["data_version"]
+    lines = []
+    settings = IngestionSettings(images=ImagesSettings(size=SIZE))
+    assert update(workspace, settings, lines.append, progress=False)["data_version"] == version
+    assert "0 of 1 batches to compute, the others are there" in lines
+    shutil.rmtree(workspace.home_path())
+    assert update(workspace, settings, progress=False)["data_version"] == version
+    result = ingest(workspace)
+    computed = {metadata(result, f"{name}.collect_{name}")["computed"] for name in ("images", "reports", "shards")}
+    assert computed == {0}
 
 
 def test_the_headers_of_hospital_images_are_reported_without_a_value(few, tmp_path):
