@@ -1,1 +1,1 @@
-"""One file per downstream task, metrics with confidence intervals, the results table."""
+"""Evaluation of pretrained networks: tasks, metrics with confidence intervals, results, tables and figures."""

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cohorts.errors import CohortError
@@ -39,10 +40,13 @@ Log = Callable[[str], object]
 
 
 class Tracker(Protocol):
-    """Keeps numbers with the run that they are of."""
+    """Keeps numbers and files with the run that they are of."""
 
-    def log_summary(self, values: dict[str, float]) -> None:
+    def log_summary(self, metrics: Mapping[str, float]) -> None:
         """Write numbers by name."""
+
+    def log_file(self, path: Path, folder: str) -> None:
+        """Copy a file into a folder of the run."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +247,7 @@ class Evaluator:
         return Manifest.load(folder).digest if (folder / "manifest.json").exists() else ""
 
     @property
-    def _home(self) -> Any:
+    def _home(self) -> Path:
         return self.dataset.workspace.home_path()
 
     def _key(self, name: str, setting: Setting, weights: str) -> ResultKey:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evaluation.dataset import entities_of
 from evaluation.errors import NotAvailableError
 from evaluation.predictions import Predictions
+
+if TYPE_CHECKING:
+    from evaluation.evaluator import Tracker
 
 PICTURED = 6  # radiographs in the figure of heat maps
 ATTENDED = 3  # radiographs in a figure of attention
@@ -19,13 +21,6 @@ CORNERS = 3  # classes from which on there is a radar chart
 
 Networks = Mapping[str, Predictions]  # trained and untrained
 Drawing = Callable[[Networks, str], bytes]  # a PNG over a note; empty: nothing to draw
-
-
-class Tracker(Protocol):
-    """Keeps files with the run that they are of."""
-
-    def log_file(self, path: Path, folder: str) -> None:
-        """Copy a file into a folder of the run."""
 
 
 def draw_figures(
