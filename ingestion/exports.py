@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from ingestion.stage import keep_settings
 from store import batches
 from store.atomic import write_table
 from store.settings import setting
@@ -50,6 +51,7 @@ def write_knowledge(workspace: Workspace, settings: KnowledgeSettings) -> Knowle
         raise CohortError(str(error)) from None
     write_table(base.table(), workspace.folder("knowledge") / "knowledge.parquet")
     write_table(base.unseen_table(), workspace.folder("knowledge") / "unseen.parquet")
+    keep_settings(workspace.folder("knowledge"), settings)
     return base
 
 

@@ -27,7 +27,6 @@ from ingestion.stages.reports import ReportsSettings
 from ingestion.stages.triplets import TripletsSettings
 from ingestion.subsets import SubsetsSettings, write_subsets, write_usable
 from ingestion.workspace import PHANTOM
-from store import batches
 from store.atomic import write_json
 from store.batches import Plan
 
@@ -111,12 +110,14 @@ class IngestionSettings:
     knowledge: KnowledgeSettings = field(default_factory=KnowledgeSettings)
 
 
-# Stage -> its settings, of those that keep them in their plan.
+# Folder -> the settings that are kept in it.
 SETTINGS: dict[str, type] = {
     "inventory": InventorySettings,
     "images": ImagesSettings,
     "reports": ReportsSettings,
     "triplets": TripletsSettings,
+    "subsets": SubsetsSettings,
+    "knowledge": KnowledgeSettings,
 }
 
 
@@ -207,10 +208,10 @@ def finish_stages(
 
 
 def last_settings(workspace: Workspace) -> dict[str, dict[str, Any]]:
-    """Stage -> the settings that its present table was made with; stages that did not run are left out."""
+    """Folder -> the settings that its present table was made with; tables that are not there are left out."""
     found = {}
     for name, settings in SETTINGS.items():
-        stored = batches.read_plan(workspace.folder(name)).settings
+        stored = stage.kept_settings(workspace.folder(name))
         chosen = {item.name: stored[item.name] for item in fields(settings) if item.name in stored}
         if chosen:
             found[name] = chosen

@@ -5,6 +5,7 @@ A stage is a folder of batches (`store.batches`). Dagster runs the three steps a
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from store import batches
+from store.atomic import write_json
 from store.batches import Batch, Computed, Outcome, Plan
 from store.code import code_version
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from ingestion.workspace import Workspace
 
 Log = Callable[[str], object]
+SETTINGS_FILE = "settings.json"  # of a table that has no plan
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,18 @@ def count_batches(folder: Path, planned: Plan, computed: int) -> dict[str, Any]:
         "rows": sum(batches.row_count(path) for path in paths),
         "rejects": sum(batches.reject_count(folder, batch) for batch in planned.batches),
     }
+
+
+def keep_settings(folder: Path, settings: Any) -> None:
+    """Keep what a table without batches was made with."""
+    write_json(folder / SETTINGS_FILE, asdict(settings))
+
+
+def kept_settings(folder: Path) -> dict[str, Any]:
+    """What the table in a folder was made with: of its plan, or as `keep_settings` kept it; empty where neither is."""
+    path = folder / SETTINGS_FILE
+    stored: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return batches.read_plan(folder).settings or stored
 
 
 def describe_outcome(stage: str, outcome: Outcome) -> str:

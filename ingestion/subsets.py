@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ingestion.stage import keep_settings
 from store import batches
 from store.atomic import write_table
 from store.digests import file_digest
@@ -72,6 +73,7 @@ def write_subsets(workspace: Workspace, settings: SubsetsSettings) -> tuple[pa.T
     studies = pq.read_table(table_path(workspace, "studies"))
     table = subset_table(studies, settings.seed)
     write_table(table, table_path(workspace, "subsets"))
+    keep_settings(workspace.folder("subsets"), settings)
     return table, class_presence(studies, table)
 
 

@@ -43,6 +43,8 @@ class ReportsSettings:
     repeated: str = setting("last", "Which occurrence of a section counts: last, as published, or all of them.")
 
     def __post_init__(self) -> None:
+        for name in ("sections", "required"):  # a launchpad and a kept file give lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("minimum_tokens", "minimum_sentence_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"reports: `{name}` must be at least 1")
@@ -52,8 +54,7 @@ class ReportsSettings:
         """The parser's options; ValueError names a choice that does not exist."""
         from report_parsing.reports import ReportOptions
 
-        values = asdict(self) | {"sections": tuple(self.sections), "required": tuple(self.required)}
-        return ReportOptions(**values)
+        return ReportOptions(**asdict(self))
 
 
 def compute(work: Work) -> Computed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cohorts.errors import CohortError
@@ -16,6 +18,7 @@ from ingestion.inventory import InventorySettings
 from ingestion.pipeline import IngestionSettings, dataset_state, update, update_dataset
 from ingestion.simulation import SEED, simulate_missing
 from ingestion.stages.images import ImagesSettings
+from ingestion.subsets import SubsetsSettings
 from ingestion.workspace import Workspace
 from store import batches
 from store.atomic import write_json
@@ -63,6 +66,18 @@ def test_the_phantom_is_simulated_ingested_and_then_found(workspace):
     assert update(workspace, settings, lines.append, progress=False) == state
     assert "0 of 3 batches to compute, the others are there" in lines
     assert pipeline.last_settings(workspace)["inventory"] == {"batch_size": 5, "split": "official"}
+
+
+def test_the_settings_of_every_table_are_kept(workspace):
+    settings = IngestionSettings(
+        archive=PhantomConfig(studies=12, height=64), images=ImagesSettings(size=SIZE), subsets=SubsetsSettings(seed=3)
+    )
+    update(workspace, settings, progress=False)
+    kept = pipeline.last_settings(workspace)
+    assert kept.keys() == pipeline.SETTINGS.keys()
+    assert (kept["subsets"], kept["images"]["size"]) == ({"seed": 3}, SIZE)
+    again = IngestionSettings(**{name: pipeline.SETTINGS[name](**values) for name, values in kept.items()})
+    assert again == replace(settings, archive=PhantomConfig(), inventory=again.inventory)
 
 
 def test_a_batch_alone_is_computed_again_where_it_is_gone(workspace):
