@@ -1,11 +1,9 @@
-"""Group `evaluation`: what a network knows about the cohort that it was pretrained on, and the table of all results."""
+"""Group `evaluation`: every task on the cohort that a network was pretrained on."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from assets import previews
 from assets.settings import EvaluationSettings, options_of
@@ -16,13 +14,11 @@ from evaluation.metrics.values import MACRO, ResultValue
 from evaluation.predictions import WEIGHTS
 from evaluation.tasks.registry import own_tasks, repeated_settings, task
 from ingestion.workspace import Workspace
-from models.registry import method_names
-from tracking.runs import known_runs, runs_to_evaluate
+from tracking.runs import runs_to_evaluate
 
 GROUP = "evaluation"
 CHECK = "no_result_failed"
 TASKS_TAG = "radalign/tasks"  # of a run: names of the tasks to evaluate, with commas between; without it all
-SHOWN = ("method", "cohort", "task", "setting", "metric", "value", "low", "high", "n", "seed", "repeat", "checkpoint")
 
 
 def evaluated_asset(method: str) -> dg.AssetsDefinition:
@@ -90,43 +86,6 @@ def make_evaluators(
         )
         for run in runs_to_evaluate(home, method, settings.every_run)
     ]
-
-
-def results_asset(methods: Sequence[str]) -> dg.AssetsDefinition:
-    """The asset `results`, behind everything that is evaluated."""
-    deps = [dg.AssetKey([where, method]) for method in methods for where in ("evaluated", "downstream")]
-
-    @dg.asset(name="results", group_name=GROUP, kinds={"parquet"}, deps=deps)
-    def results(workspace: WorkspaceResource) -> dg.MaterializeResult[Any]:
-        """Every number so far, of all methods and datasets, with what produced it."""
-        from evaluation.results.store import MEASURED, read_results
-        from evaluation.results.text_tables import as_markdown
-
-        place = workspace.plain()
-        table = read_results(place.home_path(), {"source": MEASURED})
-        macro = table.filter(pc.equal(table["class"], MACRO))
-        return dg.MaterializeResult(
-            metadata={
-                "dagster/row_count": table.num_rows,
-                "methods": previews.counts(table, "cohort", "method", "task"),
-                "numbers": previews.head(macro, SHOWN, 100),
-                "tables": dg.MetadataValue.md(as_markdown(latest_results(place))),
-            }
-        )
-
-    return results
-
-
-def latest_results(workspace: Workspace, every_cohort: bool = False) -> pa.Table:
-    """The numbers on this cohort, or on every one, of the latest run on this one of each method, variant and seed."""
-    from evaluation.results.store import read_results
-
-    where = {} if every_cohort else {"cohort": workspace.cohort_name()}
-    table = read_results(workspace.home_path(), where)
-    runs = [run for method in method_names() for run in known_runs(workspace, method)]
-    digests = [digest for run in runs for digest in (run.checkpoint_digest, run.untrained_digest)]
-    latest = pc.is_in(table["checkpoint"], value_set=pa.array(digests, pa.string()))
-    return table.filter(pc.or_(latest, pc.equal(table["method"], "supervised")))
 
 
 def result_check(key: dg.AssetKey) -> dg.AssetCheckSpec:

@@ -37,6 +37,6 @@ ASSETS = [
     leakage.leakage,
     *(datasets.dataset_asset(cohort) for cohort in COHORTS),
     *(downstream.downstream_asset(method, COHORTS) for method in METHODS),
-    evaluated.results_asset(METHODS),
+    tables.results_asset(METHODS),
     tables.tables_asset,
 ]

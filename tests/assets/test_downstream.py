@@ -9,9 +9,9 @@ import dagster as dg
 import pytest
 
 from assets.downstream import downstream_asset
-from assets.evaluated import CHECK, TASKS_TAG, results_asset
+from assets.evaluated import CHECK, TASKS_TAG
 from assets.settings import EvaluationSettings
-from assets.tables import tables_asset
+from assets.tables import results_asset, tables_asset
 from assets.workspace import WorkspaceResource
 from cohorts.phantom.config import PhantomConfig
 from cohorts.phantom.layouts import layout_writer

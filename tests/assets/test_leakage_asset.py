@@ -8,8 +8,9 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from assets.leakage import FILE, LEAKAGE, leakage
+from assets.leakage import LEAKAGE, leakage
 from assets.workspace import WorkspaceResource
+from evaluation.leakage.datasets import FILE
 from evaluation.results.store import FOLDER
 from ingestion.pipeline import STATE
 from shards.schema import shard_schema

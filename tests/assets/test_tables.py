@@ -10,10 +10,10 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from assets.evaluated import latest_results
-from assets.leakage import FILE as LEAKS_FILE
 from assets.tables import TablesConfig, tables_asset
+from evaluation.leakage.datasets import FILE as LEAKS_FILE
 from evaluation.metrics.values import ResultValue, summarise
+from evaluation.results.latest import latest_results
 from evaluation.results.store import ResultKey, read_results, write_results
 from evaluation.results.text_tables import LEADING, SIMULATION_NOTE
 from evaluation.tables.published import read_published
@@ -113,8 +113,8 @@ class KeptPredictions:
 
 
 def test_classes_are_tested_where_zero_shot_predictions_are_kept(measured, monkeypatch):
-    monkeypatch.setattr("assets.tables.Predictions", KeptPredictions)
-    monkeypatch.setattr("assets.tables.EvaluationDataset", TwoLabels)
+    monkeypatch.setattr("evaluation.tables.build.Predictions", KeptPredictions)
+    monkeypatch.setattr("evaluation.tables.build.EvaluationDataset", TwoLabels)
     home = measured.plain().home_path()
     for method in ("mgca", "convirt", "supervised"):
         value = ResultValue("auroc", "macro", 0.5, None, None, 1)
@@ -132,8 +132,8 @@ def test_classes_are_tested_where_zero_shot_predictions_are_kept(measured, monke
 
 
 def test_networks_of_one_seed_are_tested_with_each_other(measured, monkeypatch):
-    monkeypatch.setattr("assets.tables.Predictions", KeptPredictions)
-    monkeypatch.setattr("assets.tables.EvaluationDataset", TwoLabels)
+    monkeypatch.setattr("evaluation.tables.build.Predictions", KeptPredictions)
+    monkeypatch.setattr("evaluation.tables.build.EvaluationDataset", TwoLabels)
     for method, seed, variant in (("mgca", 1, ""), ("convirt", 1, ""), ("mgca", 1, "ITA")):
         run = TrainedRun(method, "f", "o", "run", "v", seed, f"{method} {variant} {seed}", "raw", variant)
         remember(measured.plain(), run)
