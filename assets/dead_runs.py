@@ -1,6 +1,7 @@
-"""Runs that nobody ends any more, because their processes were killed or the machine went down.
+"""Ends the records of runs whose processes were killed.
 
-Dagster and MLflow both learn of an end from the process that ended; whoever comes next says it for the dead.
+Dagster and MLflow learn of the end of a run from its own process. After a kill or a power cut the next training, or the
+sensor `dead_runs`, marks the run as ended.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ def end_with_parent() -> None:
 
 
 def close_dead_trainings(instance: dg.DagsterInstance, home: Path) -> None:
-    """Close what MLflow and Dagster still call running. Only for whoever holds the home's training lock.
+    """Close runs that MLflow and Dagster still show as running. The caller holds the home's training lock.
 
-    The lock shows that nobody else trains in this home, so what runs according to MLflow is dead.
+    The lock shows that nobody else trains in this home, so a run that MLflow shows as running is dead.
     """
     if not tracking.has_store(home):
         return
@@ -61,12 +62,12 @@ def close_silent_runs(instance: dg.DagsterInstance, home: Path, seconds: float) 
         silence = time.time() - last_event(instance, run.run_id)
         if silence < seconds:
             continue
-        said = f"Run {run.run_id} of {run.job_name} has reported nothing for {silence / 60:.0f} minutes"
+        sentence = f"Run {run.run_id} of {run.job_name} has reported nothing for {silence / 60:.0f} minutes"
         if not worker_is_gone(instance, run.run_id):
-            yield f"{said}, but its process lives."
+            yield f"{sentence}, but its process lives."
             continue
         close(instance, run, f"No event for {silence / 60:.0f} minutes, and its process is gone.")
-        yield f"{said}; it is marked as ended."
+        yield f"{sentence}; it is marked as ended."
     _close_mlflow(instance, home)
 
 
@@ -79,7 +80,7 @@ def close(instance: dg.DagsterInstance, run: dg.DagsterRun, why: str) -> None:
 
 
 def last_event(instance: dg.DagsterInstance, run_id: str) -> float:
-    """When a run last said anything, log lines included; its creation where it never did. Unix time."""
+    """Unix time of the last event of a run, log lines included, or of its creation where there is none."""
     records = instance.get_records_for_run(run_id, limit=1, ascending=False).records
     if records:
         return records[0].timestamp

@@ -85,23 +85,23 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
         pipes: dg.PipesSubprocessClient,
     ) -> dg.MaterializeResult[Any]:
         settings = config.model_dump()  # type: ignore[attr-defined]
-        variant, place = settings.pop(VARIANT), workspace.plain()
+        variant, plain = settings.pop(VARIANT), workspace.plain()
         with one_sentence():
-            expect_reports(place)
-            request = training_request(place, method, settings)
-            output, home = Path(request["output"]), place.home_path()
+            expect_reports(plain)
+            request = training_request(plain, method, settings)
+            output, home = Path(request["output"]), plain.home_path()
             finished = (output / "result.json").exists()
-            identity = RunIdentity.of_request(request, place.cohort_name(), context.run_id)
+            identity = RunIdentity.of_request(request, plain.cohort_name(), context.run_id)
             alone = nullcontext() if finished else one_at_a_time(home / "training.lock", context.log.info)
-            bury = None if finished else partial(close_dead_trainings, context.instance, home)
-            with alone, Relay(home, identity, output / "metrics.jsonl", context.log.info, bury) as relay:
+            close_dead = None if finished else partial(close_dead_trainings, context.instance, home)
+            with alone, Relay(home, identity, output / "metrics.jsonl", context.log.info, close_dead) as relay:
                 if not finished:
                     end_with_parent()
                     train(context, pipes, request)
             run = TrainedRun.of_folder(output, home, relay.tracker.run_id, variant)
             result = read_result(output)
         relay.tracker.tag({f"radalign.{name}": value for name, value in result.items()})
-        remember(place, run)
+        remember(plain, run)
         return dg.MaterializeResult(metadata={"trained": not finished, **_metadata(run, output, result)})
 
     return pretrained

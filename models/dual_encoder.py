@@ -1,4 +1,4 @@
-"""Methods that bring images and texts into one space: retrieval, zero-shot answers and maps follow from the cosine."""
+"""Methods that bring images and texts into one space: retrieval, zero-shot scores and maps follow from the cosine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several trained networks that answer together, as CheXzero's ten best checkpoints do in its paper."""
+"""Ensembles of trained networks, as of CheXzero's ten best checkpoints in its paper."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models.method import Method, ZeroShot
 
 
 class Ensemble(Method):
-    """The mean of what its `members` say: of scores, maps and similarities. They are of one kind and trained."""
+    """The mean of its members' scores, maps and similarities. The members are trained and of one kind of query."""
 
     def __init__(self, members: Sequence[Method]) -> None:
         super().__init__()
@@ -19,17 +19,17 @@ class Ensemble(Method):
             raise ValueError("an ensemble needs at least one trained network")
         kinds = {member.query_kind for member in members}
         if len(kinds) > 1:
-            raise ValueError("an ensemble cannot ask some of its networks for labels and others for entities")
+            raise ValueError("the networks of an ensemble have to take the same kind of query, labels or entities")
         (self.query_kind,) = kinds
         self.members: nn.ModuleList = nn.ModuleList(members)
 
     def zero_shot(self, images: Tensor, queries: Sequence[str]) -> ZeroShot:
         """Mean scores (batch, queries) and mean maps (batch, queries, grid, grid)."""
-        answers = [member.zero_shot(images, queries) for member in self._methods()]
-        if len({answer.maps.shape for answer in answers}) > 1:
+        predictions = [member.zero_shot(images, queries) for member in self._methods()]
+        if len({prediction.maps.shape for prediction in predictions}) > 1:
             raise ValueError("an ensemble needs networks whose maps are of one size")
-        scores = torch.stack([answer.scores for answer in answers]).mean(0)
-        return ZeroShot(scores, torch.stack([answer.maps for answer in answers]).mean(0))
+        scores = torch.stack([prediction.scores for prediction in predictions]).mean(0)
+        return ZeroShot(scores, torch.stack([prediction.maps for prediction in predictions]).mean(0))
 
     def similarity(self, images: Tensor, texts: Sequence[str]) -> Tensor:
         """(batch, texts), the mean."""

@@ -1,4 +1,4 @@
-"""What goes wrong with a saved network, said in one sentence."""
+"""Errors about methods and saved networks."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""What every pretraining method can do, and what the loop, the evaluation and the assets may rely on.
+"""The interface of every pretraining method, on which training and evaluation rely.
 
-A method works in two phases. `encode` turns the pairs of a batch into tensors, each pair by itself; `contrast` turns
-the tensors of the whole batch into loss terms. Between the two lies whatever joins batches: the gather over processes,
-or the micro-batches of a batch that is too large for the memory. No method knows of either.
+A method works in two phases. `encode` turns the pairs of a batch into tensors, without knowledge of the other pairs.
+`contrast` turns the tensors of the whole batch into loss terms. Between the two phases the training gathers the tensors
+of all processes, or of the micro-batches of a batch that is too large for the memory. A method contains no code for
+either.
 """
 
 from __future__ import annotations
@@ -75,19 +76,19 @@ class TextSource:
 
     tokenizer: TextTokenizer
     sections: tuple[str, ...] = ("findings", "impression")  # joined in this order; "a/b": b in archives without a
-    unit: str = "report"  # report: all of it; sentence: one, drawn anew for every step
+    unit: str = "report"  # report: all of it; sentence: one, sampled for every step
     cleaning: str = "none"  # words: lower-case words only, as GLoRIA and MGCA prepare them
     minimum_words: int = 1  # a sentence with fewer is left out
-    missing: str = ""  # what a report without any of the sections says; "": its pair is left out
+    missing: str = ""  # text of a report without any of the sections; "": its pair is left out
 
     def tokens(self, texts: Sequence[str], device: torch.device) -> Tokens:
-        """Texts that are no reports, such as prompts, cleaned and tokenised as the reports are."""
+        """Other texts, such as prompts, cleaned and tokenised as the reports are."""
         return self.tokenizer([CLEANING[self.cleaning](text) for text in texts]).to(device)
 
 
 @dataclass(frozen=True)
 class ZeroShot:
-    """Zero-shot answers to queries."""
+    """Zero-shot predictions for queries."""
 
     scores: Tensor  # (batch, queries) in 0..1, higher = more likely present
     maps: Tensor  # (batch, queries, grid, grid) of each query over the image, non-negative
@@ -95,19 +96,19 @@ class ZeroShot:
 
 @dataclass(frozen=True)
 class WordMaps:
-    """Where each word of a sentence looks in an image."""
+    """Attention of each word of a sentence over an image."""
 
     words: list[list[str]]  # of each sentence
     maps: Tensor  # (batch, words, rows, columns), each word's summing to 1; shorter sentences end in zeros
 
     def mean(self) -> Tensor:
-        """(batch, rows, columns) where the words of each sentence look together."""
+        """(batch, rows, columns): the mean attention of the words of each sentence."""
         counts = self.maps.new_tensor([max(1, len(words)) for words in self.words])
         return self.maps.sum(1) / counts[:, None, None]
 
 
 class Method(nn.Module):
-    """A pretraining method: named loss terms of a batch, and whatever zero-shot answers it has."""
+    """A pretraining method: named loss terms of a batch, and zero-shot predictions where it has them."""
 
     texts: TextSource | None = None  # None: the method reads no text
     query_kind = "label"  # what zero-shot queries are: a cohort's label names, or `entity` names of the knowledge
@@ -146,10 +147,10 @@ class Method(nn.Module):
         return self.losses(batch)
 
     def on_gradients(self, epoch: float) -> None:
-        """Called between backward and update, `epoch` counting from 0: a place to hold gradients back."""
+        """Called between backward and update, `epoch` counting from 0: a method may hold gradients back here."""
 
     def telemetry(self) -> dict[str, float]:
-        """Values worth a curve, such as a learned temperature."""
+        """Values to plot over the training, such as a learned temperature."""
         return {}
 
     def image_features(self, images: Tensor) -> Tensor:
@@ -182,7 +183,7 @@ class Method(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no maps of phrases")
 
     def word_maps(self, images: Tensor, sentences: Sequence[str]) -> WordMaps:
-        """Where the words look in grey levels 0..255 (batch, 1, side, side), one sentence per image, for pictures."""
+        """Attention of the words over grey levels 0..255 (batch, 1, side, side), one sentence per image."""
         raise NotImplementedError(f"{type(self).__name__} has no attention of words")
 
     @property

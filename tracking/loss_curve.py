@@ -1,4 +1,4 @@
-"""Curves for the pages of Dagster. matplotlib takes a second to import: only inside functions."""
+"""The curve of a training. Importing matplotlib takes a second, so functions import it."""
 
 from __future__ import annotations
 

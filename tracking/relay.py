@@ -1,4 +1,4 @@
-"""Copies a running training's `metrics.jsonl` into MLflow, and every epoch's last line into the Dagster run's log."""
+"""Copies the `metrics.jsonl` of a running training into MLflow, and the last line of every epoch into a log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tracking import tracker as tracking
 from tracking.tracker import RunIdentity, Tail, Tracker
 
 POLL_SECONDS = 1.0
-QUIET_SECONDS = 300.0  # a training that goes on says so more often than this, however long its epochs are
+QUIET_SECONDS = 300.0  # the longest time without a line in the log, however long the epochs are
 SHOWN = ("learning_rate", "gradient_norm", "temperature", "samples_per_second", "data_wait", "utilisation", "memory_gb")
 
 
@@ -38,7 +38,7 @@ class Relay:
         self._metrics = Tail(metrics)
         self._log = log
         self._first = first
-        self._said: tuple[int, float] = (0, time.monotonic())  # epoch and time of the last line
+        self._logged: tuple[int, float] = (0, time.monotonic())  # epoch and time of the last line
         self._stopped = threading.Event()
         self._error: Exception | None = None
         self._tracker: Tracker | None = None
@@ -81,10 +81,10 @@ class Relay:
         if not lines:
             return
         self.tracker.log_steps(lines)
-        epoch, (said_epoch, said) = int(lines[-1]["epoch"]), self._said
-        if last or epoch != said_epoch or time.monotonic() - said > QUIET_SECONDS:
+        epoch, (logged_epoch, logged) = int(lines[-1]["epoch"]), self._logged
+        if last or epoch != logged_epoch or time.monotonic() - logged > QUIET_SECONDS:
             self._log(describe(lines[-1]))
-            self._said = epoch, time.monotonic()
+            self._logged = epoch, time.monotonic()
 
 
 def describe(line: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ def read_result(folder: Path) -> dict[str, Any]:
 
 
 class Home(Protocol):
-    """What is asked of a workspace: the folders of a home and of one of its datasets."""
+    """The part of a workspace that is needed here: the folders of a home and of one of its datasets."""
 
     def home_path(self) -> Path:
         """Absolute path of the home."""

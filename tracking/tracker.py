@@ -1,7 +1,7 @@
 """Follows a training run into MLflow: one MLflow run per training run, however often that was interrupted.
 
 An MLflow run is found again by its fingerprint tag. Parameters are logged once, what a resume adds is a tag,
-and a step that is already there is not logged twice. MLflow takes seconds to import: only inside functions.
+and a step that is already there is not logged twice. Importing MLflow takes seconds, so functions import it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ METRICS_PER_CALL = 900  # MLflow takes at most 1000 in one call
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """What MLflow is told about a training run before its first step."""
+    """What MLflow records of a training run before its first step."""
 
     fingerprint: str
     name: str
@@ -205,7 +205,7 @@ def _create_run(client: MlflowClient, experiment: str, identity: RunIdentity) ->
 
 def _connect(home: Path) -> tuple[MlflowClient, str]:
     """A client on this home's store. Two processes that create the schema at once crash: hence the lock."""
-    with _locked(home / "mlflow.lock"):
+    with _lock(home / "mlflow.lock"):
         from mlflow import MlflowClient
 
         client = MlflowClient(tracking_uri(home))
@@ -217,7 +217,7 @@ def _connect(home: Path) -> tuple[MlflowClient, str]:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _lock(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""What goes wrong in training, said in one sentence."""
+"""Errors of the training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ends a run before its time, and how it says so: numbers that are none, too little memory, a wish to stop."""
+"""What ends a run early, each with its sentence: values that are not finite, too little memory, a request to stop."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class StoppedError(Exception):
 
 
 class StopRequest:
-    """Remembers SIGTERM and SIGINT, so that the run can end between two steps. A second wish ends it at once.
+    """Remembers SIGTERM and SIGINT, so that the run can end between two steps. A second signal ends it at once.
 
-    Ctrl-C reaches the whole group of processes and is passed on by whoever launched this one: that is one wish.
+    Ctrl-C reaches the whole group of processes and is also passed on by the launcher: this counts as one signal.
     """
 
     def __init__(self) -> None:

@@ -166,7 +166,7 @@ class Run:
         sums: dict[str, torch.Tensor] = {}
         rows = []
         for part in range(config.accumulate):
-            with log.waiting():
+            with log.time_waiting():
                 pairs = next(loader)
             number = self.step * config.accumulate + part
             torch.manual_seed(self.seed_of(number, ENCODE, rank()))
@@ -190,7 +190,7 @@ class Run:
         with self.autocast(), self.without_exchange(not last):
             terms = self.shared(batch, self.seed_of(number, CONTRAST))
             terms = {name: term / self.config.accumulate for name, term in terms.items()}
-        # the exchange of gradients was decided above, in the forward pass
+        # whether gradients are exchanged was decided in the forward pass
         torch.stack(list(terms.values())).sum().backward()
         return {name: term.detach() for name, term in terms.items()}
 
@@ -232,7 +232,7 @@ class Run:
         """Add the validation loss of an epoch, and keep the weights if it is the lowest so far."""
         if self.validation is None:
             return
-        with log.apart():
+        with log.pause_timing():
             terms = validation_terms(self.objective, self.validation, self.config, self.precision == "bf16")
         loss = sum(terms.values())
         log.note({"validation/loss": loss, **{f"validation/loss_{name}": term for name, term in terms.items()}})
@@ -257,7 +257,7 @@ class Run:
             copy_weights(self.output / BEST, self.output / TRAINED)
 
     def facts(self) -> dict[str, Any]:
-        """What is worth knowing of a finished run."""
+        """Facts about the run, for its result."""
         return {
             "steps": self.step,
             "pairs": len(self.data),

@@ -1,4 +1,4 @@
-"""From the pairs of a process to the loss terms of the whole batch, in as little memory as asked for."""
+"""From the pairs of a process to the loss terms of the whole batch, with micro-batches in less memory."""
 
 from __future__ import annotations
 

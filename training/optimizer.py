@@ -1,4 +1,4 @@
-"""The optimizer a configuration asks for, fused into few kernels."""
+"""The optimizer of a configuration, fused into few kernels."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from training.config import TrainingConfig
 from training.data.pairs import PairData
 from training.objective import Objective
 
-FIXED = 1_000_003  # seeds what a validation batch draws, apart from all steps
+FIXED = 1_000_003  # seed of the validation batches, which no step uses
 
 
 @torch.no_grad()

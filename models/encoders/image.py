@@ -21,7 +21,7 @@ HEAD_WIDTH = 64  # of every published ViT
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """What an image encoder says of images."""
+    """The output of an image encoder."""
 
     pooled: Tensor  # (batch, dim): average pooled, or a transformer's class token
     local: Tensor  # (batch, locations, local_dim), row by row
@@ -33,7 +33,7 @@ class ImageEncoder(nn.Module):
     """A timm network without its classifier, on normalised grey images (batch, 1, size, size).
 
     `name` is a timm name; `resnet18/2`: a residual network that ends with its second stage; or `vit/4x128p8`: a ViT of
-    4 blocks, width 128, patches of 8, from scratch. With `r` for `p8` its patches are the places of a ResNet-18's
+    4 blocks, width 128, patches of 8, from scratch. With `r` for `p8` its patches are the locations of a ResNet-18's
     second stage (the hybrid of Dosovitskiy et al., 2021), which needs fewer images.
 
     `stage` says which residual stage gives the local features (the stem is 0, the stages are 1 to 4; 0 stands for the
@@ -76,7 +76,7 @@ class ImageEncoder(nn.Module):
         return [int(info["num_chs"]) for info in self.network.feature_info]
 
     def forward(self, images: Tensor, attention: bool = False) -> ImageFeatures:
-        """Features of the images; `attention` is there for transformers, if asked for."""
+        """Features of the images; with `attention` also that of a transformer."""
         return self._tokens(images, attention) if self.transformer else self._maps(images)
 
     def maps(self, images: Tensor) -> list[Tensor]:

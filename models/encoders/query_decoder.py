@@ -21,7 +21,7 @@ class QueryDecoderLayer(nn.Module):
     def forward(
         self, queries: Tensor, memory: Tensor, hidden: Tensor | None, attention: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """Queries (batch, q, width) after the layer, and head-averaged attention (batch, q, locations) if asked."""
+        """Queries (batch, q, width) after the layer, and the mean attention of the heads (batch, q, locations)."""
         # On a CPU the plain path, which has the weights anyway, is 2 to 3 times faster than the fused one.
         plain = attention or queries.device.type == "cpu"
         q = self.norm1(queries)
@@ -44,7 +44,7 @@ class QueryDecoder(nn.Module):
     def forward(
         self, queries: Tensor, memory: Tensor, hidden: Tensor | None = None, attention: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """Queries (batch, q, width) and, if asked, the attention of every layer (layers, batch, q, locations).
+        """Queries (batch, q, width) and, where requested, the attention of every layer (layers, batch, q, locations).
 
         `memory` (batch, locations, width) is the image; `hidden` (q, q) bool is True where a query (row) must not look
         at another.

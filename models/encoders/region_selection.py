@@ -33,7 +33,7 @@ class Regions:
 
 @dataclass(frozen=True)
 class SelectedRegions:
-    """Which regions were selected, and what they have to do with prompts."""
+    """The selected regions, and the attention of prompts to them."""
 
     index: Tensor  # (batch, heads) int64: patches, row by row; heads may agree
     grid: tuple[int, int]  # rows and columns of patches

@@ -24,7 +24,7 @@ class TextFeatures:
     """What a BERT says of texts."""
 
     layers: tuple[Tensor, ...]  # (batch, length, dim) hidden states: the embeddings, then every layer
-    attention: Tensor | None  # (batch, heads, length) from [CLS] in the last layer, if asked for
+    attention: Tensor | None  # (batch, heads, length) from [CLS] in the last layer, where requested
 
     @property
     def tokens(self) -> Tensor:
@@ -48,7 +48,7 @@ class TextEncoder(nn.Module):
                 part.requires_grad_(False)
 
     def forward(self, tokens: Tokens, attention: bool = False) -> TextFeatures:
-        """Hidden states of all layers and, if asked, the last layer's attention from [CLS]."""
+        """Hidden states of all layers and, with `attention`, the last layer's attention from [CLS]."""
         output = self.bert(input_ids=tokens.ids, attention_mask=tokens.mask.long(), output_hidden_states=True)
         layers = output.hidden_states
         return TextFeatures(layers, self._attention(layers[-2].detach(), tokens.mask) if attention else None)

@@ -1,11 +1,11 @@
-"""Sentences that say a finding is there, and that it is not: how methods that match texts are asked about findings."""
+"""Prompts for the presence and the absence of a finding, for zero-shot classification."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 SEPARATOR = "|"  # between the templates of one polarity
-# "no No Finding" would ask for the opposite (CheXzero issue 19): an image without findings has words of its own.
+# "no No Finding" would mean the opposite (CheXzero issue 19), so images without findings have prompts of their own.
 NO_FINDING = ("no finding", "no findings", "normal")
 NORMAL_PROMPTS, ABNORMAL_PROMPTS = ("normal",), ("abnormal",)
 
@@ -19,7 +19,7 @@ class PromptPair:
 
     positive: str = "{}"
     negative: str = "no {}"
-    literal: bool = False  # images without findings are asked about in these templates too, as CheXzero's code does
+    literal: bool = False  # the label No Finding uses these templates too, as in CheXzero's code
 
     def __post_init__(self) -> None:
         if not all("{}" in template for template in self.positive.split(SEPARATOR)):
@@ -29,8 +29,8 @@ class PromptPair:
         """The positive and the negative sentences about `finding`."""
         if finding.lower() in NO_FINDING and not self.literal:
             return NORMAL_PROMPTS, ABNORMAL_PROMPTS
-        return _filled(self.positive, finding), _filled(self.negative, finding)
+        return _fill(self.positive, finding), _fill(self.negative, finding)
 
 
-def _filled(templates: str, finding: str) -> tuple[str, ...]:
+def _fill(templates: str, finding: str) -> tuple[str, ...]:
     return tuple(template.replace("{}", finding) for template in templates.split(SEPARATOR))

@@ -37,7 +37,7 @@ def test_answers_are_averaged_and_features_stand_side_by_side():
 def test_networks_that_do_not_fit_are_one_sentence():
     with pytest.raises(ValueError, match="at least one"):
         Ensemble([])
-    with pytest.raises(ValueError, match="labels and others for entities"):
+    with pytest.raises(ValueError, match="the same kind of query"):
         Ensemble([Says(0.1), Says(0.1, kind="entity")])
     with pytest.raises(ValueError, match="maps are of one size"):
         Ensemble([Says(0.1), Says(0.1, grid=5)]).zero_shot(torch.zeros(1, 1, 8, 8), ["Edema"])

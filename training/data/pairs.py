@@ -1,4 +1,4 @@
-"""What a step sees: images, token ids or targets of its pairs, a function of the seed and the step's number alone."""
+"""The pairs of a step: images and token ids or targets, a function of the seed and the number of the step alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from training.errors import TrainingError
 
 
 class Reports(Protocol):
-    """What a method reads of the reports of a split's rows, whichever form it has."""
+    """What a method reads of the reports of a split: texts or targets."""
 
     @property
     def readable(self) -> np.ndarray:
@@ -31,7 +31,7 @@ class Reports(Protocol):
         """(rows,) what is read of each row in one step."""
 
     def can_mirror(self, sampled: np.ndarray) -> np.ndarray:
-        """(rows,) bool: whether the same can be said of the mirrored image."""
+        """(rows,) bool: whether the text can be changed to describe the mirrored image."""
 
     def build_batch(self, images: Tensor, sampled: np.ndarray, mirrored: np.ndarray) -> Batch:
         """The images with what was sampled of their reports, or where `mirrored` with its mirror image."""
@@ -41,7 +41,7 @@ class Reports(Protocol):
 class Pairs:
     """The pairs of a batch that one process works on, as they are in the shards."""
 
-    batch: Batch  # images 8-bit, not augmented; what is said of flipped ones is that of the mirrored image
+    batch: Batch  # images 8-bit, not augmented; texts of flipped ones describe the mirrored image
     flipped: Tensor  # (batch,) bool: the image is yet to be mirrored
     rows: np.ndarray  # of the whole batch, all processes together
 
@@ -114,7 +114,7 @@ class PairData:
 
 
 def open_shards(config: TrainingConfig) -> ShardReader:
-    """The shards of a run, if they are those it was asked to use."""
+    """The shards of a run, checked against the `data_version` of the configuration."""
     reader = ShardReader(Path(config.shards))
     if config.data_version and reader.manifest.digest != config.data_version:
         raise TrainingError(

@@ -53,6 +53,6 @@ class ReportTargets:
         entity, exists = self._entity[places], self._exists[places]
         position = self._position[mirrored[batch].astype(int), places]
         for value in (0, 1):
-            said = exists == value
-            matrix[batch[said], position[said], entity[said]] = value
+            chosen = exists == value
+            matrix[batch[chosen], position[chosen], entity[chosen]] = value
         return Batch(images, targets=torch.from_numpy(matrix))

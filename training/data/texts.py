@@ -34,7 +34,7 @@ class ReportTexts:
     starts: np.ndarray  # (texts + 1,)
     owned: np.ndarray  # (texts of all rows,)
     row_starts: np.ndarray  # (rows + 1,)
-    mirrors: np.ndarray  # (texts,) the text that says the same of the mirrored image; NO_TEXT: there is none
+    mirrors: np.ndarray  # (texts,) the text that describes the mirrored image; NO_TEXT: there is none
     pad: int  # id behind the end of shorter texts
 
     @property
@@ -48,7 +48,7 @@ class ReportTexts:
         return self.owned[self.row_starts[rows] + rng.integers(counts)]
 
     def can_mirror(self, texts: np.ndarray) -> np.ndarray:
-        """(texts,) bool: whether the same can be said of the mirrored image."""
+        """(texts,) bool: whether there is a text for the mirrored image."""
         return self.mirrors[texts] != NO_TEXT
 
     def build_batch(self, images: Tensor, texts: np.ndarray, mirrored: np.ndarray) -> Batch:
@@ -80,7 +80,10 @@ def cached_texts(cache: Path, table: Callable[[], pa.Table], source: TextSource,
 
 
 def read_texts(sentences: pa.ChunkedArray, source: TextSource, mirrored: bool) -> ReportTexts:
-    """Tokenise what `source` asks for of the shards' `sentences`, and with `mirrored` also what mirrored images say."""
+    """Tokenise the texts that `source` takes from the `sentences` of the shards.
+
+    With `mirrored`, the texts of mirrored images are added.
+    """
     if source.unit not in UNITS or source.cleaning not in CLEANING:
         raise TrainingError(
             f"texts are read by {' or '.join(UNITS)} and cleaned by {' or '.join(CLEANING)}, not by "
@@ -110,10 +113,10 @@ def _candidates(sentences: pa.ChunkedArray, source: TextSource) -> Iterator[list
     for start in range(0, len(sentences), TOGETHER):
         for row in sentences[start : start + TOGETHER].to_pylist():
             wanted = [
-                said["text"]
+                sentence["text"]
                 for section in sections
-                for said in row
-                if said["section"] == section and len(said["text"].split()) >= source.minimum_words
+                for sentence in row
+                if sentence["section"] == section and len(sentence["text"].split()) >= source.minimum_words
             ] or [source.missing]
             yield [" ".join(wanted)] if source.unit == "report" else wanted
 

@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: one line per report, written as training goes, for whoever watches the run."""
+"""`metrics.jsonl`: one line per report, written as training goes, for those who watch the run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.state.checkpoint import explain_write_errors
 class MetricsLog:
     """Averages what the loop reports over `every` steps and appends it as one JSON line.
 
-    `extra` gives values of the moment, such as a temperature, and is asked once per line.
+    `extra` gives values of the moment, such as a temperature, and is called once per line.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class MetricsLog:
         with explain_write_errors(self.path), replacing(self.path) as partial:
             partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
-    def waiting(self) -> AbstractContextManager[None]:
+    def time_waiting(self) -> AbstractContextManager[None]:
         """Count the time of the block as waiting for data."""
         return self._watch.waiting()
 
-    def apart(self) -> AbstractContextManager[None]:
+    def pause_timing(self) -> AbstractContextManager[None]:
         """Leave the time of the block, such as a validation's, out of the speed of training."""
         return self._watch.stopped()
 

@@ -23,7 +23,7 @@ RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in what getrusage(2)
 
 @dataclass(frozen=True)
 class Hardware:
-    """What one step's pair asks of the device, and what the device gives."""
+    """Operations of one pair, and the speed of the device."""
 
     flops_per_pair: float  # forward and backward
     peak: float  # floating-point operations per second of a large matrix product, measured

@@ -162,7 +162,7 @@ def _read_checkpoint(folder: Path, origin: Origin) -> tuple[int, dict[str, torch
 
 @contextmanager
 def explain_write_errors(path: Path) -> Iterator[None]:
-    """Say in one sentence why `path` cannot be written; each library has its own way to say that a disk is full."""
+    """Raise TrainingError with the reason why `path` cannot be written; libraries report a full disk differently."""
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
@@ -173,7 +173,7 @@ def explain_write_errors(path: Path) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """What the system said, which torch hides behind an error of its own and safetensors puts into text."""
+    """The system's reason, which torch hides behind an error of its own and safetensors puts into text."""
     cause: BaseException | None = error
     while cause is not None:
         code = cause.errno if isinstance(cause, OSError) else _code_in_text(str(cause))

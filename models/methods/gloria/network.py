@@ -32,7 +32,7 @@ MINIMUM_WORDS = 2  # of a sentence
 
 @dataclass(frozen=True)
 class Sentences:
-    """What the text tower says of texts."""
+    """The output of the text tower."""
 
     vectors: Tensor  # (texts, dim) of the whole
     words: Tensor  # (texts, length, dim), [CLS] first, [SEP] last, then zeros
@@ -140,7 +140,7 @@ class Gloria(DualEncoder):
             yield self.sentences(tokens)
 
     def prompts_of(self, query: str) -> list[str]:
-        """What is asked about a finding: prompts drawn from its combinations, else its name."""
+        """Prompts for a finding: sampled from its combinations, else its name."""
         return sample_prompts(query, self.config.prompts, self.config.prompt_seed) or list(self.prompts.fill(query)[0])
 
     def zero_shot(self, images: Tensor, queries: Sequence[str]) -> ZeroShot:
@@ -199,7 +199,7 @@ def aggregate_groups(matches: Tensor, sizes: Sequence[int], aggregation: str) ->
 
 
 def standardise_scores(matches: Tensor) -> Tensor:
-    """(images, queries) to zero mean and unit deviation over the images; one image alone is left as it is."""
+    """(images, queries) to zero mean and unit std over the images; one image alone is left as it is."""
     if len(matches) < 2:
         return matches
     return (matches - matches.mean(0)) / matches.std(0, correction=0).clamp_min(torch.finfo(matches.dtype).tiny)

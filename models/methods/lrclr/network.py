@@ -7,7 +7,7 @@ Where the paper is open, the choice is a field of the configuration; what it say
   `start_from`;
 - the report is its impression (data) or its findings (encoders): `sections`;
 - the image's class token "from the region selection module" is that of the last block run on the selected tokens, as
-  in TransFG; an image encoder left as it is keeps CheXzero's zero-shot answers: `rerun_last_block`.
+  in TransFG; an image encoder left as it is keeps CheXzero's zero-shot scores: `rerun_last_block`.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Lrclr(Chexzero):
             return encoded
         text = TextSequence(read.tokens, batch.tokens.mask)
         if self.local.local_pairs == "matched":
-            seen, said = self.cross(regions.tokens, text)
-            return encoded | {"local_images": seen, "local_texts": said}
+            visual, textual = self.cross(regions.tokens, text)
+            return encoded | {"local_images": visual, "local_texts": textual}
         text = text.padded(self.text.context_length)  # tensors of all processes are joined
         return encoded | {"regions": regions.tokens, "words": text.tokens, "mask": text.mask}
 
@@ -81,8 +81,8 @@ class Lrclr(Chexzero):
         text = TextSequence(encoded["words"][:, :longest], encoded["mask"][:, :longest])
 
         def cross(images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
-            seen, said = self.cross(regions[images], text.at(texts))
-            return seen, said
+            visual, textual = self.cross(regions[images], text.at(texts))
+            return visual, textual
 
         return all_pairs_scores(
             cross, len(regions), self.local.local_chunk, regions.device, cosine=self.local.local_cosine

@@ -49,7 +49,7 @@ class Medklip(Method):
         self.cl_fc = nn.Linear(config.width, text_width)
         self.register_buffer("entity_book", entity_book)
         self.register_buffer("position_book", position_book)
-        self.register_buffer("excluded", _excluded(config.excluded_entities, self.entities), persistent=False)
+        self.register_buffer("excluded", _excluded_mask(config.excluded_entities, self.entities), persistent=False)
         for name, module in self.named_modules():
             if not name.startswith("backbone"):
                 _initialise(module, config.initialisation)
@@ -62,10 +62,10 @@ class Medklip(Method):
     def decode(
         self, tokens: Tensor, unseen: Tensor | None = None, attention: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """Features (batch, q, width) of the entities and then of `unseen` (texts, text width), and maps if asked.
+        """Features (batch, q, width) of the entities, then of `unseen` (texts, text width); with `attention` also maps.
 
-        The entities' queries stay in place, because queries attend to each other. Unseen ones look at them and at
-        themselves, so that an answer does not depend on what else is asked.
+        The entities' queries are always there, because queries attend to each other. Unseen ones attend to them and to
+        themselves, so that a prediction does not depend on the other queries.
         """
         book = self.entity_book if self.training else self.frozen_texts.test_book(self.entity_book)
         known = len(book)
@@ -124,8 +124,8 @@ class Medklip(Method):
         tokens, grid = self.image_tokens(self.prepare(images))
         _, maps = self.decode(tokens, self.frozen_texts.vectors(phrases), attention=True)
         assert maps is not None
-        asked = at_least_float32(maps).mean(0)[:, len(self.entities) :]
-        return asked[range(len(phrases)), range(len(phrases))].unflatten(-1, grid)
+        located = at_least_float32(maps).mean(0)[:, len(self.entities) :]
+        return located[range(len(phrases)), range(len(phrases))].unflatten(-1, grid)
 
     def image_features(self, images: Tensor) -> Tensor:
         """(batch, channels) mean of the image encoder's local features: a ViT's class token is not trained here."""
@@ -143,7 +143,7 @@ class Medklip(Method):
 
 
 class FrozenTexts:
-    """Vectors of texts that were no training query. The encoder is loaded when one is asked for, not before."""
+    """Vectors of texts that were no training query. The encoder is loaded when the first one is needed."""
 
     def __init__(self, config: MedklipConfig, entities: Sequence[str]) -> None:
         self.config = config
@@ -175,7 +175,7 @@ def _query_text(entity: Mapping[str, str], config: MedklipConfig) -> str:
     return f"{entity['name']}: {entity['description']}" if config.named else entity["description"]
 
 
-def _excluded(names: str, entities: Sequence[str]) -> Tensor:
+def _excluded_mask(names: str, entities: Sequence[str]) -> Tensor:
     wanted = {name.strip() for name in names.split(",") if name.strip()}
     if unknown := sorted(wanted - set(entities)):
         raise ValueError(f"medklip: excluded_entities names `{unknown[0]}`, which is none of the knowledge's entities")

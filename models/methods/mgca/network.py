@@ -35,7 +35,7 @@ from models.text.words import aggregate, aggregate_shifted
 
 @dataclass(frozen=True)
 class Report:
-    """What the text tower says of reports, before any projection."""
+    """The output of the text tower, before any projection."""
 
     vector: Tensor  # (batch, width) of the whole
     words: Tensor  # (batch, length, width), [CLS] left out, then zeros
@@ -90,7 +90,7 @@ class Mgca(DualEncoder):
         return self.report_of(self.text_encoder(tokens, attention=True), tokens)
 
     def report_of(self, features: TextFeatures, tokens: Tokens) -> Report:
-        """The words of what the text encoder says of `tokens`."""
+        """The words of the text encoder's output for `tokens`."""
         assert features.attention is not None
         states, attention, ids, mask = features.tokens, features.attention.mean(1), tokens.ids, tokens.mask
         if self.config.padding == "negatives":  # the code pads every report to the same length
@@ -109,7 +109,7 @@ class Mgca(DualEncoder):
         return Report(vector, words, weights[:, 1:].detach(), present)
 
     def represent(self, images: ImageFeatures, report: Report) -> dict[str, Tensor]:
-        """`encode`, from what the encoders say."""
+        """`encode`, from the outputs of the encoders."""
         encoded = {
             "images": _normalise(self.image_head(images.pooled)),
             "reports": _normalise(self.report_head(report.vector)),
@@ -180,7 +180,7 @@ class Mgca(DualEncoder):
         return self.prototypes.weight
 
     def on_gradients(self, epoch: float) -> None:
-        """The prototypes stay where they are until images and reports have found together."""
+        """Prototypes get no gradient in the first epochs, while images and reports are not aligned yet."""
         if self.config.prototype_weight and epoch < self.config.frozen_prototype_epochs:
             self.prototypes.weight.grad = None
 
@@ -227,7 +227,7 @@ class Mgca(DualEncoder):
         return self.read(self.texts.tokens(texts, self.continues.device))
 
     def word_attention(self, images: Tensor, texts: Sequence[str]) -> Tensor:
-        """Where each word of a text looks in its image, for pictures.
+        """Attention of each word of a text over its image, for figures.
 
         Grey levels (batch, 1, side, side) and as many texts -> (batch, words, rows, columns), each word's summing to 1,
         in the order of `WordPieceTokenizer.words(words_only(text))`; texts with fewer words than others end in zeros.
