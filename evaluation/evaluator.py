@@ -150,7 +150,7 @@ class Evaluator:
         repeats: int = 1,
         untrained: bool = True,
     ) -> Iterator[Outcome]:
-        """Results of every task with all of its settings, as they are done; of the trained network alone if asked."""
+        """Results of every task with all of its settings, as they are done; `untrained`: of both networks."""
         yield from self.evaluate_settings(repeated_settings(tasks, fractions, repeats), untrained)
 
     def evaluate_settings(self, settings: Sequence[tuple[str, Setting]], untrained: bool = True) -> Iterator[Outcome]:
@@ -230,7 +230,7 @@ class Evaluator:
 
     @cached_property
     def simulated(self) -> bool:
-        """Whether the images are simulated; an archive on object storage is asked once."""
+        """Whether the images are simulated; an archive on object storage is read once."""
         return self.dataset.workspace.shows_simulation()
 
     @property

@@ -93,9 +93,9 @@ def _fit(
             return loss(segmenter(images), masks)
 
         def quality() -> float:
-            return -float(_measure_all(segmenter, validate, settings.batch_size, loss_of_films).mean())
+            return -float(_measure_all(segmenter, validate, settings.batch_size, loss_per_image).mean())
 
-        def loss_of_films(logits: Tensor, masks: Tensor) -> Tensor:
+        def loss_per_image(logits: Tensor, masks: Tensor) -> Tensor:
             return loss(logits, masks).expand(len(logits))
 
         validation = quality if len(validate) else None

@@ -64,7 +64,7 @@ class Priors:
         """Which priors are to find the `boxes` (n, 4) on `images` (n,), and which neither have to find any nor none.
 
         A box is found by that prior of its centre's cell whose size is the most similar: (n,) indices. Neither is
-        asked of the other priors that overlap a box by more than IGNORED_OVERLAP: (count, priors) bool, for `count`
+        expected of the other priors that overlap a box by more than IGNORED_OVERLAP: (count, priors) bool, for `count`
         images.
         """
         centres, sizes = box_convert(boxes, "xyxy", "cxcywh").split(2, -1)

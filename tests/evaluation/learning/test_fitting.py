@@ -90,7 +90,7 @@ def test_validations_are_apart(every, validations):
 
 
 @given(st.integers(1, 200), st.integers(1, 70), st.integers(0, 5))
-def test_every_epoch_has_every_film_once_in_batches_of_one_size(count, batch, seed):
+def test_every_epoch_has_every_image_once_in_batches_of_one_size(count, batch, seed):
     steps = -(-count // batch)
     stream = _batches(count, steps, seed)
     for _ in range(2):

@@ -82,7 +82,7 @@ def test_a_frozen_encoder_keeps_weights_and_statistics(tuned):
     assert all(same) != tuned
 
 
-def test_a_film_without_a_mask_is_right_when_nothing_is_found():
+def test_an_image_without_a_mask_is_right_when_nothing_is_found():
     areas = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 5], [2, 4, 3], [3, 3, 3]])
     found = overlap(areas)
     np.testing.assert_allclose(found["dice"], [1, 0, 0, 4 / 7, 1], rtol=0, atol=1e-9)

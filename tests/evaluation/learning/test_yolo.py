@@ -173,7 +173,7 @@ def test_detections_are_sure_inside_and_apart(seed, confidence, overlap):
         assert ((dropped > overlap - 1e-6) | (dropped == 1)).all()  # what is left out has a surer box near
 
 
-def test_huge_scales_stay_within_the_film():
+def test_huge_scales_stay_within_the_image():
     priors = Priors.over([(2, 2)], SIDE)
     outputs = torch.full((1, len(priors), VALUES), 1e4)
     _, corners, _ = detect(outputs, priors, SIDE, 0.5, 0.5)

@@ -85,7 +85,7 @@ def test_a_patient_on_both_sides_and_diverged_features_are_refused():
         score(features, categories, subjects, query_features, query_categories, query_subjects, CLASSES)
 
 
-def test_a_film_without_features_is_like_no_other():
+def test_an_image_without_features_is_like_no_other():
     features, categories, subjects, query_features, query_categories, query_subjects = case()
     features[:] = 0
     values = by_key(score(features, categories, subjects, query_features, query_categories, query_subjects, CLASSES))

@@ -128,7 +128,7 @@ def test_classes_that_exclude_one_another_share_one_softmax():
 
 
 @pytest.mark.parametrize("missing", [1, 2])
-def test_a_class_without_a_train_film_is_not_scored_and_never_chosen(missing):
+def test_a_class_without_a_train_image_is_not_scored_and_never_chosen(missing):
     train, validate, test = (exclusive_sample(150, seed, name=name) for seed, name in enumerate("abc"))
     train = train.select(train.labels[:, :missing].sum(axis=1) == 0)
     values = fit_and_score(train, validate, test, ["A", "B", "C"], exclusive=True, resamples=20)
