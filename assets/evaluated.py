@@ -80,7 +80,7 @@ def make_evaluators(
             run,
             options,
             context.log.info,
-            tracker.attach(home.home_path(), run.mlflow_run),
+            tracker.attach(home.home_path(), run.mlflow_run) if run.mlflow_run else None,
             prefix,
             context.log.warning,
         )
