@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,21 @@ def pretrain(
         config = TrainingConfig.from_dict({**given, **settings}, "radalign.pretrain")
         if not LOG.handlers:
             LOG.addHandler(logging.NullHandler())
-        with lock_folder(Path(output), 0):
+        with lock_folder(Path(output), 0), _same_threads():
             train(config, progress)
     return Model(Path(output))
+
+
+@contextmanager
+def _same_threads() -> Iterator[None]:
+    """Leave the number of torch's threads to the caller, whatever the training sets it to."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _write_knowledge(output: Path) -> Path:
