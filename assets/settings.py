@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import dagster as dg
-import yaml
 from pydantic import Field, create_model
 
 from assets.launchpad import launchpad_config
 from cohorts.subsets import FRACTIONS
 from evaluation.errors import EvaluationError
+from evaluation.tasks.presets import default_preset, preset_settings
 from evaluation.tasks.registry import task, task_names
-from store.code import ROOT
-
-DEMO = "configs/demo/evaluation.yaml"
 
 
 class _Amount(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -60,18 +56,8 @@ def options_of(settings: Any) -> dict[str, dict[str, Any]]:
     return {name: getattr(settings, name).model_dump() for name in tasks_with_settings()}
 
 
-@cache
-def demo_settings() -> dict[str, Any]:
-    """The settings of the demo, which stand for whatever a run configuration does not set."""
-    path = ROOT / DEMO
-    if not path.exists():  # installed without the checkout
-        return {}
-    config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))["resources"]["evaluation"]["config"]
-    return config
-
-
 def _evaluation_settings() -> type[_Amount]:
-    defaults = dict(demo_settings())
+    defaults = dict(preset_settings(default_preset()))
     fields: dict[str, Any] = {}
     for name, dataclass in tasks_with_settings().items():
         options = launchpad_config(dataclass, defaults.pop(name, None))

@@ -82,6 +82,7 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:  # type: ignore
     )  # fmt: skip
     parser.add_argument("--repeats", type=int, default=1, help="how often whatever is trained is trained anew")
     parser.add_argument("--split", default="", help="family of splits, where the dataset has several")
+    parser.add_argument("--preset", help="settings of tasks: demo (default), paper, or another folder of configs/")
     parser.add_argument("--csv", default="", metavar="FILE", help="write all numbers to a CSV file")
 
 

@@ -43,7 +43,7 @@ def run_evaluate(options: Namespace) -> int:
     fractions = options.fractions or (0.01, 0.1, 1.0)
     table = evaluate(
         model, options.dataset, options.root, options.tasks, home=options.home, fractions=fractions,
-        repeats=options.repeats, split=options.split, log=_log,
+        repeats=options.repeats, split=options.split, preset=options.preset, log=_log,
     )  # fmt: skip
     if options.csv:
         table.to_csv(options.csv, index=False)
@@ -72,7 +72,6 @@ def run_predict(options: Namespace) -> int:
 def run_results(options: Namespace) -> int:
     """Print the tables of the latest runs, or write their rows to a file."""
     from evaluation.results.latest import latest_results
-
     from evaluation.results.text_tables import as_text
     from ingestion.workspace import Workspace
 

@@ -28,6 +28,7 @@ def evaluate(
     home: str = "",
     fractions: Sequence[float] = (0.01, 0.1, 1.0),
     repeats: int = 1,
+    preset: str | None = None,
     options: dict[str, dict[str, Any]] | None = None,
     split: str = "",
     untrained: bool = True,
@@ -35,16 +36,31 @@ def evaluate(
 ) -> pd.DataFrame:
     """Every number of `tasks` on `dataset`, one row each, with its 95 % interval by patient.
 
-    `root` is the folder of the dataset's archive (default: RADALIGN_<DATASET>_ROOT); its shards are brought up to date
-    in `home` (default: RADALIGN_HOME, else var) first. `tasks` are names of tasks that the dataset has annotations
-    for (default: all of them). `fractions` are the shares of the training patients whose labels a classifier sees, and
-    `repeats` says how often whatever is trained is trained anew. `options` are settings by task. With `untrained` the
-    same network before training is evaluated too. A result that is in the home already, for the same weights, data
-    and code, is not computed again.
+    A result that is in the home already, for the same weights, data and code, is not computed again.
+
+    Args:
+        model: what `radalign.load` gives.
+        dataset: its name, as `radalign datasets` lists it.
+        root: folder of its archive (default: RADALIGN_<DATASET>_ROOT).
+        tasks: names of tasks that the dataset has annotations for (default: all of them).
+        home: where shards and results are kept (default: RADALIGN_HOME, else var). The shards of the dataset are
+            brought up to date there first.
+        fractions: shares of the training patients whose labels a classifier sees.
+        repeats: how often whatever is trained is trained anew.
+        preset: settings of the tasks: `demo` (default, as in the Dagster jobs; minutes on two cores), `paper`, another
+            folder of configs/, or "" for the defaults in code.
+        options: settings by task, over those of the preset.
+        split: family of splits, where the dataset has several (default: its first).
+        untrained: whether the same network before training is evaluated too.
+        log: called with a line of progress.
+
+    Raises:
+        RadalignError: something that the caller can mend; the message is one sentence.
     """
     from cohorts import registry
     from evaluation.dataset import EvaluationDataset
     from evaluation.evaluator import Evaluator
+    from evaluation.tasks.presets import default_preset, preset_options
     from evaluation.tasks.registry import own_tasks, tasks_on
     from ingestion.pipeline import update
     from ingestion.workspace import Workspace
@@ -55,9 +71,11 @@ def evaluate(
         chosen = list(known if tasks is None else tasks)
         if unknown := [task for task in chosen if task not in known]:
             raise RadalignError(f"{dataset} has no annotations for {unknown[0]}; its tasks are {', '.join(known)}.")
+        settings = preset_options(default_preset() if preset is None else preset)
+        settings = {**settings, **{task: {**settings.get(task, {}), **own} for task, own in (options or {}).items()}}
         workspace = Workspace(home=home, cohort=dataset, archive_root=str(root))
         update(workspace, _ingestion_settings(model, workspace, split), log)
-        evaluator = Evaluator(EvaluationDataset(workspace, facts), model.run, options or {}, log)
+        evaluator = Evaluator(EvaluationDataset(workspace, facts), model.run, settings, log)
         outcomes = list(evaluator.evaluate(chosen, fractions, repeats, untrained=untrained))
     return _as_frame(outcomes)
 

@@ -18,7 +18,7 @@ from evaluation.tasks.base import Setting, Task
 if TYPE_CHECKING:
     from cohorts.dataset import Dataset
 
-NO_TASKS = {"__init__", "base", "registry"}
+NO_TASKS = {"__init__", "base", "presets", "registry"}
 
 
 @cache
