@@ -17,8 +17,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from store.code import ROOMS, ROOT
-from tests.pipelines.test_adding_a_method import LEFT_OUT, RUN
 
+LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "var", ".dagster", "tests", "__pycache__", ".*_cache", ".hypothesis")
+RUN = """
+ops:
+  archive: {config: {studies: 60}}
+  pretrained__toy:
+    config: {epochs: 1, batch_size: 8, threads: 1, method_config: {width: 16}}
+"""
 FILES = (
     "cohorts/readers/toy_nodules.py",
     "cohorts/phantom/layouts/toy_nodules.py",
@@ -44,6 +50,7 @@ class Checkout:
         self.folder = folder
         shutil.copytree(ROOT, folder, ignore=LEFT_OUT)
         (method,) = blocks(folder / "docs" / "adding_a_method.md")
+        assert len(method.splitlines()) <= 65
         (folder / "models" / "methods" / "toy.py").write_text(method)
         for name, text in zip(FILES, blocks(folder / "docs" / "adding_a_dataset.md"), strict=True):
             (folder / name).write_text(text)
@@ -81,7 +88,13 @@ def test_the_jobs_fill_the_table(checkout):
     tasks = {"zero_shot_classification", "linear_probe", "fine_tune", "nearest_neighbour"}
     assert {("toy", "toy_nodules", task) for task in tasks} <= found
     assert {("untrained:toy", "toy_nodules", task) for task in tasks} <= found
-    assert ("toy", "phantom", "linear_probe") in found
+    own = {task for method, cohort, task in found if (method, cohort) == ("toy", "phantom")}
+    assert {"zero_shot_classification", "text_image_retrieval", "linear_probe"} <= own
+
+
+def test_it_trained(checkout):
+    (result,) = (checkout.folder / "var" / "checkpoints" / "toy").glob("*/result.json")
+    assert '"steps"' in result.read_text()
 
 
 def test_the_command_knows_them(checkout):
