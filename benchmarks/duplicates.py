@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from evaluation.leakage.duplicates import BITS, LIMIT, hashes, informative, near_duplicates
+from evaluation.leakage.duplicates import BITS, LIMIT, find_near_duplicates, has_structure, hash_images
 from imaging.letterbox import letterbox
 
 SIZE = 224
@@ -30,8 +30,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("data", type=Path)
     images, patients = read(parser.parse_args().data)
-    hashed, usual = hashes(images), np.stack([usual_hash(image) for image in images])
-    print(f"{len(images)} images, {informative(hashed).sum()} with structure")
+    hashed, usual = hash_images(images), np.stack([usual_hash(image) for image in images])
+    print(f"{len(images)} images, {has_structure(hashed).sum()} with structure")
     others = np.triu(patients[:, None] != patients[None], 1)
     for name, one, other in (
         ("64 bits, as usual", usual, usual),
@@ -46,13 +46,13 @@ def main() -> None:
         )
     print(f"{'changed copy':22}{'median':>8}{'95 %':>8}{'99 %':>8}{'most':>8}{'found':>8}")
     for name, change in CHANGES.items():
-        copies = hashes(np.stack([change(image) for image in images]))
+        copies = hash_images(np.stack([change(image) for image in images]))
         bits = np.unpackbits(hashed[:, 0] ^ copies[:, 0], axis=1).sum(axis=1)
         told = "".join(f"{value:8.0f}" for value in np.percentile(bits, (50, 95, 99, 100)))
         print(f"{name:22}{told}{(bits <= LIMIT).mean():8.1%}")
     drawn = np.random.default_rng(0).integers(0, 256, (SEEN + TESTED, 2, BITS // 8), np.uint8)
     started = process_time()
-    near_duplicates(drawn[TESTED:], drawn[:TESTED])
+    find_near_duplicates(drawn[TESTED:], drawn[:TESTED])
     print(f"{TESTED:,} images looked for among {SEEN:,}: {process_time() - started:.1f} CPU s")
 
 

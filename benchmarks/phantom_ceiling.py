@@ -124,7 +124,7 @@ def measure(workspace: Workspace, run: TrainedRun, seed: int, seconds: float | N
     thresholds = classification.best_thresholds(validate_scores, true_labels(validate)[1])
     values = classification.score(test_scores, true_labels(test)[1], names, test.subject_ids, thresholds)
     key = ResultKey("supervised", "", "", workspace.cohort_name(), run.data_version, seed)
-    write_results(workspace.home_path(), classification.TASK, key, values, setting=SETTING)
+    write_results(workspace.home_path(), "zero_shot_classification", key, values, setting=SETTING)
     return values
 
 

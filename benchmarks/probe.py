@@ -1,9 +1,9 @@
-"""`python -m benchmarks.probe [--films N] [--epochs N] [--json]`: a linear probe on features that are computed once.
+"""`python -m benchmarks.probe [--images N] [--epochs N] [--json]`: a linear probe on features that are computed once.
 
-MGCA's probe (AdamW 5e-4, weight decay 1e-6, 48 films a step, 50 epochs, validation after each) is trained twice in one
-run, in CPU time of one core: with the frozen encoder asked for every film in every epoch, as the published codes do,
-and on features that were computed once, whose time is counted too. Both start from the same layer and see the films in
-the same order, so that their scores must be equal. The films are noise, brighter in the middle for one label, striped
+MGCA's probe (AdamW 5e-4, weight decay 1e-6, 48 images a step, 50 epochs, validation after each) is trained twice in one
+run, in CPU time of one core: with the frozen encoder asked for every image in every epoch, as the published codes do,
+and on features that were computed once, whose time is counted too. Both start from the same layer and see the images in
+the same order, so that their scores must be equal. The images are noise, brighter in the middle for one label, striped
 for the other; the encoder is a ResNet-18 with random weights. What scikit-learn needs for the same classifier on the
 same features, as our tables do it, is shown beside.
 """
@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from evaluation.learning.fitting import FitOptions, image_tensor, fit, seeded
+from evaluation.learning.fitting import FitOptions, fit, image_tensor, seeded
 from evaluation.tasks.linear_probe import Labelled, predict
 from models.encoders.image import ImageEncoder
 
@@ -34,11 +34,11 @@ PROBE = FitOptions(learning_rate=5e-4, weight_decay=1e-6, batch_size=48, epochs=
 CPU = torch.device("cpu")
 
 
-def draw(films: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Films (n, SIZE, SIZE) of noise and their labels (n, 2): bright in the middle, striped."""
+def draw(images: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images (n, SIZE, SIZE) of noise and their labels (n, 2): bright in the middle, striped."""
     rng = np.random.default_rng(seed)
-    pixels = rng.integers(0, 160, (films, SIZE, SIZE)).astype(np.uint8)
-    labels = rng.integers(0, 2, (films, 2)).astype(np.float32)
+    pixels = rng.integers(0, 160, (images, SIZE, SIZE)).astype(np.uint8)
+    labels = rng.integers(0, 2, (images, 2)).astype(np.float32)
     pixels[labels[:, 0] == 1, 16:48, 16:48] += 20
     pixels[labels[:, 1] == 1, :, ::4] += 20
     return pixels, labels
@@ -76,16 +76,16 @@ def train(
 
 
 def in_blocks(encoder: ImageEncoder, pixels: np.ndarray, size: int) -> Tensor:
-    """The features of all films, some at a time."""
+    """The features of all images, some at a time."""
     parts = [encode(encoder, pixels[start : start + size]) for start in range(0, len(pixels), size)]
     return torch.cat(parts)
 
 
-def measure(films: int, epochs: int) -> dict[str, float]:
-    """Seconds of both ways and of scikit-learn, their AUROC on films that neither has seen, and how far they differ."""
+def measure(images: int, epochs: int) -> dict[str, float]:
+    """Seconds of both ways and of scikit-learn, their AUROC on images that neither has seen, and how far they differ."""
     encoder = ImageEncoder("resnet18", SIZE, "").eval()
     options = FitOptions(**{**vars(PROBE), "epochs": epochs})
-    (seen, labels), (held, held_labels), (test, truth) = draw(films, 0), draw(films // 4, 1), draw(films // 2, 2)
+    (seen, labels), (held, held_labels), (test, truth) = draw(images, 0), draw(images // 4, 1), draw(images // 2, 2)
     block = options.batch_size
     test_features = in_blocks(encoder, test, block)
 
@@ -107,7 +107,7 @@ def measure(films: int, epochs: int) -> dict[str, float]:
     encoded_seconds = time.process_time() - begun
 
     begun = time.process_time()
-    subjects = np.arange(films)
+    subjects = np.arange(images)
     ours = predict(
         Labelled(kept.numpy(), labels, subjects),
         Labelled(kept_held.numpy(), held_labels, subjects[: len(held)]),
@@ -116,7 +116,7 @@ def measure(films: int, epochs: int) -> dict[str, float]:
     with torch.no_grad():
         logits = [head(test_features).numpy() for head in (cached, encoded)]
     return {
-        "films": films,
+        "images": images,
         "epochs": epochs,
         "encoding every epoch, s": encoded_seconds,
         "cached, s": cached_seconds,
@@ -133,12 +133,12 @@ def measure(films: int, epochs: int) -> dict[str, float]:
 def main(arguments: list[str] | None = None) -> int:
     """Print the measurement; the exit status says whether the bar is met."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.probe", description=__doc__)
-    parser.add_argument("--films", type=int, default=480, help="to learn from")
+    parser.add_argument("--images", type=int, default=480, help="to learn from")
     parser.add_argument("--epochs", type=int, default=PROBE.epochs)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    found: dict[str, Any] = measure(options.films, options.epochs)
+    found: dict[str, Any] = measure(options.images, options.epochs)
     passed = found["times faster"] >= BAR and found["largest difference of logits"] <= EQUAL
     lines = [f"{name:36} {value:10.4g}" for name, value in found.items()]
     verdict = f"{'met' if passed else 'NOT MET'}: at least {BAR:g} times faster, logits equal to {EQUAL:g}"

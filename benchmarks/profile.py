@@ -31,7 +31,7 @@ MARK = "part: "
 REST = "other losses and the rest"
 MOST = 8  # operations that are shown
 NAMES = {  # of parts; other modules go by their own names
-    "film_head": "projection heads",
+    "image_head": "projection heads",
     "report_head": "projection heads",
     "patch_head": "projection heads",
     "word_head": "projection heads",

@@ -51,7 +51,7 @@ def network(encoder: str, device: torch.device) -> Method:
 
 
 def noise(pairs: int, device: torch.device) -> Batch:
-    """Films and reports of one length."""
+    """Images and reports of one length."""
     images = torch.randint(0, 256, (pairs, 1, SIZE, SIZE), dtype=torch.uint8)
     ids = torch.randint(1, VOCABULARY, (pairs, LENGTH))
     return Batch(images, Tokens(ids, torch.ones_like(ids, dtype=torch.bool))).to(device)

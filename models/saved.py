@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ class ModelCard:
     size: int  # side of the images that the network takes
     fit: str = "resize"  # how larger images come to that size: `crop` to the centre where training cut random windows
     shard_size: int = 0  # side of the images in the shards of the training; 0: not recorded, take `size`
+    decoding: dict[str, Any] = field(
+        default_factory=dict
+    )  # how those were read: fields of imaging.decode.SquareOptions
 
     def save(self, folder: Path) -> None:
         """Write `model.json`."""

@@ -81,13 +81,14 @@ def evaluate(
 
 
 def _ingestion_settings(model: Model, workspace: Workspace, split: str) -> IngestionSettings:
-    """The settings that the dataset was ingested with before, with images of the side that the model was trained on."""
+    """The settings that the dataset was ingested with before, with images like those that the model was trained on."""
     from cohorts.phantom.archive import read_record
     from cohorts.phantom.config import PhantomConfig
     from ingestion.pipeline import SETTINGS, IngestionSettings, last_settings
 
     before = last_settings(workspace)
-    before.setdefault("images", {})["size"] = model.card.shard_size or model.card.size
+    size = model.card.shard_size or model.card.size
+    before["images"] = {**before.get("images", {}), **model.card.decoding, "size": size}
     if split:
         before.setdefault("inventory", {})["split"] = split
     settings = {name: SETTINGS[name](**values) for name, values in before.items()}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,17 +21,18 @@ Image: TypeAlias = "str | PathLike[str] | np.ndarray"
 Images: TypeAlias = "Image | Sequence[Image]"
 
 
-def read_images(images: Images, size: int) -> np.ndarray:
+def read_images(images: Images, size: int, decoding: Mapping[str, Any] | None = None) -> np.ndarray:
     """(n, size, size) uint8 squares of one image or of several: paths (DICOM, JPG, PNG) or grey arrays.
 
     A file is decoded and letterboxed by the code that prepares the shards. An array has grey levels 0..255 and the
-    shape (height, width); an array (n, height, width) is n images.
+    shape (height, width); an array (n, height, width) is n images. `decoding` are further fields of
+    `imaging.decode.SquareOptions`, for files.
     """
     listed = _as_list(images)
     if not listed:
         raise RadalignError("There is no image: give a path, an array, or a list of either.")
     files = [Path(image) for image in listed if not isinstance(image, np.ndarray)]
-    decoded = iter(_decode(files, size))
+    decoded = iter(_decode(files, SquareOptions(size, **(decoding or {}))))
     return np.stack([_square(image, size) if isinstance(image, np.ndarray) else next(decoded) for image in listed])
 
 
@@ -41,10 +42,9 @@ def _as_list(images: Images) -> list[Image]:
     return [images] if isinstance(images, str | PathLike) else list(images)
 
 
-def _decode(files: Sequence[Path], size: int) -> list[np.ndarray]:
+def _decode(files: Sequence[Path], options: SquareOptions) -> list[np.ndarray]:
     if not files:
         return []
-    options = SquareOptions(size)
     with DecoderPool(min(usable_cores(), len(files))) as pool, ThreadPoolExecutor(pool.workers) as threads:
         found = list(threads.map(partial(_decode_one, pool, options), files))
     for path, image in zip(files, found, strict=True):

@@ -70,7 +70,7 @@ class Model:
 
     def read(self, images: Images) -> np.ndarray:
         """(n, size, size) uint8: the images as they would stand in the shards that the network was trained on."""
-        return read_images(images, self.card.shard_size or self.card.size)
+        return read_images(images, self.card.shard_size or self.card.size, self.card.decoding)
 
     def zero_shot(self, images: Images, labels: Sequence[str] | Mapping[str, str]) -> ZeroShotPrediction:
         """Score and locate findings that are named in words, such as `pleural effusion`.

@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,8 @@ class Manifest:
     entities: tuple[str, ...]
     positions: tuple[str, ...]
     shards: tuple[ShardEntry, ...]
+    # How images were read, beside their size: fields of imaging.decode.SquareOptions. A model reads new images alike.
+    decoding: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -123,6 +125,7 @@ class Manifest:
                 entities=tuple(content["entities"]),
                 positions=tuple(content["positions"]),
                 shards=tuple(ShardEntry(**shard) for shard in content["shards"]),
+                decoding=content["decoding"],
             )
         except (KeyError, TypeError) as error:
             raise ShardError(f"{path} is not a shard manifest; build the shards again.") from error

@@ -7,7 +7,7 @@ called, is free: neither the data version nor the order of rows depends on it (`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +82,11 @@ def write_manifest(
     positions: Sequence[str],
     size: int,
     cohort: str,
+    decoding: Mapping[str, Any] | None = None,
 ) -> str:
     """Write `manifest.json` over `shards`, which lie in `folder`, and return its digest: the data version.
 
+    `decoding` says how the images were read, beside their size. It is no part of the data version, as the pixels are.
     Shards that the previous manifest describes, and that were not written since, are not digested again.
     """
     folder = Path(folder)
@@ -101,7 +103,8 @@ def write_manifest(
             raise ShardError(f"Image {min(twice)} is in more than one shard of {folder}.")
         seen.update(ids)
         entries.append(known.get(path.name) or ShardEntry.of(path))
-    manifest = Manifest(cohort, SCHEMA_VERSION, size, tuple(entities), tuple(positions), tuple(entries))
+    vocabulary = tuple(entities), tuple(positions)
+    manifest = Manifest(cohort, SCHEMA_VERSION, size, *vocabulary, tuple(entries), dict(decoding or {}))
     manifest.write(folder)
     return manifest.digest
 

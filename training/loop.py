@@ -19,6 +19,7 @@ from models.distributed import rank, world_size
 from models.method import Batch, Method
 from models.saved import CARD, TRAINED, UNTRAINED, ModelCard
 from shards.loader import Loader, Shuffle, count_buffers, loading
+from shards.manifest import Manifest
 from store.digests import file_digest
 from training.config import TrainingConfig
 from training.data.pairs import Pairs, open_shards, training_pairs, validation_pairs
@@ -88,9 +89,8 @@ class Run:
         self.precision = fast_precision(device) if config.precision == "auto" else config.precision
         self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
         reader = open_shards(config)
-        shard_size = reader.manifest.size
-        size = config.input_size or shard_size
-        self.method = self.build(size, shard_size)
+        size = config.input_size or reader.manifest.size
+        self.method = self.build(size, reader.manifest)
         self.data = training_pairs(config, reader, self.method.texts)
         self.validation = validation_pairs(config, reader, self.method.texts)
         self.shuffle = Shuffle(len(self.data), config.batch_size, config.seed)
@@ -105,11 +105,12 @@ class Run:
         self.seconds_before: float = state.get("seconds", 0.0)
         self.losses: list[float] = state.get("validation_losses", [])  # one per epoch
 
-    def build(self, size: int, shard_size: int) -> Method:
+    def build(self, size: int, manifest: Manifest) -> Method:
         """The network with the run's initial weights, which are kept as the floor to compare with."""
         knowledge = pq.read_table(self.config.knowledge).select(["kind", "name", "description"]).to_pylist()
         fit = "crop" if self.config.augmentation.get("window") else "resize"
-        card = ModelCard(self.config.method, self.config.method_config, knowledge, size, fit, shard_size)
+        decoding = dict(manifest.decoding)
+        card = ModelCard(self.config.method, self.config.method_config, knowledge, size, fit, manifest.size, decoding)
         torch.manual_seed(self.config.seed)
         method = card.build()
         if rank() == 0:

@@ -57,6 +57,9 @@ def finish(workspace: Workspace, plan: Plan) -> Mapping[str, Any]:
     from shards.writer import write_manifest
 
     folder, settings = workspace.folder("shards"), plan.settings
+    decoding = {**batches.read_plan(workspace.folder("images")).settings}
+    del decoding["size"]
     paths = [batches.output_path(folder, batch.fingerprint) for batch in plan.batches]
     vocabulary = (settings["entities"], settings["positions"])
-    return {"data_version": write_manifest(folder, paths, *vocabulary, settings["size"], workspace.cohort_name())}
+    cohort = workspace.cohort_name()
+    return {"data_version": write_manifest(folder, paths, *vocabulary, settings["size"], cohort, decoding)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,9 +15,11 @@ import pytest
 import radalign
 from evaluation.dataset import EvaluationDataset
 from evaluation.predictions import Predictions
+from ingestion.pipeline import IngestionSettings, update
+from ingestion.stages.images import ImagesSettings
 from shards.reader import ShardReader
 from store.code import ROOT
-from tests.radalign.conftest import SIZE
+from tests.radalign.conftest import NETWORK, SIZE
 
 LABELS = ["pleural effusion", "pneumothorax"]
 WITHOUT_DAGSTER = """
@@ -49,6 +52,22 @@ def test_what_is_predicted_for_a_file_is_what_its_shard_gives(home):
     asked = home.model.zero_shot(files, dataset.queries)
     assert asked.labels == tuple(dataset.queries)
     np.testing.assert_array_equal(asked.scores, stored.scores)
+
+
+def test_files_are_decoded_as_the_images_of_the_training_were(home, tmp_path):
+    """Also where borders are cut off, which is a setting of the ingestion and not of the model."""
+    workspace = replace(home.workspace, home=str(tmp_path), archive_root=str(home.workspace.root()))
+    update(workspace, IngestionSettings(images=ImagesSettings(size=SIZE, crop_borders=True)), progress=False)
+    shards = workspace.folder("shards")
+    options = {"input_size": SIZE, "max_steps": 1, "batch_size": 8, "threads": 1}
+    network = {**NETWORK, "frozen_layers": 0}
+    model = radalign.pretrain("convirt", shards, tmp_path / "run", **options, method_config=network)
+    data = ShardReader(shards).read("test")
+    studies = pq.read_table(workspace.folder("studies") / "studies.parquet").to_pylist()
+    paths = {row["image_id"]: workspace.root() / row["image_path"] for row in studies}
+    files = [paths[name] for name in data.image_ids]
+    assert (model.read(files) == data.pixels).all()
+    assert (home.model.read(files) != data.pixels).any()
 
 
 def test_one_image_is_a_path_an_array_or_a_list_of_either(home):
