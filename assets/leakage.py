@@ -36,7 +36,7 @@ def leakage(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> 
     """
     from evaluation.leakage.checks import describe
     from evaluation.leakage.datasets import check_leakage
-    from evaluation.tables.selection import selection
+    from evaluation.tables.selection import describe_selection
     from evaluation.tasks.registry import task_names
 
     with one_sentence():
@@ -50,7 +50,7 @@ def leakage(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> 
             "counts": previews.markdown_table(("what", "seen", "tested", "seen too", "of"), rows),
             "sentences": dg.MetadataValue.md("\n".join(f"- {sentence}" for sentence in describe(leaks))),
             "selection": dg.MetadataValue.md(
-                "\n".join(f"- {sentence}" for sentence in selection(sorted(task_names())))
+                "\n".join(f"- {sentence}" for sentence in describe_selection(sorted(task_names())))
             ),
         },
         check_results=[

@@ -64,7 +64,7 @@ def tables_asset(
 
     with one_sentence():
         written = write_tables(workspace.plain(), config.mlflow_url, context.log.info)
-    tables = written.publication.tables
+    tables = written.document.tables
     lines = [line for table in tables for line in table.lines]
     filled = [
         (table.paper, table.title, sum(line.measured is not None for line in table.lines), len(table.lines))
@@ -74,7 +74,7 @@ def tables_asset(
         metadata={
             "dagster/row_count": len(lines),
             "measured beside published": sum(line.difference is not None for line in lines),
-            "pairs": len(written.publication.pairs),
+            "pairs": len(written.document.pairs),
             "page": dg.MetadataValue.path(str(written.page)),
             "tables": previews.markdown_table(("paper", "table", "measured", "rows"), filled),
         }

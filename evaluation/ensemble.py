@@ -15,7 +15,7 @@ import numpy as np
 
 from evaluation.errors import EvaluationError
 from evaluation.inference import run_zero_shot
-from evaluation.metrics.classification import scorable
+from evaluation.metrics.classification import is_scorable
 from evaluation.metrics.values import MACRO, ResultValue
 from evaluation.tasks.zero_shot_classification import best_thresholds, score
 from models.ensemble import Ensemble
@@ -57,7 +57,7 @@ def load_member(folder: Path) -> Method:
 
 def means(method: Method, validate: ShardData, test: ShardData) -> list[ResultValue]:
     """The means over the classes of zero-shot classification on `test`, thresholds from `validate`."""
-    classes = [name for name in sorted(test.labels) if scorable(_labels(test, name)) and name in validate.labels]
+    classes = [name for name in sorted(test.labels) if is_scorable(_labels(test, name)) and name in validate.labels]
     if not classes:
         raise EvaluationError("No label is present in some images of the test split and absent in others.")
     chosen = best_thresholds(run_zero_shot(method, validate, classes).scores, _matrix(validate, classes), "mcc")

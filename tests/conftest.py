@@ -12,8 +12,8 @@ DEFAULT_SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real films and reports: $RADALIGN_SHARED/data, by default beside the checkout."""
+    """The folder of real images and reports: $RADALIGN_SHARED/data, by default beside the checkout."""
     folder = Path(os.environ.get("RADALIGN_SHARED") or DEFAULT_SHARED) / "data"
     if not folder.is_dir():
-        pytest.skip(f"no real films in {folder}: set RADALIGN_SHARED to the folder that holds data/")
+        pytest.skip(f"no real images in {folder}: set RADALIGN_SHARED to the folder that holds data/")
     return folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 MARKER = "SIMULATED.txt"
-TEXT = "Films, reports and patients in this folder are a simulation; nothing measured on them speaks of patients.\n"
+TEXT = "Images, reports and patients in this folder are a simulation; nothing measured on them speaks of patients.\n"
 
 
 def mark(root: Path) -> None:

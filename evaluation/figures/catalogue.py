@@ -58,17 +58,17 @@ def draw_figures(
     return figures
 
 
-def _roc_curves(networks: Networks, note: str) -> bytes:
-    from evaluation.figures.pictures import roc_curves
+def _draw_roc_curves(networks: Networks, note: str) -> bytes:
+    from evaluation.figures.pictures import draw_roc_curves
 
     network = networks["trained"]
-    scores, labels, classes = network.zero_shot("test").scores, _labels(network), network.dataset.query_labels
-    return roc_curves(scores, labels, classes, note) if classes else b""
+    scores, labels, classes = network.zero_shot("test").scores, _read_labels(network), network.dataset.query_labels
+    return draw_roc_curves(scores, labels, classes, note) if classes else b""
 
 
-def _radar(networks: Networks, note: str) -> bytes:
+def _draw_radar(networks: Networks, note: str) -> bytes:
     """AUROC of every class, trained and untrained."""
-    from evaluation.figures.radar import radar
+    from evaluation.figures.radar import draw_radar
     from evaluation.metrics.classification import auroc
 
     classes = networks["trained"].dataset.query_labels
@@ -76,17 +76,17 @@ def _radar(networks: Networks, note: str) -> bytes:
         return b""
     areas = {}
     for weights, network in networks.items():
-        scores, labels = network.zero_shot("test").scores, _labels(network)
+        scores, labels = network.zero_shot("test").scores, _read_labels(network)
         found = [auroc(labels[:, c], scores[:, c]) for c in range(len(classes))]
         areas[weights] = [None if np.isnan(area) else area for area in found]
     scored = [area for values in areas.values() for area in values if area is not None]
-    return radar(classes, areas, note) if scored else b""
+    return draw_radar(classes, areas, note) if scored else b""
 
 
-def _embeddings(networks: Networks, note: str) -> bytes:
+def _draw_embeddings(networks: Networks, note: str) -> bytes:
     """The test images, by label and, for methods that have prototypes, by prototype."""
     from cohorts.labels import label_names
-    from evaluation.figures.embeddings import LEAST_SAMPLE, embeddings
+    from evaluation.figures.embeddings import LEAST_SAMPLE, draw_embeddings
 
     network = networks["trained"]
     images = network.dataset.images("test")
@@ -97,27 +97,29 @@ def _embeddings(networks: Networks, note: str) -> bytes:
     vectors = network.features(images) if prototypes is None else network.embeddings(images)
     known = None if prototypes is None else prototypes.weight.detach().cpu().numpy()
     labels = network.dataset.label_values(images, names)
-    return embeddings(vectors, labels, names, known, note, largest=EMBEDDED)
+    return draw_embeddings(vectors, labels, names, known, note, largest=EMBEDDED)
 
 
-def _word_attention(networks: Networks, note: str) -> bytes:
+def _draw_word_attention(networks: Networks, note: str) -> bytes:
     """Where the words of our own sentences look: those of reports are patients' and stay where they are."""
-    from evaluation.figures.attention import look_for_words, word_attention
+    from evaluation.figures.attention import draw_word_attention, look_for_words
 
     network = networks["trained"]
-    pixels, sentences, _ = _sentence_examples(network)
-    return word_attention(look_for_words(network.method, pixels, sentences), note) if len(pixels) else b""
+    pixels, sentences, _ = _find_examples(network)
+    return draw_word_attention(look_for_words(network.method, pixels, sentences), note) if len(pixels) else b""
 
 
-def _selected_regions(networks: Networks, note: str) -> bytes:
-    from evaluation.figures.attention import look_at_regions, selected_regions
+def _draw_selected_regions(networks: Networks, note: str) -> bytes:
+    from evaluation.figures.attention import draw_selected_regions, look_at_regions
 
     network = networks["trained"]
-    pixels, sentences, labels = _sentence_examples(network)
-    return selected_regions(look_at_regions(network.method, pixels, sentences), labels, note) if len(pixels) else b""
+    pixels, sentences, labels = _find_examples(network)
+    return (
+        draw_selected_regions(look_at_regions(network.method, pixels, sentences), labels, note) if len(pixels) else b""
+    )
 
 
-def _sentence_examples(network: Predictions) -> tuple[np.ndarray, list[str], list[str]]:
+def _find_examples(network: Predictions) -> tuple[np.ndarray, list[str], list[str]]:
     """The first test image (k, size, size) of some labels that there is a sentence for, the sentences, the labels."""
     from evaluation.tasks.text_image_retrieval import categories_of, read_queries
 
@@ -130,9 +132,9 @@ def _sentence_examples(network: Predictions) -> tuple[np.ndarray, list[str], lis
     return pixels, [read_queries()[categories[label]][0] for _, label in found], [label for _, label in found]
 
 
-def _heat_maps(networks: Networks, note: str) -> bytes:
+def _draw_heat_maps(networks: Networks, note: str) -> bytes:
     """The first test radiograph of each class that has a mask."""
-    from evaluation.figures.pictures import heat_maps
+    from evaluation.figures.pictures import draw_heat_maps
 
     network = networks["trained"]
     maps, classes = network.zero_shot("test").maps, network.dataset.query_labels
@@ -142,7 +144,7 @@ def _heat_maps(networks: Networks, note: str) -> bytes:
     _, chosen = np.unique(masks.columns, return_index=True)
     chosen = chosen[:PICTURED]
     rows, columns = masks.rows[chosen], masks.columns[chosen]
-    return heat_maps(
+    return draw_heat_maps(
         network.dataset.images("test").pixels[rows],
         masks.pixels[chosen],
         maps[rows, columns],
@@ -151,17 +153,17 @@ def _heat_maps(networks: Networks, note: str) -> bytes:
     )
 
 
-def _labels(network: Predictions) -> np.ndarray:
+def _read_labels(network: Predictions) -> np.ndarray:
     """(test images, labels of zero-shot tasks) 1 present, 0 absent, nan unknown."""
     dataset = network.dataset
     return dataset.label_values(dataset.images("test"), dataset.query_labels)
 
 
 DRAWINGS: dict[str, Drawing] = {  # by the names that tasks have for their figures
-    "roc_curves": _roc_curves,
-    "radar": _radar,
-    "heat_maps": _heat_maps,
-    "selected_regions": _selected_regions,
-    "word_attention": _word_attention,
-    "embeddings": _embeddings,
+    "roc_curves": _draw_roc_curves,
+    "radar": _draw_radar,
+    "heat_maps": _draw_heat_maps,
+    "selected_regions": _draw_selected_regions,
+    "word_attention": _draw_word_attention,
+    "embeddings": _draw_embeddings,
 }

@@ -15,46 +15,46 @@ from sklearn.manifold import TSNE
 from evaluation.errors import EvaluationError
 from evaluation.figures.pictures import as_png
 
-LARGEST_SAMPLE = 500  # films drawn; t-SNE takes some 3 s for as many on one core
+LARGEST_SAMPLE = 500  # images chosen; t-SNE takes some 3 s for as many on one core
 LEAST_SAMPLE = 5
-PERPLEXITY = 30.0  # scikit-learn's default; t-SNE needs more films than that
+PERPLEXITY = 30.0  # scikit-learn's default; t-SNE needs more images than that
 COMPONENTS = 50  # to which wide vectors are reduced first (van der Maaten and Hinton 2008, section 4.2)
 NAMED = 8  # prototypes with a colour of their own
-NOBODY = -1
+NO_GROUP = -1
 REST = "#c8c8c8"
 
 
 @dataclass(frozen=True)
 class Groups:
-    """What films are coloured by."""
+    """What images are coloured by."""
 
     title: str
     names: tuple[str, ...]
-    members: np.ndarray  # (n,) index into the names, or NOBODY
-    rest: str  # what films of no group are called
+    members: np.ndarray  # (n,) index into the names, or NO_GROUP
+    rest: str  # what images of no group are called
 
 
-def by_label(labels: np.ndarray, classes: Sequence[str]) -> Groups:
-    """Films by the one class that is present, of labels (n, classes) 1/0/-1/nan; none and several are the rest."""
+def group_by_label(labels: np.ndarray, classes: Sequence[str]) -> Groups:
+    """Images by the one class that is present, of labels (n, classes) 1/0/-1/nan; none and several are the rest."""
     present = labels == 1
     alone = present.sum(axis=1) == 1
-    return Groups("by label", tuple(classes), np.where(alone, present.argmax(axis=1), NOBODY), "none or several")
+    return Groups("by label", tuple(classes), np.where(alone, present.argmax(axis=1), NO_GROUP), "none or several")
 
 
-def by_prototype(vectors: np.ndarray, prototypes: np.ndarray, named: int = NAMED) -> Groups:
-    """Films (n, dim) by the prototype (prototypes, dim) of the largest cosine, the `named` most frequent ones."""
-    nearest = (_normalised(vectors) @ _normalised(prototypes).T).argmax(axis=1)
+def group_by_prototype(vectors: np.ndarray, prototypes: np.ndarray, named: int = NAMED) -> Groups:
+    """Images (n, dim) by the prototype (prototypes, dim) of the largest cosine, the `named` most frequent ones."""
+    nearest = (_normalise(vectors) @ _normalise(prototypes).T).argmax(axis=1)
     counts = np.bincount(nearest, minlength=len(prototypes))
     frequent = np.argsort(-counts, kind="stable")[:named]
     frequent = frequent[counts[frequent] > 0]
-    places = np.full(len(prototypes), NOBODY)
+    places = np.full(len(prototypes), NO_GROUP)
     places[frequent] = np.arange(len(frequent))
     others = np.count_nonzero(counts) - len(frequent)
     names = tuple(f"prototype {index}" for index in frequent)
     return Groups("by nearest prototype", names, places[nearest], f"{others} other prototypes")
 
 
-def embeddings(
+def draw_embeddings(
     vectors: np.ndarray,
     labels: np.ndarray,
     classes: Sequence[str],
@@ -63,56 +63,56 @@ def embeddings(
     seed: int = 0,
     largest: int = LARGEST_SAMPLE,
 ) -> bytes:
-    """t-SNE of the vectors (n, dim) of films with `labels` (n, classes), a panel by label and one by prototype.
+    """t-SNE of the vectors (n, dim) of images with `labels` (n, classes), a panel by label and one by prototype.
 
-    Of more than `largest` films so many are drawn. The place, size and distance of clusters mean little in t-SNE, which
+    Of more than `largest` images so many are chosen. The place, size and distance of clusters mean little in t-SNE, which
     keeps neighbours only.
     """
     if len(vectors) != len(labels) or len(vectors) < LEAST_SAMPLE:
         raise EvaluationError(
-            f"A picture of embeddings needs labels for each of at least {LEAST_SAMPLE} films, not {len(labels)} for "
+            f"A picture of embeddings needs labels for each of at least {LEAST_SAMPLE} images, not {len(labels)} for "
             f"{len(vectors)}."
         )
-    drawn = np.sort(np.random.default_rng(seed).permutation(len(vectors))[:largest])
-    vectors, labels = vectors[drawn], labels[drawn]
-    colourings = [by_label(labels, classes)]
+    rows = np.sort(np.random.default_rng(seed).permutation(len(vectors))[:largest])
+    vectors, labels = vectors[rows], labels[rows]
+    colourings = [group_by_label(labels, classes)]
     if prototypes is not None:
-        colourings.append(by_prototype(vectors, prototypes))
-    points = neighbourhoods(vectors, seed)
+        colourings.append(group_by_prototype(vectors, prototypes))
+    points = reduce_to_plane(vectors, seed)
     figure = Figure(figsize=(5.6 * len(colourings), 4.2), layout="constrained")
     for axes, groups in zip(figure.subplots(1, len(colourings), squeeze=False)[0], colourings, strict=True):
-        _scatter(axes, points, groups)
+        _draw_points(axes, points, groups)
     return as_png(figure, note)
 
 
-def neighbourhoods(vectors: np.ndarray, seed: int = 0) -> np.ndarray:
+def reduce_to_plane(vectors: np.ndarray, seed: int = 0) -> np.ndarray:
     """(n, 2) t-SNE of vectors (n, dim), by cosine, the same for the same seed."""
-    directions = _normalised(vectors)
+    directions = _normalise(vectors)
     directions = PCA(min(COMPONENTS, *directions.shape), random_state=seed).fit_transform(directions)
     perplexity = min(PERPLEXITY, (len(vectors) - 1) / 3)
     placed: np.ndarray = TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=1).fit_transform(directions)
     return placed
 
 
-def _scatter(axes: Axes, points: np.ndarray, groups: Groups) -> None:
-    palette = _palette(len(groups.names))
-    for index in (NOBODY, *range(len(groups.names))):
+def _draw_points(axes: Axes, points: np.ndarray, groups: Groups) -> None:
+    palette = _choose_palette(len(groups.names))
+    for index in (NO_GROUP, *range(len(groups.names))):
         chosen = points[groups.members == index]
-        name = groups.rest if index == NOBODY else groups.names[index]
-        colour = REST if index == NOBODY else palette[index % len(palette)]
+        name = groups.rest if index == NO_GROUP else groups.names[index]
+        colour = REST if index == NO_GROUP else palette[index % len(palette)]
         axes.scatter(chosen[:, 0], chosen[:, 1], s=9, linewidths=0, color=colour, label=f"{name} ({len(chosen)})")
     axes.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
-    axes.set_title(f"t-SNE of {len(points)} films, {groups.title}", fontsize=9)
+    axes.set_title(f"t-SNE of {len(points)} images, {groups.title}", fontsize=9)
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, markerscale=2)
 
 
-def _palette(count: int) -> np.ndarray:
+def _choose_palette(count: int) -> np.ndarray:
     """(colours, 4) of matplotlib's palettes, without the greys."""
     palette = colormaps["tab10" if count < 10 else "tab20"]
     colours = np.array(palette(np.arange(palette.N)))
     return colours[np.ptp(colours[:, :3], axis=1) > 0]
 
 
-def _normalised(vectors: np.ndarray) -> np.ndarray:
+def _normalise(vectors: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.divide(vectors, lengths, where=lengths > 0, out=np.zeros(vectors.shape))

@@ -23,7 +23,7 @@ TRUTH = "#37d0ff"
 QUALITIES = (85, 75, 65, 50)
 
 
-def heat_maps(
+def draw_heat_maps(
     pixels: np.ndarray,
     masks: np.ndarray,
     maps: np.ndarray,
@@ -49,14 +49,14 @@ def heat_maps(
     for (left, right), image, mask, attention, title in zip(panels, pixels, masks, maps, titles, strict=False):
         for axes in (left, right):
             axes.imshow(image, cmap="gray", vmin=0, vmax=255)
-            _contour(axes, mask)
+            _draw_contour(axes, mask)
         right.imshow(attention, cmap="inferno", alpha=0.5, extent=(-0.5, len(image) - 0.5, len(image) - 0.5, -0.5))
         left.set_title(f"{title}: true outline", fontsize=9)
         right.set_title("attention", fontsize=9)
     return as_png(figure, note)
 
 
-def roc_curves(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str], note: str = "") -> bytes:
+def draw_roc_curves(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str], note: str = "") -> bytes:
     """ROC curves of all classes that can be scored; the legend says which cannot."""
     figure = Figure(figsize=(6.8, 4.8), layout="constrained")
     axes = figure.subplots()
@@ -79,7 +79,7 @@ def shrink(png: bytes, limit: int = INLINE_LIMIT) -> bytes:
     picture = Image.open(io.BytesIO(png)).convert("RGB")
     while min(picture.size) > 16:
         for quality in QUALITIES:
-            content = _jpeg(picture, quality)
+            content = _to_jpeg(picture, quality)
             if len(content) <= limit:
                 return content
         picture = picture.resize((picture.width * 4 // 5, picture.height * 4 // 5), Image.Resampling.LANCZOS)
@@ -102,12 +102,12 @@ def as_png(figure: Figure, note: str = "") -> bytes:
     return stream.getvalue()
 
 
-def _contour(axes: Axes, mask: np.ndarray) -> None:
+def _draw_contour(axes: Axes, mask: np.ndarray) -> None:
     if mask.any() and not mask.all():
         axes.contour(mask, levels=[0.5], colors=[TRUTH], linewidths=1.2)
 
 
-def _jpeg(picture: Image.Image, quality: int) -> bytes:
+def _to_jpeg(picture: Image.Image, quality: int) -> bytes:
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=quality, optimize=True)
     return stream.getvalue()

@@ -17,7 +17,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # 
 UNSCORED = "#888888"
 
 
-def radar(
+def draw_radar(
     classes: Sequence[str], values: Mapping[str, Sequence[float | None]], note: str = "", metric: str = "AUROC"
 ) -> bytes:
     """A line per entry of `values`, such as trained and untrained: a number in 0..1 per class, None where unscored.
@@ -32,9 +32,9 @@ def radar(
     scored = np.isfinite(numbers)
     figure = Figure(figsize=(7.6, 5.4), layout="constrained")
     if len(classes) >= LEAST_CORNERS:
-        axes = _corners(figure, lines, max(0.0, np.floor(10 * min([CHANCE, *numbers[scored]])) / 10 - 0.1))
+        axes = _draw_corners(figure, lines, max(0.0, np.floor(10 * min([CHANCE, *numbers[scored]])) / 10 - 0.1))
     else:
-        axes = _bars(figure, lines)
+        axes = _draw_bars(figure, lines)
     axes.set_xticklabels(
         [name if known else f"{name}:\nnot scored" for name, known in zip(classes, scored.any(0), strict=True)]
     )
@@ -46,7 +46,7 @@ def radar(
     return as_png(figure, note)
 
 
-def _corners(figure: Figure, lines: Mapping[str, np.ndarray], lowest: float) -> Axes:
+def _draw_corners(figure: Figure, lines: Mapping[str, np.ndarray], lowest: float) -> Axes:
     axes = figure.add_subplot(projection="polar", theta_offset=np.pi / 2, theta_direction=-1)
     corners = len(next(iter(lines.values())))
     angles = np.linspace(0, 2 * np.pi, corners, endpoint=False)
@@ -55,7 +55,7 @@ def _corners(figure: Figure, lines: Mapping[str, np.ndarray], lowest: float) -> 
     for index, (name, numbers) in enumerate(lines.items()):
         closed = np.append(angles, 2 * np.pi), np.append(numbers, numbers[0])
         colour = COLOURS[index % len(COLOURS)]
-        axes.plot(*closed, color=colour, linewidth=1.6, marker="o", markersize=3.5, label=_label(name, numbers))
+        axes.plot(*closed, color=colour, linewidth=1.6, marker="o", markersize=3.5, label=_format_label(name, numbers))
         if np.isfinite(numbers).all():
             axes.fill(*closed, color=colour, alpha=0.08)
     axes.set(xticks=angles, ylim=(lowest, 1), yticks=np.arange(np.ceil(10 * lowest), 11, 2) / 10)
@@ -67,18 +67,18 @@ def _corners(figure: Figure, lines: Mapping[str, np.ndarray], lowest: float) -> 
     return axes
 
 
-def _bars(figure: Figure, lines: Mapping[str, np.ndarray]) -> Axes:
+def _draw_bars(figure: Figure, lines: Mapping[str, np.ndarray]) -> Axes:
     axes = figure.add_subplot()
     width = 0.8 / len(lines)
     places = np.arange(len(next(iter(lines.values()))))
     axes.axhline(CHANCE, color="grey", linewidth=0.8, linestyle="--", label="chance")
     for index, (name, numbers) in enumerate(lines.items()):
         left = places - 0.4 + width * (index + 0.5)
-        axes.bar(left, numbers, width, color=COLOURS[index % len(COLOURS)], label=_label(name, numbers))
+        axes.bar(left, numbers, width, color=COLOURS[index % len(COLOURS)], label=_format_label(name, numbers))
     axes.set(xticks=places, xlim=(-0.6, len(places) - 0.4), ylim=(0, 1))
     return axes
 
 
-def _label(name: str, numbers: np.ndarray) -> str:
+def _format_label(name: str, numbers: np.ndarray) -> str:
     known = numbers[np.isfinite(numbers)]
     return f"{name}: {known.mean():.3f}" if len(known) else f"{name}: not scored"

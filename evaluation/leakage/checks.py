@@ -1,6 +1,6 @@
 """What a network, or what chose its settings, may have seen of a test set: checked and told.
 
-Patients are compared where two cohorts name them alike, films by their hashes (`evaluation.leakage.duplicates`). Only
+Patients are compared where two cohorts name them alike, images by their hashes (`evaluation.leakage.duplicates`). Only
 counts are kept: identifiers stay in the tables they come from.
 """
 
@@ -13,19 +13,19 @@ from itertools import combinations
 import numpy as np
 
 from cohorts.registry import dataset
-from evaluation.leakage.duplicates import informative, near_duplicates
+from evaluation.leakage.duplicates import find_near_duplicates, has_structure
 
-PATIENTS, FILMS = "patients", "films"  # the kinds
+PATIENTS, IMAGES = "patients", "images"  # the kinds
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Films of one or several splits of a cohort."""
+    """Images of one or several splits of a cohort."""
 
     cohort: str
     splits: tuple[str, ...]
     subjects: np.ndarray  # (n,)
-    hashes: np.ndarray  # (n, 2, BITS / 8) of `evaluation.leakage.duplicates.hashes`
+    hashes: np.ndarray  # (n, 2, BITS / 8) of `evaluation.leakage.duplicates.hash_images`
 
     @property
     def name(self) -> str:
@@ -35,47 +35,47 @@ class Sample:
 
 @dataclass(frozen=True)
 class Leak:
-    """What a check of a test sample against films that were seen before found; a count of 0 is no leak."""
+    """What a check of a test sample against images that were seen before found; a count of 0 is no leak."""
 
-    kind: str  # PATIENTS or FILMS
+    kind: str  # PATIENTS or IMAGES
     seen: str  # name of the sample
     tested: str  # name of the sample
     count: int | None  # of those tested that were seen, too; None: cannot be told
     of: int  # how many were compared
-    shared: tuple[str, ...] = ()  # archives that both cohorts hold films of
+    shared: tuple[str, ...] = ()  # archives that both cohorts hold images of
 
 
-def shared_patients(seen: Sample, tested: Sample) -> Leak:
-    """How many patients of `tested` have films in `seen`; untold where the two cohorts name patients differently."""
+def find_shared_patients(seen: Sample, tested: Sample) -> Leak:
+    """How many patients of `tested` have images in `seen`; untold where the two cohorts name patients differently."""
     patients = np.unique(np.asarray(tested.subjects, str))
     known = np.isin(patients, np.asarray(seen.subjects, str)).sum()
-    count = int(known) if same_identifiers(seen.cohort, tested.cohort) else None
-    return _leak(PATIENTS, seen, tested, count, len(patients))
+    count = int(known) if share_identifiers(seen.cohort, tested.cohort) else None
+    return _make_leak(PATIENTS, seen, tested, count, len(patients))
 
 
-def shared_films(seen: Sample, tested: Sample) -> Leak:
-    """How many films of `tested` are near duplicates of one in `seen`; nearly blank films are not compared."""
-    pairs = near_duplicates(seen.hashes, tested.hashes)
-    return _leak(FILMS, seen, tested, len(np.unique(pairs[:, 1])), int(informative(tested.hashes).sum()))
+def find_shared_images(seen: Sample, tested: Sample) -> Leak:
+    """How many images of `tested` are near duplicates of one in `seen`; nearly blank images are not compared."""
+    pairs = find_near_duplicates(seen.hashes, tested.hashes)
+    return _make_leak(IMAGES, seen, tested, len(np.unique(pairs[:, 1])), int(has_structure(tested.hashes).sum()))
 
 
-def between_splits(samples: Sequence[Sample]) -> list[Leak]:
-    """Patients and films that are in two of the samples, splits of one cohort in the order train, validate, test."""
-    checks = (shared_patients, shared_films)
+def compare_splits(samples: Sequence[Sample]) -> list[Leak]:
+    """Patients and images that are in two of the samples, splits of one cohort in the order train, validate, test."""
+    checks = (find_shared_patients, find_shared_images)
     return [check(earlier, later) for earlier, later in combinations(samples, 2) for check in checks]
 
 
-def same_identifiers(one: str, other: str) -> bool:
+def share_identifiers(one: str, other: str) -> bool:
     """Whether equal `subject_id` of the two cohorts are one patient."""
     return one == other or bool({*dataset(one).patient_sources} & {*dataset(other).patient_sources})
 
 
 def describe(leaks: Sequence[Leak]) -> list[str]:
     """A sentence for each, also where nothing was found."""
-    return [_sentence(leak) for leak in leaks]
+    return [_write_sentence(leak) for leak in leaks]
 
 
-def _leak(kind: str, seen: Sample, tested: Sample, count: int | None, of: int) -> Leak:
+def _make_leak(kind: str, seen: Sample, tested: Sample, count: int | None, of: int) -> Leak:
     if seen.cohort == tested.cohort:
         shared: tuple[str, ...] = ()
     else:
@@ -84,10 +84,10 @@ def _leak(kind: str, seen: Sample, tested: Sample, count: int | None, of: int) -
     return Leak(kind, seen.name, tested.name, count, of, shared)
 
 
-def _sentence(leak: Leak) -> str:
-    source = f" Both hold films of {' and of '.join(leak.shared)}." if leak.shared else ""
+def _write_sentence(leak: Leak) -> str:
+    source = f" Both hold images of {' and of '.join(leak.shared)}." if leak.shared else ""
     if leak.count is None:
-        return f"{leak.seen} and {leak.tested} name their patients differently: only films can be compared.{source}"
+        return f"{leak.seen} and {leak.tested} name their patients differently: only images can be compared.{source}"
     if not leak.of:
         return f"{leak.tested} has no {leak.kind} to compare with {leak.seen}."
     how = "also in" if leak.kind == PATIENTS else "near duplicates of one in"

@@ -10,7 +10,7 @@ import numpy as np
 
 from evaluation.dataset import EvaluationDataset
 from evaluation.leakage import duplicates
-from evaluation.leakage.checks import Leak, Sample, between_splits, describe, shared_films, shared_patients
+from evaluation.leakage.checks import Leak, Sample, compare_splits, describe, find_shared_images, find_shared_patients
 from evaluation.results.store import FOLDER
 from ingestion.pipeline import READY, dataset_state
 from ingestion.workspace import Workspace
@@ -30,15 +30,15 @@ def check_leakage(workspace: Workspace, datasets: Sequence[str], log: Callable[[
     """
     own = workspace.cohort_name()
     seen = _read_sample(workspace, SEEN)
-    leaks = between_splits([_read_sample(workspace, (split,)) for split in SPLITS])
+    leaks = compare_splits([_read_sample(workspace, (split,)) for split in SPLITS])
     for name in datasets:
         there = workspace.downstream(name)
         if name == own or there is None or dataset_state(workspace, name)["status"] != READY:
             continue
         log(f"Comparing the images of {name} with those of {own}.")
         tested = _read_sample(there, ("test",))
-        leaks += [shared_patients(seen, tested), shared_films(seen, tested)]
-        leaks += between_splits([_read_sample(there, (split,)) for split in SPLITS])
+        leaks += [find_shared_patients(seen, tested), find_shared_images(seen, tested)]
+        leaks += compare_splits([_read_sample(there, (split,)) for split in SPLITS])
     found = describe([leak for leak in leaks if leak.count])
     write_json(workspace.home_path() / FOLDER / FILE, {"pretraining": own, "found": found})
     return leaks
@@ -64,7 +64,7 @@ def _hash_split(dataset: EvaluationDataset, split: str) -> np.ndarray:
     digest = fingerprint(dataset.reader.manifest.digest, split, code_version("evaluation.leakage.duplicates"))
     path = dataset.workspace.folder("hashes") / f"{digest}.npy"
     if not path.exists():
-        hashed = duplicates.hashes(dataset.images(split).pixels)
+        hashed = duplicates.hash_images(dataset.images(split).pixels)
         with replacing(path) as partial, partial.open("wb") as file:
             np.save(file, hashed)
     kept: np.ndarray = np.load(path)

@@ -10,7 +10,7 @@ import numpy as np
 
 from evaluation.errors import EvaluationError
 from evaluation.learning.fitting import own_patients
-from evaluation.metrics.classification import scorable
+from evaluation.metrics.classification import is_scorable
 
 if TYPE_CHECKING:
     from evaluation.dataset import EvaluationDataset, Images
@@ -98,7 +98,7 @@ def prepare(
 
 def learnt_labels(train: LabelledImages, test: LabelledImages) -> np.ndarray:
     """The labels of `test`, nan for a class of which `train` has one label only; both are prepared."""
-    return np.where([scorable(column) for column in train.labels.T], test.labels, np.nan)
+    return np.where([is_scorable(column) for column in train.labels.T], test.labels, np.nan)
 
 
 def _clean(images: LabelledImages, classes: Sequence[str], exclusive: bool) -> LabelledImages:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from evaluation.inference import IndexedPixels, predict_batches
 from evaluation.learning.annotated import LabelledImages, learnt_labels, prepare
 from evaluation.learning.fitting import FitOptions, Progress, fit, image_tensor, mixed_precision, seeded
-from evaluation.metrics.classification import RESAMPLES, accuracy, auroc, aurocs, patient_weights, scorable
-from evaluation.metrics.values import ResultValue, summarise, with_positives
+from evaluation.metrics.classification import RESAMPLES, accuracy, auroc, aurocs, is_scorable, patient_weights
+from evaluation.metrics.values import ResultValue, add_positives, summarise
 from imaging.augment import Augmentation, AugmentationConfig
 from models.method import Method
 
@@ -77,7 +77,7 @@ def fit_and_score(
     labels = learnt_labels(train, test)
     points, resampled = aurocs(labels, scores, weights)
     values = summarise("auroc", classes, points, resampled, (~np.isnan(labels)).sum(axis=0))
-    values = with_positives(values, classes, test.labels)
+    values = add_positives(values, classes, test.labels)
     return [*values, accuracy(test.labels, scores, weights)] if exclusive else values
 
 
@@ -142,7 +142,7 @@ def _quality(classifier: Classifier, validate: LabelledImages, loss: Loss) -> Ca
     labels = validate.labels
     if np.isnan(labels).all():
         return None
-    both = [column for column in range(labels.shape[1]) if scorable(labels[:, column])]
+    both = [column for column in range(labels.shape[1]) if is_scorable(labels[:, column])]
 
     def measure() -> float:
         logits = classifier.logits(validate.pixels)

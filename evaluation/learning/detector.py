@@ -116,7 +116,7 @@ def score(
     """
     counted = np.ones(len(truth), bool)
     if skip_empty:
-        counted = np.isin(np.arange(len(truth)), found.films) & [len(corners) > 0 for corners in truth]
+        counted = np.isin(np.arange(len(truth)), found.images) & [len(corners) > 0 for corners in truth]
     weights = patient_weights(subjects, resamples, seed=0)  # the same for every repeat and method
     weights = np.concatenate([np.ones((1, len(truth))), weights]) * counted
     areas = average_precision(found, truth, OVERLAPS, weights)

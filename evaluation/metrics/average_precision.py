@@ -1,7 +1,7 @@
-"""Average precision of boxes as COCO defines it, on films that count any number of times.
+"""Average precision of boxes as COCO defines it, on images that count any number of times.
 
-A thousand bootstrap resamples are a thousand weights per film here; the tests hold a weight of n equal to n copies of
-the film, and the value itself equal to that of pycocotools, the code of Lin et al. (arXiv 1405.0312).
+A thousand bootstrap resamples are a thousand weights per image here; the tests hold a weight of n equal to n copies of
+the image, and the value itself equal to that of pycocotools, the code of Lin et al. (arXiv 1405.0312).
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import numpy as np
 
 from evaluation.metrics.classification import BLOCK, ratio
 
-MOST_PER_FILM = 100  # COCO: boxes of a film that count, the surest ones
+MOST_PER_IMAGE = 100  # COCO: boxes of an image that count, the surest ones
 RECALLS = np.linspace(0, 1, 101)  # COCO: where precision is read
 
 
 class Found(NamedTuple):
-    """Boxes that a detector found on some films."""
+    """Boxes that a detector found on some images."""
 
-    films: np.ndarray  # (boxes,) int64 index of the film
+    images: np.ndarray  # (boxes,) int64 index of the image
     corners: np.ndarray  # (boxes, 4) x1 y1 x2 y2
     scores: np.ndarray  # (boxes,) higher is surer
 
     def select(self, rows: np.ndarray) -> Found:
         """Some of the boxes."""
-        return Found(self.films[rows], self.corners[rows], self.scores[rows])
+        return Found(self.images[rows], self.corners[rows], self.scores[rows])
 
 
 def average_precision(
@@ -34,22 +34,22 @@ def average_precision(
 ) -> np.ndarray:
     """(resamples, thresholds) area under the curve of precision over recall; nan where no true box has weight.
 
-    `truth` has the true boxes (k, 4) of every film, `thresholds` are overlaps from which on a box is right, and
-    `weights` (resamples, films) says how often a film counts. Boxes on films without a true one are false positives.
+    `truth` has the true boxes (k, 4) of every image, `thresholds` are overlaps from which on a box is right, and
+    `weights` (resamples, images) says how often an image counts. Boxes on images without a true one are false positives.
     """
-    found, ranks = _surest_of_films(found)
-    right = _right(found, ranks, truth, thresholds)
+    found, ranks = _rank_boxes(found)
+    right = _match_boxes(found, ranks, truth, thresholds)
     order = np.argsort(-found.scores, kind="stable")
-    films, right = found.films[order], right[:, order]
+    images, right = found.images[order], right[:, order]
     boxes = weights.astype(np.float64) @ np.array([len(corners) for corners in truth], float)
     areas = np.empty((len(weights), len(thresholds)))
-    step = max(1, BLOCK // max(1, len(films)))
+    step = max(1, BLOCK // max(1, len(images)))
     for first in range(0, len(weights), step):
         block = slice(first, first + step)
-        counted = weights[block, films].astype(np.float64)
+        counted = weights[block, images].astype(np.float64)
         so_far = np.cumsum(counted, axis=1)
         for column, hits in enumerate(right):
-            areas[block, column] = _area(np.cumsum(counted[:, hits], axis=1), so_far[:, hits], boxes[block])
+            areas[block, column] = _integrate(np.cumsum(counted[:, hits], axis=1), so_far[:, hits], boxes[block])
     return areas
 
 
@@ -58,22 +58,24 @@ def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     boxes, others = boxes.astype(np.float64), others.astype(np.float64)
     sides = np.minimum(boxes[..., 2:], others[..., 2:]) - np.maximum(boxes[..., :2], others[..., :2])
     common = np.clip(sides, 0, None).prod(-1)
-    return ratio(common, _size(boxes) + _size(others) - common)
+    return ratio(common, _measure_boxes(boxes) + _measure_boxes(others) - common)
 
 
-def _size(boxes: np.ndarray) -> np.ndarray:
+def _measure_boxes(boxes: np.ndarray) -> np.ndarray:
     return np.asarray((boxes[..., 2:] - boxes[..., :2]).prod(-1))
 
 
-def _surest_of_films(found: Found) -> tuple[Found, np.ndarray]:
-    """The boxes that count, film by film from the surest on, and their ranks (boxes,) within the film."""
-    found = found.select(np.lexsort((-found.scores, found.films)))
-    ranks = np.arange(len(found.films)) - np.searchsorted(found.films, found.films)
-    counts = ranks < MOST_PER_FILM
+def _rank_boxes(found: Found) -> tuple[Found, np.ndarray]:
+    """The boxes that count, image by image from the surest on, and their ranks (boxes,) within the image."""
+    found = found.select(np.lexsort((-found.scores, found.images)))
+    ranks = np.arange(len(found.images)) - np.searchsorted(found.images, found.images)
+    counts = ranks < MOST_PER_IMAGE
     return found.select(counts), ranks[counts]
 
 
-def _right(found: Found, ranks: np.ndarray, truth: Sequence[np.ndarray], thresholds: Sequence[float]) -> np.ndarray:
+def _match_boxes(
+    found: Found, ranks: np.ndarray, truth: Sequence[np.ndarray], thresholds: Sequence[float]
+) -> np.ndarray:
     """(thresholds, boxes) whether a box is right: from the surest on, each takes the free true box it overlaps most."""
     counts = np.array([len(corners) for corners in truth], np.int64)
     corners = np.full((len(truth), max(1, counts.max(initial=0)), 4), np.nan)
@@ -81,19 +83,19 @@ def _right(found: Found, ranks: np.ndarray, truth: Sequence[np.ndarray], thresho
     free = np.repeat(np.isfinite(corners[None, ..., 0]), len(thresholds), axis=0)
     enough = np.asarray(thresholds, float)[:, None]
     every = np.arange(len(thresholds))[:, None]
-    right = np.zeros((len(thresholds), len(found.films)), bool)
+    right = np.zeros((len(thresholds), len(found.images)), bool)
     for rank in range(ranks.max(initial=-1) + 1):
-        rows = np.flatnonzero((ranks == rank) & (counts[found.films] > 0))
-        films = found.films[rows]
-        overlap = np.where(free[:, films], overlaps(found.corners[rows, None], corners[films]), -1.0)
+        rows = np.flatnonzero((ranks == rank) & (counts[found.images] > 0))
+        images = found.images[rows]
+        overlap = np.where(free[:, images], overlaps(found.corners[rows, None], corners[images]), -1.0)
         best = overlap.shape[-1] - 1 - overlap[..., ::-1].argmax(-1)  # COCO takes the last of equals
         hit = np.take_along_axis(overlap, best[..., None], -1)[..., 0] >= enough
-        free[every, films, best] &= ~hit
+        free[every, images, best] &= ~hit
         right[:, rows] = hit
     return right
 
 
-def _area(right: np.ndarray, so_far: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+def _integrate(right: np.ndarray, so_far: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """(resamples,) from counts of right and of all boxes (resamples, hits) at every right one, and of `boxes` to find.
 
     Precision is the highest at that recall or beyond. Between two right boxes it only falls, so these are enough.

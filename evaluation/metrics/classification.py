@@ -26,7 +26,7 @@ class Confusion(NamedTuple):
     true_negative: np.ndarray
 
 
-def scorable(labels: np.ndarray) -> bool:
+def is_scorable(labels: np.ndarray) -> bool:
     """Whether both labels, 0 and 1, occur."""
     return bool((labels == 1).any() and (labels == 0).any())
 
@@ -36,7 +36,7 @@ def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
     from sklearn.metrics import roc_auc_score
 
     known = ~np.isnan(labels)
-    if not scorable(labels):
+    if not is_scorable(labels):
         return float("nan")
     return float(roc_auc_score(labels[known], scores[known]))
 
@@ -47,7 +47,7 @@ def best_threshold(labels: np.ndarray, scores: np.ndarray, criterion: str = "f1"
     `criterion`: `f1`, `mcc` (CheXzero), or `youden`, which is recall plus specificity.
     """
     known = ~np.isnan(labels)
-    if not scorable(labels):
+    if not is_scorable(labels):
         return float("nan")
     thresholds, counts = counts_at_every_threshold(labels[known], scores[known])
     found = rates(counts)
@@ -70,8 +70,8 @@ def patient_weights(subjects: Sequence[str] | np.ndarray, resamples: int, seed: 
     """How often each row is drawn when its patients are drawn with replacement: (resamples, rows) float32."""
     names, groups = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)
     drawn = np.random.default_rng(seed).integers(len(names), size=(resamples, len(names)))
-    cells = drawn + len(names) * np.arange(resamples)[:, None]
-    counts = np.bincount(cells.ravel(), minlength=resamples * len(names))
+    places = drawn + len(names) * np.arange(resamples)[:, None]
+    counts = np.bincount(places.ravel(), minlength=resamples * len(names))
     return counts.astype(np.float32).reshape(resamples, len(names))[:, groups]
 
 
@@ -81,8 +81,8 @@ def image_weights(images: int, generators: Iterable[np.random.RandomState]) -> n
     So CheXzero's code resamples, where patients of several images make the interval too narrow: its AUROC with a
     generator seeded anew for each resample, its F1 and MCC with one for all.
     """
-    draws = [generator.randint(0, images, images) for generator in generators]
-    return np.stack([np.bincount(draw, minlength=images) for draw in draws]).astype(np.float32)
+    samples = [generator.randint(0, images, images) for generator in generators]
+    return np.stack([np.bincount(sample, minlength=images) for sample in samples]).astype(np.float32)
 
 
 def bootstrap(

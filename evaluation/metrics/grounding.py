@@ -15,32 +15,32 @@ REGION_IOU = 0.1  # MedKLIP, from which on a piece counts as found
 Terms = Mapping[str, tuple[np.ndarray, np.ndarray]]  # metric -> numerator and denominator per mask
 
 
-def means(of_mask: Mapping[str, np.ndarray]) -> Terms:
+def mean_terms(of_mask: Mapping[str, np.ndarray]) -> Terms:
     """Terms of metrics that are the mean of a number (m,) per mask."""
     return {metric: (values, np.ones(len(values))) for metric, values in of_mask.items()}
 
 
-def joined(parts: Sequence[Terms]) -> Terms:
+def join_terms(parts: Sequence[Terms]) -> Terms:
     """The terms of several groups of masks, one after the other."""
     pairs = {metric: zip(*(part[metric] for part in parts), strict=True) for metric in parts[0]}
     return {metric: (np.concatenate(above), np.concatenate(below)) for metric, (above, below) in pairs.items()}
 
 
-def pointing(cells: Cells) -> Terms:
+def score_pointing(cells: Cells) -> Terms:
     """The pointing game: whether a highest cell meets the mask (ties: any of them); and a cell drawn uniformly."""
     touched = cells.covered > 0
     highest = cells.values == cells.values.max(axis=1, keepdims=True)
-    return means({"pointing_game": (highest & touched).any(axis=1), "pointing_game_chance": touched.mean(axis=1)})
+    return mean_terms({"pointing_game": (highest & touched).any(axis=1), "pointing_game_chance": touched.mean(axis=1)})
 
 
-def pieces(region: np.ndarray, pixels: np.ndarray, cells: Cells) -> Terms:
+def score_pieces(region: np.ndarray, pixels: np.ndarray, cells: Cells) -> Terms:
     """Precision and recall of the connected pieces of each `region` (m, cells) bool and mask (m, size, size)."""
     matched = [match_regions(*pair, cells, REGION_IOU) for pair in zip(region, pixels, strict=True)]
     right, predicted, found, true = np.array(matched, float).reshape(-1, 4).T
     return {"precision": (right, predicted), "recall": (found, true)}
 
 
-def values_of(
+def to_values(
     terms: Terms, classes: Sequence[str], columns: np.ndarray, weights: np.ndarray, usable: np.ndarray | None = None
 ) -> list[ResultValue]:
     """Every metric of `terms` per class and their mean.
@@ -52,13 +52,15 @@ def values_of(
     usable = np.ones(len(classes), bool) if usable is None else usable
     values = []
     for metric, (numerator, denominator) in terms.items():
-        points = _ratios(np.ones((1, len(of_class))), numerator, denominator, of_class)[0]
-        resampled = _ratios(weights, numerator, denominator, of_class)
+        points = _weigh_ratios(np.ones((1, len(of_class))), numerator, denominator, of_class)[0]
+        resampled = _weigh_ratios(weights, numerator, denominator, of_class)
         values += summarise(metric, classes, np.where(usable, points, np.nan), resampled, of_class.sum(axis=0))
     return values
 
 
-def _ratios(weights: np.ndarray, numerator: np.ndarray, denominator: np.ndarray, of_class: np.ndarray) -> np.ndarray:
+def _weigh_ratios(
+    weights: np.ndarray, numerator: np.ndarray, denominator: np.ndarray, of_class: np.ndarray
+) -> np.ndarray:
     """Weighted sum over weighted sum, per resample and class; nan where no mask of the class has weight."""
     weights = weights.astype(np.float64)
     sums = [weights @ (term[:, None] * of_class) for term in (numerator, denominator)]

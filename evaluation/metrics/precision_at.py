@@ -1,6 +1,6 @@
-"""Precision at k of categorised queries that rank categorised films, as ConVIRT measures retrieval ("CheXpert 8x200").
+"""Precision at k of categorised queries that rank categorised images, as ConVIRT measures retrieval ("CheXpert 8x200").
 
-Each category has up to 200 candidate films, positive for that category alone (Zhang et al., arXiv 2010.00747, section
+Each category has up to 200 candidate images, positive for that category alone (Zhang et al., arXiv 2010.00747, section
 4.4). Every query ranks all candidates; precision at k is the share of its own category among the first k. The paper's
 candidates are not public: ours are drawn from the test split.
 """
@@ -68,23 +68,25 @@ def score_rankings(
         raise EvaluationError("The model's similarities are not all finite numbers; its training diverged.")
     of_category = categories[:, None] == np.arange(len(classes))
     counts = of_category.sum(axis=0)
-    weights, query_weights = (_with_sample(drawn) for drawn in (weights, query_weights))
+    weights, query_weights = (_prepend_sample(drawn) for drawn in (weights, query_weights))
     sums = weights.astype(np.float64) @ of_category
     contested = np.count_nonzero(counts) > 1
     values = []
-    for depth, precision in _precisions(similarities, of_category, query_categories, weights, query_weights).items():
+    for depth, precision in _weigh_precisions(
+        similarities, of_category, query_categories, weights, query_weights
+    ).items():
         precision = np.where(contested & (sums >= depth), precision, np.nan)
         values += summarise(f"precision_at_{depth}", classes, precision[0], precision[1:], counts)
     chance = np.where(contested & (sums > 0), sums / np.maximum(sums.sum(axis=1, keepdims=True), 1), np.nan)
     return values + summarise("precision_chance", classes, chance[0], chance[1:], counts)
 
 
-def _with_sample(weights: np.ndarray) -> np.ndarray:
+def _prepend_sample(weights: np.ndarray) -> np.ndarray:
     """The weights (1 + resamples, rows), whose first row is the sample itself."""
     return np.concatenate([np.ones((1, weights.shape[1]), np.float32), weights])
 
 
-def _precisions(
+def _weigh_precisions(
     similarities: np.ndarray,
     of_category: np.ndarray,
     query_categories: np.ndarray,
@@ -97,7 +99,7 @@ def _precisions(
     by_candidate = np.ascontiguousarray(weights.T)
     for query, category in enumerate(query_categories):
         ranking = np.argsort(-similarities[:, query], kind="stable")
-        reached = _reached(by_candidate, ranking)
+        reached = _count_reached(by_candidate, ranking)
         right = of_category[ranking[: len(reached)], category].astype(np.float32)
         for depth, total in totals.items():
             taken = np.diff(np.minimum(reached, depth), axis=0, prepend=np.float32(0))
@@ -106,8 +108,8 @@ def _precisions(
     return {depth: np.where(drawn > 0, total / np.maximum(drawn, 1) / depth, np.nan) for depth, total in totals.items()}
 
 
-def _reached(by_candidate: np.ndarray, ranking: np.ndarray) -> np.ndarray:
-    """(places, weightings): how many films the first places of `ranking` hold; no more places than the depths need."""
+def _count_reached(by_candidate: np.ndarray, ranking: np.ndarray) -> np.ndarray:
+    """(places, weightings): how many images the first places of `ranking` hold; no more places than the depths need."""
     places = 2 * DEPTHS[-1]
     while True:
         reached = np.cumsum(by_candidate[ranking[:places]], axis=0)

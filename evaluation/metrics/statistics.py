@@ -1,6 +1,6 @@
 """Whether two measurements differ: DeLong's test of areas under the ROC curve, the paired bootstrap for the rest.
 
-Both see patients, not images: films of one patient are no independent observations, and ignoring that makes intervals
+Both see patients, not images: images of one patient are no independent observations, and ignoring that makes intervals
 too narrow. Several seeds become a mean and a deviation, several tests Holm's adjusted p-values.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from scipy.stats import norm, rankdata
 
 from evaluation.errors import EvaluationError
-from evaluation.metrics.classification import scorable
+from evaluation.metrics.classification import is_scorable
 from evaluation.metrics.values import PERCENTILES, interval
 
 NO_VARIANCE = 1e-20  # of areas, which lie in 0..1: what rounding leaves of a variance that is 0
@@ -29,10 +29,10 @@ class Comparison(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """Several seeds of one measurement. `deviation` divides by seeds - 1, and is nan of a single one."""
+    """Several seeds of one measurement. `std` divides by seeds - 1, and is nan of a single one."""
 
     mean: float
-    deviation: float
+    std: float
     seeds: int
 
 
@@ -47,7 +47,7 @@ def delong(
     """
     if not len(labels) == len(scores) == len(subjects):
         raise EvaluationError(f"{len(scores)} scores do not fit {len(labels)} labels of {len(subjects)} patients.")
-    if not scorable(labels):
+    if not is_scorable(labels):
         return np.full(scores.shape[1], np.nan), np.full((scores.shape[1],) * 2, np.nan)
     known = ~np.isnan(labels)
     labels, scores, patients = labels[known], scores[known], np.asarray(subjects)[known]
@@ -58,9 +58,9 @@ def delong(
     above = (ranks[: len(present)] - rankdata(present, axis=0)) / len(absent)
     below = 1 - (ranks[len(present) :] - rankdata(absent, axis=0)) / len(present)
     areas = above.mean(axis=0)
-    of_present = _by_patient(above - areas, patients[positive], patients)
-    of_absent = _by_patient(below - areas, patients[negative], patients)
-    within = [_products(of_present, patients[positive]), _products(of_absent, patients[negative])]
+    of_present = _sum_by_patient(above - areas, patients[positive], patients)
+    of_absent = _sum_by_patient(below - areas, patients[negative], patients)
+    within = [_sum_products(of_present, patients[positive]), _sum_products(of_absent, patients[negative])]
     count = len(of_present)
     with np.errstate(divide="ignore", invalid="ignore"):
         between = of_present.T @ of_absent * np.divide(count, count - 1)
@@ -85,9 +85,9 @@ def compare_areas(
         return (
             Comparison(0.0, 0.0, 0.0, 1.0) if abs(difference) < NO_VARIANCE else Comparison(difference, *[np.nan] * 3)
         )
-    deviation = variance**0.5
-    low, high = difference + deviation * norm.ppf(np.array(PERCENTILES) / 100)
-    return Comparison(difference, float(low), float(high), float(2 * norm.sf(abs(difference) / deviation)))
+    std = variance**0.5
+    low, high = difference + std * norm.ppf(np.array(PERCENTILES) / 100)
+    return Comparison(difference, float(low), float(high), float(2 * norm.sf(abs(difference) / std)))
 
 
 def paired_bootstrap(first: float, second: float, of_first: np.ndarray, of_second: np.ndarray) -> Comparison:
@@ -117,13 +117,13 @@ def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def over_seeds(values: Sequence[float]) -> Spread:
+def summarise_seeds(values: Sequence[float]) -> Spread:
     """Mean and deviation of one measurement under several seeds."""
-    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
-    return Spread(float(np.mean(values)), deviation, len(values))
+    std = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+    return Spread(float(np.mean(values)), std, len(values))
 
 
-def _by_patient(deviations: np.ndarray, owners: np.ndarray, subjects: np.ndarray) -> np.ndarray:
+def _sum_by_patient(deviations: np.ndarray, owners: np.ndarray, subjects: np.ndarray) -> np.ndarray:
     """(patients, k): the deviations (images, k) of each of all patients summed; 0 for who owns none."""
     names = np.unique(subjects)
     sums = np.zeros((len(names), deviations.shape[1]))
@@ -131,7 +131,7 @@ def _by_patient(deviations: np.ndarray, owners: np.ndarray, subjects: np.ndarray
     return sums
 
 
-def _products(sums: np.ndarray, owners: np.ndarray) -> np.ndarray:
+def _sum_products(sums: np.ndarray, owners: np.ndarray) -> np.ndarray:
     """(k, k) sum of products over patients, corrected for the number of those who own an image."""
     count = len(np.unique(owners))
     return sums.T @ sums * (count / (count - 1) if count > 1 else np.nan)

@@ -38,12 +38,12 @@ def summarise(
     scored = np.isfinite(points)
     values = []
     for index, name in enumerate(classes):
-        values.append(_value(metric, name, points[index], resampled[:, index], int(counts[index])))
+        values.append(_make_value(metric, name, points[index], resampled[:, index], int(counts[index])))
     mean = float(points[scored].mean()) if scored.any() else np.nan
-    return [*values, _value(metric, MACRO, mean, _row_means(resampled[:, scored]), int(scored.sum()))]
+    return [*values, _make_value(metric, MACRO, mean, _average_rows(resampled[:, scored]), int(scored.sum()))]
 
 
-def with_positives(values: Sequence[ResultValue], classes: Sequence[str], labels: np.ndarray) -> list[ResultValue]:
+def add_positives(values: Sequence[ResultValue], classes: Sequence[str], labels: np.ndarray) -> list[ResultValue]:
     """The values, those of classes with how many `labels` (images, classes) are 1: of a handful no number says much."""
     present = dict(zip(classes, (labels == 1).sum(axis=0).tolist(), strict=True))
     return [replace(value, positives=present.get(value.class_name)) for value in values]
@@ -65,19 +65,19 @@ def interval(resampled: np.ndarray, rule: str = "interpolated") -> tuple[float, 
     return float(low), float(high)
 
 
-def unscored(values: Sequence[ResultValue]) -> list[tuple[str, str]]:
+def list_unscored(values: Sequence[ResultValue]) -> list[tuple[str, str]]:
     """Metric and class of every number that could not be computed."""
     return [(value.metric, value.class_name) for value in values if value.value is None]
 
 
-def _row_means(rows: np.ndarray) -> np.ndarray:
+def _average_rows(rows: np.ndarray) -> np.ndarray:
     """Mean of the finite entries of each row; nan where there is none, so that rows stay paired between methods."""
     known = np.isfinite(rows)
     counts = known.sum(axis=1)
     return np.where(counts, np.where(known, rows, 0.0).sum(axis=1) / np.maximum(counts, 1), np.nan)
 
 
-def _value(metric: str, name: str, point: float, resampled: np.ndarray, count: int) -> ResultValue:
+def _make_value(metric: str, name: str, point: float, resampled: np.ndarray, count: int) -> ResultValue:
     if not np.isfinite(point):
         return ResultValue(metric, name, None, None, None, count)
     if not np.isfinite(resampled).any():

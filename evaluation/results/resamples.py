@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evaluation.metrics.values import ResultValue
-from evaluation.results.schema import FORMER
+from evaluation.results.schema import FORMER_REPEAT
 from store.atomic import replacing
 
 FOLDER = "resamples"  # beside the results
@@ -43,8 +43,8 @@ def read_resamples(results: Path, metrics: Sequence[str], class_name: str) -> di
     chosen = [("metric", "in", list(metrics)), ("class", "=", class_name)]
     found: dict[tuple[object, ...], np.ndarray] = {}
     for file in files:
-        for row in pq.read_table(file, schema=RESAMPLES.append(FORMER), filters=chosen).to_pylist():
-            row["repeat"] = row["repeat"] or row[FORMER.name]
+        for row in pq.read_table(file, schema=RESAMPLES.append(FORMER_REPEAT), filters=chosen).to_pylist():
+            row["repeat"] = row["repeat"] or row[FORMER_REPEAT.name]
             key = tuple((row[name] or 0) if name in NUMBERS else row[name] for name in KEY)  # version 1 has no repeat
             found[key] = np.array(row["resampled"])
     return found

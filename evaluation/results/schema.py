@@ -24,13 +24,13 @@ RESULTS = pa.schema(
         pa.field("seed", pa.int64(), nullable=False),
         pa.field("source", pa.string(), nullable=False),  # measured, or the published table
         # since version 2; empty in rows of version 1. Version 2 calls `repeat` draw.
-        pa.field("repeat", pa.int64()),  # seed of the evaluation: label fraction, order of films, new layers
+        pa.field("repeat", pa.int64()),  # seed of the evaluation: label fraction, order of images, new layers
         pa.field("protocol", pa.string()),  # digest of what was asked, with which options and by which code
-        pa.field("simulated", pa.bool_()),  # whether the films are drawn, not taken
+        pa.field("simulated", pa.bool_()),  # whether the images are simulated
         pa.field("positives", pa.int64()),  # of a class, the images that have it; null where that is not the question
         pa.field("note", pa.string()),  # why there is no value: `failed: ...`, `not available: ...`
     ],
     metadata={"table": "results", "version": SCHEMA_VERSION},
 )
-UNSAID = {"repeat": 0, "protocol": "", "simulated": False, "note": ""}  # what version 1 does not say
-FORMER = pa.field("draw", pa.int64())  # what version 2 calls `repeat`
+DEFAULTS = {"repeat": 0, "protocol": "", "simulated": False, "note": ""}  # what version 1 does not say
+FORMER_REPEAT = pa.field("draw", pa.int64())  # what version 2 calls `repeat`

@@ -16,7 +16,7 @@ from pyarrow.dataset import dataset
 from evaluation.errors import EvaluationError
 from evaluation.metrics.values import ZERO_SHOT, ResultValue
 from evaluation.results.resamples import write_resamples
-from evaluation.results.schema import FORMER, RESULTS, UNSAID
+from evaluation.results.schema import DEFAULTS, FORMER_REPEAT, RESULTS
 from evaluation.results.text_tables import as_markdown, as_text
 from store.atomic import replacing
 
@@ -40,7 +40,7 @@ class ResultKey:
     seed: int  # of the pretraining
     repeat: int = 0  # of the evaluation
     protocol: str = ""  # digest of what was asked, with which options and by which code
-    simulated: bool = False  # whether the films are drawn, not taken
+    simulated: bool = False  # whether the images are simulated
 
 
 def write_results(
@@ -71,7 +71,7 @@ def write_results(
         }
         for value in values
     ]
-    path = _path(home, common)
+    path = _build_path(home, common)
     with replacing(path) as partial:
         pq.write_table(pa.Table.from_pylist(rows, RESULTS), partial)
     write_resamples(path, common, values)
@@ -85,10 +85,10 @@ def find_results(
 
     None where it was not made, or failed. A measurement that has a note instead of numbers has none.
     """
-    path = _path(home, {**vars(key), "task": task, "setting": setting, "source": MEASURED})
+    path = _build_path(home, {**vars(key), "task": task, "setting": setting, "source": MEASURED})
     if not path.exists():
         return None
-    rows = _read([path]).to_pylist()
+    rows = _read_files([path]).to_pylist()
     same = all((row["data_version"], row["protocol"]) == (key.data_version, key.protocol) for row in rows)
     if not rows or not same or rows[0]["note"].startswith(FAILED):
         return None
@@ -106,28 +106,28 @@ def read_results(home: Path, where: Mapping[str, str | int | Sequence[str]] | No
     where = where or {}
     if unknown := set(where) - set(RESULTS.names):
         raise EvaluationError(f"Results have no column '{min(unknown)}'; their columns are {', '.join(RESULTS.names)}.")
-    table = _read(sorted((Path(home) / FOLDER).glob("*.parquet")))
+    table = _read_files(sorted((Path(home) / FOLDER).glob("*.parquet")))
     for name, value in where.items():
         allowed = pa.array([value] if isinstance(value, (str, int)) else list(value), table.schema.field(name).type)
         table = table.filter(pc.is_in(table[name], allowed))
     return table
 
 
-def _read(files: Sequence[Path]) -> pa.Table:
+def _read_files(files: Sequence[Path]) -> pa.Table:
     """The rows of files of any version, in order."""
     if not files:
         return RESULTS.empty_table()
-    table = dataset([str(file) for file in files], schema=RESULTS.append(FORMER), format="parquet").to_table()
-    repeats = pc.coalesce(table["repeat"], table[FORMER.name])
+    table = dataset([str(file) for file in files], schema=RESULTS.append(FORMER_REPEAT), format="parquet").to_table()
+    repeats = pc.coalesce(table["repeat"], table[FORMER_REPEAT.name])
     table = table.set_column(table.schema.get_field_index("repeat"), RESULTS.field("repeat"), repeats)
     table = table.select(RESULTS.names).replace_schema_metadata(RESULTS.metadata)
-    for name, value in UNSAID.items():
+    for name, value in DEFAULTS.items():
         place = table.schema.get_field_index(name)
         table = table.set_column(place, RESULTS.field(name), pc.fill_null(table[name], value))
     return table
 
 
-def _path(home: Path, common: Mapping[str, object]) -> Path:
+def _build_path(home: Path, common: Mapping[str, object]) -> Path:
     names = [str(common[name]) for name in MEASUREMENT]
     digest = hashlib.sha256("\0".join(names).encode()).hexdigest()[:12]
     readable = re.sub(r"[^A-Za-z0-9_]+", "-", "-".join(names[:4]))

@@ -12,10 +12,10 @@ from itertools import groupby
 import pyarrow as pa
 
 from evaluation.metrics.values import MACRO
-from evaluation.results.summary import Row, is_simulated, summary
+from evaluation.results.summary import Row, is_simulated, summarise_rows
 
 SIMULATION_NOTE = (
-    "Simulated films are drawn, not taken: numbers on them show that a method learns what it is designed to learn and "
+    "Simulated images are simulated: numbers on them show that a method learns what it is designed to learn and "
     "that nothing broke; they say nothing about patients."
 )
 INTERVAL_NOTE = (
@@ -36,71 +36,73 @@ NOTE_WIDTH = 100  # characters
 
 def as_text(results: pa.Table, per_class: Sequence[str] = LEADING) -> str:
     """Aligned tables for the terminal: value [low, high], one column per method."""
-    parts = [f"{title}\n{_aligned(rows)}" for title, rows in _tables(results, per_class)]
-    notes = [*_reasons(results), *_notes(results)]
+    parts = [f"{title}\n{_align(rows)}" for title, rows in _build_tables(results, per_class)]
+    notes = [*_list_reasons(results), *_list_notes(results)]
     return "\n\n".join([*parts, *(textwrap.fill(note, NOTE_WIDTH) for note in notes)])
 
 
 def as_markdown(results: pa.Table, per_class: Sequence[str] = LEADING) -> str:
     """The same tables in markdown."""
-    parts = [f"### {title}\n\n{_piped(rows)}" for title, rows in _tables(results, per_class)]
-    return "\n\n".join([*parts, *_reasons(results), *_notes(results)])
+    parts = [f"### {title}\n\n{_to_markdown(rows)}" for title, rows in _build_tables(results, per_class)]
+    return "\n\n".join([*parts, *_list_reasons(results), *_list_notes(results)])
 
 
-def _notes(results: pa.Table) -> list[str]:
+def _list_notes(results: pa.Table) -> list[str]:
     if not len(results):
         return ["There are no results yet."]
     simulated = any(map(is_simulated, results.to_pylist()))
     return [INTERVAL_NOTE, SIMULATION_NOTE] if simulated else [INTERVAL_NOTE]
 
 
-def _reasons(results: pa.Table) -> list[str]:
+def _list_reasons(results: pa.Table) -> list[str]:
     """Why there are no numbers, each reason once, with the measurements that it is of."""
     found: dict[str, dict[str, None]] = {}
-    for row in sorted((row for row in results.to_pylist() if row["note"]), key=_place):
-        found.setdefault(row["note"], {})[" · ".join((row["method"], *_place(row)))] = None
+    for row in sorted((row for row in results.to_pylist() if row["note"]), key=_make_table_key):
+        found.setdefault(row["note"], {})[" · ".join((row["method"], *_make_table_key(row)))] = None
     return [f"{note} ({'; '.join(where)})" for note, where in found.items()]
 
 
-def _tables(results: pa.Table, per_class: Sequence[str]) -> list[tuple[str, list[list[str]]]]:
+def _build_tables(results: pa.Table, per_class: Sequence[str]) -> list[tuple[str, list[list[str]]]]:
     """Title and rows of text (the first row is the head) per cohort, task and setting."""
     tables = []
-    rows = sorted(results.to_pylist(), key=_place)  # stable: metrics and classes stay in their order
-    for place, group in groupby(rows, key=_place):
+    rows = sorted(results.to_pylist(), key=_make_table_key)  # stable: metrics and classes stay in their order
+    for place, group in groupby(rows, key=_make_table_key):
         members = list(group)
-        labels = _labels(members)
-        cells: dict[tuple[str, str], dict[str, list[Row]]] = {}
-        unmade: dict[str, list[Row]] = {}
+        labels = _label_columns(members)
+        numbers: dict[tuple[str, str], dict[str, list[Row]]] = {}
+        unscored: dict[str, list[Row]] = {}
         for row in members:
             if row["note"]:
-                unmade.setdefault(labels[_producer(row)], []).append(row)
-            cell = cells.setdefault((row["metric"], row["class"]), {})
-            cell.setdefault(labels[_producer(row)], []).append(row)
-        columns = sorted(set(labels.values()), key=_rank)
-        order = list(dict.fromkeys(metric for metric, _ in cells))
+                unscored.setdefault(labels[_make_column_key(row)], []).append(row)
+            number = numbers.setdefault((row["metric"], row["class"]), {})
+            number.setdefault(labels[_make_column_key(row)], []).append(row)
+        columns = sorted(set(labels.values()), key=_rank_label)
+        order = list(dict.fromkeys(metric for metric, _ in numbers))
         lines = [["metric", "class", "n", *columns]]
-        for metric, name in sorted(cells, key=lambda key: (order.index(key[0]), key[1] != MACRO)):
+        for metric, name in sorted(numbers, key=lambda key: (order.index(key[0]), key[1] != MACRO)):
             if name == MACRO or metric in per_class:
-                found = cells[metric, name]
+                found = numbers[metric, name]
                 counts = "/".join(dict.fromkeys(str(row["n"]) for repeats in found.values() for row in repeats))
-                lines.append([metric, name, counts, *(_cell(found.get(c) or unmade.get(c)) for c in columns)])
+                lines.append(
+                    [metric, name, counts, *(_format_value(found.get(c) or unscored.get(c)) for c in columns)]
+                )
         title = " · ".join([*place, *(["simulated"] if any(map(is_simulated, members)) else [])])
         tables.append((title, lines))
     return tables
 
 
-def _place(row: Row) -> tuple[str, str, str]:
+def _make_table_key(row: Row) -> tuple[str, str, str]:
     return row["cohort"], row["task"], row["setting"]
 
 
-def _producer(row: Row) -> tuple[str, str, int, str]:
+def _make_column_key(row: Row) -> tuple[str, str, int, str]:
     """What has a column: the repeats of one network are one number."""
     return row["method"], row["checkpoint"], row["seed"], row["source"]
 
 
-def _labels(rows: Sequence[Row]) -> dict[tuple[str, str, int, str], str]:
+def _label_columns(rows: Sequence[Row]) -> dict[tuple[str, str, int, str], str]:
     """A column's name: the method alone where it stands for one measurement, else what tells them apart."""
-    producers = list(dict.fromkeys(_producer(row) for row in rows))
+    producers = list(dict.fromkeys(_make_column_key(row) for row in rows))
     methods = [method for method, *_ in producers]
     labels = {}
     for producer in producers:
@@ -110,29 +112,29 @@ def _labels(rows: Sequence[Row]) -> dict[tuple[str, str, int, str], str]:
     return labels
 
 
-def _rank(label: str) -> tuple[int, str]:
+def _rank_label(label: str) -> tuple[int, str]:
     """Trained methods first, then their floors, then the ceiling."""
     return (2 if label.startswith("supervised") else int(label.startswith("untrained:")), label)
 
 
-def _cell(repeats: Sequence[Row] | None) -> str:
+def _format_value(repeats: Sequence[Row] | None) -> str:
     """A number with its interval, the mean of several repeats with their deviation, or why there is none."""
     if repeats is None:
         return ""
-    found = summary(repeats)
-    if found.value is None:
-        return found.state
-    if found.deviation is not None:
-        return f"{found.value:.3f} ± {found.deviation:.3f} ({found.repeated})"
-    return f"{found.value:.3f}" + ("" if found.low is None else f" [{found.low:.3f}, {found.high:.3f}]")
+    summary = summarise_rows(repeats)
+    if summary.value is None:
+        return summary.state
+    if summary.std is not None:
+        return f"{summary.value:.3f} ± {summary.std:.3f} ({summary.repeated})"
+    return f"{summary.value:.3f}" + ("" if summary.low is None else f" [{summary.low:.3f}, {summary.high:.3f}]")
 
 
-def _aligned(rows: list[list[str]]) -> str:
+def _align(rows: list[list[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join(line.rstrip() for line in [lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
 
 
-def _piped(rows: list[list[str]]) -> str:
+def _to_markdown(rows: list[list[str]]) -> str:
     lines = [f"| {' | '.join(text.replace('|', chr(92) + '|') for text in row)} |" for row in rows]
     return "\n".join([lines[0], f"|{' --- |' * len(rows[0])}", *lines[1:]])

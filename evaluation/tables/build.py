@@ -20,9 +20,9 @@ from evaluation.results.summary import is_simulated
 from evaluation.tables.comparisons import UNTRAINED, Pair, compare_methods, compare_scores
 from evaluation.tables.formats import as_csv, as_latex, as_markdown
 from evaluation.tables.page import as_html
-from evaluation.tables.paper_tables import paper_tables
-from evaluation.tables.published import published_results
-from evaluation.tables.texts import Publication
+from evaluation.tables.paper_tables import build_tables
+from evaluation.tables.published import tabulate_published
+from evaluation.tables.texts import TablesDocument
 from ingestion.workspace import Workspace
 from models.registry import method_names
 from store.atomic import replacing
@@ -37,7 +37,7 @@ PAGE = "index.html"
 class WrittenTables:
     """What was written."""
 
-    publication: Publication
+    document: TablesDocument
     page: Path
 
 
@@ -48,21 +48,21 @@ def write_tables(workspace: Workspace, mlflow_url: str, log: Callable[[str], Non
     """
     results, cohort = workspace.home_path() / RESULTS_FOLDER, workspace.cohort_name()
     with replacing(results / "published.parquet") as partial:
-        pq.write_table(published_results(), partial)
+        pq.write_table(tabulate_published(), partial)
     latest = latest_results(workspace, every_cohort=True)
     pairs = [*compare_methods(latest, results), *_compare_classes(workspace, latest, log)]
-    publication = Publication(paper_tables(latest), pairs, cohort, read_leaks(results, cohort))
+    document = TablesDocument(build_tables(latest), pairs, cohort, read_leaks(results, cohort))
     runs = {run for run in latest["mlflow_run"].to_pylist() if run}
     files = {
-        PAGE: as_html(publication, _link_runs(workspace, mlflow_url, runs)),
-        "tables.md": as_markdown(publication),
-        "tables.csv": as_csv(publication),
-        "tables.tex": as_latex(publication),
+        PAGE: as_html(document, _link_runs(workspace, mlflow_url, runs)),
+        "tables.md": as_markdown(document),
+        "tables.csv": as_csv(document),
+        "tables.tex": as_latex(document),
     }
     for name, text in files.items():
         with replacing(results / FOLDER / name) as partial:
             partial.write_text(text, encoding="utf-8")
-    return WrittenTables(publication, results / FOLDER / PAGE)
+    return WrittenTables(document, results / FOLDER / PAGE)
 
 
 def _compare_classes(workspace: Workspace, latest: pa.Table, log: Callable[[str], None]) -> list[Pair]:

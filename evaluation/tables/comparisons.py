@@ -45,19 +45,19 @@ class Pair:
     comparison: Comparison
     class_name: str = MACRO
     test: str = BOOTSTRAP
-    simulated: bool = False  # on drawn films
+    simulated: bool = False  # on simulated images
     adjusted_p: float = float("nan")  # Holm's, over the pairs of the same measurement
 
 
 def compare_methods(results: pa.Table, folder: Path) -> list[Pair]:
     """All pairs in `results` whose resamples are in `folder`, that of the results."""
     resamples = read_resamples(folder, LEADING, MACRO)
-    rows = [row for row in results.to_pylist() if _comparable(row, resamples)]
+    rows = [row for row in results.to_pylist() if _is_comparable(row, resamples)]
     pairs: list[Pair] = []
-    for _, group in groupby(sorted(rows, key=_same), key=_same):
+    for _, group in groupby(sorted(rows, key=_make_group_key), key=_make_group_key):
         by_method = {row["method"]: row for row in group}
-        chosen = _chosen(by_method)
-        pairs += _adjusted([_pair(by_method[first], by_method[second], resamples) for first, second in chosen])
+        chosen = _choose_pairs(by_method)
+        pairs += _adjust_p([_compare_rows(by_method[first], by_method[second], resamples) for first, second in chosen])
     return pairs
 
 
@@ -76,52 +76,54 @@ def compare_scores(
     pairs: list[Pair] = []
     for c, name in enumerate(classes):
         found = []
-        for first, second in _chosen(scores):
+        for first, second in _choose_pairs(scores):
             compared = compare_areas(labels[:, c], scores[first][:, c], scores[second][:, c], subjects)
             tested = Pair(**place, metric="auroc", first=first, second=second, comparison=compared)
             found.append(replace(tested, class_name=name, test=DELONG))
-        pairs += _adjusted([pair for pair in found if not np.isnan(pair.comparison.p)])
+        pairs += _adjust_p([pair for pair in found if not np.isnan(pair.comparison.p)])
     return pairs
 
 
-def _comparable(row: Row, resamples: Mapping[tuple[object, ...], object]) -> bool:
+def _is_comparable(row: Row, resamples: Mapping[tuple[object, ...], object]) -> bool:
     leading = row["metric"] in LEADING and row["class"] == MACRO and row["source"] == MEASURED
-    return leading and row["value"] is not None and _key(row) in resamples
+    return leading and row["value"] is not None and _make_resample_key(row) in resamples
 
 
-def variant_of(method: str) -> str:
+def base_method(method: str) -> str:
     """The trained method that it is a variant of: mgca of mgca:ITA, of untrained:mgca and of itself."""
     return method.removeprefix(UNTRAINED).partition(VARIANT)[0]
 
 
-def _chosen(methods: Iterable[str]) -> list[tuple[str, str]]:
+def _choose_pairs(methods: Iterable[str]) -> list[tuple[str, str]]:
     """Trained with trained, variants with those of the same method only, and trained with its own untrained network."""
     names = set(methods)
     trained = sorted(name for name in names if not name.startswith(UNTRAINED))
     pairs = [
         (first, second)
         for first, second in combinations(trained, 2)
-        if VARIANT not in first + second or variant_of(first) == variant_of(second)
+        if VARIANT not in first + second or base_method(first) == base_method(second)
     ]
     return [*pairs, *((name, UNTRAINED + name) for name in trained if UNTRAINED + name in names)]
 
 
-def _adjusted(pairs: Sequence[Pair]) -> list[Pair]:
+def _adjust_p(pairs: Sequence[Pair]) -> list[Pair]:
     """The pairs of one measurement, with p-values adjusted for being several."""
     adjusted = holm([pair.comparison.p for pair in pairs])
     return [replace(pair, adjusted_p=float(p)) for pair, p in zip(pairs, adjusted, strict=True)]
 
 
-def _pair(first: Row, second: Row, resamples: Mapping[tuple[object, ...], Any]) -> Pair:
-    compared = paired_bootstrap(first["value"], second["value"], resamples[_key(first)], resamples[_key(second)])
+def _compare_rows(first: Row, second: Row, resamples: Mapping[tuple[object, ...], Any]) -> Pair:
+    compared = paired_bootstrap(
+        first["value"], second["value"], resamples[_make_resample_key(first)], resamples[_make_resample_key(second)]
+    )
     shared = {name: first[name] for name in ("cohort", "task", "setting", "metric", "seed", "repeat")}
     methods = {"first": first["method"], "second": second["method"]}
     return Pair(**shared, **methods, comparison=compared, simulated=is_simulated(first))
 
 
-def _same(row: Row) -> tuple[Any, ...]:
+def _make_group_key(row: Row) -> tuple[Any, ...]:
     return tuple(row[name] for name in SAME)
 
 
-def _key(row: Row) -> tuple[Any, ...]:
+def _make_resample_key(row: Row) -> tuple[Any, ...]:
     return tuple(row[name] for name in KEY)

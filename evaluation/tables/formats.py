@@ -14,11 +14,11 @@ from evaluation.tables.texts import (
     PAIR_NOTE,
     SIMULATED,
     TRAPS_HEAD,
-    Publication,
-    cells,
-    letters,
-    pair_cells,
-    shown_columns,
+    TablesDocument,
+    choose_columns,
+    format_letters,
+    format_line,
+    format_pair,
 )
 from evaluation.tables.traps import read_traps
 
@@ -36,79 +36,93 @@ LATEX = str.maketrans(
 )
 
 
-def as_markdown(publication: Publication) -> str:
+def as_markdown(document: TablesDocument) -> str:
     """All tables, each with its notes and its lettered remarks."""
     parts = [
         "# Measured and published",
-        *(f"**{_piped_text(leak)}**" for leak in publication.leaks),
-        *publication.notes,
+        *(f"**{_escape_markdown(leak)}**" for leak in document.leaks),
+        *document.notes,
     ]
-    for table in publication.tables:
-        columns = shown_columns(table)
-        rows = [[*(cells(line)[c] for c in columns), letters(line.notes)] for line in table.lines]
-        parts += [f"## {_piped_text(table.paper)}: {_piped_text(table.title)}", *map(_piped_text, table.notes)]
-        parts.append(_piped([*(HEAD[c] for c in columns), DIFFERS], rows) if rows else "Nothing was measured for it.")
-        parts += [f"{letters([place])}: {_piped_text(remark)}" for place, remark in enumerate(table.remarks)]
-    if publication.pairs:
+    for table in document.tables:
+        columns = choose_columns(table)
+        rows = [[*(format_line(line)[c] for c in columns), format_letters(line.notes)] for line in table.lines]
+        parts += [
+            f"## {_escape_markdown(table.paper)}: {_escape_markdown(table.title)}",
+            *map(_escape_markdown, table.notes),
+        ]
+        parts.append(
+            _build_markdown([*(HEAD[c] for c in columns), DIFFERS], rows) if rows else "Nothing was measured for it."
+        )
+        parts += [
+            f"{format_letters([place])}: {_escape_markdown(remark)}" for place, remark in enumerate(table.remarks)
+        ]
+    if document.pairs:
         parts += [
             "## Which methods differ",
             PAIR_NOTE,
-            _piped(PAIR_HEAD, [pair_cells(pair) for pair in publication.pairs]),
+            _build_markdown(PAIR_HEAD, [format_pair(pair) for pair in document.pairs]),
         ]
-    parts += ["## What chose the settings", "\n".join(f"- {_piped_text(choice)}" for choice in publication.choices)]
+    parts += ["## What chose the settings", "\n".join(f"- {_escape_markdown(choice)}" for choice in document.choices)]
     traps = [(trap.trap, trap.instead, f"`{trap.test}`" if trap.test else NO_TEXT) for trap in read_traps()]
-    parts += ["## What the published protocols get wrong", _piped(TRAPS_HEAD, traps)]
+    parts += ["## What the published protocols get wrong", _build_markdown(TRAPS_HEAD, traps)]
     return "\n\n".join(parts) + "\n"
 
 
-def as_csv(publication: Publication) -> str:
+def as_csv(document: TablesDocument) -> str:
     """One row per number, remarks written out; `state` says why there is no value."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    names = ["value", "low", "high", "deviation", "seeds", "repeats", "n", SIMULATED]
-    printed = ["published", "published_deviation", "difference", "mlflow_runs", DIFFERS]
+    names = ["value", "low", "high", "std", "seeds", "repeats", "n", SIMULATED]
+    printed = ["published", "published_std", "difference", "mlflow_runs", DIFFERS]
     writer.writerow(["paper", "table", *HEAD[:7], "state", *names, *printed])
-    for table in publication.tables:
+    for table in document.tables:
         for line in table.lines:
             found = line.measured
             numbers = [getattr(found, name) for name in names] if found else [None] * len(names)
             state = found.state if found and found.value is None else NO_TEXT
-            texts = (line.method, line.printed, line.cohort, *cells(line)[3:7], state)
+            texts = (line.method, line.printed, line.cohort, *format_line(line)[3:7], state)
             remarks = " ".join([*table.notes, *(table.remarks[place] for place in line.notes)])
-            end = [line.published, line.deviation, line.difference, " ".join(found.runs) if found else "", remarks]
+            end = [line.published, line.std, line.difference, " ".join(found.runs) if found else "", remarks]
             writer.writerow([table.paper, table.title, *texts, *numbers, *end])
     return file.getvalue()
 
 
-def as_latex(publication: Publication) -> str:
+def as_latex(document: TablesDocument) -> str:
     r"""One `longtable` per table, for a document that loads `booktabs` and `longtable`."""
-    parts = [f"% {note}" for note in (*publication.leaks, *publication.notes)]
-    for table in filter(lambda table: table.lines, publication.tables):
-        columns = shown_columns(table)
-        head = " & ".join(_tex(name) for name in [*(HEAD[c] for c in columns), DIFFERS])
+    parts = [f"% {note}" for note in (*document.leaks, *document.notes)]
+    for table in filter(lambda table: table.lines, document.tables):
+        columns = choose_columns(table)
+        head = " & ".join(_escape_latex(name) for name in [*(HEAD[c] for c in columns), DIFFERS])
         parts += [
             f"\\begin{{longtable}}{{{'l' * len(columns)}l}}",
-            f"\\caption{{{_tex(table.paper)}: {_tex(table.title)}}} \\\\",
+            f"\\caption{{{_escape_latex(table.paper)}: {_escape_latex(table.title)}}} \\\\",
             f"\\toprule\n{head} \\\\\n\\midrule\n\\endhead\n\\bottomrule\n\\endfoot",
             *(
-                " & ".join(_tex(text) for text in [*(cells(line)[c] for c in columns), letters(line.notes)]) + r" \\"
+                " & ".join(
+                    _escape_latex(text)
+                    for text in [*(format_line(line)[c] for c in columns), format_letters(line.notes)]
+                )
+                + r" \\"
                 for line in table.lines
             ),
             r"\end{longtable}",
-            *(f"\\noindent {_tex(note)}\\par" for note in table.notes),
-            *(f"\\noindent {letters([place])}: {_tex(text)}\\par" for place, text in enumerate(table.remarks)),
+            *(f"\\noindent {_escape_latex(note)}\\par" for note in table.notes),
+            *(
+                f"\\noindent {format_letters([place])}: {_escape_latex(text)}\\par"
+                for place, text in enumerate(table.remarks)
+            ),
         ]
     return "\n".join(parts) + "\n"
 
 
-def _piped(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *([_piped_text(text) for text in row] for row in rows)]
+def _build_markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *([_escape_markdown(text) for text in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _piped_text(text: str) -> str:
+def _escape_markdown(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")
 
 
-def _tex(text: str) -> str:
+def _escape_latex(text: str) -> str:
     return text.translate(LATEX)

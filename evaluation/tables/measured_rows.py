@@ -6,61 +6,61 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from evaluation.metrics.values import MACRO
-from evaluation.results.summary import Row, class_remarks, remarks
+from evaluation.results.summary import Row, describe_classes, describe_rows
 from evaluation.tables.comparisons import UNTRAINED
 from evaluation.tables.published import FRACTION
 
 Key = tuple[str, str, str, str, str, str]  # method, cohort, task, level, metric, class
 
 
-class Measurements:
+class MeasuredRows:
     """The measured rows by what they have in common with published ones."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self.rows: dict[Key, list[Row]] = defaultdict(list)
-        self._unmade: dict[Key, list[Row]] = defaultdict(list)  # by cell: rows that say why there are no numbers
+        self._unscored: dict[Key, list[Row]] = defaultdict(list)  # by cell: rows that say why there are no numbers
         self._classes: dict[Key, list[Row]] = defaultdict(list)  # by mean: the classes that it is of
         for row in rows:
-            key = key_of(row)
+            key = make_key(row)
             self.rows[key].append(row)
             if row["note"]:
-                self._unmade[_cell(key)].append(row)
+                self._unscored[_drop_metric(key)].append(row)
             if row["class"] != MACRO:
                 self._classes[(*key[:5], MACRO)].append(row)
 
-    def of(self, key: Key) -> list[Row]:
+    def find(self, key: Key) -> list[Row]:
         """The seeds and repeats of a number, and those that failed, whatever number they would have led to."""
         rows = self.rows.get(key, [])
-        return [*rows, *(row for row in self._unmade.get(_cell(key), ()) if row not in rows)]
+        return [*rows, *(row for row in self._unscored.get(_drop_metric(key), ()) if row not in rows)]
 
-    def remarks(self, key: Key) -> list[str]:
+    def describe(self, key: Key) -> list[str]:
         """What a reader of the number must know of how it was measured."""
-        members = self.of(key)
+        members = self.find(key)
         classes = (
             self._classes.get(key, ()) if key[-1] == MACRO else [row for row in members if row["value"] is not None]
         )
-        return [*remarks(members), *class_remarks(classes)] if members else []
+        return [*describe_rows(members), *describe_classes(classes)] if members else []
 
 
-def key_of(row: Row) -> Key:
+def make_key(row: Row) -> Key:
     """What a measured and a published row have in common, whatever the spelling of settings and classes."""
     name = row["class"].lower().replace("_", " ")
-    return row["method"], row["cohort"], row["task"], _level(row["setting"]), row["metric"], name
+    return row["method"], row["cohort"], row["task"], _unify_setting(row["setting"]), row["metric"], name
 
 
-def order(key: Key) -> tuple[str, bool, bool, str, float]:
+def sort_key(key: Key) -> tuple[str, bool, bool, str, float]:
     """Methods with their variants and their untrained network behind them, cohorts, fractions from small to large."""
     fraction = FRACTION.search(key[3])
     method, untrained = key[0].removeprefix(UNTRAINED), key[0].startswith(UNTRAINED)
     return method, untrained, "tuned" in key[3], key[1], float(fraction[1]) if fraction else 0.0
 
 
-def _cell(key: Key) -> Key:
+def _drop_metric(key: Key) -> Key:
     """What all numbers have in common that are measured at once."""
     return (*key[:4], "", "")
 
 
-def _level(setting: str) -> str:
+def _unify_setting(setting: str) -> str:
     """The fraction of the labels and whether the encoder is tuned; the setting itself where it names no fraction."""
     fraction = FRACTION.search(setting)
     if not fraction:

@@ -15,25 +15,25 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from evaluation.errors import EvaluationError
 from evaluation.tables import texts as table_texts
 from evaluation.tables.paper_tables import Line
-from evaluation.tables.texts import Publication
+from evaluation.tables.texts import TablesDocument
 from evaluation.tables.traps import read_traps
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def as_html(publication: Publication, links: Mapping[str, str]) -> str:
+def as_html(document: TablesDocument, links: Mapping[str, str]) -> str:
     """The page; `links` (MLflow run -> address) make the measured numbers links."""
     if wrong := [link for link in links.values() if not link.startswith(("http://", "https://"))]:
         raise EvaluationError(f"The address of MLflow must begin with http:// or https://, but one is {wrong[0]!r}.")
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
-    environment.filters["links"] = lambda line: _links(line, links)
+    environment.filters["links"] = lambda line: _find_links(line, links)
     environment.globals.update(formats=table_texts, traps=read_traps())
     script, style = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("tables.js", "tables.css"))
-    lines = [line for table in publication.tables for line in table.lines]
+    lines = [line for table in document.tables for line in table.lines]
     page = environment.get_template("tables.html")
     return page.render(
-        publication=publication,
-        papers=list(dict.fromkeys(table.paper for table in publication.tables)),
+        document=document,
+        papers=list(dict.fromkeys(table.paper for table in document.tables)),
         methods=sorted({line.method for line in lines}, key=lambda name: (":" in name or name != name.lower(), name)),
         cohorts=sorted({line.cohort for line in lines}),
         tasks=sorted({line.task for line in lines}),
@@ -44,5 +44,5 @@ def as_html(publication: Publication, links: Mapping[str, str]) -> str:
     )
 
 
-def _links(line: Line, links: Mapping[str, str]) -> list[str]:
+def _find_links(line: Line, links: Mapping[str, str]) -> list[str]:
     return [links[run] for run in line.measured.runs if run in links] if line.measured else []

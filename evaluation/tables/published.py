@@ -21,12 +21,12 @@ from evaluation.results.schema import RESULTS
 DATA = Path(__file__).parent / "data"
 UNITS = {"percent": 0.01, "percent points": 0.01, "fraction": 1.0, "rank": 1.0}  # to fractions
 FRACTION = re.compile(r"(\d+(?:\.\d+)?) ?%")  # of the labels, in a setting
-DEVIATION = re.compile(r"std=([\d.]+)(?:; )?")  # in the notes of a mean of several runs
+STD = re.compile(r"std=([\d.]+)(?:; )?")  # in the notes of a mean of several runs
 WITH_NETWORK = ("segmentation", "detection")  # tasks whose setting also says whether the encoder is tuned
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedNumber:
     """A printed number: its place and names as printed, and `value` in `unit`."""
 
     source: str
@@ -48,27 +48,27 @@ class Published:
         return f"{self.source}, {self.table}"
 
     @property
-    def deviation(self) -> float | None:
+    def std(self) -> float | None:
         """Of the runs that the number is the mean of, as a fraction; None of a single run."""
-        found = DEVIATION.search(self.notes)
+        found = STD.search(self.notes)
         return float(found[1]) * UNITS[self.unit] if found else None
 
     @property
     def remark(self) -> str:
         """What its notes say besides that."""
-        return DEVIATION.sub("", self.notes).rstrip("; ")
+        return STD.sub("", self.notes).rstrip("; ")
 
 
 @cache
-def read_published() -> tuple[Published, ...]:
+def read_published() -> tuple[PublishedNumber, ...]:
     """Every published number, in the order of the file."""
     with (DATA / "published.csv").open(newline="", encoding="utf-8") as file:
-        return tuple(Published(value=float(row.pop("value")), **row) for row in csv.DictReader(file))
+        return tuple(PublishedNumber(value=float(row.pop("value")), **row) for row in csv.DictReader(file))
 
 
-def as_row(number: Published) -> dict[str, Any]:
+def to_row(number: PublishedNumber) -> dict[str, Any]:
     """The number as a row of `results`: our names where there are some, fractions instead of percent."""
-    names = _names()
+    names = _read_names()
     return {
         "method": names["methods"].get(number.source, {}).get(number.method, number.method),
         "checkpoint": "",
@@ -76,7 +76,7 @@ def as_row(number: Published) -> dict[str, Any]:
         "cohort": names["cohorts"].get(number.dataset, number.dataset),
         "data_version": "",
         "task": names["tasks"].get(number.task, number.task),
-        "setting": _setting(number, names["tasks"].get(number.task, number.task)),
+        "setting": _translate_setting(number, names["tasks"].get(number.task, number.task)),
         "metric": names["metrics"].get(number.metric, number.metric),
         "class": names["classes"].get(number.setting, MACRO),
         "value": number.value * UNITS[number.unit],
@@ -90,12 +90,12 @@ def as_row(number: Published) -> dict[str, Any]:
     }
 
 
-def published_results() -> pa.Table:
+def tabulate_published() -> pa.Table:
     """All published numbers as rows of `results`, `source` naming the table that each is printed in."""
-    return pa.Table.from_pylist([as_row(number) for number in read_published()], RESULTS)
+    return pa.Table.from_pylist([to_row(number) for number in read_published()], RESULTS)
 
 
-def _setting(number: Published, task: str) -> str:
+def _translate_setting(number: PublishedNumber, task: str) -> str:
     """`zero-shot`, or the fraction of the labels such as `1 %`, or what is printed where it is neither."""
     if task.startswith("zero_shot"):
         return ZERO_SHOT
@@ -110,7 +110,7 @@ def _setting(number: Published, task: str) -> str:
 
 
 @cache
-def _names() -> dict[str, Any]:
+def _read_names() -> dict[str, Any]:
     with (DATA / "published_names.yaml").open(encoding="utf-8") as file:
         names: dict[str, Any] = yaml.safe_load(file)
     return names

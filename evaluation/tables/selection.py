@@ -12,6 +12,6 @@ PRETRAINED = (
 )
 
 
-def selection(tasks: Sequence[str]) -> list[str]:
+def describe_selection(tasks: Sequence[str]) -> list[str]:
     """What chose the network, then a sentence for each task."""
     return [PRETRAINED, *(f"{name}: {task(name).selection}" for name in tasks)]

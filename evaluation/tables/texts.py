@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evaluation.metrics.values import MACRO
-from evaluation.results.summary import PHANTOM, Measured
+from evaluation.results.summary import PHANTOM, MeasuredValue
 from evaluation.results.text_tables import SIMULATION_NOTE
 from evaluation.tables.comparisons import Pair
 from evaluation.tables.paper_tables import Line, PaperTable
-from evaluation.tables.selection import selection
+from evaluation.tables.selection import describe_selection
 from evaluation.tasks.registry import task_names
 
 NO_TEXT = ""
@@ -50,7 +50,7 @@ PAIR_NOTE = (
 
 
 @dataclass(frozen=True)
-class Publication:
+class TablesDocument:
     """All that the files show."""
 
     tables: Sequence[PaperTable]
@@ -74,15 +74,15 @@ class Publication:
     def choices(self) -> list[str]:
         """What chose the settings of what was measured."""
         lines = (line for table in self.tables for line in table.lines)
-        return selection(sorted({line.task for line in lines if line.measured} & set(task_names())))
+        return describe_selection(sorted({line.task for line in lines if line.measured} & set(task_names())))
 
 
-def cells(line: Line) -> tuple[str, ...]:
+def format_line(line: Line) -> tuple[str, ...]:
     """The texts under HEAD."""
     names = (
         line.method,
         line.printed,
-        data(line.cohort, line.simulated),
+        format_cohort(line.cohort, line.simulated),
         line.task,
         line.setting,
         line.metric,
@@ -90,18 +90,18 @@ def cells(line: Line) -> tuple[str, ...]:
     )
     return (
         *names,
-        measured_text(line.measured, line.metric),
-        published_text(line),
-        number(line.difference, line.metric, "+"),
+        format_measured(line.measured, line.metric),
+        format_published(line),
+        format_number(line.difference, line.metric, "+"),
     )
 
 
-def data(cohort: str, simulated: bool) -> str:
-    """The name of the data, and whether its films are drawn."""
+def format_cohort(cohort: str, simulated: bool) -> str:
+    """The name of the data, and whether its images are drawn."""
     return f"{cohort}, {SIMULATED}" if simulated else cohort
 
 
-def shown_columns(table: PaperTable) -> list[int]:
+def choose_columns(table: PaperTable) -> list[int]:
     """The columns of HEAD that say something: no task where there is one, no class where all are means, and so on."""
     several_tasks = len({line.task for line in table.lines}) > 1
     of_classes = any(line.class_name != MACRO for line in table.lines)
@@ -114,43 +114,45 @@ def shown_columns(table: PaperTable) -> list[int]:
     return [place for place, name in enumerate(HEAD) if name not in hidden]
 
 
-def letters(places: Sequence[int]) -> str:
+def format_letters(places: Sequence[int]) -> str:
     """The letters under which a table's remarks are found: a, b, ..., z, aa, ab, ..."""
     return ", ".join((LETTERS[place // 26 - 1] if place >= 26 else NO_TEXT) + LETTERS[place % 26] for place in places)
 
 
-def measured_text(measured: Measured | None, metric: str) -> str:
+def format_measured(measured: MeasuredValue | None, metric: str) -> str:
     """Value and interval, or mean and deviation of several seeds and repeats, or what there is instead."""
     if measured is None:
         return NO_TEXT
     if measured.value is None:
         return measured.state
-    value = number(measured.value, metric)
-    if measured.deviation is not None:
-        return f"{value} ± {number(measured.deviation, metric)} ({measured.repeated})"
+    value = format_number(measured.value, metric)
+    if measured.std is not None:
+        return f"{value} ± {format_number(measured.std, metric)} ({measured.repeated})"
     if measured.low is None:
         return value
-    return f"{value} [{number(measured.low, metric)}, {number(measured.high, metric)}]"
+    return f"{value} [{format_number(measured.low, metric)}, {format_number(measured.high, metric)}]"
 
 
-def published_text(line: Line) -> str:
+def format_published(line: Line) -> str:
     """The published number, with the deviation of its runs where it is their mean."""
-    deviation = f" ± {number(line.deviation, line.metric)}" if line.deviation is not None else NO_TEXT
-    return number(line.published, line.metric) + deviation
+    std = f" ± {format_number(line.std, line.metric)}" if line.std is not None else NO_TEXT
+    return format_number(line.published, line.metric) + std
 
 
-def number(value: float | None, metric: str, sign: str = "") -> str:
+def format_number(value: float | None, metric: str, sign: str = "") -> str:
     """In percent with one decimal, as the papers print; what is no share with two."""
     if value is None:
         return NO_TEXT
     return f"{value:{sign}z.2f}" if metric.startswith(NO_SHARE) else f"{100 * value:{sign}z.1f}"
 
 
-def pair_cells(pair: Pair) -> tuple[str, ...]:
+def format_pair(pair: Pair) -> tuple[str, ...]:
     """The texts under PAIR_HEAD."""
     found = pair.comparison
-    difference, low, high = (number(value, pair.metric, "+") for value in (found.difference, found.low, found.high))
-    names = (data(pair.cohort, pair.simulated), pair.task, pair.setting, pair.metric, pair.class_name)
+    difference, low, high = (
+        format_number(value, pair.metric, "+") for value in (found.difference, found.low, found.high)
+    )
+    names = (format_cohort(pair.cohort, pair.simulated), pair.task, pair.setting, pair.metric, pair.class_name)
     methods = f"{pair.first} - {pair.second}"
     return (
         *names,

@@ -17,8 +17,8 @@ import numpy as np
 
 from cohorts.dataset import CLASSES
 from evaluation.errors import EvaluationError
-from evaluation.metrics.classification import RESAMPLES, accuracy, auroc, aurocs, patient_weights, scorable
-from evaluation.metrics.values import ResultValue, summarise, with_positives
+from evaluation.metrics.classification import RESAMPLES, accuracy, auroc, aurocs, is_scorable, patient_weights
+from evaluation.metrics.values import ResultValue, add_positives, summarise
 from evaluation.tasks.base import ONCE, Setting, Task
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def fit_and_score(
     weights = patient_weights(test.subjects, resamples, seed)
     points, resampled = aurocs(known, np.nan_to_num(scores), weights)
     values = summarise("auroc", classes, points, resampled, (~np.isnan(known)).sum(axis=0))
-    values = with_positives(values, classes, test.labels)
+    values = add_positives(values, classes, test.labels)
     return [*values, accuracy(test.labels, scores, weights)] if exclusive else values
 
 
@@ -121,7 +121,7 @@ def _fit(features: np.ndarray, labels: np.ndarray, strength: float) -> np.ndarra
 
     probe = np.full((labels.shape[1], features.shape[1] + 1), np.nan)
     for column, truth in enumerate(labels.T):
-        if scorable(truth):
+        if is_scorable(truth):
             known = np.isin(truth, (0, 1))
             fitted = LogisticRegression(C=strength, max_iter=ITERATIONS).fit(features[known], truth[known])
             probe[column] = [*fitted.coef_[0], fitted.intercept_[0]]

@@ -30,7 +30,7 @@ from cohorts.dataset import PHRASES
 from evaluation.dataset import entities_of
 from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import RESAMPLES, patient_weights, ratio
-from evaluation.metrics.grounding import Terms, joined, means, pieces, pointing, values_of
+from evaluation.metrics.grounding import Terms, join_terms, mean_terms, score_pieces, score_pointing, to_values
 from evaluation.metrics.map_overlap import Cells, iou, lay_over
 from evaluation.metrics.values import ResultValue
 from evaluation.tasks.base import Setting, Task
@@ -107,9 +107,9 @@ def score(
         raise EvaluationError(f"Maps {maps.shape} do not fit {len(masks)} phrases.")
     pixels = masks.middle(seen).pixels
     blocks = [slice(start, start + BLOCK) for start in range(0, max(1, len(maps)), BLOCK)]
-    terms = joined([_terms(maps[block], pixels[block], settings) for block in blocks])
+    terms = join_terms([_terms(maps[block], pixels[block], settings) for block in blocks])
     weights = patient_weights(subjects, resamples, seed)[:, masks.rows]
-    return values_of(terms, classes, masks.columns, weights)
+    return to_values(terms, classes, masks.columns, weights)
 
 
 def contrast_to_noise(cells: Cells) -> np.ndarray:
@@ -129,7 +129,7 @@ def _terms(maps: np.ndarray, pixels: np.ndarray, settings: PhraseGroundingSettin
     places = np.arange(len(maps))
     masks = Masks(places, np.zeros_like(places), pixels)
     cells = lay_over(maps[:, None], masks, normalise=True)
-    found = {**pointing(cells), **pieces(cells.values > settings.level, pixels, cells)}
+    found = {**score_pointing(cells), **score_pieces(cells.values > settings.level, pixels, cells)}
     cells = lay_over(_enlarged(maps, pixels.shape[-1], settings)[:, None], masks, normalise=not settings.cosines)
     contrast = contrast_to_noise(cells)
     of_mask = {
@@ -137,7 +137,7 @@ def _terms(maps: np.ndarray, pixels: np.ndarray, settings: PhraseGroundingSettin
         "contrast_to_noise_signed": contrast,
         "mean_iou": np.mean([iou(cells.values > level, cells) for level in LEVELS], axis=0),
     }
-    return {**means(of_mask), **found}
+    return {**mean_terms(of_mask), **found}
 
 
 def _enlarged(maps: np.ndarray, side: int, settings: PhraseGroundingSettings) -> np.ndarray:

@@ -19,11 +19,11 @@ from evaluation.metrics.classification import (
     aurocs,
     best_threshold,
     confusion,
+    is_scorable,
     patient_weights,
     rates,
-    scorable,
 )
-from evaluation.metrics.values import ResultValue, summarise, with_positives
+from evaluation.metrics.values import ResultValue, add_positives, summarise
 from evaluation.tasks.base import Setting, Task
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def score(
     points, resampled = aurocs(labels, scores, weights)
     values = summarise("auroc", classes, points, resampled, counts)
     values += _decided(scores >= thresholds, np.isfinite(thresholds), labels, classes, weights)
-    return with_positives(values, classes, labels)
+    return add_positives(values, classes, labels)
 
 
 def score_by_papers(
@@ -109,7 +109,7 @@ def score_by_papers(
     by_test = _decided(scores > test_thresholds, np.isfinite(test_thresholds), labels, classes, weights, BY_TEST_F1)
     reached = scores >= mcc_thresholds
     by_validate = _decided(reached, np.isfinite(mcc_thresholds), labels, classes, weights, BY_VALIDATE_MCC)
-    return with_positives(by_test + by_validate, classes, labels)
+    return add_positives(by_test + by_validate, classes, labels)
 
 
 def _decided(
@@ -122,7 +122,7 @@ def _decided(
 ) -> list[ResultValue]:
     """Rates of what is `predicted` (rows, classes) for the `possible` classes, which have a threshold."""
     counts = (~np.isnan(labels)).sum(axis=0)
-    usable = possible & [scorable(labels[:, c]) for c in range(len(classes))]
+    usable = possible & [is_scorable(labels[:, c]) for c in range(len(classes))]
     point_counts = confusion(predicted, labels, np.ones((1, len(labels))))
     sample_counts = confusion(predicted, labels, weights)
     both = (sample_counts.true_positive + sample_counts.false_negative > 0) & (

@@ -25,7 +25,7 @@ import numpy as np
 from cohorts.dataset import REGIONS
 from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import RESAMPLES, patient_weights
-from evaluation.metrics.grounding import Terms, means, pieces, pointing, values_of
+from evaluation.metrics.grounding import Terms, mean_terms, score_pieces, score_pointing, to_values
 from evaluation.metrics.map_overlap import Cells, dice, iou, lay_over
 from evaluation.metrics.values import ResultValue
 from evaluation.tasks.base import Setting, Task
@@ -96,8 +96,8 @@ def score(
     cells = lay_over(maps, masks, normalise)
     weights = patient_weights(subjects, resamples, seed)[:, masks.rows]
     regions = _regions(cells, masks.pixels, thresholds[masks.columns])
-    values = values_of(pointing(cells), classes, masks.columns, weights)
-    return values + values_of(regions, classes, masks.columns, weights, np.isfinite(thresholds))
+    values = to_values(score_pointing(cells), classes, masks.columns, weights)
+    return values + to_values(regions, classes, masks.columns, weights, np.isfinite(thresholds))
 
 
 def score_by_papers(
@@ -118,7 +118,7 @@ def score_by_papers(
     best = GRID[_dice_by_level(cells).sum(axis=1).argmax()]
     regions = _regions(cells, masks.pixels, np.full(len(masks), best))
     named = {metric + BY_TEST_DICE: term for metric, term in regions.items()}
-    return values_of(named, classes, masks.columns, weights)
+    return to_values(named, classes, masks.columns, weights)
 
 
 def _dice_by_level(cells: Cells) -> np.ndarray:
@@ -129,7 +129,10 @@ def _dice_by_level(cells: Cells) -> np.ndarray:
 def _regions(cells: Cells, pixels: np.ndarray, thresholds: np.ndarray) -> Terms:
     """`thresholds` has one entry per mask."""
     region = cells.values > thresholds[:, None]
-    return {**means({"dice": dice(region, cells), "iou": iou(region, cells)}), **pieces(region, pixels, cells)}
+    return {
+        **mean_terms({"dice": dice(region, cells), "iou": iou(region, cells)}),
+        **score_pieces(region, pixels, cells),
+    }
 
 
 def _check(maps: np.ndarray, classes: Sequence[str], subjects: Sequence[str] | np.ndarray) -> None:

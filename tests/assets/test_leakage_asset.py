@@ -1,4 +1,4 @@
-"""The asset `leakage` on tiny shards in which patients and films are planted twice, or are not."""
+"""The asset `leakage` on tiny shards in which patients and images are planted twice, or are not."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ingestion.pipeline import STATE
 from shards.schema import shard_schema
 from shards.writer import write_manifest, write_shard
 from store.atomic import write_json
-from tests.evaluation.random_films import random_films
+from tests.evaluation.random_images import random_images
 
 OWN, TESTED = "mimic_cxr", "edema_severity"  # the same archive, so that their patients can be compared
 SIZE = 64
-SPLITS = ("train", "train", "validate", "test")  # of the four films of a cohort
+SPLITS = ("train", "train", "validate", "test")  # of the four images of a cohort
 
 
 @pytest.fixture
@@ -28,14 +28,14 @@ def pretraining(workspace, monkeypatch, tmp_path):
     """A clean pretraining cohort, and a clean one to test on that is ready."""
     monkeypatch.setenv(f"RADALIGN_{TESTED.upper()}_ROOT", str(tmp_path))
     there = WorkspaceResource(home=workspace.home, cohort=OWN).plain()
-    build(there, ["p0", "p1", "p2", "p3"], random_films(0, len(SPLITS), SIZE))
-    build(there.downstream(TESTED), ["q0", "q1", "q2", "q3"], random_films(1, len(SPLITS), SIZE))
+    build(there, ["p0", "p1", "p2", "p3"], random_images(0, len(SPLITS), SIZE))
+    build(there.downstream(TESTED), ["q0", "q1", "q2", "q3"], random_images(1, len(SPLITS), SIZE))
     write_json(there.home_path() / TESTED / STATE, {"status": "ready", "note": ""})
     return there
 
 
-def build(workspace, subjects, films, splits=SPLITS):
-    """Shards of a film per subject."""
+def build(workspace, subjects, images, splits=SPLITS):
+    """Shards of an image per subject."""
     name, folder = workspace.cohort_name(), workspace.folder("shards")
     schema = shard_schema(SIZE)
     blank = {"view": "PA", "image_path": "a.png", "height": SIZE, "width": SIZE, "text": "", "sentences": []}
@@ -48,7 +48,7 @@ def build(workspace, subjects, films, splits=SPLITS):
             "study_id": f"{name}-{index}",
             "subject_id": subject,
             "split": splits[index],
-            "pixels": films[index].tobytes(),
+            "pixels": images[index].tobytes(),
             "triplets": [],
             "labels": [],
         }
@@ -78,16 +78,16 @@ def test_cohorts_that_share_nothing_pass(pretraining):
     assert "fine_tune: The epoch that is kept is the best on the validate split." in told["selection"]
 
 
-def test_planted_patients_and_films_are_a_warning_that_names_none(pretraining):
-    films = random_films(1, len(SPLITS), SIZE)
-    films[3] = random_films(0, len(SPLITS), SIZE)[2][:, ::-1]  # pretraining validated on it, mirrored
-    build(pretraining.downstream(TESTED), ["q0", "q1", "q2", "p1"], films)
+def test_planted_patients_and_images_are_a_warning_that_names_none(pretraining):
+    images = random_images(1, len(SPLITS), SIZE)
+    images[3] = random_images(0, len(SPLITS), SIZE)[2][:, ::-1]  # pretraining validated on it, mirrored
+    build(pretraining.downstream(TESTED), ["q0", "q1", "q2", "p1"], images)
     check, told, kept = look(pretraining)
     found = [
         "1 of the 1 patients of edema_severity (test) are also in mimic_cxr (train, validate). "
-        "Both hold films of MIMIC-CXR.",
-        "1 of the 1 films of edema_severity (test) are near duplicates of one in mimic_cxr (train, validate). "
-        "Both hold films of MIMIC-CXR.",
+        "Both hold images of MIMIC-CXR.",
+        "1 of the 1 images of edema_severity (test) are near duplicates of one in mimic_cxr (train, validate). "
+        "Both hold images of MIMIC-CXR.",
     ]
     assert not check.passed
     assert check.severity == dg.AssetCheckSeverity.WARN
@@ -96,18 +96,18 @@ def test_planted_patients_and_films_are_a_warning_that_names_none(pretraining):
     assert "p1" not in " ".join(map(str, told.values()))
 
 
-def test_films_that_two_splits_of_a_cohort_share_are_found(pretraining):
-    films = random_films(0, len(SPLITS), SIZE)
-    films[3] = films[0]
-    build(pretraining, ["p0", "p1", "p2", "p3"], films)
+def test_images_that_two_splits_of_a_cohort_share_are_found(pretraining):
+    images = random_images(0, len(SPLITS), SIZE)
+    images[3] = images[0]
+    build(pretraining, ["p0", "p1", "p2", "p3"], images)
     _, _, kept = look(pretraining)
-    assert kept["found"] == ["1 of the 1 films of mimic_cxr (test) are near duplicates of one in mimic_cxr (train)."]
+    assert kept["found"] == ["1 of the 1 images of mimic_cxr (test) are near duplicates of one in mimic_cxr (train)."]
 
 
 def test_what_pretraining_only_tested_on_was_not_seen(pretraining):
-    films = random_films(1, len(SPLITS), SIZE)
-    films[3] = random_films(0, len(SPLITS), SIZE)[3]
-    build(pretraining.downstream(TESTED), ["q0", "q1", "q2", "p3"], films)
+    images = random_images(1, len(SPLITS), SIZE)
+    images[3] = random_images(0, len(SPLITS), SIZE)[3]
+    build(pretraining.downstream(TESTED), ["q0", "q1", "q2", "p3"], images)
     assert look(pretraining)[0].passed
 
 
@@ -116,15 +116,15 @@ def test_a_cohort_that_is_not_ready_is_not_compared(pretraining):
     assert look(pretraining)[1]["comparisons"] == 6
 
 
-def test_films_are_hashed_once(pretraining, monkeypatch):
+def test_images_are_hashed_once(pretraining, monkeypatch):
     first = look(pretraining)
-    monkeypatch.setattr("evaluation.leakage.duplicates.hashes", lambda films: pytest.fail("hashed again"))
+    monkeypatch.setattr("evaluation.leakage.duplicates.hash_images", lambda images: pytest.fail("hashed again"))
     assert look(pretraining)[1] == first[1]
 
 
-def test_a_split_without_films_is_told_and_is_no_leak(pretraining):
-    films = random_films(1, len(SPLITS), SIZE)
-    build(pretraining.downstream(TESTED), ["q0", "q1", "q2", "q3"], films, ("train", "train", "train", "test"))
+def test_a_split_without_images_is_told_and_is_no_leak(pretraining):
+    images = random_images(1, len(SPLITS), SIZE)
+    build(pretraining.downstream(TESTED), ["q0", "q1", "q2", "q3"], images, ("train", "train", "train", "test"))
     check, told, _ = look(pretraining)
     assert check.passed
-    assert "edema_severity (validate) has no films to compare with edema_severity (train)." in told["sentences"]
+    assert "edema_severity (validate) has no images to compare with edema_severity (train)." in told["sentences"]

@@ -50,7 +50,7 @@ def tiny_method(name: str, **options: object) -> Method:
 
 
 def tiny_batch(method: Method, pairs: int, seed: int = 0) -> Batch:
-    """Films of noise, with reports of 4 to 12 words or with triplets, whatever the method reads."""
+    """Images of noise, with reports of 4 to 12 words or with triplets, whatever the method reads."""
     rng = np.random.default_rng(seed)
     images = torch.from_numpy(rng.integers(0, 256, (pairs, 1, SIZE, SIZE), np.uint8))
     if method.texts:

@@ -138,14 +138,14 @@ def test_what_cannot_be_used_is_rejected_with_its_reason(place):
     archive = place.home / "phantom" / "archive"
     usable = f"select study_id, image_path, report_path from '{place.home}/phantom/studies/studies.parquet' order by 1"
     studies = duckdb.execute(usable).fetchall()[:6]
-    films = [archive / image for _, image, _ in studies]
+    images = [archive / image for _, image, _ in studies]
     reports = [archive / report for _, _, report in studies]
-    films[0].write_bytes(films[0].read_bytes()[:-2000])
-    film = pydicom.dcmread(films[1])
-    del film.PixelData
-    film.save_as(films[1])
-    films[2].write_text("This is a letter, not a radiograph.\n")
-    films[3].unlink()
+    images[0].write_bytes(images[0].read_bytes()[:-2000])
+    image = pydicom.dcmread(images[1])
+    del image.PixelData
+    image.save_as(images[1])
+    images[2].write_text("This is a letter, not a radiograph.\n")
+    images[3].unlink()
     reports[4].write_text(" \n")
     reports[5].write_text(" FINAL REPORT\n \n IMPRESSION:  No acute cardiopulmonary process.\n")
     place.run(45, job="ingest")

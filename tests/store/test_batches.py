@@ -81,15 +81,15 @@ def test_a_changed_batch_changes_no_other():
 
 
 def test_a_stage_that_reads_one_aspect_does_not_follow_the_others():
-    def plan(films, rows):
-        return Plan((Batch("b0", rows, aspects={"films": films}),))
+    def plan(images, rows):
+        return Plan((Batch("b0", rows, aspects={"images": images}),))
 
-    def fingerprint(films, rows, aspect):
-        (batch,) = batches.plan_stage("images", "x", {}, {"inventory": plan(films, rows)}, aspect).batches
+    def fingerprint(images, rows, aspect):
+        (batch,) = batches.plan_stage("images", "x", {}, {"inventory": plan(images, rows)}, aspect).batches
         assert batch.inputs == {"inventory": rows}  # the file to read is that of the whole batch
         return batch.fingerprint
 
-    assert fingerprint("1", "2", "films") == fingerprint("1", "3", "films") != fingerprint("2", "2", "films")
+    assert fingerprint("1", "2", "images") == fingerprint("1", "3", "images") != fingerprint("2", "2", "images")
     assert fingerprint("1", "2", "") == fingerprint("2", "2", "") != fingerprint("1", "3", "")
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from evaluation.errors import EvaluationError
-from evaluation.figures.pictures import INLINE_LIMIT, data_uri, heat_maps, roc_curves, shrink
+from evaluation.figures.pictures import INLINE_LIMIT, data_uri, draw_heat_maps, draw_roc_curves, shrink
 
 
 def picture(content):
@@ -17,21 +17,21 @@ def picture(content):
 
 
 @pytest.fixture(scope="module")
-def films():
+def images():
     rng = np.random.default_rng(0)
     masks = np.zeros((4, 96, 96), bool)
     masks[:3, 20:50, 10:40] = True  # the last one is empty
     return rng.integers(0, 256, (4, 96, 96), dtype=np.uint8), masks, rng.random((4, 8, 8))
 
 
-def test_heat_maps_show_outline_and_attention(films):
+def test_heat_maps_show_outline_and_attention(images):
     with warnings.catch_warnings(action="error"):
-        drawn = picture(heat_maps(*films, ["effusion"] * 4, note="A simulation."))
+        drawn = picture(draw_heat_maps(*images, ["effusion"] * 4, note="A simulation."))
     blue = (abs(drawn - [0x37, 0xD0, 0xFF]) < 12).all(2)
     assert blue.any()
-    attention = films[2].copy()
+    attention = images[2].copy()
     attention[0] = attention[0][::-1]
-    other = picture(heat_maps(films[0], films[1], attention, ["effusion"] * 4, note="A simulation."))
+    other = picture(draw_heat_maps(images[0], images[1], attention, ["effusion"] * 4, note="A simulation."))
     changed = np.argwhere((drawn != other).any(2))
     height, width = drawn.shape[:2]
     assert (changed[:, 0] < height / 2).all()  # the first of four stands above, its attention second of six panels
@@ -39,8 +39,8 @@ def test_heat_maps_show_outline_and_attention(films):
     assert (changed[:, 1] < width / 3).all()
 
 
-def test_small_version_fits_and_is_the_same_picture(films):
-    large = heat_maps(*films, ["effusion"] * 4)
+def test_small_version_fits_and_is_the_same_picture(images):
+    large = draw_heat_maps(*images, ["effusion"] * 4)
     small = shrink(large)
     assert len(large) > INLINE_LIMIT >= len(small)
     height, width = picture(large).shape[:2]
@@ -51,20 +51,20 @@ def test_small_version_fits_and_is_the_same_picture(films):
     assert data_uri(large).startswith("data:image/png;base64,")
 
 
-def test_a_limit_nothing_fits(films):
+def test_a_limit_nothing_fits(images):
     with pytest.raises(EvaluationError, match="No picture fits into 10 bytes"):
-        shrink(heat_maps(*films, ["a"] * 4), limit=10)
+        shrink(draw_heat_maps(*images, ["a"] * 4), limit=10)
 
 
-def test_pictures_are_deterministic(films):
-    assert heat_maps(*films, ["a"] * 4) == heat_maps(*films, ["a"] * 4)
+def test_pictures_are_deterministic(images):
+    assert draw_heat_maps(*images, ["a"] * 4) == draw_heat_maps(*images, ["a"] * 4)
 
 
-def test_lists_of_other_lengths_are_refused(films):
+def test_lists_of_other_lengths_are_refused(images):
     with pytest.raises(EvaluationError, match="as many images"):
-        heat_maps(*films, ["a"])
+        draw_heat_maps(*images, ["a"])
     with pytest.raises(EvaluationError, match="at least one"):
-        heat_maps(films[0][:0], films[1][:0], films[2][:0], [])
+        draw_heat_maps(images[0][:0], images[1][:0], images[2][:0], [])
 
 
 def test_roc_curves_with_a_class_that_cannot_be_scored():
@@ -73,13 +73,13 @@ def test_roc_curves_with_a_class_that_cannot_be_scored():
     labels[:, 2] = 1
     labels[:9, 0] = np.nan
     with warnings.catch_warnings(action="error"):
-        assert picture(roc_curves(rng.random((50, 3)), labels, ["a", "b", "c"], "note")).std() > 0
+        assert picture(draw_roc_curves(rng.random((50, 3)), labels, ["a", "b", "c"], "note")).std() > 0
 
 
-def test_a_note_is_wrapped_and_read_as_it_stands(films):
+def test_a_note_is_wrapped_and_read_as_it_stands(images):
     labels = np.array([[0.0], [1.0]])
     short, long = (
-        picture(roc_curves(labels, labels, ["a"], note)) for note in (r"$\frac$ of it", r"$\frac$ of it " * 30)
+        picture(draw_roc_curves(labels, labels, ["a"], note)) for note in (r"$\frac$ of it", r"$\frac$ of it " * 30)
     )
     assert short.shape == long.shape
     rows = [np.flatnonzero((drawn < 100).all(2).any(1)) for drawn in (short, long)]

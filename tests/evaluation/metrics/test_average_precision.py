@@ -1,4 +1,4 @@
-"""Average precision against COCO's own code, and weights against copies of films."""
+"""Average precision against COCO's own code, and weights against copies of images."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def coco_average_precision(found, truth, thresholds=THRESHOLDS):
         x1, y1, x2, y2 = (float(value) for value in corners)
         return {"bbox": [x1, y1, x2 - x1, y2 - y1], "category_id": 1, "area": (x2 - x1) * (y2 - y1), "iscrowd": 0}
 
-    boxes = [(film, corners) for film, group in enumerate(truth) for corners in group]
+    boxes = [(image, corners) for image, group in enumerate(truth) for corners in group]
     gold = COCO()
     gold.dataset = {
-        "images": [{"id": film} for film in range(len(truth))],
+        "images": [{"id": image} for image in range(len(truth))],
         "categories": [{"id": 1}],
         "annotations": [
-            {**annotation(corners), "image_id": film, "id": number}
-            for number, (film, corners) in enumerate(boxes, start=1)
+            {**annotation(corners), "image_id": image, "id": number}
+            for number, (image, corners) in enumerate(boxes, start=1)
         ],
     }
     results = [
-        {**annotation(corners), "image_id": int(film), "score": float(score)}
-        for film, corners, score in zip(*found, strict=True)
+        {**annotation(corners), "image_id": int(image), "score": float(score)}
+        for image, corners, score in zip(*found, strict=True)
     ]
     with contextlib.redirect_stdout(io.StringIO()):
         gold.createIndex()
@@ -55,28 +55,28 @@ def coco_average_precision(found, truth, thresholds=THRESHOLDS):
 
 
 def random_boxes(rng, count, grid=1.0):
-    """(count, 4) within the film, on a grid so that equal overlaps and borders are common."""
+    """(count, 4) within the image, on a grid so that equal overlaps and borders are common."""
     corners = np.sort(rng.integers(0, int(SIDE / grid) + 1, (count, 2, 2)), axis=1).astype(np.float32)
     corners[:, 1] += corners[:, 0] == corners[:, 1]
     return corners.reshape(-1, 4) * np.float32(grid)
 
 
-def random_case(seed, films=9, most=6, scores=5, grid=1.0):
-    """Boxes near and far from the true ones with few distinct scores; films without either."""
+def random_case(seed, images=9, most=6, scores=5, grid=1.0):
+    """Boxes near and far from the true ones with few distinct scores; images without either."""
     rng = np.random.default_rng(seed)
-    truth = [random_boxes(rng, rng.integers(0, 4), grid) for _ in range(films)]
-    films_of, corners = [], []
-    for film, boxes in enumerate(truth):
+    truth = [random_boxes(rng, rng.integers(0, 4), grid) for _ in range(images)]
+    images_of, corners = [], []
+    for image, boxes in enumerate(truth):
         near = boxes[rng.integers(0, len(boxes), rng.integers(0, 4))] if len(boxes) else boxes
         guessed = np.concatenate([near, random_boxes(rng, rng.integers(0, most), grid)])
-        films_of += [film] * len(guessed)
+        images_of += [image] * len(guessed)
         corners.append(guessed)
     found = Found(
-        np.array(films_of, np.int64),
+        np.array(images_of, np.int64),
         np.concatenate(corners),
-        (rng.integers(1, scores + 1, len(films_of)) / scores).astype(np.float32),
+        (rng.integers(1, scores + 1, len(images_of)) / scores).astype(np.float32),
     )
-    return found.select(rng.permutation(len(films_of))), truth
+    return found.select(rng.permutation(len(images_of))), truth
 
 
 def point(found, truth, thresholds=THRESHOLDS):
@@ -86,13 +86,13 @@ def point(found, truth, thresholds=THRESHOLDS):
 @pytest.mark.parametrize("seed", range(25))
 @pytest.mark.parametrize(("scores", "grid"), [(3, 1.0), (1000, 1.0), (1000, 0.01)])
 def test_it_is_cocos(seed, scores, grid):
-    """Ties of score and of overlap, boxes on the border, films without boxes and without findings."""
+    """Ties of score and of overlap, boxes on the border, images without boxes and without findings."""
     found, truth = random_case(seed, scores=scores, grid=grid)
     np.testing.assert_allclose(point(found, truth), coco_average_precision(found, truth), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize(("rank", "counts"), [(99, True), (100, False)])
-def test_only_the_surest_hundred_of_a_film_count(rank, counts):
+def test_only_the_surest_hundred_of_a_image_count(rank, counts):
     truth = [np.array([[0, 0, 6, 4]], np.float32)]
     corners = np.tile(np.float32([8, 8, 9, 9]), (120, 1))
     corners[rank] = truth[0]
@@ -109,17 +109,17 @@ def test_of_two_true_boxes_equally_near_the_last_is_taken():
     np.testing.assert_allclose(point(found, truth), coco_average_precision(found, truth), rtol=0, atol=1e-9)
 
 
-def test_a_weight_is_so_many_copies_of_a_film():
+def test_a_weight_is_so_many_copies_of_a_image():
     for seed in range(10):
         found, truth = random_case(seed, scores=10**6)
         weights = np.random.default_rng(seed).integers(0, 4, (3, len(truth)))
         computed = average_precision(found, truth, THRESHOLDS, weights)
         for row, counts in enumerate(weights):
-            films = np.repeat(np.arange(len(truth)), counts)
-            parts = [np.flatnonzero(found.films == film) for film in films]
+            images = np.repeat(np.arange(len(truth)), counts)
+            parts = [np.flatnonzero(found.images == image) for image in images]
             drawn = found.select(np.concatenate([np.empty(0, np.int64), *parts]))
-            drawn = drawn._replace(films=np.repeat(np.arange(len(films)), [len(part) for part in parts]))
-            expected = coco_average_precision(drawn, [truth[film] for film in films])
+            drawn = drawn._replace(images=np.repeat(np.arange(len(images)), [len(part) for part in parts]))
+            expected = coco_average_precision(drawn, [truth[image] for image in images])
             np.testing.assert_allclose(computed[row], expected, rtol=0, atol=1e-9)
 
 
@@ -132,7 +132,7 @@ def test_nothing_to_find_is_unknown_and_nothing_found_is_zero():
     assert np.isnan(average_precision(nothing, [box, box[:0]], THRESHOLDS, np.array([[0, 2]]))).all()
 
 
-def test_a_box_on_a_film_without_any_costs_precision():
+def test_a_box_on_a_image_without_any_costs_precision():
     box = np.array([[0, 0, 4, 4]], np.float32)
     alone = Found(np.array([0]), box, np.array([0.5]))
     assert (point(alone, [box, box[:0]]) == 1).all()

@@ -18,7 +18,7 @@ def macro_free(values):
 
 
 def expected(depth, similarities, categories, queries, category, weights, query_weights):
-    """torchmetrics' precision of each query over the films that were drawn, as often as they were."""
+    """torchmetrics' precision of each query over the images that were drawn, as often as they were."""
     rows = np.repeat(np.arange(len(categories)), weights)
     shares, drawn = [], []
     for query in np.flatnonzero(queries == category):
@@ -31,12 +31,12 @@ def expected(depth, similarities, categories, queries, category, weights, query_
 
 @settings(max_examples=12, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([20, 70, 400]))
-def test_precision_equals_torchmetrics_in_every_resample(seed, films):
+def test_precision_equals_torchmetrics_in_every_resample(seed, images):
     rng = np.random.default_rng(seed)
-    categories, queries = rng.integers(0, 3, films), rng.integers(0, 3, 5)
+    categories, queries = rng.integers(0, 3, images), rng.integers(0, 3, 5)
     # no two alike: torchmetrics leaves open which of equal ones comes first
-    similarities = rng.permuted(np.arange(films * 5.0).reshape(films, 5), axis=0)
-    weights = rng.integers(0, 4, (4, films)).astype(np.float32)
+    similarities = rng.permuted(np.arange(images * 5.0).reshape(images, 5), axis=0)
+    weights = rng.integers(0, 4, (4, images)).astype(np.float32)
     query_weights = rng.integers(0, 3, (4, 5)).astype(np.float32)
     values = macro_free(score_rankings(similarities, categories, queries, list("abc"), weights, query_weights))
     for depth in DEPTHS:
@@ -46,7 +46,7 @@ def test_precision_equals_torchmetrics_in_every_resample(seed, films):
                 assert value.value is None
                 continue
             case = similarities, categories, queries, category
-            ones = np.ones(films, int), np.ones(5)
+            ones = np.ones(images, int), np.ones(5)
             assert value.value == pytest.approx(expected(depth, *case, *ones), abs=1e-9)
             resampled = np.full(4, np.nan) if value.resampled is None else value.resampled
             for found, drawn, asked in zip(resampled, weights.astype(int), query_weights, strict=True):
@@ -55,7 +55,7 @@ def test_precision_equals_torchmetrics_in_every_resample(seed, films):
                 assert found == pytest.approx(again, abs=1e-9, nan_ok=True)
 
 
-def test_a_resample_that_drew_few_of_the_first_films_is_read_on():
+def test_a_resample_that_drew_few_of_the_first_images_is_read_on():
     categories, drawn = np.repeat([1, 0], [150, 150]), np.repeat([1.0, 0, 1], [10, 190, 100])[None]
     ranked = -np.arange(300.0)[:, None]
     values = macro_free(score_rankings(ranked, categories, np.array([0]), ["a", "b"], drawn, np.ones((1, 1))))

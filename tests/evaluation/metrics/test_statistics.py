@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import bootstrap, patient_weights, weighted_auroc
-from evaluation.metrics.statistics import compare_areas, delong, holm, over_seeds, paired_bootstrap
+from evaluation.metrics.statistics import compare_areas, delong, holm, paired_bootstrap, summarise_seeds
 
 # The worked example of DeLong, DeLong and Clarke-Pearson (1988), data as printed in SAS/STAT User's Guide, The LOGISTIC
 # Procedure, "Comparing Receiver Operating Characteristic Curves": albumin, total protein, score, outcome.
@@ -168,7 +168,7 @@ def test_holm_equals_its_definition():
 
 def test_seeds_have_mean_and_deviation():
     # three runs with the deviation that MGCA's error-bar table would print
-    assert over_seeds([0.5, 0.6, 0.7]) == pytest.approx((0.6, 0.1, 3))
-    alone = over_seeds([0.5])
+    assert summarise_seeds([0.5, 0.6, 0.7]) == pytest.approx((0.6, 0.1, 3))
+    alone = summarise_seeds([0.5])
     assert alone.mean == 0.5
-    assert np.isnan(alone.deviation)
+    assert np.isnan(alone.std)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from evaluation.metrics.values import MACRO, ResultValue, interval, summarise, unscored, with_positives
+from evaluation.metrics.values import MACRO, ResultValue, add_positives, interval, list_unscored, summarise
 
 
 def test_classes_that_cannot_be_scored_are_listed_and_not_averaged():
@@ -10,7 +10,7 @@ def test_classes_that_cannot_be_scored_are_listed_and_not_averaged():
     values = summarise("auroc", ["a", "b", "c"], points, resampled, np.array([10, 4, 10]))
     assert [value.class_name for value in values] == ["a", "b", "c", MACRO]
     assert values[1] == ResultValue("auroc", "b", None, None, None, 4)
-    assert unscored(values) == [("auroc", "b")]
+    assert list_unscored(values) == [("auroc", "b")]
     macro = values[-1]
     assert (macro.value, macro.n) == (pytest.approx(0.7), 2)
     assert (macro.low, macro.high) == pytest.approx((0.6, 0.6))
@@ -47,4 +47,4 @@ def test_interval_by_ranks_is_wrong_below_40_resamples_and_ours_is_not():
 def test_positives_are_counted_for_classes_and_not_for_their_mean():
     labels = np.array([[1, 0], [1, np.nan], [0, 0]])
     values = summarise("auroc", ["a", "b"], np.array([0.5, np.nan]), np.zeros((2, 2)), np.array([3, 2]))
-    assert [value.positives for value in with_positives(values, ["a", "b"], labels)] == [2, 0, None]
+    assert [value.positives for value in add_positives(values, ["a", "b"], labels)] == [2, 0, None]

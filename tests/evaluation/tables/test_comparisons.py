@@ -6,7 +6,7 @@ from evaluation.metrics.statistics import compare_areas, holm, paired_bootstrap
 from evaluation.metrics.values import MACRO, ResultValue, summarise
 from evaluation.results.resamples import KEY, read_resamples, write_resamples
 from evaluation.results.schema import RESULTS
-from evaluation.tables.comparisons import compare_methods, compare_scores, variant_of
+from evaluation.tables.comparisons import base_method, compare_methods, compare_scores
 
 rng = np.random.default_rng(0)
 DRAWS = rng.normal(size=200)
@@ -74,7 +74,7 @@ def test_variants_are_compared_with_their_own_method_only(tmp_path):
         ("mgca", "untrained:mgca"),
         ("mgca:ITA", "untrained:mgca:ITA"),
     ]
-    assert {variant_of(name) for name in names} == {"mgca", "convirt"}
+    assert {base_method(name) for name in names} == {"mgca", "convirt"}
 
 
 def test_classes_are_compared_by_delong_where_scores_are_at_hand():

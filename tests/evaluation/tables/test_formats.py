@@ -5,15 +5,15 @@ import re
 import pytest
 
 from evaluation.metrics.statistics import Comparison
-from evaluation.results.summary import Measured
+from evaluation.results.summary import MeasuredValue
 from evaluation.results.text_tables import SIMULATION_NOTE
 from evaluation.tables.comparisons import Pair
 from evaluation.tables.formats import as_csv, as_latex, as_markdown
 from evaluation.tables.paper_tables import Line, PaperTable
-from evaluation.tables.texts import Publication
+from evaluation.tables.texts import TablesDocument
 
-FOUND = Measured(0.9123, 0.9, 0.925, None, 1, 1, 3, ("run1",))
-FAILED = Measured(None, None, None, None, 0, 0, 0, notes=("failed: no memory",), simulated=True)
+FOUND = MeasuredValue(0.9123, 0.9, 0.925, None, 1, 1, 3, ("run1",))
+FAILED = MeasuredValue(None, None, None, None, 0, 0, 0, notes=("failed: no memory",), simulated=True)
 LINES = (
     Line("mgca", "MGCA (R50)", "covidx", "linear_probe", "1 %", "auroc", "macro", FOUND, 0.9, (0, 1)),
     Line("a|b_c&<d>", "", "covidx", "linear_probe", "10 %", "auroc", "macro", None, 0.85),
@@ -25,12 +25,12 @@ FOUND_DIFFERENCE = Comparison(0.02, -0.01, 0.05, 0.04)
 PAIR = Pair("covidx", "linear_probe", "1 %", "auroc", 0, 2, "mgca", "medklip", FOUND_DIFFERENCE, adjusted_p=0.12)
 
 
-def publication(*tables, **more):
-    return Publication(**{"tables": tables, "pairs": [PAIR], "pretraining": "toy", **more})
+def document(*tables, **more):
+    return TablesDocument(**{"tables": tables, "pairs": [PAIR], "pretraining": "toy", **more})
 
 
 def test_markdown_has_measured_published_and_what_differs():
-    text = as_markdown(publication(TABLE))
+    text = as_markdown(document(TABLE))
     assert (
         "| method | printed as | data | setting | metric | measured | published | difference | what differs |" in text
     )
@@ -45,16 +45,16 @@ def test_markdown_has_measured_published_and_what_differs():
 
 def test_tables_and_classes_have_a_column_where_they_tell_lines_apart():
     other = Line("mgca", "", "covidx", "grading", "1 %", "auroc", "level 1", None, None)
-    text = as_markdown(publication(PaperTable("p", "t", (), (*LINES, other))))
+    text = as_markdown(document(PaperTable("p", "t", (), (*LINES, other))))
     assert "| method | printed as | data | task | setting | metric | class |" in text
 
 
 def test_a_table_without_lines_says_so():
-    assert "Nothing was measured for it." in as_markdown(publication(PaperTable("p", "t", (), ())))
+    assert "Nothing was measured for it." in as_markdown(document(PaperTable("p", "t", (), ())))
 
 
 def test_csv_holds_fractions_and_whole_sentences():
-    rows = list(csv.DictReader(io.StringIO(as_csv(publication(TABLE)))))
+    rows = list(csv.DictReader(io.StringIO(as_csv(document(TABLE)))))
     assert len(rows) == 4
     first = rows[0]
     assert (float(first["value"]), float(first["published"])) == (0.9123, 0.9)
@@ -65,7 +65,7 @@ def test_csv_holds_fractions_and_whole_sentences():
 
 
 def test_latex_escapes_and_balances():
-    text = as_latex(publication(TABLE, PaperTable("p", "t", (), ())))
+    text = as_latex(document(TABLE, PaperTable("p", "t", (), ())))
     assert text.count(r"\begin{longtable}") == text.count(r"\end{longtable}") == 1
     assert r"a|b\_c\&\textless{}d\textgreater{}" in text
     assert r"\caption{A paper: Table 1: 100 \% \& more}" in text
@@ -78,26 +78,26 @@ def test_latex_escapes_and_balances():
 def test_every_format_says_that_a_simulation_is_one():
     for render in (as_markdown, as_latex):
         real = PaperTable("p", "t", (), LINES[:3])
-        assert SIMULATION_NOTE in render(publication(TABLE))
-        assert SIMULATION_NOTE in render(publication(real, pretraining="phantom"))
-        assert SIMULATION_NOTE not in render(publication(real))
+        assert SIMULATION_NOTE in render(document(TABLE))
+        assert SIMULATION_NOTE in render(document(real, pretraining="phantom"))
+        assert SIMULATION_NOTE not in render(document(real))
 
 
-def test_a_failure_and_simulated_films_stand_in_every_format():
-    assert "| gloria |  | covidx, simulated | 1 % | auroc | failed | 50.0 |" in as_markdown(publication(TABLE))
-    assert r"gloria &  & covidx, simulated & 1 \% & auroc & failed & 50.0" in as_latex(publication(TABLE))
-    row = list(csv.DictReader(io.StringIO(as_csv(publication(TABLE)))))[3]
+def test_a_failure_and_simulated_images_stand_in_every_format():
+    assert "| gloria |  | covidx, simulated | 1 % | auroc | failed | 50.0 |" in as_markdown(document(TABLE))
+    assert r"gloria &  & covidx, simulated & 1 \% & auroc & failed & 50.0" in as_latex(document(TABLE))
+    row = list(csv.DictReader(io.StringIO(as_csv(document(TABLE)))))[3]
     names = ("data", "state", "value", "simulated")
     assert [row[name] for name in names] == ["covidx", "failed", "", "True"]
 
 
 def test_what_was_seen_before_stands_on_top():
     leak = "3 of 9 patients are in train."
-    assert as_markdown(publication(TABLE, leaks=[leak])).splitlines()[2] == f"**{leak}**"
-    assert as_latex(publication(TABLE, leaks=[leak])).startswith(f"% {leak}")
+    assert as_markdown(document(TABLE, leaks=[leak])).splitlines()[2] == f"**{leak}**"
+    assert as_latex(document(TABLE, leaks=[leak])).startswith(f"% {leak}")
 
 
 def test_what_chose_the_settings_is_told_for_what_was_measured():
-    text = as_markdown(publication(TABLE))
+    text = as_markdown(document(TABLE))
     assert "- linear_probe: The penalty is chosen on the validate split." in text
     assert "- detection:" not in text

@@ -1,4 +1,4 @@
-from evaluation.tables.measured_rows import Measurements, key_of, order
+from evaluation.tables.measured_rows import MeasuredRows, make_key, sort_key
 
 ROW = {"method": "mgca", "cohort": "toy", "task": "linear_probe", "setting": "1 %", "metric": "auroc", "class": "macro"}
 ROW |= {"value": 0.8, "low": 0.7, "high": 0.9, "n": 40, "seed": 0, "repeat": 0, "mlflow_run": "", "note": ""}
@@ -6,7 +6,7 @@ ROW |= {"simulated": False, "data_version": "d"}
 
 
 def keyed(**names):
-    return key_of({**ROW, **names})
+    return make_key({**ROW, **names})
 
 
 def test_spellings_of_settings_and_classes_are_one_key():
@@ -16,16 +16,16 @@ def test_spellings_of_settings_and_classes_are_one_key():
     assert keyed(**{"class": "Pleural_Thickening"}) == keyed(**{"class": "pleural thickening"})
 
 
-def test_draws_come_with_those_that_failed_in_the_same_cell_only():
+def test_repeats_come_with_those_that_failed_in_the_same_measurement_only():
     failed = {**ROW, "value": None, "repeat": 1, "note": "failed: why."}
     accuracy = {**ROW, "metric": "accuracy"}
-    measured = Measurements([ROW, accuracy, failed, {**ROW, "setting": "10 %"}])
-    assert measured.of(key_of(ROW)) == [ROW, failed]
-    assert measured.of(key_of(accuracy)) == [accuracy, failed]
-    assert measured.of(keyed(setting="10 %")) == [{**ROW, "setting": "10 %"}]
-    assert measured.of(keyed(method="convirt")) == []
-    assert measured.remarks(key_of(accuracy)) == ["Measured: failed: why."]
-    assert measured.remarks(keyed(method="convirt")) == []
+    measured = MeasuredRows([ROW, accuracy, failed, {**ROW, "setting": "10 %"}])
+    assert measured.find(make_key(ROW)) == [ROW, failed]
+    assert measured.find(make_key(accuracy)) == [accuracy, failed]
+    assert measured.find(keyed(setting="10 %")) == [{**ROW, "setting": "10 %"}]
+    assert measured.find(keyed(method="convirt")) == []
+    assert measured.describe(make_key(accuracy)) == ["Measured: failed: why."]
+    assert measured.describe(keyed(method="convirt")) == []
 
 
 def test_methods_are_followed_by_their_untrained_networks_and_fractions_grow():
@@ -38,4 +38,4 @@ def test_methods_are_followed_by_their_untrained_networks_and_fractions_grow():
         keyed(method="untrained:mgca"),
         keyed(method="mgca:ITA"),
     ]
-    assert sorted(reversed(wanted), key=order) == wanted
+    assert sorted(reversed(wanted), key=sort_key) == wanted

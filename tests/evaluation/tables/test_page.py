@@ -13,12 +13,12 @@ import pytest
 
 from evaluation.errors import EvaluationError
 from evaluation.metrics.statistics import Comparison
-from evaluation.results.summary import Measured
+from evaluation.results.summary import MeasuredValue
 from evaluation.results.text_tables import SIMULATION_NOTE
 from evaluation.tables.comparisons import Pair
 from evaluation.tables.page import as_html
 from evaluation.tables.paper_tables import Line, PaperTable
-from evaluation.tables.texts import Publication
+from evaluation.tables.texts import TablesDocument
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = '"><img src=x onerror="document.title=1"><script>document.title=2</script>'
@@ -27,7 +27,7 @@ LINK = "http://127.0.0.1:5000/#/experiments/1/runs/"
 
 
 def measured(value, *runs, note="", **more):
-    return Measured(value, None, None, None, max(1, len(runs)), 1, 3, runs, (note,) if note else (), **more)
+    return MeasuredValue(value, None, None, None, max(1, len(runs)), 1, 3, runs, (note,) if note else (), **more)
 
 
 DRAWN = measured(0.35, "unknown", simulated=True)
@@ -46,7 +46,7 @@ PAPERS = [
     PaperTable("Paper C", "Empty", (), ()),
 ]
 LINKS = {run: LINK + run for run in ("run9", "run1", "run2")}
-PAGE = as_html(Publication(PAPERS, [PAIR, SECOND], HOSTILE, [HOSTILE]), LINKS)
+PAGE = as_html(TablesDocument(PAPERS, [PAIR, SECOND], HOSTILE, [HOSTILE]), LINKS)
 
 
 class Elements(HTMLParser):
@@ -83,23 +83,23 @@ def test_names_are_escaped_and_nothing_is_loaded_from_elsewhere():
 
 def test_an_address_that_is_none_is_refused():
     with pytest.raises(EvaluationError, match="must begin with http"):
-        as_html(Publication([], [], "toy"), {"run": "javascript:alert(1)"})
+        as_html(TablesDocument([], [], "toy"), {"run": "javascript:alert(1)"})
 
 
 def test_a_simulation_says_so_on_top_and_in_its_rows():
     assert SIMULATION_NOTE in PAGE.split("</header>")[0]
     assert PAGE.count('<td class="data">chexpert <span class="simulated">simulated</span></td>') == 1
-    real = as_html(Publication(PAPERS[1:], [], "toy"), {})
+    real = as_html(TablesDocument(PAPERS[1:], [], "toy"), {})
     assert SIMULATION_NOTE not in real
     assert "</span>" not in real
-    assert SIMULATION_NOTE in as_html(Publication(PAPERS[1:], [], "phantom"), {})
+    assert SIMULATION_NOTE in as_html(TablesDocument(PAPERS[1:], [], "phantom"), {})
 
 
 def test_what_was_seen_before_is_told_first():
     leak = "3 of 9 patients are in train."
-    header = as_html(Publication(PAPERS, [], "toy", [leak]), {}).split("</header>")[0]
+    header = as_html(TablesDocument(PAPERS, [], "toy", [leak]), {}).split("</header>")[0]
     assert header.index(leak) < header.index(SIMULATION_NOTE)
-    assert "<li>" not in as_html(Publication(PAPERS, [], "toy"), {}).split("</header>")[0]
+    assert "<li>" not in as_html(TablesDocument(PAPERS, [], "toy"), {}).split("</header>")[0]
 
 
 def test_a_failure_has_its_reason_as_a_tooltip():

@@ -2,7 +2,7 @@ import pyarrow as pa
 import pytest
 
 from evaluation.results.schema import RESULTS
-from evaluation.tables.paper_tables import OTHER, paper_tables
+from evaluation.tables.paper_tables import OTHER, build_tables
 from evaluation.tables.published import read_published
 
 FOUR_PAPERS = ("LRCLR", "MGCA", "ConVIRT", "MedKLIP")
@@ -32,7 +32,7 @@ def row(method, cohort, task, setting, metric, value, name="macro", **more):
 
 
 def built(*rows):
-    return {(table.paper[:5], table.title): table for table in paper_tables(pa.Table.from_pylist(list(rows), RESULTS))}
+    return {(table.paper[:5], table.title): table for table in build_tables(pa.Table.from_pylist(list(rows), RESULTS))}
 
 
 def lines(table, **names):
@@ -40,7 +40,7 @@ def lines(table, **names):
 
 
 def test_every_number_of_the_four_papers_is_in_a_table():
-    tables = paper_tables(RESULTS.empty_table())
+    tables = build_tables(RESULTS.empty_table())
     shown = sum(len(table.lines) for table in tables)
     wanted = [
         number
@@ -150,10 +150,10 @@ def test_seeds_and_repeats_become_mean_and_deviation():
     ]
     table = built(*rows)["MGCA ", "Table 6: error bars"]
     (line,) = lines(table, cohort="covidx", setting="1 %")
-    assert (line.measured.value, line.measured.deviation) == (pytest.approx(0.6), pytest.approx(0.1))
+    assert (line.measured.value, line.measured.std) == (pytest.approx(0.6), pytest.approx(0.1))
     assert (line.measured.seeds, line.measured.repeats, line.measured.low) == (2, 2, None)
     assert line.measured.runs == ("a", "b", "c")
-    assert line.deviation == pytest.approx(0.0064)  # of the published runs
+    assert line.std == pytest.approx(0.0064)  # of the published runs
 
 
 def test_frozen_and_tuned_encoders_are_not_mixed():
@@ -205,13 +205,13 @@ def test_a_draw_that_failed_is_told_beside_those_that_did_not():
     assert (line.measured.value, line.measured.notes) == (0.5, ("failed: why.",))
 
 
-def test_numbers_on_simulated_films_say_so_and_so_do_their_differences():
+def test_numbers_on_simulated_images_say_so_and_so_do_their_differences():
     table = built(row("mgca", "chexpert", "linear_probe", "1 %", "auroc", 0.8, simulated=True))[
         "MGCA ", "Table 1: linear classification"
     ]
     for line in lines(table, method="mgca", cohort="chexpert", setting="1 %"):
         assert line.simulated
-        assert any("simulated films" in table.remarks[place] for place in line.notes)
+        assert any("simulated images" in table.remarks[place] for place in line.notes)
     assert not any(line.simulated for line in lines(table, setting="10 %"))
 
 

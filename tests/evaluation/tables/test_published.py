@@ -2,7 +2,7 @@ import pytest
 
 from evaluation.metrics.values import MACRO
 from evaluation.results.schema import RESULTS
-from evaluation.tables.published import as_row, published_results, read_published
+from evaluation.tables.published import read_published, tabulate_published, to_row
 
 
 def printed(source, table, method, dataset, setting, metric):
@@ -13,11 +13,11 @@ def printed(source, table, method, dataset, setting, metric):
         if number.source.startswith(source)
         and (number.table, number.method, number.dataset, number.setting, number.metric) == wanted
     )
-    return as_row(number)
+    return to_row(number)
 
 
 def test_every_published_number_is_a_row_with_its_source():
-    table = published_results()
+    table = tabulate_published()
     assert table.schema.equals(RESULTS)
     assert table.num_rows == len(read_published()) == 1254
     assert "measured" not in table["source"].to_pylist()
@@ -68,7 +68,7 @@ def test_names_and_units_become_ours(place, row):
 
 
 def test_what_has_no_counterpart_keeps_its_printed_name():
-    rows = [as_row(number) for number in read_published()]
+    rows = [to_row(number) for number in read_published()]
     assert {"BLIP", "ImageNet Init", "GLoRIA"} <= {row["method"] for row in rows}
     linear = [row for row in rows if row["source"].startswith("LoVT") and row["setting"].startswith("linear")]
     assert {row["setting"] for row in linear} == {"linear", "linear 1%", "linear 10%", "linear 100%"}
@@ -81,6 +81,6 @@ def test_the_deviation_of_several_runs_is_a_number_of_its_own():
         if (number.source, number.table, number.setting) == ("MGCA NeurIPS 2022", "Table 6", "linear probe 1%")
         and number.metric == "ACC"
     )
-    assert number.deviation == pytest.approx(0.0064)
+    assert number.std == pytest.approx(0.0064)
     assert "std" not in number.remark
-    assert all((number.deviation is None) == ("std=" not in number.notes) for number in read_published())
+    assert all((number.std is None) == ("std=" not in number.notes) for number in read_published())

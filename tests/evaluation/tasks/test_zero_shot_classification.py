@@ -4,7 +4,7 @@ from sklearn import metrics as reference
 
 from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import patient_weights
-from evaluation.metrics.values import MACRO, unscored
+from evaluation.metrics.values import MACRO, list_unscored
 from evaluation.tasks.zero_shot_classification import best_thresholds, score, score_by_papers
 
 CLASSES = ["effusion", "nodule", "edema"]
@@ -29,7 +29,7 @@ def test_every_metric_has_a_row_for_every_class_and_the_mean(case):
     scores, labels, subjects = case
     values = score(scores, labels, CLASSES, subjects, np.array([0.5, 0.5, np.nan]), resamples=20)
     assert [(v.metric, v.class_name) for v in values] == [(m, c) for m in METRICS for c in [*CLASSES, MACRO]]
-    assert unscored(values) == [(metric, "edema") for metric in METRICS]
+    assert list_unscored(values) == [(metric, "edema") for metric in METRICS]
     assert {value.n for value in values if value.class_name == MACRO} == {2}
     assert by_key(values)["auroc", "effusion"].n == 55
 
@@ -37,7 +37,7 @@ def test_every_metric_has_a_row_for_every_class_and_the_mean(case):
 def test_points_equal_scikit_learn_and_intervals_a_literal_loop(case):
     scores, labels, subjects = case
     values = by_key(score(scores, labels, CLASSES, subjects, np.array([0.6, 0.4, 0.5]), seed=2, resamples=50))
-    draws = patient_weights(subjects, 50, seed=2).astype(int)
+    samples = patient_weights(subjects, 50, seed=2).astype(int)
     for column, threshold in ((0, 0.6), (1, 0.4)):
         known = ~np.isnan(labels[:, column])
 
@@ -50,7 +50,7 @@ def test_points_equal_scikit_learn_and_intervals_a_literal_loop(case):
             )
 
         points = both(np.flatnonzero(known))
-        resampled = [both(np.repeat(np.arange(60), row * known)) for row in draws]
+        resampled = [both(np.repeat(np.arange(60), row * known)) for row in samples]
         bounds = np.percentile(resampled, [2.5, 97.5], axis=0)
         for index, metric in enumerate(("auroc", "f1", "mcc")):
             value = values[metric, CLASSES[column]]
@@ -129,5 +129,5 @@ def test_the_papers_rules_stand_beside_ours(case):
         mcc = reference.matthews_corrcoef(truth, value >= validate[column])
         assert found["mcc_by_validate_mcc", name].value == pytest.approx(mcc, abs=1e-9)
         assert not np.array_equal(searched, value >= validate[column])
-    assert ("f1_by_test_f1", "edema") in unscored(found.values())
+    assert ("f1_by_test_f1", "edema") in list_unscored(found.values())
     assert not {metric for metric, _ in found} & set(METRICS)

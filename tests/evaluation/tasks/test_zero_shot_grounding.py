@@ -7,7 +7,7 @@ import pytest
 from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import patient_weights
 from evaluation.metrics.map_overlap import dice, iou, lay_over
-from evaluation.metrics.values import MACRO, unscored
+from evaluation.metrics.values import MACRO, list_unscored
 from evaluation.tasks.zero_shot_grounding import AUTHORS_THRESHOLD, GRID, best_thresholds, score, score_by_papers
 from evaluation.truth import Masks
 from tests.evaluation.literal_grounding import by_key, literal, make
@@ -28,7 +28,7 @@ def test_every_metric_has_a_row_for_every_class_and_the_mean():
         for name in "bc"
         if name == "c" or metric[0] != "p" or metric == "precision"
     ]
-    assert unscored(values) == without
+    assert list_unscored(values) == without
     counts = {name: value.n for (metric, name), value in by_key(values).items() if metric == "pointing_game"}
     assert counts == {"a": (masks.columns == 0).sum(), "b": (masks.columns == 1).sum(), "c": 0, MACRO: 2}
 

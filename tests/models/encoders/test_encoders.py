@@ -8,7 +8,7 @@ from models.encoders.image import ImageEncoder
 from models.encoders.text import TextEncoder, embed_texts
 from models.text.tokenizer import tokenizer
 
-FILMS = torch.randn(2, 1, 64, 64)
+IMAGES = torch.randn(2, 1, 64, 64)
 SENTENCES = ["No pleural effusion.", "Left pneumothorax with atelectasis at the base."]
 
 
@@ -27,7 +27,7 @@ SENTENCES = ["No pleural effusion.", "Left pneumothorax with atelectasis at the 
 )
 def test_shapes_follow_name_and_stage(name, options, dim, local_dim, grid):
     encoder = ImageEncoder(name, 64, **options)
-    features = encoder(FILMS)
+    features = encoder(IMAGES)
     assert features.pooled.shape == (2, dim) == (2, encoder.dim)
     assert features.local.shape == (2, grid[0] * grid[1], local_dim)
     assert encoder.local_dim == local_dim
@@ -53,21 +53,21 @@ def test_a_network_that_stops_at_a_stage_has_no_later_one():
 )
 def test_maps_go_from_fine_to_coarse_and_end_in_what_is_pooled(name, options, grids):
     encoder = ImageEncoder(name, 64, **options).eval()
-    maps = encoder.maps(FILMS)
+    maps = encoder.maps(IMAGES)
     assert [tuple(found.shape[2:]) for found in maps] == [(side, side) for side in grids]
-    features = encoder(FILMS)
+    features = encoder(IMAGES)
     last = features.pooled if not encoder.transformer else features.local.mean(1)
     assert torch.allclose(maps[-1].mean((2, 3)), last, atol=1e-5)
 
 
 def test_attention_of_a_vit_is_that_of_the_plain_path():
     encoder = ImageEncoder("vit/3x128p8", 64).eval()
-    read = encoder(FILMS, attention=True).attention
+    read = encoder(IMAGES, attention=True).attention
     attend = encoder.network.blocks[-1].attn
     attend.fused_attn = False
     seen = []
     attend.attn_drop.register_forward_hook(lambda module, given, result: seen.append(result))
-    encoder(FILMS)
+    encoder(IMAGES)
     torch.testing.assert_close(read, seen[0][:, :, 0, 1:].mean(1))
 
 

@@ -279,7 +279,7 @@ def test_the_bundled_text_encoder_needs_no_network():
         ({"text_pooling": "max"}, "text_pooling"),
         ({"initialisation": "zeros"}, "initialisation"),
         ({"image_encoder": "resnet5000"}, "resnet5000"),
-        ({"negative_scope": "film"}, "negative_scope"),
+        ({"negative_scope": "picture"}, "negative_scope"),
         ({"unseen_queries": "mixed"}, "unseen_queries"),
         ({"excluded_entities": "effusion, fibrosis"}, "fibrosis"),
     ],
