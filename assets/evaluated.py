@@ -44,11 +44,11 @@ def evaluated_asset(method: str) -> dg.AssetsDefinition:
             evaluators = make_evaluators(context, EvaluationDataset(place), place, method, evaluation)
             settings = repeated_settings(tasks, evaluation.fractions, evaluation.repeats)  # type: ignore[attr-defined]
             outcomes = [outcome for one in evaluators for outcome in one.evaluate_settings(settings)]
-        metadata = {
-            **plotted_means(outcomes),
+        metadata = {  # the page shows it in this order
             **counts(outcomes),
             "numbers": numbers_table(outcomes),
             **figures(evaluators[0], outcomes),
+            **plotted_means(outcomes),
         }
         yield dg.MaterializeResult(metadata=metadata, check_results=[check_results(key, outcomes)])
 
