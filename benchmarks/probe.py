@@ -82,7 +82,7 @@ def in_blocks(encoder: ImageEncoder, pixels: np.ndarray, size: int) -> Tensor:
 
 
 def measure(images: int, epochs: int) -> dict[str, float]:
-    """Seconds of both ways and of scikit-learn, their AUROC on images that neither has seen, and how far they differ."""
+    """Seconds of both ways and of scikit-learn, their AUROC on images that neither has seen, and their difference."""
     encoder = ImageEncoder("resnet18", SIZE, "").eval()
     options = FitOptions(**{**vars(PROBE), "epochs": epochs})
     (seen, labels), (held, held_labels), (test, truth) = draw(images, 0), draw(images // 4, 1), draw(images // 2, 2)

@@ -1,6 +1,6 @@
-"""Pictures of what a network looks at: the words of a sentence in an image (GLoRIA, MGCA), and selected regions (LRCLR).
+"""Figures of attention: of the words of a sentence over an image (GLoRIA, MGCA), and of selected regions (LRCLR).
 
-Sentences stand in the pictures, and pictures go to MLflow and into metadata. They are to be our own
+The figures show sentences, and go to MLflow and into metadata. The sentences must be those of this repository
 (`evaluation.tasks.text_image_retrieval.read_queries`), never those of a patient's report.
 """
 
@@ -31,7 +31,7 @@ HIGHEST = "#ff9d00"
 
 @dataclass(frozen=True)
 class WordAttention:
-    """Where each word of a sentence looks in an image."""
+    """The attention of each word of a sentence over an image."""
 
     images: np.ndarray  # (k, side, side) grey levels, as the network sees them
     words: list[list[str]]  # of each sentence
@@ -47,10 +47,10 @@ class AttendedRegions:
     maps: np.ndarray  # (k, prompts, rows, columns) attention, 0 where nothing was selected
 
 
-def look_for_words(method: Method, pixels: np.ndarray, sentences: Sequence[str]) -> WordAttention:
-    """Ask a network where the words of each sentence look in its image, of images (k, size, size) uint8.
+def compute_word_attention(method: Method, pixels: np.ndarray, sentences: Sequence[str]) -> WordAttention:
+    """Compute the attention of the words of each sentence over its image; `pixels` (k, size, size) uint8.
 
-    NotAvailableError where the method has no attention of words.
+    Raises NotAvailableError where the method has no attention of words.
     """
     words: list[list[str]] = []
 
@@ -63,10 +63,10 @@ def look_for_words(method: Method, pixels: np.ndarray, sentences: Sequence[str])
     return WordAttention(seen, words, maps)
 
 
-def look_at_regions(method: Method, pixels: np.ndarray, prompts: Sequence[str]) -> AttendedRegions:
-    """Ask a network which regions of images (k, size, size) uint8 it selects, and how the prompts attend to them.
+def compute_selected_regions(method: Method, pixels: np.ndarray, prompts: Sequence[str]) -> AttendedRegions:
+    """Compute which regions a network selects and the attention of the prompts; `pixels` (k, size, size) uint8.
 
-    NotAvailableError where the method selects none.
+    Raises NotAvailableError where the method selects no regions.
     """
     select_regions: Callable[[Tensor, Sequence[str]], SelectedRegions] | None = getattr(
         method, "selected_regions", None
@@ -85,9 +85,9 @@ def look_at_regions(method: Method, pixels: np.ndarray, prompts: Sequence[str]) 
 
 
 def draw_word_attention(attention: WordAttention, note: str = "", across: int = ACROSS) -> bytes:
-    """For every image a panel without and one for each word with its attention, all words stretched alike per image."""
+    """Draw each image, then each image with the attention of every word. One scale holds for all words of an image."""
     if not attention.words:
-        raise EvaluationError("A picture of the attention of words needs at least one image with a sentence.")
+        raise EvaluationError("A figure of word attention needs at least one image with a sentence.")
     rows = [-(-(1 + len(words)) // across) for words in attention.words]
     figure = Figure(figsize=(across * INCHES, sum(rows) * (INCHES + 0.25) + 0.4), layout="constrained")
     blocks = np.split(figure.subplots(sum(rows), across, squeeze=False), np.cumsum(rows)[:-1])
@@ -101,13 +101,13 @@ def draw_word_attention(attention: WordAttention, note: str = "", across: int = 
 
 
 def draw_selected_regions(regions: AttendedRegions, titles: Sequence[str], note: str = "", across: int = 3) -> bytes:
-    """Images with boxes around their selected patches, the two that the prompt attends to most in bold.
+    """Draw images with boxes around their selected patches. The two with the highest attention are bold.
 
-    There is a prompt for each image, in the same order; `titles` name them.
+    Each image has one prompt, in the same order. `titles` name them.
     """
     count = len(regions.images)
     if not count or len(titles) != count or regions.maps.shape[1] != count:
-        raise EvaluationError("A picture of selected regions needs a prompt, and a title, for each image.")
+        raise EvaluationError("A figure of selected regions needs a prompt, and a title, for each image.")
     across = min(across, count)
     down = -(-count // across)
     figure = Figure(figsize=(across * REGION_INCHES, down * (REGION_INCHES + 0.25) + 0.4), layout="constrained")
@@ -119,7 +119,7 @@ def draw_selected_regions(regions: AttendedRegions, titles: Sequence[str], note:
 
 
 def _hide_axes(axes: np.ndarray) -> list[Axes]:
-    """Without frames and ticks."""
+    """The panels, without frames and ticks."""
     panels: list[Axes] = axes.ravel().tolist()
     for panel in panels:
         panel.set_axis_off()

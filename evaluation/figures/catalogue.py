@@ -1,4 +1,4 @@
-"""Figures of what a network predicts for a dataset: kept beside the weights, whole as files and with the run."""
+"""Draws the figures of a network for a dataset. They are kept as files beside the weights and logged with the run."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ EMBEDDED = 300  # images in a figure of embeddings
 CORNERS = 3  # classes from which on there is a radar chart
 
 Networks = Mapping[str, Predictions]  # trained and untrained
-Drawing = Callable[[Networks, str], bytes]  # a PNG over a note; empty: nothing to draw
+Drawing = Callable[[Networks, str], bytes]  # returns a PNG with a note, or nothing where there is nothing to draw
 
 
 def draw_figures(
     predictions: Networks, names: Sequence[str], tracker: Tracker | None = None, anew: bool = True
 ) -> dict[str, bytes | str]:
-    """The figures by name, as PNG; a sentence where one could not be drawn.
+    """The figures by name, as PNG, or a sentence where a figure could not be drawn.
 
-    They are drawn where they are not there yet and, with `anew`, because results were computed.
+    A figure is drawn where its file is missing. With `anew`, all are drawn.
     """
     from evaluation.results.text_tables import SIMULATION_NOTE
 
@@ -101,21 +101,23 @@ def _draw_embeddings(networks: Networks, note: str) -> bytes:
 
 
 def _draw_word_attention(networks: Networks, note: str) -> bytes:
-    """Where the words of our own sentences look: those of reports are patients' and stay where they are."""
-    from evaluation.figures.attention import draw_word_attention, look_for_words
+    """Word attention for our own sentences. Sentences of reports are patients' data and are never shown."""
+    from evaluation.figures.attention import compute_word_attention, draw_word_attention
 
     network = networks["trained"]
     pixels, sentences, _ = _find_examples(network)
-    return draw_word_attention(look_for_words(network.method, pixels, sentences), note) if len(pixels) else b""
+    return draw_word_attention(compute_word_attention(network.method, pixels, sentences), note) if len(pixels) else b""
 
 
 def _draw_selected_regions(networks: Networks, note: str) -> bytes:
-    from evaluation.figures.attention import draw_selected_regions, look_at_regions
+    from evaluation.figures.attention import compute_selected_regions, draw_selected_regions
 
     network = networks["trained"]
     pixels, sentences, labels = _find_examples(network)
     return (
-        draw_selected_regions(look_at_regions(network.method, pixels, sentences), labels, note) if len(pixels) else b""
+        draw_selected_regions(compute_selected_regions(network.method, pixels, sentences), labels, note)
+        if len(pixels)
+        else b""
     )
 
 

@@ -1,4 +1,4 @@
-"""Pictures of image embeddings: t-SNE, coloured by label and by the nearest prototype (MGCA, figure 5)."""
+"""Figures of image embeddings: t-SNE, coloured by label and by the nearest prototype (MGCA, figure 5)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sklearn.manifold import TSNE
 from evaluation.errors import EvaluationError
 from evaluation.figures.pictures import as_png
 
-LARGEST_SAMPLE = 500  # images chosen; t-SNE takes some 3 s for as many on one core
+LARGEST_SAMPLE = 500  # images in a figure; t-SNE takes some 3 s for as many on one core
 LEAST_SAMPLE = 5
 PERPLEXITY = 30.0  # scikit-learn's default; t-SNE needs more images than that
 COMPONENTS = 50  # to which wide vectors are reduced first (van der Maaten and Hinton 2008, section 4.2)
@@ -26,7 +26,7 @@ REST = "#c8c8c8"
 
 @dataclass(frozen=True)
 class Groups:
-    """What images are coloured by."""
+    """The groups that images are coloured by."""
 
     title: str
     names: tuple[str, ...]
@@ -35,14 +35,14 @@ class Groups:
 
 
 def group_by_label(labels: np.ndarray, classes: Sequence[str]) -> Groups:
-    """Images by the one class that is present, of labels (n, classes) 1/0/-1/nan; none and several are the rest."""
+    """Group images by their only class; `labels` (n, classes) are 1/0/-1/nan. Others have none or several classes."""
     present = labels == 1
     alone = present.sum(axis=1) == 1
     return Groups("by label", tuple(classes), np.where(alone, present.argmax(axis=1), NO_GROUP), "none or several")
 
 
 def group_by_prototype(vectors: np.ndarray, prototypes: np.ndarray, named: int = NAMED) -> Groups:
-    """Images (n, dim) by the prototype (prototypes, dim) of the largest cosine, the `named` most frequent ones."""
+    """Group images (n, dim) by their nearest prototype (prototypes, dim) by cosine; the most frequent are `named`."""
     nearest = (_normalise(vectors) @ _normalise(prototypes).T).argmax(axis=1)
     counts = np.bincount(nearest, minlength=len(prototypes))
     frequent = np.argsort(-counts, kind="stable")[:named]
@@ -65,12 +65,12 @@ def draw_embeddings(
 ) -> bytes:
     """t-SNE of the vectors (n, dim) of images with `labels` (n, classes), a panel by label and one by prototype.
 
-    Of more than `largest` images so many are chosen. The place, size and distance of clusters mean little in t-SNE, which
-    keeps neighbours only.
+    At most `largest` images are drawn, chosen at random. t-SNE keeps neighbours only: the place, size and distance of
+    clusters mean little.
     """
     if len(vectors) != len(labels) or len(vectors) < LEAST_SAMPLE:
         raise EvaluationError(
-            f"A picture of embeddings needs labels for each of at least {LEAST_SAMPLE} images, not {len(labels)} for "
+            f"A figure of embeddings needs labels for each of at least {LEAST_SAMPLE} images, not {len(labels)} for "
             f"{len(vectors)}."
         )
     rows = np.sort(np.random.default_rng(seed).permutation(len(vectors))[:largest])

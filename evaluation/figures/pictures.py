@@ -1,4 +1,4 @@
-"""Pictures of an evaluation as PNG bytes, drawn without matplotlib's global state."""
+"""Figures of an evaluation as PNG bytes. Matplotlib's global state is not used."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def draw_heat_maps(
     across: int = 3,
     inches: float = 2.2,
 ) -> bytes:
-    """A pair of panels per radiograph: the true mask's contour, and beside it the attention with the contour.
+    """Draw two panels per image: the contour of the true mask, and the attention with the contour.
 
     `pixels` (k, size, size) uint8, `masks` (k, size, size) bool, `maps` (k, grid, grid); `titles` name the
-    finding of each; `note` stands below all; `across` pairs stand in a row. Every map is stretched from its
-    least to its largest value.
+    finding of each; `note` is printed below; a row has `across` pairs. Every map is scaled from its least
+    to its largest value.
     """
     if not len(pixels) == len(masks) == len(maps) == len(titles) > 0:
-        raise EvaluationError("A heat map picture needs as many images, masks, maps and titles, at least one.")
+        raise EvaluationError("A figure of heat maps needs as many images, masks, maps and titles, at least one.")
     across = min(across, len(pixels))
     down = -(-len(pixels) // across)
     figure = Figure(figsize=(2 * across * inches, down * (inches + 0.25) + 0.3), layout="constrained")
@@ -57,7 +57,7 @@ def draw_heat_maps(
 
 
 def draw_roc_curves(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str], note: str = "") -> bytes:
-    """ROC curves of all classes that can be scored; the legend says which cannot."""
+    """Draw the ROC curves of all classes that can be scored. The legend names those that cannot."""
     figure = Figure(figsize=(6.8, 4.8), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--")
@@ -93,7 +93,7 @@ def data_uri(content: bytes) -> str:
 
 
 def as_png(figure: Figure, note: str = "") -> bytes:
-    """The figure, over the note."""
+    """The figure as PNG, with the note below."""
     if note:
         wrapped = textwrap.fill(note, int(figure.get_figwidth() * LETTERS_PER_INCH))
         figure.supxlabel(wrapped, fontsize=8, parse_math=False)

@@ -1,4 +1,4 @@
-"""Radar chart: a number per class, of several methods, as the papers draw the 14 diseases of ChestX-ray14."""
+"""Radar chart: a number per class for several methods, as in the papers for the 14 diseases of ChestX-ray14."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNSCORED = "#888888"
 def draw_radar(
     classes: Sequence[str], values: Mapping[str, Sequence[float | None]], note: str = "", metric: str = "AUROC"
 ) -> bytes:
-    """A line per entry of `values`, such as trained and untrained: a number in 0..1 per class, None where unscored.
+    """Draw a line per entry of `values`, such as trained and untrained: a number in 0..1 per class, None if unscored.
 
     A line has a gap where it has no number, and a class without any is marked. The axis begins a tenth below chance or
     the smallest value, and ends at 1. Fewer than three classes are drawn as bars, from 0.

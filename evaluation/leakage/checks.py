@@ -1,7 +1,7 @@
-"""What a network, or what chose its settings, may have seen of a test set: checked and told.
+"""Checks whether patients or images of a test split were seen by pretraining or are in another split.
 
-Patients are compared where two cohorts name them alike, images by their hashes (`evaluation.leakage.duplicates`). Only
-counts are kept: identifiers stay in the tables they come from.
+Patients are compared where two cohorts share identifiers, and images by their hashes (`evaluation.leakage.duplicates`).
+Only counts are kept. Identifiers stay in the tables that they come from.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ class Sample:
 
     @property
     def name(self) -> str:
-        """How sentences call it."""
+        """The name of the sample in sentences."""
         return f"{self.cohort} ({', '.join(self.splits)})"
 
 
 @dataclass(frozen=True)
 class Leak:
-    """What a check of a test sample against images that were seen before found; a count of 0 is no leak."""
+    """The result of comparing a test sample with a sample that was seen before. A count of 0 is no leak."""
 
     kind: str  # PATIENTS or IMAGES
     seen: str  # name of the sample
     tested: str  # name of the sample
-    count: int | None  # of those tested that were seen, too; None: cannot be told
+    count: int | None  # how many of those tested were seen; None where that is unknown
     of: int  # how many were compared
     shared: tuple[str, ...] = ()  # archives that both cohorts hold images of
 
 
 def find_shared_patients(seen: Sample, tested: Sample) -> Leak:
-    """How many patients of `tested` have images in `seen`; untold where the two cohorts name patients differently."""
+    """Count the patients of `tested` with images in `seen`. The count is None where the identifiers are not shared."""
     patients = np.unique(np.asarray(tested.subjects, str))
     known = np.isin(patients, np.asarray(seen.subjects, str)).sum()
     count = int(known) if share_identifiers(seen.cohort, tested.cohort) else None
@@ -54,24 +54,24 @@ def find_shared_patients(seen: Sample, tested: Sample) -> Leak:
 
 
 def find_shared_images(seen: Sample, tested: Sample) -> Leak:
-    """How many images of `tested` are near duplicates of one in `seen`; nearly blank images are not compared."""
+    """Count the images of `tested` that are near duplicates of one in `seen`. Nearly blank images are not compared."""
     pairs = find_near_duplicates(seen.hashes, tested.hashes)
     return _make_leak(IMAGES, seen, tested, len(np.unique(pairs[:, 1])), int(has_structure(tested.hashes).sum()))
 
 
 def compare_splits(samples: Sequence[Sample]) -> list[Leak]:
-    """Patients and images that are in two of the samples, splits of one cohort in the order train, validate, test."""
+    """Count patients and images that are in two of the samples, the splits train, validate and test of one cohort."""
     checks = (find_shared_patients, find_shared_images)
     return [check(earlier, later) for earlier, later in combinations(samples, 2) for check in checks]
 
 
 def share_identifiers(one: str, other: str) -> bool:
-    """Whether equal `subject_id` of the two cohorts are one patient."""
+    """Whether an equal `subject_id` means the same patient in both cohorts."""
     return one == other or bool({*dataset(one).patient_sources} & {*dataset(other).patient_sources})
 
 
 def describe(leaks: Sequence[Leak]) -> list[str]:
-    """A sentence for each, also where nothing was found."""
+    """Write a sentence for each comparison, also where nothing was found."""
     return [_write_sentence(leak) for leak in leaks]
 
 

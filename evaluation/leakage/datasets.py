@@ -1,4 +1,4 @@
-"""Checks the datasets of a home for leakage, and keeps what was found with the results."""
+"""Checks the datasets of a home for leakage, and keeps the findings with the results."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def check_leakage(workspace: Workspace, datasets: Sequence[str], log: Callable[[
 
 
 def read_leaks(results: Path, cohort: str) -> list[str]:
-    """The sentences that the last check wrote; none where it was of networks pretrained on another cohort."""
+    """The sentences of the last check; none where the networks of that check were pretrained on another cohort."""
     path = results / FILE
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return list(kept["found"]) if kept.get("pretraining") == cohort else []

@@ -1,7 +1,7 @@
 """Average precision of boxes as COCO defines it, on images that count any number of times.
 
-A thousand bootstrap resamples are a thousand weights per image here; the tests hold a weight of n equal to n copies of
-the image, and the value itself equal to that of pycocotools, the code of Lin et al. (arXiv 1405.0312).
+A bootstrap resample is a weight per image. The tests check that a weight of n equals n copies of the image, and that
+the value equals that of pycocotools, the code of Lin et al. (arXiv 1405.0312).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from evaluation.metrics.classification import BLOCK, ratio
 
-MOST_PER_IMAGE = 100  # COCO: boxes of an image that count, the surest ones
+MOST_PER_IMAGE = 100  # COCO: only so many boxes of an image count, those with the highest scores
 RECALLS = np.linspace(0, 1, 101)  # COCO: where precision is read
 
 
@@ -35,7 +35,8 @@ def average_precision(
     """(resamples, thresholds) area under the curve of precision over recall; nan where no true box has weight.
 
     `truth` has the true boxes (k, 4) of every image, `thresholds` are overlaps from which on a box is right, and
-    `weights` (resamples, images) says how often an image counts. Boxes on images without a true one are false positives.
+    `weights` (resamples, images) says how often an image counts. A box on an image without a true box is a false
+    positive.
     """
     found, ranks = _rank_boxes(found)
     right = _match_boxes(found, ranks, truth, thresholds)
@@ -76,7 +77,10 @@ def _rank_boxes(found: Found) -> tuple[Found, np.ndarray]:
 def _match_boxes(
     found: Found, ranks: np.ndarray, truth: Sequence[np.ndarray], thresholds: Sequence[float]
 ) -> np.ndarray:
-    """(thresholds, boxes) whether a box is right: from the surest on, each takes the free true box it overlaps most."""
+    """(thresholds, boxes) bool: whether a box is right.
+
+    From the highest score on, each box takes the free true box that it overlaps most.
+    """
     counts = np.array([len(corners) for corners in truth], np.int64)
     corners = np.full((len(truth), max(1, counts.max(initial=0)), 4), np.nan)
     corners[np.arange(corners.shape[1]) < counts[:, None]] = np.concatenate([np.empty((0, 4)), *truth])

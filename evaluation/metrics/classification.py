@@ -1,7 +1,7 @@
 """Classification metrics and the bootstrap by patient.
 
-AUROC and its curve come from scikit-learn. A thousand resamples come from the same definitions over row
-weights (how often a row's patient was drawn), which the tests hold against scikit-learn.
+AUROC comes from scikit-learn. Resamples use the same definitions with row weights (how often a row's patient was
+drawn). The tests compare them with scikit-learn.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def patient_weights(subjects: Sequence[str] | np.ndarray, resamples: int, seed: 
 def image_weights(images: int, generators: Iterable[np.random.RandomState]) -> np.ndarray:
     """How often each row is drawn when images are drawn, not patients: (generators, images) float32.
 
-    So CheXzero's code resamples, where patients of several images make the interval too narrow: its AUROC with a
-    generator seeded anew for each resample, its F1 and MCC with one for all.
+    CheXzero's code resamples in this way. Patients with several images make its interval too narrow. It seeds a new
+    generator for each resample of the AUROC, and uses one generator for all resamples of F1 and MCC.
     """
     samples = [generator.randint(0, images, images) for generator in generators]
     return np.stack([np.bincount(sample, minlength=images) for sample in samples]).astype(np.float32)

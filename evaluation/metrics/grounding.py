@@ -1,4 +1,4 @@
-"""What the grounding tasks share: metrics that are sums over sums of (image, class) pairs, per class and on average."""
+"""Metrics of the grounding tasks: ratios of sums over (image, class) pairs, per class and on average."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from evaluation.metrics.classification import ratio
 from evaluation.metrics.map_overlap import Cells, match_regions
 from evaluation.metrics.values import ResultValue, summarise
 
-REGION_IOU = 0.1  # MedKLIP, from which on a piece counts as found
+REGION_IOU = 0.1  # MedKLIP: a piece counts as found from this overlap on
 
 Terms = Mapping[str, tuple[np.ndarray, np.ndarray]]  # metric -> numerator and denominator per mask
 
@@ -27,7 +27,7 @@ def join_terms(parts: Sequence[Terms]) -> Terms:
 
 
 def score_pointing(cells: Cells) -> Terms:
-    """The pointing game: whether a highest cell meets the mask (ties: any of them); and a cell drawn uniformly."""
+    """The pointing game: whether a highest cell meets the mask (ties: any of them), and what a random cell hits."""
     touched = cells.covered > 0
     highest = cells.values == cells.values.max(axis=1, keepdims=True)
     return mean_terms({"pointing_game": (highest & touched).any(axis=1), "pointing_game_chance": touched.mean(axis=1)})

@@ -1,7 +1,7 @@
-"""Attention maps laid over masks: every mask seen through the cells of its map.
+"""Overlap of attention maps with masks, computed on the cells of the map.
 
-Enlarging a map by nearest neighbour makes each cell a block of pixels, so overlaps of maps and masks are sums
-over cells; nothing is enlarged.
+A map enlarged by nearest neighbour turns each cell into a block of pixels. Overlaps of maps and masks are therefore
+sums over cells, and no map has to be enlarged.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ class Cells:
 
 
 def lay_over(maps: np.ndarray, masks: Masks, normalise: bool) -> Cells:
-    """See `masks` through the cells of `maps` (rows, classes, grid, grid); `normalise` stretches maps to
-    0..1.
+    """Lay `maps` (rows, classes, grid, grid) over `masks`; `normalise` stretches maps to 0..1.
 
-    A map that is the same everywhere becomes 0 everywhere.
+    A constant map becomes 0 everywhere.
     """
     grid, size = maps.shape[-1], masks.pixels.shape[-1]
     if maps.shape[-2] != grid or grid > size:

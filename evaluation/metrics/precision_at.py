@@ -21,7 +21,7 @@ PER_CATEGORY = 200
 
 @dataclass(frozen=True)
 class Candidates:
-    """The images that are ranked, in an order drawn at random, which is what decides between equal similarities."""
+    """The images that are ranked, in random order. The order decides between equal similarities."""
 
     rows: np.ndarray  # (n,) index of the image among those they were chosen from
     categories: np.ndarray  # (n,) index of the one category that each is positive for

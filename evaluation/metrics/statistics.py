@@ -1,7 +1,7 @@
-"""Whether two measurements differ: DeLong's test of areas under the ROC curve, the paired bootstrap for the rest.
+"""Tests whether two measurements differ: DeLong's test for areas under the ROC curve, else the paired bootstrap.
 
-Both see patients, not images: images of one patient are no independent observations, and ignoring that makes intervals
-too narrow. Several seeds become a mean and a deviation, several tests Holm's adjusted p-values.
+Both tests count by patient. Images of one patient are not independent, and intervals that ignore this are too narrow.
+Several seeds are summarised by mean and std. The p-values of several tests are adjusted by Holm's rule.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def paired_bootstrap(first: float, second: float, of_first: np.ndarray, of_secon
 
 
 def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
-    """p-values adjusted for being several (Holm, 1979); nan ones are no tests and stay nan."""
+    """Adjust several p-values by Holm's rule (1979). A nan stands for no test and stays nan."""
     values = np.asarray(p, dtype=np.float64)
     adjusted = np.full(values.shape, np.nan)
     order = np.argsort(values)[: np.count_nonzero(~np.isnan(values))]  # nan sorts last
@@ -118,7 +118,7 @@ def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def summarise_seeds(values: Sequence[float]) -> Spread:
-    """Mean and deviation of one measurement under several seeds."""
+    """Mean and std of one measurement under several seeds."""
     std = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
     return Spread(float(np.mean(values)), std, len(values))
 

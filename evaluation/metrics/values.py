@@ -1,4 +1,4 @@
-"""A number with its interval, and how resampled statistics become such numbers, per class and their mean."""
+"""Result values with their intervals, computed from resampled statistics per class and for the mean over classes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ResultValue:
     high: float | None
     n: int  # images behind the number; for MACRO the classes it is the mean of
     resampled: np.ndarray | None = field(default=None, compare=False, repr=False)  # (resamples,), nan where unknown
-    positives: int | None = None  # of a class, the images that have it; None where that is not the question
+    positives: int | None = None  # images that have the class; None where that does not apply
 
 
 def summarise(
@@ -44,7 +44,7 @@ def summarise(
 
 
 def add_positives(values: Sequence[ResultValue], classes: Sequence[str], labels: np.ndarray) -> list[ResultValue]:
-    """The values, those of classes with how many `labels` (images, classes) are 1: of a handful no number says much."""
+    """The values, with the number of images that have the class: `labels` (images, classes) are 1 for them."""
     present = dict(zip(classes, (labels == 1).sum(axis=0).tolist(), strict=True))
     return [replace(value, positives=present.get(value.class_name)) for value in values]
 

@@ -1,4 +1,4 @@
-"""The results of the runs that stand for each method today."""
+"""The results of the latest run of each method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bootstrap resamples behind each measurement, kept so that methods can be compared in pairs afterwards."""
+"""Keeps the bootstrap resamples of each measurement, so that methods can be compared in pairs later."""
 
 from __future__ import annotations
 

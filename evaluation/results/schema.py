@@ -23,11 +23,11 @@ RESULTS = pa.schema(
         pa.field("n", pa.int64(), nullable=False),
         pa.field("seed", pa.int64(), nullable=False),
         pa.field("source", pa.string(), nullable=False),  # measured, or the published table
-        # since version 2; empty in rows of version 1. Version 2 calls `repeat` draw.
+        # Rows of version 1 lack the columns below. Version 2 calls the column `repeat` `draw`.
         pa.field("repeat", pa.int64()),  # seed of the evaluation: label fraction, order of images, new layers
-        pa.field("protocol", pa.string()),  # digest of what was asked, with which options and by which code
+        pa.field("protocol", pa.string()),  # digest of the task, its options and the code
         pa.field("simulated", pa.bool_()),  # whether the images are simulated
-        pa.field("positives", pa.int64()),  # of a class, the images that have it; null where that is not the question
+        pa.field("positives", pa.int64()),  # images that have the class; null where that does not apply
         pa.field("note", pa.string()),  # why there is no value: `failed: ...`, `not available: ...`
     ],
     metadata={"table": "results", "version": SCHEMA_VERSION},

@@ -1,4 +1,4 @@
-"""The `results` table: one Parquet file per measurement, and the tables people read."""
+"""Reads and writes the `results` table, one Parquet file per measurement."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["ResultKey", "as_markdown", "as_text", "find_results", "read_results"
 FOLDER = "results"
 MEASURED = "measured"
 MEASUREMENT = ("method", "cohort", "task", "seed", "setting", "checkpoint", "source", "repeat")  # what one file holds
-FAILED = "failed: "  # how the note of a measurement begins that went wrong
+FAILED = "failed: "  # the beginning of the note of a measurement that failed
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ResultKey:
     data_version: str  # digest of the shard manifest
     seed: int  # of the pretraining
     repeat: int = 0  # of the evaluation
-    protocol: str = ""  # digest of what was asked, with which options and by which code
+    protocol: str = ""  # digest of the task, its options and the code
     simulated: bool = False  # whether the images are simulated
 
 

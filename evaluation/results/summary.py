@@ -1,4 +1,4 @@
-"""What was measured of one number: a value with its interval, or several with their deviation, or why there is none."""
+"""Summarises the rows of one number: a value with its interval, a mean with its std, or why there is no value."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 from evaluation.metrics.statistics import summarise_seeds
 
-PHANTOM = "phantom"  # the cohort whose images are drawn, also in rows that do not say so
+PHANTOM = "phantom"  # the simulated cohort; rows of version 1 do not say that they are simulated
 NOT_SCORED = "not scored"
-FEWEST = 10  # images of a class that a claim needs: LRCLR's and CheXzero's tables have classes with four and five
+FEWEST = 10  # images of a class that a claim needs; tables of LRCLR and CheXzero have classes with four and five
 
 Row = Mapping[str, Any]  # of `results`
 
 
 @dataclass(frozen=True)
 class MeasuredValue:
-    """A measured number: of one seed and repeat with its interval, or the mean of several with their deviation."""
+    """A measured number: of one seed and repeat with its interval, or the mean of several with their std."""
 
-    value: float | None  # None: it could not be scored, or failed
+    value: float | None  # None where it failed or could not be scored
     low: float | None
     high: float | None
     std: float | None
@@ -32,19 +32,19 @@ class MeasuredValue:
 
     @property
     def state(self) -> str:
-        """What stands in the place of a value: failed, not available, nothing to score, not scored."""
+        """The text in place of a missing value: failed, not available, nothing to score, or not scored."""
         states = [note.partition(":")[0] for note in self.notes]
         return "failed" if "failed" in states else (states or [NOT_SCORED])[0]
 
     @property
     def repeated(self) -> str:
-        """How many seeds and repeats the mean is of."""
+        """The numbers of seeds and repeats behind the mean."""
         counts = ((self.seeds, "seeds"), (self.repeats, "repeats"))
         return ", ".join(f"{count} {name}" for count, name in counts if count > 1)
 
 
 def summarise_rows(rows: Sequence[Row]) -> MeasuredValue:
-    """The number that `rows` hold, which are its seeds and repeats."""
+    """Summarise `rows`, the seeds and repeats of one number."""
     scored = [row for row in rows if row["value"] is not None]
     runs = tuple(dict.fromkeys(row["mlflow_run"] for row in rows if row["mlflow_run"]))
     notes = tuple(dict.fromkeys(row["note"] for row in rows if row["note"]))
@@ -58,11 +58,11 @@ def summarise_rows(rows: Sequence[Row]) -> MeasuredValue:
 
 
 def describe_rows(rows: Sequence[Row]) -> list[str]:
-    """What a reader of the number must know: why there is none, and what it was measured on."""
+    """Sentences about a number: why it is missing, and whether it was measured on simulated images."""
     found = [f"Measured: {note}{'' if note.endswith('.') else '.'}" for note in summarise_rows(rows).notes]
     if any(map(is_simulated, rows)):
         found.append(
-            "Measured on simulated images: neither the number nor its difference to a published one says anything about "
+            "Measured on simulated images. The number and its difference from a published one say nothing about "
             "patients."
         )
     if len({row["data_version"] for row in rows if row["value"] is not None}) > 1:
@@ -71,17 +71,19 @@ def describe_rows(rows: Sequence[Row]) -> list[str]:
 
 
 def describe_classes(rows: Sequence[Row]) -> list[str]:
-    """What a reader of a number must know of the classes behind it, whose own numbers are `rows`."""
+    """Sentences about the classes behind a mean, whose own numbers are `rows`."""
     unscored = dict.fromkeys(row["class"] for row in rows if row["value"] is None)
     few = dict.fromkeys(row["class"] for row in rows if row["value"] is not None and _count_positives(row) < FEWEST)
     found = (
-        [f"Measured without {', '.join(unscored)}: what cannot be scored is in no mean."] if unscored else []
+        [f"Measured without {', '.join(unscored)}: classes that cannot be scored are in no mean."] if unscored else []
     )
-    return found + ([f"Measured on fewer than {FEWEST} images that have {', '.join(few)}: no claim."] if few else [])
+    return found + (
+        [f"Measured on fewer than {FEWEST} images that have {', '.join(few)}: too few for a claim."] if few else []
+    )
 
 
 def _count_positives(row: Row) -> int:
-    """Images that have the class; all of them where that is not known."""
+    """The number of images that have the class, or of all images where that is not known."""
     positives = row.get("positives")
     return int(row["n"] if positives is None else positives)
 

@@ -1,6 +1,6 @@
-"""Results as tables for people: on the terminal and in markdown, methods side by side.
+"""Results as tables for the terminal and in Markdown, with methods side by side.
 
-A mean over classes stands for every metric; single classes are listed for the leading metrics only.
+Every metric has a row for the mean over classes. Single classes are listed for the leading metrics only.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from evaluation.metrics.values import MACRO
 from evaluation.results.summary import Row, is_simulated, summarise_rows
 
 SIMULATION_NOTE = (
-    "Simulated images are simulated: numbers on them show that a method learns what it is designed to learn and "
-    "that nothing broke; they say nothing about patients."
+    "The images are simulated. Numbers on them show that a method learns what it is designed to learn and that the "
+    "software works. They say nothing about patients."
 )
 INTERVAL_NOTE = (
-    "Brackets hold 95 % intervals (bootstrap by patient); n counts images, for macro the classes averaged. "
-    "Of a handful of images an interval says little."
+    "Brackets hold 95 % intervals (bootstrap by patient). n counts images; for macro it counts the averaged classes. "
+    "An interval over a handful of images says little."
 )
 LEADING = (  # at least one of each task
     "auroc",
@@ -42,7 +42,7 @@ def as_text(results: pa.Table, per_class: Sequence[str] = LEADING) -> str:
 
 
 def as_markdown(results: pa.Table, per_class: Sequence[str] = LEADING) -> str:
-    """The same tables in markdown."""
+    """The same tables in Markdown."""
     parts = [f"### {title}\n\n{_to_markdown(rows)}" for title, rows in _build_tables(results, per_class)]
     return "\n\n".join([*parts, *_list_reasons(results), *_list_notes(results)])
 
@@ -55,7 +55,7 @@ def _list_notes(results: pa.Table) -> list[str]:
 
 
 def _list_reasons(results: pa.Table) -> list[str]:
-    """Why there are no numbers, each reason once, with the measurements that it is of."""
+    """List why numbers are missing: each reason once, with the measurements that it applies to."""
     found: dict[str, dict[str, None]] = {}
     for row in sorted((row for row in results.to_pylist() if row["note"]), key=_make_table_key):
         found.setdefault(row["note"], {})[" · ".join((row["method"], *_make_table_key(row)))] = None
@@ -83,9 +83,7 @@ def _build_tables(results: pa.Table, per_class: Sequence[str]) -> list[tuple[str
             if name == MACRO or metric in per_class:
                 found = numbers[metric, name]
                 counts = "/".join(dict.fromkeys(str(row["n"]) for repeats in found.values() for row in repeats))
-                lines.append(
-                    [metric, name, counts, *(_format_value(found.get(c) or unscored.get(c)) for c in columns)]
-                )
+                lines.append([metric, name, counts, *(_format_value(found.get(c) or unscored.get(c)) for c in columns)])
         title = " · ".join([*place, *(["simulated"] if any(map(is_simulated, members)) else [])])
         tables.append((title, lines))
     return tables
@@ -96,12 +94,12 @@ def _make_table_key(row: Row) -> tuple[str, str, str]:
 
 
 def _make_column_key(row: Row) -> tuple[str, str, int, str]:
-    """What has a column: the repeats of one network are one number."""
+    """The key of a column. The repeats of one network share a column."""
     return row["method"], row["checkpoint"], row["seed"], row["source"]
 
 
 def _label_columns(rows: Sequence[Row]) -> dict[tuple[str, str, int, str], str]:
-    """A column's name: the method alone where it stands for one measurement, else what tells them apart."""
+    """Name the columns: by method, and by checkpoint and seed too where a method has several columns."""
     producers = list(dict.fromkeys(_make_column_key(row) for row in rows))
     methods = [method for method, *_ in producers]
     labels = {}
@@ -113,12 +111,12 @@ def _label_columns(rows: Sequence[Row]) -> dict[tuple[str, str, int, str], str]:
 
 
 def _rank_label(label: str) -> tuple[int, str]:
-    """Trained methods first, then their floors, then the ceiling."""
+    """Trained methods come first, then untrained ones, then the supervised one."""
     return (2 if label.startswith("supervised") else int(label.startswith("untrained:")), label)
 
 
 def _format_value(repeats: Sequence[Row] | None) -> str:
-    """A number with its interval, the mean of several repeats with their deviation, or why there is none."""
+    """A number with its interval, the mean of several repeats with their std, or why there is no number."""
     if repeats is None:
         return ""
     summary = summarise_rows(repeats)

@@ -1,1 +1,1 @@
-"""The tables of the papers, measured beside published."""
+"""The tables of the papers, with measured and published numbers."""

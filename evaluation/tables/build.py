@@ -35,7 +35,7 @@ PAGE = "index.html"
 
 @dataclass(frozen=True)
 class WrittenTables:
-    """What was written."""
+    """The document and the path of its page."""
 
     document: TablesDocument
     page: Path
@@ -66,9 +66,9 @@ def write_tables(workspace: Workspace, mlflow_url: str, log: Callable[[str], Non
 
 
 def _compare_classes(workspace: Workspace, latest: pa.Table, log: Callable[[str], None]) -> list[Pair]:
-    """DeLong's tests of zero-shot classification on this cohort, for the networks that have results of it.
+    """Compare networks by DeLong's tests of zero-shot classification on this cohort, where they have results of it.
 
-    Their predictions are kept beside their weights. Networks of one seed are compared with each other.
+    Their predictions are kept beside their weights. Networks of the same seed are compared.
     """
     here = {"cohort": workspace.cohort_name(), "task": "zero_shot_classification"}
     rows = [row for row in latest.to_pylist() if here.items() <= row.items() and row["value"] is not None]
@@ -90,7 +90,7 @@ def _compare_classes(workspace: Workspace, latest: pa.Table, log: Callable[[str]
 
 
 def _link_runs(workspace: Workspace, address: str, runs: set[str]) -> dict[str, str]:
-    """Address of the page of each run in MLflow; none where nothing was tracked."""
+    """The address of each run in MLflow; empty where nothing was tracked."""
     home = workspace.home_path()
     if not runs or not tracker.has_store(home):
         return {}

@@ -1,7 +1,7 @@
-"""Which methods differ: every pair of them, and each with its untrained self, on one measurement of each task.
+"""Compares methods in pairs, and each method with its untrained network, by the leading metric of each task.
 
-Means over classes are tested by the paired bootstrap by patient, over the resamples that are kept with the results;
-the AUROC of a class by DeLong's test, where the scores of the images are at hand.
+Means over classes are tested by the paired bootstrap by patient, with the resamples that are kept with the results.
+The AUROC of a class is tested by DeLong's test, where the scores of the images are available.
 """
 
 from __future__ import annotations
@@ -22,9 +22,18 @@ from evaluation.results.store import MEASURED
 from evaluation.results.summary import is_simulated
 from evaluation.results.text_tables import LEADING
 
-SAME = ("cohort", "task", "setting", "metric", "seed", "repeat", "data_version", "n")  # of two measurements to compare
+SAME = (
+    "cohort",
+    "task",
+    "setting",
+    "metric",
+    "seed",
+    "repeat",
+    "data_version",
+    "n",
+)  # equal for two measurements that are compared
 UNTRAINED = "untrained:"
-VARIANT = ":"  # between a method and what is left of it: mgca:ITA+CTA
+VARIANT = ":"  # between a method and the parts that it trains with: mgca:ITA+CTA
 BOOTSTRAP, DELONG = "bootstrap", "DeLong"
 
 Row = Mapping[str, Any]
@@ -50,7 +59,7 @@ class Pair:
 
 
 def compare_methods(results: pa.Table, folder: Path) -> list[Pair]:
-    """All pairs in `results` whose resamples are in `folder`, that of the results."""
+    """Compare all pairs in `results` whose resamples are in `folder`, the folder of the results."""
     resamples = read_resamples(folder, LEADING, MACRO)
     rows = [row for row in results.to_pylist() if _is_comparable(row, resamples)]
     pairs: list[Pair] = []
@@ -68,7 +77,7 @@ def compare_scores(
     classes: Sequence[str],
     subjects: Sequence[str] | np.ndarray,
 ) -> list[Pair]:
-    """All pairs of methods by their `scores` (images, classes) of the same images, class by class.
+    """Compare all pairs of methods class by class, by their `scores` (images, classes) for the same images.
 
     `labels` (images, classes) hold 1, 0 or nan; `place` has the cohort, task, setting, seed and repeat of the scores,
     and whether they are simulated. A class of which fewer than two patients have either label is not tested.
@@ -90,12 +99,12 @@ def _is_comparable(row: Row, resamples: Mapping[tuple[object, ...], object]) -> 
 
 
 def base_method(method: str) -> str:
-    """The trained method that it is a variant of: mgca of mgca:ITA, of untrained:mgca and of itself."""
+    """The method that a name belongs to: mgca for mgca:ITA, untrained:mgca and mgca."""
     return method.removeprefix(UNTRAINED).partition(VARIANT)[0]
 
 
 def _choose_pairs(methods: Iterable[str]) -> list[tuple[str, str]]:
-    """Trained with trained, variants with those of the same method only, and trained with its own untrained network."""
+    """Pairs of trained methods, and each with its untrained network. Variants are paired within their method only."""
     names = set(methods)
     trained = sorted(name for name in names if not name.startswith(UNTRAINED))
     pairs = [
@@ -107,7 +116,7 @@ def _choose_pairs(methods: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _adjust_p(pairs: Sequence[Pair]) -> list[Pair]:
-    """The pairs of one measurement, with p-values adjusted for being several."""
+    """The pairs of one measurement, with p-values adjusted by Holm's rule."""
     adjusted = holm([pair.comparison.p for pair in pairs])
     return [replace(pair, adjusted_p=float(p)) for pair, p in zip(pairs, adjusted, strict=True)]
 

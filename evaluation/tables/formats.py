@@ -1,4 +1,4 @@
-"""The rebuilt tables as Markdown, CSV and LaTeX. Numbers for people are in percent, those of the CSV are fractions."""
+"""The tables as Markdown, CSV and LaTeX. Markdown and LaTeX have numbers in percent, the CSV has fractions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LATEX = str.maketrans(
 
 
 def as_markdown(document: TablesDocument) -> str:
-    """All tables, each with its notes and its lettered remarks."""
+    """All tables, each with its notes and its remarks, which have letters."""
     parts = [
         "# Measured and published",
         *(f"**{_escape_markdown(leak)}**" for leak in document.leaks),
@@ -62,14 +62,17 @@ def as_markdown(document: TablesDocument) -> str:
             PAIR_NOTE,
             _build_markdown(PAIR_HEAD, [format_pair(pair) for pair in document.pairs]),
         ]
-    parts += ["## What chose the settings", "\n".join(f"- {_escape_markdown(choice)}" for choice in document.choices)]
+    parts += [
+        "## How the settings were selected",
+        "\n".join(f"- {_escape_markdown(choice)}" for choice in document.choices),
+    ]
     traps = [(trap.trap, trap.instead, f"`{trap.test}`" if trap.test else NO_TEXT) for trap in read_traps()]
     parts += ["## What the published protocols get wrong", _build_markdown(TRAPS_HEAD, traps)]
     return "\n\n".join(parts) + "\n"
 
 
 def as_csv(document: TablesDocument) -> str:
-    """One row per number, remarks written out; `state` says why there is no value."""
+    """One row per number, with its remarks. The column `state` says why a value is missing."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     names = ["value", "low", "high", "std", "seeds", "repeats", "n", SIMULATED]

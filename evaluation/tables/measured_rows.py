@@ -1,4 +1,4 @@
-"""The measured rows of `results`, found by what they have in common with published ones."""
+"""Finds the measured rows of `results` that belong to a published number."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ Key = tuple[str, str, str, str, str, str]  # method, cohort, task, level, metric
 
 
 class MeasuredRows:
-    """The measured rows by what they have in common with published ones."""
+    """The measured rows by the key that they share with published numbers."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self.rows: dict[Key, list[Row]] = defaultdict(list)
-        self._unscored: dict[Key, list[Row]] = defaultdict(list)  # by cell: rows that say why there are no numbers
-        self._classes: dict[Key, list[Row]] = defaultdict(list)  # by mean: the classes that it is of
+        self._unscored: dict[Key, list[Row]] = defaultdict(
+            list
+        )  # by measurement: rows that say why numbers are missing
+        self._classes: dict[Key, list[Row]] = defaultdict(list)  # by mean: the rows of its classes
         for row in rows:
             key = make_key(row)
             self.rows[key].append(row)
@@ -29,12 +31,12 @@ class MeasuredRows:
                 self._classes[(*key[:5], MACRO)].append(row)
 
     def find(self, key: Key) -> list[Row]:
-        """The seeds and repeats of a number, and those that failed, whatever number they would have led to."""
+        """The seeds and repeats of a number, and the failed ones of the same measurement."""
         rows = self.rows.get(key, [])
         return [*rows, *(row for row in self._unscored.get(_drop_metric(key), ()) if row not in rows)]
 
     def describe(self, key: Key) -> list[str]:
-        """What a reader of the number must know of how it was measured."""
+        """Sentences about how the number was measured."""
         members = self.find(key)
         classes = (
             self._classes.get(key, ()) if key[-1] == MACRO else [row for row in members if row["value"] is not None]
@@ -43,20 +45,20 @@ class MeasuredRows:
 
 
 def make_key(row: Row) -> Key:
-    """What a measured and a published row have in common, whatever the spelling of settings and classes."""
+    """The key that a measured and a published row share. Settings and classes may be spelt differently."""
     name = row["class"].lower().replace("_", " ")
     return row["method"], row["cohort"], row["task"], _unify_setting(row["setting"]), row["metric"], name
 
 
 def sort_key(key: Key) -> tuple[str, bool, bool, str, float]:
-    """Methods with their variants and their untrained network behind them, cohorts, fractions from small to large."""
+    """Sort by method, with its variants and its untrained network after it, then cohort, then label fraction."""
     fraction = FRACTION.search(key[3])
     method, untrained = key[0].removeprefix(UNTRAINED), key[0].startswith(UNTRAINED)
     return method, untrained, "tuned" in key[3], key[1], float(fraction[1]) if fraction else 0.0
 
 
 def _drop_metric(key: Key) -> Key:
-    """What all numbers have in common that are measured at once."""
+    """The part of the key that all numbers of one measurement share."""
     return (*key[:4], "", "")
 
 

@@ -1,6 +1,6 @@
-"""The rebuilt tables as one HTML page that sorts, filters and prints, and needs nothing but itself.
+"""The tables as one HTML page that can be sorted, filtered and printed. The page loads no other file.
 
-Everything that is shown is escaped, and the page's own policy allows no script but its own, by its digest.
+All texts are escaped. The content security policy of the page allows only its own script, by digest.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def as_html(document: TablesDocument, links: Mapping[str, str]) -> str:
-    """The page; `links` (MLflow run -> address) make the measured numbers links."""
+    """Render the page. `links` (MLflow run -> address) turn measured numbers into links."""
     if wrong := [link for link in links.values() if not link.startswith(("http://", "https://"))]:
         raise EvaluationError(f"The address of MLflow must begin with http:// or https://, but one is {wrong[0]!r}.")
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)

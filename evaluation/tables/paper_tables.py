@@ -1,6 +1,6 @@
-"""The tables of the four papers, rebuilt: measured, published, their difference, and what differs in the data.
+"""Builds the tables of the papers with measured and published numbers, their difference, and what differs in the data.
 
-`data/paper_tables.yaml` says which published numbers make a table, which of ours stand beside them, and what differs.
+`data/paper_tables.yaml` says which published numbers form a table, which measured numbers are added, and what differs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OTHER = "In no paper's table"
 
 @dataclass(frozen=True)
 class Line:
-    """One number of a table, under our names; `printed` is the method as the paper prints it, with its backbone."""
+    """One number of a table, under the names of this project. `printed` is the method as printed, with its backbone."""
 
     method: str
     printed: str
@@ -40,20 +40,20 @@ class Line:
 
     @property
     def difference(self) -> float | None:
-        """Measured minus published, where there are both."""
+        """Measured minus published, where both are known."""
         if self.measured is None or self.measured.value is None or self.published is None:
             return None
         return self.measured.value - self.published
 
     @property
     def simulated(self) -> bool:
-        """Whether it was measured on simulated images."""
+        """Whether the number was measured on simulated images."""
         return self.measured is not None and self.measured.simulated
 
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A table: `notes` hold for every line, `remarks` for those that point at them."""
+    """A table. `notes` hold for every line, `remarks` for the lines that refer to them."""
 
     paper: str
     title: str
@@ -64,7 +64,7 @@ class PaperTable:
 
 @dataclass
 class _Remarks:
-    """Sentences, each remarks once and known by its place."""
+    """Sentences of a table. Each is kept once, and lines refer to it by its place."""
 
     sentences: list[str] = field(default_factory=list)
 
@@ -78,7 +78,7 @@ class _Remarks:
 
 
 def build_tables(results: pa.Table) -> list[PaperTable]:
-    """Every table of the four papers beside the measured rows of `results`, and what stands in none of them by task.
+    """Build every table of the papers from the measured rows of `results`, and a table per task for the other rows.
 
     Several seeds and repeats of a method become one number; `results` must hold one run per method and seed.
     """
@@ -92,7 +92,7 @@ def build_tables(results: pa.Table) -> list[PaperTable]:
 
 
 def _build_remaining(task: str, others: Sequence[Key], measured: MeasuredRows) -> PaperTable:
-    """What was measured of a task and is in no paper's table."""
+    """A table of the measured numbers of a task that are in no paper's table."""
     remarks = _Remarks()
     chosen = sorted((key for key in others if key[2] == task), key=lambda key: (key[1], sort_key(key)))
     lines = [_make_line(key, measured.find(key), notes=remarks.add(measured.describe(key))) for key in chosen]
@@ -132,7 +132,7 @@ def _compare_published(
     measured: MeasuredRows,
     remarks: _Remarks,
 ) -> Line:
-    """A published number beside ours."""
+    """A line with a published number and the measured one."""
     row = to_row(number)
     row["metric"] = spec.get("metrics", {}).get(number.metric, row["metric"])
     row["class"] = spec.get("class", row["class"])
@@ -163,7 +163,7 @@ def _subtract_rows(found: Sequence[Row], others: Sequence[Row]) -> list[Row]:
 def _make_line(
     key: Key, members: Sequence[Row], printed: str = "", row: Row | None = None, notes: tuple[int, ...] = ()
 ) -> Line:
-    """`row` has the published value, if there is one; else the names are those of what was measured."""
+    """`row` has the published value and names; without it, the names are those of the measured rows."""
     names = row or members[0]
     method, cohort, task, _, metric, _ = key
     published = row["value"] if row else None

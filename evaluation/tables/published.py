@@ -1,6 +1,6 @@
-"""The published numbers, as printed and as rows of `results`: beside measured ones, never in their place.
+"""The published numbers, as printed and as rows of `results`. They never replace measured ones.
 
-`data/published.csv` holds every number with its source; `data/published_names.yaml` says what their names are here.
+`data/published.csv` holds every number with its source. `data/published_names.yaml` maps printed names to ours.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WITH_NETWORK = ("segmentation", "detection")  # tasks whose setting also says wh
 
 @dataclass(frozen=True)
 class PublishedNumber:
-    """A printed number: its place and names as printed, and `value` in `unit`."""
+    """A published number: its place and names as printed, and its `value` in `unit`."""
 
     source: str
     table: str
@@ -49,13 +49,13 @@ class PublishedNumber:
 
     @property
     def std(self) -> float | None:
-        """Of the runs that the number is the mean of, as a fraction; None of a single run."""
+        """The std of the runs behind a mean, as a fraction; None for a single run."""
         found = STD.search(self.notes)
         return float(found[1]) * UNITS[self.unit] if found else None
 
     @property
     def remark(self) -> str:
-        """What its notes say besides that."""
+        """The notes without the std."""
         return STD.sub("", self.notes).rstrip("; ")
 
 
@@ -67,7 +67,7 @@ def read_published() -> tuple[PublishedNumber, ...]:
 
 
 def to_row(number: PublishedNumber) -> dict[str, Any]:
-    """The number as a row of `results`: our names where there are some, fractions instead of percent."""
+    """The number as a row of `results`, with our names where we have them, and as a fraction."""
     names = _read_names()
     return {
         "method": names["methods"].get(number.source, {}).get(number.method, number.method),
@@ -96,7 +96,7 @@ def tabulate_published() -> pa.Table:
 
 
 def _translate_setting(number: PublishedNumber, task: str) -> str:
-    """`zero-shot`, or the fraction of the labels such as `1 %`, or what is printed where it is neither."""
+    """`zero-shot`, or the fraction of the labels such as `1 %`, or else the setting as printed."""
     if task.startswith("zero_shot"):
         return ZERO_SHOT
     if number.setting == "all":

@@ -1,4 +1,4 @@
-"""What the rebuilt tables say: their heads, the texts of their cells, and what holds for all of them.
+"""The texts of the tables: heads, formatted numbers, and notes on all tables.
 
 Numbers are in percent, as the papers print them.
 """
@@ -17,16 +17,17 @@ from evaluation.tables.selection import describe_selection
 from evaluation.tasks.registry import task_names
 
 NO_TEXT = ""
-NO_SHARE = "contrast_to_noise"  # how metrics begin that have no upper bound
+NO_SHARE = "contrast_to_noise"  # the beginning of the names of metrics without an upper bound
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 HEAD = ("method", "printed as", "data", "task", "setting", "metric", "class", "measured", "published", "difference")
 DIFFERS = "what differs"
 SIMULATED = "simulated"
-TRAPS_HEAD = ("trap", "what we do instead", "test that holds it")
+TRAPS_HEAD = ("trap", "what we do instead", "test")
 READING = (
-    "Numbers are in percent, contrast to noise as it is; a difference is measured minus published. Published numbers "
-    "are other people's, on other data, and never fill in for ours. Brackets hold 95 % intervals by bootstrap over "
-    "patients; of a handful of images they say little. Several seeds or repeats have a mean and a deviation instead."
+    "Numbers are in percent, except the contrast to noise. A difference is measured minus published. Published numbers "
+    "were measured by others on other data. They never replace measured ones. Brackets hold 95 % intervals by "
+    "bootstrap over patients. An interval over a handful of images says little. Several seeds or repeats have mean and "
+    "std instead."
 )
 PAIR_HEAD = (
     "data",
@@ -43,20 +44,20 @@ PAIR_HEAD = (
     "p (Holm)",
 )
 PAIR_NOTE = (
-    "Differences in percent: means over classes by the paired bootstrap by patient, the AUROC of a class by DeLong's "
-    "test by patient. The last column is adjusted by Holm's rule for the pairs of the same measurement. Seeds and "
-    "repeats are listed one by one."
+    "Differences are in percent. Means over classes are tested by the paired bootstrap by patient, the AUROC of a "
+    "class by DeLong's test by patient. The last column is adjusted by Holm's rule for the pairs of the same "
+    "measurement. Each seed and repeat has its own row."
 )
 
 
 @dataclass(frozen=True)
 class TablesDocument:
-    """All that the files show."""
+    """The content of the files."""
 
     tables: Sequence[PaperTable]
     pairs: Sequence[Pair]
     pretraining: str  # the cohort that the networks were pretrained on
-    leaks: Sequence[str] = ()  # sentences: what of the test splits was seen before
+    leaks: Sequence[str] = ()  # sentences about test data that was seen before
 
     @property
     def simulated(self) -> bool:
@@ -66,13 +67,13 @@ class TablesDocument:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What holds for every table."""
+        """The notes on all tables."""
         simulation = (SIMULATION_NOTE,) if self.simulated else ()
         return (*simulation, f"Measured: networks pretrained on {self.pretraining}.", READING)
 
     @property
     def choices(self) -> list[str]:
-        """What chose the settings of what was measured."""
+        """How the settings of the measured tasks were selected."""
         lines = (line for table in self.tables for line in table.lines)
         return describe_selection(sorted({line.task for line in lines if line.measured} & set(task_names())))
 
@@ -97,12 +98,12 @@ def format_line(line: Line) -> tuple[str, ...]:
 
 
 def format_cohort(cohort: str, simulated: bool) -> str:
-    """The name of the data, and whether its images are drawn."""
+    """The name of the cohort, and whether it is simulated."""
     return f"{cohort}, {SIMULATED}" if simulated else cohort
 
 
 def choose_columns(table: PaperTable) -> list[int]:
-    """The columns of HEAD that say something: no task where there is one, no class where all are means, and so on."""
+    """The columns of HEAD to show: no task where all lines have the same, no class where all are means, and so on."""
     several_tasks = len({line.task for line in table.lines}) > 1
     of_classes = any(line.class_name != MACRO for line in table.lines)
     hidden = {
@@ -115,12 +116,12 @@ def choose_columns(table: PaperTable) -> list[int]:
 
 
 def format_letters(places: Sequence[int]) -> str:
-    """The letters under which a table's remarks are found: a, b, ..., z, aa, ab, ..."""
+    """The letters of a table's remarks: a, b, ..., z, aa, ab, ..."""
     return ", ".join((LETTERS[place // 26 - 1] if place >= 26 else NO_TEXT) + LETTERS[place % 26] for place in places)
 
 
 def format_measured(measured: MeasuredValue | None, metric: str) -> str:
-    """Value and interval, or mean and deviation of several seeds and repeats, or what there is instead."""
+    """Value and interval, or mean and std of several seeds and repeats, or why the value is missing."""
     if measured is None:
         return NO_TEXT
     if measured.value is None:
@@ -134,13 +135,13 @@ def format_measured(measured: MeasuredValue | None, metric: str) -> str:
 
 
 def format_published(line: Line) -> str:
-    """The published number, with the deviation of its runs where it is their mean."""
+    """The published number, with the std of its runs where it is their mean."""
     std = f" ± {format_number(line.std, line.metric)}" if line.std is not None else NO_TEXT
     return format_number(line.published, line.metric) + std
 
 
 def format_number(value: float | None, metric: str, sign: str = "") -> str:
-    """In percent with one decimal, as the papers print; what is no share with two."""
+    """In percent with one decimal, as the papers print; metrics without an upper bound with two decimals."""
     if value is None:
         return NO_TEXT
     return f"{value:{sign}z.2f}" if metric.startswith(NO_SHARE) else f"{100 * value:{sign}z.1f}"

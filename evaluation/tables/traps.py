@@ -1,4 +1,4 @@
-"""What the published protocols get wrong, what is done here instead, and the test that holds it."""
+"""Mistakes of published protocols, what is done here instead, and the test that checks it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from evaluation.tables.published import DATA
 
 @dataclass(frozen=True)
 class Trap:
-    """`test` is `path::name` in this repository, or empty where the sentence is all there is."""
+    """`test` is `path::name` in this repository, or empty where no test is possible."""
 
     trap: str
     instead: str
@@ -18,6 +18,6 @@ class Trap:
 
 
 def read_traps() -> list[Trap]:
-    """All of them, in the order of the file."""
+    """All traps, in the order of the file."""
     with (DATA / "traps.csv").open(newline="", encoding="utf-8") as file:
         return [Trap(**row) for row in csv.DictReader(file)]

@@ -10,10 +10,10 @@ from evaluation.figures.attention import (
     HIGHEST,
     AttendedRegions,
     WordAttention,
+    compute_selected_regions,
+    compute_word_attention,
     draw_selected_regions,
     draw_word_attention,
-    look_at_regions,
-    look_for_words,
 )
 from evaluation.figures.pictures import TRUTH
 from tests.evaluation.pictures import of_colour, picture
@@ -29,7 +29,7 @@ def images():
 
 @pytest.mark.parametrize("name", ["gloria", "mgca"])
 def test_words_of_a_network(images, name):
-    found = look_for_words(tiny_method(name), images, SENTENCES)
+    found = compute_word_attention(tiny_method(name), images, SENTENCES)
     assert found.words == [["small", "pleural", "effusion"], ["the", "heart", "is", "large"]]
     assert found.images.shape == (2, SIZE, SIZE)
     assert found.maps.shape[0] == 2
@@ -41,14 +41,14 @@ def test_words_of_a_network(images, name):
 def test_a_cropped_image_is_shown_as_the_network_sees_it(images):
     method = tiny_method("mgca")
     method.fit = "crop"
-    assert (look_for_words(method, images, SENTENCES).images == images[:, 8:40, 8:40]).all()
+    assert (compute_word_attention(method, images, SENTENCES).images == images[:, 8:40, 8:40]).all()
 
 
 def test_methods_without_attention_say_so(images):
     with pytest.raises(NotAvailableError, match="no attention of words"):
-        look_for_words(tiny_method("convirt"), images, SENTENCES)
+        compute_word_attention(tiny_method("convirt"), images, SENTENCES)
     with pytest.raises(NotAvailableError, match="selects no regions"):
-        look_at_regions(tiny_method("convirt"), images, SENTENCES)
+        compute_selected_regions(tiny_method("convirt"), images, SENTENCES)
 
 
 def test_a_words_attention_lies_on_its_own_panel():
@@ -72,7 +72,7 @@ def test_long_sentences_take_more_rows():
 
 
 def test_regions_of_a_network(images):
-    found = look_at_regions(tiny_method("lrclr"), images, SENTENCES)
+    found = compute_selected_regions(tiny_method("lrclr"), images, SENTENCES)
     assert found.images.shape == (2, SIZE, SIZE)
     assert found.selected.shape == (2, *found.maps.shape[2:])
     heads = tiny_method("lrclr").selected_regions(torch.from_numpy(images)[:, None], SENTENCES).index

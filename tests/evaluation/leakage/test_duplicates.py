@@ -94,7 +94,7 @@ def test_pairs_are_those_of_counted_bits(seed, seen, tested, limit, block):
 @given(seed=st.integers(0, 1000), size=st.integers(17, 90))
 def test_the_grid_is_the_mean_over_areas(seed, size):
     image = np.random.default_rng(seed).integers(0, 256, (2, size, size), np.uint8)
-    side = duplicates.CELLS + 1
+    side = duplicates.GRID + 1
     fine = image.repeat(side, axis=1).repeat(side, axis=2).reshape(2, side, size, side, size)
     assert abs(duplicates._average_grid(image) - fine.mean(axis=(2, 4))).max() <= 0.51
 

@@ -103,16 +103,47 @@ def test_as_text_and_as_markdown_are_those_of_result_tables(tmp_path):
     assert "| 0.900 [0.850, 0.950] |" in as_markdown(table)
 
 
-def test_files_that_call_a_repeat_a_draw_are_read(tmp_path):
-    """Version 2 of the table did."""
+SINCE_VERSION_2 = ("repeat", "protocol", "simulated", "positives", "note")
+
+
+def rewrite(home, change):
+    """Write every file under the results of `home` anew, as `change` makes it of its table."""
+    for path in (home / "results").rglob("*.parquet"):
+        pq.write_table(change(pq.read_table(path)), path)
+
+
+def test_files_of_version_1_are_read(tmp_path):
+    """Version 1 has neither repeats nor protocols, and does not say what is simulated."""
+    value = ResultValue("auroc", "macro", 0.5, 0.4, 0.6, 3, np.array([0.4, 0.6]))
+    write_results(tmp_path, TASK, KEY, [value])
+    before, resamples = read_results(tmp_path), read_resamples(tmp_path / "results", ["auroc"], "macro")
+
+    def age(table):
+        aged = table.drop_columns([name for name in SINCE_VERSION_2 if name in table.column_names])
+        return aged.replace_schema_metadata({"table": "results", "version": "1"})
+
+    rewrite(tmp_path, age)
+    (path,) = (tmp_path / "results").glob("*.parquet")
+    assert not set(SINCE_VERSION_2) & set(pq.read_schema(path).names)
+    assert read_results(tmp_path).equals(before)
+    (row,) = read_results(tmp_path).to_pylist()
+    assert [row[name] for name in SINCE_VERSION_2] == [0, "", False, None, ""]
+    again = read_resamples(tmp_path / "results", ["auroc"], "macro")
+    assert list(again) == list(resamples)
+    np.testing.assert_array_equal(list(again.values()), list(resamples.values()))
+    assert find_results(tmp_path, TASK, KEY) == ([value], "")
+
+
+def test_files_of_version_2_are_read(tmp_path):
+    """Version 2 calls a repeat a draw."""
     value = ResultValue("auroc", "macro", 0.5, 0.4, 0.6, 3, np.array([0.4, 0.6]))
     for repeat in (0, 2):
         write_results(tmp_path, TASK, key(repeat=repeat), [value])
     before, resamples = read_results(tmp_path), read_resamples(tmp_path / "results", ["auroc"], "macro")
-    for path in (tmp_path / "results").rglob("*.parquet"):
-        table = pq.read_table(path)
-        names = ["draw" if name == "repeat" else name for name in table.column_names]
-        pq.write_table(table.rename_columns(names), path)
+    rewrite(
+        tmp_path,
+        lambda table: table.rename_columns(["draw" if name == "repeat" else name for name in table.column_names]),
+    )
     assert read_results(tmp_path).equals(before)
     assert sorted(before["repeat"].to_pylist()) == [0, 2]
     again = read_resamples(tmp_path / "results", ["auroc"], "macro")

@@ -39,10 +39,10 @@ def test_drawn_images_are_told_also_by_rows_that_do_not_say_so():
 def test_classes_with_few_images_or_without_a_score_are_named_beside_their_mean():
     rows = [{**ROW, "class": "a", "n": 9}, {**ROW, "class": "b", "n": 10}, {**FAILED, "class": "c"}]
     assert describe_classes(rows) == [
-        "Measured without c: what cannot be scored is in no mean.",
-        "Measured on fewer than 10 images that have a: no claim.",
+        "Measured without c: classes that cannot be scored are in no mean.",
+        "Measured on fewer than 10 images that have a: too few for a claim.",
     ]
     assert describe_classes(rows[1:2]) == []
     few, enough = ({**ROW, "class": "a", "n": 500, "positives": count} for count in (4, 10))
-    assert describe_classes([few]) == ["Measured on fewer than 10 images that have a: no claim."]
+    assert describe_classes([few]) == ["Measured on fewer than 10 images that have a: too few for a claim."]
     assert describe_classes([enough]) == []

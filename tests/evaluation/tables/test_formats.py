@@ -40,7 +40,7 @@ def test_markdown_has_measured_published_and_what_differs():
     assert "Holds for all." in text
     numbers = "bootstrap | +2.0 [-1.0, +5.0] | 0.040 | 0.120 |"
     assert f"| covidx | linear_probe | 1 % | auroc | macro | 0 | 2 | mgca - medklip | {numbers}" in text
-    assert "A split drawn over rows of run-length codes" in text
+    assert "A split over rows of run-length codes" in text
 
 
 def test_tables_and_classes_have_a_column_where_they_tell_lines_apart():

@@ -223,7 +223,7 @@ def test_classes_without_a_score_are_named_beside_their_mean():
     table = built(*rows)[OTHERS]
     (line,) = table.lines
     told = [table.remarks[place] for place in line.notes]
-    assert "Measured without hernia: what cannot be scored is in no mean." in told
+    assert "Measured without hernia: classes that cannot be scored are in no mean." in told
 
 
 def test_variants_of_a_method_are_the_rows_of_its_ablation_and_of_no_other_table():

@@ -34,7 +34,7 @@ KNOWN = (
     "Validation images are augmented",
     "without a seed",
     "mirrored",
-    "largest classes make the accuracy",
+    "largest classes decide the accuracy",
     "two releases, code bases or test lists",
     "ITA on SIIM is ConVIRT's row",
     "near chance",
