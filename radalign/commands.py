@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from importlib import import_module
 from typing import Any
 
 import yaml
@@ -109,7 +110,8 @@ def run_methods(options: Namespace) -> int:
 
     if options.method is None:
         for name in method_names():
-            print(f"{name:<12}{_first_sentence(settings_class(name).__doc__)}")
+            module = import_module(f"models.methods.{name}")
+            print(f"{name:<12}{_first_sentence(module.__doc__)}")
         return 0
     with one_sentence():
         settings = settings_class(options.method)

@@ -1,1 +1,1 @@
-"""GLoRIA: its settings, and its network."""
+"""GLoRIA: words are matched with regions of the image (Huang et al., ICCV 2021)."""

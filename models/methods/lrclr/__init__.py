@@ -1,1 +1,1 @@
-"""LRCLR: its settings, and its network."""
+"""LRCLR: regions that attention heads select are contrasted with the report, beside the loss of CLIP."""
