@@ -15,8 +15,8 @@ from evaluation.metrics.values import MACRO
 from evaluation.results.summary import Row, is_simulated, summarise_rows
 
 SIMULATION_NOTE = (
-    "The images are simulated. Numbers on them show that a method learns what it is designed to learn and that the "
-    "software works. They say nothing about patients."
+    "Numbers on simulated images show that a method learns what it is designed to learn and that the software works. "
+    "They say nothing about patients."
 )
 INTERVAL_NOTE = (
     "Brackets hold 95 % intervals (bootstrap by patient). n counts images; for macro it counts the averaged classes. "

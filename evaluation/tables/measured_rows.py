@@ -18,9 +18,7 @@ class MeasuredRows:
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self.rows: dict[Key, list[Row]] = defaultdict(list)
-        self._unscored: dict[Key, list[Row]] = defaultdict(
-            list
-        )  # by measurement: rows that say why numbers are missing
+        self._unscored: dict[Key, list[Row]] = defaultdict(list)  # by measurement: rows without a number
         self._classes: dict[Key, list[Row]] = defaultdict(list)  # by mean: the rows of its classes
         for row in rows:
             key = make_key(row)

@@ -1,11 +1,10 @@
-"""The asset `leakage` on tiny shards in which patients and images are planted twice, or are not."""
+"""The asset `leakage` on tiny shards: its check and its metadata."""
 
 from __future__ import annotations
 
 import json
 
 import dagster as dg
-import pyarrow as pa
 import pytest
 
 from assets.leakage import LEAKAGE, leakage
@@ -13,14 +12,9 @@ from assets.workspace import WorkspaceResource
 from evaluation.leakage.datasets import FILE
 from evaluation.results.store import FOLDER
 from ingestion.pipeline import STATE
-from shards.schema import shard_schema
-from shards.writer import write_manifest, write_shard
 from store.atomic import write_json
+from tests.evaluation.leakage.test_datasets import OWN, SIZE, SPLITS, TESTED, build
 from tests.evaluation.random_images import random_images
-
-OWN, TESTED = "mimic_cxr", "edema_severity"  # the same archive, so that their patients can be compared
-SIZE = 64
-SPLITS = ("train", "train", "validate", "test")  # of the four images of a cohort
 
 
 @pytest.fixture
@@ -32,31 +26,6 @@ def pretraining(workspace, monkeypatch, tmp_path):
     build(there.downstream(TESTED), ["q0", "q1", "q2", "q3"], random_images(1, len(SPLITS), SIZE))
     write_json(there.home_path() / TESTED / STATE, {"status": "ready", "note": ""})
     return there
-
-
-def build(workspace, subjects, images, splits=SPLITS):
-    """Shards of an image per subject."""
-    name, folder = workspace.cohort_name(), workspace.folder("shards")
-    schema = shard_schema(SIZE)
-    blank = {"view": "PA", "image_path": "a.png", "height": SIZE, "width": SIZE, "text": "", "sentences": []}
-    rows = [
-        {
-            **dict.fromkeys(schema.names),
-            **blank,
-            "cohort": name,
-            "image_id": f"{name}-{index}",
-            "study_id": f"{name}-{index}",
-            "subject_id": subject,
-            "split": splits[index],
-            "pixels": images[index].tobytes(),
-            "triplets": [],
-            "labels": [],
-        }
-        for index, subject in enumerate(subjects)
-    ]
-    folder.mkdir(parents=True, exist_ok=True)
-    write_shard(pa.Table.from_pylist(rows, schema=schema), folder / "a.parquet")
-    write_manifest(folder, [folder / "a.parquet"], [], [], SIZE, name)
 
 
 def look(workspace):
@@ -94,32 +63,6 @@ def test_planted_patients_and_images_are_a_warning_that_names_none(pretraining):
     assert kept["found"] == found
     assert check.description == " ".join(found)
     assert "p1" not in " ".join(map(str, told.values()))
-
-
-def test_images_that_two_splits_of_a_cohort_share_are_found(pretraining):
-    images = random_images(0, len(SPLITS), SIZE)
-    images[3] = images[0]
-    build(pretraining, ["p0", "p1", "p2", "p3"], images)
-    _, _, kept = look(pretraining)
-    assert kept["found"] == ["1 of the 1 images of mimic_cxr (test) are near duplicates of one in mimic_cxr (train)."]
-
-
-def test_what_pretraining_only_tested_on_was_not_seen(pretraining):
-    images = random_images(1, len(SPLITS), SIZE)
-    images[3] = random_images(0, len(SPLITS), SIZE)[3]
-    build(pretraining.downstream(TESTED), ["q0", "q1", "q2", "p3"], images)
-    assert look(pretraining)[0].passed
-
-
-def test_a_cohort_that_is_not_ready_is_not_compared(pretraining):
-    write_json(pretraining.home_path() / TESTED / STATE, {"status": "failed", "note": "The archive is gone."})
-    assert look(pretraining)[1]["comparisons"] == 6
-
-
-def test_images_are_hashed_once(pretraining, monkeypatch):
-    first = look(pretraining)
-    monkeypatch.setattr("evaluation.leakage.duplicates.hash_images", lambda images: pytest.fail("hashed again"))
-    assert look(pretraining)[1] == first[1]
 
 
 def test_a_split_without_images_is_told_and_is_no_leak(pretraining):

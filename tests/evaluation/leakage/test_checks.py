@@ -62,7 +62,7 @@ def test_images_of_renamed_patients_are_found():
     ]
 
 
-def test_nothing_found_and_nothing_to_compare_are_told():
+def test_nothing_found_and_nothing_to_compare_have_sentences():
     seen = sample("open_i", ["1"])
     clean = find_shared_images(seen, sample("open_i", ["2"], random_images(1, n=1), ("train",)))
     empty = find_shared_images(seen, sample("open_i", ["2"], np.zeros((1, 64, 64), np.uint8)))
@@ -126,6 +126,6 @@ def test_every_task_says_what_chose_its_settings():
     flattered = {"zero_shot_classification": BY_TEST_F1, "zero_shot_grounding": BY_TEST_DICE}
     for name, ending in flattered.items():
         assert f"`{ending}`" in task(name).selection
-    told = describe_selection(["linear_probe", "text_image_retrieval"])
-    assert len(told) == 3
-    assert told[1] == "linear_probe: The penalty is chosen on the validate split."
+    sentences = describe_selection(["linear_probe", "text_image_retrieval"])
+    assert len(sentences) == 3
+    assert sentences[1] == "linear_probe: The penalty is chosen on the validate split."

@@ -166,8 +166,8 @@ def test_holm_equals_its_definition():
     assert len(holm([])) == 0
 
 
-def test_seeds_have_mean_and_deviation():
-    # three runs with the deviation that MGCA's error-bar table would print
+def test_seeds_have_mean_and_std():
+    # three runs with the std that MGCA's error-bar table would print
     assert summarise_seeds([0.5, 0.6, 0.7]) == pytest.approx((0.6, 0.1, 3))
     alone = summarise_seeds([0.5])
     assert alone.mean == 0.5

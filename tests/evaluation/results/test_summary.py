@@ -7,7 +7,7 @@ ROW |= {"simulated": False, "cohort": "toy", "data_version": "d", "class": "macr
 FAILED = {**ROW, "value": None, "low": None, "high": None, "n": 0}
 
 
-def test_one_measurement_has_its_interval_and_several_a_deviation():
+def test_one_measurement_has_its_interval_and_several_a_std():
     assert summarise_rows([ROW]) == MeasuredValue(0.8, 0.7, 0.9, None, 1, 1, 40, ("run",))
     several = summarise_rows([ROW, {**ROW, "value": 0.6, "repeat": 1, "mlflow_run": "other"}])
     assert (several.value, several.std) == (pytest.approx(0.7), pytest.approx(0.02**0.5))
@@ -23,13 +23,13 @@ def test_what_stands_in_the_place_of_a_value():
     assert summarise_rows([{**FAILED, "note": notes[1]}, {**FAILED, "note": notes[0]}]).state == "failed"
 
 
-def test_a_failure_beside_a_number_is_told():
+def test_a_failure_beside_a_number_is_described():
     found = [ROW, {**FAILED, "note": "failed: no memory."}]
     assert (summarise_rows(found).value, summarise_rows(found).repeats) == (0.8, 1)
     assert describe_rows(found) == ["Measured: failed: no memory."]
 
 
-def test_drawn_images_are_told_also_by_rows_that_do_not_say_so():
+def test_simulated_images_are_named_also_in_rows_that_do_not_say_so():
     assert not is_simulated(ROW)
     for row in ({**ROW, "simulated": True}, {**ROW, "cohort": "phantom"}):
         assert summarise_rows([row]).simulated

@@ -98,7 +98,7 @@ def test_what_failed_says_so_in_every_row_with_its_reason(render):
     assert reason in " ".join(text.split())
 
 
-def test_draws_of_a_network_are_one_number():
+def test_repeats_of_a_network_are_one_number():
     text = as_text(
         table(*(number("medklip", "auroc", "macro", 0.8 + 0.1 * repeat, repeat=repeat) for repeat in (0, 1)))
     )

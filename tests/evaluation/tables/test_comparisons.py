@@ -55,7 +55,7 @@ def test_methods_are_compared_in_pairs_and_with_their_untrained_selves(tmp_path)
     assert {(pair.cohort, pair.repeat, pair.simulated) for pair in pairs} == {("toy", 0, True)}
 
 
-def test_other_data_seeds_or_draws_are_no_pair(tmp_path):
+def test_other_data_seeds_or_repeats_are_no_pair(tmp_path):
     first = measured(tmp_path, "mgca", 0.9)
     for other in ({"seed": 1}, {"repeat": 1}, {"data_version": "another"}):
         rows = [first, measured(tmp_path, "convirt", 0.8, **other)]

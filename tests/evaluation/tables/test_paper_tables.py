@@ -133,7 +133,7 @@ def test_a_published_difference_stands_beside_a_difference():
     assert line.published == pytest.approx(0.272)
 
 
-def test_seeds_and_repeats_become_mean_and_deviation():
+def test_seeds_and_repeats_become_mean_and_std():
     rows = [
         row(
             "mgca",
@@ -196,7 +196,7 @@ def test_a_failed_cell_is_failed_in_every_number_that_it_would_have_had():
     assert other.measured.notes == ()
 
 
-def test_a_draw_that_failed_is_told_beside_those_that_did_not():
+def test_a_draw_that_failed_is_remarks_beside_those_that_did_not():
     rows = [
         row("mgca", "covidx", "linear_probe", "1 %", "accuracy", 0.5),
         row("mgca", "covidx", "linear_probe", "1 %", "auroc", None, repeat=1, note="failed: why."),
@@ -222,8 +222,8 @@ def test_classes_without_a_score_are_named_beside_their_mean():
     ]
     table = built(*rows)[OTHERS]
     (line,) = table.lines
-    told = [table.remarks[place] for place in line.notes]
-    assert "Measured without hernia: classes that cannot be scored are in no mean." in told
+    remarks = [table.remarks[place] for place in line.notes]
+    assert "Measured without hernia: classes that cannot be scored are in no mean." in remarks
 
 
 def test_variants_of_a_method_are_the_rows_of_its_ablation_and_of_no_other_table():
@@ -261,7 +261,7 @@ def test_grounding_is_printed_at_the_papers_threshold():
     assert found == {"dice_by_test_dice": (0.5, 0.46), "dice": (0.3, None)}
 
 
-def test_different_data_under_one_mean_are_told():
+def test_different_data_under_one_mean_are_remarks():
     rows = [
         row("medklip", "phantom", "linear_probe", "1 %", "auroc", 0.6, repeat=repeat, data_version=str(repeat))
         for repeat in (0, 1)

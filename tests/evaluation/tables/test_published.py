@@ -74,7 +74,7 @@ def test_what_has_no_counterpart_keeps_its_printed_name():
     assert {row["setting"] for row in linear} == {"linear", "linear 1%", "linear 10%", "linear 100%"}
 
 
-def test_the_deviation_of_several_runs_is_a_number_of_its_own():
+def test_the_std_of_several_runs_is_a_number_of_its_own():
     (number,) = (
         number
         for number in read_published()

@@ -32,7 +32,7 @@ def test_contrast_to_noise_is_no_share():
     assert format_number(0.5, "dice") == "50.0"
 
 
-def test_published_means_of_several_runs_have_their_deviation():
+def test_published_means_of_several_runs_have_their_std():
     assert format_published(LINE) == "90.0"
     assert format_published(Line(**{**vars(LINE), "std": 0.005})) == "90.0 ± 0.5"
 
