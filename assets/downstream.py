@@ -26,7 +26,7 @@ from evaluation.evaluator import Evaluator, Outcome
 from evaluation.predictions import WEIGHTS
 from evaluation.tasks.base import Setting
 from evaluation.tasks.registry import repeated_settings, tasks_on
-from ingestion.pipeline import ABSENT, FAILED, dataset_state
+from ingestion.pipeline import ABSENT, FAILED, choose_datasets, dataset_state
 
 
 def downstream_asset(method: str, cohorts: Sequence[str]) -> dg.AssetsDefinition:
@@ -49,7 +49,12 @@ def downstream_asset(method: str, cohorts: Sequence[str]) -> dg.AssetsDefinition
         place = workspace.plain()
         metadata: dict[str, Any] = {}
         outcomes: list[Outcome] = []
+        with one_sentence():
+            chosen = choose_datasets(place, evaluation.cohorts, evaluation.splits)  # type: ignore[attr-defined]
         for cohort in cohorts:
+            if cohort not in chosen:
+                metadata[cohort] = "not among the datasets to evaluate on"
+                continue
             state, there = dataset_state(place, cohort), place.downstream(cohort)
             if state["status"] == ABSENT or there is None:
                 metadata[cohort] = state["note"]

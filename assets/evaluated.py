@@ -12,7 +12,7 @@ from evaluation.dataset import EvaluationDataset
 from evaluation.evaluator import Evaluator, Outcome
 from evaluation.metrics.values import MACRO, ResultValue
 from evaluation.predictions import WEIGHTS
-from evaluation.tasks.registry import own_tasks, repeated_settings, task
+from evaluation.tasks.registry import own_tasks, repeated_settings, task, task_names
 from ingestion.workspace import Workspace
 from tracking.runs import runs_to_evaluate
 
@@ -59,6 +59,11 @@ def chosen_tasks(context: dg.AssetExecutionContext, tasks: Sequence[str]) -> lis
     """Those of `tasks` that the run's tag names; all of them without a tag."""
     tag = context.run.tags.get(TASKS_TAG, "")
     names = {name.strip() for name in tag.split(",") if name.strip()}
+    if unknown := names - set(task_names()):
+        raise dg.Failure(
+            f"The tag {TASKS_TAG} names {min(unknown)}, which is not one of {', '.join(task_names())}.",
+            allow_retries=False,
+        )
     return [name for name in tasks if not names or name in names]
 
 

@@ -9,7 +9,7 @@ from typing import Any, get_origin
 import dagster as dg
 from pydantic import Field, create_model, model_validator
 
-from store.settings import described_settings
+from store.settings import check_bounds, described_settings
 
 
 def launchpad_config(
@@ -45,7 +45,7 @@ def settings_of(config: dg.Config, settings: type[Any]) -> Any:
 def _checked_by(settings: type) -> Any:
     def check(config: dg.Config) -> dg.Config:
         try:
-            settings_of(config, settings)
+            check_bounds(settings_of(config, settings))
         except Exception as error:
             raise ValueError(str(error)) from None
         return config

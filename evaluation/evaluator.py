@@ -22,7 +22,7 @@ from evaluation.errors import EvaluationError, NotAvailableError
 from evaluation.metrics.values import MACRO, ResultValue
 from evaluation.predictions import WEIGHTS, Predictions
 from evaluation.tasks.base import NEVER, Setting
-from evaluation.tasks.registry import repeated_settings, task, task_module
+from evaluation.tasks.registry import check_options, repeated_settings, task, task_module
 from models.errors import ModelError
 from shards.errors import ShardError
 from store.code import code_version
@@ -139,6 +139,7 @@ class Evaluator:
 
         `warn` gets what went wrong; it is `log` where none is given.
         """
+        check_options(options)
         self.dataset, self.run, self.options, self.tracker, self.prefix = dataset, run, options, tracker, prefix
         self.log, self.warn = log, warn or log
         self.predictions = {weights: Predictions(dataset, run, weights, log) for weights in WEIGHTS}
@@ -240,11 +241,13 @@ class Evaluator:
 
     @cached_property
     def data_version(self) -> str:
-        """Digest of the dataset's shards; empty where there are none."""
+        """Digest of the dataset's shards; empty where there are none that can be read: results on them fail."""
         from shards.manifest import Manifest
 
-        folder = self.dataset.workspace.folder("shards")
-        return Manifest.load(folder).digest if (folder / "manifest.json").exists() else ""
+        try:
+            return Manifest.load(self.dataset.workspace.folder("shards")).digest
+        except ShardError:
+            return ""
 
     @property
     def _home(self) -> Path:

@@ -61,7 +61,7 @@ def evaluate(
     from evaluation.dataset import EvaluationDataset
     from evaluation.evaluator import Evaluator
     from evaluation.tasks.presets import default_preset, preset_options
-    from evaluation.tasks.registry import own_tasks, tasks_on
+    from evaluation.tasks.registry import check_options, own_tasks, repeated_settings, tasks_on
     from ingestion.pipeline import update
     from ingestion.workspace import Workspace
 
@@ -73,6 +73,8 @@ def evaluate(
             raise RadalignError(f"{dataset} has no annotations for {unknown[0]}; its tasks are {', '.join(known)}.")
         settings = preset_options(default_preset() if preset is None else preset)
         settings = {**settings, **{task: {**settings.get(task, {}), **own} for task, own in (options or {}).items()}}
+        check_options(settings)
+        repeated_settings(chosen, fractions, repeats)  # refuses amounts before any work
         workspace = Workspace(home=home, cohort=dataset, archive_root=str(root))
         update(workspace, _ingestion_settings(model, workspace, split), log)
         evaluator = Evaluator(EvaluationDataset(workspace, facts), model.run, settings, log)
@@ -89,8 +91,7 @@ def _ingestion_settings(model: Model, workspace: Workspace, split: str) -> Inges
     before = last_settings(workspace)
     size = model.card.shard_size or model.card.size
     before["images"] = {**before.get("images", {}), **model.card.decoding, "size": size}
-    if split:
-        before.setdefault("inventory", {})["split"] = split
+    before.setdefault("inventory", {})["split"] = split  # empty: the first of the dataset
     settings = {name: SETTINGS[name](**values) for name, values in before.items()}
     record = read_record(workspace.root()) if workspace.simulated() else None
     if record:

@@ -26,6 +26,8 @@ from store.atomic import replacing
 from store.digests import file_digest
 
 FILE_NAME = "manifest.json"
+FIRST = "build the shards first: `dagster job execute -j ingest`."
+AGAIN = "build the shards again: `dagster job execute -j ingest`."
 MODULUS = 2**256  # of sums of row digests
 
 
@@ -99,11 +101,11 @@ class Manifest:
         """Read the manifest of `folder`; with `verify`, also compare every shard with its digest."""
         path = Path(folder) / FILE_NAME
         if not path.is_file():
-            raise ShardError(f"There is no {FILE_NAME} in {folder}; build the shards first.")
+            raise ShardError(f"There is no {FILE_NAME} in {folder}; {FIRST}")
         manifest = cls._parse(path)
         for shard in manifest.shards:
             if not (path.parent / shard.file).is_file():
-                raise ShardError(f"The shard {shard.file} of {path} is missing; build the shards again.")
+                raise ShardError(f"The shard {shard.file} of {path} is missing; {AGAIN}")
             if verify and file_digest(path.parent / shard.file) != shard.digest:
                 raise ShardError(f"The shard {shard.file} differs from its digest in {path}; build it again.")
         return manifest
@@ -114,9 +116,9 @@ class Manifest:
             content = json.loads(path.read_text())
             version = content["schema_version"]
         except (ValueError, KeyError, TypeError) as error:
-            raise ShardError(f"{path} is not a shard manifest; build the shards again.") from error
+            raise ShardError(f"{path} is not a shard manifest of this version; {AGAIN}") from error
         if version != SCHEMA_VERSION:
-            raise ShardError(f"{path} has schema version {version}, not {SCHEMA_VERSION}; build the shards again.")
+            raise ShardError(f"{path} has schema version {version}, not {SCHEMA_VERSION}; {AGAIN}")
         try:
             manifest = cls(
                 cohort=content["cohort"],
@@ -128,9 +130,9 @@ class Manifest:
                 decoding=content["decoding"],
             )
         except (KeyError, TypeError) as error:
-            raise ShardError(f"{path} is not a shard manifest; build the shards again.") from error
+            raise ShardError(f"{path} is not a shard manifest of this version; {AGAIN}") from error
         if (content.get("digest"), content.get("checksum")) != (manifest.digest, manifest.checksum):
-            raise ShardError(f"{path} was changed after it was written; build the shards again.")
+            raise ShardError(f"{path} was changed after it was written; {AGAIN}")
         return manifest
 
 

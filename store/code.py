@@ -81,7 +81,7 @@ def _named_in(path: Path) -> tuple[Path, ...]:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            module = node.module or ""
+            module = ".".join(filter(None, [*_package(path, node.level), node.module]))
             names = [module, *(f"{module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             names = [node.value] if MODULE_NAME.fullmatch(node.value) else []
@@ -90,6 +90,11 @@ def _named_in(path: Path) -> tuple[Path, ...]:
             continue
         found |= dict.fromkeys(file for name in names for file in _files_of(name))
     return tuple(found)
+
+
+def _package(path: Path, level: int) -> tuple[str, ...]:
+    """The package that an import with so many leading dots counts from; none for an absolute import."""
+    return path.relative_to(ROOT).parts[:-level] if level else ()
 
 
 def _running_nodes(tree: ast.AST) -> Iterator[ast.AST]:

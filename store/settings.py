@@ -9,17 +9,27 @@ from collections.abc import Iterator
 from dataclasses import MISSING, Field, field, fields
 from typing import Any, get_type_hints
 
-DESCRIPTION = "description"
+DESCRIPTION, LEAST = "description", "least"
 
 
-def setting(default: Any, description: str) -> Any:
+def setting(default: Any, description: str, least: float | None = None) -> Any:
     """A field of a settings dataclass: its default, and one sentence that says what it is for.
 
-    A default that can be changed in place (a list, a dict) is copied for each object.
+    A default that can be changed in place (a list, a dict) is copied for each object. `least` is the smallest value
+    that `check_bounds` accepts.
     """
+    metadata = {DESCRIPTION: description, LEAST: least}
     if isinstance(default, list | dict):
-        return field(default_factory=default.copy, metadata={DESCRIPTION: description})
-    return field(default=default, metadata={DESCRIPTION: description})
+        return field(default_factory=default.copy, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def check_bounds(settings: Any) -> None:
+    """ValueError names the first field whose value is below the least one."""
+    for item in fields(settings):
+        least, value = item.metadata.get(LEAST), getattr(settings, item.name)
+        if least is not None and not value >= least:  # nan is not, either
+            raise ValueError(f"`{item.name}` is {value}, but must be at least {least}.")
 
 
 def described_settings(settings: type) -> Iterator[tuple[str, Any, Any, str]]:

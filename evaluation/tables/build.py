@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,9 @@ from evaluation.tables.paper_tables import build_tables
 from evaluation.tables.published import tabulate_published
 from evaluation.tables.texts import TablesDocument
 from ingestion.workspace import Workspace
+from models.errors import ModelError
 from models.registry import method_names
+from shards.errors import ShardError
 from store.atomic import replacing
 from tracking import tracker
 from tracking.runs import known_runs
@@ -68,15 +70,23 @@ def write_tables(workspace: Workspace, mlflow_url: str, log: Callable[[str], Non
 def _compare_classes(workspace: Workspace, latest: pa.Table, log: Callable[[str], None]) -> list[Pair]:
     """Compare networks by DeLong's tests of zero-shot classification on this cohort, where they have results of it.
 
-    Their predictions are kept beside their weights. Networks of the same seed are compared.
+    Their predictions are kept beside their weights. Networks of the same seed are compared. Where the shards cannot be
+    read, as in the home of an older version, there is no comparison of classes, and the log says why.
     """
+    try:
+        return list(_compare_seeds(workspace, latest, log))
+    except (ShardError, ModelError) as error:
+        log(f"No comparison of single classes: {error}")
+        return []
+
+
+def _compare_seeds(workspace: Workspace, latest: pa.Table, log: Callable[[str], None]) -> Iterator[Pair]:
     here = {"cohort": workspace.cohort_name(), "task": "zero_shot_classification"}
     rows = [row for row in latest.to_pylist() if here.items() <= row.items() and row["value"] is not None]
     predicted = {(row["method"], row["seed"]) for row in rows}
     simulated = any(map(is_simulated, rows))
     dataset = EvaluationDataset(workspace)
     runs = [run for method in method_names() for run in known_runs(workspace, method)]
-    pairs: list[Pair] = []
     for seed in sorted({run.seed for run in runs}):
         scores: dict[str, np.ndarray] = {}
         for run in (run for run in runs if run.seed == seed and (run.name, seed) in predicted):
@@ -85,8 +95,7 @@ def _compare_classes(workspace: Workspace, latest: pa.Table, log: Callable[[str]
         if scores:
             place = {**here, "setting": ZERO_SHOT, "seed": seed, "repeat": 0, "simulated": simulated}
             images, classes = dataset.images("test"), dataset.query_labels
-            pairs += compare_scores(place, dataset.label_values(images, classes), scores, classes, images.subjects)
-    return pairs
+            yield from compare_scores(place, dataset.label_values(images, classes), scores, classes, images.subjects)
 
 
 def _link_runs(workspace: Workspace, address: str, runs: set[str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from evaluation.errors import EvaluationError
 from evaluation.metrics.values import ZERO_SHOT, ResultValue
+from store.settings import check_bounds
 
 if TYPE_CHECKING:
     from evaluation.predictions import Predictions
@@ -75,11 +76,15 @@ class Task(ABC):
             if given:
                 raise EvaluationError(f"The task {self.name} has no settings, but {min(given)} was given.")
             return None
+        known = self.settings.__dataclass_fields__  # type: ignore[attr-defined]
+        if unknown := set(given) - set(known):
+            raise EvaluationError(f"The task {self.name} has no setting `{min(unknown)}`; it has {', '.join(known)}.")
+        settings = self.settings(**given)
         try:
-            return self.settings(**given)
-        except TypeError:
-            known = ", ".join(self.settings.__dataclass_fields__)  # type: ignore[attr-defined]
-            raise EvaluationError(f"The task {self.name} has the settings {known}, not {', '.join(given)}.") from None
+            check_bounds(settings)
+        except ValueError as error:
+            raise EvaluationError(f"The setting of the task {self.name} cannot be used: {error}") from None
+        return settings
 
     @classmethod
     def description(cls) -> str:

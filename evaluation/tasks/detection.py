@@ -25,21 +25,27 @@ if TYPE_CHECKING:
 class DetectionSettings:
     """How a head is trained and read; the defaults are MGCA's, but for `confidence`."""
 
-    learning_rate: float = option(5e-4, "Constant; MGCA for 1 % of the labels: 2e-4 to 2.5e-4.")
-    weight_decay: float = option(1e-6, "Weight decay of AdamW.")
-    batch_size: int = option(16, "Images in a step; MGCA for 1 % of the labels: 8.")
-    epochs: int = option(50, "Epochs at most.")
-    patience: int = option(10, "Validations without a better mean average precision after which it ends; 0: never.")
-    maximum_steps: int = option(0, "Steps at most in all; 0: as many as the epochs have.")
-    validate_every: int = option(0, "Steps at least between two validations, for fractions whose epochs are short.")
-    width: int = option(512, "Channels of the head on the coarsest map, half as many on each finer one (YOLOv3).")
-    confidence: float = option(
-        0.01, "Boxes less sure than this are left out; MGCA's code: 0.5, which truncates the curve."
+    learning_rate: float = option(5e-4, "Constant; MGCA for 1 % of the labels: 2e-4 to 2.5e-4.", least=0.0)
+    weight_decay: float = option(1e-6, "Weight decay of AdamW.", least=0.0)
+    batch_size: int = option(16, "Images in a step; MGCA for 1 % of the labels: 8.", least=1)
+    epochs: int = option(50, "Epochs at most.", least=1)
+    patience: int = option(
+        10, "Validations without a better mean average precision after which it ends; 0: never.", least=0
     )
-    suppression: float = option(0.5, "Overlap with a surer box from which on a box is left out.")
+    maximum_steps: int = option(0, "Steps at most in all; 0: as many as the epochs have.", least=0)
+    validate_every: int = option(
+        0, "Steps at least between two validations, for fractions whose epochs are short.", least=0
+    )
+    width: int = option(
+        512, "Channels of the head on the coarsest map, half as many on each finer one (YOLOv3).", least=1
+    )
+    confidence: float = option(
+        0.01, "Boxes less sure than this are left out; MGCA's code: 0.5, which truncates the curve.", least=0.0
+    )
+    suppression: float = option(0.5, "Overlap with a surer box from which on a box is left out.", least=0.0)
     skip_empty: bool = option(False, "Images without true or without found boxes do not count, as in MGCA's code.")
     map_memory: int = option(
-        4096, "Megabytes of feature maps kept of each split; of larger splits they are computed anew."
+        4096, "Megabytes of feature maps kept of each split; of larger splits they are computed anew.", least=0
     )
 
 

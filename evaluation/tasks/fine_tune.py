@@ -29,22 +29,28 @@ if TYPE_CHECKING:
 class FineTuneSettings:
     """How an encoder is tuned; the defaults are MedKLIP's where it says something."""
 
-    learning_rate: float = option(1e-5, "Learning rate of all layers, constant; ConVIRT: 1e-4.")
+    learning_rate: float = option(1e-5, "Learning rate of all layers, constant; ConVIRT: 1e-4.", least=0.0)
     head_first: bool = option(False, "Train the linear layer alone before all layers, as ConVIRT.")
-    head_learning_rate: float = option(1e-3, "Learning rate of the linear layer while it is trained alone (ConVIRT).")
+    head_learning_rate: float = option(
+        1e-3, "Learning rate of the linear layer while it is trained alone (ConVIRT).", least=0.0
+    )
     optimizer: str = option("adamw", "adamw or adam.")
-    weight_decay: float = option(0.02, "As in MedKLIP's pretraining; ConVIRT: 1e-6.")
-    batch_size: int = option(64, "Images in a step.")
-    epochs: int = option(100, "Epochs at most.")
-    patience: int = option(10, "Validations without a better AUROC after which it ends (BenchX); 0: never.")
-    maximum_steps: int = option(0, "Steps at most in each phase; 0: as many as the epochs have.")
-    validate_every: int = option(0, "Steps at least between two validations, for fractions whose epochs are short.")
-    crop_scale: float = option(0.6, "Smallest share of the area that a random crop keeps (ConVIRT); MedKLIP: 0.2.")
-    rotation: float = option(0.0, "Random rotation, degrees either way; ConVIRT: 20.")
-    brightness: float = option(0.0, "0.4 means grey levels times 0.6 to 1.4 (ConVIRT).")
-    contrast: float = option(0.0, "0.4 means distances from the mean times 0.6 to 1.4 (ConVIRT).")
+    weight_decay: float = option(0.02, "As in MedKLIP's pretraining; ConVIRT: 1e-6.", least=0.0)
+    batch_size: int = option(64, "Images in a step.", least=1)
+    epochs: int = option(100, "Epochs at most.", least=1)
+    patience: int = option(10, "Validations without a better AUROC after which it ends (BenchX); 0: never.", least=0)
+    maximum_steps: int = option(0, "Steps at most in each phase; 0: as many as the epochs have.", least=0)
+    validate_every: int = option(
+        0, "Steps at least between two validations, for fractions whose epochs are short.", least=0
+    )
+    crop_scale: float = option(
+        0.6, "Smallest share of the area that a random crop keeps (ConVIRT); MedKLIP: 0.2.", least=0.0
+    )
+    rotation: float = option(0.0, "Random rotation, degrees either way; ConVIRT: 20.", least=0.0)
+    brightness: float = option(0.0, "0.4 means grey levels times 0.6 to 1.4 (ConVIRT).", least=0.0)
+    contrast: float = option(0.0, "0.4 means distances from the mean times 0.6 to 1.4 (ConVIRT).", least=0.0)
     horizontal_flip: float = option(
-        0.0, "Probability of mirroring; the published codes mirror half of the images, and sides with them."
+        0.0, "Probability of mirroring; the published codes mirror half of the images, and sides with them.", least=0.0
     )
 
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 class ImageImageRetrievalSettings:
     """How many images of each category."""
 
-    queries: int = option(10, "Images that are queries, per category.")
-    candidates: int = option(200, "Images that are ranked, per category.")
+    queries: int = option(10, "Images that are queries, per category.", least=1)
+    candidates: int = option(200, "Images that are ranked, per category.", least=1)
 
 
 class ImageImageRetrieval(Task):

@@ -32,7 +32,9 @@ REPORTS = "reports"  # the one class of these numbers
 class ImageReportRetrievalSettings:
     """How many pairs."""
 
-    pairs: int = option(1000, "Pairs at most, chosen from the test split; as many as BenchX takes (MIMIC 5x200).")
+    pairs: int = option(
+        1000, "Pairs at most, chosen from the test split; as many as BenchX takes (MIMIC 5x200).", least=1
+    )
 
 
 class ImageReportRetrieval(Task):

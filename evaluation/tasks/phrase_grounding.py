@@ -48,8 +48,8 @@ BLOCK = 64  # pairs that are enlarged at once
 class PhraseGroundingSettings:
     """How a map is read."""
 
-    phrases: int = option(0, "At most so many phrases, chosen at random; 0: all.")
-    smoothing: float = option(1.5, "Sigma of the Gaussian, in cells of the map; 0 leaves the map as it is.")
+    phrases: int = option(0, "At most so many phrases, chosen at random; 0: all.", least=0)
+    smoothing: float = option(1.5, "Sigma of the Gaussian, in cells of the map; 0 leaves the map as it is.", least=0.0)
     cosines: bool = option(
         False, "True: maps are (1 + cosine) / 2, and levels are cosines, as the paper's; False: stretched."
     )

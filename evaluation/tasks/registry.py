@@ -5,13 +5,14 @@ Names, settings and descriptions are read without importing torch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cohorts.dataset import PURPOSES
+from cohorts.subsets import FRACTIONS
 from evaluation.errors import EvaluationError
 from evaluation.tasks.base import Setting, Task
 
@@ -51,8 +52,21 @@ def task_module(name: str) -> str:
     return f"{__package__}.{name}"
 
 
+def check_options(options: Mapping[str, Mapping[str, Any]]) -> None:
+    """EvaluationError where settings by task name no task, or a setting that the task does not have."""
+    for name in options:
+        if other := task(name).settings_of:
+            raise EvaluationError(f"The task {name} has the settings of {other}: give them under {other}.")
+        task(name).read_settings(options)
+
+
 def repeated_settings(tasks: Sequence[str], fractions: Sequence[float], repeats: int) -> list[tuple[str, Setting]]:
-    """Every task with every setting that it is evaluated with."""
+    """Every task with every setting that it is evaluated with; EvaluationError for amounts that cannot be evaluated."""
+    if unknown := set(fractions) - set(FRACTIONS):
+        known = ", ".join(map(str, FRACTIONS))
+        raise EvaluationError(f"There is no label fraction {min(unknown)}; the fractions are {known}.")
+    if repeats < 1:
+        raise EvaluationError(f"The number of repeats is {repeats}, but must be at least 1.")
     return [(name, setting) for name in tasks for setting in task(name).repeated_settings(fractions, repeats)]
 
 

@@ -34,19 +34,21 @@ class SegmentationSettings:
     """How a decoder is trained; the defaults are MGCA's."""
 
     loss: str = option("mgca", "mgca: 10 x focal - log(Dice); medklip: binary cross entropy + 1 - Dice.")
-    width: int = option(16, "Channels of the decoder's last block; every block before it has twice as many.")
-    learning_rate: float = option(2e-4, "Constant; MGCA's scripts: 5e-4.")
+    width: int = option(16, "Channels of the decoder's last block; every block before it has twice as many.", least=1)
+    learning_rate: float = option(2e-4, "Constant; MGCA's scripts: 5e-4.", least=0.0)
     optimizer: str = option("adamw", "adamw or adam.")
-    weight_decay: float = option(0.05, "Weight decay of kernels.")
-    batch_size: int = option(16, "Images in a step.")
-    epochs: int = option(50, "Epochs at most.")
-    patience: int = option(10, "Validations without a lower loss after which it ends; 0: never.")
-    maximum_steps: int = option(0, "Steps at most in all; 0: as many as the epochs have.")
-    validate_every: int = option(0, "Steps at least between two validations, for fractions whose epochs are short.")
-    augmented: float = option(0.5, "Share of the images that are moved, together with their masks.")
-    rotation: float = option(10.0, "Random rotation, degrees either way.")
-    scaling: float = option(0.1, "0.1 means 0.9 to 1.1 times as large.")
-    translation: float = option(0.0, "Random shift, share of the side either way.")
+    weight_decay: float = option(0.05, "Weight decay of kernels.", least=0.0)
+    batch_size: int = option(16, "Images in a step.", least=1)
+    epochs: int = option(50, "Epochs at most.", least=1)
+    patience: int = option(10, "Validations without a lower loss after which it ends; 0: never.", least=0)
+    maximum_steps: int = option(0, "Steps at most in all; 0: as many as the epochs have.", least=0)
+    validate_every: int = option(
+        0, "Steps at least between two validations, for fractions whose epochs are short.", least=0
+    )
+    augmented: float = option(0.5, "Share of the images that are moved, together with their masks.", least=0.0)
+    rotation: float = option(10.0, "Random rotation, degrees either way.", least=0.0)
+    scaling: float = option(0.1, "0.1 means 0.9 to 1.1 times as large.", least=0.0)
+    translation: float = option(0.0, "Random shift, share of the side either way.", least=0.0)
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:

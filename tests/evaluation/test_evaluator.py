@@ -184,3 +184,13 @@ def test_labels_follow_the_facts(workspace):
     names = ["Edema", "Fracture"]
     assert not np.isnan(EvaluationDataset(workspace, replace(OWN, blank=0.0)).label_values(images, names)).any()
     assert np.isnan(EvaluationDataset(workspace).label_values(images, names)[:, 1]).all()
+
+
+def test_shards_of_another_version_fail_their_results_with_the_way_to_mend_them(cohort, seer):
+    manifest = cohort.folder("shards") / "manifest.json"
+    manifest.write_text('{"schema_version": "2", "cohort": "phantom"}')
+    outcomes = [*evaluator(cohort).evaluate_settings(PROBE), *evaluator(cohort).fail(IMAGES, "no archive")]
+    assert len(outcomes) == 4
+    assert all(outcome.failed for outcome in outcomes)
+    assert "build the shards again: `dagster job execute -j ingest`" in outcomes[0].note
+    assert "no archive" in outcomes[-1].note

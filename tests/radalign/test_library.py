@@ -112,6 +112,9 @@ def test_a_model_is_loaded_by_its_folder(home):
         (lambda model: radalign.evaluate(model, "nowhere"), "nowhere"),
         (lambda model: radalign.evaluate(model, "rsna_pneumonia", "/nowhere"), "not a folder"),
         (lambda model: radalign.evaluate(model, "rsna_pneumonia", tasks=["grading"]), "has no annotations for grading"),
+        (lambda model: radalign.evaluate(model, "phantom", fractions=[0.5]), "no label fraction"),
+        (lambda model: radalign.evaluate(model, "phantom", options={"fine_tune": {"epoch": 1}}), "no setting `epoch`"),
+        (lambda model: radalign.evaluate(model, "phantom", preset="none"), "There is no preset none"),
         (lambda model: radalign.pretrain("nothing", "shards", "out"), "nothing"),
     ],
 )

@@ -105,3 +105,12 @@ def test_a_module_that_does_not_exist_is_named(checkout):
     _, version = checkout
     with pytest.raises(ModuleNotFoundError, match=r"store\.nothing"):
         version(PROGRAM, "store.nothing")
+
+
+def test_a_relative_import_counts(checkout):
+    write, version = checkout
+    program = "from . import further\nfrom .other import half\n"
+    for file in ("further", "other"):
+        before = version(program)
+        write(**{f"{file}__py": "VALUE = 6\n"})
+        assert version(program) != before
