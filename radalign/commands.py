@@ -41,9 +41,8 @@ def run_evaluate(options: Namespace) -> int:
     from radalign.loading import load
 
     model = load(options.model, options.weights, options.home, options.cohort)
-    fractions = options.fractions or (0.01, 0.1, 1.0)
     table = evaluate(
-        model, options.dataset, options.root, options.tasks, home=options.home, fractions=fractions,
+        model, options.dataset, options.root, options.tasks, home=options.home, fractions=options.fractions,
         repeats=options.repeats, split=options.split, preset=options.preset, log=_log,
     )  # fmt: skip
     if options.csv:

@@ -26,7 +26,7 @@ def evaluate(
     tasks: Sequence[str] | None = None,
     *,
     home: str = "",
-    fractions: Sequence[float] = (0.01, 0.1, 1.0),
+    fractions: Sequence[float] | None = None,
     repeats: int = 1,
     preset: str | None = None,
     options: dict[str, dict[str, Any]] | None = None,
@@ -45,7 +45,7 @@ def evaluate(
         tasks: names of tasks that the dataset has annotations for (default: all of them).
         home: where shards and results are kept (default: RADALIGN_HOME, else var). The shards of the dataset are
             brought up to date there first.
-        fractions: shares of the training patients whose labels a classifier sees.
+        fractions: shares of the training patients whose labels a classifier sees (default: 0.01, 0.1 and 1).
         repeats: how often whatever is trained is trained anew.
         preset: settings of the tasks: `demo` (default, as in the Dagster jobs; minutes on two cores), `paper`, another
             folder of configs/, or "" for the defaults in code.
@@ -58,6 +58,7 @@ def evaluate(
         RadalignError: something that the caller can mend; the message is one sentence.
     """
     from cohorts import registry
+    from cohorts.subsets import FRACTIONS
     from evaluation.dataset import EvaluationDataset
     from evaluation.evaluator import Evaluator
     from evaluation.tasks.presets import default_preset, preset_options
@@ -74,6 +75,7 @@ def evaluate(
         settings = preset_options(default_preset() if preset is None else preset)
         settings = {**settings, **{task: {**settings.get(task, {}), **own} for task, own in (options or {}).items()}}
         check_options(settings)
+        fractions = FRACTIONS if fractions is None else fractions
         repeated_settings(chosen, fractions, repeats)  # refuses amounts before any work
         workspace = Workspace(home=home, cohort=dataset, archive_root=str(root))
         update(workspace, _ingestion_settings(model, workspace, split), log)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cohorts.phantom import PHANTOM
 from evaluation.metrics.statistics import summarise_seeds
 
-PHANTOM = "phantom"  # the simulated cohort; rows of version 1 do not say that they are simulated
 NOT_SCORED = "not scored"
 FEWEST = 10  # images of a class that a claim needs; tables of LRCLR and CheXzero have classes with four and five
 
