@@ -34,6 +34,10 @@ def one_sentence() -> Iterator[None]:
         yield
     except PLAIN_ERRORS as error:
         raise dg.Failure(str(error), allow_retries=False) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise dg.Failure(f"{error.filename} cannot be used: {error.strerror}.", allow_retries=False) from error
     except ValueError as error:
         if any(frame.name == "__post_init__" for frame in traceback.extract_tb(error.__traceback__)):
             raise dg.Failure(str(error), allow_retries=False) from None

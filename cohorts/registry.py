@@ -44,7 +44,7 @@ def dataset(name: str) -> Dataset:
 def reader_module(name: str) -> str:
     """Dotted name of the module that reads the dataset; CohortError for an unknown name."""
     if name not in cohort_names():
-        raise CohortError(f"RADALIGN_COHORT is {name!r}, which is not one of {', '.join(cohort_names())}.")
+        raise CohortError(f"There is no dataset {name!r}; choose one of {', '.join(cohort_names())}.")
     return f"{readers.__name__}.{name}"
 
 

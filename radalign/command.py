@@ -75,12 +75,19 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:  # type: ignore
     _add_model(parser)
     parser.add_argument("dataset", help="a dataset: see `radalign datasets`")
     parser.add_argument("--root", default="", help="folder of its archive; default: RADALIGN_<DATASET>_ROOT")
-    parser.add_argument("--task", action="append", dest="tasks", help="a task; can be repeated; default: all it has")
+    parser.add_argument(
+        "--task", action="append", dest="tasks", help="a task; can be repeated; default: all tasks of the dataset"
+    )
     parser.add_argument(
         "--fraction", action="append", type=float, dest="fractions",
         help="share of the training patients whose labels are seen: 0.01, 0.1 or 1; can be repeated; default: all",
     )  # fmt: skip
-    parser.add_argument("--repeats", type=int, default=1, help="how often whatever is trained is trained anew")
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        default=1,
+        help="number of trainings of each classifier, detector or decoder, each with another random seed",
+    )
     parser.add_argument("--split", default="", help="family of splits, where the dataset has several")
     parser.add_argument("--preset", help="settings of tasks: demo (default), paper, or another folder of configs/")
     parser.add_argument("--csv", default="", metavar="FILE", help="write all numbers to a CSV file")

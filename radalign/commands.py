@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -37,9 +38,14 @@ def run_pretrain(options: Namespace) -> int:
 
 def run_evaluate(options: Namespace) -> int:
     """Evaluate with a line of progress per result, and print the means over classes."""
+    from cohorts import registry
     from radalign.evaluation import evaluate
     from radalign.loading import load
 
+    with one_sentence():
+        registry.dataset(options.dataset)
+    if options.root and "://" not in options.root and not Path(options.root).is_dir():
+        raise RadalignError(f"--root {options.root} is no folder.")
     model = load(options.model, options.weights, options.home, options.cohort)
     table = evaluate(
         model, options.dataset, options.root, options.tasks, home=options.home, fractions=options.fractions,
@@ -59,6 +65,8 @@ def run_predict(options: Namespace) -> int:
 
     from radalign.loading import load
 
+    if absent := [path for path in options.images if not Path(path).is_file()]:
+        raise RadalignError(f"There is no image file {absent[0]}.")
     model = load(options.model, options.weights, options.home, options.cohort)
     found = model.zero_shot(options.images, options.labels)
     print("image", *found.labels, sep="\t")
@@ -71,12 +79,14 @@ def run_predict(options: Namespace) -> int:
 
 def run_results(options: Namespace) -> int:
     """Print the tables of the latest runs, or write their rows to a file."""
+    from cohorts.registry import dataset
     from evaluation.results.latest import latest_results
     from evaluation.results.text_tables import as_text
     from ingestion.workspace import Workspace
 
     workspace = Workspace(home=options.home, cohort=options.cohort)
     with one_sentence():
+        dataset(workspace.cohort_name())  # refuses a name that is none
         table = latest_results(workspace, options.every_cohort)
     if options.csv:
         table.to_pandas().to_csv(options.csv, index=False)

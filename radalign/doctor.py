@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from store.home import default_home
 
@@ -95,11 +96,20 @@ def _home(home: str) -> Iterator[Finding]:
     folder = Path(home).absolute() if home else default_home()
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free / GIGA
-    if not os.access(there, os.W_OK):
+    if not _is_writable(there):
         yield Finding("missing", "Home", f"{folder} cannot be written to", "Set RADALIGN_HOME to a folder of your own.")
         return
     advice = "" if free >= FREE_GB else f"Make room: the demo takes some {FREE_GB:.0f} GB."
     yield Finding("ok" if free >= FREE_GB else "note", "Home", f"{folder}, {free:.0f} GB free", advice)
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether a file can be made in the folder; permissions alone do not tell, for the root user least of all."""
+    try:
+        with TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _weights() -> Iterator[Finding]:

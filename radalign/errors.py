@@ -23,3 +23,7 @@ def one_sentence() -> Iterator[None]:
         yield
     except (CohortError, EvaluationError, ImageError, ShardError, TrainingError, ValueError) as error:
         raise RadalignError(str(error)) from error
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise RadalignError(f"{error.filename} cannot be used: {error.strerror}.") from error

@@ -13,6 +13,7 @@ from radalign.errors import one_sentence
 from radalign.model import Model
 
 Progress = Callable[[int, int], None]
+KNOWLEDGE = "knowledge.parquet"  # in the folder of a run that was given none
 
 
 def pretrain(
@@ -35,8 +36,10 @@ def pretrain(
 
     given = {"method": method, "shards": str(shards), "output": str(output)}
     with one_sentence():
-        given["knowledge"] = str(knowledge or _write_knowledge(Path(output)))
+        given["knowledge"] = str(knowledge or Path(output) / KNOWLEDGE)
         config = TrainingConfig.from_dict({**given, **settings}, "radalign.pretrain")
+        if not knowledge:
+            _write_knowledge(Path(config.knowledge))
         if not LOG.handlers:
             LOG.addHandler(logging.NullHandler())
         with lock_folder(Path(output), 0), _same_threads():
@@ -56,12 +59,10 @@ def _same_threads() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _write_knowledge(output: Path) -> Path:
-    """The knowledge table that comes with Radalign, as a file of the run."""
+def _write_knowledge(path: Path) -> None:
+    """Write the knowledge table that comes with Radalign."""
     from report_parsing.knowledge.base import KnowledgeBase
     from store.atomic import write_table
 
-    path = output / "knowledge.parquet"
     if not path.exists():
         write_table(KnowledgeBase.default().table(), path)
-    return path

@@ -81,7 +81,10 @@ def remember(workspace: Home, run: TrainedRun) -> None:
 def trained_run(workspace: Home, method: str) -> TrainedRun:
     """The latest finished run of a method on this dataset; TrainingError where there is none."""
     if not is_trained(workspace, method):
-        raise TrainingError(f"{method} has no finished run on {workspace.cohort_name()}: run pretrain_{method} first.")
+        raise TrainingError(
+            f"{method} has no finished run on {workspace.cohort_name()}: "
+            f"run `dagster job execute -j pretrain_{method}` first."
+        )
     return _read_run(_pointer(workspace, method))
 
 

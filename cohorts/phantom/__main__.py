@@ -27,7 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         config = PhantomConfig(studies=options.studies, seed=options.seed, height=options.height)
     except ValueError as error:
         parser.error(str(error))
-    layout_writer(options.layout)(options.root, simulate_studies(config, config.studies))
+    try:
+        layout_writer(options.layout)(options.root, simulate_studies(config, config.studies))
+    except OSError as error:
+        parser.error(f"--root {options.root} cannot be written: {error.strerror}; choose another folder.")
     print(f"{config.studies} simulated studies in the layout of {options.layout} are in {options.root}.")
 
 
