@@ -10,8 +10,8 @@ from pydantic import Field, create_model
 from assets.launchpad import launchpad_config
 from cohorts.subsets import FRACTIONS
 from evaluation.errors import EvaluationError
-from evaluation.tasks.presets import default_preset, preset_settings
-from evaluation.tasks.registry import task, task_names
+from evaluation.tasks.registry import preset_settings, task, task_names
+from store.presets import default_preset
 
 
 class _Amount(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ingestion.pipeline import IngestionSettings
     from ingestion.workspace import Workspace
+    from store.presets import default_preset
 
 Log = Callable[[str], None]
 COLUMNS = ("method", "cohort", "task", "setting", "repeat", "metric", "class", "value", "low", "high", "n", "note")
@@ -61,8 +62,7 @@ def evaluate(
     from cohorts.subsets import FRACTIONS
     from evaluation.dataset import EvaluationDataset
     from evaluation.evaluator import Evaluator
-    from evaluation.tasks.presets import default_preset, preset_options
-    from evaluation.tasks.registry import check_options, own_tasks, repeated_settings, tasks_on
+    from evaluation.tasks.registry import check_options, own_tasks, preset_options, repeated_settings, tasks_on
     from ingestion.pipeline import update
     from ingestion.workspace import Workspace
 

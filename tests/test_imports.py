@@ -34,8 +34,8 @@ KNOW_DAGSTER = {"assets", "pipelines"}
 KNOW_MLFLOW = {"tracking", "pipelines"}
 HEAVY = ("torch", "timm", "transformers", "spacy", "mlflow")
 MOST_ENTRIES = 15
-# Lists that grow by one entry per dataset, method, task or data file.
-LISTS = {"cohorts/readers", "cohorts/phantom/layouts", "models/methods", "evaluation/tasks", "report_parsing/data"}
+# Lists that grow by one entry per dataset, method or data file.
+LISTS = {"cohorts/readers", "cohorts/phantom/layouts", "models/methods", "report_parsing/data"}
 MOST_ASSET_LINES = 2_000
 MODULE_NAMES = {  # where the name to import is not the name to install
     "dagster-webserver": "dagster_webserver",

@@ -15,11 +15,12 @@ from cohorts.dataset import PURPOSES
 from cohorts.subsets import FRACTIONS
 from evaluation.errors import EvaluationError
 from evaluation.tasks.base import Setting, Task
+from store.presets import read_preset
 
 if TYPE_CHECKING:
     from cohorts.dataset import Dataset
 
-NO_TASKS = {"__init__", "base", "presets", "registry"}
+NO_TASKS = {"__init__", "base", "registry"}
 
 
 @cache
@@ -50,6 +51,19 @@ def own_tasks() -> tuple[str, ...]:
 def task_module(name: str) -> str:
     """Dotted name of a task's module."""
     return f"{__package__}.{name}"
+
+
+def preset_settings(preset: str) -> dict[str, Any]:
+    """The fields of the resource `evaluation` in a preset, among them the settings by task; none for an empty name."""
+    if not preset:
+        return {}
+    config: dict[str, Any] = read_preset(preset, "evaluation")["resources"]["evaluation"]["config"]
+    return config
+
+
+def preset_options(preset: str) -> dict[str, dict[str, Any]]:
+    """The settings by task in a preset."""
+    return {name: value for name, value in preset_settings(preset).items() if name in task_names()}
 
 
 def check_options(options: Mapping[str, Mapping[str, Any]]) -> None:

@@ -10,8 +10,8 @@ from assets.pretrained import VARIANT, pretraining_config
 from assets.settings import EvaluationSettings, tasks_with_settings
 from models.registry import method_names, settings_class
 from pipelines.definitions import defs
+from store.presets import FOLDER as PRESETS
 from training.config import TrainingConfig
-from training.recipes import PRESETS
 
 EVALUATION = "evaluation.yaml"
 METHODS = sorted(path for path in PRESETS.glob("*/*.yaml") if path.name != EVALUATION)

@@ -7,10 +7,11 @@ import yaml
 
 from models import methods, registry
 from models.registry import build_method, method_names
+from store import presets
+from store.presets import FOLDER as PRESETS
 from store.settings import described_settings
 from training import recipes
 from training.config import TrainingConfig, TrainingError, preset
-from training.recipes import PRESETS
 
 OF_METHODS = [path for path in sorted(PRESETS.glob("*/*.yaml")) if path.stem != "evaluation"]
 
@@ -80,9 +81,10 @@ def test_the_recipe_of_a_method_is_below_the_options(tmp_path, monkeypatch):
 
 
 def test_without_a_folder_of_presets_it_is_said_where_they_lie(tmp_path, monkeypatch):
-    monkeypatch.setattr(recipes, "PRESETS", tmp_path / "configs")
+    monkeypatch.setattr(presets, "FOLDER", tmp_path / "configs")
+    presets.read_preset.cache_clear()
     with pytest.raises(TrainingError, match="presets lie in configs/ of a checkout"):
-        recipes.preset_options.__wrapped__("medklip", "demo")
+        recipes.preset_options("medklip", "demo")
 
 
 @pytest.mark.parametrize("item", list(described_settings(TrainingConfig)), ids=lambda item: item[0])
