@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from ingestion.pipeline import IngestionSettings
     from ingestion.workspace import Workspace
-    from store.presets import default_preset
 
 Log = Callable[[str], None]
 COLUMNS = ("method", "cohort", "task", "setting", "repeat", "metric", "class", "value", "low", "high", "n", "note")
@@ -65,6 +64,7 @@ def evaluate(
     from evaluation.tasks.registry import check_options, own_tasks, preset_options, repeated_settings, tasks_on
     from ingestion.pipeline import update
     from ingestion.workspace import Workspace
+    from store.presets import default_preset
 
     with one_sentence():
         facts = registry.dataset(dataset)

@@ -84,7 +84,10 @@ def test_training_and_prediction_work(outside, config, tmp_path):
 
 
 def test_a_mistake_is_one_sentence(outside, tmp_path):
-    done = outside("-m", "radalign", "predict", tmp_path, "image.png", "--label", "edema")
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert "is neither the folder of a finished run" in done.stderr
+    image = tmp_path / "image.png"
+    for sentence in ("There is no image file", "is neither the folder of a finished run"):
+        done = outside("-m", "radalign", "predict", tmp_path, image, "--label", "edema")
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert sentence in done.stderr
+        image.write_text("a file, so that the model is looked for")

@@ -160,7 +160,7 @@ class Nothing:
 
 
 def test_a_setting_that_a_task_does_not_have_is_named():
-    with pytest.raises(EvaluationError, match="has the settings queries, candidates, not query"):
+    with pytest.raises(EvaluationError, match="has no setting `query`; it has queries, candidates"):
         task("image_image_retrieval").read_settings({"image_image_retrieval": {"query": 1}})
     with pytest.raises(EvaluationError, match="linear_probe has no settings, but strength"):
         task("linear_probe").read_settings({"linear_probe": {"strength": 1}})
