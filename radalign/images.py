@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -46,15 +45,11 @@ def _decode(files: Sequence[Path], options: SquareOptions) -> list[np.ndarray]:
     if not files:
         return []
     with DecoderPool(min(usable_cores(), len(files))) as pool, ThreadPoolExecutor(pool.workers) as threads:
-        found = list(threads.map(partial(_decode_one, pool, options), files))
+        found = list(threads.map(lambda path: pool.decode(path, options), files))
     for path, image in zip(files, found, strict=True):
         if isinstance(image, ImageError):
             raise RadalignError(f"The image {path} cannot be read ({image.reason}): {image.detail or image}")
     return [image.pixels for image in found if not isinstance(image, ImageError)]
-
-
-def _decode_one(pool: DecoderPool, options: SquareOptions, path: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    return pool.decode(path, options)
 
 
 def _square(image: np.ndarray, size: int) -> np.ndarray:

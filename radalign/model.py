@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evaluation.dataset import knowledge
 from evaluation.inference import bind_queries, predict_batches
 from models.saved import ModelCard, load_method
 from radalign.errors import RadalignError, one_sentence
 from radalign.images import Images, read_images
-from report_parsing.knowledge.base import KnowledgeBase
 from tracking.runs import TrainedRun
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Model:
         words = dict(labels) if isinstance(labels, Mapping) else {label: label for label in _as_texts(labels)}
         queries = list(words.values())
         if self.network.query_kind == "entity":
-            queries = [_knowledge().query(query) for query in queries]
+            queries = [knowledge().query(query) for query in queries]
         scores, maps = self._predict(images, bind_queries(self.network, queries))
         return ZeroShotPrediction(tuple(words), scores, maps)
 
@@ -109,16 +109,6 @@ class Model:
     def _predict(self, images: Images, question: Any) -> list[np.ndarray]:
         with one_sentence():
             return predict_batches(self.network, self.read(images), question)
-
-
-_KNOWLEDGE: list[KnowledgeBase] = []
-
-
-def _knowledge() -> KnowledgeBase:
-    """The names of observations, compiled once per process."""
-    if not _KNOWLEDGE:
-        _KNOWLEDGE.append(KnowledgeBase.default())
-    return _KNOWLEDGE[0]
 
 
 def _as_texts(texts: Sequence[str] | str) -> list[str]:
