@@ -27,6 +27,10 @@ def replacing(path: Path) -> Iterator[Path]:
         yield partial
         _flush_to_disk(partial)
         os.replace(partial, path)
+    except OSError as error:
+        if error.filename is None and error.errno:  # the system does not say which file a full disk was met with
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

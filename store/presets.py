@@ -8,12 +8,13 @@ from typing import Any
 import yaml
 
 from store.code import ROOT
+from store.errors import UserError
 
 FOLDER = ROOT / "configs"
 DEMO = "demo"  # what the Dagster jobs use for settings that nobody gives
 
 
-class PresetError(ValueError):
+class PresetError(UserError, ValueError):
     """There is no such preset; the message is one sentence."""
 
 

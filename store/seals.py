@@ -1,7 +1,8 @@
 """Seals: a file that decides a number has its digest beside it, so that damage is noticed before the file is used.
 
-The seal of `NAME` is `NAME.sha256`, in the format of sha256sum. A seal is removed before its file is replaced, and
-written after it. A process that is killed in between leaves a file without a seal, which counts as not written.
+The seal of `NAME` is `NAME.sha256`, in the format of sha256sum. It may cover companions, which are further files of the
+folder. A file without a seal counts as not written. While a file is replaced, its seal has the digests of the old and of
+the new one: a process that is killed then leaves one of the two.
 
 There are two questions. `is_intact` is for planning and is quick: a file that was not touched since it was sealed is
 not read. `expect_intact` is for reading a file for a number: its bytes are compared with the seal, once per process.
@@ -9,20 +10,27 @@ not read. `expect_intact` is for reading a file for a number: its bytes are comp
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from store.atomic import replacing, write_json
+from store.atomic import replacing
 from store.digests import file_digest, known_digest
 from store.errors import DamageError
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 SEAL = ".sha256"
 DAMAGED = ".damaged"
-LINE = re.compile(r"([0-9a-f]{64})  (.+)\n")
+LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+
+
+Digests = dict[str, tuple[str, ...]]  # by the name of a file; of two, either is right
 
 
 @contextmanager
@@ -31,22 +39,29 @@ def sealing(path: Path) -> Iterator[Path]:
     with replacing(path) as partial:
         yield partial
         digest = file_digest(partial)
-        seal_path(path).unlink(missing_ok=True)
-    _write_seal(path, digest)
-
-
-def seal(path: Path) -> str:
-    """Seal a file as it is; returns its digest."""
-    digest = file_digest(path)
-    _write_seal(path, digest)
-    return digest
+        _write_seal(path, {path.name: (digest, *_read_seal(path).get(path.name, ())[:1])})
+    _write_seal(path, {path.name: (digest,)})
 
 
 def write_sealed_json(path: Path, value: Any) -> None:
     """Write a value as JSON, atomically, and seal the file."""
-    seal_path(path).unlink(missing_ok=True)
-    write_json(path, value)
-    seal(path)
+    with sealing(path) as partial:
+        partial.write_text(json.dumps(value, indent=1), encoding="utf-8")
+
+
+def write_sealed_table(table: pa.Table, path: Path) -> None:
+    """Write a table as Parquet, atomically, and seal the file."""
+    import pyarrow.parquet as pq
+
+    with sealing(path) as partial:
+        pq.write_table(table, partial, compression="zstd")
+
+
+def seal(path: Path, *companions: Path) -> str:
+    """Seal a file as it is, and its companions with it; returns the digest of the file."""
+    digests = {each.name: file_digest(each) for each in (path, *companions)}
+    _write_seal(path, {name: (digest,) for name, digest in digests.items()})
+    return digests[path.name]
 
 
 def seal_path(path: Path) -> Path:
@@ -55,59 +70,100 @@ def seal_path(path: Path) -> Path:
 
 
 def sealed_digest(path: Path) -> str | None:
-    """The digest in the seal of a file; None where there is none, or none of this file."""
-    try:
-        line = LINE.fullmatch(seal_path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    """The digest of a file that is intact, from its seal; None where it is not."""
+    if not is_intact(path):
         return None
-    return line[1] if line and line[2] == path.name else None
+    digests = _read_seal(path)[path.name]
+    return digests[0] if len(digests) == 1 else known_digest(path)
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a file has a seal, intact or not; without one it counts as not written."""
+    return path.name in _read_seal(path)
 
 
 def is_intact(path: Path) -> bool:
-    """Whether a file is there as it was sealed. A file that was touched after its seal is read, others are not."""
-    digest = sealed_digest(path)
-    if digest is None or not path.is_file():
+    """Whether a file and its companions are there as they were sealed.
+
+    A file that was touched after its seal is read, others are not.
+    """
+    digests = _read_seal(path)
+    if path.name not in digests:
         return False
-    if path.stat().st_ctime_ns < seal_path(path).stat().st_ctime_ns:  # the clock of a disk ticks every few milliseconds
-        return True
-    if known_digest(path) != digest:
+    paths = {path.with_name(name): known for name, known in digests.items()}
+    if not all(each.is_file() for each in paths):
         return False
-    os.utime(seal_path(path))  # the next time it need not be read
+    sealed = seal_path(path).stat().st_ctime_ns
+    touched = [each for each in paths if each.stat().st_ctime_ns >= sealed]  # clocks of disks tick every few ms
+    if any(known_digest(each) not in paths[each] for each in touched):
+        return False
+    if touched:
+        os.utime(seal_path(path))  # the next time they need not be read
     return True
 
 
 def expect_intact(path: Path, remedy: str) -> Path:
-    """`path`, whose bytes are those that were sealed.
+    """`path`, whose bytes, and those of its companions, are those that were sealed.
 
     Raises:
         DamageError: they are not. The file is set aside. The message ends with `remedy`: how it is made again.
     """
-    digest = sealed_digest(path)
+    digests = _read_seal(path)
     if not path.is_file():
         raise DamageError(f"{path} is missing; {remedy}")
-    if digest is None:
+    if path.name not in digests:
         raise DamageError(f"{path} has no {SEAL} file with its digest, so it is not used; {remedy}")
-    if known_digest(path) != digest:
-        aside = set_aside(path)
-        raise DamageError(f"{path} was changed after it was written and is set aside as {aside.name}; {remedy}")
+    for name, known in digests.items():
+        each = path.with_name(name)
+        if not each.is_file():
+            raise DamageError(f"{each} is missing; {remedy}")
+        if known_digest(each) not in known:
+            aside = set_aside(each)
+            unseal(path)
+            raise DamageError(f"{each} was changed after it was written and is set aside as {aside.name}; {remedy}")
     return path
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged file to `NAME.damaged`, where no reader looks, and remove its seal; returns the new name."""
+    """Rename a damaged file to `NAME.damaged`, where no reader looks, and remove its seal; returns the new name.
+
+    Of a symbolic link, the file that it leads to is renamed.
+    """
+    path = Path(os.path.realpath(path))
     aside = path.with_name(path.name + DAMAGED)
     if path.exists():
         os.replace(path, aside)
-    seal_path(path).unlink(missing_ok=True)
+    unseal(path)
     return aside
+
+
+def unseal(path: Path) -> None:
+    """Remove the seal of a file, which then counts as not written."""
+    Path(os.path.realpath(seal_path(path))).unlink(missing_ok=True)
 
 
 def unlink(path: Path) -> None:
     """Remove a file and its seal."""
-    seal_path(path).unlink(missing_ok=True)
+    unseal(path)
     path.unlink(missing_ok=True)
 
 
-def _write_seal(path: Path, digest: str) -> None:
+def _read_seal(path: Path) -> Digests:
+    """The digests of a file and its companions; empty where there is no seal that can be read."""
+    try:
+        text = seal_path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return {}
+    lines = [LINE.fullmatch(line) for line in text.splitlines()]
+    found: Digests = {}
+    for line in lines:
+        if line is None:
+            return {}
+        found[line[2]] = (*found.get(line[2], ()), line[1])
+    return found if text.endswith("\n") else {}
+
+
+def _write_seal(path: Path, digests: Digests) -> None:
+    lines = [f"{digest}  {name}\n" for name, known in digests.items() for digest in known]
     with replacing(seal_path(path)) as partial:
-        partial.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+        partial.write_text("".join(lines), encoding="utf-8")

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import MISSING, Field, field, fields
 from typing import Any, get_type_hints
 
+from store.errors import SettingError
+
 DESCRIPTION, LEAST = "description", "least"
 
 
@@ -29,7 +31,7 @@ def check_bounds(settings: Any) -> None:
     for item in fields(settings):
         least, value = item.metadata.get(LEAST), getattr(settings, item.name)
         if least is not None and not value >= least:  # nan is not, either
-            raise ValueError(f"`{item.name}` is {value}, but must be at least {least}.")
+            raise SettingError(f"`{item.name}` is {value}, but must be at least {least}.")
 
 
 def described_settings(settings: type) -> Iterator[tuple[str, Any, Any, str]]:

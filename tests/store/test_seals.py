@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from store.digests import known_digest
 from store.errors import DamageError
 from store.seals import (
     expect_intact,
     is_intact,
+    is_sealed,
     seal,
     seal_path,
     sealed_digest,
@@ -118,18 +121,38 @@ def test_a_writer_that_fails_leaves_the_old_file_and_its_seal(file: Path) -> Non
     assert sorted(path.name for path in file.parent.iterdir()) == [file.name, seal_path(file).name]
 
 
-def test_a_writer_that_dies_between_file_and_seal_leaves_one_that_counts_as_not_written(
-    file: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("step", range(4))
+def test_a_writer_that_dies_at_any_step_leaves_the_old_file_or_the_new_one(
+    file: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    def die(path: Path, digest: str) -> None:
-        raise SystemExit
+    """Seal, file, seal: the process dies before the rename number `step`; after the last one there is none to die at."""
+    old, renames = file.read_bytes(), []
+    rename = os.replace
 
-    monkeypatch.setattr("store.seals._write_seal", die)
-    with pytest.raises(SystemExit), sealing(file) as partial:
+    def die(source: Path, target: Path) -> None:
+        if len(renames) == step:
+            raise SystemExit
+        renames.append(target)
+        rename(source, target)
+
+    monkeypatch.setattr("store.atomic.os.replace", die)
+    with contextlib.suppress(SystemExit), sealing(file) as partial:
         partial.write_bytes(b"new")
-    assert file.read_bytes() == b"new"
-    assert sealed_digest(file) is None
-    assert not is_intact(file)
+    monkeypatch.undo()
+    assert len(renames) == min(step, 3)
+    assert file.read_bytes() == (old if step < 2 else b"new")
+    assert is_intact(file)
+    assert sealed_digest(file) == known_digest(expect_intact(file, REMEDY))
+
+
+def test_a_new_file_whose_writer_dies_counts_as_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "new"
+    seal_path(path).write_text(f"{'0' * 64}  new\n")
+    assert not is_intact(path)
+    path.write_bytes(b"without a seal")
+    seal_path(path).unlink()
+    assert not is_intact(path)
+    assert not is_sealed(path)
 
 
 def test_json_is_sealed_too(tmp_path: Path) -> None:
@@ -150,3 +173,31 @@ def test_sealing_again_and_removing(file: Path) -> None:
     set_aside(file)  # what is not there stays not there
     unlink(file)
     assert [path.name for path in file.parent.iterdir()] == [f"{file.name}.damaged"]
+
+
+@pytest.mark.parametrize("damage", [flip_and_keep_times, Path.unlink], ids=["one bit", "deleted"])
+def test_a_seal_covers_companions(tmp_path: Path, damage: Callable[[Path], object]) -> None:
+    path, companion = tmp_path / "a", tmp_path / "b"
+    for each in (path, companion):
+        each.write_bytes(bytes(1000))
+    seal(path, companion)
+    assert is_intact(path)
+    damage(companion)
+    assert not is_intact(path)
+    with pytest.raises(DamageError, match="/b "):
+        expect_intact(path, REMEDY)
+    assert path.exists()
+    assert not is_intact(path)
+
+
+def test_the_target_of_a_link_is_set_aside(file: Path, tmp_path: Path) -> None:
+    link = tmp_path / "version" / file.name
+    link.parent.mkdir()
+    for each in (file, seal_path(file)):
+        (link.parent / each.name).symlink_to(each)
+    assert is_intact(link)
+    flip(file)
+    with pytest.raises(DamageError):
+        expect_intact(link, REMEDY)
+    assert file.with_name(f"{file.name}.damaged").exists()
+    assert not is_intact(file)
