@@ -1,15 +1,15 @@
 """Content-addressed batches: what is there under its fingerprint is not computed again.
 
 A stage has a folder. In it lie `<fingerprint>.parquet` per batch, `<fingerprint>.rejects.parquet` beside
-it, and `plan.json`, which names the batches that count. The output file is written last, so its presence
-says that the batch is complete, whatever was killed before; the plan is written when all of its batches are.
+it, and `plan.json`, which names the batches that count. The seal of the output covers the rejects and is written last.
+It says that the batch is complete, whatever was killed before; the plan is written when all of its batches are.
+
+Nothing is removed here: other runs may be reading or writing in the folder. `radalign clean` removes what none needs.
 """
 
 from __future__ import annotations
 
 import json
-import re
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,13 +18,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from store.atomic import PARTIAL, write_json, write_table
+from store.atomic import write_table
 from store.digests import fingerprint
+from store.errors import DamageError
+from store.seals import expect_intact, is_intact, is_sealed, seal, set_aside, write_sealed_json
 
 PLAN = "plan.json"
-BATCH_FILE = re.compile(r"([0-9a-f]{20})(\.rejects)?\.parquet")
-STRAY_SECONDS = 3600  # no file takes longer to write; whoever began an older partial one was killed
+AGAIN = "bring the dataset up to date, which makes it again: `dagster job execute -j ingest`."
 
+Log = Callable[[str], object]
 Computed = tuple[pa.Table, pa.Table | None]
 
 
@@ -88,9 +90,9 @@ def plan_stage(
     return Plan(tuple(batches), dict(settings))
 
 
-def missing(folder: Path, plan: Plan) -> list[Batch]:
-    """The batches of a plan that are yet to be computed."""
-    return [batch for batch in plan.batches if not output_path(folder, batch.fingerprint).exists()]
+def missing(folder: Path, plan: Plan, log: Log = lambda _: None) -> list[Batch]:
+    """The batches of a plan that are yet to be computed; damaged ones are set aside, which `log` is told."""
+    return [batch for batch in plan.batches if not _is_complete(folder, batch, log)]
 
 
 def run_batch(
@@ -98,54 +100,76 @@ def run_batch(
     batch: Batch,
     compute: Callable[[], Computed],
     write: Callable[[pa.Table, Path], None] | None = None,
+    log: Log = lambda _: None,
 ) -> Outcome:
-    """Compute a batch unless its file is there. Rejects first, output last: the output says "complete"."""
+    """Compute a batch unless it is there. Rejects first, then the output, last their seal: it says "complete"."""
     output, rejects = output_path(folder, batch.fingerprint), rejects_path(folder, batch.fingerprint)
-    computed = not output.exists()
+    computed = not _is_complete(folder, batch, log)
     if computed:
         table, rejected = compute()
         folder.mkdir(parents=True, exist_ok=True)
-        if rejected is not None:
+        if rejected is None:
+            rejects.unlink(missing_ok=True)
+        else:
             write_table(rejected, rejects)
         (write or write_table)(table, output)
+        seal(output, *([] if rejected is None else [rejects]))
     return Outcome(batch.name, batch.fingerprint, computed, row_count(output), reject_count(folder, batch))
 
 
-def commit(folder: Path, plan: Plan) -> list[Path]:
-    """Make a complete plan the one that counts and remove what it no longer needs; returns what was removed.
-
-    Files of the plan before this one stay for one more commit: a run that began earlier may be reading them.
-    """
+def commit(folder: Path, plan: Plan) -> None:
+    """Make a complete plan the one that counts."""
     folder.mkdir(parents=True, exist_ok=True)
-    needed = {*plan.fingerprints().values(), *read_plan(folder).fingerprints().values()}
-    write_json(folder / PLAN, plan.to_json())
-    removed = []
-    for path in folder.iterdir():
-        match = BATCH_FILE.fullmatch(path.name)
-        if (match and match[1] not in needed) or _is_stray(path):
-            path.unlink(missing_ok=True)
-            removed.append(path)
-    return removed
+    write_sealed_json(folder / PLAN, plan.to_json())
 
 
 def read_plan(folder: Path) -> Plan:
-    """The plan that counts; empty where nothing was committed yet."""
+    """The plan that counts; empty where nothing was committed yet.
+
+    DamageError where it is not what was committed. It stays where it is: its settings must not be taken for defaults.
+    """
     path = folder / PLAN
-    if not path.exists():
+    if not path.exists() and not is_sealed(path):
         return Plan()
-    return Plan.from_json(json.loads(path.read_text()))
+    return Plan.from_json(json.loads(expect_intact(path, AGAIN, keep=True).read_text(encoding="utf-8")))
 
 
-def read_batches(folder: Path, plan: Plan | None = None, columns: Sequence[str] | None = None) -> pa.Table:
-    """All rows of a stage, in the plan's order; of all columns or of some."""
-    paths = [output_path(folder, batch.fingerprint) for batch in (plan or read_plan(folder)).batches]
-    return _concat(paths, columns)
+def expect_plan(folder: Path) -> Plan:
+    """The plan that counts. DamageError where nothing was committed yet, or where it is not what was committed."""
+    plan = read_plan(folder)
+    if not plan.settings and not plan.batches:
+        raise DamageError(f"There is no {folder / PLAN}; {AGAIN}")
+    return plan
+
+
+def read_last_plan(folder: Path, log: Log) -> Plan:
+    """The plan that counts, or an empty one where it is damaged: for who is about to make another."""
+    try:
+        return read_plan(folder)
+    except DamageError as error:
+        log(f"{folder / PLAN} is made again: {error}")
+        return Plan()
+
+
+def read_batches(
+    folder: Path, plan: Plan | None = None, columns: Sequence[str] | None = None, verified: bool = True
+) -> pa.Table:
+    """All rows of a stage, in the plan's order; of all columns or of some.
+
+    DamageError where a file is not what was written. `verified` compares every byte; without it, as for a preview, a
+    file that nobody touched is taken as it is.
+    """
+    batches = (plan or read_plan(folder)).batches
+    return _concat([_checked(folder, batch, verified) for batch in batches], columns)
 
 
 def read_rejects(folder: Path, plan: Plan | None = None) -> pa.Table | None:
-    """All rejects of a stage, or None where it keeps none."""
-    batches = (plan or read_plan(folder)).batches
-    paths = [path for batch in batches if (path := rejects_path(folder, batch.fingerprint)).exists()]
+    """All rejects of a stage, or None where it keeps none. DamageError where a file is not what was written."""
+    paths = []
+    for batch in (plan or read_plan(folder)).batches:
+        _checked(folder, batch, verified=False)
+        path = rejects_path(folder, batch.fingerprint)
+        paths += [path] if path.exists() else []
     return _concat(paths) if paths else None
 
 
@@ -170,17 +194,26 @@ def reject_count(folder: Path, batch: Batch) -> int:
     return row_count(path) if path.exists() else 0
 
 
+def _is_complete(folder: Path, batch: Batch, log: Log) -> bool:
+    output = output_path(folder, batch.fingerprint)
+    if is_intact(output):
+        return True
+    if is_sealed(output):
+        rejects = rejects_path(folder, batch.fingerprint)
+        log(f"{output} or its rejects are damaged or gone; they are set aside as *.damaged and made again.")
+        for path in (rejects, output):
+            set_aside(path)
+    return False
+
+
+def _checked(folder: Path, batch: Batch, verified: bool) -> Path:
+    output = output_path(folder, batch.fingerprint)
+    return output if not verified and is_intact(output) else expect_intact(output, AGAIN)
+
+
 def _concat(paths: Iterable[Path], columns: Sequence[str] | None = None) -> pa.Table:
     names = None if columns is None else list(columns)
     tables = [pq.ParquetFile(path).read(names) for path in paths]
     if not tables:
         raise ValueError("There is no batch to read: the archive has no usable study")
     return pa.concat_tables(tables)
-
-
-def _is_stray(path: Path) -> bool:
-    """Whether a killed process left this behind: a partial file that nobody has written to for an hour."""
-    try:
-        return path.suffix == PARTIAL and time.time() - path.stat().st_mtime > STRAY_SECONDS
-    except FileNotFoundError:
-        return False

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
+FULL = re.compile(r"no space left|disk is full|disk full|quota exceeded|file too large", re.IGNORECASE)
+READ_ONLY = re.compile(r"read-?only (file system|database)", re.IGNORECASE)
+
 
 class UserError(Exception):
     """Something that a user can mend. The message is one sentence: what is wrong, where, and what to do."""
@@ -9,3 +15,40 @@ class UserError(Exception):
 
 class DamageError(UserError):
     """A file of the home is not what was written. It was set aside, and the message says how it is made again."""
+
+
+class SettingError(UserError, ValueError):
+    """A setting has a value that it cannot have."""
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """What a user is told of an error that a user can mend; None where the fault is ours.
+
+    Beside `UserError` these are files that cannot be used, and a disk that is full or must not be written to, which
+    every library reports as an error of its own.
+    """
+    if isinstance(error, UserError):
+        return str(error)
+    for one in _with_causes(error):
+        if FULL.search(str(one)):
+            return f"There is no room left to write{_file(one)}: make room and give the same command again."
+        if READ_ONLY.search(str(one)):
+            return f"The disk is read-only, so nothing can be written{_file(one)}: choose another home (RADALIGN_HOME)."
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename} cannot be used: {error.strerror}."
+    return None
+
+
+def _file(error: BaseException) -> str:
+    name = getattr(error, "filename", None)
+    return f" ({name})" if name else ""
+
+
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and those that it was raised from or during, the last one first."""
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        yield one
+        one = one.__cause__ or one.__context__

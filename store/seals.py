@@ -1,8 +1,8 @@
 """Seals: a file that decides a number has its digest beside it, so that damage is noticed before the file is used.
 
 The seal of `NAME` is `NAME.sha256`, in the format of sha256sum. It may cover companions, which are further files of the
-folder. A file without a seal counts as not written. While a file is replaced, its seal has the digests of the old and of
-the new one: a process that is killed then leaves one of the two.
+folder. A file without a seal counts as not written. While a file is replaced, its seal has the digests of the old and
+the new file: a process that is killed then leaves one of the two.
 
 There are two questions. `is_intact` is for planning and is quick: a file that was not touched since it was sealed is
 not read. `expect_intact` is for reading a file for a number: its bytes are compared with the seal, once per process.
@@ -102,11 +102,12 @@ def is_intact(path: Path) -> bool:
     return True
 
 
-def expect_intact(path: Path, remedy: str) -> Path:
+def expect_intact(path: Path, remedy: str, keep: bool = False) -> Path:
     """`path`, whose bytes, and those of its companions, are those that were sealed.
 
     Raises:
-        DamageError: they are not. The file is set aside. The message ends with `remedy`: how it is made again.
+        DamageError: they are not. The file is set aside, unless `keep`. The message ends with `remedy`: how it is made
+            again.
     """
     digests = _read_seal(path)
     if not path.is_file():
@@ -118,9 +119,10 @@ def expect_intact(path: Path, remedy: str) -> Path:
         if not each.is_file():
             raise DamageError(f"{each} is missing; {remedy}")
         if known_digest(each) not in known:
-            aside = set_aside(each)
-            unseal(path)
-            raise DamageError(f"{each} was changed after it was written and is set aside as {aside.name}; {remedy}")
+            where = "" if keep else f" and is set aside as {set_aside(each).name}"
+            if not keep:
+                unseal(path)
+            raise DamageError(f"{each} was changed after it was written{where}; {remedy}")
     return path
 
 

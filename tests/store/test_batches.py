@@ -9,6 +9,7 @@ import pytest
 from store import batches
 from store.atomic import write_table
 from store.batches import Batch, Plan
+from store.errors import DamageError
 
 
 def table(*values):
@@ -99,34 +100,21 @@ def test_only_what_is_not_there_is_missing(tmp_path):
     assert batches.missing(tmp_path, plan) == [plan.batches[0]]
 
 
-def test_commit_removes_what_a_process_killed_long_ago_had_begun(tmp_path):
-    old, fresh = tmp_path / "a.parquet.17.partial", tmp_path / "b.parquet.18.partial"
-    for path in (old, fresh):
-        path.touch()
-    os.utime(old, (0, 0))
-    assert batches.commit(tmp_path, plan_of()) == [old]
-    assert fresh.exists()
-
-
 def test_inputs_cut_differently_are_refused():
     with pytest.raises(ValueError, match="different batches"):
         batches.plan_stage("shards", "x", {}, {"images": plan_of(b0="1"), "reports": plan_of(b1="1")})
 
 
-def test_commit_prunes_what_neither_this_plan_nor_the_one_before_needs(tmp_path):
-    old, new, newest = ("0" * 20, "1" * 20, "2" * 20)
-    for value in (old, new, newest):
-        write_table(table(1), batches.output_path(tmp_path, value))
-        write_table(table(1), batches.rejects_path(tmp_path, value))
-    (tmp_path / "manifest.json").write_text("{}")
-    batches.commit(tmp_path, plan_of(b0=old))
-    assert not batches.output_path(tmp_path, new).exists()
-    write_table(table(1), batches.output_path(tmp_path, new))
-    assert batches.commit(tmp_path, plan_of(b0=new)) == []  # a run may still be reading the old one
-    removed = batches.commit(tmp_path, plan_of(b0=new))
-    assert {path.name for path in removed} == {f"{old}.parquet", f"{old}.rejects.parquet"}
-    assert (tmp_path / "manifest.json").exists()
-    assert batches.read_plan(tmp_path).fingerprints() == {"b0": new}
+def test_commit_removes_nothing_that_another_run_may_be_writing_or_reading(tmp_path):
+    for value in ("0" * 20, "1" * 20):
+        batches.run_batch(tmp_path, Batch("b0", value), lambda: (table(1), table(2)))
+    partial = tmp_path / "a.parquet.17.partial"
+    partial.touch()
+    os.utime(partial, (0, 0))
+    before = set(tmp_path.iterdir())
+    for value in ("0" * 20, "1" * 20, "1" * 20):
+        batches.commit(tmp_path, plan_of(b0=value))
+    assert before < set(tmp_path.iterdir())
 
 
 def test_a_plan_survives_its_file(tmp_path):
@@ -142,3 +130,75 @@ def test_reading_follows_the_plan(tmp_path):
     batches.commit(tmp_path, plan_of(b0="2" * 20, b1="1" * 20))
     assert batches.read_batches(tmp_path)["value"].to_pylist() == [2, 1]
     assert batches.read_rejects(tmp_path) is None
+
+
+def flip(path):
+    before = path.stat()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+DAMAGES = {
+    "truncated": truncate,
+    "emptied": lambda path: path.write_bytes(b""),
+    "deleted": lambda path: path.unlink(),
+    "one bit": flip,
+}
+
+
+@pytest.mark.parametrize("name", ["output_path", "rejects_path"])
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=list(DAMAGES))
+def test_a_damaged_batch_is_set_aside_and_made_again(tmp_path, name, damage):
+    batch, lines = Batch("b0", "0" * 20), []
+    path = getattr(batches, name)(tmp_path, batch.fingerprint)
+    batches.run_batch(tmp_path, batch, lambda: (table(1), table(2)))
+    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+    damage(path)
+    plan = Plan((batch,))
+    with pytest.raises(DamageError, match="ingest"):
+        batches.read_batches(tmp_path, plan)
+    assert batches.missing(tmp_path, plan, lines.append) == [batch]
+    assert batches.run_batch(tmp_path, batch, lambda: (table(1), table(2)), log=lines.append).computed
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir() if each.suffix != ".damaged"} == before
+    assert batches.missing(tmp_path, plan) == []
+
+
+def test_what_is_damaged_is_said(tmp_path):
+    batch, lines = Batch("b0", "0" * 20), []
+    batches.run_batch(tmp_path, batch, lambda: (table(1), table(2)))
+    flip(batches.output_path(tmp_path, batch.fingerprint))
+    assert batches.run_batch(tmp_path, batch, lambda: (table(1), table(2)), log=lines.append).computed
+    (line,) = lines
+    assert "damaged" in line
+
+
+def test_a_batch_whose_writer_was_killed_before_the_seal_is_made_again_without_a_word(tmp_path):
+    batch, lines = Batch("b0", "0" * 20), []
+    write_table(table(1), batches.output_path(tmp_path, batch.fingerprint))
+    assert batches.missing(tmp_path, Plan((batch,)), lines.append) == [batch]
+    assert not lines
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=list(DAMAGES))
+def test_a_damaged_plan_is_no_plan_and_is_said(tmp_path, damage):
+    lines = []
+    batches.commit(tmp_path, plan_of(b0="1" * 20))
+    damage(tmp_path / "plan.json")
+    for _ in range(2):
+        with pytest.raises(DamageError, match=r"plan\.json"):
+            batches.read_plan(tmp_path)
+    assert batches.read_last_plan(tmp_path, lines.append) == Plan()
+    assert len(lines) == 1
+    batches.commit(tmp_path, plan_of(b0="2" * 20))
+    assert batches.read_plan(tmp_path) == plan_of(b0="2" * 20)
+
+
+def test_a_stage_without_a_plan_says_what_to_do(tmp_path):
+    with pytest.raises(DamageError, match="ingest"):
+        batches.expect_plan(tmp_path)

@@ -125,7 +125,7 @@ def test_a_writer_that_fails_leaves_the_old_file_and_its_seal(file: Path) -> Non
 def test_a_writer_that_dies_at_any_step_leaves_the_old_file_or_the_new_one(
     file: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    """Seal, file, seal: the process dies before the rename number `step`; after the last one there is none to die at."""
+    """Seal, file and seal are renamed in this order; at step 3 all is done."""
     old, renames = file.read_bytes(), []
     rename = os.replace
 
