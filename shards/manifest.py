@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ import pyarrow.parquet as pq
 from shards.errors import ShardError
 from shards.schema import SCHEMA_VERSION
 from store.atomic import replacing
-from store.digests import file_digest
+from store.digests import file_digest, known_digest
+from store.seals import sealed_digest, set_aside
 
 FILE_NAME = "manifest.json"
 FIRST = "build the shards first: `dagster job execute -j ingest`."
@@ -98,7 +100,11 @@ class Manifest:
 
     @classmethod
     def load(cls, folder: Path, verify: bool = False) -> Manifest:
-        """Read the manifest of `folder`; with `verify`, also compare every shard with its digest."""
+        """Read the manifest of `folder`; with `verify`, also compare every byte of the shards with their digests.
+
+        Raises:
+            ShardError: there is no manifest, or a file is missing or not what was written. Such a shard is set aside.
+        """
         path = Path(folder) / FILE_NAME
         if not path.is_file():
             raise ShardError(f"There is no {FILE_NAME} in {folder}; {FIRST}")
@@ -106,9 +112,21 @@ class Manifest:
         for shard in manifest.shards:
             if not (path.parent / shard.file).is_file():
                 raise ShardError(f"The shard {shard.file} of {path} is missing; {AGAIN}")
-            if verify and file_digest(path.parent / shard.file) != shard.digest:
-                raise ShardError(f"The shard {shard.file} differs from its digest in {path}; build it again.")
+        if verify:
+            manifest._verify(path.parent)
         return manifest
+
+    def _verify(self, folder: Path) -> None:
+        """Each file is read once in a process, several at a time: digesting does not hold up other threads."""
+        paths = [folder / shard.file for shard in self.shards]
+        with ThreadPoolExecutor() as pool:
+            digests = list(pool.map(known_digest, paths))
+        for shard, path, digest in zip(self.shards, paths, digests, strict=True):
+            if digest != shard.digest:
+                aside = set_aside(path)
+                raise ShardError(
+                    f"The shard {path} was changed after it was written and is set aside as {aside.name}; {AGAIN}"
+                )
 
     @classmethod
     def _parse(cls, path: Path) -> Manifest:
@@ -137,14 +155,13 @@ class Manifest:
 
 
 def known_entries(folder: Path) -> dict[str, ShardEntry]:
-    """The shards of the present manifest by file name, without those written after it: they need no new digest."""
+    """The shards of the present manifest by file name that are still what it describes: they need no new digest."""
     try:
         manifest = Manifest.load(folder)
     except ShardError:
         return {}
-    written = (Path(folder) / FILE_NAME).stat().st_mtime_ns
-    older = [shard for shard in manifest.shards if (Path(folder) / shard.file).stat().st_mtime_ns < written]
-    return {shard.file: shard for shard in older}
+    same = [shard for shard in manifest.shards if sealed_digest(Path(folder) / shard.file) == shard.digest]
+    return {shard.file: shard for shard in same}
 
 
 def row_digests(table: pa.Table) -> Iterator[int]:

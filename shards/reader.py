@@ -57,9 +57,12 @@ class ShardData:
 
 
 class ShardReader:
-    """The shards of `folder`; `verify` compares every file with its digest first."""
+    """The shards of `folder`, every byte of which is compared with their digests first, once in a process.
 
-    def __init__(self, folder: Path, verify: bool = False) -> None:
+    Without `verify` they are taken as they are.
+    """
+
+    def __init__(self, folder: Path, verify: bool = True) -> None:
         self.folder = Path(folder)
         self.manifest = Manifest.load(self.folder, verify)
 

@@ -1,4 +1,7 @@
+import os
+
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -68,13 +71,13 @@ def test_pixels_may_be_written_to_without_touching_the_file(folder):
 def test_a_shard_with_other_rows_than_the_manifest_says_is_refused(folder, sources):
     write_shard(sources(6, prefix="b").build(), folder / "b.parquet")
     with pytest.raises(ShardError, match=r"b\.parquet .* does not hold what its manifest says"):
-        ShardReader(folder).read()
+        ShardReader(folder, verify=False).read()
 
 
 def test_a_shard_that_is_no_parquet_is_refused(folder):
     (folder / "b.parquet").write_bytes(b"PAR1 or not")
     with pytest.raises(ShardError, match=r"b\.parquet .* is unreadable"):
-        ShardReader(folder).read()
+        ShardReader(folder, verify=False).read()
 
 
 def test_a_shard_of_another_writer_is_refused_not_misread(folder):
@@ -82,4 +85,15 @@ def test_a_shard_of_another_writer_is_refused_not_misread(folder):
     for options in ({"compression": "zstd"}, {"use_dictionary": True}, {"data_page_size": 512}):
         pq.write_table(table, folder / "a.parquet", **{"compression": "none", "row_group_size": 256, **options})
         with pytest.raises(ShardError, match="do not lie in one page per row group"):
-            ShardReader(folder).read()
+            ShardReader(folder, verify=False).read()
+
+
+def test_inverted_pixels_under_the_old_times_are_refused(folder):
+    ShardReader(folder).read()  # the process knows the digest of the good file
+    path = folder / "a.parquet"
+    before, table = path.stat(), pq.read_table(folder / "a.parquet")
+    rows = [{**row, "pixels": bytes(255 - grey for grey in row["pixels"])} for row in table.to_pylist()]
+    write_shard(pa.Table.from_pylist(rows, schema=table.schema), path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(ShardError, match=r"a\.parquet was changed after it was written"):
+        ShardReader(folder)

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,6 +12,7 @@ from shards.errors import ShardError
 from shards.manifest import Manifest, ShardEntry
 from shards.schema import shard_schema
 from shards.writer import EXISTS, write_manifest, write_shard
+from store.seals import seal
 
 
 def test_join_equals_a_literal_loop(sources):
@@ -151,16 +154,19 @@ def test_manifest_refuses_foreign_and_repeated_images(sources, tmp_path):
         write_manifest(tmp_path / "elsewhere", both[:1], (), (), 4, "toy")
 
 
-def test_only_shards_written_since_the_last_manifest_are_digested_again(sources, tmp_path, monkeypatch):
+def test_only_shards_that_are_not_as_the_last_manifest_says_are_digested_again(sources, tmp_path, monkeypatch):
     paths = [tmp_path / f"{name}.parquet" for name in "ab"]
     for name, path in zip("ab", paths, strict=True):
         write_shard(sources(6, prefix=name).build(), path)
+        seal(path)
     whole = write_manifest(tmp_path, paths, (), (), 4, "toy")
     digested = []
     monkeypatch.setattr(ShardEntry, "of", lambda path, of=ShardEntry.of: digested.append(path) or of(path))
     assert write_manifest(tmp_path, paths, (), (), 4, "toy") == whole
     assert digested == []
+    before = paths[1].stat()
     write_shard(sources(6, seed=3, prefix="b").build(), paths[1])
+    os.utime(paths[1], ns=(before.st_atime_ns, before.st_mtime_ns))
     assert write_manifest(tmp_path, paths, (), (), 4, "toy") != whole
     assert digested == [paths[1]]
     Manifest.load(tmp_path, verify=True)
