@@ -58,7 +58,8 @@ def files_below(root: Path, patterns: Sequence[str], suffixes: Sequence[str]) ->
     """Relative paths of the files with one of `suffixes` at any depth of the folders that match `patterns` (["."]: the
     root), in a fixed order.
 
-    CohortError names a folder that is a link out of the archive, as none of its files could be read.
+    CohortError names a folder that is a link out of the archive, as none of its files could be read, or that cannot be
+    listed, as nobody knows its files.
     """
     found = []
     for folder in [root] if patterns == ["."] else [path for name in patterns for path in sorted(root.glob(name))]:

@@ -11,9 +11,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from cohorts.archive import remote
+from cohorts.archive.outages import ABSENT, explain_folder, is_ignored, outage
+from cohorts.archive.outages import DENIED as DENIED_ERRORS
 
 PATHS_PER_TASK = 4096
 STAT_THREADS = 16  # network file systems handle many requests at once
+DENIED = "denied"  # the stamp of a file that is there and may not be opened
 
 
 class OutsideRootError(ValueError):
@@ -41,11 +44,14 @@ def stays_inside(relative: str) -> bool:
 
 
 def files_in(root: Path, folder: Path) -> Iterator[str]:
-    """Paths, relative to the root, of the files at any depth of a folder below it, in a fixed order."""
+    """Paths, relative to the root, of the files at any depth of a folder below it, in a fixed order.
+
+    CohortError names a folder that cannot be listed.
+    """
     if remote.is_remote(root):
         yield from sorted(remote.list_objects(root, "" if folder == root else folder.relative_to(root).as_posix()))
         return
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_raise_unless_ignored):
         folders.sort()
         prefix = "" if parent == str(root) else parent[len(str(root)) + 1 :] + "/"
         yield from (prefix + name for name in sorted(names))
@@ -57,7 +63,11 @@ def are_files(root: Path, relatives: Sequence[str]) -> np.ndarray:
 
 
 def file_stamps(root: Path, relatives: Sequence[str]) -> list[str]:
-    """For each relative path the size and time of the file there, as text; empty where there is none."""
+    """For each relative path the size and time of the file there, as text.
+
+    It is empty where there is no file, and DENIED where this user may not open it or a folder above it. OutageError
+    where the file system cannot tell.
+    """
     if remote.is_remote(root):
         return remote.file_stamps(root, relatives)
     chunks = [relatives[start : start + PATHS_PER_TASK] for start in range(0, len(relatives), PATHS_PER_TASK)]
@@ -70,6 +80,20 @@ def file_stamps(root: Path, relatives: Sequence[str]) -> list[str]:
 def _stamp(path: str) -> str:
     try:
         found = os.stat(path)
-    except (OSError, ValueError):  # ValueError: a null byte, which no file name has
+    except ValueError:  # a null byte, which no file name has
         return ""
-    return f"{found.st_size}-{found.st_mtime_ns}" if stat.S_ISREG(found.st_mode) else ""
+    except OSError as error:
+        if error.errno in ABSENT:
+            return ""
+        if error.errno in DENIED_ERRORS:
+            return DENIED
+        raise outage(path, error) from error
+    if not stat.S_ISREG(found.st_mode):
+        return ""
+    return f"{found.st_size}-{found.st_mtime_ns}" if os.access(path, os.R_OK) else DENIED
+
+
+def _raise_unless_ignored(error: OSError) -> None:
+    is_file = isinstance(error, NotADirectoryError)  # its name matched that of a folder, as images_001.tar.gz does
+    if not is_file and not is_ignored(error.filename):
+        raise explain_folder(error, error.filename) from error
