@@ -14,7 +14,7 @@ import dagster as dg
 
 from assets.ingestion import as_check_result
 from assets.settings import EvaluationSettings
-from assets.workspace import PLAIN_ERRORS, WorkspaceResource, one_sentence
+from assets.workspace import WorkspaceResource, one_sentence
 from ingestion import checks
 from ingestion.checks import CheckResult
 from ingestion.inventory import update_inventory
@@ -39,6 +39,7 @@ from ingestion.pipeline import (
 from ingestion.simulation import simulate_missing
 from ingestion.workspace import Workspace
 from store.batches import Plan
+from store.errors import sentence_of
 
 GROUP = "downstream"
 ARCHIVES = "simulated_archives"
@@ -127,7 +128,7 @@ def _inventory_op(name: str) -> dg.OpDefinition:
                 update_inventory(there, settings.inventory, context.log.info)
                 plans = plan_stages(there, settings)
                 update["plans"] = _to_json(plans)
-                todo = list_missing(there, plans)
+                todo = list_missing(there, plans, context.log.warning)
                 context.log.info(f"{name}: {describe_plan(len(todo), plans)}")
         for batch, plans in todo.items():
             work = {**update, "batch": batch, "plans": _to_json(plans)}
@@ -211,8 +212,8 @@ def _caught(context: dg.OpExecutionContext, update: Update, step: str) -> Iterat
     """Turn an error into the state of the dataset. The log names the lines of ours, not what they worked on."""
     try:
         yield
-    except PLAIN_ERRORS as error:
-        update["state"] = describe_failed(str(error))
     except Exception as error:
-        update["state"] = describe_failed(explain_fault(error, step))
-        context.log.error("".join(traceback.format_tb(error.__traceback__)))
+        sentence = sentence_of(error)
+        update["state"] = describe_failed(sentence or explain_fault(error, step))
+        if sentence is None:
+            context.log.error("".join(traceback.format_tb(error.__traceback__)))

@@ -19,7 +19,7 @@ from assets.evaluated import (
     result_check,
 )
 from assets.settings import EvaluationSettings
-from assets.workspace import PLAIN_ERRORS, WorkspaceResource, one_sentence
+from assets.workspace import WorkspaceResource, one_sentence
 from cohorts.registry import dataset
 from evaluation.dataset import EvaluationDataset
 from evaluation.evaluator import Evaluator, Outcome
@@ -27,6 +27,7 @@ from evaluation.predictions import WEIGHTS
 from evaluation.tasks.base import Setting
 from evaluation.tasks.registry import repeated_settings, tasks_on
 from ingestion.pipeline import ABSENT, FAILED, choose_datasets, dataset_state
+from store.errors import sentence_of
 
 
 def downstream_asset(method: str, cohorts: Sequence[str]) -> dg.AssetsDefinition:
@@ -87,11 +88,12 @@ def evaluate_or_fail(
             for outcome in evaluator.evaluate_settings(settings):
                 done += 1
                 yield outcome
-        except PLAIN_ERRORS as error:
-            why = str(error)
         except Exception as error:
-            why = f"{type(error).__name__} in our code; the log of the run has the place."
-            context.log.error("".join(traceback.format_tb(error.__traceback__)))  # no message: it may quote a report
+            sentence = sentence_of(error)
+            why = sentence or f"{type(error).__name__} in our code; the log of the run has the place."
+            if sentence is None:
+                # No message: it may quote a report.
+                context.log.error("".join(traceback.format_tb(error.__traceback__)))
     if why:
         rest = settings[done // len(WEIGHTS) :]
         yield from islice(evaluator.fail(rest, why), done % len(WEIGHTS), None)

@@ -2,46 +2,31 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
 from pydantic import Field
 
-from cohorts.errors import CohortError
 from cohorts.registry import cohort_names
-from evaluation.errors import EvaluationError
 from ingestion.workspace import PHANTOM
 from ingestion.workspace import Workspace as PlainWorkspace
-from models.errors import ModelError
-from report_parsing.errors import ReportError
-from shards.errors import ShardError
+from store.errors import sentence_of
 from store.settings import described_settings
-from training.errors import TrainingError
 
-PLAIN_ERRORS = (CohortError, ReportError, ShardError, ModelError, TrainingError, EvaluationError)
 _DESCRIPTIONS = {name: description for name, _, _, description in described_settings(PlainWorkspace)}
 
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """End a step with the one sentence of an error that a user can mend, without a traceback.
-
-    A ValueError counts where a settings dataclass raised it.
-    """
+    """End a step with the one sentence of an error that a user can mend, without a traceback."""
     try:
         yield
-    except PLAIN_ERRORS as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
-    except OSError as error:
-        if error.filename is None:
+    except Exception as error:
+        sentence = sentence_of(error)
+        if sentence is None:
             raise
-        raise dg.Failure(f"{error.filename} cannot be used: {error.strerror}.", allow_retries=False) from error
-    except ValueError as error:
-        if any(frame.name == "__post_init__" for frame in traceback.extract_tb(error.__traceback__)):
-            raise dg.Failure(str(error), allow_retries=False) from None
-        raise
+        raise dg.Failure(sentence, allow_retries=False) from None
 
 
 class WorkspaceResource(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from report_parsing.vocabulary import CHEXPERT_14, UNCERTAIN
+from store.errors import SettingError
 
 __all__ = [
     "CHEXPERT_5",
@@ -80,7 +81,7 @@ def select_labels(labels: pa.Array | pa.ChunkedArray, names: Sequence[str]) -> p
 def decide_uncertain(labels: pa.Array | pa.ChunkedArray, policy: str) -> pa.MapArray:
     """The maps with every -1 replaced as one of POLICIES says, or left out; ValueError for another policy."""
     if policy not in POLICIES:
-        raise ValueError(f"There is no policy {policy!r} for uncertain labels; choose {', '.join(POLICIES)}.")
+        raise SettingError(f"There is no policy {policy!r} for uncertain labels; choose {', '.join(POLICIES)}.")
     compact, rows, keys, items = _entries(labels)
     codes = keys.dictionary_encode()
     decisions = np.array([POLICIES[policy](name) for name in codes.dictionary.to_pylist()], np.float32)

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from cohorts.labels import label_matrix, label_names
 from cohorts.splits import patient_positions
+from store.errors import SettingError
 
 FRACTIONS = (0.01, 0.1, 1.0)
 SUBSETS = pa.schema(
@@ -50,7 +51,7 @@ def subset_table(studies: pa.Table, seed: int = 0) -> pa.Table:
 def images_of(subsets: pa.Table, fraction: float) -> pa.ChunkedArray:
     """image_id of the images in one of FRACTIONS; ValueError for another share."""
     if fraction not in FRACTIONS:
-        raise ValueError(f"There is no label fraction {fraction}; choose {', '.join(map(str, FRACTIONS))}.")
+        raise SettingError(f"There is no label fraction {fraction}; choose {', '.join(map(str, FRACTIONS))}.")
     return subsets.filter(pc.less_equal(subsets["fraction"], pa.scalar(fraction, pa.float32())))["image_id"]
 
 

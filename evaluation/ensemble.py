@@ -19,11 +19,10 @@ from evaluation.metrics.classification import is_scorable
 from evaluation.metrics.values import MACRO, ResultValue
 from evaluation.tasks.zero_shot_classification import best_thresholds, score
 from models.ensemble import Ensemble
-from models.errors import ModelError
 from models.method import Method
 from models.saved import TRAINED, load_method
-from shards.errors import ShardError
 from shards.reader import ShardData, ShardReader
+from store.errors import UserError
 
 METRICS = ("auroc", "mcc", "f1")
 
@@ -42,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
         splits = reader.read("validate"), reader.read("test")
         for name, networks in rows.items():
             print(name, *(_format(value) for value in means(Ensemble(networks), *splits)), sep="\t")
-    except (EvaluationError, ShardError, ModelError, ValueError) as error:
+    except UserError as error:
         sys.stderr.write(f"ensemble: {error}\n")
         return 1
     return 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from store.errors import UserError
 
-class EvaluationError(Exception):
+
+class EvaluationError(UserError):
     """A model, a table or a picture cannot be evaluated; the message is one sentence."""
 
 

@@ -15,18 +15,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cohorts.errors import CohortError
 from cohorts.subsets import FRACTIONS
 from evaluation.dataset import EvaluationDataset
-from evaluation.errors import EvaluationError, NotAvailableError
+from evaluation.errors import NotAvailableError
 from evaluation.metrics.values import MACRO, ResultValue
 from evaluation.predictions import WEIGHTS, Predictions
 from evaluation.tasks.base import NEVER, Setting
 from evaluation.tasks.registry import check_options, repeated_settings, task, task_module
-from models.errors import ModelError
 from shards.errors import ShardError
 from store.code import code_version
 from store.digests import fingerprint
+from store.errors import UserError
 
 if TYPE_CHECKING:
     from evaluation.results.store import ResultKey
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 NOTHING = "nothing to score: the dataset's test split has nothing for this task."
 NOT_AVAILABLE = "not available: "
-MENDABLE = (EvaluationError, CohortError, ShardError, ModelError)  # errors whose message says what to do
 
 Log = Callable[[str], object]
 
@@ -193,7 +191,7 @@ class Evaluator:
             note = "" if values else NOTHING
         except NotAvailableError as error:
             note = f"{NOT_AVAILABLE}{error}"
-        except MENDABLE as error:
+        except UserError as error:
             note = f"{FAILED}{error}"
         except Exception as error:  # a fault of ours: it must not take the other results with it
             note = f"{FAILED}{type(error).__name__} in our code; the log of the run has the place."
@@ -226,7 +224,7 @@ class Evaluator:
 
         try:
             update_regions(self.dataset.workspace)
-        except (CohortError, ShardError) as error:
+        except UserError as error:
             self.warn(str(error))
 
     @cached_property

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from imaging.intensities import adjust_brightness, adjust_contrast, adjust_sharpness, blur, equalise, stretch_contrast
+from store.errors import SettingError
 from store.settings import setting
 
 SMALLEST_BLUR = 0.1  # pixels (ConVIRT)
@@ -54,15 +55,15 @@ class AugmentationConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.crop_scale <= 1 or not 0 < self.crop_ratio <= 1:
-            raise ValueError("augmentation: crop_scale and crop_ratio must lie above 0 and at most at 1")
+            raise SettingError("augmentation: crop_scale and crop_ratio must lie above 0 and at most at 1")
         if not 0 <= self.random_magnitude <= LARGEST_MAGNITUDE:
-            raise ValueError(f"augmentation: random_magnitude is {self.random_magnitude}, but must lie in 0..10")
+            raise SettingError(f"augmentation: random_magnitude is {self.random_magnitude}, but must lie in 0..10")
         if not 0 <= self.horizontal_flip <= 1:
-            raise ValueError(f"augmentation: horizontal_flip is {self.horizontal_flip}, but is a probability")
+            raise SettingError(f"augmentation: horizontal_flip is {self.horizontal_flip}, but is a probability")
         if self.flip_sides not in ("swap", "paper"):
-            raise ValueError(f"augmentation: flip_sides is `swap` or `paper`, not `{self.flip_sides}`")
+            raise SettingError(f"augmentation: flip_sides is `swap` or `paper`, not `{self.flip_sides}`")
         if (self.blur and self.blur < SMALLEST_BLUR) or not 0 <= self.scaling < 1:
-            raise ValueError(f"augmentation: blur is 0 or at least {SMALLEST_BLUR}, and scaling lies in 0..1")
+            raise SettingError(f"augmentation: blur is 0 or at least {SMALLEST_BLUR}, and scaling lies in 0..1")
 
 
 class Augmentation(nn.Module):
@@ -100,7 +101,7 @@ class Augmentation(nn.Module):
     def _cut_windows(self, images: Tensor, rng: _Sampler) -> Tensor:
         side = images.shape[-1]
         if side < self.size:
-            raise ValueError(f"augmentation: a window of {self.size} pixels does not fit into images of {side}")
+            raise SettingError(f"augmentation: a window of {self.size} pixels does not fit into images of {side}")
         top, left = (rng.integers(side - self.size + 1).to(images.device) for _ in range(2))
         windows = images.unfold(2, self.size, 1).unfold(3, self.size, 1)  # a view of all of them
         return windows[torch.arange(len(images), device=images.device), :, top, left]

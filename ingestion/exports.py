@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from ingestion.stage import keep_settings
 from store import batches
-from store.atomic import write_table
+from store.seals import write_sealed_table
 from store.settings import setting
 
 if TYPE_CHECKING:
@@ -40,17 +40,12 @@ class KnowledgeSettings:
 
 def write_knowledge(workspace: Workspace, settings: KnowledgeSettings) -> KnowledgeBase:
     """Write the knowledge base with the user's own findings: `knowledge.parquet` and `unseen.parquet`."""
-    from cohorts.errors import CohortError
     from report_parsing.knowledge.base import KnowledgeBase
-    from report_parsing.knowledge.descriptions import DescriptionError
     from store.home import based
 
-    try:
-        base = KnowledgeBase.default(based(settings.descriptions) if settings.descriptions else None)
-    except DescriptionError as error:
-        raise CohortError(str(error)) from None
-    write_table(base.table(), workspace.folder("knowledge") / "knowledge.parquet")
-    write_table(base.unseen_table(), workspace.folder("knowledge") / "unseen.parquet")
+    base = KnowledgeBase.default(based(settings.descriptions) if settings.descriptions else None)
+    write_sealed_table(base.table(), workspace.folder("knowledge") / "knowledge.parquet")
+    write_sealed_table(base.unseen_table(), workspace.folder("knowledge") / "unseen.parquet")
     keep_settings(workspace.folder("knowledge"), settings)
     return base
 

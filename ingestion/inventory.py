@@ -23,9 +23,10 @@ import pyarrow.parquet as pq
 
 from cohorts.errors import CohortError
 from store import batches
-from store.atomic import write_table
 from store.batches import Batch, Plan
 from store.digests import fingerprint
+from store.errors import SettingError
+from store.seals import is_intact, set_aside, write_sealed_table
 from store.settings import setting
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class InventorySettings:
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
-            raise ValueError("inventory: `batch_size` must be at least 1")
+            raise SettingError("inventory: `batch_size` must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -112,16 +113,17 @@ def update_inventory(workspace: Workspace, settings: InventorySettings, log: Log
 def take_inventory(folder: Path, cohort: Cohort, scan: Scan, batch_size: int, log: Log) -> Inventory:
     """Write the scan of an archive as batches of studies, its rejects and the plan."""
     sources = describe_sources(cohort, scan.studies, log)
-    changes = compare(_previous_sources(folder), sources)
+    changes = compare(_previous_sources(folder, log), sources)
     studies = scan.studies["study_id"]
-    members = assign(_previous_members(folder, batch_size), pc.unique(studies).to_pylist(), batch_size)
+    members = assign(_previous_members(folder, batch_size, log), pc.unique(studies).to_pylist(), batch_size)
     computed, cut = 0, []
     for name, rows in _rows_of_batches(studies, members).items():
         batch = _batch(name, cohort, sources.take(rows))
-        outcome = batches.run_batch(folder, batch, lambda rows=rows: (scan.studies.take(rows), None))  # type: ignore[misc]
+        rows_of_batch = scan.studies.take(rows)
+        outcome = batches.run_batch(folder, batch, lambda table=rows_of_batch: (table, None), log=log)  # type: ignore[misc]
         computed += outcome.computed
         cut.append(batch)
-    write_table(scan.rejects, folder / REJECTS)
+    write_sealed_table(scan.rejects, folder / REJECTS)
     settings = {
         "batch_size": batch_size,
         "split": cohort.split,
@@ -131,7 +133,7 @@ def take_inventory(folder: Path, cohort: Cohort, scan: Scan, batch_size: int, lo
     }
     plan = Plan(tuple(cut), settings)
     batches.commit(folder, plan)
-    write_table(sources, folder / SOURCES)
+    write_sealed_table(sources, folder / SOURCES)
     return Inventory(plan, computed, changes, scan)
 
 
@@ -204,16 +206,20 @@ def _rows_of_batches(studies: pa.ChunkedArray, members: Mapping[str, Sequence[st
     return {name: order[start:stop] for name, (start, stop) in zip(members, pairwise(bounds), strict=True)}
 
 
-def _previous_sources(folder: Path) -> pa.Table | None:
+def _previous_sources(folder: Path, log: Log) -> pa.Table | None:
     path = folder / SOURCES
     if not path.exists():
+        return None
+    if not is_intact(path):
+        set_aside(path)
+        log(f"{path} was damaged and is made again, so every image counts as new this time.")
         return None
     table = pq.read_table(path)
     return table.rename_columns(["images" if name == "films" else name for name in table.column_names])  # older homes
 
 
-def _previous_members(folder: Path, batch_size: int) -> dict[str, list[str]]:
-    settings = batches.read_plan(folder).settings
+def _previous_members(folder: Path, batch_size: int, log: Log) -> dict[str, list[str]]:
+    settings = batches.read_last_plan(folder, log).settings
     return settings["members"] if settings.get("batch_size") == batch_size else {}
 
 

@@ -27,8 +27,9 @@ from ingestion.stages.reports import ReportsSettings
 from ingestion.stages.triplets import TripletsSettings
 from ingestion.subsets import SubsetsSettings, write_subsets, write_usable
 from ingestion.workspace import PHANTOM
-from store.atomic import write_json
 from store.batches import Plan
+from store.errors import DamageError, UserError
+from store.seals import is_intact, is_sealed, write_sealed_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,7 +135,7 @@ def update(
         simulate_archive(workspace, settings.archive, log)
     update_inventory(workspace, settings.inventory, log)
     plans = plan_stages(workspace, settings)
-    todo, started = list_missing(workspace, plans), time.time()
+    todo, started = list_missing(workspace, plans, log), time.time()
     log(describe_plan(len(todo), plans))
     computed: Counter[str] = Counter()
     for position, name in enumerate(_with_bar(list(todo), progress)):
@@ -156,9 +157,14 @@ def plan_stages(workspace: Workspace, settings: IngestionSettings) -> dict[str, 
     return plans
 
 
-def list_missing(workspace: Workspace, plans: Mapping[str, Plan]) -> dict[str, dict[str, Plan]]:
-    """Name of each batch that some stage has to compute -> the plans of all stages, cut down to this batch."""
-    names = {batch.name for one in STAGES for batch in stage.missing(one, workspace, plans[one.name])}
+def list_missing(
+    workspace: Workspace, plans: Mapping[str, Plan], log: Log = lambda _: None
+) -> dict[str, dict[str, Plan]]:
+    """Name of each batch that some stage has to compute -> the plans of all stages, cut down to this batch.
+
+    Damaged batches are set aside, which `log` is told.
+    """
+    names = {batch.name for one in STAGES for batch in stage.missing(one, workspace, plans[one.name], log)}
     found: dict[str, dict[str, Plan]] = {name: {} for name in sorted(names)}
     for one, planned in plans.items():
         for batch in planned.batches:
@@ -173,11 +179,22 @@ def describe_plan(todo: int, plans: Mapping[str, Plan]) -> str:
 
 
 def run_stages(workspace: Workspace, plans: Mapping[str, Plan], log: Log) -> list[str]:
-    """Compute what the stages lack of the batch in `plans`, from its files to its shard; returns those that did."""
+    """Compute what the stages lack of the batch in `plans`, from its files to its shard; returns those that did.
+
+    A damaged file of an earlier stage, which is set aside when it is read, is made again.
+    """
+    try:
+        return _run_stages(workspace, plans, log)
+    except DamageError as error:
+        log(str(error))
+        return _run_stages(workspace, plans, log)
+
+
+def _run_stages(workspace: Workspace, plans: Mapping[str, Plan], log: Log) -> list[str]:
     computed = []
     for one in STAGES:
         (batch,) = plans[one.name].batches
-        outcome = stage.run(one, workspace, batch, plans[one.name].settings)
+        outcome = stage.run(one, workspace, batch, plans[one.name].settings, log)
         if outcome.computed:
             log(stage.describe_outcome(one.name, outcome))
             computed.append(one.name)
@@ -256,7 +273,7 @@ def update_dataset(
         return write_state(workspace, name, describe_absent(explain_absent(name)))
     try:
         state = update(there, downstream_settings(workspace, split), log, progress)
-    except CohortError as error:
+    except UserError as error:
         state = describe_failed(str(error))
     except Exception as error:
         state = describe_failed(explain_fault(error, "its ingestion"))
@@ -266,15 +283,17 @@ def update_dataset(
 def dataset_state(workspace: Workspace, name: str) -> dict[str, Any]:
     """What came of bringing a downstream dataset up to date: its `status` (ready, absent, failed) and a `note`."""
     path = _state_path(workspace, name)
-    if not path.exists():
-        return {"status": ABSENT, "note": f"{name} was not looked for yet: materialize dataset/{name} first."}
+    if not path.exists() and not is_sealed(path):
+        return describe_absent(f"{name} was not looked for yet: materialize dataset/{name} first.")
+    if not is_intact(path):
+        return describe_failed(f"{path} is damaged: materialize dataset/{name} again.")
     state: dict[str, Any] = json.loads(path.read_text())
     return state
 
 
 def write_state(workspace: Workspace, name: str, state: dict[str, Any]) -> dict[str, Any]:
     """Keep the state for `dataset_state`."""
-    write_json(_state_path(workspace, name), state)
+    write_sealed_json(_state_path(workspace, name), state)
     return state
 
 

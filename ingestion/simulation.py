@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cohorts.errors import CohortError
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -30,10 +28,7 @@ def simulate_archive(workspace: Workspace, config: PhantomConfig, log: Log) -> d
             log(f"Simulated {done} of {total} studies.")
         tenths = 10 * done // total
 
-    try:
-        return simulate(workspace.root(), config, report)
-    except ValueError as error:
-        raise CohortError(str(error)) from None
+    return simulate(workspace.root(), config, report)
 
 
 def simulate_missing(workspace: Workspace, names: Sequence[str], studies: int, log: Log) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from models.errors import ModelError
 from models.method import Method, ZeroShot
 
 
@@ -16,10 +17,10 @@ class Ensemble(Method):
     def __init__(self, members: Sequence[Method]) -> None:
         super().__init__()
         if not members:
-            raise ValueError("an ensemble needs at least one trained network")
+            raise ModelError("an ensemble needs at least one trained network")
         kinds = {member.query_kind for member in members}
         if len(kinds) > 1:
-            raise ValueError("the networks of an ensemble have to take the same kind of query, labels or entities")
+            raise ModelError("the networks of an ensemble have to take the same kind of query, labels or entities")
         (self.query_kind,) = kinds
         self.members: nn.ModuleList = nn.ModuleList(members)
 
@@ -27,7 +28,7 @@ class Ensemble(Method):
         """Mean scores (batch, queries) and mean maps (batch, queries, grid, grid)."""
         predictions = [member.zero_shot(images, queries) for member in self._methods()]
         if len({prediction.maps.shape for prediction in predictions}) > 1:
-            raise ValueError("an ensemble needs networks whose maps are of one size")
+            raise ModelError("an ensemble needs networks whose maps are of one size")
         scores = torch.stack([prediction.scores for prediction in predictions]).mean(0)
         return ZeroShot(scores, torch.stack([prediction.maps for prediction in predictions]).mean(0))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from store.errors import UserError
 
-class ModelError(ValueError):
+
+class ModelError(UserError, ValueError):
     """A network cannot be built or loaded; the message is one sentence for the user."""

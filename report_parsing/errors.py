@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from store.errors import UserError
 
-class ReportError(Exception):
+
+class ReportError(UserError):
     """A report that cannot be used. `reason` is a code for the rejects table, `detail` a sentence for people."""
 
     def __init__(self, reason: str, detail: str) -> None:

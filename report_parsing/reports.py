@@ -11,6 +11,7 @@ from report_parsing.sections.deidentification import clean_text, count_words, ha
 from report_parsing.sections.layout import Span
 from report_parsing.sections.parser import LAST_PARAGRAPH, Section, Sectioning, Sections, bodies, tile
 from report_parsing.sections.sentences import split_sentences
+from store.errors import SettingError
 
 Style = Literal["sectioned", "free"]
 Repeated = Literal["last", "all"]
@@ -99,7 +100,7 @@ def parse_report(report: str, style: Style = "sectioned", options: ReportOptions
 
 def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise ValueError(f"{option} has no choice {value!r}; use {', '.join(choices)}.")
+        raise SettingError(f"{option} has no choice {value!r}; use {', '.join(choices)}.")
 
 
 def _check_readable(report: str) -> None:

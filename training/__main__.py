@@ -20,6 +20,7 @@ from pathlib import Path
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from store.errors import UserError
 from training.config import TrainingConfig
 from training.errors import FAILURE, TrainingError
 
@@ -42,7 +43,7 @@ def main(arguments: list[str]) -> int:
         patience = PATIENCE if launched else 0
         with lock_folder(output, patience), open_reporter(launched) as report, keep_error_sentence(output):
             return run(config, report)
-    except (TrainingError, ValueError) as error:
+    except UserError as error:
         sys.stderr.write(f"training: {error}\n")
         return 1
 
@@ -103,7 +104,7 @@ def keep_error_sentence(output: Path) -> Iterator[None]:
     path.unlink(missing_ok=True)
     try:
         yield
-    except (TrainingError, ValueError) as error:
+    except UserError as error:
         path.write_text(f"{error}\n", encoding="utf-8")
         raise
 

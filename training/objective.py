@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from models.distributed import gather
+from models.errors import ModelError
 from models.method import Batch, Method
 
 
@@ -86,6 +87,6 @@ def checkpoint_encoders(method: Method) -> None:
     for module in transformers_like:
         module.activation_checkpointing_enable({"use_reentrant": False})
     if not timm_like + transformers_like:
-        raise ValueError(
+        raise ModelError(
             "no encoder of this method offers `gradient_checkpointing`; use `micro_batches` to save memory"
         )

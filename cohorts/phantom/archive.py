@@ -28,6 +28,7 @@ from cohorts.phantom.image import SimulatedImage, sample_findings, simulate_imag
 from cohorts.phantom.report import Report, write_report
 from imaging.shapes import bounding_box
 from store.atomic import replacing, write_text
+from store.errors import SettingError
 
 RECORD = "phantom.json"
 SPLITS = (("train", 0.72), ("validate", 0.82), ("test", 1.0))  # cumulative shares of the patients
@@ -88,7 +89,7 @@ def simulate(root: Path, config: PhantomConfig, progress: Progress | None = None
     if previous == record:
         return {"studies": config.studies, "computed": 0}
     if previous is not None and {**previous, "studies": config.studies} != record:
-        raise ValueError(
+        raise SettingError(
             f"{root} holds an archive simulated with other settings than those asked for; choose another folder "
             f"(RADALIGN_PHANTOM_ROOT) or delete this one"
         )

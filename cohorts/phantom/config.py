@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from store.errors import SettingError
 from store.settings import setting
 
 VERSION = "1"  # raise it when the same seed gives other images or reports
@@ -37,7 +38,7 @@ class PhantomConfig:
 
     def __post_init__(self) -> None:
         if self.studies < 1 or self.height < 64:
-            raise ValueError("phantom: `studies` must be at least 1 and `height` at least 64")
+            raise SettingError("phantom: `studies` must be at least 1 and `height` at least 64")
         for name in ("prevalence", "report_error", "vagueness", "omission"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"phantom: `{name}` is a probability and must lie in 0..1")
+                raise SettingError(f"phantom: `{name}` is a probability and must lie in 0..1")

@@ -24,10 +24,9 @@ from evaluation.tables.paper_tables import build_tables
 from evaluation.tables.published import tabulate_published
 from evaluation.tables.texts import TablesDocument
 from ingestion.workspace import Workspace
-from models.errors import ModelError
 from models.registry import method_names
-from shards.errors import ShardError
 from store.atomic import replacing
+from store.errors import UserError
 from tracking import tracker
 from tracking.runs import known_runs
 
@@ -75,7 +74,7 @@ def _compare_classes(workspace: Workspace, latest: pa.Table, log: Callable[[str]
     """
     try:
         return list(_compare_seeds(workspace, latest, log))
-    except (ShardError, ModelError) as error:
+    except UserError as error:
         log(f"No comparison of single classes: {error}")
         return []
 

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from store.errors import SettingError
 from store.settings import setting
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class ImagesSettings:
     def __post_init__(self) -> None:
         least, most = SIZES
         if not least <= self.size <= most:
-            raise ValueError(f"images: `size` is {self.size} and must lie in {least}..{most}")
+            raise SettingError(f"images: `size` is {self.size} and must lie in {least}..{most}")
 
 
 def images_schema(size: int) -> pa.Schema:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from store.errors import SettingError
 from store.settings import setting
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class ReportsSettings:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("minimum_tokens", "minimum_sentence_tokens"):
             if getattr(self, name) < 1:
-                raise ValueError(f"reports: `{name}` must be at least 1")
+                raise SettingError(f"reports: `{name}` must be at least 1")
         self.options()
 
     def options(self) -> ReportOptions:

@@ -63,14 +63,9 @@ def compute(work: Work) -> Computed:
 @lru_cache(maxsize=1)
 def read_radgraph(path: Path, digest: str) -> tuple[pa.Table, Counter[str]]:
     """The triplets of a whole RadGraph file and why reports of it are unusable; read once per state of the file."""
-    from cohorts.errors import CohortError
-    from report_parsing.radgraph.files import GraphFileError
     from report_parsing.radgraph.triplets import triplets_of_file
 
-    try:
-        table, rejects = triplets_of_file(path)
-    except GraphFileError as error:
-        raise CohortError(str(error)) from None
+    table, rejects = triplets_of_file(path)
     return table, Counter(reject.reason for reject in rejects)
 
 

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.errors import ModelError
+
 
 @dataclass(frozen=True)
 class LayerAttention:
@@ -70,7 +72,7 @@ class AttentionRecorder:
         if isinstance(attention, nn.MultiheadAttention):
             return [attention.register_forward_pre_hook(self._project)]
         if attention is None or not {"q_norm", "k_norm", "scale"} <= set(dir(attention)):
-            raise ValueError(
+            raise ModelError(
                 f"the attention of `{type(block).__name__}` cannot be read: use a plain ViT of timm or CLIP"
             )
         # timm passes queries and keys through these two layers, identities in most networks.
@@ -107,7 +109,7 @@ def transformer_blocks(vit: nn.Module) -> Sequence[nn.Module]:
     if blocks is None:
         blocks = getattr(getattr(vit, "transformer", None), "resblocks", None)
     if blocks is None:
-        raise ValueError(f"`{type(vit).__name__}` has no transformer blocks: choose a ViT as image encoder")
+        raise ModelError(f"`{type(vit).__name__}` has no transformer blocks: choose a ViT as image encoder")
     return list(blocks)
 
 

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.encoders.image import ImageEncoder, ImageFeatures
+from models.errors import ModelError
 from models.method import Tokens
 
 OPENAI = "openai"  # the weights OpenAI published, which are of these sizes:
@@ -45,7 +46,7 @@ class ClipImageEncoder(VisionTransformer):
     ) -> None:  # fmt: skip
         _check_heads("image", width, heads)
         if size % patch:
-            raise ValueError(f"CLIP's patches of {patch} pixels do not fill images of {size}: choose a divisor")
+            raise ModelError(f"CLIP's patches of {patch} pixels do not fill images of {size}: choose a divisor")
         super().__init__(
             image_size=size, patch_size=patch, width=width, layers=layers, heads=heads, mlp_ratio=MLP_RATIO,
             output_dim=embedding, act_layer=_activation(quick_gelu),
@@ -112,7 +113,7 @@ class ClipTextEncoder(TextTransformer):
         """
         length = tokens.ids.shape[1]
         if length > self.context_length:
-            raise ValueError(f"CLIP's text tower reads {self.context_length} tokens, not {length}: cut the texts")
+            raise ModelError(f"CLIP's text tower reads {self.context_length} tokens, not {length}: cut the texts")
         hidden = self.token_embedding(tokens.ids) + self.positional_embedding[:length]
         hidden = self.ln_final(self.transformer(hidden, attn_mask=self.attn_mask[:length, :length]))
         end = tokens.mask.sum(1) - 1
@@ -139,9 +140,9 @@ def load_clip(module: nn.Module, weights: str) -> None:
     }
     for name, tensor in wanted.items():
         if name not in state:
-            raise ValueError(f"`{weights}` is no CLIP: it lacks `{name}`")
+            raise ModelError(f"`{weights}` is no CLIP: it lacks `{name}`")
         if state[name].shape != tensor.shape:
-            raise ValueError(
+            raise ModelError(
                 f"`{weights}` is a CLIP of other sizes: its `{name}` is {tuple(state[name].shape)}, and the method's "
                 f"settings make it {tuple(tensor.shape)}"
             )
@@ -154,7 +155,7 @@ def _openai_state() -> dict[str, Tensor]:
     try:
         return load_openai_model(OPENAI_ARCHITECTURE, precision="fp32", device="cpu").state_dict()
     except (OSError, RuntimeError) as error:
-        raise ValueError(
+        raise ModelError(
             "the weights `openai` of CLIP cannot be reached: give the path of a downloaded file, or leave the weights "
             "empty to start at random"
         ) from error
@@ -163,11 +164,11 @@ def _openai_state() -> dict[str, Tensor]:
 def _file_state(weights: str) -> dict[str, Tensor]:
     path = Path(weights) / RUN_WEIGHTS if Path(weights).is_dir() else Path(weights)
     if not path.is_file():
-        raise ValueError(f"there is no file `{path}` with weights of CLIP")
+        raise ModelError(f"there is no file `{path}` with weights of CLIP")
     try:
         state: dict[str, Tensor] = load_file(path) if path.suffix == ".safetensors" else _torch_file(path)
     except (RuntimeError, SafetensorError, UnpicklingError) as error:
-        raise ValueError(f"`{path}` is neither safetensors nor a file of plain tensors nor OpenAI's own") from error
+        raise ModelError(f"`{path}` is neither safetensors nor a file of plain tensors nor OpenAI's own") from error
     return state
 
 
@@ -185,4 +186,4 @@ def _activation(quick_gelu: bool) -> type[nn.Module]:
 
 def _check_heads(tower: str, width: int, heads: int) -> None:
     if width % heads:
-        raise ValueError(f"CLIP's {tower} tower of width {width} cannot be shared among {heads} heads")
+        raise ModelError(f"CLIP's {tower} tower of width {width} cannot be shared among {heads} heads")

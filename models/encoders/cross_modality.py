@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.encoders.attention import AttentionRecorder
+from models.errors import ModelError
 
 EMBEDDINGS = ("none", "learned")
 EMBEDDING_STD = 0.02  # of BERT's and ViT's embeddings at the start
@@ -50,9 +51,9 @@ class CrossModality(nn.Module):
         super().__init__()
         for name, kind in (("types", types), ("positions", positions)):
             if kind not in EMBEDDINGS:
-                raise ValueError(f"{name} of the cross-modality transformer are `none` or `learned`, not `{kind}`")
+                raise ModelError(f"{name} of the cross-modality transformer are `none` or `learned`, not `{kind}`")
         if width % heads:
-            raise ValueError(f"a cross-modality transformer of width {width} cannot be shared among {heads} heads")
+            raise ModelError(f"a cross-modality transformer of width {width} cannot be shared among {heads} heads")
         self.image_projection, self.text_projection = nn.Linear(image_dim, width), nn.Linear(text_dim, width)
         self.types = _embeddings(2, width, types)
         self.image_positions = _embeddings(1 + regions, width, positions)

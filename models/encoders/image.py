@@ -14,6 +14,8 @@ from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_hybrid import HybridEmbed
 from torch import Tensor, nn
 
+from models.errors import ModelError
+
 SCRATCH = re.compile(r"vit/(\d+)x(\d+)(?:p(\d+)|(r))")
 ENDING = re.compile(r"(\w+)/(\d)")
 HEAD_WIDTH = 64  # of every published ViT
@@ -67,7 +69,7 @@ class ImageEncoder(nn.Module):
             return
         channels = self.network.feature_info.channels() if self.stops else self._channels()
         if not 0 <= stage < (5 if self.stops else len(channels)):
-            raise ValueError(f"image encoder `{name}` has the stages 1 to {len(channels) - 1}, not {stage}")
+            raise ModelError(f"image encoder `{name}` has the stages 1 to {len(channels) - 1}, not {stage}")
         self.stage = stage or len(channels) - 1
         self.local_dim = int(channels[-1 if self.stops else self.stage])
         self.dim = self.local_dim if self.stops else int(self.network.num_features)
@@ -129,7 +131,7 @@ def _network(name: str, size: int, pretrained: bool, output_stride: int, options
     if scratch:
         return _vit(int(scratch[1]), int(scratch[2]), size, int(scratch[3] or 0))
     if name not in timm.list_models():
-        raise ValueError(
+        raise ModelError(
             f"image encoder `{name}` is neither known to timm {timm.__version__} (see timm.list_models()) nor of the "
             "form `vit/4x128p8`"
         )
@@ -141,7 +143,7 @@ def _network(name: str, size: int, pretrained: bool, output_stride: int, options
         return timm.create_model(name, pretrained=pretrained, in_chans=1, **options)
     except (OSError, RuntimeError) as error:
         reason = "its ImageNet weights are not reachable" if pretrained else str(error)
-        raise ValueError(
+        raise ModelError(
             f"image encoder `{name}` cannot be built: {reason}; give the path of a file of weights, or none to "
             "start at random"
         ) from error
@@ -165,7 +167,7 @@ def load_weights(network: nn.Module, path: str) -> None:
     A first convolution for three colours is summed over them, which is the same for a grey image.
     """
     if not Path(path).is_file():
-        raise ValueError(f"there is no file `{path}` with weights of the image encoder (`image_weights`)")
+        raise ModelError(f"there is no file `{path}` with weights of the image encoder (`image_weights`)")
     if path.endswith(".safetensors"):
         from safetensors.torch import load_file
 
@@ -178,5 +180,5 @@ def load_weights(network: nn.Module, path: str) -> None:
             state[name] = tensor.sum(1, keepdim=True)
     missing = [name for name in wanted if name not in state]
     if missing:
-        raise ValueError(f"{path} lacks {len(missing)} weights of the image encoder, the first is `{missing[0]}`")
+        raise ModelError(f"{path} lacks {len(missing)} weights of the image encoder, the first is `{missing[0]}`")
     network.load_state_dict({name: state[name] for name in wanted})

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from models.encoders.attention import AttentionRecorder, LayerAttention, transformer_blocks
 from models.encoders.image import ImageFeatures
+from models.errors import ModelError
 
 CLASS_ROW, ALL_ROWS = slice(0, 1), slice(None)
 
@@ -86,7 +87,7 @@ class RegionSelection:
     def __init__(self, vit: nn.Module, rerun: bool) -> None:
         *before, last = transformer_blocks(vit)
         if not before:
-            raise ValueError("regions are selected by the layers before the last: choose a ViT of two layers or more")
+            raise ModelError("regions are selected by the layers before the last: choose a ViT of two layers or more")
         self.rerun = rerun
         self.heads = int(last.attn.num_heads)  # type: ignore[union-attr,arg-type]
         self.prefix = int(getattr(vit, "num_prefix_tokens", 1))

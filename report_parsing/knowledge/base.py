@@ -27,6 +27,7 @@ from report_parsing.knowledge.term_index import Candidate, TermIndex
 from report_parsing.resources import read_cell, read_rows
 from report_parsing.tables import KNOWLEDGE
 from report_parsing.vocabulary import ENTITIES, POSITIONS
+from store.errors import UserError
 
 POSITION_TEMPLATE = "It is located at {name}"  # MedKLIP, release: the text of a position
 _REMOVED = "xxxx"  # what Open-i writes for a removed name; a form of the lexicon may hold it, no alias does
@@ -41,7 +42,7 @@ class Match(NamedTuple):
     exact: bool
 
 
-class UnknownTermError(ValueError):
+class UnknownTermError(UserError, ValueError):
     """A term is unknown. The message is one sentence with the nearest known term."""
 
 

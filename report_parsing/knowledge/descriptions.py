@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from report_parsing.knowledge.term_index import key_of
 from report_parsing.resources import read_cell
+from store.errors import UserError
 
 COLUMNS = ("kind", "name", "aliases", "description", "source")
 OWN_KINDS = ("unseen",)
@@ -31,7 +32,7 @@ class Description(NamedTuple):
     aliases: tuple[str, ...]
 
 
-class DescriptionError(ValueError):
+class DescriptionError(UserError, ValueError):
     """A file of descriptions that cannot be used, in one sentence that names file, row and column."""
 
 

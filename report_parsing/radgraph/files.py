@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple, TextIO
 from report_parsing.errors import ReportError
 from report_parsing.radgraph.graph import LABELS, RELATIONS, Entity, Graph, Relation
 from store.atomic import replacing
+from store.errors import UserError
 
 Labeler = Literal["labeler_1", "labeler_2"]
 
@@ -32,7 +33,7 @@ _MIMIC_KEY = re.compile(r"p(\d+)/s(\d+)(?:\.txt)?$")
 _CHEXPERT_KEY = re.compile(r"patient(\d+)/study\d+")
 
 
-class GraphFileError(Exception):
+class GraphFileError(UserError):
     """A file that is not a RadGraph file; one sentence that names it."""
 
 

@@ -21,13 +21,14 @@ from typing import Any
 from report_parsing.errors import ReportError
 from report_parsing.radgraph.files import Reject, graph_of
 from report_parsing.radgraph.graph import ABSENT, ANATOMY, PRESENT, UNCERTAIN, Graph
+from store.errors import UserError
 
 KINDS = ("radgraph", "radgraph-xl", "modern-radgraph-xl")  # of models, and names of their folders
 _PARTS = ("config.json", "weights.th", "vocabulary")
 _ASSERTIONS = {"definitely present": PRESENT, "definitely absent": ABSENT, "uncertain": UNCERTAIN}
 
 
-class ModelError(Exception):
+class ModelError(UserError):
     """The model cannot run; one sentence that says what is missing."""
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.encoders.clip_settings import ClipSettings
+from models.errors import ModelError
 from store.settings import setting
 
 TRAINING: dict[str, Any] = {
@@ -48,6 +49,6 @@ class ChexzeroConfig(ClipSettings):
 
     def __post_init__(self) -> None:
         if self.scores not in SCORES:
-            raise ValueError(f"chexzero: scores is one of {', '.join(SCORES)}, not `{self.scores}`")
+            raise ModelError(f"chexzero: scores is one of {', '.join(SCORES)}, not `{self.scores}`")
         if self.first_logit_scale <= 0:
-            raise ValueError(f"chexzero: first_logit_scale is {self.first_logit_scale}, but must be above 0")
+            raise ModelError(f"chexzero: first_logit_scale is {self.first_logit_scale}, but must be above 0")

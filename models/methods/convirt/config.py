@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from models.errors import ModelError
 from store.settings import setting
 
 # Appendix A of the paper. It mirrors images whose reports say left and right; here the words are swapped too
@@ -77,8 +78,8 @@ class ConvirtConfig:
 
     def __post_init__(self) -> None:
         if self.text_pooling not in ("max", "mean"):
-            raise ValueError(f"convirt: text_pooling is `max` or `mean`, not `{self.text_pooling}`")
+            raise ModelError(f"convirt: text_pooling is `max` or `mean`, not `{self.text_pooling}`")
         if self.temperature <= 0:
-            raise ValueError(f"convirt: temperature is {self.temperature}, but must be above 0")
+            raise ModelError(f"convirt: temperature is {self.temperature}, but must be above 0")
         if not 0 <= self.image_weight <= 1:
-            raise ValueError(f"convirt: image_weight is {self.image_weight}, but must lie in 0..1")
+            raise ModelError(f"convirt: image_weight is {self.image_weight}, but must lie in 0..1")

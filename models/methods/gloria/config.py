@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from models.errors import ModelError
 from store.settings import setting
 
 # The authors' recipe: a random window of 224 pixels of the image at 256, nothing else.
@@ -98,8 +99,8 @@ class GloriaConfig:
             "zero_shot_words": ("sum", "mean", "max"),
         }.items():
             if getattr(self, name) not in choices:
-                raise ValueError(f"gloria: {name} is one of {', '.join(choices)}, not `{getattr(self, name)}`")
+                raise ModelError(f"gloria: {name} is one of {', '.join(choices)}, not `{getattr(self, name)}`")
         if min(self.attention_temperature, self.word_temperature, self.temperature) <= 0:
-            raise ValueError("gloria: temperatures divide and have to be above 0")
+            raise ModelError("gloria: temperatures divide and have to be above 0")
         if self.text_layers < 1:
-            raise ValueError(f"gloria: text_layers is {self.text_layers}, but at least one hidden state is needed")
+            raise ModelError(f"gloria: text_layers is {self.text_layers}, but at least one hidden state is needed")

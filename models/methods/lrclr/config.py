@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from models.encoders.clip_settings import ClipSettings
+from models.errors import ModelError
 from models.methods.chexzero.config import ChexzeroConfig
 from store.settings import setting
 
@@ -57,11 +58,11 @@ class LrclrConfig(ClipSettings):
 
     def __post_init__(self) -> None:
         if self.local_pairs not in ("matched", "all"):
-            raise ValueError(f"lrclr: local_pairs is `matched` or `all`, not `{self.local_pairs}`")
+            raise ModelError(f"lrclr: local_pairs is `matched` or `all`, not `{self.local_pairs}`")
         if self.local_reduction not in ("sum", "mean"):
-            raise ValueError(f"lrclr: local_reduction is `sum` or `mean`, not `{self.local_reduction}`")
+            raise ModelError(f"lrclr: local_reduction is `sum` or `mean`, not `{self.local_reduction}`")
         if self.local_chunk < 1:
-            raise ValueError(f"lrclr: local_chunk is {self.local_chunk}, but at least one pair is compared at once")
+            raise ModelError(f"lrclr: local_chunk is {self.local_chunk}, but at least one pair is compared at once")
 
     def clip(self) -> ChexzeroConfig:
         """What the two towers and the global loss share with CheXzero."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from models.errors import ModelError
 from store.settings import setting
 
 # Section 4 of the paper; the augmentation is that of the code, whose flips contradict the positions. Ours swap them.
@@ -98,4 +99,4 @@ class MedklipConfig:
             "unseen_queries": ("apart", "joined"),
         }.items():
             if getattr(self, name) not in choices:
-                raise ValueError(f"medklip: {name} is `{'` or `'.join(choices)}`, not `{getattr(self, name)}`")
+                raise ModelError(f"medklip: {name} is `{'` or `'.join(choices)}`, not `{getattr(self, name)}`")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from models.encoders.image import ImageEncoder
 from models.encoders.query_decoder import QueryDecoder
 from models.encoders.text import embed_texts
+from models.errors import ModelError
 from models.losses.existence import existence_loss
 from models.losses.position import position_loss, sample_positions
 from models.losses.precision import at_least_float32
@@ -178,7 +179,7 @@ def _query_text(entity: Mapping[str, str], config: MedklipConfig) -> str:
 def _excluded_mask(names: str, entities: Sequence[str]) -> Tensor:
     wanted = {name.strip() for name in names.split(",") if name.strip()}
     if unknown := sorted(wanted - set(entities)):
-        raise ValueError(f"medklip: excluded_entities names `{unknown[0]}`, which is none of the knowledge's entities")
+        raise ModelError(f"medklip: excluded_entities names `{unknown[0]}`, which is none of the knowledge's entities")
     return torch.tensor([name in wanted for name in entities])
 
 

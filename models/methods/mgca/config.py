@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from models.errors import ModelError
 from store.settings import setting
 
 # Section 4.1 and its appendix; the code warms up from 1e-8. A random window of 224
@@ -108,11 +109,11 @@ class MgcaConfig:
             "padding": ("masked", "negatives"),
         }.items():
             if getattr(self, name) not in choices:
-                raise ValueError(f"mgca: {name} is {' or '.join(choices)}, not `{getattr(self, name)}`")
+                raise ModelError(f"mgca: {name} is {' or '.join(choices)}, not `{getattr(self, name)}`")
         for name in ("instance_temperature", "token_temperature", "prototype_temperature", "attention_temperature"):
             if getattr(self, name) <= 0:
-                raise ValueError(f"mgca: {name} divides and has to be above 0, not {getattr(self, name)}")
+                raise ModelError(f"mgca: {name} divides and has to be above 0, not {getattr(self, name)}")
         if not (self.instance_weight or self.token_weight or self.prototype_weight):
-            raise ValueError(
+            raise ModelError(
                 "mgca: instance_weight, token_weight and prototype_weight are all 0; nothing is left to train"
             )

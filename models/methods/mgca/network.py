@@ -21,6 +21,7 @@ from models.encoders.cross_attention import CrossAttention
 from models.encoders.image import ImageEncoder, ImageFeatures
 from models.encoders.projection import ProjectionHead
 from models.encoders.text import TextEncoder, TextFeatures
+from models.errors import ModelError
 from models.losses.info_nce import info_nce
 from models.losses.precision import at_least_float32
 from models.losses.prototype_alignment import prototype_alignment
@@ -233,7 +234,7 @@ class Mgca(DualEncoder):
         in the order of `WordPieceTokenizer.words(words_only(text))`; texts with fewer words than others end in zeros.
         """
         if not self.config.token_weight:
-            raise ValueError("mgca: with a token_weight of 0 words were never trained to look at patches")
+            raise ModelError("mgca: with a token_weight of 0 words were never trained to look at patches")
         features, report = self.image_encoder(self.prepare(images)), self.read_texts(texts)
         attention = self.look_at_patches.weights(self.project_words(report), self.project_patches(features))
         return (attention * report.mask[..., None]).unflatten(-1, features.grid)
