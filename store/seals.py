@@ -95,7 +95,7 @@ def is_intact(path: Path) -> bool:
         return False
     sealed = seal_path(path).stat().st_ctime_ns
     touched = [each for each in paths if each.stat().st_ctime_ns >= sealed]  # clocks of disks tick every few ms
-    if any(known_digest(each) not in paths[each] for each in touched):
+    if not all(_is_as_sealed(path, each, paths[each]) for each in touched):
         return False
     if touched:
         os.utime(seal_path(path))  # the next time they need not be read
@@ -118,7 +118,7 @@ def expect_intact(path: Path, remedy: str, keep: bool = False) -> Path:
         each = path.with_name(name)
         if not each.is_file():
             raise DamageError(f"{each} is missing; {remedy}")
-        if known_digest(each) not in known:
+        if not _is_as_sealed(path, each, known):
             where = "" if keep else f" and is set aside as {set_aside(each).name}"
             if not keep:
                 unseal(path)
@@ -148,6 +148,12 @@ def unlink(path: Path) -> None:
     """Remove a file and its seal."""
     unseal(path)
     path.unlink(missing_ok=True)
+
+
+def _is_as_sealed(path: Path, each: Path, known: tuple[str, ...]) -> bool:
+    """Whether a file has one of the digests that its seal had. A writer may have replaced both: it is read anew."""
+    digest = known_digest(each)
+    return digest in known or digest in _read_seal(path).get(each.name, ())
 
 
 def _read_seal(path: Path) -> Digests:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from store import seals
 from store.digests import known_digest
 from store.errors import DamageError
 from store.seals import (
@@ -201,3 +203,22 @@ def test_the_target_of_a_link_is_set_aside(file: Path, tmp_path: Path) -> None:
         expect_intact(link, REMEDY)
     assert file.with_name(f"{file.name}.damaged").exists()
     assert not is_intact(file)
+
+
+@pytest.mark.parametrize("ask", [is_intact, lambda path: expect_intact(path, "write it again.") == path])
+def test_a_file_that_is_replaced_while_it_is_checked_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[[Path], bool]
+) -> None:
+    path = tmp_path / "a.json"
+    write_sealed_json(path, {"number": 1})
+    read_seal = seals._read_seal
+
+    def read_and_be_overtaken(path: Path) -> seals.Digests:
+        found = read_seal(path)
+        monkeypatch.setattr(seals, "_read_seal", read_seal)
+        write_sealed_json(path, {"number": 2})
+        return found
+
+    monkeypatch.setattr(seals, "_read_seal", read_and_be_overtaken)
+    assert ask(path)
+    assert json.loads(path.read_text()) == {"number": 2}
