@@ -65,7 +65,7 @@ def _plan_op(one: Stage, config_class: type[dg.Config]) -> dg.OpDefinition:
         there = workspace.plain()
         with one_sentence():
             planned = stage.plan(one, there, settings_of(config, one.settings))
-        todo, started = stage.missing(one, there, planned), time.time()
+        todo, started = stage.missing(one, there, planned, context.log.warning), time.time()
         context.log.info(f"{one.name}: {len(todo)} of {len(planned.batches)} batches to compute, the others are there")
         for position, batch in enumerate(todo):
             progress = {"position": position, "of": len(todo), "started": started}
@@ -80,7 +80,7 @@ def _batch_op(one: Stage) -> dg.OpDefinition:
     @dg.op(name=f"{one.name}_batch", description=f"One batch of {one.name}.")
     def compute(context: dg.OpExecutionContext, workspace: WorkspaceResource, work: dict[str, Any]) -> dict[str, Any]:
         with one_sentence():
-            outcome = stage.run(one, workspace.plain(), Batch(**work["batch"]), work["settings"])
+            outcome = stage.run(one, workspace.plain(), Batch(**work["batch"]), work["settings"], context.log.warning)
         progress = stage.describe_progress(**work["progress"])
         context.log.info(f"{stage.describe_outcome(one.name, outcome)}; {progress}")
         return asdict(outcome)

@@ -11,7 +11,7 @@ import duckdb
 import numpy as np
 import pyarrow.parquet as pq
 
-from ingestion.subsets import table_path
+from ingestion.subsets import expect_table
 from store import batches
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ class CheckResult:
 
 def check_studies(workspace: Workspace) -> Iterator[CheckResult]:
     """Compare the tables `studies` and `rejects` with the archive, and the splits with one another."""
-    tables = {name: table_path(workspace, name) for name in ("studies", "rejects")}
-    source_rows = batches.read_plan(workspace.folder("inventory")).settings["source_rows"]
+    tables = {name: expect_table(workspace, name) for name in ("studies", "rejects")}
+    source_rows = batches.expect_plan(workspace.folder("inventory")).settings["source_rows"]
     studies, rejects, distinct = _query(
         "with studies as (select image_id from read_parquet(?)), rejects as (select image_id from read_parquet(?)) "
         "select (select count(*) from studies), (select count(*) from rejects), (select count(distinct image_id) "
@@ -97,16 +97,16 @@ def check_studies(workspace: Workspace) -> Iterator[CheckResult]:
 
 def read_reject_reasons(workspace: Workspace) -> pa.Table:
     """Stage and reason of every reject."""
-    return pq.read_table(table_path(workspace, "rejects"), columns=["stage", "reason"])
+    return pq.read_table(expect_table(workspace, "rejects"), columns=["stage", "reason"])
 
 
 def check_shards(workspace: Workspace) -> Iterator[CheckResult]:
     """Compare what training is about to read with `studies`, and look at its texts and pixels."""
     folder = workspace.folder("shards")
-    plan = batches.read_plan(folder)
-    paths = [batches.output_path(folder, batch.fingerprint) for batch in plan.batches]
+    plan = batches.expect_plan(folder)
+    paths = [batches.intact_path(folder, batch) for batch in plan.batches]
     files = [str(path) for path in paths]
-    studies = table_path(workspace, "studies")
+    studies = expect_table(workspace, "studies")
     rows, missing = _query(
         "select (select count(*) from read_parquet(?)), (select count(*) from read_parquet(?) "
         "where image_id not in (select image_id from read_parquet(?)))",
@@ -121,7 +121,7 @@ def check_shards(workspace: Workspace) -> Iterator[CheckResult]:
         "shards",
         figures={"rows": rows, "studies": expected, "missing": missing},
     )
-    has_reports = batches.read_plan(workspace.folder("inventory")).settings["has_reports"]
+    has_reports = batches.expect_plan(workspace.folder("inventory")).settings["has_reports"]
     (empty,) = _query("select count(*) from read_parquet(?) where trim(text) = ''", files)
     yield CheckResult(
         NO_EMPTY_TEXT,

@@ -3,11 +3,13 @@
 The plan remembers which study is in which batch. New studies go into new batches, so they cost only
 themselves; a study that changed or vanished gives its batch another fingerprint. What every image was made
 from is kept, too, so that the next inventory can say which images are new, changed or gone.
+
+A batch has the size and time of every file, and whether it was there at all. Later stages compare: a file that was not
+there makes a reject, a file that was there and is not found ends the run.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cohorts.archive.listed import explain_loss, identify
+from cohorts.archive.listed_reports import stamp_row
 from cohorts.errors import CohortError
 from store import batches
 from store.batches import Batch, Plan
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 
 REJECTS = "rejects.parquet"
 SOURCES = "sources.parquet"
+BEGAN = "listing"  # an empty file; its time says when the last listing began
 IMAGES, TEXTS = "images", "texts"  # aspects of a batch: what decoding reads, and what taking reports apart reads
 NEW, VANISHED = "new", "vanished"
 Log = Callable[[str], object]
@@ -42,8 +47,8 @@ Log = Callable[[str], object]
 # A digest of what each later stage reads of an image: the names that end in its tables, and the state of its file.
 _SOURCES = """
 select image_id,
-    md5(to_json([cohort, image_id, study_id, image_path, image])) as images,
-    md5(to_json([cohort, image_id, study_id, image_path, report_path, text])) as texts,
+    md5(to_json([cohort, image_id, study_id, image_path, image_stamp])) as images,
+    md5(to_json([cohort, image_id, study_id, image_path, report_path, report_stamp])) as texts,
     md5(to_json(studies)) as row
 from studies positional join stamps
 """
@@ -94,14 +99,26 @@ class Inventory:
 
 
 def update_inventory(workspace: Workspace, settings: InventorySettings, log: Log) -> Inventory:
-    """List the archive and cut it into batches; CohortError where no image of it can be used."""
+    """List the archive and cut it into batches.
+
+    CohortError where no image of it can be used, where it has none of those that are known, or where it was not there
+    all the time.
+    """
+    folder = workspace.folder("inventory")
     cohort = workspace.open_cohort(settings.split)
     log(f"Listing the archive of {cohort.name} in {cohort.root}.")
+    _mark_beginning(folder)
+    identity = identify(cohort.root)
     scan = cohort.scan()
     log(f"Of {scan.source_rows} images {scan.studies.num_rows} can be used, as far as the archive's tables tell.")
     if not scan.studies.num_rows:
         raise CohortError(_explain_nothing_usable(cohort.name, scan))
-    found = take_inventory(workspace.folder("inventory"), cohort, scan, settings.batch_size, log)
+    if not workspace.simulated():  # the phantom's archive is ours, and may be simulated anew
+        _expect_known(folder, cohort, scan, log)
+    stamps = read_stamps(cohort, scan.studies, log)
+    if identify(cohort.root) != identity:
+        raise explain_loss(cohort.root)
+    found = take_inventory(folder, cohort, scan, settings.batch_size, log, stamps)
     changes = found.count_changes()
     log(
         f"Since the last run {changes[NEW]} images are new, {changes['changed']} changed and "
@@ -110,16 +127,19 @@ def update_inventory(workspace: Workspace, settings: InventorySettings, log: Log
     return found
 
 
-def take_inventory(folder: Path, cohort: Cohort, scan: Scan, batch_size: int, log: Log) -> Inventory:
-    """Write the scan of an archive as batches of studies, its rejects and the plan."""
-    sources = describe_sources(cohort, scan.studies, log)
+def take_inventory(
+    folder: Path, cohort: Cohort, scan: Scan, batch_size: int, log: Log, stamps: pa.Table | None = None
+) -> Inventory:
+    """Write the scan of an archive as batches of studies with their `stamps`, its rejects and the plan."""
+    stamps = read_stamps(cohort, scan.studies, log) if stamps is None else stamps
+    sources = describe_sources(scan.studies, stamps)
     changes = compare(_previous_sources(folder, log), sources)
     studies = scan.studies["study_id"]
     members = assign(_previous_members(folder, batch_size, log), pc.unique(studies).to_pylist(), batch_size)
     computed, cut = 0, []
     for name, rows in _rows_of_batches(studies, members).items():
-        batch = _batch(name, cohort, sources.take(rows))
-        rows_of_batch = scan.studies.take(rows)
+        batch = _batch(name, cohort, sources.take(rows), stamps.take(rows))
+        rows_of_batch = join_stamps(scan.studies.take(rows), stamps.take(rows))
         outcome = batches.run_batch(folder, batch, lambda table=rows_of_batch: (table, None), log=log)  # type: ignore[misc]
         computed += outcome.computed
         cut.append(batch)
@@ -156,17 +176,29 @@ def assign(previous: Mapping[str, Sequence[str]], present: Sequence[str], size: 
     return {name: studies for name, studies in {**kept, **fresh}.items() if studies}
 
 
-def describe_sources(cohort: Cohort, studies: pa.Table, log: Log) -> pa.Table:
-    """Digests per image, in the order of `studies`: `images`, `texts` (by file size and time, or content) and `row`."""
+def read_stamps(cohort: Cohort, studies: pa.Table, log: Log) -> pa.Table:
+    """The state of the files of each image (cohorts.tables.STAMPS), in the order of `studies`."""
     from cohorts.archive.paths import file_stamps
+    from cohorts.tables import STAMPS
 
     log(f"Looking at the size and time of the files of {studies.num_rows} images.")
-    stamps = pa.table(
-        {
-            "image": pa.array(file_stamps(cohort.root, studies["image_path"].to_pylist()), pa.string()),
-            "text": pa.array(_text_stamps(cohort, studies, log), pa.string()),
-        }
-    )
+    columns = {
+        "image_stamp": file_stamps(cohort.root, studies["image_path"].to_pylist()),
+        "report_stamp": _report_stamps(cohort, studies, log),
+        "mask_stamps": _mask_stamps(cohort, studies),
+    }
+    return pa.table(columns, schema=STAMPS)
+
+
+def join_stamps(studies: pa.Table, stamps: pa.Table) -> pa.Table:
+    """The rows of a batch, with the state of their files."""
+    for name in stamps.column_names:
+        studies = studies.append_column(stamps.schema.field(name), stamps[name])
+    return studies
+
+
+def describe_sources(studies: pa.Table, stamps: pa.Table) -> pa.Table:
+    """Digests per image, in the order of `studies`: `images`, `texts` (by file size and time, or content) and `row`."""
     with duckdb.connect() as database:
         database.register("studies", studies)
         database.register("stamps", stamps)
@@ -187,13 +219,30 @@ def _explain_nothing_usable(cohort: str, scan: Scan) -> str:
     return f"None of the {scan.source_rows} images in the archive of {cohort} can be used: {counts or 'it is empty'}."
 
 
-def _batch(name: str, cohort: Cohort, sources: pa.Table) -> Batch:
+def _mark_beginning(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / BEGAN).touch()
+
+
+def _expect_known(folder: Path, cohort: Cohort, scan: Scan, log: Log) -> None:
+    """CohortError where the archive has no image of those that are known: it is another one, or lacks a disk."""
+    known = _previous_sources(folder, log)
+    if known is None or not known.num_rows:
+        return
+    if not pc.any(pc.is_in(scan.studies["image_id"], value_set=known["image_id"].combine_chunks())).as_py():
+        raise CohortError(
+            f"The archive {cohort.root} has none of the {known.num_rows} images that were known of {cohort.name}: "
+            f"mount all of it, or set {folder.parent} aside if it shall be replaced by another archive."
+        )
+
+
+def _batch(name: str, cohort: Cohort, sources: pa.Table, stamps: pa.Table) -> Batch:
     reading = [cohort.has_reports, cohort.report_style]
     aspects = {
         IMAGES: fingerprint(IMAGES, sources[IMAGES].to_pylist()),
         TEXTS: fingerprint(TEXTS, reading, sources[TEXTS].to_pylist()),
     }
-    return Batch(name, fingerprint("inventory", sources["row"].to_pylist()), aspects=aspects)
+    return Batch(name, fingerprint("inventory", sources["row"].to_pylist(), stamps.to_pylist()), aspects=aspects)
 
 
 def _rows_of_batches(studies: pa.ChunkedArray, members: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
@@ -223,7 +272,7 @@ def _previous_members(folder: Path, batch_size: int, log: Log) -> dict[str, list
     return settings["members"] if settings.get("batch_size") == batch_size else {}
 
 
-def _text_stamps(cohort: Cohort, studies: pa.Table, log: Log) -> list[str]:
+def _report_stamps(cohort: Cohort, studies: pa.Table, log: Log) -> list[str]:
     """The state of each image's report: of its file or, where the report is a row of a table, of its text."""
     from cohorts.archive.paths import file_stamps
 
@@ -237,14 +286,14 @@ def _text_stamps(cohort: Cohort, studies: pa.Table, log: Log) -> list[str]:
     shared = [study for study, row in of_study.items() if row["report_path"] not in state]
     if shared:
         log(f"Reading {len(shared)} reports that are rows of a table.")
-    texts = {study: _text_digest(cohort, of_study[study]) for study in shared}
+    texts = {study: stamp_row(cohort, of_study[study]) for study in shared}
     return [texts[row["study_id"]] if row["study_id"] in texts else state[row["report_path"]] for row in rows]
 
 
-def _text_digest(cohort: Cohort, study: Mapping[str, Any]) -> str:
-    from report_parsing.errors import ReportError
+def _mask_stamps(cohort: Cohort, studies: pa.Table) -> list[list[str] | None]:
+    from cohorts.archive.paths import file_stamps
 
-    try:
-        return hashlib.sha256(cohort.read_report(study).encode()).hexdigest()
-    except ReportError as error:
-        return f"no text: {error.reason}"
+    paths = [None if masks is None else [mask["path"] for mask in masks] for masks in studies["masks"].to_pylist()]
+    files = sorted({path for of_image in paths if of_image for path in of_image})
+    state = dict(zip(files, file_stamps(cohort.root, files) if files else (), strict=True))
+    return [None if of_image is None else [state[path] for path in of_image] for of_image in paths]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from store.atomic import write_table
+from store.batches import AGAIN
 from store.digests import fingerprint
+from store.seals import expect_intact, is_intact, write_sealed_table
 
 if TYPE_CHECKING:
+    from imaging.pool import DecoderPool
     from ingestion.workspace import Workspace
 
 FOLDER, FILE = "regions", "regions.parquet"
@@ -46,7 +49,7 @@ def update_regions(workspace: Workspace) -> None:
     reader = ShardReader(shards)
     sizes = reader.columns(None, ["image_id", "height", "width"])
     columns = ["image_id", "image_path", "labels", "masks", "shapes", "boxes"]
-    studies = pq.read_table(path, columns=columns)
+    studies = pq.read_table(expect_intact(path, AGAIN), columns=columns)
     unknown = sizes["image_id"].filter(pc.invert(pc.is_in(sizes["image_id"], studies["image_id"].combine_chunks())))
     marked = studies.filter(pc.is_in(studies["image_id"], sizes["image_id"].combine_chunks()))
     rows = [row for row in marked.filter(_are_marked(marked)).to_pylist() if row["masks"] or row["shapes"]]
@@ -57,7 +60,7 @@ def update_regions(workspace: Workspace) -> None:
         reader.manifest.digest, unknown.to_pylist(), rows, boxes, files, _stamps(root, files), code_version(__name__)
     )
     target = workspace.folder(FOLDER) / FILE
-    if target.exists() and (pq.read_schema(target).metadata or {}).get(MADE_FROM) == source.encode():
+    if is_intact(target) and (pq.read_schema(target).metadata or {}).get(MADE_FROM) == source.encode():
         return
     shapes = dict(
         zip(
@@ -71,7 +74,7 @@ def update_regions(workspace: Workspace) -> None:
                for name in unknown.to_pylist()]  # fmt: skip
     table = pa.concat_tables([table, pa.Table.from_pylist(missing, REGIONS)])
     content = _digest(table, boxes)
-    write_table(table.replace_schema_metadata({MADE_FROM: source.encode(), CONTENT: content.encode()}), target)
+    write_sealed_table(table.replace_schema_metadata({MADE_FROM: source.encode(), CONTENT: content.encode()}), target)
 
 
 def regions_file(workspace: Workspace) -> Path:
@@ -86,75 +89,84 @@ def make_regions(
 
     Masks and outlines that share a label within one image are joined. A region counts where the label is present, or
     where the image has no labels at all and the region is not empty. `shapes` has the height and width of each image.
+    Errors of a storage, and MachineError, are raised: no mask is lost because of an outage.
     """
-    return pa.Table.from_pylist(list(_rows(studies, root, size, shapes)), REGIONS)
+    from concurrent.futures import ThreadPoolExecutor
+
+    from imaging.pool import DecoderPool
+
+    with DecoderPool() as pool, ThreadPoolExecutor(pool.workers) as threads:
+        painter = _Painter(root, size, pool)
+        tasks = [(study, shapes[study["image_id"]]) for study in studies]
+        rows = threads.map(lambda task: list(_rows(painter, *task)), tasks)
+        return pa.Table.from_pylist([row for found in rows for row in found], REGIONS)
 
 
-def _rows(
-    studies: Sequence[Mapping[str, Any]], root: Path, size: int, shapes: Mapping[str, tuple[int, int]]
-) -> Iterator[dict[str, Any]]:
-    from cohorts.errors import CohortError
+class _NoMaskError(Exception):
+    """A region that cannot be made into a mask. The message is a sentence."""
 
-    for study in studies:
-        image, labels = study["image_id"], dict(study["labels"] or ())
-        regions = [*(study["masks"] or ()), *(study["shapes"] or ())]
-        for label in dict.fromkeys(region["label"] for region in regions):
-            present = labels.get(label) == PRESENT
-            if not present and labels:
-                continue
-            own = [region for region in regions if region["label"] == label]
-            try:
-                mask = _join(own, study["image_path"], root, size, shapes[image])
-            except CohortError as error:
-                yield _row(image, label, error=str(error))
-                continue
-            if present or mask.any():
-                yield _row(image, label, np.packbits(mask).tobytes())
+
+@dataclass(frozen=True)
+class _Painter:
+    """Makes masks of regions. Mask files under `root` are decoded by the `pool`, like every image of an archive."""
+
+    root: Path
+    size: int
+    pool: DecoderPool
+
+    def join(self, regions: Sequence[Mapping[str, Any]], image_path: str, shape: tuple[int, int]) -> np.ndarray:
+        """The union of regions, (size, size) bool; _NoMaskError where one cannot be read or drawn."""
+        joined = np.zeros((self.size, self.size), bool)
+        for region in regions:
+            joined |= self._draw(region, image_path, *shape) if "kind" in region else self._read(region)
+        return joined
+
+    def _draw(self, region: Mapping[str, Any], image_path: str, height: int, width: int) -> np.ndarray:
+        from imaging.letterbox import letterbox_mask
+        from imaging.shapes import ShapeError, shape_mask
+
+        try:
+            mask = shape_mask(region["kind"], region["points"], height, width)
+        except ShapeError as error:
+            raise _NoMaskError(f"The {region['label']} of {image_path} cannot be drawn: {error}") from error
+        return letterbox_mask(mask > 0, self.size)
+
+    def _read(self, region: Mapping[str, Any]) -> np.ndarray:
+        from cohorts.archive.paths import OutsideRootError, inside
+        from cohorts.archive.remote import local_copy
+        from imaging.decode import MaskOptions
+        from imaging.errors import ImageError
+
+        path = region["path"]
+        try:
+            with local_copy(inside(self.root, path)) as file:
+                mask = self.pool.decode_mask(file, MaskOptions(self.size, region["threshold"]))
+        except OutsideRootError as error:
+            raise _NoMaskError(f"The file {path} lies outside of {self.root}; correct the studies table.") from error
+        if isinstance(mask, ImageError):
+            raise _NoMaskError(f"The file {path} under {self.root} cannot be read: {mask.detail}")
+        return mask
+
+
+def _rows(painter: _Painter, study: Mapping[str, Any], shape: tuple[int, int]) -> Iterator[dict[str, Any]]:
+    image, labels = study["image_id"], dict(study["labels"] or ())
+    regions = [*(study["masks"] or ()), *(study["shapes"] or ())]
+    for label in dict.fromkeys(region["label"] for region in regions):
+        present = labels.get(label) == PRESENT
+        if not present and labels:
+            continue
+        own = [region for region in regions if region["label"] == label]
+        try:
+            mask = painter.join(own, study["image_path"], shape)
+        except _NoMaskError as error:
+            yield _row(image, label, error=str(error))
+            continue
+        if present or mask.any():
+            yield _row(image, label, np.packbits(mask).tobytes())
 
 
 def _row(image: str, label: str, bits: bytes | None = None, error: str | None = None) -> dict[str, Any]:
     return {"image_id": image, "label": label, "bits": bits, "error": error}
-
-
-def _join(
-    regions: Sequence[Mapping[str, Any]], image_path: str, root: Path, size: int, shape: tuple[int, int]
-) -> np.ndarray:
-    from imaging.letterbox import letterbox_mask
-
-    joined = np.zeros((size, size), bool)
-    for region in regions:
-        if "kind" in region:
-            mask = _fill(region, image_path, *shape)
-        else:
-            mask = _read(root, region["path"]) > region["threshold"]
-        joined |= letterbox_mask(mask, size)
-    return joined
-
-
-def _fill(region: Mapping[str, Any], image_path: str, height: int, width: int) -> np.ndarray:
-    from cohorts.errors import CohortError
-    from imaging.shapes import ShapeError, shape_mask
-
-    try:
-        return shape_mask(region["kind"], region["points"], height, width) > 0
-    except ShapeError as error:
-        raise CohortError(f"The {region['label']} of {image_path} cannot be drawn: {error}") from error
-
-
-def _read(root: Path, path: str) -> np.ndarray:
-    from cohorts.archive.paths import OutsideRootError, inside
-    from cohorts.archive.remote import local_copy
-    from cohorts.errors import CohortError
-    from imaging.decode import read_grey
-    from imaging.errors import ImageError
-
-    try:
-        with local_copy(inside(root, path)) as file:
-            return read_grey(file)
-    except OutsideRootError as error:
-        raise CohortError(f"The file {path} lies outside of {root}; correct the studies table.") from error
-    except ImageError as error:
-        raise CohortError(f"The file {path} under {root} cannot be read: {error.detail}") from error
 
 
 def _are_marked(studies: pa.Table) -> pa.ChunkedArray:

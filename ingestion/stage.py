@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from store import batches
-from store.atomic import write_json
-from store.batches import Batch, Computed, Outcome, Plan
+from store.batches import AGAIN, Batch, Computed, Outcome, Plan
 from store.code import code_version
+from store.seals import expect_intact, is_sealed, write_sealed_json
 
 if TYPE_CHECKING:
     from ingestion.workspace import Workspace
@@ -76,18 +76,28 @@ def plan(stage: Stage, workspace: Workspace, settings: Any, planned: Mapping[str
     return batches.plan_stage(stage.name, stage.code_version(workspace), values, upstream, stage.aspect)
 
 
-def missing(stage: Stage, workspace: Workspace, planned: Plan) -> list[Batch]:
-    """The batches of a plan that have to be computed."""
-    return batches.missing(workspace.folder(stage.name), planned)
+def missing(stage: Stage, workspace: Workspace, planned: Plan, log: Log = lambda _: None) -> list[Batch]:
+    """The batches of a plan that have to be computed; those that are damaged are set aside, which `log` is told."""
+    return batches.missing(workspace.folder(stage.name), planned, log)
 
 
-def run(stage: Stage, workspace: Workspace, batch: Batch, settings: Mapping[str, Any]) -> Outcome:
-    """Compute one batch of a plan with these settings, unless it is there."""
-    inputs = {
-        name: batches.output_path(workspace.folder(name), fingerprint) for name, fingerprint in batch.inputs.items()
-    }
-    work = Work(workspace, inputs, settings)
-    return batches.run_batch(workspace.folder(stage.name), batch, lambda: stage.compute(work), stage.write)
+def run(
+    stage: Stage, workspace: Workspace, batch: Batch, settings: Mapping[str, Any], log: Log = lambda _: None
+) -> Outcome:
+    """Compute one batch of a plan with these settings, unless it is there.
+
+    DamageError where a file of a stage upstream is not what was written. It is set aside, so that the next run of that
+    stage makes it again.
+    """
+
+    def compute() -> Computed:
+        inputs = {
+            name: expect_intact(batches.output_path(workspace.folder(name), fingerprint), AGAIN)
+            for name, fingerprint in batch.inputs.items()
+        }
+        return stage.compute(Work(workspace, inputs, settings))
+
+    return batches.run_batch(workspace.folder(stage.name), batch, compute, stage.write, log)
 
 
 def collect(stage: Stage, workspace: Workspace, planned: Plan, computed: int) -> dict[str, Any]:
@@ -114,13 +124,18 @@ def count_batches(folder: Path, planned: Plan, computed: int) -> dict[str, Any]:
 
 def keep_settings(folder: Path, settings: Any) -> None:
     """Keep what a table without batches was made with."""
-    write_json(folder / SETTINGS_FILE, asdict(settings))
+    write_sealed_json(folder / SETTINGS_FILE, asdict(settings))
 
 
 def kept_settings(folder: Path) -> dict[str, Any]:
-    """What the table in a folder was made with: of its plan, or as `keep_settings` kept it; empty where neither is."""
+    """What the table in a folder was made with: of its plan, or as `keep_settings` kept it; empty where neither is.
+
+    DamageError where the file is not what was written: settings must not be taken for the defaults.
+    """
     path = folder / SETTINGS_FILE
-    stored: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    stored: dict[str, Any] = {}
+    if path.exists() or is_sealed(path):
+        stored = json.loads(expect_intact(path, AGAIN, keep=True).read_text(encoding="utf-8"))
     return batches.read_plan(folder).settings or stored
 
 

@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 
 from ingestion.stage import keep_settings
 from store import batches
-from store.atomic import write_table
-from store.digests import file_digest
+from store.batches import AGAIN
+from store.digests import known_digest
+from store.seals import expect_intact, write_sealed_table
 from store.settings import setting
 
 if TYPE_CHECKING:
@@ -36,21 +37,27 @@ def table_path(workspace: Workspace, name: str) -> Path:
     return workspace.folder(name) / f"{name}.parquet"
 
 
+def expect_table(workspace: Workspace, name: str) -> Path:
+    """The file of `studies`, `rejects` or `subsets`; DamageError where it is not what was written."""
+    return expect_intact(table_path(workspace, name), AGAIN)
+
+
 def write_usable(workspace: Workspace) -> tuple[pa.Table, pa.Table]:
     """Write `studies` and `rejects`: every image of the archive ends in exactly one of the two."""
     studies, rejects = split_usable(workspace)
-    write_table(studies, table_path(workspace, "studies"))
-    write_table(rejects, table_path(workspace, "rejects"))
+    write_sealed_table(studies, table_path(workspace, "studies"))
+    write_sealed_table(rejects, table_path(workspace, "rejects"))
     return studies, rejects
 
 
 def split_usable(workspace: Workspace) -> tuple[pa.Table, pa.Table]:
     """The usable rows of the scan, and a reject per other image: the first stage that refused it says why."""
+    from cohorts.tables import STUDIES
     from ingestion.inventory import REJECTS
 
-    scanned = batches.read_batches(workspace.folder("inventory"))
+    scanned = batches.read_batches(workspace.folder("inventory"), columns=STUDIES.names)
     found = [
-        pq.read_table(workspace.folder("inventory") / REJECTS),
+        pq.read_table(expect_intact(workspace.folder("inventory") / REJECTS, AGAIN)),
         batches.read_rejects(workspace.folder("images")),
         batches.read_rejects(workspace.folder("reports")),
     ]
@@ -70,14 +77,15 @@ def write_subsets(workspace: Workspace, settings: SubsetsSettings) -> tuple[pa.T
     """Write `subsets`; returns it, and how often each label occurs in each fraction."""
     from cohorts.subsets import class_presence, subset_table
 
-    studies = pq.read_table(table_path(workspace, "studies"))
+    studies = pq.read_table(expect_table(workspace, "studies"))
     table = subset_table(studies, settings.seed)
-    write_table(table, table_path(workspace, "subsets"))
+    write_sealed_table(table, table_path(workspace, "subsets"))
     keep_settings(workspace.folder("subsets"), settings)
     return table, class_presence(studies, table)
 
 
 def subsets_digest(workspace: Workspace) -> str:
     """Digest of the table `subsets`; empty where it was not written yet."""
-    path = table_path(workspace, "subsets")
-    return file_digest(path) if path.is_file() else ""
+    if not table_path(workspace, "subsets").is_file():
+        return ""
+    return known_digest(expect_table(workspace, "subsets"))

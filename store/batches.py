@@ -160,14 +160,14 @@ def read_batches(
     file that nobody touched is taken as it is.
     """
     batches = (plan or read_plan(folder)).batches
-    return _concat([_checked(folder, batch, verified) for batch in batches], columns)
+    return _concat([intact_path(folder, batch, verified) for batch in batches], columns)
 
 
 def read_rejects(folder: Path, plan: Plan | None = None) -> pa.Table | None:
     """All rejects of a stage, or None where it keeps none. DamageError where a file is not what was written."""
     paths = []
     for batch in (plan or read_plan(folder)).batches:
-        _checked(folder, batch, verified=False)
+        intact_path(folder, batch)
         path = rejects_path(folder, batch.fingerprint)
         paths += [path] if path.exists() else []
     return _concat(paths) if paths else None
@@ -176,6 +176,15 @@ def read_rejects(folder: Path, plan: Plan | None = None) -> pa.Table | None:
 def output_path(folder: Path, fingerprint: str) -> Path:
     """The file of a batch."""
     return folder / f"{fingerprint}.parquet"
+
+
+def intact_path(folder: Path, batch: Batch, verified: bool = False) -> Path:
+    """The file of a batch; DamageError where it, or what it rejected, is not what was written.
+
+    `verified` compares every byte; without it a file that nobody touched is taken as it is.
+    """
+    output = output_path(folder, batch.fingerprint)
+    return output if not verified and is_intact(output) else expect_intact(output, AGAIN)
 
 
 def rejects_path(folder: Path, fingerprint: str) -> Path:
@@ -204,11 +213,6 @@ def _is_complete(folder: Path, batch: Batch, log: Log) -> bool:
         for path in (rejects, output):
             set_aside(path)
     return False
-
-
-def _checked(folder: Path, batch: Batch, verified: bool) -> Path:
-    output = output_path(folder, batch.fingerprint)
-    return output if not verified and is_intact(output) else expect_intact(output, AGAIN)
 
 
 def _concat(paths: Iterable[Path], columns: Sequence[str] | None = None) -> pa.Table:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shards.manifest import Manifest
-from store.batches import read_plan
+from store.batches import expect_plan
 from store.digests import file_digest, fingerprint
 from tracking.runs import Home
 from training.errors import TrainingError
@@ -19,7 +19,7 @@ from training.state.code import training_code
 
 def expect_reports(workspace: Home) -> None:
     """Raise TrainingError where the dataset has images without text."""
-    if not read_plan(workspace.folder("inventory")).settings["has_reports"]:
+    if not expect_plan(workspace.folder("inventory")).settings["has_reports"]:
         raise TrainingError(
             f"The cohort {workspace.cohort_name()} has images without reports, from which there is nothing to "
             "pretrain: set RADALIGN_COHORT to one with reports, and use this one to evaluate."

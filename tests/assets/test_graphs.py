@@ -16,8 +16,8 @@ from report_parsing.radgraph.triplets import triplets_of_file
 from report_parsing.reports import parse_report
 from report_parsing.tables import REPORTS
 from store import batches
-from store.atomic import write_table
 from store.batches import Batch, Plan
+from store.seals import write_sealed_table
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_the_file_says_what_the_reports_say(workspace):
     report = "INDICATION: Pneumothorax?\n\nFINDINGS: Small left pleural effusion. No consolidation."
     row = {"cohort": "phantom", "study_id": "s1", **asdict(parse_report(report))}
     folder = workspace.plain().folder("reports")
-    write_table(pa.Table.from_pylist([row], schema=REPORTS), batches.output_path(folder, "1" * 20))
+    write_sealed_table(pa.Table.from_pylist([row], schema=REPORTS), batches.output_path(folder, "1" * 20))
     batches.commit(folder, Plan((Batch("b00000", "1" * 20),), {}))
     result = dg.materialize([graphs], resources={"workspace": workspace})
     assert "| OBS-DA | 1 |" in result.asset_materializations_for_node("graphs")[0].metadata["entities"].value

@@ -15,8 +15,8 @@ from report_parsing.reports import parse_report
 from report_parsing.tables import REPORTS
 from report_parsing.vocabulary import CHEXPERT_14
 from store import batches
-from store.atomic import write_table
 from store.batches import Batch, Plan
+from store.seals import write_sealed_table
 
 REPORTS_OF_STUDIES = {
     "1": "FINDINGS: There is a small left effusion. Comparison was made with the earlier film.\n\nIMPRESSION: Edema.",
@@ -38,7 +38,7 @@ def materialize(workspace, **config):
         for study, report in REPORTS_OF_STUDIES.items()
     ]
     folder = workspace.plain().folder("reports")
-    write_table(pa.Table.from_pylist(rows, schema=REPORTS), batches.output_path(folder, "1" * 20))
+    write_sealed_table(pa.Table.from_pylist(rows, schema=REPORTS), batches.output_path(folder, "1" * 20))
     batches.commit(folder, Plan((Batch("b00000", "1" * 20),), {}))
     result = dg.materialize(
         [reports.triplets, reports.report_labels],

@@ -17,7 +17,7 @@ from report_parsing.tables import TRIPLETS
 from shards.schema import shard_schema
 from shards.writer import write_manifest, write_shard
 from store import batches
-from store.atomic import write_table
+from store.seals import write_sealed_table
 from tracking.runs import TrainedRun
 
 LABELS = ("Edema", "Pleural Effusion", "Pneumothorax")
@@ -100,10 +100,10 @@ def build(workspace):
     """Its studies, subsets and shards."""
     rows = [image(index) for index in range(IMAGES)]
     studies = pa.Table.from_pylist([{name: row.get(name) for name in STUDIES.names} for row in rows], schema=STUDIES)
-    write_table(studies, workspace.folder("studies") / "studies.parquet")
-    write_table(subset_table(studies), workspace.folder("subsets") / "subsets.parquet")
+    write_sealed_table(studies, workspace.folder("studies") / "studies.parquet")
+    write_sealed_table(subset_table(studies), workspace.folder("subsets") / "subsets.parquet")
     spoken = pa.Table.from_pylist([triplet for row in rows for triplet in triplets(row)], schema=TRIPLETS)
-    write_table(spoken, batches.output_path(workspace.folder("triplets"), "0" * 20))
+    write_sealed_table(spoken, batches.output_path(workspace.folder("triplets"), "0" * 20))
     batches.commit(workspace.folder("triplets"), batches.Plan((batches.Batch("all", "0" * 20),)))
     folder = workspace.folder("shards")
     folder.mkdir(parents=True)

@@ -20,7 +20,7 @@ from imaging.letterbox import letterbox_box, letterbox_mask
 from ingestion.regions import update_regions
 from shards.schema import shard_schema
 from shards.writer import write_manifest, write_shard
-from store.atomic import write_table
+from store.seals import write_sealed_table
 
 SIZE = 16
 OPACITY = "Opacity"
@@ -54,8 +54,8 @@ def build(workspace):
 
     def write(*rows, facts=OWN):
         studies = pa.Table.from_pylist([{name: row.get(name) for name in STUDIES.names} for row in rows], STUDIES)
-        write_table(studies, workspace.folder("studies") / "studies.parquet")
-        write_table(subset_table(studies), workspace.folder("subsets") / "subsets.parquet")
+        write_sealed_table(studies, workspace.folder("studies") / "studies.parquet")
+        write_sealed_table(subset_table(studies), workspace.folder("subsets") / "subsets.parquet")
         schema, folder = shard_schema(SIZE), workspace.folder("shards")
         folder.mkdir(parents=True)
         shard = pa.Table.from_pylist([{name: row[name] for name in schema.names} for row in rows], schema)
@@ -183,7 +183,7 @@ def test_labels_of_any_data_set_find_their_observation(workspace):
     table = pa.Table.from_pylist([row], schema=STUDIES)
     labels = label_maps(names, np.ones((1, len(names)), np.float32))
     table = table.set_column(table.column_names.index("labels"), STUDIES.field("labels"), labels)
-    write_table(table, workspace.folder("studies") / "studies.parquet")
+    write_sealed_table(table, workspace.folder("studies") / "studies.parquet")
     assert observation_labels(workspace) == {
         "Infiltration": "infiltrate",
         "No Finding": "normal",
@@ -208,7 +208,7 @@ def test_labels_are_in_the_order_asked_for(build):
 def test_an_image_that_the_studies_do_not_have_is_named(build):
     data = build(image(0), image(1), facts=REGIONS)
     path = data.workspace.folder("studies") / "studies.parquet"
-    write_table(pq.read_table(path).slice(1), path)
+    write_sealed_table(pq.read_table(path).slice(1), path)
     update_regions(data.workspace)
     with pytest.raises(EvaluationError, match=r"Image i0 is not in studies\.parquet; rebuild the shards from it"):
         data.masks("test", [OPACITY])
@@ -229,6 +229,6 @@ def test_other_boxes_are_another_digest(build):
     path = data.workspace.folder("studies") / "studies.parquet"
     rows = pq.read_table(path).to_pylist()
     rows[0]["boxes"][0]["x"] += 1
-    write_table(pa.Table.from_pylist(rows, STUDIES), path)
+    write_sealed_table(pa.Table.from_pylist(rows, STUDIES), path)
     update_regions(data.workspace)
     assert data.regions_digest() != digest

@@ -20,7 +20,7 @@ from evaluation.results.store import read_results
 from evaluation.tasks.base import Setting
 from evaluation.tasks.registry import repeated_settings, task, tasks_on
 from shards.writer import write_manifest
-from store.atomic import write_table
+from store.seals import write_sealed_table
 from tests.evaluation.seer import RUN, SIZE, WORDS, build
 
 OWN = Dataset("phantom")
@@ -65,14 +65,14 @@ def test_label_fractions_and_regions_change_the_results_that_read_them(cohort, s
     assert computed(cohort, settings) == 6
     path = cohort.folder("subsets") / "subsets.parquet"
     table = pq.read_table(path)
-    write_table(table.slice(1), path)
+    write_sealed_table(table.slice(1), path)
     again = {outcome.task: outcome.reused for outcome in evaluator(cohort).evaluate_settings(settings)}
     assert again == {"zero_shot_classification": True, "linear_probe": False, "zero_shot_grounding": True}
     path = cohort.folder("studies") / "studies.parquet"
     rows = pq.read_table(path).to_pylist()
     shapes = next(row["shapes"] for row in rows if row["split"] == "test" and row["shapes"])
     shapes[0]["points"][2] += 1
-    write_table(pa.Table.from_pylist(rows, STUDIES), path)
+    write_sealed_table(pa.Table.from_pylist(rows, STUDIES), path)
     again = {outcome.task: outcome.reused for outcome in evaluator(cohort).evaluate_settings(settings)}
     assert again == {"zero_shot_classification": True, "linear_probe": True, "zero_shot_grounding": False}
 

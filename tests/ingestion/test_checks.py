@@ -12,8 +12,8 @@ from report_parsing.vocabulary import ENTITIES, POSITIONS
 from shards.schema import shard_schema
 from shards.writer import write_manifest, write_shard
 from store import batches
-from store.atomic import write_json, write_table
 from store.batches import Batch, Plan
+from store.seals import seal, write_sealed_json, write_sealed_table
 
 SIZE = 8
 NAME = "1" * 20
@@ -40,10 +40,10 @@ def write(workspace, studies, rejects=(), source_rows=None, has_reports=True):
     """The two tables and the inventory they are checked against."""
     rows = len(studies) + len(rejects) if source_rows is None else source_rows
     settings = {"source_rows": rows, "has_reports": has_reports}
-    write_json(workspace.folder("inventory") / "plan.json", {"settings": settings, "batches": []})
+    write_sealed_json(workspace.folder("inventory") / "plan.json", {"settings": settings, "batches": []})
     tables = {"studies": (studies, STUDIES), "rejects": (list(rejects), REJECTS)}
     for name, (content, schema) in tables.items():
-        write_table(pa.Table.from_pylist(content, schema=schema), workspace.folder(name) / f"{name}.parquet")
+        write_sealed_table(pa.Table.from_pylist(content, schema=schema), workspace.folder(name) / f"{name}.parquet")
 
 
 def write_shards(workspace, images, text="Clear lungs.", grey=None):
@@ -70,6 +70,7 @@ def write_shards(workspace, images, text="Clear lungs.", grey=None):
     folder = workspace.folder("shards")
     path = batches.output_path(folder, NAME)
     write_shard(pa.Table.from_pylist(rows, schema=shard_schema(SIZE)), path)
+    seal(path)
     write_manifest(folder, [path], ENTITIES, POSITIONS, SIZE, "phantom")
     batches.commit(folder, Plan((Batch("b00000", NAME),), {"size": SIZE}))
 
@@ -153,7 +154,7 @@ def test_every_image_ends_in_one_table_and_the_first_stage_to_refuse_it_says_why
     batches.run_batch(folder, Batch("b00000", NAME), lambda: (scanned, None))
     batches.commit(folder, Plan((Batch("b00000", NAME),)))
     scan_rejects = pa.Table.from_pylist([reject("x", "scan")], schema=REJECTS)
-    write_table(scan_rejects, folder / inventory.REJECTS)
+    write_sealed_table(scan_rejects, folder / inventory.REJECTS)
     for stage, refused in (("image", "bc"), ("report", "cd")):
         rejects = pa.Table.from_pylist([reject(image, stage) for image in refused], schema=REJECTS)
         path = workspace.folder(f"{stage}s")

@@ -27,9 +27,9 @@ from pipelines.automation import dead_runs as sensor
 from shards.schema import shard_schema
 from shards.writer import write_manifest, write_shard
 from store import batches
-from store.atomic import write_table
 from store.batches import Plan
 from store.code import ROOT
+from store.seals import write_sealed_table
 from tests.training.conftest import ENTITIES, POSITIONS, SIZE, TINY, shard_rows
 from tracking import tracker as tracking
 
@@ -62,7 +62,7 @@ class Place:
         write_manifest(shards, [shards / "a.parquet"], ENTITIES, POSITIONS, SIZE, "phantom")
         names = [("entity", name) for name in ENTITIES] + [("position", name) for name in POSITIONS]
         rows = [{"kind": kind, "name": name, "description": f"{name} on an image"} for kind, name in names]
-        write_table(pa.Table.from_pylist(rows), workspace.folder("knowledge") / "knowledge.parquet")
+        write_sealed_table(pa.Table.from_pylist(rows), workspace.folder("knowledge") / "knowledge.parquet")
 
     def start(self, seed: int, executor: str) -> Run:
         config = {

@@ -10,8 +10,9 @@ import pytest
 
 from ingestion.workspace import Workspace
 from store import batches
-from store.atomic import write_json, write_table
+from store.atomic import write_json
 from store.batches import Plan
+from store.seals import write_sealed_table
 from tests.training.conftest import write_shards
 from tracking.requests import expect_reports, training_request
 from tracking.runs import TrainedRun, is_trained, known_runs, remember, runs_to_evaluate, trained_run
@@ -40,7 +41,7 @@ def filled(workspace) -> Workspace:
 
 def write_knowledge(workspace, description):
     knowledge = pa.table({"kind": ["entity"], "name": ["edema"], "description": [description]})
-    write_table(knowledge, workspace.folder("knowledge") / "knowledge.parquet")
+    write_sealed_table(knowledge, workspace.folder("knowledge") / "knowledge.parquet")
 
 
 def folder(workspace, **changes) -> str:
