@@ -56,6 +56,16 @@ STUDIES = pa.schema(
     metadata={"table": "studies", "version": SCHEMA_VERSION},
 )
 
+# What an inventory adds to a row of STUDIES: the size and time of its files when the archive was listed. Empty: there
+# was no such file. cohorts.archive.paths.DENIED: this user may not open it.
+STAMPS = pa.schema(
+    [
+        pa.field("image_stamp", pa.string(), nullable=False),
+        pa.field("report_stamp", pa.string(), nullable=False),  # of the text, where the report is a row of a table
+        pa.field("mask_stamps", pa.list_(pa.string())),  # in the order of `masks`
+    ]
+)
+
 REJECTS = pa.schema(
     [
         pa.field("cohort", pa.string(), nullable=False),

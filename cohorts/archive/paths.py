@@ -73,11 +73,12 @@ def file_stamps(root: Path, relatives: Sequence[str]) -> list[str]:
     chunks = [relatives[start : start + PATHS_PER_TASK] for start in range(0, len(relatives), PATHS_PER_TASK)]
     base = str(root) + "/"
     with ThreadPoolExecutor(STAT_THREADS) as pool:
-        found = list(pool.map(lambda chunk: [_stamp(base + path) for path in chunk], chunks))
+        found = list(pool.map(lambda chunk: [file_stamp(base + path) for path in chunk], chunks))
     return [stamp for stamps in found for stamp in stamps]
 
 
-def _stamp(path: str) -> str:
+def file_stamp(path: str) -> str:
+    """The stamp of one file on a disk, as `file_stamps` gives it."""
     try:
         found = os.stat(path)
     except ValueError:  # a null byte, which no file name has

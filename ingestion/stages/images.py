@@ -83,8 +83,9 @@ def decode_batch(
 ) -> tuple[pa.Table, pa.Table]:
     """Decode the images of a batch, in the archive at `root`, into (images, rejects), in the order of `studies`.
 
-    A `pool` that outlives the batch saves starting its processes again. `on_image` is called after each image.
-    `size` and `choices` are SquareOptions.
+    Rows that have stamps of a listing (cohorts.tables.STAMPS) are compared with it: OutageError where a file is not
+    what it was then. A `pool` that outlives the batch saves starting its processes again. `on_image` is called after
+    each image. `size` and `choices` are SquareOptions.
     """
     from concurrent.futures import ThreadPoolExecutor
     from contextlib import ExitStack
@@ -96,11 +97,13 @@ def decode_batch(
 
     options = SquareOptions(size, **choices)
     paths = studies["image_path"].to_pylist()
+    listed = "image_stamp" in studies.column_names
+    stamps = studies["image_stamp"].to_pylist() if listed else [None] * len(paths)
     with ExitStack() as stack:
         pool = pool or stack.enter_context(DecoderPool(min(usable_cores(), 1 + len(paths) // IMAGES_PER_WORKER)))
         threads = stack.enter_context(ThreadPoolExecutor(pool.workers))
         results = []
-        for result in threads.map(partial(_decode, pool, root, options), paths):
+        for result in threads.map(partial(_decode, pool, root, options), paths, stamps):
             results.append(result)
             on_image()
     decoded = {row: result for row, result in enumerate(results) if isinstance(result, DecodedImage)}
@@ -133,16 +136,28 @@ def _shared_pool() -> DecoderPool:
     return pool
 
 
-def _decode(pool: DecoderPool, root: Path, options: SquareOptions, relative: str) -> DecodedImage | ImageError:
-    from cohorts.archive.paths import OutsideRootError, inside
+def _decode(
+    pool: DecoderPool, root: Path, options: SquareOptions, relative: str, stamp: str | None
+) -> DecodedImage | ImageError:
+    from cohorts.archive.listed import expect_listed, explain_loss, is_gone
+    from cohorts.archive.paths import DENIED, OutsideRootError, inside
     from cohorts.archive.remote import local_copy
     from imaging.errors import ImageError
 
     try:
-        with local_copy(inside(root, relative)) as path:
-            return pool.decode(path, options)
+        file = inside(root, relative)
     except OutsideRootError as error:
         return ImageError("path_outside_root", str(error))
+    if stamp in ("", DENIED):
+        return ImageError("unreadable_file" if stamp else "missing_file")
+    with local_copy(file) as path:
+        result = pool.decode(path, options)
+    lost = isinstance(result, ImageError) and result.reason in ("missing_file", "unreadable_file")
+    if lost and (stamp or is_gone(root)):
+        raise explain_loss(root, relative)
+    if stamp:
+        expect_listed(root, relative, stamp)
+    return result
 
 
 def _as_binary(squares: Sequence[np.ndarray], size: int) -> pa.Array:

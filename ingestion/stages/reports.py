@@ -66,7 +66,12 @@ def compute(work: Work) -> Computed:
 
 def section_batch(cohort: Cohort, studies: pa.Table, options: ReportOptions) -> tuple[pa.Table, pa.Table]:
     """Take the reports of a batch apart into (reports, rejects): a report per study, a reject per image of
-    a study whose report cannot be used. Where the archive has images without text, every report is empty."""
+    a study whose report cannot be used. Where the archive has images without text, every report is empty.
+
+    Rows that have stamps of a listing (cohorts.tables.STAMPS) are compared with it: OutageError where a report is not
+    what it was then.
+    """
+    from cohorts.archive.listed_reports import read_listed_report
     from cohorts.tables import REJECTS, list_rejects
     from report_parsing.errors import ReportError
     from report_parsing.reports import parse_report
@@ -74,12 +79,15 @@ def section_batch(cohort: Cohort, studies: pa.Table, options: ReportOptions) -> 
 
     if not cohort.has_reports:
         return _empty_reports(studies), REJECTS.empty_table()
-    rows = studies.select(["cohort", "study_id", "image_id", "report_path"]).to_pylist()
+    listed = "report_stamp" in studies.column_names
+    names = ["cohort", "study_id", "image_id", "report_path", *(["report_stamp"] if listed else [])]
+    rows = studies.select(names).to_pylist()
     reports: list[dict[str, Any]] = []
     refused: dict[str, ReportError] = {}
     for study in {row["study_id"]: row for row in reversed(rows)}.values():
         try:
-            parsed = parse_report(cohort.read_report(study), cohort.report_style, options)
+            text = read_listed_report(cohort, study, study["report_stamp"]) if listed else cohort.read_report(study)
+            parsed = parse_report(text, cohort.report_style, options)
         except ReportError as error:
             refused[study["study_id"]] = error
         else:

@@ -161,23 +161,23 @@ def test_an_image_or_a_report_that_changed_costs_only_what_reads_it(tmp_path):
 
     def fingerprints():
         (batch,) = take(archive, folder)[0].batches
-        return {"row": batch.fingerprint, **batch.aspects}
+        return {"file": batch.fingerprint, **batch.aspects}
 
     def changed(before):
         return {name for name, value in fingerprints().items() if value != before[name]}
 
     before = fingerprints()
     (archive.root / "s1.txt").write_text("another report")
-    assert changed(before) == {inventory.TEXTS}
+    assert changed(before) == {"file", inventory.TEXTS}  # the file of the batch has the stamps of what it names
     before = fingerprints()
     (archive.root / "s1-0.jpg").write_text("other pixels")
-    assert changed(before) == {inventory.IMAGES}
+    assert changed(before) == {"file", inventory.IMAGES}
     before = fingerprints()
     archive.view = "AP"
-    assert changed(before) == {"row"}
+    assert changed(before) == {"file"}
     before = fingerprints()
     archive.has_reports = False
-    assert changed(before) == {inventory.TEXTS}
+    assert changed(before) == {"file", inventory.TEXTS}
 
 
 def test_small_batches_are_dissolved_when_they_fill_a_whole_one():
