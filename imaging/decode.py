@@ -5,6 +5,7 @@ The functions here decode in the calling process. `imaging.pool` decodes in othe
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -18,13 +19,24 @@ from imaging.borders import remove_borders
 from imaging.dicom.attributes import ImageHeader, attributes
 from imaging.dicom.reader import damage_as_image_error, looks_like_dicom, read_frame
 from imaging.dicom.render import render_averages, render_full_size, round_levels
-from imaging.errors import ImageError
-from imaging.letterbox import Frame, letterbox
+from imaging.errors import ImageError, MachineError
+from imaging.letterbox import Frame, letterbox, letterbox_mask
 from imaging.raster import jpg_size, looks_like_jpg, looks_like_raster, read_raster
 from imaging.scaled_jpg import shrink_jpg
 from imaging.shrink import shrink
 
 HEAD_BYTES = 140  # a DICOM preamble, its magic word and the first tag behind it
+# What is wrong with the file itself when the system refuses it. Anything else is an outage: a disk, a network, memory.
+REFUSALS = {
+    errno.ENOENT: "missing_file",
+    errno.ENOTDIR: "missing_file",
+    errno.EACCES: "unreadable_file",
+    errno.EPERM: "unreadable_file",
+    errno.EISDIR: "unreadable_file",
+    errno.ELOOP: "unreadable_file",
+    errno.ENAMETOOLONG: "unreadable_file",
+    errno.EINVAL: "unreadable_pixels",  # an offset in the file leads before its start
+}
 
 Result = TypeVar("Result")
 
@@ -36,6 +48,14 @@ class SquareOptions:
     size: int  # side of the square, pixels
     crop_borders: bool = False  # cut off constant borders first; boxes and masks are not moved
     reduced_jpeg_2000: bool = False  # decode JPEG 2000 at a lower resolution: many times faster, but not exact
+
+
+@dataclass(frozen=True)
+class MaskOptions:
+    """How a mask is made of an image: what is brighter than the threshold, in the square that the radiograph fills."""
+
+    size: int  # side of the square, pixels
+    threshold: int = 0  # grey level
 
 
 @dataclass(frozen=True)
@@ -51,7 +71,8 @@ class DecodedImage:
 def read_grey(path: Path) -> np.ndarray:
     """Read a DICOM, JPG or PNG radiograph as (height, width) uint8, dark to bright as it is displayed.
 
-    Of several frames the first is read. Raises ImageError, whose `reason` is one of `imaging.errors.REASONS`.
+    Of several frames the first is read. Raises ImageError, whose `reason` is one of `imaging.errors.REASONS`, and
+    MachineError where a disk or a network fails.
     """
     return _read(path, _grey)
 
@@ -64,6 +85,11 @@ def read_square(path: Path, options: SquareOptions) -> DecodedImage:
     return _read(path, lambda stream, head: _square(stream, head, options))
 
 
+def read_mask(path: Path, options: MaskOptions) -> np.ndarray:
+    """Read a mask as (size, size) bool, letterboxed. Raises as `read_grey` does."""
+    return letterbox_mask(read_grey(path) > options.threshold, options.size)
+
+
 def _read(path: Path, read: Callable[[BinaryIO, bytes], Result]) -> Result:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for a writer
@@ -74,10 +100,14 @@ def _read(path: Path, read: Callable[[BinaryIO, bytes], Result]) -> Result:
             if not looks_like_raster(head) and not looks_like_dicom(head):
                 raise ImageError("not_an_image", "" if head else "The file is empty.")
             return read(stream, head)
-    except (FileNotFoundError, NotADirectoryError):
-        raise ImageError("missing_file") from None
-    except OSError:
-        raise ImageError("unreadable_file") from None
+    except OSError as error:
+        reason = REFUSALS.get(error.errno or errno.EINVAL)
+        if reason is None:
+            raise MachineError(
+                f"{path} could not be read ({error.strerror}): check the disk or the network, then run the same "
+                "command again; it goes on."
+            ) from error
+        raise ImageError(reason) from None
 
 
 def _grey(stream: BinaryIO, head: bytes) -> np.ndarray:

@@ -1,16 +1,19 @@
-"""Decoding in worker processes, so that a bad file cannot end the run.
+"""Decoding in worker processes, so that a bad file cannot end the run and a bad machine costs no image.
 
-A worker that crashes, hangs or needs too much memory loses only its file. The file is rejected with `decoder_died`,
-`decoder_timeout` or `too_much_memory`, and a new worker takes over.
+A worker that crashes, or needs too much memory or processor time, loses only its file, if a new worker fares no better:
+the file is rejected with `decoder_died`, `too_much_memory` or `decoder_timeout`. What no file can do, such as ending a
+process from outside or making it sleep for ever, is tried again and then raised as MachineError. It is no reject.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from queue import LifoQueue
@@ -18,19 +21,29 @@ from typing import Any
 
 import numpy as np
 
-from imaging.decode import DecodedImage, SquareOptions
+from imaging.decode import DecodedImage, MaskOptions, SquareOptions
 from imaging.dicom.attributes import ImageHeader
-from imaging.errors import ImageError
+from imaging.errors import ImageError, MachineError
+from imaging.limits import SECONDS_TO_ANSWER
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 WORKER = ("-m", "imaging.worker")
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+OF_A_WORKER = {"decoder_died", "decoder_timeout", "too_much_memory"}  # may be due to its state: a new one is asked
+CRASHES = {signal.SIGSEGV, signal.SIGFPE, signal.SIGABRT, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS}
+OUTAGES = 3  # of the machine, one after the other at the same file, that end the run
+PAUSE_SECONDS = 1.0  # after an outage
+SECONDS_TO_END = 5.0  # for a process that was killed or closed its pipes
+AGAIN = "then run the same command again; it goes on."
+CHUNK = 1 << 20  # bytes
 
 
 class DecoderPool:
     """At most `workers` processes that decode, by default one per usable core. Each is started when it is first needed.
 
     It is a context manager. Use one pool for many batches: to start a process takes as long as to decode thirty images.
+    Its methods wait for an idle worker, so call them from several threads. They raise MachineError where the machine
+    fails.
     """
 
     def __init__(self, workers: int | None = None) -> None:
@@ -47,13 +60,19 @@ class DecoderPool:
             self._idle.get().stop()
 
     def decode(self, path: Path, options: SquareOptions) -> DecodedImage | ImageError:
-        """Decode a file, or say why it cannot be decoded. Waits for an idle worker, so call it from several threads.
+        """Decode a file, or say why it cannot be decoded."""
+        found = self._ask(path, square=asdict(options))
+        return found if isinstance(found, ImageError) else _build_image(*found, options.size)
 
-        Raises RuntimeError when no decoder process can be started.
-        """
+    def decode_mask(self, path: Path, options: MaskOptions) -> np.ndarray | ImageError:
+        """Read a mask, (size, size) bool, or say why it cannot be decoded."""
+        found = self._ask(path, mask=asdict(options))
+        return found if isinstance(found, ImageError) else _square(found[1], options.size) > 0
+
+    def _ask(self, path: Path, **task: dict[str, Any]) -> tuple[dict[str, Any], bytes] | ImageError:
         worker = self._idle.get()
         try:
-            return worker.decode(path, options)
+            return worker.decode(Path(os.path.abspath(path)), task)
         finally:
             self._idle.put(worker)
 
@@ -64,48 +83,151 @@ def usable_cores() -> int:
 
 
 class _Worker:
-    """One decoder process. A new one takes its place when it dies."""
+    """One decoder process. A new one takes its place when it fails."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: _Process | None = None
 
-    def decode(self, path: Path, options: SquareOptions) -> DecodedImage | ImageError:
-        process = self._process = self._process or _start()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        request = {"path": os.path.abspath(path), "options": asdict(options)}
+    def decode(self, path: Path, task: dict[str, Any]) -> tuple[dict[str, Any], bytes] | ImageError:
+        """Answer to a task and its bytes, or why there is none; MachineError after several outages."""
+        outages, is_second = 0, False
+        while True:
+            try:
+                found = self._try(path, task)
+            except MachineError:
+                outages += 1
+                if outages == OUTAGES:
+                    raise
+                time.sleep(PAUSE_SECONDS)
+                continue
+            if isinstance(found, ImageError) and found.reason in OF_A_WORKER:
+                self.stop()
+            if is_second or self._process or not isinstance(found, ImageError):
+                return found
+            is_second = True
+
+    def _try(self, path: Path, task: dict[str, Any]) -> tuple[dict[str, Any], bytes] | ImageError:
+        process = self._process = self._process or _Process()
         try:
-            process.stdin.write(json.dumps(request).encode() + b"\n")
-            process.stdin.flush()
-            answer = json.loads(process.stdout.readline())
-            if "reason" in answer:
-                return ImageError(answer["reason"], answer["detail"])
-            return _build_image(answer, process.stdout.read(options.size**2), options.size)
-        except (OSError, ValueError):  # the pipe broke, or the answer ends early
+            process.send({"path": str(path), **task})
+            answer, content = process.receive()
+        except TimeoutError:
             self.stop()
-            timed_out = process.returncode == -signal.SIGALRM
-            return ImageError("decoder_timeout" if timed_out else "decoder_died")
+            raise MachineError(
+                f"A decoder process did not answer for {SECONDS_TO_ANSWER:.0f} s while it read {path}, without working "
+                f"on it: check the disk, or whether the process was stopped, {AGAIN}"
+            ) from None
+        except (OSError, ValueError):  # the pipe broke, or the answer ends early
+            self._process = None
+            return _judge(process.end(), path)
+        if "outage" in answer:
+            raise MachineError(answer["outage"])
+        if "reason" not in answer:
+            return answer, content
+        if answer["worn"] or answer["starved"]:
+            self.stop()
+        if answer["starved"]:
+            raise MachineError(f"There is too little memory to decode {path}: free some, {AGAIN}")
+        return ImageError(answer["reason"], answer["detail"])
 
     def stop(self) -> None:
-        if self._process is not None:
-            with self._process as process:  # closes its pipes and waits for it
-                process.kill()
-            self._process = None
+        """End the process, if there is one."""
+        process, self._process = self._process, None
+        if process:
+            process.stop()
 
 
-def _start() -> subprocess.Popen[bytes]:
-    """Start a decoder process and wait until it is ready. Errors of the start are on its stderr."""
-    command = [sys.executable, *WORKER]
-    environment = {**os.environ, **ONE_THREAD}
-    process = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    if not process.stdout.readline():
-        process.wait()
-        raise RuntimeError("No decoder process could be started: run `python -m imaging.worker` to see why.")
-    return process
+class _Process:
+    """A running decoder process and the pipes to it. MachineError where it cannot be started."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, *WORKER]
+        environment = {**os.environ, **ONE_THREAD}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        try:  # in a process group of its own, so that Ctrl-C in a terminal does not reach it
+            self._popen = subprocess.Popen(command, bufsize=0, cwd=CHECKOUT, env=environment, process_group=0, **pipes)
+        except OSError as error:
+            raise MachineError(f"No decoder process could be started ({error.strerror}): mend that, {AGAIN}") from error
+        assert self._popen.stdin is not None
+        assert self._popen.stdout is not None
+        self._requests, self._answers = self._popen.stdin, self._popen.stdout
+        self._ready = select.poll()
+        self._ready.register(self._answers, select.POLLIN)
+        try:
+            self.receive()
+        except (OSError, ValueError):  # what went wrong is on its stderr
+            self.stop()
+            raise MachineError(
+                f"No decoder process could be started: run `python -m imaging.worker` to see why, {AGAIN}"
+            ) from None
+
+    def send(self, request: dict[str, Any]) -> None:
+        self._requests.write(json.dumps(request).encode() + b"\n")
+
+    def receive(self) -> tuple[dict[str, Any], bytes]:
+        """The next answer and its bytes. Raises TimeoutError, and OSError or ValueError where it ends early."""
+        deadline = time.monotonic() + SECONDS_TO_ANSWER
+        received = bytearray()
+        while b"\n" not in received:
+            received += self._read(deadline)
+        line, _, content = received.partition(b"\n")
+        answer = json.loads(line)
+        while len(content) < answer.get("bytes", 0):
+            content += self._read(deadline)
+        return answer, bytes(content)
+
+    def stop(self) -> None:
+        """Kill the process."""
+        self._popen.kill()
+        self.end()
+
+    def end(self) -> int | None:
+        """Close the pipes, which ends a process that lives, and return its exit status; None where it hangs."""
+        self._requests.close()
+        self._answers.close()
+        try:
+            return self._popen.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:  # it is stopped, or waits for a disk
+            self._popen.kill()
+            return None
+
+    def _read(self, deadline: float) -> bytes:
+        if not self._ready.poll(1000 * max(0.0, deadline - time.monotonic())):
+            raise TimeoutError
+        content = os.read(self._answers.fileno(), CHUNK)
+        if not content:
+            raise BrokenPipeError
+        return content
 
 
-def _build_image(answer: dict[str, Any], pixels: bytes, size: int) -> DecodedImage:
+def _judge(status: int | None, path: Path) -> ImageError:
+    """Why a process ended at a file; MachineError where the file is not to blame."""
+    if status == -signal.SIGPROF:
+        return ImageError("decoder_timeout")
+    if status is not None and (status >= 0 or -status in CRASHES or (status == -signal.SIGBUS and _is_whole(path))):
+        return ImageError("decoder_died")
+    ended = f"was ended by {signal.Signals(-status).name}" if status else "hangs"
+    raise MachineError(
+        f"A decoder process {ended} while it read {path}: see whether the machine is out of memory or its disk fails, "
+        f"{AGAIN}"
+    )
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether every byte of a file can be read. If so, an access beyond its end (SIGBUS) was the decoder's fault; if
+    not, the mapped file became shorter meanwhile, or its disk failed."""
+    try:
+        with open(path, "rb", buffering=0) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            return sum(map(len, iter(lambda: stream.read(CHUNK), b""))) == size
+    except OSError:
+        return False
+
+
+def _build_image(answer: dict[str, Any], content: bytes, size: int) -> DecodedImage:
     header = ImageHeader(answer["kept"], frozenset(answer["dropped"]), answer["burned_in"])
-    square = np.frombuffer(pixels, np.uint8).reshape(size, size)
-    return DecodedImage(square, answer["height"], answer["width"], header)
+    return DecodedImage(_square(content, size), answer["height"], answer["width"], header)
+
+
+def _square(content: bytes, size: int) -> np.ndarray:
+    return np.frombuffer(content, np.uint8).reshape(size, size)

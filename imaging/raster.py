@@ -51,6 +51,8 @@ def read_raster(stream: BinaryIO, reduction: int = 1) -> np.ndarray:
     except MemoryError:
         raise ImageError("too_much_memory") from None
     except Exception as error:  # Pillow's plugins raise whatever the damage leads them to
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's fault
         truncated = "truncated" in str(error)
         raise ImageError("truncated_image" if truncated else "unreadable_pixels") from error
 

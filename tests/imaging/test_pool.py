@@ -1,4 +1,4 @@
-"""A file that kills, hangs or bloats its decoder is refused, and takes nothing else with it."""
+"""A file that kills, occupies or bloats its decoder is refused, and nothing else is lost; a machine costs no file."""
 
 from __future__ import annotations
 
@@ -15,27 +15,52 @@ import pytest
 from PIL import Image
 
 from benchmarks.images import draw_image, write_dicom
-from imaging import pool
-from imaging.decode import DecodedImage, SquareOptions, read_square
-from imaging.errors import ImageError
+from imaging import limits, pool
+from imaging.decode import DecodedImage, MaskOptions, SquareOptions, read_square
+from imaging.errors import ImageError, MachineError
+from imaging.letterbox import letterbox_mask
 from imaging.pool import DecoderPool
 
 OPTIONS = SquareOptions(32)
 IMAGE = draw_image(64, 48, seed=0)
-# A worker whose decoder does what the first letter of the file's name says.
+# A worker whose decoder does what the file's name says, once if a file `once` lies beside it, else every time.
 MISCHIEF = """
-import ctypes, os, sys, time
+import ctypes, mmap, os, resource, signal, sys, time
 from imaging import decode, worker
+from imaging.errors import ImageError
+def spin():
+    while True: pass
+def map_and_cut(path):
+    os.truncate(path, 10000)
+    with open(path, "rb") as stream: mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    os.truncate(path, 100)
+    mapped[9000]
+def leave_behind():
+    global kept
+    kept = mmap.mmap(-1, 600 << 20)
+    raise ImageError("unreadable_pixels")
+def fail(number):
+    raise OSError(number, os.strerror(number))
 def mischief(path, options):
-    match path.name[0]:
-        case "h": time.sleep(60)
-        case "s": ctypes.string_at(0)
-        case "k": os.kill(os.getpid(), 9)
-        case "b": bytearray(2 << 30)
-        case "p": os.write(1, b"noise of a C library"); os.write(2, b"more noise")
+    kind = path.name
+    if (path.parent / "once").exists():
+        kind = "good" if (path.parent / "twice").exists() else kind
+        (path.parent / "twice").touch()
+    match kind:
+        case "spins": spin()
+        case "sleeps": time.sleep(3600)
+        case "segfault": ctypes.string_at(0)
+        case "bus": map_and_cut(path)
+        case "prints": os.write(1, b"noise of a C library"); os.write(2, b"more noise")
+        case "exits": os._exit(1)
+        case "bloats": bytearray(2 << 30)
+        case "leaves": leave_behind()
+        case "starved": resource.setrlimit(resource.RLIMIT_AS, (2 << 28, 1 << 30)); raise ImageError("too_much_memory")
+        case name if name.startswith("SIG"): os.kill(os.getpid(), getattr(signal, name)); time.sleep(1)
+        case name if name.startswith("E"): decode._read(path, lambda *_: fail(getattr(__import__("errno"), name)))
     return decode.read_square(path, options)
 worker.read_square = mischief
-worker.SECONDS_PER_FILE = 0.5
+worker.CPU_SECONDS_PER_FILE = 0.5
 worker.main()
 """
 
@@ -43,6 +68,7 @@ worker.main()
 @pytest.fixture
 def mischievous(monkeypatch):
     monkeypatch.setattr(pool, "WORKER", ("-c", MISCHIEF))
+    monkeypatch.setattr(pool, "PAUSE_SECONDS", 0.01)
     with DecoderPool(1) as decoders:
         yield decoders
 
@@ -62,18 +88,97 @@ def test_same_image_as_in_this_process(tmp_path):
 
 def test_only_the_file_is_lost(mischievous, tmp_path, capfd):
     reasons = {}
-    for name in ("good", "hang", "segfault", "good", "killed", "bloat", "prints", "good"):
+    crashes = ("segfault", "SIGFPE", "SIGBUS", "exits")
+    for name in ("good", "spins", *crashes, "bloats", "prints", "good"):
         result = mischievous.decode(write_dicom(tmp_path / name, IMAGE), OPTIONS)
         reasons[name] = "" if isinstance(result, DecodedImage) else result.reason
-    assert reasons == {
-        "good": "",
-        "hang": "decoder_timeout",
-        "segfault": "decoder_died",
-        "killed": "decoder_died",
-        "bloat": "too_much_memory",
-        "prints": "",
-    }
+    died = dict.fromkeys(crashes, "decoder_died")
+    assert reasons == {"good": "", "spins": "decoder_timeout", **died, "bloats": "too_much_memory", "prints": ""}
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("SIGKILL", "was ended by SIGKILL"),
+        ("bus", "was ended by SIGBUS"),
+        ("starved", "too little memory"),
+        ("EIO", "Input/output error"),
+    ],
+)
+def test_what_no_file_can_cause_is_no_reject(mischievous, tmp_path, monkeypatch, name, message):
+    monkeypatch.setattr(pool, "_is_whole", lambda path: False)  # the file that `bus` cuts is whole again when asked for
+    path = write_dicom(tmp_path / name, IMAGE)
+    with pytest.raises(MachineError, match=message) as caught:
+        mischievous.decode(path, OPTIONS)
+    assert str(path) in str(caught.value)
+    assert str(caught.value).endswith("run the same command again; it goes on.")
+    path.rename(tmp_path / "good")
+    if name != "bus":
+        assert isinstance(mischievous.decode(tmp_path / "good", OPTIONS), DecodedImage)
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "segfault", "spins", "starved", "leaves", "ESTALE"])
+def test_what_a_new_process_does_not_do_again_costs_nothing(mischievous, tmp_path, name):
+    (tmp_path / "once").touch()
+    assert isinstance(mischievous.decode(write_dicom(tmp_path / name, IMAGE), OPTIONS), DecodedImage)
+
+
+def test_a_process_whose_memory_a_file_took_is_replaced(mischievous, tmp_path):
+    result = mischievous.decode(write_dicom(tmp_path / "leaves", IMAGE), OPTIONS)
+    assert result.reason == "unreadable_pixels"
+    assert mischievous._idle.queue[0]._process is None
+
+
+def test_a_stopped_process_costs_no_image(tmp_path):
+    path = write_dicom(tmp_path / "image", draw_image(640, 480, seed=1), "jpeg_2000")
+    with DecoderPool(1) as decoders, ThreadPoolExecutor(1) as threads:
+        expected = decoders.decode(path, OPTIONS)
+        process = decoders._idle.queue[0]._process._popen
+        process.send_signal(signal.SIGSTOP)
+        found = threads.submit(decoders.decode, path, OPTIONS)
+        time.sleep(0.3)
+        assert not found.done()
+        process.send_signal(signal.SIGCONT)
+        assert (found.result().pixels == expected.pixels).all()
+        assert decoders._idle.queue[0]._process._popen is process
+
+
+def test_a_process_that_sleeps_for_ever_is_no_reject(mischievous, tmp_path, monkeypatch):
+    good = write_dicom(tmp_path / "good", IMAGE)
+    assert isinstance(mischievous.decode(good, OPTIONS), DecodedImage)
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "SECONDS_TO_ANSWER", 1.0)
+        patch.setattr(pool, "OUTAGES", 1)
+        with pytest.raises(MachineError, match="did not answer for 1 s"):
+            mischievous.decode(write_dicom(tmp_path / "sleeps", IMAGE), OPTIONS)
+    assert isinstance(mischievous.decode(good, OPTIONS), DecodedImage)
+
+
+def test_time_in_which_a_decoder_waits_does_not_count(monkeypatch, tmp_path):
+    lazy = MISCHIEF.replace("time.sleep(3600)", "time.sleep(1)")  # twice its limit of processor time
+    monkeypatch.setattr(pool, "WORKER", ("-c", lazy))
+    with DecoderPool(1) as decoders:
+        assert isinstance(decoders.decode(write_dicom(tmp_path / "sleeps", IMAGE), OPTIONS), DecodedImage)
+
+
+def test_a_mask_is_what_is_brighter_than_its_threshold(tmp_path):
+    values = np.zeros((60, 40), np.uint8)
+    values[10:30, 5:25], values[40:50] = 200, 127
+    Image.fromarray(values).save(tmp_path / "mask.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "mask.png").read_bytes()[:60])
+    with DecoderPool(1) as decoders:
+        for threshold in (0, 127, 200):
+            mask = decoders.decode_mask(tmp_path / "mask.png", MaskOptions(20, threshold))
+            assert mask.dtype == bool
+            assert (mask == letterbox_mask(values > threshold, 20)).all()
+        assert decoders.decode_mask(tmp_path / "cut.png", MaskOptions(20)).reason == "truncated_image"
+
+
+def test_the_limits_leave_room_for_every_radiograph():
+    """30 million pixels of 16-bit noise as lossless JPEG 2000, the slowest there is, take 9.7 s of processor time."""
+    assert limits.CPU_SECONDS_PER_FILE >= 5 * 9.7
+    assert limits.SECONDS_TO_ANSWER > 10 * limits.CPU_SECONDS_PER_FILE
 
 
 def test_many_threads_share_few_processes(tmp_path):
@@ -87,7 +192,7 @@ def test_no_process_outlives_its_pool_or_its_parent(tmp_path):
     path = write_dicom(tmp_path / "image", IMAGE)
     code = (
         "import sys, os, signal; from pathlib import Path; from imaging.pool import *; p = DecoderPool(1); "
-        "p.decode(Path(sys.argv[1]), SquareOptions(8)); print(p._idle.get()._process.pid, flush=True); "
+        "p.decode(Path(sys.argv[1]), SquareOptions(8)); print(p._idle.get()._process._popen.pid, flush=True); "
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", code, path], cwd=pool.CHECKOUT, capture_output=True, text=True)
@@ -100,7 +205,7 @@ def test_no_process_outlives_its_pool_or_its_parent(tmp_path):
         decoders.decode(path, OPTIONS)
         worker = decoders._idle.get()
         decoders._idle.put(worker)
-        process = worker._process.pid
+        process = worker._process._popen.pid
     assert not running(process)
 
 
@@ -113,7 +218,8 @@ def running(process: int) -> bool:
 
 def test_a_worker_that_cannot_start_is_no_fault_of_the_images(monkeypatch, tmp_path):
     monkeypatch.setattr(pool, "WORKER", ("-c", "raise SystemExit('no decoder here')"))
-    with DecoderPool(1) as decoders, pytest.raises(RuntimeError, match=r"imaging\.worker"):
+    monkeypatch.setattr(pool, "PAUSE_SECONDS", 0.01)
+    with DecoderPool(1) as decoders, pytest.raises(MachineError, match=r"imaging\.worker"):
         decoders.decode(write_dicom(tmp_path / "image", IMAGE), OPTIONS)
 
 
