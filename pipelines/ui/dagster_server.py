@@ -1,0 +1,52 @@
+"""The pages of Dagster behind a guard: `python -m pipelines.ui.dagster_server PORT`.
+
+Dagster's webserver runs in this process, so that no port leads around the guard. Its code server listens on a socket
+file that only this user may open.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import dagster
+from dagster._cli.utils import get_instance_for_cli
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster_webserver.webserver import DagsterWebserver
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from pipelines.ui.guard import serve
+
+WORKSPACE = "workspace.yaml"
+POLL_MILLISECONDS = 2000  # between two looks of a page at what has changed, as in `dagster dev`
+PAGES = r"/((runs|assets|asset-groups|jobs|locations|overview|automation|deployment)(/.*)?)?"
+
+
+class Webserver(DagsterWebserver[Any, Any]):
+    """Dagster's own, except that a query stands in the body of a POST only, one in each."""
+
+    async def graphql_http_endpoint(self, request: Request) -> Response:
+        """Answer a query, or show the page on which to write one."""
+        if request.method != "POST" and request.query_params:
+            return PlainTextResponse("A query is sent as JSON, by POST.", status_code=405)
+        if request.method == "POST" and not (await request.body()).lstrip().startswith(b"{"):
+            return PlainTextResponse("A query is sent as one JSON object.", status_code=400)
+        response: Response = await super().graphql_http_endpoint(request)
+        return response
+
+
+def main(port: int) -> None:
+    """Serve until the process is asked to stop."""
+    with (
+        get_instance_for_cli() as instance,
+        WorkspaceProcessContext(
+            instance, WorkspaceFileTarget([WORKSPACE]), version=dagster.__version__, code_server_log_level="warning"
+        ) as context,
+    ):
+        serve(Webserver(context, live_data_poll_rate=POLL_MILLISECONDS).create_asgi_app(), port, PAGES)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
