@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from store import batches
 from store.batches import AGAIN
 from store.digests import fingerprint
 from store.seals import expect_intact, is_intact, write_sealed_table
@@ -39,12 +40,12 @@ REGIONS = pa.schema(
 
 
 def update_regions(workspace: Workspace) -> None:
-    """Bring the table up to date; without shards there is none."""
+    """Bring the table up to date; without shards there is none, and that of a kept version stays as it is."""
     from shards.reader import ShardReader
     from store.code import code_version
 
     shards, path = workspace.folder("shards"), workspace.folder("studies") / "studies.parquet"
-    if not (shards / "manifest.json").exists() or not path.exists():
+    if workspace.version or not (shards / "manifest.json").exists() or not path.exists():
         return
     reader = ShardReader(shards)
     sizes = reader.columns(None, ["image_id", "height", "width"])
@@ -56,8 +57,9 @@ def update_regions(workspace: Workspace) -> None:
     boxes = [[row["image_id"], row["boxes"]] for row in marked.filter(pc.is_valid(marked["boxes"])).to_pylist()]
     files = sorted({mask["path"] for row in rows for mask in row["masks"] or ()})
     root = workspace.root() if files else Path()
+    stamps = _listed_stamps(workspace, root, files)
     source = fingerprint(
-        reader.manifest.digest, unknown.to_pylist(), rows, boxes, files, _stamps(root, files), code_version(__name__)
+        reader.manifest.digest, unknown.to_pylist(), rows, boxes, files, list(stamps.values()), code_version(__name__)
     )
     target = workspace.folder(FOLDER) / FILE
     if is_intact(target) and (pq.read_schema(target).metadata or {}).get(MADE_FROM) == source.encode():
@@ -69,7 +71,7 @@ def update_regions(workspace: Workspace) -> None:
             strict=True,
         )
     )
-    table = make_regions(rows, root, reader.manifest.size, shapes)
+    table = make_regions(rows, root, reader.manifest.size, shapes, stamps)
     missing = [_row(name, "", error=f"Image {name} is not in {path.name}; rebuild the shards from it.")
                for name in unknown.to_pylist()]  # fmt: skip
     table = pa.concat_tables([table, pa.Table.from_pylist(missing, REGIONS)])
@@ -82,21 +84,38 @@ def regions_file(workspace: Workspace) -> Path:
     return workspace.folder(FOLDER) / FILE
 
 
+def expect_masks(workspace: Workspace) -> None:
+    """OutageError unless the mask files of all studies are what they were when the archive was listed."""
+    from cohorts.archive.listed import explain_loss
+    from cohorts.archive.paths import file_stamps
+
+    listed = _read_stamps(workspace)
+    now = file_stamps(workspace.root(), list(listed)) if listed else []
+    for (path, stamp), found in zip(listed.items(), now, strict=True):
+        if found != stamp:
+            raise explain_loss(workspace.root(), path)
+
+
 def make_regions(
-    studies: Sequence[Mapping[str, Any]], root: Path, size: int, shapes: Mapping[str, tuple[int, int]]
+    studies: Sequence[Mapping[str, Any]],
+    root: Path,
+    size: int,
+    shapes: Mapping[str, tuple[int, int]],
+    stamps: Mapping[str, str] | None = None,
 ) -> pa.Table:
     """One mask for every (image, label) of `studies` that has a region; mask files lie under `root`.
 
     Masks and outlines that share a label within one image are joined. A region counts where the label is present, or
-    where the image has no labels at all and the region is not empty. `shapes` has the height and width of each image.
-    Errors of a storage, and MachineError, are raised: no mask is lost because of an outage.
+    where the image has no labels at all and the region is not empty. `shapes` has the height and width of each image,
+    `stamps` the state of each mask file when the archive was listed. Errors of a storage, MachineError, and OutageError
+    where a file is in another state, are raised: no mask is lost because of an outage.
     """
     from concurrent.futures import ThreadPoolExecutor
 
     from imaging.pool import DecoderPool
 
     with DecoderPool() as pool, ThreadPoolExecutor(pool.workers) as threads:
-        painter = _Painter(root, size, pool)
+        painter = _Painter(root, size, pool, stamps or {})
         tasks = [(study, shapes[study["image_id"]]) for study in studies]
         rows = threads.map(lambda task: list(_rows(painter, *task)), tasks)
         return pa.Table.from_pylist([row for found in rows for row in found], REGIONS)
@@ -113,6 +132,7 @@ class _Painter:
     root: Path
     size: int
     pool: DecoderPool
+    stamps: Mapping[str, str]  # of the files when the archive was listed
 
     def join(self, regions: Sequence[Mapping[str, Any]], image_path: str, shape: tuple[int, int]) -> np.ndarray:
         """The union of regions, (size, size) bool; _NoMaskError where one cannot be read or drawn."""
@@ -132,17 +152,14 @@ class _Painter:
         return letterbox_mask(mask > 0, self.size)
 
     def _read(self, region: Mapping[str, Any]) -> np.ndarray:
-        from cohorts.archive.paths import OutsideRootError, inside
-        from cohorts.archive.remote import local_copy
+        from cohorts.archive.listed import read_listed
         from imaging.decode import MaskOptions
         from imaging.errors import ImageError
 
-        path = region["path"]
-        try:
-            with local_copy(inside(self.root, path)) as file:
-                mask = self.pool.decode_mask(file, MaskOptions(self.size, region["threshold"]))
-        except OutsideRootError as error:
-            raise _NoMaskError(f"The file {path} lies outside of {self.root}; correct the studies table.") from error
+        path, options = region["path"], MaskOptions(self.size, region["threshold"])
+        mask = read_listed(self.root, path, self.stamps.get(path), lambda file: self.pool.decode_mask(file, options))
+        if isinstance(mask, ImageError) and mask.reason == "path_outside_root":
+            raise _NoMaskError(f"The file {path} lies outside of {self.root}; correct the studies table.")
         if isinstance(mask, ImageError):
             raise _NoMaskError(f"The file {path} under {self.root} cannot be read: {mask.detail}")
         return mask
@@ -173,10 +190,28 @@ def _are_marked(studies: pa.Table) -> pa.ChunkedArray:
     return pc.or_(pc.is_valid(studies["masks"]), pc.is_valid(studies["shapes"]))
 
 
-def _stamps(root: Path, files: Sequence[str]) -> list[str]:
+def _listed_stamps(workspace: Workspace, root: Path, files: Sequence[str]) -> dict[str, str]:
+    """The stamp of each of `files` when the archive was listed, or now where the listing of an older home has none."""
     from cohorts.archive.paths import file_stamps
 
-    return file_stamps(root, files) if files else []
+    listed = _read_stamps(workspace) if files else {}
+    others = [path for path in files if path not in listed]
+    now = dict(zip(others, file_stamps(root, others) if others else (), strict=True))
+    return {path: listed[path] if path in listed else now[path] for path in files}
+
+
+def _read_stamps(workspace: Workspace) -> dict[str, str]:
+    """The stamp of each mask file in the inventory; empty where it has none."""
+    folder = workspace.folder("inventory")
+    plan = batches.read_plan(folder)
+    if not plan.batches:
+        return {}
+    table = batches.read_batches(folder, plan, ["masks", "mask_stamps"])
+    if "mask_stamps" not in table.column_names:
+        return {}
+    rows = table.filter(pc.is_valid(table["masks"])).to_pylist()
+    pairs = [pair for row in rows for pair in zip(row["masks"], row["mask_stamps"], strict=True)]
+    return {mask["path"]: stamp for mask, stamp in pairs}
 
 
 def _digest(table: pa.Table, boxes: Sequence[Any]) -> str:

@@ -139,25 +139,9 @@ def _shared_pool() -> DecoderPool:
 def _decode(
     pool: DecoderPool, root: Path, options: SquareOptions, relative: str, stamp: str | None
 ) -> DecodedImage | ImageError:
-    from cohorts.archive.listed import expect_listed, explain_loss, is_gone
-    from cohorts.archive.paths import DENIED, OutsideRootError, inside
-    from cohorts.archive.remote import local_copy
-    from imaging.errors import ImageError
+    from cohorts.archive.listed import read_listed
 
-    try:
-        file = inside(root, relative)
-    except OutsideRootError as error:
-        return ImageError("path_outside_root", str(error))
-    if stamp in ("", DENIED):
-        return ImageError("unreadable_file" if stamp else "missing_file")
-    with local_copy(file) as path:
-        result = pool.decode(path, options)
-    lost = isinstance(result, ImageError) and result.reason in ("missing_file", "unreadable_file")
-    if lost and (stamp or is_gone(root)):
-        raise explain_loss(root, relative)
-    if stamp:
-        expect_listed(root, relative, stamp)
-    return result
+    return read_listed(root, relative, stamp, lambda path: pool.decode(path, options))
 
 
 def _as_binary(squares: Sequence[np.ndarray], size: int) -> pa.Array:
