@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cohorts import readers
 from cohorts.dataset import Dataset
 from cohorts.errors import CohortError
+from store.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from cohorts.base import Cohort
@@ -29,6 +30,11 @@ def open_cohort(name: str, root: Path, split: str | None = None) -> Cohort:
     return _reader(name)(root, split)  # type: ignore[no-any-return]
 
 
+def has_reports(name: str) -> bool:
+    """Whether the dataset has a report for each image, from which one can pretrain."""
+    return bool(getattr(_reader(name), "has_reports", True))
+
+
 def how_to_get(name: str) -> str:
     """What to set the root of the archive `name` to and where that comes from, a sentence without its beginning."""
     return str(_reader(name).how_to_get)
@@ -44,7 +50,10 @@ def dataset(name: str) -> Dataset:
 def reader_module(name: str) -> str:
     """Dotted name of the module that reads the dataset; CohortError for an unknown name."""
     if name not in cohort_names():
-        raise CohortError(f"There is no dataset {name!r}; choose one of {', '.join(cohort_names())}.")
+        raise CohortError(
+            f"There is no dataset {name!r}{did_you_mean(name, cohort_names())}; choose one of "
+            f"{', '.join(cohort_names())}."
+        )
     return f"{readers.__name__}.{name}"
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.errors import ModelError
+from store.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from models.method import Method
@@ -57,7 +58,8 @@ def method_module(name: str) -> Any:
 def method_modules(name: str) -> tuple[str, ...]:
     """The modules of a method by their dotted names, that of the network first: the code it depends on."""
     if name not in method_names():
-        raise ModelError(f"unknown method `{name}`: choose one of {', '.join(method_names())}")
+        guess = did_you_mean(name, method_names())
+        raise ModelError(f"unknown method `{name}`{guess}: choose one of {', '.join(method_names())}")
     if (FOLDER / name).is_dir():
         return f"{PACKAGE}.{name}.network", f"{PACKAGE}.{name}.config"
     return (f"{PACKAGE}.{name}",)

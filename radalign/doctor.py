@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from tempfile import TemporaryFile
 
-from store.home import default_home
+from store.home import default_home, existing_part, is_writable
 
 GIGA = 1e9
 FREE_GB = 10.0  # the environment, the simulated archives and a few runs
@@ -94,22 +93,13 @@ def _torch() -> Iterator[Finding]:
 
 def _home(home: str) -> Iterator[Finding]:
     folder = Path(home).absolute() if home else default_home()
-    there = next(path for path in (folder, *folder.parents) if path.exists())
+    there = existing_part(folder)
     free = shutil.disk_usage(there).free / GIGA
-    if not _is_writable(there):
+    if not is_writable(there):
         yield Finding("missing", "Home", f"{folder} cannot be written to", "Set RADALIGN_HOME to a folder of your own.")
         return
     advice = "" if free >= FREE_GB else f"Make room: the demo takes some {FREE_GB:.0f} GB."
     yield Finding("ok" if free >= FREE_GB else "note", "Home", f"{folder}, {free:.0f} GB free", advice)
-
-
-def _is_writable(folder: Path) -> bool:
-    """Whether a file can be made in the folder; permissions alone do not tell, for the root user least of all."""
-    try:
-        with TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
 
 
 def _weights() -> Iterator[Finding]:

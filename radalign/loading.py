@@ -28,11 +28,13 @@ def _latest_run(name: str, home: str, cohort: str) -> Path:
     from ingestion.workspace import Workspace
     from models.registry import method_names
     from radalign.errors import one_sentence
+    from store.suggestions import did_you_mean
     from tracking.runs import trained_run
 
     if name not in method_names():
+        guess = did_you_mean(name, method_names())
         raise RadalignError(
-            f"{name} is neither the folder of a finished run (which holds {CARD}) nor a method; methods are "
+            f"{name} is neither the folder of a finished run (which holds {CARD}) nor a method{guess}; methods are "
             f"{', '.join(method_names())}."
         )
     workspace = Workspace(home=home, cohort=cohort)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from store.code import ROOT
 
@@ -28,3 +29,17 @@ def based(path: str | Path) -> Path:
 def default_home() -> Path:
     """RADALIGN_HOME, else `var`."""
     return based(os.environ.get(VARIABLE) or "var")
+
+
+def existing_part(folder: Path) -> Path:
+    """The folder itself or, where it is not there yet, the nearest folder above it that is."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether a file can be made in the folder; permissions alone do not tell, for the root user least of all."""
+    try:
+        with TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
