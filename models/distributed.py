@@ -19,6 +19,15 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
+def agree(value: Any) -> Any:
+    """The first process's `value`, on every process of a run."""
+    if world_size() == 1:
+        return value
+    values = [value]
+    dist.broadcast_object_list(values)
+    return values[0]
+
+
 def gather(tensor: Tensor) -> Tensor:
     """(local batch, ...) of every process, joined in the order of their ranks: (batch, ...).
 

@@ -12,10 +12,8 @@ from safetensors.torch import load_file
 from models.errors import ModelError
 from models.method import Method
 from models.registry import build_method, method_module
-from store.atomic import write_json
-
-TRAINED, UNTRAINED = "weights.safetensors", "untrained.safetensors"
-CARD = "model.json"
+from models.run_files import CARD, TRAINED, UNTRAINED, expect_recorded
+from store.seals import write_sealed_json
 
 
 @dataclass(frozen=True)
@@ -33,16 +31,15 @@ class ModelCard:
     )  # how those were read: fields of imaging.decode.SquareOptions
 
     def save(self, folder: Path) -> None:
-        """Write `model.json`."""
-        write_json(folder / CARD, asdict(self))
+        """Write `model.json`, and seal it."""
+        write_sealed_json(folder / CARD, asdict(self))
 
     @classmethod
     def load(cls, folder: Path) -> ModelCard:
-        """Read `model.json`; raises ModelError where there is none."""
-        try:
-            return cls(**json.loads((folder / CARD).read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise ModelError(f"{folder / CARD} does not exist; name the folder of a training run") from None
+        """Read `model.json`; ModelError where there is none, DamageError where it is not what was written."""
+        if not (folder / CARD).exists():
+            raise ModelError(f"{folder / CARD} does not exist; name the folder of a training run")
+        return cls(**json.loads(expect_recorded(folder / CARD).read_text(encoding="utf-8")))
 
     def build(self) -> Method:
         """The network with fresh weights."""
@@ -52,15 +49,19 @@ class ModelCard:
 
 
 def load_method(output: Path, weights: str = "trained") -> Method:
-    """The network of a finished run in evaluation mode; needs no text encoder. Raises ModelError without weights.
+    """The network of a finished run in evaluation mode; needs no text encoder.
 
     `weights`: `trained`, `untrained`, or a file of the run, such as `checkpoints/step-00000200/weights.safetensors`.
+
+    Raises:
+        ModelError: there are no weights.
+        DamageError: weights or card are not what the run wrote.
     """
     path = output / {"trained": TRAINED, "untrained": UNTRAINED}.get(weights, weights)
     if not path.exists():
         raise ModelError(f"{path} does not exist; train the run in {output} to its end first")
     card = ModelCard.load(output)
-    state = load_file(path)
+    state = load_file(expect_recorded(path))
     method = method_module(card.method).build(card.method_config, card.knowledge, card.size, state)
     method.fit = card.fit
     method.load_state_dict(state)

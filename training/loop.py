@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -15,32 +14,31 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from imaging.augment import Augmentation, AugmentationConfig
-from models.distributed import rank, world_size
+from models.distributed import agree, rank, world_size
 from models.method import Batch, Method
-from models.saved import CARD, TRAINED, UNTRAINED, ModelCard
+from models.run_files import BEST, CARD, LAST, METRICS, TRAINED, UNTRAINED, read_result
+from models.saved import ModelCard
 from shards.loader import Loader, Shuffle, count_buffers, loading
 from shards.manifest import Manifest
-from store.digests import file_digest
+from store import seals
 from training.config import TrainingConfig
 from training.data.pairs import Pairs, open_shards, training_pairs, validation_pairs
 from training.guards import StoppedError, StopRequest, expect_finite, memory_guard
-from training.monitoring.metrics_log import MetricsLog
+from training.monitoring.metrics_log import MetricsLog, lines_until
 from training.monitoring.telemetry import measure
 from training.objective import Objective, checkpoint_encoders
 from training.optimizer import build_optimizer, clip_gradients, update
 from training.parallel.processes import process_group, share
 from training.schedule import epochs_without_better, learning_rate
 from training.state.checkpoint import (
-    BEST,
-    LAST,
     check_same_run,
     copy_weights,
     explain_write_errors,
     resume,
     save_checkpoint,
     save_weights,
-    write_text,
 )
+from training.state.finished import is_finished, write_result
 from training.state.origin import Origin
 from training.validation import validation_terms
 
@@ -55,26 +53,17 @@ def train(config: TrainingConfig, progress: Progress | None = None, stop: StopRe
     its checkpoint written, when `stop` was asked for. Under torchrun every process calls this; the first one writes.
     """
     output = Path(config.output)
-    result_path = output / "result.json"
     with process_group() as device, memory_guard(config):
         origin = Origin.of(config)
         if rank() == 0:
             check_same_run(output, origin)
             config.save(output / "config.json")
-        if result_path.exists():
-            return json.loads(result_path.read_text(encoding="utf-8"))
+        if agree(is_finished(output) if rank() == 0 else None):
+            return read_result(output)
         run = Run(config, origin, device)
-        resumed_from = run.step
         run.finish(progress, stop or StopRequest())
-        result = {**run.facts(), "resumed_from": resumed_from}
         run.save_result()
-        if rank() == 0:
-            result |= {name: file_digest(output / path) for name, path in DIGESTS.items()}
-            write_text(result_path, json.dumps(result, indent=1))
-    return result
-
-
-DIGESTS = {"checkpoint_digest": TRAINED, "untrained_digest": UNTRAINED}
+        return run.result
 
 
 class Run:
@@ -91,8 +80,8 @@ class Run:
         reader = open_shards(config)
         size = config.input_size or reader.manifest.size
         self.method = self.build(size, reader.manifest)
-        self.data = training_pairs(config, reader, self.method.texts)
-        self.validation = validation_pairs(config, reader, self.method.texts)
+        self.data = training_pairs(config, reader, self.method.texts, origin.fingerprint)
+        self.validation = validation_pairs(config, reader, self.method.texts, origin.fingerprint)
         self.shuffle = Shuffle(len(self.data), config.batch_size, config.seed)
         self.room = self.data.room(count_buffers(config.loader_threads), config.batch_size)
         self.per_epoch = self.shuffle.batches_per_epoch / config.accumulate
@@ -104,6 +93,9 @@ class Run:
         self.step, state = resume(self.output, origin, self.method, self.optimizer)
         self.seconds_before: float = state.get("seconds", 0.0)
         self.losses: list[float] = state.get("validation_losses", [])  # one per epoch
+        self.result: dict[str, Any] = state.get("result", {})  # of a run that has ended
+        self.resumed_from = self.step
+        self.log = self.open_log(state.get("metrics", ""))
 
     def build(self, size: int, manifest: Manifest) -> Method:
         """The network with the run's initial weights, which are kept as the floor to compare with."""
@@ -121,10 +113,17 @@ class Run:
             checkpoint_encoders(method)
         return method.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    def open_log(self, before: str) -> MetricsLog:
+        """The log of this process, which goes on after the lines `before` of the checkpoint; those are of the first."""
+        path = self.output / (METRICS if rank() == 0 else f"metrics.{rank()}.jsonl")
+        before = before if rank() == 0 else lines_until(path, self.step)
+        return MetricsLog(path, before, self.config.log_every, self.method.telemetry)
+
     def finish(self, progress: Progress | None, stop: StopRequest) -> None:
-        """Take all remaining steps."""
-        name = "metrics.jsonl" if rank() == 0 else f"metrics.{rank()}.jsonl"
-        log = MetricsLog(self.output / name, self.step, self.config.log_every, self.method.telemetry)
+        """Take all remaining steps, if there are any."""
+        if self.finished():
+            return
+        log = self.log
         self.method.train()
         first, threads = self.step * self.config.accumulate, self.config.loader_threads
         with loading(self.pairs, first, threads) as loader:
@@ -133,16 +132,16 @@ class Run:
                 self.step += 1
                 if self.pairs_seen(self.step) // len(self.data) > self.pairs_seen(self.step - 1) // len(self.data):
                     self.validate(log)
-                log.report(self.step, self.epoch)
-                wish = stop.agree(self.device)
-                if wish or self.step % self.config.checkpoint_every == 0:
+                wish, done = stop.agree(self.device), self.finished()
+                log.report(self.step, self.epoch, last=bool(wish) or done)
+                if done:
+                    self.result = self.facts()
+                if wish or done or self.step % self.config.checkpoint_every == 0:
                     self.save()
                 if progress:
                     progress(self.step, self.steps)
-                if wish and not self.finished():
-                    log.report(self.step, self.epoch, last=True)
+                if wish and not done:
                     raise StoppedError(self.step, wish)
-        log.report(self.step, self.epoch, last=True)
         self.method.eval()
 
     def finished(self) -> bool:
@@ -239,6 +238,8 @@ class Run:
         log.note({"validation/loss": loss, **{f"validation/loss_{name}": term for name, term in terms.items()}})
         if self.config.keeps_best and loss < min(self.losses, default=float("inf")):
             save_weights(self.method, self.output / BEST)
+            if rank() == 0:
+                seals.seal(self.output / BEST)
         self.losses.append(loss)
 
     def seconds(self) -> float:
@@ -246,16 +247,36 @@ class Run:
         return self.seconds_before + perf_counter() - self.started
 
     def save(self) -> None:
-        """Write a checkpoint."""
-        state = {"seconds": self.seconds(), "validation_losses": self.losses}
-        save_checkpoint(self.output, self.origin, self.step, self.method, self.optimizer, state)
+        """Write a checkpoint, from which alone the run can go on, or be finished again if it has ended."""
+        state = {
+            "seconds": self.seconds(),
+            "validation_losses": self.losses,
+            "metrics": self.log.text,
+            "result": self.result,
+        }
+        save_checkpoint(self.output, self.origin, self.step, self.method, self.optimizer, state, self.has_best)
+
+    @property
+    def has_best(self) -> bool:
+        """Whether there are weights of a lowest validation loss, which are then the run's result."""
+        return self.config.keeps_best and bool(self.losses)
 
     def save_result(self) -> None:
-        """Write the weights that the run is about: the last, or those of the lowest validation loss."""
-        best = self.config.keeps_best and bool(self.losses)
-        save_weights(self.method, self.output / (LAST if best else TRAINED))
-        if best and rank() == 0:
+        """Write the weights that the run is about, the last or those of the lowest validation loss, and its result.
+
+        The result comes last, so a run that is killed before is not finished. Nothing else of it is needed after that.
+        """
+        save_weights(self.method, self.output / (LAST if self.has_best else TRAINED))
+        if rank() != 0:
+            return
+        if self.has_best:
             copy_weights(self.output / BEST, self.output / TRAINED)
+        self.log.close()
+        self.data.forget()
+        if self.validation is not None:
+            self.validation.forget()
+        with explain_write_errors(self.output):
+            self.result = write_result(self.output, self.result)
 
     def facts(self) -> dict[str, Any]:
         """Facts about the run, for its result."""
@@ -269,6 +290,7 @@ class Run:
             "processes": world_size(),
             "precision": self.precision,
             **self.method.facts,
+            "resumed_from": self.resumed_from,
         }
 
 

@@ -14,6 +14,8 @@ from imaging.augment import AugmentationConfig
 from models.distributed import rank, world_size
 from models.method import Batch, TextSource, Tokens
 from shards.reader import ShardReader
+from store.digests import fingerprint
+from store.seals import unlink
 from training.config import TrainingConfig
 from training.data.targets import ReportTargets
 from training.data.texts import cached_texts
@@ -58,20 +60,29 @@ class Pairs:
 class PairData:
     """The pairs of a split that a method can learn from: those with text, or for one without `texts` with triplets.
 
-    `cache` is the file that keeps the token ids for the next start.
+    `cache` is the file that keeps the token ids for the next start, and `made_by` tells the run that they are of.
     """
 
     def __init__(
-        self, reader: ShardReader, split: str, source: TextSource | None, flips: AugmentationConfig, cache: Path
+        self,
+        reader: ShardReader,
+        split: str,
+        source: TextSource | None,
+        flips: AugmentationConfig,
+        cache: Path,
+        made_by: str = "",
     ) -> None:
-        self.reader, self.split, self.flips = reader, split, flips
+        self.reader, self.split, self.flips, self.cache = reader, split, flips, cache
         self.swaps = bool(flips.horizontal_flip) and flips.flip_sides == "swap"
         self.reports: Reports
         if source is None:
             triplets = reader.columns(split, ["triplets"])["triplets"]
             self.reports = ReportTargets(triplets, reader.manifest.entities, reader.manifest.positions)
         else:
-            self.reports = cached_texts(cache, lambda: reader.columns(split, ["sentences"]), source, self.swaps)
+            made_by = fingerprint(made_by, split)
+            self.reports = cached_texts(
+                cache, lambda: reader.columns(split, ["sentences"]), source, self.swaps, made_by
+            )
         self.pixels = reader.pixels(split)
         self.rows = np.flatnonzero(self.reports.readable)
 
@@ -82,6 +93,10 @@ class PairData:
     def left_out(self) -> int:
         """Pairs of the split that the method has nothing to read of."""
         return len(self.pixels) - len(self.rows)
+
+    def forget(self) -> None:
+        """Remove the token ids that were kept for the next start: a finished run has none."""
+        unlink(self.cache)
 
     def image_ids(self, rows: np.ndarray) -> list[str]:
         """The images of `rows`."""
@@ -124,10 +139,12 @@ def open_shards(config: TrainingConfig) -> ShardReader:
     return reader
 
 
-def training_pairs(config: TrainingConfig, reader: ShardReader, source: TextSource | None) -> PairData:
+def training_pairs(
+    config: TrainingConfig, reader: ShardReader, source: TextSource | None, made_by: str = ""
+) -> PairData:
     """The training split, which has to hold a batch."""
     flips = AugmentationConfig(**config.augmentation)
-    data = PairData(reader, "train", source, flips, Path(config.output) / "train_texts.npz")
+    data = PairData(reader, "train", source, flips, Path(config.output) / "train_texts.npz", made_by)
     if len(data) < config.batch_size:
         lacking = "a triplet" if source is None else f"text under {' or '.join(source.sections)}"
         raise TrainingError(
@@ -137,9 +154,12 @@ def training_pairs(config: TrainingConfig, reader: ShardReader, source: TextSour
     return data
 
 
-def validation_pairs(config: TrainingConfig, reader: ShardReader, source: TextSource | None) -> PairData | None:
+def validation_pairs(
+    config: TrainingConfig, reader: ShardReader, source: TextSource | None, made_by: str = ""
+) -> PairData | None:
     """The validation split, whose images are never flipped; None where there is none and nothing depends on it."""
-    data = PairData(reader, "validate", source, AugmentationConfig(), Path(config.output) / "validate_texts.npz")
+    cache = Path(config.output) / "validate_texts.npz"
+    data = PairData(reader, "validate", source, AugmentationConfig(), cache, made_by)
     if len(data):
         return data
     if config.keeps_best:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,15 +13,20 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
+from models.distributed import rank
 from models.method import Batch, TextSource, Tokens
 from models.text.cleaning import CLEANING
 from models.text.laterality import mirror_text
-from store.atomic import replacing
+from store.errors import DamageError
+from store.seals import expect_intact, sealing
 from training.errors import TrainingError
 
 UNITS = ("report", "sentence")
 TOGETHER = 4096  # texts given to the tokenizer in one call
 NO_TEXT = -1
+MADE_AGAIN = "it is made again from the shards."
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,23 +66,36 @@ class ReportTexts:
         ids = np.where(mask, self.ids[places], self.pad).astype(np.int64)
         return Batch(images, Tokens(torch.from_numpy(ids), torch.from_numpy(mask)))
 
-    def save(self, path: Path) -> None:
-        """Write to `path`, atomically."""
-        with replacing(path) as partial, partial.open("wb") as file:
-            np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
+    def save(self, path: Path, made_by: str = "") -> None:
+        """Write to `path`, atomically, and seal the file; `made_by` tells what it was made from."""
+        with sealing(path) as partial, partial.open("wb") as file:
+            np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)}, made_by=made_by)
 
     @classmethod
-    def load(cls, path: Path) -> ReportTexts:
-        """Read what `save` wrote."""
-        with np.load(path) as content:
-            return cls(**{name: content[name] for name in content.files if name != "pad"}, pad=int(content["pad"]))
+    def load(cls, path: Path, made_by: str = "") -> ReportTexts:
+        """Read what `save` wrote; DamageError where it is damaged, or was made from something else."""
+        with np.load(expect_intact(path, MADE_AGAIN), allow_pickle=False) as content:
+            if str(content["made_by"]) != made_by:
+                raise DamageError(f"{path} is of another run; {MADE_AGAIN}")
+            return cls(*(content[field.name] for field in fields(cls)[:-1]), pad=int(content["pad"]))
 
 
-def cached_texts(cache: Path, table: Callable[[], pa.Table], source: TextSource, mirrored: bool) -> ReportTexts:
-    """What an earlier start of the same run left in `cache`, or else the `sentences` of the table, tokenised."""
-    if not cache.exists():
-        read_texts(table()["sentences"], source, mirrored).save(cache)
-    return ReportTexts.load(cache)
+def cached_texts(
+    cache: Path, table: Callable[[], pa.Table], source: TextSource, mirrored: bool, made_by: str = ""
+) -> ReportTexts:
+    """What an earlier start of the same run left in `cache`, or else the `sentences` of the table, tokenised.
+
+    `made_by` tells everything that decides the tokens. The first process of a run writes the file.
+    """
+    if cache.exists():
+        try:
+            return ReportTexts.load(cache, made_by)
+        except DamageError as error:
+            logger.warning("%s", error)
+    texts = read_texts(table()["sentences"], source, mirrored)
+    if rank() == 0:
+        texts.save(cache, made_by)
+    return texts
 
 
 def read_texts(sentences: pa.ChunkedArray, source: TextSource, mirrored: bool) -> ReportTexts:

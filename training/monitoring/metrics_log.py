@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from store.atomic import replacing
+from training.monitoring.lines import parse_lines
 from training.monitoring.telemetry import Hardware, Stopwatch, memory
 from training.state.checkpoint import explain_write_errors
+
+logger = logging.getLogger(__name__)
+
+
+def lines_until(path: Path, step: int) -> str:
+    """The text of the lines of a log up to `step`, without damaged ones."""
+    lines, _ = parse_lines(path.read_bytes() if path.exists() else b"")
+    return "".join(json.dumps(line) + "\n" for line in lines if line["step"] <= step)
 
 
 class MetricsLog:
     """Averages what the loop reports over `every` steps and appends it as one JSON line.
 
+    `before` are the lines up to the step that the run goes on from; those after it go, as their steps are done again.
     `extra` gives values of the moment, such as a temperature, and is called once per line.
     """
 
-    def __init__(
-        self, path: Path, resumed_from: int, every: int, extra: Callable[[], Mapping[str, float]] = dict
-    ) -> None:
+    def __init__(self, path: Path, before: str, every: int, extra: Callable[[], Mapping[str, float]] = dict) -> None:
         self.path = path
+        self.text = before
         self.every = every
         self.hardware: Hardware | None = None  # where it is known, lines say how much of it is used
         self._extra = extra
@@ -30,15 +40,19 @@ class MetricsLog:
         self._notes: dict[str, float] = {}
         self._samples = self._steps = 0
         self._watch = Stopwatch()
-        self._drop_lines_after(resumed_from)
+        if path.exists() and not path.read_bytes().startswith(before.encode()):
+            logger.warning("%s is damaged; it is made again up to the step that the run goes on from", path)
+        self.rewrite()
 
-    def _drop_lines_after(self, step: int) -> None:
-        """Steps after the checkpoint are done again, so their lines go."""
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        # a new file, so that whoever follows the old one notices
+    def rewrite(self) -> None:
+        """Write all lines as a new file, so that whoever follows the old one notices."""
         with explain_write_errors(self.path), replacing(self.path) as partial:
-            partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+            partial.write_text(self.text, encoding="utf-8")
+
+    def close(self) -> None:
+        """Mend the file where somebody has changed it meanwhile."""
+        if not self.path.exists() or self.path.read_bytes() != self.text.encode():
+            self.rewrite()
 
     def time_waiting(self) -> AbstractContextManager[None]:
         """Count the time of the block as waiting for data."""
@@ -65,9 +79,10 @@ class MetricsLog:
             return
         means = {name: total / self._steps for name, total in self._sums.items()}
         metrics = {**means, **self._notes, **self._extra(), **self._speed(), **memory()}
-        line = json.dumps({"step": step, "epoch": round(epoch, 4), "metrics": metrics})
+        line = json.dumps({"step": step, "epoch": round(epoch, 4), "metrics": metrics}) + "\n"
+        self.text += line
         with explain_write_errors(self.path), self.path.open("a", encoding="utf-8") as stream:
-            stream.write(line + "\n")
+            stream.write(line)
         self._sums.clear()
         self._notes.clear()
         self._samples = self._steps = 0

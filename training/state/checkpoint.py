@@ -1,18 +1,20 @@
 """Checkpoints: safetensors for weights, everything else loadable without executing code, each complete or absent.
 
-A checkpoint is a folder `checkpoints/step-00000200` with the weights, the state of the optimizer and of the loop, and
-`checkpoint.json`: what made it, and the digests of the other two files. The last two are kept.
+A checkpoint is a folder `checkpoints/step-00000200` with the weights, those of the lowest validation loss where the
+run keeps them, the state of the optimizer and of the loop, and `checkpoint.json`: what made it, and the digests of the
+other files. The last two are kept. A run that has ended can be finished again from its last checkpoint alone.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +24,19 @@ from safetensors.torch import load_file, save_file
 
 from models.distributed import rank
 from models.method import Method
-from models.saved import TRAINED
+from models.run_files import BEST, ORIGIN, RESULT, TRAINED
+from models.run_files import CHECKPOINT as CARD
 from store.atomic import replacing
-from store.digests import file_digest
+from store.digests import file_digest, known_digest
+from store.errors import DamageError
+from store.seals import expect_intact, is_intact, seal, sealing, set_aside, write_sealed_json
 from training.errors import TrainingError
 from training.parallel.sharding import gather_whole, take_part_like
 from training.state.origin import Origin
 
 logger = logging.getLogger(__name__)
 
-BEST, LAST = "best.safetensors", "last.safetensors"  # of a run whose result is the best: `keeps_best`
-STATE, CARD = "state.pt", "checkpoint.json"
+STATE = "state.pt"
 KEPT = 2  # checkpoints, so that one is left where the last is damaged
 COMPLETE = re.compile(r"step-\d+")
 
@@ -59,12 +63,19 @@ def _write_weights(weights: dict[str, torch.Tensor], path: Path) -> str:
 
 
 def save_checkpoint(
-    output: Path, origin: Origin, step: int, method: Method, optimizer: torch.optim.Optimizer, state: dict[str, Any]
+    output: Path,
+    origin: Origin,
+    step: int,
+    method: Method,
+    optimizer: torch.optim.Optimizer,
+    state: dict[str, Any],
+    best: bool = False,
 ) -> None:
     """Write all that the run is after `step` steps as a new folder, then drop older ones.
 
-    `state` is the loop's own: numbers and tensors in dicts and lists. Where the disk is full the older ones stay.
-    Every process of a run calls this, and the first one writes; the files are the same however many there are.
+    `state` is the loop's own: numbers, texts and tensors in dicts and lists. With `best` the weights of the lowest
+    validation loss are kept too. Where the disk is full the older ones stay. Every process of a run calls this, and the
+    first one writes; the files are the same however many there are.
     """
     weights, state = (
         gather_whole(method.state_dict()),
@@ -76,7 +87,7 @@ def save_checkpoint(
     partial = folder.with_name(folder.name + ".partial")
     try:
         with explain_write_errors(folder):
-            _write_checkpoint(partial, origin, step, weights, state)
+            _write_checkpoint(partial, origin, step, weights, state, output / BEST if best else None)
             shutil.rmtree(folder, ignore_errors=True)  # a damaged one, done again
             partial.rename(folder)
             _flush_folder(folder.parent)
@@ -87,17 +98,24 @@ def save_checkpoint(
 
 
 def _write_checkpoint(
-    folder: Path, origin: Origin, step: int, weights: dict[str, torch.Tensor], state: dict[str, Any]
+    folder: Path,
+    origin: Origin,
+    step: int,
+    weights: dict[str, torch.Tensor],
+    state: dict[str, Any],
+    best: Path | None,
 ) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     digests = {TRAINED: _write_weights(weights, folder / TRAINED)}
+    if best is not None:
+        again = "give the same command again: the run goes on from its last checkpoint."
+        copy_weights(expect_intact(best, again), folder / BEST)
+        digests[BEST] = file_digest(folder / BEST)
     with replacing(folder / STATE) as path, path.open("wb") as file:  # given a path, torch would hide why it failed
         torch.save(state, file)
     digests[STATE] = file_digest(folder / STATE)
-    card = {"step": step, "origin": json.loads(origin.as_json()), "digests": digests}
-    with replacing(folder / CARD) as path:
-        path.write_text(json.dumps(card, indent=1), encoding="utf-8")
+    write_sealed_json(folder / CARD, {"step": step, "origin": json.loads(origin.as_json()), "digests": digests})
     _flush_folder(folder)
 
 
@@ -109,23 +127,21 @@ def complete_checkpoints(output: Path) -> list[Path]:
 def resume(
     output: Path, origin: Origin, method: Method, optimizer: torch.optim.Optimizer
 ) -> tuple[int, dict[str, Any]]:
-    """Load the last checkpoint, or the one before where that is damaged.
+    """Load the last checkpoint of this run, or the one before where that is damaged or of another run.
 
-    Returns the number of steps done and the loop's own state; 0 and {} where there is no checkpoint. Raises
-    TrainingError where something else made it, or where none can be read.
+    Returns the number of steps done and the loop's own state; 0 and {} where there is no checkpoint.
     """
-    damage = ""
     for folder in reversed(complete_checkpoints(output)):
         try:
             step, weights, state = _read_checkpoint(folder, origin)
         except _DamagedError as error:
-            damage = f"{folder} is damaged ({error})"
-            logger.warning("%s; it is passed over", damage)
+            logger.warning("%s is damaged (%s); it is passed over", folder, error)
             continue
+        if (folder / BEST).is_file() and rank() == 0:
+            copy_weights(folder / BEST, output / BEST)
+            seal(output / BEST)
         _load(method, optimizer, weights, state["optimizer"])
         return step, state["loop"]
-    if damage:
-        raise TrainingError(f"{damage}, and there is none before it; delete {output / 'checkpoints'} to start anew")
     return 0, {}
 
 
@@ -148,16 +164,26 @@ class _DamagedError(Exception):
 
 
 def _read_checkpoint(folder: Path, origin: Origin) -> tuple[int, dict[str, torch.Tensor], dict[str, Any]]:
-    try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        step, made_by, digests = int(card["step"]), json.dumps(card["origin"]), dict(card["digests"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _DamagedError(f"{CARD} cannot be read") from error
-    for name in (TRAINED, STATE):
-        if not (folder / name).is_file() or file_digest(folder / name) != digests.get(name):
+    card = _read_card(folder)
+    for name in card["digests"]:
+        if not (folder / name).is_file() or file_digest(folder / name) != card["digests"][name]:
             raise _DamagedError(f"{name} is not what was written")
-    origin.expect(made_by, folder)
-    return step, load_file(folder / TRAINED), torch.load(folder / STATE, map_location="cpu", weights_only=True)
+    if _as_line(card["origin"]) != origin.as_json():
+        raise _DamagedError("it is of another run")
+    state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+    return int(card["step"]), load_file(folder / TRAINED), state
+
+
+def _read_card(folder: Path) -> dict[str, Any]:
+    try:
+        card: dict[str, Any] = json.loads(expect_intact(folder / CARD, "", keep=True).read_text(encoding="utf-8"))
+    except DamageError:
+        raise _DamagedError(f"{CARD} is not what was written") from None
+    return card
+
+
+def _as_line(origin: dict[str, Any]) -> str:
+    return json.dumps(origin, sort_keys=True)
 
 
 @contextmanager
@@ -189,12 +215,45 @@ def _code_in_text(text: str) -> int:
 
 
 def check_same_run(output: Path, origin: Origin) -> None:
-    """A folder belongs to one origin: another one is refused."""
-    path = output / "origin.json"
-    if path.exists():
-        origin.expect(path.read_text(encoding="utf-8"), output)
-    else:
-        write_text(path, origin.as_json())
+    """A folder belongs to one origin: another one is refused.
+
+    The checkpoints know it too. Where they are of this run, an `origin.json` that is damaged or of another run is made
+    again, and so is a `result.json` of another run.
+    """
+    path, own = output / ORIGIN, origin.as_json()
+    found = path.read_text(encoding="utf-8") if is_intact(path) else ""
+    if found != own:
+        known = [_as_line(made_by) for made_by in _origins(output)]
+        if own not in known:
+            for other in filter(None, [found, *known]):
+                origin.expect(other, output)
+            _expect_result_of(own, output)
+        if path.exists() and path.read_bytes() != own.encode():
+            logger.warning("%s is damaged; it is set aside as %s and made again", path, set_aside(path).name)
+        with explain_write_errors(path), sealing(path) as partial:
+            partial.write_text(own, encoding="utf-8")
+    if _result_origin(output) not in ("", known_digest(path)):
+        result = output / RESULT
+        logger.warning("%s is of another run; it is set aside as %s and made again", result, set_aside(result).name)
+
+
+def _origins(output: Path) -> Iterator[dict[str, Any]]:
+    """What made the checkpoints that say so."""
+    for folder in complete_checkpoints(output):
+        with suppress(_DamagedError):
+            yield _read_card(folder)["origin"]
+
+
+def _result_origin(output: Path) -> str:
+    """The digest of `origin.json` that an intact result has; empty where there is none."""
+    path = output / RESULT
+    return str(json.loads(path.read_text(encoding="utf-8")).get("origin_digest", "")) if is_intact(path) else ""
+
+
+def _expect_result_of(own: str, output: Path) -> None:
+    """Raise TrainingError where nothing but the result is left to say that the folder is of another run."""
+    if _result_origin(output) not in ("", hashlib.sha256(own.encode()).hexdigest()):
+        raise TrainingError(f"{output} belongs to another run; choose another output folder or delete this one")
 
 
 def write_text(path: Path, text: str) -> None:

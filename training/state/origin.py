@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
+from models.local_files import named_files
 from shards.manifest import Manifest
-from store.digests import file_digest
+from store.digests import fingerprint, known_digest
 from training.config import TrainingConfig
 from training.errors import TrainingError
 from training.state.code import training_code
@@ -27,6 +28,7 @@ class Origin:
     settings: dict[str, Any]
     data_version: str
     knowledge: str  # digest of the table
+    files: dict[str, str]  # digests of what settings of the method name, such as weights to start from
     code_version: str
     torch_version: str
 
@@ -36,7 +38,8 @@ class Origin:
         return cls(
             settings={name: value for name, value in asdict(config).items() if name not in NEUTRAL},
             data_version=Manifest.load(Path(config.shards)).digest,
-            knowledge=file_digest(Path(config.knowledge)) if config.knowledge else "",
+            knowledge=known_digest(Path(config.knowledge)) if config.knowledge else "",
+            files=named_files(config.method_config),
             code_version=training_code(config.method),
             torch_version=torch.__version__,
         )
@@ -44,6 +47,11 @@ class Origin:
     def as_json(self) -> str:
         """One line that `expect` compares with."""
         return json.dumps(asdict(self), sort_keys=True)
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells it from any other."""
+        return fingerprint(asdict(self))
 
     def expect(self, found: str, folder: Path) -> None:
         """Raise TrainingError unless `found`, from a file in `folder`, is this origin."""
@@ -57,6 +65,7 @@ class Origin:
 
 
 def _flat(content: dict[str, Any]) -> dict[str, Any]:
-    """Names as a sentence says them: `option `seed``, `code version`."""
+    """Names as a sentence says them: `option `seed``, `content of what `image_weights` names`, `code version`."""
     settings = {f"option `{name}`": value for name, value in content.pop("settings", {}).items()}
-    return {**settings, **{name.replace("_", " "): value for name, value in content.items()}}
+    files = {f"content of what `{name}` names": value for name, value in content.pop("files", {}).items()}
+    return {**settings, **files, **{name.replace("_", " "): value for name, value in content.items()}}

@@ -64,7 +64,7 @@ def test_the_stopwatch_tells_waiting_and_leaves_out_what_is_apart():
 
 
 def test_a_line_has_means_notes_and_the_values_of_the_moment(tmp_path):
-    log = MetricsLog(tmp_path / "metrics.jsonl", 0, 2, lambda: {"temperature": 0.07})
+    log = MetricsLog(tmp_path / "metrics.jsonl", "", 2, lambda: {"temperature": 0.07})
     for step, loss in ((1, 1.0), (2, 3.0), (3, 5.0)):
         log.add(8, {"a": loss}, {"train/loss": loss})
         if step == 2:
