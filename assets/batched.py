@@ -20,13 +20,19 @@ from store.batches import Batch, Plan
 
 Metadata = dict[str, Any]
 Preview = Callable[[Workspace, Plan], Metadata]
+Record = Callable[[Workspace, str], Metadata]
 KINDS = {"python", "parquet"}
 
 
-def batched_asset(one: Stage, group: str, description: str, preview: Preview) -> dg.AssetsDefinition:
-    """The asset of a stage; `preview` makes the metadata that only this stage has."""
+def batched_asset(
+    one: Stage, group: str, description: str, preview: Preview, record: Record | None = None
+) -> dg.AssetsDefinition:
+    """The asset of a stage; `preview` makes the metadata that only this stage has.
+
+    `record` is called with the id of the run once the plan counts, and returns further metadata.
+    """
     config_class = launchpad_config(one.settings)
-    plan, compute, collect = _plan_op(one, config_class), _batch_op(one), _collect_op(one, preview)
+    plan, compute, collect = _plan_op(one, config_class), _batch_op(one), _collect_op(one, preview, record)
 
     @dg.config_mapping
     def settings(config: config_class) -> Mapping[str, Any]:  # type: ignore[valid-type]
@@ -88,16 +94,22 @@ def _batch_op(one: Stage) -> dg.OpDefinition:
     return compute
 
 
-def _collect_op(one: Stage, preview: Preview) -> dg.OpDefinition:
+def _collect_op(one: Stage, preview: Preview, record: Record | None) -> dg.OpDefinition:
     @dg.op(
         name=f"collect_{one.name}",
         out=dg.Out(dg.Nothing),
         description=f"Make the complete set of batches of {one.name} the one that counts.",
     )
-    def collect(workspace: WorkspaceResource, outcomes: list[dict[str, Any]], plan: dict[str, Any]) -> dg.Output[None]:
+    def collect(
+        context: dg.OpExecutionContext,
+        workspace: WorkspaceResource,
+        outcomes: list[dict[str, Any]],
+        plan: dict[str, Any],
+    ) -> dg.Output[None]:
         there, planned = workspace.plain(), Plan.from_json(plan)
         with one_sentence():
             counts = stage.collect(one, there, planned, sum(outcome["computed"] for outcome in outcomes))
+            counts |= record(there, context.run_id) if record else {}
         seconds = {"seconds": time.time() - plan["started"]}
         return dg.Output(None, metadata=show_counts(counts) | seconds | preview(there, planned))
 

@@ -8,6 +8,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -25,19 +26,21 @@ from ingestion.pipeline import (
     describe_absent,
     describe_failed,
     describe_plan,
-    describe_ready,
     downstream_settings,
     explain_absent,
     explain_check,
     explain_fault,
     finish_stages,
+    keep_ready,
     list_missing,
     plan_stages,
     run_stages,
     write_state,
 )
 from ingestion.simulation import simulate_missing
+from ingestion.versions import pin, pinned
 from ingestion.workspace import Workspace
+from shards.manifest import FILE_NAME
 from store.batches import Plan
 from store.errors import sentence_of
 
@@ -66,6 +69,7 @@ def simulated_archives(
     with one_sentence():
         names = _chosen(workspace.plain(), evaluation)
         studies = evaluation.simulated_studies  # type: ignore[attr-defined]
+        _pretraining(context, workspace)  # images of all datasets become as large as those of this version
         simulated = simulate_missing(workspace.plain(), names, studies, context.log.info)
     return dg.MaterializeResult(metadata={"computed": len(simulated), "simulated": ", ".join(simulated) or "nothing"})
 
@@ -110,7 +114,7 @@ def _inventory_op(name: str) -> dg.OpDefinition:
         workspace: WorkspaceResource,
         evaluation: EvaluationSettings,  # type: ignore[valid-type]
     ) -> Iterator[dg.DynamicOutput[dict[str, Any]] | dg.Output[Update]]:
-        pretraining = workspace.plain()
+        pretraining = _pretraining(context, workspace)
         split = evaluation.splits.get(name, "")  # type: ignore[attr-defined]
         with one_sentence():
             chosen = _chosen(pretraining, evaluation)
@@ -162,12 +166,14 @@ def dataset_tables(
     update["state"] = next((outcome["state"] for outcome in outcomes if outcome["state"]), update["state"])
     with _caught(context, update, "the tables"):
         if update["state"] is None:
-            there, settings = _workspace_of(workspace, update), downstream_settings(workspace.plain(), update["split"])
+            there = _workspace_of(workspace, update)
+            settings = downstream_settings(_pretraining(context, workspace), update["split"])
             computed = Counter(one for outcome in outcomes for one in outcome["computed"])
             counts, results = finish_stages(there, _plans_of(update), computed, settings, context.log.info)
             notes = [explain_check(result, name) for result in results if result.blocks]
-            update["state"] = describe_failed(notes[0]) if notes else describe_ready(there)
+            update["state"] = describe_failed(notes[0]) if notes else keep_ready(there)
     state = write_state(workspace.plain(), name, update["state"])
+    pin(replace(workspace.plain(), cohort=name), context.run_id, state)
     shown = {f"{one}: {what}": value for one, found in counts.items() for what, value in found.items() if what in SHOWN}
     yield dg.Output(None, output_name="result", metadata={**state, **shown})
     yield from _check_results(dg.AssetKey(["dataset", name]), state, results)
@@ -198,6 +204,13 @@ def _to_json(plans: dict[str, Plan]) -> dict[str, Any]:
 
 def _plans_of(update: Update) -> dict[str, Plan]:
     return {name: Plan.from_json(plan) for name, plan in update["plans"].items()}
+
+
+def _pretraining(context: dg.OpExecutionContext | dg.AssetExecutionContext, workspace: WorkspaceResource) -> Workspace:
+    """The dataset of the pretraining as this run sees it; without shards there is nothing to keep yet."""
+    place = workspace.plain()
+    there = (place.folder("shards") / FILE_NAME).exists()
+    return pinned(place, context.run_id, context.log.info) if there else place
 
 
 def _workspace_of(workspace: WorkspaceResource, update: Update) -> Workspace:

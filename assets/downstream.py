@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -27,6 +28,7 @@ from evaluation.predictions import WEIGHTS
 from evaluation.tasks.base import Setting
 from evaluation.tasks.registry import repeated_settings, tasks_on
 from ingestion.pipeline import ABSENT, FAILED, choose_datasets, dataset_state
+from ingestion.versions import at_version, pinned_state
 from store.errors import sentence_of
 
 
@@ -56,13 +58,17 @@ def downstream_asset(method: str, cohorts: Sequence[str]) -> dg.AssetsDefinition
             if cohort not in chosen:
                 metadata[cohort] = "not among the datasets to evaluate on"
                 continue
-            state, there = dataset_state(place, cohort), place.downstream(cohort)
+            there = place.downstream(cohort)
+            with one_sentence():
+                state = pinned_state(replace(place, cohort=cohort), context.run_id) or dataset_state(place, cohort)
             if state["status"] == ABSENT or there is None:
                 metadata[cohort] = state["note"]
                 continue
             with one_sentence():
-                data = EvaluationDataset(there, dataset(cohort))
-                evaluators = make_evaluators(context, data, place, method, evaluation, prefix=f"{cohort}/")
+                data = EvaluationDataset(at_version(there, state.get("version", "")), dataset(cohort))
+                evaluators = make_evaluators(
+                    context, lambda _, data=data: data, place, method, evaluation, prefix=f"{cohort}/"
+                )
             tasks = chosen_tasks(context, tasks_on(data.facts))
             settings = repeated_settings(tasks, evaluation.fractions, evaluation.repeats)  # type: ignore[attr-defined]
             why = state["note"] if state["status"] == FAILED else ""

@@ -1,6 +1,6 @@
 """Group `evaluation`: every task on the cohort that a network was pretrained on."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -9,12 +9,13 @@ from assets import previews
 from assets.settings import EvaluationSettings, options_of
 from assets.workspace import WorkspaceResource, one_sentence
 from evaluation.dataset import EvaluationDataset
-from evaluation.evaluator import Evaluator, Outcome
+from evaluation.evaluator import Evaluator, Outcome, Tracker
 from evaluation.metrics.values import MACRO, ResultValue
 from evaluation.predictions import WEIGHTS
 from evaluation.tasks.registry import own_tasks, repeated_settings, task, task_names
+from ingestion.versions import version_for
 from ingestion.workspace import Workspace
-from tracking.runs import runs_to_evaluate
+from tracking.runs import TrainedRun, known_runs, runs_to_evaluate, trained_in
 
 GROUP = "evaluation"
 CHECK = "no_result_failed"
@@ -41,11 +42,13 @@ def evaluated_asset(method: str) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[Any]]:
         place, tasks = workspace.plain(), chosen_tasks(context, own_tasks())
         with one_sentence():
-            evaluators = make_evaluators(context, EvaluationDataset(place), place, method, evaluation)
+            datasets = _own_datasets(context, place)
+            evaluators = make_evaluators(context, datasets, place, method, evaluation)
             settings = repeated_settings(tasks, evaluation.fractions, evaluation.repeats)  # type: ignore[attr-defined]
             outcomes = [outcome for one in evaluators for outcome in one.evaluate_settings(settings)]
         metadata = {  # the page shows it in this order
             **counts(outcomes),
+            "version": evaluators[0].dataset.workspace.version,
             "numbers": numbers_table(outcomes),
             **figures(evaluators[0], outcomes),
             **plotted_means(outcomes),
@@ -69,28 +72,60 @@ def chosen_tasks(context: dg.AssetExecutionContext, tasks: Sequence[str]) -> lis
 
 def make_evaluators(
     context: dg.AssetExecutionContext,
-    dataset: EvaluationDataset,
+    dataset_for: Callable[[TrainedRun], EvaluationDataset],
     home: Workspace,
     method: str,
     settings: Any,
     prefix: str = "",
 ) -> list[Evaluator]:
-    """One for the latest run of a method, first, and with `every_run` those of its other variants and seeds."""
-    from tracking import tracker
+    """One for the latest run of a method, first, and with `every_run` those of its other variants and seeds.
 
+    DamageError where weights are not those that their run recorded.
+    """
     options = options_of(settings)
-    return [
+    evaluators = [
         Evaluator(
-            dataset,
+            dataset_for(run),
             run,
             options,
             context.log.info,
-            tracker.attach(home.home_path(), run.mlflow_run) if run.mlflow_run else None,
+            _attach_tracker(context, home, run),
             prefix,
             context.log.warning,
         )
-        for run in runs_to_evaluate(home, method, settings.every_run)
+        for run in _runs(context, home, method, settings.every_run)
     ]
+    for one in evaluators:
+        one.expect_weights()
+    return evaluators
+
+
+def _runs(context: dg.AssetExecutionContext, home: Workspace, method: str, every: bool) -> list[TrainedRun]:
+    """The network that this Dagster run trained, or else the latest one, first; with `every` also the others."""
+    own = trained_in(home, method, context.run_id)
+    if own is None:
+        return runs_to_evaluate(home, method, every)
+    return [own, *(run for run in (known_runs(home, method) if every else ()) if run != own)]
+
+
+def _own_datasets(context: dg.AssetExecutionContext, place: Workspace) -> Callable[[TrainedRun], EvaluationDataset]:
+    """The dataset that a network was pretrained on, in the version that fits the network; each is read once."""
+    found: dict[str, EvaluationDataset] = {}
+
+    def dataset_for(run: TrainedRun) -> EvaluationDataset:
+        kept = version_for(place, run.data_version, context.run_id, run.version, context.log.warning)
+        return found.setdefault(kept.version, EvaluationDataset(kept))
+
+    return dataset_for
+
+
+def _attach_tracker(context: dg.AssetExecutionContext, home: Workspace, run: TrainedRun) -> Tracker | None:
+    """What keeps numbers with the run in MLflow; none where there is no such run, or MLflow cannot be reached."""
+    from tracking import tracker
+
+    if not run.mlflow_run:
+        return None
+    return tracker.attach(home.home_path(), run.mlflow_run, run.fingerprint, context.log.warning)
 
 
 def result_check(key: dg.AssetKey) -> dg.AssetCheckSpec:
@@ -133,7 +168,7 @@ def numbers_table(outcomes: Sequence[Outcome]) -> dg.MarkdownMetadataValue:
     pairs: dict[tuple[str, ...], dict[str, str]] = {}
     for outcome in outcomes:
         place = (outcome.run_name, outcome.task, outcome.setting.name, str(outcome.setting.repeat))
-        if not outcome.values:
+        if outcome.note:
             pairs.setdefault((*place, task(outcome.task).leading, MACRO, "0"), {})[outcome.weights] = outcome.note
         for value in outcome.values:
             row = pairs.setdefault((*place, value.metric, value.class_name, str(value.n)), {})
@@ -165,7 +200,7 @@ def plotted_means(outcomes: Sequence[Outcome], leading_only: bool = False, prefi
         ): value.value
         for outcome in outcomes
         for value in outcome.values
-        if value.class_name == MACRO and value.value is not None and not outcome.setting.repeat
+        if value.class_name == MACRO and value.value is not None and not outcome.setting.repeat and not outcome.failed
         if not leading_only or value.metric == task(outcome.task).leading
     }
 
@@ -174,7 +209,8 @@ def figures(evaluator: Evaluator, outcomes: Sequence[Outcome], prefix: str = "")
     """The figures of the tasks that have numbers; drawn again where a number is new."""
     from evaluation.figures.catalogue import draw_figures
 
-    scored = [one for one in outcomes if one.run == evaluator.run and one.weights == "trained" and one.values]
+    own = [one for one in outcomes if one.run == evaluator.run and one.weights == "trained"]
+    scored = [one for one in own if one.values and not one.failed]
     names = [name for one in dict.fromkeys(outcome.task for outcome in scored) for name in task(one).figures]
     anew = any(not outcome.reused for outcome in scored)
     drawn = draw_figures(evaluator.predictions, names, evaluator.tracker, anew)

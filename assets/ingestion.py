@@ -21,6 +21,7 @@ from ingestion.simulation import simulate_archive
 from ingestion.stage import count_batches
 from ingestion.subsets import SubsetsSettings, write_subsets, write_usable
 from ingestion.summaries import HEADER_COLUMNS, HeaderSummary, summarize_headers
+from ingestion.versions import pin, take_version
 from ingestion.workspace import PHANTOM, Workspace
 from store import batches
 from store.batches import Plan
@@ -217,12 +218,20 @@ def _preview_shards(workspace: Workspace, plan: Plan) -> Metadata:
     }
 
 
+def _keep_version(workspace: Workspace, run: str) -> Metadata:
+    """What was written is what the later steps of this run read, whatever other runs write meanwhile."""
+    state = {"version": take_version(workspace)}
+    pin(workspace, run, state)
+    return state
+
+
 shards = batched_asset(
     SHARDS,
     "shards",
     "Image-report pairs in Parquet shards, with the annotated regions beside them; the digest of what the shards say "
-    "is the data version.",
+    "is the data version. All tables together are kept as a version, which the later steps of the run read.",
     _preview_shards,
+    _keep_version,
 )
 
 

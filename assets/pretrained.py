@@ -15,7 +15,9 @@ from assets import previews
 from assets.dead_runs import close_dead_trainings, end_with_parent
 from assets.launchpad import launchpad_config
 from assets.workspace import WorkspaceResource, one_sentence
+from ingestion.versions import pinned
 from models.registry import recipe, settings_class
+from models.run_files import METRICS
 from store.atomic import write_json
 from store.code import ROOT
 from tracking.loss_curve import loss_curve
@@ -26,6 +28,7 @@ from tracking.tracker import RunIdentity, Tail
 from training.config import TrainingConfig
 from training.errors import FAILURE, TrainingError
 from training.recipes import merge_settings, preset_options
+from training.state.finished import is_finished
 
 GROUP = "pretraining"
 POOL = "gpu"  # for a cluster, whose daemon frees the slots of dead runs; one machine has `one_at_a_time`
@@ -87,21 +90,27 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
         settings = config.model_dump()  # type: ignore[attr-defined]
         variant, plain = settings.pop(VARIANT), workspace.plain()
         with one_sentence():
-            expect_reports(plain)
-            request = training_request(plain, method, settings)
+            kept = pinned(plain, context.run_id, context.log.info)
+            expect_reports(kept)
+            request = training_request(kept, method, settings)
             output, home = Path(request["output"]), plain.home_path()
-            finished = (output / "result.json").exists()
+            finished = is_finished(output, context.log.warning)
+            if finished:
+                write_request(request)
             identity = RunIdentity.of_request(request, plain.cohort_name(), context.run_id)
             alone = nullcontext() if finished else one_at_a_time(home / "training.lock", context.log.info)
             close_dead = None if finished else partial(close_dead_trainings, context.instance, home)
-            with alone, Relay(home, identity, output / "metrics.jsonl", context.log.info, close_dead) as relay:
+            follow = (home, identity, output / METRICS, context.log.info, close_dead, context.log.warning)
+            with alone, Relay(*follow) as relay:
                 if not finished:
                     end_with_parent()
                     train(context, pipes, request)
-            run = TrainedRun.of_folder(output, home, relay.tracker.run_id, variant)
+            record = relay.tracker.run_id if relay.tracker else ""
+            run = TrainedRun.of_folder(output, home, record, variant, kept.version)
             result = read_result(output)
-        relay.tracker.tag({f"radalign.{name}": value for name, value in result.items()})
-        remember(plain, run)
+        if relay.tracker:
+            relay.tracker.tag({f"radalign.{name}": value for name, value in result.items()})
+        remember(plain, run, context.run_id)
         return dg.MaterializeResult(metadata={"trained": not finished, **_metadata(run, output, result)})
 
     return pretrained
@@ -128,10 +137,9 @@ def train(context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, re
 
     A retry policy of the asset would also try again what somebody has interrupted.
     """
-    TrainingConfig.from_dict(dict(request), "the launchpad")  # refuses impossible settings before anything starts
     output = Path(request["output"])
-    path, explanation = output / "request.json", output / FAILURE
-    write_json(path, request)
+    explanation = output / FAILURE
+    path = write_request(request)
     explanation.unlink(missing_ok=True)
     command = [sys.executable, "-m", "training", str(path)]
     try:
@@ -143,8 +151,17 @@ def train(context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, re
         raise dg.RetryRequested(max_retries=1) from error
 
 
+def write_request(request: Mapping[str, Any]) -> Path:
+    """Write what the trainer is asked for, and refuse impossible settings before anything starts."""
+    config = TrainingConfig.from_dict(dict(request), "the launchpad")
+    output = Path(request["output"])
+    write_json(output / "request.json", request)
+    config.save(output / "config.json")
+    return output / "request.json"
+
+
 def _metadata(run: TrainedRun, output: Path, result: Mapping[str, Any]) -> dict[str, Any]:
-    lines = Tail(output / "metrics.jsonl").read()
+    lines = Tail(output / METRICS).read()
     return {
         **result,
         **(lines[-1]["metrics"] if lines else {}),

@@ -18,7 +18,7 @@ from ingestion import checks, inventory, stage
 from ingestion.checks import CheckResult
 from ingestion.exports import KnowledgeSettings, write_knowledge
 from ingestion.inventory import InventorySettings, update_inventory
-from ingestion.regions import update_regions
+from ingestion.regions import expect_masks, update_regions
 from ingestion.simulation import simulate_archive
 from ingestion.stage import Log, NoSettings, Stage
 from ingestion.stages import images, report_labels, reports, shards, triplets
@@ -26,6 +26,7 @@ from ingestion.stages.images import ImagesSettings
 from ingestion.stages.reports import ReportsSettings
 from ingestion.stages.triplets import TripletsSettings
 from ingestion.subsets import SubsetsSettings, write_subsets, write_usable
+from ingestion.versions import take_version, writing
 from ingestion.workspace import PHANTOM
 from store.batches import Plan
 from store.errors import DamageError, UserError
@@ -47,7 +48,8 @@ def _reports_code(workspace: Workspace) -> tuple[str, ...]:
 
 
 def _finish_shards(workspace: Workspace, plan: Plan) -> Mapping[str, Any]:
-    """Write the manifest, then the annotated regions that lie beside the shards."""
+    """Write the manifest, then the annotated regions that lie beside the shards; nothing where their files are gone."""
+    expect_masks(workspace)
     counts = shards.finish(workspace, plan)
     update_regions(workspace)
     return counts
@@ -86,7 +88,7 @@ REPORT_LABELS = Stage(
 SHARDS = Stage(
     name="shards",
     upstream=("inventory", "images", "reports", "triplets"),
-    after=("studies",),
+    after=("studies", "subsets", "knowledge"),  # a version is kept of all tables together
     code=lambda _: shards.CODE,
     implied=shards.imply,
     compute=shards.compute,
@@ -125,12 +127,17 @@ SETTINGS: dict[str, type] = {
 def update(
     workspace: Workspace, settings: IngestionSettings | None = None, log: Log = lambda _: None, progress: bool = True
 ) -> dict[str, Any]:
-    """Bring a dataset up to date with its archive; returns its state as `describe_ready` does.
+    """Bring a dataset up to date with its archive; returns its state as `keep_ready` does.
 
-    The phantom's archive is simulated first. `progress` shows a bar in a terminal. CohortError says in one sentence
-    what is wrong with the archive or a setting, or which check the data fails.
+    Only one process at a time does this for a dataset in a home; others wait. The phantom's archive is simulated first.
+    `progress` shows a bar in a terminal. CohortError says in one sentence what is wrong with the archive or a setting,
+    or which check the data fails.
     """
-    settings = settings or IngestionSettings()
+    with writing(workspace, log):
+        return _update(workspace, settings or IngestionSettings(), log, progress)
+
+
+def _update(workspace: Workspace, settings: IngestionSettings, log: Log, progress: bool) -> dict[str, Any]:
     if workspace.simulated():
         simulate_archive(workspace, settings.archive, log)
     update_inventory(workspace, settings.inventory, log)
@@ -145,7 +152,7 @@ def update(
     for result in results:
         if result.blocks:
             raise CohortError(explain_check(result, workspace.cohort_name()))
-    return describe_ready(workspace)
+    return keep_ready(workspace)
 
 
 def plan_stages(workspace: Workspace, settings: IngestionSettings) -> dict[str, Plan]:
@@ -281,7 +288,10 @@ def update_dataset(
 
 
 def dataset_state(workspace: Workspace, name: str) -> dict[str, Any]:
-    """What came of bringing a downstream dataset up to date: its `status` (ready, absent, failed) and a `note`."""
+    """What came of bringing a downstream dataset up to date: its `status` (ready, absent, failed) and a `note`.
+
+    Of a dataset that is ready there is also the `version` to read.
+    """
     path = _state_path(workspace, name)
     if not path.exists() and not is_sealed(path):
         return describe_absent(f"{name} was not looked for yet: materialize dataset/{name} first.")
@@ -297,8 +307,11 @@ def write_state(workspace: Workspace, name: str, state: dict[str, Any]) -> dict[
     return state
 
 
-def describe_ready(workspace: Workspace) -> dict[str, Any]:
-    """The state of a dataset whose shards are up to date: where it is from, its data version and its splits."""
+def keep_ready(workspace: Workspace) -> dict[str, Any]:
+    """Keep the tables of a dataset that is up to date as a version; to be called while `writing`.
+
+    Returns the state of the dataset: where it is from, its data version, the version and its splits.
+    """
     from shards.manifest import Manifest
 
     manifest = Manifest.load(workspace.folder("shards"))
@@ -306,6 +319,7 @@ def describe_ready(workspace: Workspace) -> dict[str, Any]:
         "root": str(workspace.root()),
         "simulated": workspace.shows_simulation(),
         "data_version": manifest.digest,
+        "version": take_version(workspace),
     }
     return {"status": READY, "note": "", **about, **manifest.splits}
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cohorts.base import Cohort
 
 REMOTE = "://"  # in an address on object storage: s3://bucket/prefix
+VERSIONS = "versions"  # in the folder of a dataset
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Workspace:
         "simulates its own.",
     )
     show_text: bool = setting(False, "Show sentences of real reports in the metadata; simulated ones are always shown.")
+    version: str = setting("", "Version of the tables to read, see `ingestion.versions`. Empty: those that count now.")
 
     def home_path(self) -> Path:
         """Absolute path of the home."""
@@ -44,8 +46,10 @@ class Workspace:
         return self.cohort or os.environ.get("RADALIGN_COHORT") or PHANTOM
 
     def folder(self, stage: str) -> Path:
-        """Folder of one stage of this dataset."""
-        return self.home_path() / self.cohort_name() / stage
+        """Folder of one stage of this dataset, of the version that is read where that has the stage."""
+        dataset = self.home_path() / self.cohort_name()
+        kept = dataset / VERSIONS / self.version / stage
+        return kept if self.version and kept.is_dir() else dataset / stage
 
     def configured_root(self) -> Path | None:
         """The archive root that somebody named, or None."""
@@ -83,7 +87,7 @@ class Workspace:
         Its archive is the one that its variable names or, beside a simulated pretraining, the one that was simulated
         for it; None where it has neither.
         """
-        other = replace(self, cohort=cohort, archive_root="")
+        other = replace(self, cohort=cohort, archive_root="", version="")
         if other.configured_root() is not None:
             return other
         archive = other.folder("archive")

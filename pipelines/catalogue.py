@@ -17,6 +17,7 @@ from models.registry import method_names
 
 METHODS = method_names()
 COHORTS = downstream_names()
+WRITING = ("source", "ingestion", "report_parsing", "shards")  # groups whose steps write the tables of the dataset
 CHECKS = [ingestion.studies_checks, ingestion.shards_checks]
 
 ASSETS = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from assets.evaluated import TASKS_TAG
-from pipelines.catalogue import COHORTS, METHODS
+from pipelines.catalogue import COHORTS, METHODS, WRITING
 
 AT_ONCE = ("zero_shot_classification", "zero_shot_grounding", "text_image_retrieval", "linear_probe")
 LIGHT = {"resources": {"evaluation": {"config": {"fractions": [0.1]}}}}  # evaluate_<method> does everything
@@ -36,8 +36,7 @@ def evaluate_job(method: str) -> dg.UnresolvedAssetJobDefinition:
 
 ingest = dg.define_asset_job(
     "ingest",
-    selection=dg.AssetSelection.groups("source", "ingestion", "report_parsing", "shards")
-    - dg.AssetSelection.assets("graphs"),
+    selection=dg.AssetSelection.groups(*WRITING) - dg.AssetSelection.assets("graphs"),
     description="Bring studies, shards and their checks up to date with the archive; trains nothing.",
 )
 jobs = [ingest, *(make(method) for method in METHODS for make in (pretrain_job, evaluate_job))]

@@ -63,6 +63,7 @@ def evaluate(
     from evaluation.evaluator import Evaluator
     from evaluation.tasks.registry import check_options, own_tasks, preset_options, repeated_settings, tasks_on
     from ingestion.pipeline import update
+    from ingestion.versions import at_version
     from ingestion.workspace import Workspace
     from store.presets import default_preset
 
@@ -78,7 +79,8 @@ def evaluate(
         fractions = FRACTIONS if fractions is None else fractions
         repeated_settings(chosen, fractions, repeats)  # refuses amounts before any work
         workspace = Workspace(home=home, cohort=dataset, archive_root=str(root))
-        update(workspace, _ingestion_settings(model, workspace, split), log)
+        state = update(workspace, _ingestion_settings(model, workspace, split), log)
+        workspace = at_version(workspace, state["version"])
         evaluator = Evaluator(EvaluationDataset(workspace, facts), model.run, settings, log)
         outcomes = list(evaluator.evaluate(chosen, fractions, repeats, untrained=untrained))
     return _as_frame(outcomes)

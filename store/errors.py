@@ -13,6 +13,10 @@ class UserError(Exception):
     """Something that a user can mend. The message is one sentence: what is wrong, where, and what to do."""
 
 
+class BusyError(UserError):
+    """Another process holds what is wanted."""
+
+
 class DamageError(UserError):
     """A file of the home is not what was written. It was set aside, and the message says how it is made again."""
 

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from store.atomic import write_json
+from models import run_files
+from models.run_files import ORIGIN, RESULT, expect_recorded
+from store.errors import DamageError
+from store.seals import expect_intact, set_aside, write_sealed_json
 from training.errors import TrainingError
 
-RESULT, ORIGIN = "result.json", "origin.json"  # of a run's folder
+_warn = logging.getLogger(__name__).warning
 
 
 def read_result(folder: Path) -> dict[str, Any]:
-    """What a finished run wrote about itself; TrainingError where the run in `folder` is not finished."""
-    path = folder / RESULT
-    if not path.exists():
+    """What a finished run wrote about itself.
+
+    Raises:
+        TrainingError: the run in `folder` is not finished.
+        DamageError: what it wrote is damaged, or of another run.
+    """
+    if not (folder / RESULT).exists():
         raise TrainingError(f"{folder} has no {RESULT}; train the run there to its end first")
-    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return result
+    return run_files.read_result(folder)
+
+
+COHORT = "cohort"  # in the file of a run, beside the fields of `TrainedRun`
 
 
 class Home(Protocol):
@@ -48,6 +59,7 @@ class TrainedRun:
     checkpoint_digest: str
     untrained_digest: str
     variant: str = ""  # what the user calls this way to train the method, such as ITA of an ablation
+    version: str = ""  # of the tables that the run was trained on, see `ingestion.versions`; empty: not kept
 
     @property
     def name(self) -> str:
@@ -55,9 +67,12 @@ class TrainedRun:
         return f"{self.method}:{self.variant}" if self.variant else self.method
 
     @classmethod
-    def of_folder(cls, folder: Path, home: Path | None = None, mlflow_run: str = "", variant: str = "") -> TrainedRun:
-        """The finished run in `folder`; TrainingError where there is none."""
-        result, origin = read_result(folder), json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
+    def of_folder(
+        cls, folder: Path, home: Path | None = None, mlflow_run: str = "", variant: str = "", version: str = ""
+    ) -> TrainedRun:
+        """The finished run in `folder`; TrainingError where there is none, DamageError where its files are damaged."""
+        result = read_result(folder)
+        origin = json.loads(expect_recorded(folder / ORIGIN).read_text(encoding="utf-8"))
         return cls(
             method=origin["settings"]["method"],
             fingerprint=folder.name,
@@ -68,31 +83,53 @@ class TrainedRun:
             checkpoint_digest=result["checkpoint_digest"],
             untrained_digest=result["untrained_digest"],
             variant=variant,
+            version=version,
         )
 
 
-def remember(workspace: Home, run: TrainedRun) -> None:
-    """Make a finished run the latest of its method on this dataset, and of its variant and seed."""
+def remember(workspace: Home, run: TrainedRun, job: str = "") -> None:
+    """Make a finished run the latest of its method on this dataset, of its variant and seed, and of the job `job`."""
     own = f"{run.variant or 'main'}-{run.seed}.json"
-    for path in (_runs(workspace, run.method) / own, _pointer(workspace, run.method)):
-        write_json(path, asdict(run))
+    paths = [_runs(workspace, run.method) / own, _pointer(workspace, run.method)]
+    for path in [*paths, *([_of_job(workspace, run.method, job)] if job else [])]:
+        write_sealed_json(path, {**asdict(run), COHORT: workspace.cohort_name()})
+
+
+def trained_in(workspace: Home, method: str, job: str) -> TrainedRun | None:
+    """The run of a method that the job `job` trained or found trained; None where it has no such step."""
+    path = _of_job(workspace, method, job)
+    return _read_run(workspace, method, path) if path.exists() else None
 
 
 def trained_run(workspace: Home, method: str) -> TrainedRun:
-    """The latest finished run of a method on this dataset; TrainingError where there is none."""
+    """The latest finished run of a method on this dataset.
+
+    Raises:
+        TrainingError: there is none.
+        DamageError: the file that names it is damaged, or of another method or dataset.
+    """
     if not is_trained(workspace, method):
         raise TrainingError(
             f"{method} has no finished run on {workspace.cohort_name()}: "
             f"run `dagster job execute -j pretrain_{method}` first."
         )
-    return _read_run(_pointer(workspace, method))
+    return _read_run(workspace, method, _pointer(workspace, method))
 
 
-def known_runs(workspace: Home, method: str) -> list[TrainedRun]:
-    """The latest finished run of every variant and seed of a method on this dataset, by variant and seed."""
-    paths = [_pointer(workspace, method), *_runs(workspace, method).glob("*.json")]
-    runs = [_read_run(path) for path in paths if path.exists()]
-    latest = {(run.variant, run.seed): run for run in runs}
+def known_runs(workspace: Home, method: str, warn: Callable[[str], object] = _warn) -> list[TrainedRun]:
+    """The latest finished run of every variant and seed of a method on this dataset, by variant and seed.
+
+    `warn` is told of files that cannot be used; the other runs are known all the same.
+    """
+    latest: dict[tuple[str, int], TrainedRun] = {}
+    for path in [_pointer(workspace, method), *sorted(_runs(workspace, method).glob("*.json"))]:
+        if path.exists():
+            try:
+                run = _read_run(workspace, method, path)
+            except DamageError as error:
+                warn(str(error))
+            else:
+                latest[run.variant, run.seed] = run
     return [latest[key] for key in sorted(latest)]
 
 
@@ -108,12 +145,22 @@ def is_trained(workspace: Home, method: str) -> bool:
     return _pointer(workspace, method).exists()
 
 
-def _read_run(path: Path) -> TrainedRun:
-    return TrainedRun(**json.loads(path.read_text(encoding="utf-8")))
+def _read_run(workspace: Home, method: str, path: Path) -> TrainedRun:
+    """The run that a file names; DamageError where the file is not what was written for this method and dataset."""
+    again = f"run `dagster job execute -j pretrain_{method}` again: a finished run is found, and not trained anew."
+    content = json.loads(expect_intact(path, again).read_text(encoding="utf-8"))
+    if (content["method"], content.pop(COHORT, "")) != (method, workspace.cohort_name()):
+        aside = set_aside(path).name
+        raise DamageError(f"{path} is that of another method or dataset and is set aside as {aside}; {again}")
+    return TrainedRun(**content)
 
 
 def _runs(workspace: Home, method: str) -> Path:
     return workspace.home_path() / "checkpoints" / method / "runs" / workspace.cohort_name()
+
+
+def _of_job(workspace: Home, method: str, job: str) -> Path:
+    return workspace.home_path() / "runs" / job / f"{workspace.cohort_name()}-{method}.json"
 
 
 def _pointer(workspace: Home, method: str) -> Path:

@@ -1,0 +1,187 @@
+"""Versions of the tables of a dataset: what a run reads stays what it is while other runs write.
+
+A version is a folder `<dataset>/versions/<id>` with copies of the small tables and links to the batches, which are
+never changed. The id follows from the content. `Workspace.version` names the version that is read instead of the tables
+that count at present. A run pins the versions that it made or read: all of its steps read the same ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ingestion.workspace import VERSIONS
+from shards import manifest
+from shards.errors import ShardError
+from shards.manifest import Manifest
+from store import batches
+from store.digests import fingerprint, known_digest
+from store.errors import DamageError
+from store.locks import holding
+from store.seals import expect_intact, is_intact, is_sealed, seal_path, write_sealed_json
+
+if TYPE_CHECKING:
+    from ingestion.stage import Log
+    from ingestion.workspace import Workspace
+
+# Folder -> the tables that are copied from it, where they are there.
+TABLES: Mapping[str, tuple[str, ...]] = {
+    "inventory": (batches.PLAN,),
+    "images": (batches.PLAN,),
+    "reports": (batches.PLAN,),
+    "triplets": (batches.PLAN,),
+    "studies": ("studies.parquet",),
+    "rejects": ("rejects.parquet",),
+    "subsets": ("subsets.parquet", "settings.json"),
+    "knowledge": ("knowledge.parquet", "unseen.parquet", "settings.json"),
+    "regions": ("regions.parquet",),
+    "shards": (batches.PLAN,),
+}
+LINKED = ("triplets", "shards")  # folders whose batches are read later
+PINS = "runs"  # in the home, a folder per run
+LOCK = "ingestion.lock"  # in the folder of a dataset
+
+
+def writing(workspace: Workspace, log: Log, wait: bool = True) -> AbstractContextManager[None]:
+    """Be the only one who writes the tables of this dataset; BusyError where somebody else does and `wait` is false."""
+    path = workspace.home_path() / workspace.cohort_name() / LOCK
+    return holding(path, f"writes the tables of {workspace.cohort_name()} in {workspace.home_path()}", log, wait)
+
+
+def take_version(workspace: Workspace) -> str:
+    """Keep the tables that count as a version, unless it is there; returns its id. To be called while `writing`."""
+    current = replace(workspace, version="")
+    content = dict(_copied(current))
+    data = Manifest.load(current.folder("shards"))
+    name = f"{data.digest[:12]}-{fingerprint(data.checksum, content)[:8]}"
+    target = current.home_path() / current.cohort_name() / VERSIONS / name
+    if not _is_whole(target, content):
+        _write(current, target, data)
+    return name
+
+
+def pin(workspace: Workspace, run: str, state: Mapping[str, Any]) -> None:
+    """Keep for the run `run` the `state` of this dataset, whose `version` all of its steps then read."""
+    write_sealed_json(_pin_path(workspace, run), dict(state))
+
+
+def pinned_state(workspace: Workspace, run: str) -> dict[str, Any] | None:
+    """What the run pinned of this dataset; None where it has not met it yet."""
+    path = _pin_path(workspace, run)
+    if not path.exists() and not is_sealed(path):
+        return None
+    state: dict[str, Any] = json.loads(
+        expect_intact(path, "give the same command again, which starts a new run.").read_text(encoding="utf-8")
+    )
+    return state
+
+
+def pinned(workspace: Workspace, run: str, log: Log = lambda _: None) -> Workspace:
+    """The workspace as the run `run` sees it: with the version that it pinned, or else the present one, pinned now."""
+    state = pinned_state(workspace, run)
+    if state is None:
+        with writing(workspace, log):
+            state = {"version": take_version(workspace)}
+        pin(workspace, run, state)
+    return at_version(workspace, state.get("version", ""))
+
+
+def at_version(workspace: Workspace, version: str) -> Workspace:
+    """The workspace that reads a version; DamageError where it is gone."""
+    found = replace(workspace, version=version)
+    if version and not has_version(workspace, version):
+        raise DamageError(
+            f"The version {version} of {workspace.cohort_name()} is not in {workspace.home_path()} any more; give the "
+            "same command again."
+        )
+    return found
+
+
+def has_version(workspace: Workspace, version: str) -> bool:
+    """Whether a version is there."""
+    return bool(version) and (workspace.home_path() / workspace.cohort_name() / VERSIONS / version).is_dir()
+
+
+def version_for(workspace: Workspace, data_version: str, run: str, trained_on: str, log: Log) -> Workspace:
+    """The workspace to evaluate a network on that was trained on `data_version`, of the version `trained_on`.
+
+    The first of these that has the data version: what the run `run` pinned, the present tables, and the version of the
+    training. Where none has it, the present tables are taken, which `log` is told.
+    """
+    current = replace(workspace, version="")
+    before = (pinned_state(current, run) or {}).get("version", "")
+    if has_version(current, before) and _data_version(at_version(current, before)) == data_version:
+        return at_version(current, before)
+    with writing(current, log):
+        same = _data_version(current) == data_version
+        if not same and has_version(current, trained_on):
+            return at_version(current, trained_on)
+        if not same:
+            log(
+                f"The network was trained on data version {data_version[:12]}, which is not kept any more: it is "
+                f"evaluated on the present one of {current.cohort_name()}."
+            )
+        return at_version(current, take_version(current))
+
+
+def _data_version(workspace: Workspace) -> str:
+    try:
+        return Manifest.load(workspace.folder("shards")).digest
+    except ShardError:
+        return ""
+
+
+def _pin_path(workspace: Workspace, run: str) -> Path:
+    return workspace.home_path() / PINS / run / f"{workspace.cohort_name()}.json"
+
+
+def _copied(workspace: Workspace) -> Iterator[tuple[str, str]]:
+    """Name and digest of every file that a version copies; DamageError where one is not what was written."""
+    for folder, names in TABLES.items():
+        for name in names:
+            path = workspace.folder(folder) / name
+            if path.exists() or is_sealed(path):
+                yield f"{folder}/{name}", known_digest(expect_intact(path, batches.AGAIN, keep=True))
+
+
+def _is_whole(target: Path, content: Mapping[str, str]) -> bool:
+    """Whether a version holds what it should; its links need not be read."""
+    if not (target / "shards" / manifest.FILE_NAME).is_file():
+        return False
+    links = [path for folder in LINKED for path in (target / folder).iterdir() if path.is_symlink()]
+    return all(is_intact(target / name) for name in content) and all(path.exists() for path in links)
+
+
+def _write(workspace: Workspace, target: Path, data: Manifest) -> None:
+    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    for folder, names in TABLES.items():
+        (partial / folder).mkdir(parents=True)
+        for name in names:
+            path = workspace.folder(folder) / name
+            if path.exists():
+                shutil.copyfile(path, partial / folder / name)
+                shutil.copyfile(seal_path(path), seal_path(partial / folder / name))
+    data.write(partial / "shards")
+    for folder in LINKED:
+        for batch in batches.read_plan(workspace.folder(folder)).batches:
+            path = batches.output_path(workspace.folder(folder), batch.fingerprint)
+            for each in (path, seal_path(path)):
+                (partial / folder / each.name).symlink_to(Path("..", "..", "..", folder, each.name))
+    _replace_folder(partial, target)
+
+
+def _replace_folder(partial: Path, target: Path) -> None:
+    """A damaged version steps aside first: a folder cannot be renamed onto one that holds files."""
+    if target.exists():
+        aside = target.with_name(f"{target.name}.{time.time_ns()}.damaged")
+        target.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+    partial.rename(target)

@@ -1,0 +1,95 @@
+"""Runs that write the tables of one dataset wait for each other, whatever processes their steps run in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from ingestion.versions import writing
+from ingestion.workspace import Workspace
+from pipelines.catalogue import ASSETS, CHECKS, WRITING
+
+if TYPE_CHECKING:
+    from dagster._core.execution.context.system import PlanOrchestrationContext
+    from dagster._core.execution.plan.plan import ExecutionPlan
+    from dagster._core.execution.retries import RetryMode
+
+OWN = ""  # the dataset of the run itself
+ENDED = (dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.STEP_SKIPPED)
+
+
+class WaitingExecutor(dg.Executor):
+    """Executes a run with another executor, and holds each dataset from the start to the last step that writes it.
+
+    The process of the run holds the locks. The steps may be processes of their own.
+    """
+
+    def __init__(self, inner: dg.Executor) -> None:
+        self.inner = inner
+
+    @property
+    def retries(self) -> RetryMode:
+        """Whether steps are tried again, as with the other executor."""
+        return self.inner.retries
+
+    @property
+    def step_dependency_config(self) -> Any:
+        """As with the other executor."""
+        return self.inner.step_dependency_config
+
+    def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[Any]:
+        """The events of the other executor."""
+        left = group_steps(handle.to_key() for handle in execution_plan.step_handles_to_execute)
+        place = _workspace_of(plan_context.run_config) if left else Workspace()
+        with ExitStack() as rest:
+            locks = {}
+            for name in sorted(left):  # in one order: no two runs wait for each other
+                locks[name] = rest.enter_context(ExitStack())
+                there = replace(place, cohort=name) if name else place
+                locks[name].enter_context(writing(there, plan_context.log.info))
+            for event in self.inner.execute(plan_context, execution_plan):
+                yield event
+                if event.event_type in ENDED:
+                    for name, steps in left.items():
+                        steps.discard(event.step_key)
+                        if not steps:
+                            locks[name].close()
+
+
+def group_steps(keys: Iterable[str]) -> dict[str, set[str]]:
+    """Dataset, or OWN -> the steps that write its tables. Steps per batch, which lie between others, are left out."""
+    found: dict[str, set[str]] = {}
+    for key in keys:
+        dataset = _written_by().get(key.split(".")[0])
+        if dataset is not None and "[" not in key:
+            found.setdefault(dataset, set()).add(key)
+    return found
+
+
+@cache
+def _written_by() -> dict[str, str]:
+    """Name of the node of an asset or a check -> the dataset whose tables it writes, or reads while they change."""
+    found = {check.node_def.name: OWN for check in CHECKS}
+    for asset in ASSETS:
+        if set(asset.group_names_by_key.values()) <= set(WRITING):
+            found[asset.node_def.name] = OWN
+        elif asset.key.path[0] == "dataset":
+            found[asset.node_def.name] = asset.key.path[-1]
+    return found
+
+
+def _workspace_of(run_config: Mapping[str, Any]) -> Workspace:
+    """Where a run reads and writes, from its configuration."""
+    given = run_config.get("resources", {}).get("workspace", {}).get("config", {})
+    return Workspace(**{name: _resolve(value) for name, value in given.items()})
+
+
+def _resolve(value: Any) -> Any:
+    """A value of a configuration, which may be the name of an environment variable."""
+    return os.environ.get(value["env"], "") if isinstance(value, dict) else value
