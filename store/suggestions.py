@@ -10,7 +10,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """The known name that is most like `name`; empty where none is like it."""
     by_form = {one.lower(): one for one in known}
     found = get_close_matches(name.lower(), list(by_form), n=1, cutoff=0.6)
-    return by_form[found[0]] if found else ""
+    longer = [form for form in by_form if len(name) > 2 and form.startswith(name.lower())]
+    return next((by_form[form] for form in (*found, *longer)), "")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
