@@ -30,6 +30,7 @@ from ingestion.versions import take_version, writing
 from ingestion.workspace import PHANTOM
 from store.batches import Plan
 from store.errors import DamageError, UserError
+from store.suggestions import did_you_mean
 from store.seals import is_intact, is_sealed, write_sealed_json
 
 if TYPE_CHECKING:
@@ -257,7 +258,8 @@ def choose_datasets(workspace: Workspace, names: Sequence[str], splits: Mapping[
     known = downstream_names()
     for option, given in (("cohorts", names), ("splits", splits)):
         if unknown := set(given) - set(known):
-            raise CohortError(f"evaluation.{option} names {min(unknown)}, which is not one of {', '.join(known)}.")
+            name = f"{min(unknown)}{did_you_mean(min(unknown), known)}"
+            raise CohortError(f"evaluation.{option} names {name}, which is not one of {', '.join(known)}.")
     return [name for name in names or known if name != workspace.cohort_name()]
 
 
