@@ -8,12 +8,14 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
+from imaging.dicom.codestream import expect_few_scans
 from imaging.errors import ImageError
 from imaging.limits import check_size
 
 JPG_MAGIC = b"\xff\xd8\xff"
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 ORIENTATION = 0x0112  # of EXIF
+PART = 1 << 20  # bytes
 LYING = range(5, 9)  # orientations that swap height and width
 
 # Pillow warns below its own limit; check_size refuses earlier and says so in a reject.
@@ -40,6 +42,8 @@ def read_raster(stream: BinaryIO, reduction: int = 1) -> np.ndarray:
     try:
         with Image.open(stream, formats=("JPEG", "PNG")) as image:
             check_size(image.height, image.width)
+            if image.format == "JPEG":
+                _expect_few_scans(stream)
             if reduction > 1:
                 image.draft("L", (image.width // reduction, image.height // reduction))
             ImageOps.exif_transpose(image, in_place=True)
@@ -65,6 +69,13 @@ def jpg_size(stream: BinaryIO) -> tuple[int, int]:
             return (image.width, image.height) if lies else (image.height, image.width)
     except Exception:  # read_raster will say what is wrong
         return 0, 0
+
+
+def _expect_few_scans(stream: BinaryIO) -> None:
+    position = stream.tell()
+    stream.seek(0)
+    expect_few_scans(iter(lambda: stream.read(PART), b""))
+    stream.seek(position)
 
 
 def _grey(image: Image.Image) -> np.ndarray:

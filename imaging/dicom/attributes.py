@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 from pydicom.datadict import dictionary_VR, keyword_for_tag
@@ -105,7 +106,9 @@ def _safe_value(dataset: Dataset, keyword: str) -> Kept | None:
 def _safe_part(part: Any) -> Part | None:
     if isinstance(part, str) and not hasattr(part, "original_string"):  # unlike a decimal string
         return part.strip() if CODED_STRING.fullmatch(part.strip()) else None
-    return None if part is None or part == "" else int(part) if isinstance(part, int) else float(part)
+    if part is None or part == "":
+        return None
+    return int(part) if isinstance(part, int) else float(part) if isfinite(part) else None
 
 
 def _collect_dropped(dataset: Dataset, dropped: set[str], depth: int) -> None:

@@ -2,19 +2,25 @@
 
 Stored values -> Modality LUT or rescale -> VOI LUT or window -> photometric interpretation -> padding is black.
 Choices the standard leaves open: a VOI LUT goes before a window, the first of several counts, and without a usable
-one the range of the pixels, padding left out, is stretched over the grey levels.
+one the range of the pixels, padding left out, is stretched over the grey levels. What cannot be used counts as absent:
+an attribute that is no finite number, a table that is damaged or of one value, a pixel that is NaN or infinite.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
+from imaging.errors import ImageError
+
 WHITE = 255.0
+CODE_BITS = 16  # of the values that a table can have
+CODES = 1 << CODE_BITS
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601
 COLOUR = ("RGB", "PALETTE COLOR", "YBR_ICT", "YBR_RCT")  # the decoder turns the last two into RGB
 
@@ -22,17 +28,20 @@ COLOUR = ("RGB", "PALETTE COLOR", "YBR_ICT", "YBR_RCT")  # the decoder turns the
 def grey_levels(values: np.ndarray, pixels: Callable[[], np.ndarray], dataset: Dataset) -> np.ndarray:
     """Grey levels, 0 to 255 and not rounded, of stored values; `pixels` gives those of the frame.
 
-    Only where there is no window are the pixels asked for: their range is shown then.
+    Only where there is no window are the pixels asked for: their range is shown then. ImageError where the attributes
+    make no grey levels of the values.
     """
-    padding = _padding(dataset)
-    shown = _voi(_modality(values, dataset), dataset)
-    if shown is None:
-        extent = _modality(_extent(pixels(), padding), dataset)
-        shown = _linear(_modality(values, dataset), float(extent.min()), float(extent.max()))
+    absent = _absent(values, dataset)
+    with np.errstate(over="ignore", invalid="ignore"):
+        shown = _voi(_modality(values, dataset), dataset)
+        if shown is None:
+            shown = _linear(_modality(values, dataset), *_range(pixels(), dataset))
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         shown = 1 - shown
-    if padding is not None:
-        shown[(values >= padding[0]) & (values <= padding[1])] = 0
+    if absent is not None:
+        shown[absent] = 0
+    if not np.isfinite(shown).all():
+        raise _too_large()
     return np.clip(shown, 0, 1) * WHITE
 
 
@@ -43,6 +52,8 @@ def is_colour(dataset: Dataset) -> bool:
 
 def luminance(numbers: np.ndarray, dataset: Dataset) -> np.ndarray:
     """Grey levels, 0 to 255 and not rounded, of a colour frame: the Y of YBR, or weighted RGB, or of a palette."""
+    if numbers.dtype.kind == "f":
+        raise ImageError("unreadable_pixels", "The pixels are floating-point numbers, which have no colour.")
     brightest = (1 << int(dataset.BitsStored)) - 1
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         numbers = apply_color_lut(numbers, dataset)[..., :3]
@@ -54,48 +65,109 @@ def luminance(numbers: np.ndarray, dataset: Dataset) -> np.ndarray:
 
 
 def _modality(values: np.ndarray, dataset: Dataset) -> np.ndarray:
-    if dataset.get("ModalityLUTSequence"):
-        return _apply_lut(values, dataset.ModalityLUTSequence[0])[0]
-    slope = _number(dataset.get("RescaleSlope"), default=1.0)
-    return values * (slope or 1.0) + _number(dataset.get("RescaleIntercept"), default=0.0)
+    signed = int(dataset.get("PixelRepresentation", 0)) == 1
+    table = _read_table(dataset, "ModalityLUTSequence", signed)
+    if table:
+        return table.look_up(values)
+    slope, intercept = (_first(_numbers(dataset, name)) for name in ("RescaleSlope", "RescaleIntercept"))
+    rescaled = values * (slope or 1.0) + (intercept or 0.0)
+    if np.isinf(rescaled).any() and not np.isinf(values).any():
+        raise _too_large()
+    return rescaled
 
 
 def _voi(values: np.ndarray, dataset: Dataset) -> np.ndarray | None:
-    """Values of interest between 0 and 1; None where the dataset has neither table nor usable window."""
-    if dataset.get("VOILUTSequence"):
-        table, bits = _apply_lut(values, dataset.VOILUTSequence[0])
-        return table / ((1 << bits) - 1)
-    centre, width = (_number(dataset.get(name)) for name in ("WindowCenter", "WindowWidth"))
+    """Values of interest between 0 and 1; None where the dataset has neither usable table nor usable window."""
+    table = _read_table(dataset, "VOILUTSequence", _may_be_negative(dataset))
+    if table:
+        return table.look_up(values) / table.brightest
     function = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
-    if np.isnan(centre) or not width >= (1 if function == "LINEAR" else 1e-9):
+    window = _window(dataset, narrowest=1 if function == "LINEAR" else 1e-9)
+    if window is None:
         return None
+    centre, width = window
     if function == "SIGMOID":
-        with np.errstate(over="ignore"):
-            return 1 / (1 + np.exp(-4 * (values - centre) / width))
+        return 1 / (1 + np.exp(-4 * (values - centre) / width))
     if function == "LINEAR":  # C.11.2.1.2.1: the window ends on the centres of pixel values
         centre, width = centre - 0.5, width - 1
     return _linear(values, centre - width / 2, centre + width / 2)
 
 
-def _apply_lut(values: np.ndarray, item: Dataset) -> tuple[np.ndarray, int]:
-    """Map values through a LUT item; values outside it take its first or last entry. Also its bit depth."""
-    entries, first, bits = (int(number) for number in item.LUTDescriptor)
-    entries = entries or 1 << 16  # 0 stands for 65,536
+def _window(dataset: Dataset, narrowest: float) -> tuple[float, float] | None:
+    """Centre and width of the first window that is one."""
+    windows = zip(_numbers(dataset, "WindowCenter"), _numbers(dataset, "WindowWidth"), strict=False)
+    return next((window for window in windows if np.isfinite(window).all() and window[1] >= narrowest), None)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A LUT: what the values from `first` on become, at most `brightest`."""
+
+    entries: np.ndarray
+    first: int
+    brightest: float
+
+    def look_up(self, values: np.ndarray) -> np.ndarray:
+        """What values become; those outside the table take its first or last entry."""
+        positions = np.clip(np.rint(np.nan_to_num(values) - np.float64(self.first)), 0, len(self.entries) - 1)
+        return self.entries[positions.astype(np.intp)]
+
+
+def _read_table(dataset: Dataset, sequence: str, signed: bool) -> _Table | None:
+    """The first LUT of a sequence, whose input values are `signed` or not; None where there is no usable one."""
+    try:
+        item = (dataset.get(sequence) or [None])[0]
+        if item is None:
+            return None
+        count, first, bits = (int(number) for number in item.LUTDescriptor)
+        entries = _entries(item, count or 1 << CODE_BITS)  # 0 stands for 65,536
+    except MemoryError:
+        raise
+    except Exception:  # pydicom raises whatever the damage leads it to
+        return None
+    if not len(entries) or not np.isfinite(entries).all() or entries.min() == entries.max():
+        return None
+    first &= CODES - 1  # the sign is in the values, not in the representation that the attribute was written with
+    bits = max(bits if bits <= CODE_BITS else 0, int(entries.max()).bit_length())  # often given too modestly
+    return _Table(entries, first - CODES if signed and first >= CODES // 2 else first, (1 << bits) - 1)
+
+
+def _entries(item: Dataset, count: int) -> np.ndarray:
     data = item.LUTData
     if isinstance(data, bytes):
         endian = "<" if item.original_encoding[1] is not False else ">"
-        data = np.frombuffer(data, endian + "u2" if len(data) >= 2 * entries else "u1")
-    table = np.atleast_1d(np.asarray(data)).astype(np.float64)[:entries]
-    bits = max(bits, int(table.max()).bit_length())  # the descriptor is often too modest
-    positions = np.clip(np.rint(values - np.float64(first)), 0, len(table) - 1)
-    return table[positions.astype(np.intp)], bits
+        is_wide = len(data) >= 2 * count
+        data = np.frombuffer(data[: len(data) // 2 * 2] if is_wide else data, endian + "u2" if is_wide else "u1")
+    return np.atleast_1d(np.asarray(data)).astype(np.float64)[:count]
 
 
-def _number(value: Any, default: float = np.nan) -> float:
-    """First number of an attribute of one or several; `default` where it is absent or empty."""
-    if isinstance(value, (list, tuple)) or hasattr(value, "append"):
-        value = value[0] if len(value) else None
-    return default if value is None or value == "" else float(value)
+def _may_be_negative(dataset: Dataset) -> bool:
+    """Whether values behind the Modality LUT or the rescaling can be negative."""
+    if dataset.get("ModalityLUTSequence"):
+        return False
+    slope, intercept = (_first(_numbers(dataset, name)) for name in ("RescaleSlope", "RescaleIntercept"))
+    return int(dataset.get("PixelRepresentation", 0)) == 1 or (slope or 1.0) < 0 or (intercept or 0.0) < 0
+
+
+def _numbers(dataset: Dataset, keyword: str) -> list[float]:
+    """The numbers of an attribute of none, one or several; NaN for each that cannot be read."""
+    try:
+        value: Any = dataset.get(keyword)
+        several = isinstance(value, (list, tuple)) or hasattr(value, "append")
+        return [_number(one) for one in (value if several else [value])]
+    except MemoryError:
+        raise
+    except Exception:  # pydicom raises whatever the damage leads it to
+        return []
+
+
+def _number(value: Any) -> float:
+    return np.nan if value is None or value == "" else float(value)
+
+
+def _first(numbers: Sequence[float]) -> float | None:
+    """The first number, if it is finite."""
+    return numbers[0] if len(numbers) and np.isfinite(numbers[0]) else None
 
 
 def _padding(dataset: Dataset) -> tuple[int, int] | None:
@@ -114,15 +186,38 @@ def _signed(number: int, dataset: Dataset) -> int:
     return number - (1 << 16) if wrong else number
 
 
-def _extent(pixels: np.ndarray, padding: tuple[int, int] | None) -> np.ndarray:
-    """Lowest and highest stored value that is not padding."""
+def _absent(values: np.ndarray, dataset: Dataset) -> np.ndarray | None:
+    """Which values are padding or no number; None where none can be."""
+    absent = ~np.isfinite(values) if values.dtype.kind == "f" else None
+    padding = _padding(dataset)
     if padding is not None:
-        inside = pixels[(pixels < padding[0]) | (pixels > padding[1])]
-        pixels = inside if inside.size else pixels
-    return np.array([pixels.min(), pixels.max()])
+        padded = (values >= padding[0]) & (values <= padding[1])
+        absent = padded if absent is None else absent | padded
+    return absent
+
+
+def _range(pixels: np.ndarray, dataset: Dataset) -> tuple[float, float]:
+    """Lowest and highest value of a frame behind the rescaling; of the padding if there is nothing else."""
+    absent = _absent(pixels, dataset)
+    inside = pixels if absent is None else pixels[~absent]
+    if not inside.size:
+        inside = pixels[np.isfinite(pixels)]
+    if not inside.size:
+        raise ImageError("unreadable_pixels", "No pixel is a number.")
+    ends = np.array([inside.min(), inside.max()])
+    low, high = np.sort(_modality(ends, dataset)).tolist()
+    if low == high and ends[0] < ends[1]:
+        raise ImageError("unreadable_pixels", "The rescaling leaves no difference between the pixels.")
+    return low, high
 
 
 def _linear(values: np.ndarray, low: float, high: float) -> np.ndarray:
     if high <= low:
         return (values > high).astype(np.float64)
     return np.clip((values - low) / (high - low), 0, 1)
+
+
+def _too_large() -> ImageError:
+    return ImageError(
+        "unreadable_pixels", "The numbers of the pixels, or of their rescaling, are too large to be shown."
+    )

@@ -230,10 +230,8 @@ def _compressed_frame(value: memoryview, dataset: FileDataset, reduced_to: int) 
         int(dataset.BitsAllocated) // 8,
         str(dataset.PhotometricInterpretation),
     )
+    numbers = codecs.decode(data, syntax, layout, reduced_to)
     is_jpeg_2000 = syntax in codecs.JPEG_2000 | codecs.HTJ2K
-    numbers = codecs.decode_reduced(data, layout, reduced_to) if is_jpeg_2000 and reduced_to else None
-    if numbers is None:
-        numbers = codecs.decode(data, syntax, layout)
     return _frame(numbers, dataset, describe_jpeg_2000(data).bits if is_jpeg_2000 else 0)
 
 
