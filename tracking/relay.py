@@ -10,7 +10,9 @@ from types import TracebackType
 from typing import Any
 
 from tracking import tracker as tracking
+from tracking.store import TrackingError
 from tracking.tracker import RunIdentity, Tail, Tracker
+from training.monitoring.lines import Line
 
 POLL_SECONDS = 1.0
 QUIET_SECONDS = 300.0  # the longest time without a line in the log, however long the epochs are
@@ -21,8 +23,7 @@ class Relay:
     """A thread that lives as long as the training; afterwards the MLflow run says how that ended.
 
     The thread also calls `first`, imports MLflow and opens the run, so that these seconds pass while the training
-    starts.
-    What fails in the thread is raised when the relay closes: training is never stopped by its bookkeeping.
+    starts. What fails in the thread is a sentence for `warn`: training is neither stopped nor lost by its bookkeeping.
     """
 
     def __init__(
@@ -32,23 +33,22 @@ class Relay:
         metrics: Path,
         log: Callable[[str], None],
         first: Callable[[], None] | None = None,
+        warn: Callable[[str], None] | None = None,
     ) -> None:
         self._home = home
         self._identity = identity
-        self._metrics = Tail(metrics)
-        self._log = log
+        self._log, self._warn = log, warn or log
+        self._metrics = Tail(metrics, self._warn)
         self._first = first
         self._logged: tuple[int, float] = (0, time.monotonic())  # epoch and time of the last line
         self._stopped = threading.Event()
-        self._error: Exception | None = None
         self._tracker: Tracker | None = None
+        self._unrecorded: list[Line] = []  # while there is no MLflow run
         self._thread = threading.Thread(target=self._follow, name="metrics-relay", daemon=True)
 
     @property
-    def tracker(self) -> Tracker:
-        """The MLflow run; there once the relay is closed without an error."""
-        if self._tracker is None:
-            raise RuntimeError("The relay has not opened an MLflow run")
+    def tracker(self) -> Tracker | None:
+        """The MLflow run; None where the store could not be used."""
         return self._tracker
 
     def __enter__(self) -> Relay:
@@ -62,25 +62,36 @@ class Relay:
         self._thread.join()
         if self._tracker is not None:
             self._tracker.end(_status(error))
-        if self._error is not None and error is None:
-            raise self._error
 
     def _follow(self) -> None:
-        try:
-            if self._first:
-                self._first()
-            self._tracker = tracking.open_run(self._home, self._identity)
-            while not self._stopped.wait(POLL_SECONDS):
-                self._forward(last=False)
-            self._forward(last=True)
-        except Exception as error:
-            self._error = error
+        if self._first:
+            self._try(self._first)
+        self._try(self._open)
+        while not self._stopped.wait(POLL_SECONDS):
+            self._try(self._forward)
+        if self._tracker is None:
+            self._try(self._open)
+        self._try(lambda: self._forward(last=True))
 
-    def _forward(self, last: bool) -> None:
+    def _try(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except TrackingError as error:
+            self._warn(str(error))
+        except Exception as error:  # a fault of ours
+            self._warn(f"The record of this training in MLflow has a gap: {type(error).__name__} in our code.")
+
+    def _open(self) -> None:
+        self._tracker = tracking.open_run(self._home, self._identity, self._warn)
+
+    def _forward(self, last: bool = False) -> None:
         lines = self._metrics.read()
+        self._unrecorded += lines
+        if self._tracker is not None:
+            self._tracker.log_steps(self._unrecorded)
+            self._unrecorded.clear()
         if not lines:
             return
-        self.tracker.log_steps(lines)
         epoch, (logged_epoch, logged) = int(lines[-1]["epoch"]), self._logged
         if last or epoch != logged_epoch or time.monotonic() - logged > QUIET_SECONDS:
             self._log(describe(lines[-1]))

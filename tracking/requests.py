@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from models.local_files import named_files
 from shards.manifest import Manifest
 from store.batches import expect_plan
-from store.digests import file_digest, fingerprint
+from store.digests import fingerprint, known_digest
+from store.seals import expect_intact
 from tracking.runs import Home
 from training.errors import TrainingError
 from training.state.code import training_code
+
+KNOWLEDGE_AGAIN = "run `dagster job execute -j ingest`: it is made again."
 
 
 def expect_reports(workspace: Home) -> None:
@@ -27,11 +31,16 @@ def expect_reports(workspace: Home) -> None:
 
 
 def training_request(workspace: Home, method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of `python -m training`; its folder is named after all that decides the weights."""
+    """The configuration of `python -m training`; its folder is named after all that decides the weights.
+
+    DamageError where the knowledge is not what was written.
+    """
     shards = workspace.folder("shards")
     knowledge = workspace.folder("knowledge") / "knowledge.parquet"
     data_version = Manifest.load(shards).digest
-    run = fingerprint(method, settings, data_version, file_digest(knowledge), training_code(method))
+    known = known_digest(expect_intact(knowledge, KNOWLEDGE_AGAIN))
+    files = named_files(settings["method_config"])
+    run = fingerprint(method, settings, data_version, known, training_code(method), *([files] if files else ()))
     return {
         **settings,
         "method": method,

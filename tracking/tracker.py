@@ -6,25 +6,34 @@ and a step that is already there is not logged twice. Importing MLflow takes sec
 
 from __future__ import annotations
 
-import fcntl
 import json
+import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tracking.store import StoreBusyError, TrackingError, connect, explaining
+from tracking.store import create_store as create_store
+from tracking.store import experiment_id as experiment_id
+from tracking.store import has_store as has_store
+from training.monitoring.lines import Line, parse_lines
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
-EXPERIMENT = "radalign"
-KIND = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow's pages expect prompts, not losses
 FINGERPRINT_TAG = "radalign.fingerprint"
 LAST_STEP_TAG = "radalign.last_logged_step"
 DAGSTER_TAG = "dagster.run_id"
 METRICS_PER_CALL = 900  # MLflow takes at most 1000 in one call
+PAUSE = 60.0  # seconds before a store that was busy is asked again
+ACTIVE = "active"  # what MLflow calls a run that nobody has deleted
+
+Warn = Callable[[str], object]
+_warn = logging.getLogger(__name__).warning
 
 
 @dataclass(frozen=True)
@@ -58,14 +67,21 @@ class RunIdentity:
 
 
 class Tracker:
-    """One MLflow run."""
+    """One MLflow run. What cannot be recorded is said in a sentence, once, and stops nothing.
 
-    def __init__(self, client: MlflowClient, run_id: str, last_step: int) -> None:
+    What a busy store does not take is kept until it does.
+    """
+
+    def __init__(self, home: Path, client: MlflowClient, run_id: str, last_step: int, warn: Warn = _warn) -> None:
         self.client = client
         self.run_id = run_id
         self.last_step = last_step
+        self._home, self._warn = home, warn
+        self._said: set[str] = set()
+        self._waiting: list[Callable[[], object]] = []
+        self._not_before = 0.0
 
-    def log_steps(self, lines: list[Mapping[str, Any]]) -> int:
+    def log_steps(self, lines: Sequence[Line]) -> int:
         """Log lines of metrics.jsonl that are new to the run; returns how many were."""
         from mlflow.entities import Metric, RunTag
 
@@ -82,14 +98,15 @@ class Tracker:
         for start in range(0, len(metrics), METRICS_PER_CALL):
             part = metrics[start : start + METRICS_PER_CALL]
             tags = [RunTag(LAST_STEP_TAG, str(part[-1].step))]
-            self.client.log_batch(self.run_id, metrics=part, tags=tags)
+            self._record(lambda part=part, tags=tags: self.client.log_batch(self.run_id, metrics=part, tags=tags))
         return len(new)
 
     def tag(self, tags: Mapping[str, Any]) -> None:
         """Set tags: the facts that may change from one attempt to the next."""
         from mlflow.entities import RunTag
 
-        self.client.log_batch(self.run_id, tags=[RunTag(name, str(value)) for name, value in tags.items()])
+        entries = [RunTag(name, str(value)) for name, value in tags.items()]
+        self._record(lambda: self.client.log_batch(self.run_id, tags=entries))
 
     def log_summary(self, metrics: Mapping[str, float]) -> None:
         """Log single numbers, such as results."""
@@ -98,81 +115,112 @@ class Tracker:
         now = int(time.time() * 1000)
         entries = [Metric(name, float(value), now, self.last_step) for name, value in metrics.items()]
         for start in range(0, len(entries), METRICS_PER_CALL):
-            self.client.log_batch(self.run_id, metrics=entries[start : start + METRICS_PER_CALL])
+            part = entries[start : start + METRICS_PER_CALL]
+            self._record(lambda part=part: self.client.log_batch(self.run_id, metrics=part))
 
     def log_file(self, path: Path, folder: str) -> None:
         """Keep a file with the run."""
-        self.client.log_artifact(self.run_id, str(path), folder)
+        self._record(lambda: self.client.log_artifact(self.run_id, str(path), folder))
 
     def end(self, status: str) -> None:
         """FINISHED, FAILED or KILLED."""
-        self.client.set_terminated(self.run_id, status)
+        self._not_before = 0.0
+        self._record(lambda: self.client.set_terminated(self.run_id, status))
+
+    def _record(self, call: Callable[[], object]) -> None:
+        """Do this and what is waiting."""
+        self._waiting.append(call)
+        while self._waiting and time.monotonic() >= self._not_before:
+            try:
+                with explaining(self._home):
+                    self._waiting[0]()
+            except StoreBusyError as error:
+                self._not_before = time.monotonic() + PAUSE
+                self._say(str(error))
+                return
+            except TrackingError as error:
+                self._say(str(error))
+            self._waiting.pop(0)
+
+    def _say(self, sentence: str) -> None:
+        if sentence not in self._said:
+            self._said.add(sentence)
+            self._warn(sentence)
 
 
-def tracking_uri(home: Path) -> str:
-    """Absolute address of the store: MLflow's own default depends on the working directory."""
-    return f"sqlite:///{home.resolve() / 'mlflow.db'}"
+def open_run(home: Path, identity: RunIdentity, warn: Warn = _warn) -> Tracker:
+    """Find the run with this fingerprint, or create it; either way it is RUNNING afterwards.
 
-
-def create_store(home: Path) -> str:
-    """Make sure that the store and its experiment are there; returns its address."""
-    _connect(home)
-    return tracking_uri(home)
-
-
-def open_run(home: Path, identity: RunIdentity) -> Tracker:
-    """Find the run with this fingerprint, or create it; either way it is RUNNING afterwards."""
-    client, experiment = _connect(home)
-    found = client.search_runs([experiment], f"tags.`{FINGERPRINT_TAG}` = '{identity.fingerprint}'", max_results=1)
-    if not found:
-        return _create_run(client, experiment, identity)
-    run = found[0]
-    client.update_run(run.info.run_id, status="RUNNING")
-    tracker = Tracker(client, run.info.run_id, int(run.data.tags.get(LAST_STEP_TAG, -1)))
+    TrackingError where the store cannot be used.
+    """
+    client, experiment = connect(home, warn)
+    with explaining(home):
+        run = _find(client, experiment, identity.fingerprint)
+        if run is None:
+            return Tracker(home, client, _create_run(client, experiment, identity), -1, warn)
+        client.update_run(run.info.run_id, status="RUNNING")
+        tracker = _tracker_of(home, client, run, -1, warn)
     tracker.tag(identity.tags)
     return tracker
 
 
-def attach(home: Path, run_id: str) -> Tracker:
-    """An existing run, to add results to; its status stays what it is."""
-    client, _ = _connect(home)
-    run = client.get_run(run_id)
-    return Tracker(client, run_id, int(run.data.tags.get(LAST_STEP_TAG, 0)))
+def attach(home: Path, run_id: str, fingerprint: str = "", warn: Warn = _warn) -> Tracker | None:
+    """An existing run, to add results to; its status stays what it is.
 
-
-def experiment_id(home: Path) -> str:
-    """The experiment that holds every run of this home, which the address of a run's page names."""
-    return _connect(home)[1]
-
-
-def has_store(home: Path) -> bool:
-    """Whether anything was ever tracked in this home; costs no import of MLflow."""
-    return (home / "mlflow.db").exists()
+    Where the store does not know the id, the run is found by its `fingerprint`. None, and a sentence for `warn`, where
+    there is no such run, or the store cannot be used.
+    """
+    try:
+        client, experiment = connect(home, warn)
+        with explaining(home):
+            run = _get(client, run_id) or (_find(client, experiment, fingerprint) if fingerprint else None)
+    except TrackingError as error:
+        warn(str(error))
+        return None
+    if run is None:
+        warn(
+            f"MLflow has no record of the run {run_id} any more, so its results are not added there; train the method "
+            "again with the same command, and the record is made anew."
+        )
+        return None
+    return _tracker_of(home, client, run, 0, warn)
 
 
 def running(home: Path) -> dict[str, str]:
-    """Runs that MLflow believes to be running: their id -> the Dagster run that trained them last."""
-    client, experiment = _connect(home)
-    found = client.search_runs([experiment], "attributes.status = 'RUNNING'")
+    """Runs that MLflow believes to be running: their id -> the Dagster run that trained them last.
+
+    None, and a warning, where the store cannot be used.
+    """
+    try:
+        client, experiment = connect(home)
+        with explaining(home):
+            found = client.search_runs([experiment], "attributes.status = 'RUNNING'")
+    except TrackingError as error:
+        _warn("%s", error)
+        return {}
     return {run.info.run_id: run.data.tags.get(DAGSTER_TAG, "") for run in found}
 
 
 def end(home: Path, run_id: str, status: str) -> None:
     """End a run whose own process cannot do it any more."""
-    client, _ = _connect(home)
-    client.set_terminated(run_id, status)
+    tracker = attach(home, run_id)
+    if tracker is not None:
+        tracker.end(status)
 
 
 class Tail:
-    """Reads what a growing JSON-lines file has gained. A resumed run replaces its file: then it is read anew."""
+    """Reads what a growing JSON-lines file has gained. A resumed run replaces its file: then it is read anew.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Damaged lines are left out, which `warn` is told.
+    """
+
+    def __init__(self, path: Path, warn: Warn = _warn) -> None:
+        self._path, self._warn = path, warn
         self._inode = self._offset = 0
 
-    def read(self) -> list[Mapping[str, Any]]:
+    def read(self) -> list[Line]:
         """The complete lines since the last call."""
-        if not self._path.exists():
+        if not self._path.is_file():
             return []
         with self._path.open("rb") as file:
             inode = os.fstat(file.fileno()).st_ino
@@ -182,10 +230,35 @@ class Tail:
             data = file.read()
         complete = data[: data.rfind(b"\n") + 1]
         self._offset += len(complete)
-        return [json.loads(line) for line in complete.splitlines() if line.strip()]
+        lines, damaged = parse_lines(complete)
+        if damaged:
+            self._warn(f"{self._path} has {damaged} damaged lines, which are left out.")
+        return lines
 
 
-def _create_run(client: MlflowClient, experiment: str, identity: RunIdentity) -> Tracker:
+def _get(client: MlflowClient, run_id: str) -> Run | None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+    return run if run.info.lifecycle_stage == ACTIVE else None
+
+
+def _find(client: MlflowClient, experiment: str, fingerprint: str) -> Run | None:
+    found = client.search_runs([experiment], f"tags.`{FINGERPRINT_TAG}` = '{fingerprint}'", max_results=1)
+    return found[0] if found else None
+
+
+def _tracker_of(home: Path, client: MlflowClient, run: Run, first_step: int, warn: Warn) -> Tracker:
+    logged = run.data.tags.get(LAST_STEP_TAG, "")
+    return Tracker(home, client, run.info.run_id, int(logged) if logged.isdecimal() else first_step, warn)
+
+
+def _create_run(client: MlflowClient, experiment: str, identity: RunIdentity) -> str:
     from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 
     tags = {FINGERPRINT_TAG: identity.fingerprint, **identity.tags}
@@ -200,25 +273,4 @@ def _create_run(client: MlflowClient, experiment: str, identity: RunIdentity) ->
     )
     context = InputTag("mlflow.data.context", "training")
     client.log_inputs(run.info.run_id, [DatasetInput(dataset, [context])])
-    return Tracker(client, run.info.run_id, -1)
-
-
-def _connect(home: Path) -> tuple[MlflowClient, str]:
-    """A client on this home's store. Two processes that create the schema at once crash: hence the lock."""
-    with _lock(home / "mlflow.lock"):
-        from mlflow import MlflowClient
-
-        client = MlflowClient(tracking_uri(home))
-        experiment = client.get_experiment_by_name(EXPERIMENT)
-        if experiment is not None:
-            return client, str(experiment.experiment_id)
-        artifacts = (home / "mlartifacts").resolve().as_uri()
-        return client, str(client.create_experiment(EXPERIMENT, artifacts, KIND))
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    return str(run.info.run_id)

@@ -46,7 +46,7 @@ def home(workspace, monkeypatch):
     """One with a network that was pretrained on the simulation, on images of `SIZE`."""
     for cohort in COHORTS:
         monkeypatch.delenv(f"RADALIGN_{cohort.upper()}_ROOT", raising=False)
-    monkeypatch.setattr("tracking.tracker.attach", lambda home, run: MagicMock())
+    monkeypatch.setattr("tracking.tracker.attach", lambda *given: MagicMock())
     plain = workspace.plain()
     batches.commit(plain.folder("images"), batches.Plan((), {"size": SIZE}))
     output = plain.home_path() / RUN.output

@@ -25,7 +25,7 @@ from tests.evaluation.seer import RUN, Mute
 def finished_run(monkeypatch):
     """A run whose record is not in MLflow."""
     monkeypatch.setattr("assets.evaluated.runs_to_evaluate", lambda workspace, method, every: [RUN])
-    monkeypatch.setattr("tracking.tracker.attach", lambda home, run: MagicMock())
+    monkeypatch.setattr("tracking.tracker.attach", lambda *given: MagicMock())
 
 
 def materialize(cohort, *tasks):

@@ -32,6 +32,7 @@ from store.code import ROOT
 from store.seals import write_sealed_table
 from tests.training.conftest import ENTITIES, POSITIONS, SIZE, TINY, shard_rows
 from tracking import tracker as tracking
+from tracking.store import connect
 
 LEFT_AFTER = 15  # seconds
 PATIENCE = 240
@@ -98,7 +99,7 @@ class Place:
         """Of the runs in Dagster and in MLflow, the oldest first."""
         with self.instance() as instance:
             dagster = [run.status.value for run in reversed(instance.get_runs())]
-        client, experiment = tracking._connect(self.home)
+        client, experiment = connect(self.home)
         found = client.search_runs([experiment], order_by=["attributes.start_time ASC"])
         return dagster, [run.info.status for run in found]
 

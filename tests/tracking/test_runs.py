@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 import pyarrow as pa
@@ -10,9 +9,9 @@ import pytest
 
 from ingestion.workspace import Workspace
 from store import batches
-from store.atomic import write_json
 from store.batches import Plan
-from store.seals import write_sealed_table
+from store.errors import DamageError
+from store.seals import seal, seal_path, write_sealed_json, write_sealed_table
 from tests.training.conftest import write_shards
 from tracking.requests import expect_reports, training_request
 from tracking.runs import TrainedRun, is_trained, known_runs, remember, runs_to_evaluate, trained_run
@@ -50,7 +49,7 @@ def folder(workspace, **changes) -> str:
 
 def test_equal_requests_share_a_folder_and_every_setting_counts(filled):
     assert folder(filled) == folder(filled)
-    changed = {folder(filled, **{name: "changed"}) for name in SETTINGS}
+    changed = {folder(filled, **{name: {"a": 1} if name == "method_config" else "changed"}) for name in SETTINGS}
     assert len(changed) == len(SETTINGS)
     assert folder(filled) not in changed
 
@@ -102,10 +101,93 @@ def test_a_folder_tells_its_run(tmp_path):
     output = tmp_path / "checkpoints" / "mgca" / "abc"
     with pytest.raises(TrainingError, match=r"has no result\.json; train the run there"):
         TrainedRun.of_folder(output)
-    write_json(output / "result.json", {"checkpoint_digest": "c", "untrained_digest": "u", "steps": 3})
     origin = {"settings": {"method": "mgca", "seed": 4}, "data_version": "v", "code_version": "x"}
-    (output / "origin.json").write_text(json.dumps(origin))
+    write_sealed_json(output / "origin.json", origin)
+    digests = {"checkpoint_digest": "c", "untrained_digest": "u", "origin_digest": seal(output / "origin.json")}
+    write_sealed_json(output / "result.json", {**digests, "steps": 3})
     run = TrainedRun("mgca", "abc", "checkpoints/mgca/abc", "m", "v", 4, "c", "u", "ITA")
     assert TrainedRun.of_folder(output, tmp_path, "m", "ITA") == run
     elsewhere = TrainedRun.of_folder(output)
     assert (elsewhere.output, elsewhere.mlflow_run, elsewhere.variant) == (str(output), "", "")
+
+
+def test_a_replaced_file_of_weights_or_of_an_encoder_is_another_run(filled, tmp_path):
+    weights, encoder = tmp_path / "weights.pth", tmp_path / "encoder"
+    encoder.mkdir()
+    (encoder / "config.json").write_text("{}")
+    weights.write_bytes(b"1")
+    named = {"method_config": {"image_weights": str(weights), "text_encoder": str(encoder)}}
+    found = [folder(filled, **named)]
+    weights.write_bytes(b"2")
+    found.append(folder(filled, **named))
+    (encoder / "vocab.txt").write_text("lung")
+    found.append(folder(filled, **named))
+    assert len(set(found)) == 3
+    (tmp_path / "weights.pth").write_bytes(b"1")
+    (encoder / "vocab.txt").unlink()
+    assert folder(filled, **named) == found[0]
+
+
+def test_knowledge_that_was_changed_starts_no_other_run(filled):
+    before = folder(filled)
+    path = filled.folder("knowledge") / "knowledge.parquet"
+    content = path.read_bytes()
+    flip(path)
+    with pytest.raises(DamageError, match=r"knowledge.parquet was changed after it was written .* ingest"):
+        folder(filled)
+    path.write_bytes(content)
+    seal(path)
+    assert folder(filled) == before
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGE = {
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:40]),
+    "emptied": lambda path: path.write_bytes(b""),
+    "flipped": flip,
+    "unsealed": lambda path: seal_path(path).unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_pointer_is_named_and_takes_no_other_run_along(workspace, damage):
+    runs = [TrainedRun("mgca", "abc", "o", "m", "v", seed, "c", "u", "") for seed in (0, 1)]
+    for run in runs:
+        remember(workspace, run)
+    pointers = workspace.home_path() / "checkpoints" / "mgca"
+    DAMAGE[damage](pointers / "runs" / "phantom" / "main-0.json")
+    said = []
+    assert known_runs(workspace, "mgca", said.append) == [runs[1]]
+    assert "main-0.json" in said[0]
+    assert "pretrain_mgca" in said[0]
+    DAMAGE[damage](pointers / "phantom.json")
+    with pytest.raises(DamageError, match=r"phantom\.json .*pretrain_mgca"):
+        trained_run(workspace, "mgca")
+    for run in runs:
+        remember(workspace, run)  # as the training does that is given again
+    assert known_runs(workspace, "mgca", said.append) == runs
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(("method", "cohort"), [("gloria", "phantom"), ("mgca", "open_i")])
+def test_a_pointer_of_another_method_or_dataset_is_not_used(workspace, method, cohort):
+    remember(workspace, TrainedRun("mgca", "abc", "o", "m", "v", 0, "c", "u", ""))
+    remember(Workspace(home=workspace.home, cohort=cohort), TrainedRun(method, "d", "p", "m", "v", 0, "x", "y", ""))
+    checkpoints = workspace.home_path() / "checkpoints"
+    for ending in ("", ".sha256"):
+        text = (checkpoints / method / f"{cohort}.json{ending}").read_text()
+        (checkpoints / "mgca" / f"phantom.json{ending}").write_text(text.replace(f"{cohort}.json", "phantom.json"))
+    with pytest.raises(DamageError, match="is that of another method or dataset"):
+        trained_run(workspace, "mgca")
+
+
+def test_the_result_of_another_run_is_not_that_of_a_folder(tmp_path):
+    write_sealed_json(tmp_path / "origin.json", {"settings": {"method": "mgca", "seed": 4}, "data_version": "v"})
+    write_sealed_json(tmp_path / "result.json", {"checkpoint_digest": "c", "origin_digest": "of another"})
+    with pytest.raises(DamageError, match=r"result\.json and the origin\.json beside it are not of the same run"):
+        TrainedRun.of_folder(tmp_path)

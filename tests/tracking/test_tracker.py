@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
+import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from store.code import ROOT
+from tracking import store
 from tracking import tracker as tracking
 from tracking.relay import Relay
 from tracking.tracker import RunIdentity
@@ -108,15 +113,23 @@ def test_files_and_results_join_the_run(home):
     assert tracker.client.get_run(run_id).data.metrics["auroc/macro"] == 0.9
 
 
+def text(*steps):
+    return "".join(json.dumps(line) + "\n" for line in lines(*steps)).encode()
+
+
+def read_steps(tail):
+    return [line["step"] for line in tail.read()]
+
+
 def test_only_complete_lines_are_read(tmp_path):
     path = tmp_path / "metrics.jsonl"
     tail = tracking.Tail(path)
     assert tail.read() == []
-    path.write_bytes(b'{"step": 1}\n{"step"')
-    assert tail.read() == [{"step": 1}]
+    path.write_bytes(text(1) + text(2)[:8])
+    assert read_steps(tail) == [1]
     with path.open("ab") as file:
-        file.write(b": 2}\n")
-    assert tail.read() == [{"step": 2}]
+        file.write(text(2)[8:])
+    assert read_steps(tail) == [2]
     assert tail.read() == []
 
 
@@ -124,13 +137,29 @@ def test_only_complete_lines_are_read(tmp_path):
 def test_a_replaced_file_is_read_anew(tmp_path, longer):
     """A resumed run goes back to its checkpoint and may have grown past the old end before anybody looks."""
     path = tmp_path / "metrics.jsonl"
-    path.write_bytes(b'{"step": 10}\n{"step": 20}\n')
+    path.write_bytes(text(10, 20))
     tail = tracking.Tail(path)
     tail.read()
     steps = [10, 15, 1234567] if longer else [10]
-    (tmp_path / "new").write_text("".join(f'{{"step": {step}}}\n' for step in steps))
+    (tmp_path / "new").write_bytes(text(*steps))
     (tmp_path / "new").replace(path)
-    assert tail.read() == [{"step": step} for step in steps]
+    assert read_steps(tail) == steps
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"not json", b"\xff\xfe\x00", b"[]", b"7", b'{"step": 2}', b'{"step": "2", "epoch": 0.1, "metrics": {}}',
+        b'{"step": 2, "epoch": 0.1, "metrics": {"a": "b"}}', b'{"step": 2, "epoch": null, "metrics": {}}',
+        b'{"step": 99999999999999999999, "epoch": 0.1, "metrics": {}}', b"[" * 100_000,
+        b'{"step": 2, "epoch": 0.1, "metrics": {"train\\u0000loss": 1.0}}',
+    ],
+)  # fmt: skip
+def test_damaged_lines_are_left_out_and_said(tmp_path, line):
+    path, said = tmp_path / "metrics.jsonl", []
+    path.write_bytes(text(1) + line + b"\n" + text(3))
+    assert read_steps(tracking.Tail(path, said.append)) == [1, 3]
+    assert said == [f"{path} has 1 damaged lines, which are left out."]
 
 
 @pytest.mark.parametrize(
@@ -161,12 +190,128 @@ def test_every_epoch_is_reported_once(home):
     assert [line.split(",")[1] for line in said] == [" epoch 1.0", " epoch 2.1"]
 
 
-def test_broken_bookkeeping_stops_no_training_but_is_not_silent(home):
-    (home / "metrics.jsonl").write_text("not json\n")
-    trained = []
-    with (
-        pytest.raises(ValueError, match="Expecting value"),
-        Relay(home, IDENTITY, home / "metrics.jsonl", print),
-    ):
+def damage_half(path):
+    """Half of it, and then nothing."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def damage_pages(path):
+    content = bytearray(path.read_bytes())
+    content[4096 : len(content) // 2] = os.urandom(len(content) // 2 - 4096)
+    path.write_bytes(content)
+
+
+DAMAGE = {
+    "truncated": damage_half,
+    "garbage": lambda path: path.write_bytes(os.urandom(5000)),
+    "pages": damage_pages,
+    "emptied": lambda path: path.write_bytes(b""),
+    "deleted": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_store_is_made_anew_and_the_run_is_recorded_again(home, damage):
+    path, said = home / "metrics.jsonl", []
+    path.write_bytes(text(1, 2, 3))
+    with Relay(home, IDENTITY, path, said.append) as relay:
+        pass
+    before = relay.tracker
+    DAMAGE[damage](home / "mlflow.db")
+    said.clear()
+    assert tracking.attach(home, before.run_id, IDENTITY.fingerprint, said.append) is None  # an evaluation goes on
+    aside = damage not in ("emptied", "deleted")
+    assert (home / "mlflow.db.damaged").exists() == aside
+    assert ["is damaged; it is set aside as mlflow.db.damaged" in said[0]] == [aside]
+    assert "has no record of the run" in said[-1]
+    with Relay(home, IDENTITY, path, said.append) as relay:  # the same command
+        pass
+    assert relay.tracker.run_id != before.run_id
+    assert history(relay.tracker) == [1, 2, 3]
+    again = tracking.attach(home, before.run_id, IDENTITY.fingerprint)  # by the fingerprint
+    assert again.run_id == relay.tracker.run_id
+
+
+def trained_beside(home):
+    """What a training and an evaluation say that go on with a store as it is; returns the relay too."""
+    said, trained = [], []
+    (home / "metrics.jsonl").write_bytes(text(1))
+    with Relay(home, IDENTITY, home / "metrics.jsonl", print, warn=said.append) as relay:
         trained.append(True)
     assert trained
+    assert tracking.attach(home, "0" * 32, warn=said.append) is None
+    assert tracking.running(home) == {}
+    assert all("\n" not in sentence for sentence in said)
+    return said, relay
+
+
+def test_a_store_of_another_version_is_left_alone(home):
+    with contextlib.closing(sqlite3.connect(home / "mlflow.db")) as database, database:
+        database.execute("update alembic_version set version_num = 'ffffffffffff'")
+    before = (home / "mlflow.db").read_bytes()
+    said, relay = trained_beside(home)
+    assert "is of another version of MLflow" in said[0]
+    assert relay.tracker is None
+    assert (home / "mlflow.db").read_bytes() == before
+
+
+def test_a_store_that_another_process_holds_stops_nothing(home, monkeypatch):
+    monkeypatch.setattr(store, "LOCK_SECONDS", 0.1)
+    with contextlib.closing(sqlite3.connect(home / "mlflow.db")) as database:
+        database.execute("begin exclusive")
+        said, relay = trained_beside(home)
+    assert "is held by another process" in said[0]
+    assert relay.tracker is None
+    assert not (home / "mlflow.db.damaged").exists()
+    said, relay = trained_beside(home)  # afterwards
+    assert history(relay.tracker) == [1]
+
+
+@pytest.mark.parametrize("name", ["mlflow.lock", "mlflow.db"])
+def test_a_folder_in_the_place_of_a_file_stops_nothing(home, name):
+    (home / name).unlink(missing_ok=True)
+    (home / name).mkdir()
+    said, relay = trained_beside(home)
+    assert name in said[0]
+    assert relay.tracker is None
+
+
+def test_what_a_busy_store_does_not_take_is_kept(home, monkeypatch):
+    said = []
+    tracker = tracking.open_run(home, IDENTITY, said.append)
+    call = tracker.client.log_batch
+
+    def busy(*_, **__):
+        raise MlflowException("(sqlite3.OperationalError) database is locked")
+
+    monkeypatch.setattr(tracker.client, "log_batch", busy)
+    tracker.log_summary({"auroc": 0.5})
+    tracker.log_summary({"auprc": 0.25})
+    monkeypatch.setattr(tracker.client, "log_batch", call)
+    tracker.end("FINISHED")
+    assert len(said) == 1
+    assert tracker.client.get_run(tracker.run_id).data.metrics == {"auroc": 0.5, "auprc": 0.25}
+
+
+def test_what_the_store_refuses_is_said_once_and_stops_nothing(home):
+    said = []
+    tracker = tracking.open_run(home, IDENTITY, said.append)
+    for _ in range(2):
+        tracker.log_summary({"a\0b": 0.5})
+    tracker.log_file(home / "nothing.png", "pictures")
+    tracker.log_summary({"auroc": 0.5})
+    assert len(said) == 2
+    assert tracker.client.get_run(tracker.run_id).data.metrics == {"auroc": 0.5}
+
+
+@pytest.mark.parametrize("what", ["run", "experiment"])
+def test_what_was_deleted_in_the_browser_is_recorded_again(home, what):
+    first = tracking.open_run(home, IDENTITY)
+    if what == "run":
+        first.client.delete_run(first.run_id)
+    else:
+        first.client.delete_experiment(tracking.experiment_id(home))
+    assert tracking.attach(home, first.run_id, warn=print) is None or what == "experiment"
+    second = tracking.open_run(home, IDENTITY)
+    second.log_summary({"auroc": 0.5})
+    assert second.client.get_run(second.run_id).data.metrics == {"auroc": 0.5}

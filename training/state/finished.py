@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ from store.errors import DamageError
 from store.seals import is_intact, write_sealed_json
 from training.errors import TrainingError
 
-logger = logging.getLogger(__name__)
+_warn = logging.getLogger(__name__).warning
 
 
-def is_finished(output: Path) -> bool:
+def is_finished(output: Path, warn: Callable[[str], object] = _warn) -> bool:
     """Whether a run has ended and all its files are there as it wrote them.
 
-    It is not finished where something is lost that can be made again. What is damaged of that is set aside, and said.
+    It is not finished where something is lost that can be made again. What is damaged of that is set aside, and `warn`
+    is told.
 
     Raises:
         DamageError: weights differ from what the run recorded of them.
@@ -28,7 +30,7 @@ def is_finished(output: Path) -> bool:
     try:
         result = read_result(output)
     except DamageError as error:
-        logger.warning("%s", error)
+        warn(str(error))
         return False
     lost = []
     for name, digest in digests_of(result).items():
@@ -37,7 +39,7 @@ def is_finished(output: Path) -> bool:
         except DamageError as error:
             if name in WEIGHTS and (output / name).is_file():
                 raise
-            logger.warning("%s", error)
+            warn(str(error))
             lost.append(name)
     return not lost
 
