@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cohorts.archive.remote import storage_errors
+from cohorts.archive.folders import is_folder
+from cohorts.archive.names import escape_bytes
 from cohorts.errors import CohortError
+from cohorts.rows import COMMON_DETAILS
 from cohorts.splits import OFFICIAL
 from cohorts.tables import REJECTS, STUDIES
 from report_parsing.errors import ReportError
@@ -20,6 +23,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from report_parsing.reports import Style
+
+
+MISSING = MappingProxyType(
+    {"missing_report": "report_path", "missing_mask": "mask_path"}
+)  # reason -> what is not there
 
 
 @dataclass(frozen=True)
@@ -81,11 +89,12 @@ class Reader:
 
 def require_folder(root: Path, variable: str, how_to_get: str) -> Path:
     """`root` as an absolute path; CohortError when there is no such folder."""
-    with storage_errors(root):
-        there = root.is_dir()
-    if not there:
+    if not is_folder(root):
         raise CohortError(f"{variable} points to {root}, which is not a folder: {how_to_get}")
-    return root.resolve()
+    resolved = root.resolve()
+    if escape_bytes(str(resolved)) != str(resolved):
+        raise CohortError(f"{variable} points to {resolved}, whose name is no UTF-8; rename it.")
+    return resolved
 
 
 def split_scan(rows: pd.DataFrame, details: Mapping[str, str], extras: Mapping[str, pa.Array]) -> Scan:
@@ -110,11 +119,22 @@ def split_scan(rows: pd.DataFrame, details: Mapping[str, str], extras: Mapping[s
     studies = pa.table(columns, schema=STUDIES)
     refused = rows[~usable]
     rejects = rejects_table(
-        refused.rename(columns={"image_path": "source_path"}).assign(
-            stage="scan", detail=refused["reason"].map(dict(details))
+        refused.assign(
+            source_path=_blamed_paths(refused),
+            stage="scan",
+            detail=refused["reason"].map({**COMMON_DETAILS, **details}),
         )
     )
     return Scan(studies, rejects, len(rows))
+
+
+def _blamed_paths(refused: pd.DataFrame) -> pd.Series:
+    """The file that each reject is about: that of the image, or the one that its reason calls missing."""
+    paths = refused["image_path"]
+    for reason, column in MISSING.items():
+        if column in refused:
+            paths = paths.mask(refused["reason"] == reason, refused[column])
+    return paths
 
 
 def rejects_table(rows: pd.DataFrame) -> pa.Table:

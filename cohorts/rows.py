@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from cohorts.archive.folders import is_folder, matches
+from cohorts.archive.names import escape_bytes, is_escaped
 from cohorts.archive.paths import OutsideRootError, are_files, files_in, inside, stays_inside
 from cohorts.errors import CohortError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+COMMON_DETAILS = {
+    "unreadable_name": "The name of the file, or of a folder that holds it, is no UTF-8; rename it.",
+}
 PLAIN_NAMES = r"[0-9A-Za-z][0-9A-Za-z._-]*"  # an identifier that can be a part of a path and cannot leave it
 
 
@@ -43,31 +48,35 @@ def first_reasons(conditions: Mapping[str, pd.Series | np.ndarray], rows: int) -
 
 def look_for_files(root: Path, paths: pd.Series, reasons: np.ndarray, reason: str = "missing_file") -> None:
     """Put `reason` against the rows that have none yet and whose file is not there, `path_outside_root` against
-    those whose path climbs out of the root. Links are followed later, when a file is opened."""
+    those whose path climbs out of the root, `unreadable_name` against those whose path had to be escaped. What is there
+    and is no regular file counts as not there. Links are followed later, when a file is opened."""
     import pandas as pd
 
     open_rows = np.flatnonzero(reasons == "")
     codes, distinct = pd.factorize(paths.to_numpy()[open_rows])
     climbs = np.array([not stays_inside(path) for path in distinct], dtype=bool)
+    foreign = climbs & np.array([is_escaped(path) for path in distinct], dtype=bool)
     present = are_files(root, list(distinct))
-    found = np.where(climbs, "path_outside_root", np.where(present, "", reason)).astype(object)
+    found = np.select([foreign, climbs, ~present], ["unreadable_name", "path_outside_root", reason], "").astype(object)
     reasons[open_rows] = found[codes]
 
 
 def files_below(root: Path, patterns: Sequence[str], suffixes: Sequence[str]) -> list[str]:
     """Relative paths of the files with one of `suffixes` at any depth of the folders that match `patterns` (["."]: the
-    root), in a fixed order.
+    root), in a fixed order. Bytes of a name that are no UTF-8 are escaped; such a path leads to no file.
 
     CohortError names a folder that is a link out of the archive, as none of its files could be read, or that cannot be
     listed, as nobody knows its files.
     """
     found = []
-    for folder in [root] if patterns == ["."] else [path for name in patterns for path in sorted(root.glob(name))]:
+    for folder in [root] if patterns == ["."] else [path for name in patterns for path in matches(root, name)]:
+        if not is_folder(folder):  # images_001.tar.gz beside images_001, or a link that leads back to itself
+            continue
         _check_inside(root, folder)
         for path in files_in(root, folder):
             name = PurePosixPath(path).name
             if name.endswith(tuple(suffixes)) and not name.startswith("."):  # macOS leaves ._ copies behind
-                found.append(path)
+                found.append(escape_bytes(path))
     return found
 
 

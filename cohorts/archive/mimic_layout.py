@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cohorts.archive.folders import is_folder, matches
 from cohorts.archive.paths import OutsideRootError, are_files, inside
 from cohorts.errors import CohortError
 
@@ -38,8 +39,8 @@ class Place:
 
 def release_folders(root: Path) -> list[Path]:
     """Folders that may be a release, newest version first within each kind of place."""
-    found = [folder for pattern in RELEASES for folder in sorted(root.glob(pattern), reverse=True)]
-    return [root, *(folder for folder in dict.fromkeys(found) if folder.is_dir() and folder != root)]
+    found = [folder for pattern in RELEASES for folder in reversed(matches(root, pattern))]
+    return [root, *(folder for folder in dict.fromkeys(found) if is_folder(folder) and folder != root)]
 
 
 def image_place(root: Path, rows: pd.DataFrame) -> Place:
@@ -70,7 +71,7 @@ def _prefix(root: Path, folder: Path) -> str:
 
 
 def _has_files(root: Path, folder: Path) -> bool:
-    if not (folder / "files").is_dir():
+    if not is_folder(folder / "files"):
         return False
     try:
         inside(root, f"{_prefix(root, folder)}files")

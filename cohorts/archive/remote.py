@@ -13,9 +13,10 @@ from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, BinaryIO
 
 from cohorts.errors import CohortError
+from store.regular_files import open_regular
 
 VERSION_KEYS = ("ETag", "etag", "LastModified", "mtime", "created")  # what storages call the state of an object
 MISSING = (FileNotFoundError, IsADirectoryError, PermissionError)  # what is wrong with one file, not with the storage
@@ -52,6 +53,19 @@ def file_stamps(root: Any, relatives: Sequence[str]) -> list[str]:
     return [versions.get(path, "") for path in relatives]
 
 
+def has_stamp(root: Any, relative: str, stamp: str) -> bool:
+    """Whether the object is the one that `file_stamps` gave this stamp to."""
+    version = stamp.partition("-")[2]
+    path = f"{root.path.rstrip('/')}/{relative}"
+    with storage_errors(root):
+        root.fs.invalidate_cache()  # what a listing said is not asked again
+        try:
+            info = root.fs.info(path)
+        except MISSING:
+            return False
+    return not version or stamp == f"{info['size']}-{_version(info)}"  # some storages tell no version
+
+
 def list_objects(root: Any, folder: str) -> dict[str, Mapping[str, Any]]:
     """All objects below a folder of the root, by their path relative to the root."""
     base = root.path.rstrip("/") + "/"
@@ -66,12 +80,12 @@ def common_folder(relatives: Sequence[str]) -> str:
     return "" if not folders or "" in folders or any(map(_climbs, folders)) else posixpath.commonpath(folders)
 
 
-def readable(path: Path) -> Path | BytesIO:
-    """What functions that read files accept: the path itself, or the content of an object."""
+def open_file(path: Path, most: int = -1) -> BinaryIO:
+    """A regular file, or the first `most` bytes of an object (-1: all), for reading; OSError where it is none."""
     if not is_remote(path):
-        return path
-    with storage_errors(path):
-        return BytesIO(path.read_bytes())
+        return open_regular(path)
+    with storage_errors(path), path.open("rb") as stream:
+        return BytesIO(stream.read(most))
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cohorts.archive.paths import OutsideRootError, inside
-from cohorts.archive.remote import storage_errors
+from cohorts.archive.remote import open_file
 from report_parsing.errors import ReportError
 
 MAXIMUM_BYTES = 1 << 20  # the longest reports have some ten thousand characters
@@ -14,8 +14,7 @@ MAXIMUM_BYTES = 1 << 20  # the longest reports have some ten thousand characters
 def read_text(root: Path, relative: str) -> str:
     """Text of a report file: UTF-8, or Latin-1 where it is not. ReportError says what is wrong with it."""
     try:
-        path = inside(root, relative)
-        with storage_errors(path), path.open("rb") as stream:
+        with open_file(inside(root, relative), MAXIMUM_BYTES + 1) as stream:
             content = stream.read(MAXIMUM_BYTES + 1)
     except OutsideRootError as error:
         raise ReportError("unreadable_report", str(error)) from None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cohorts.archive.folders import is_file
+
 MARKER = "SIMULATED.txt"
 TEXT = "Images, reports and patients in this folder are a simulation; nothing measured on them speaks of patients.\n"
 
@@ -15,4 +17,4 @@ def mark(root: Path) -> None:
 
 def is_marked(root: Path) -> bool:
     """Whether the archive in `root` is marked as simulated."""
-    return (root / MARKER).is_file()
+    return is_file(root / MARKER)

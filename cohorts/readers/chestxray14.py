@@ -26,7 +26,15 @@ from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import CLASSES, ZERO_SHOT, Dataset, in_own_words
 from cohorts.errors import CohortError
 from cohorts.labels import label_maps
-from cohorts.rows import PLAIN_NAMES, files_below, first_reasons, list_column, number_duplicates, rectangles
+from cohorts.rows import (
+    PLAIN_NAMES,
+    files_below,
+    first_reasons,
+    list_column,
+    look_for_files,
+    number_duplicates,
+    rectangles,
+)
 from cohorts.splits import OFFICIAL, SPLITS, carve_validation, split_by_patient
 from cohorts.tables import BOX, SHAPE
 
@@ -102,7 +110,9 @@ class ChestXray14(Reader):
             "no_split": ~rows["split"].isin(SPLITS),
             "missing_file": ~rows["image"].isin(paths.keys()),
         }
-        rows["reason"] = first_reasons(conditions, len(rows))
+        reasons = first_reasons(conditions, len(rows))
+        look_for_files(self.root, rows["image_path"], reasons)
+        rows["reason"] = reasons
         rows["image_id"] = number_duplicates(rows["image"].str.removesuffix(".png"))
         rows["study_id"] = rows["image_id"]
         boxes = self._boxes()
@@ -134,7 +144,7 @@ class ChestXray14(Reader):
         path = csv_files.find([self.root], "BBox_List_2017*.csv")
         if path is None:
             return pd.DataFrame(columns=columns).astype(dict.fromkeys(columns[2:], float))
-        table = csv_files.read(path)
+        table = csv_files.read(path, ["Image Index", "Finding Label"], others=None)
         if table.shape[1] < len(columns):
             raise CohortError(f"{path} has no six columns; is it the published file of boxes?")
         table = table.iloc[:, : len(columns)].set_axis(columns, axis="columns")

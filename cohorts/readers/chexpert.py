@@ -21,12 +21,14 @@ CheXpert 5x200 is a part of train.csv: its patients must be dropped from trainin
 
 from __future__ import annotations
 
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cohorts.archive import csv_files
+from cohorts.archive.folders import is_file, matches
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import CATEGORIES, CLASSES, ZERO_SHOT, Dataset, in_own_words
 from cohorts.labels import CHEXPERT_5, CHEXPERT_14, label_maps
@@ -90,8 +92,8 @@ class CheXpert(Reader):
 
     def _release(self) -> Path:
         """The folder that holds train.csv and valid.csv: the root, or one in it."""
-        for folder in (self.root, *sorted(self.root.glob("CheXpert*"))):
-            if all((folder / f"{part}.csv").is_file() for part in ("train", "valid")):
+        for folder in (self.root, *matches(self.root, "CheXpert*")):
+            if all(is_file(folder / f"{part}.csv") for part in ("train", "valid")):
                 return folder
         raise self.missing("train.csv with a valid.csv beside it")
 
@@ -103,7 +105,7 @@ class CheXpert(Reader):
         import pandas as pd
 
         folder = (release / "test").relative_to(self.root).as_posix()
-        paths = pd.Series(files_below(self.root, [folder], [".jpg"]), dtype=str)
+        paths = pd.Series(files_below(self.root, [escape(folder)], [".jpg"]), dtype=str)
         studies = paths.str.extract(f"^{STUDIES}/[^/]+$")[0]
         labels = self._test_labels(release)
         images = labels.reindex(studies).set_axis(paths.index)

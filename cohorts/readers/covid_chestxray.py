@@ -28,7 +28,7 @@ from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import REPORTS, ZERO_SHOT, Dataset
 from cohorts.errors import CohortError
 from cohorts.labels import label_maps
-from cohorts.rows import number_duplicates
+from cohorts.rows import first_reasons, look_for_files, number_duplicates
 from cohorts.splits import split_by_patient
 from report_parsing.errors import ReportError
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from report_parsing.reports import Style
 
+OPTIONAL = ("file", "folder", "filename", "group_id", "modality")  # columns that one form has and the other has not
 FRONTAL = ("PA", "AP")  # also as the first word: AP Supine, AP Erect
 RADIOGRAPHS = ("", "X-RAY", "XRAY", "X RAY", "CR", "DX")
 UNLABELLED = ("", "todo", "Unknown")
@@ -87,16 +88,9 @@ class CovidChestXray(Reader):
         path = csv_files.find([self.root], "metadata.csv")
         if path is None:
             raise self.missing("metadata.csv")
-        source = csv_files.read(path)
-        needed = (
-            "patientid",
-            "finding",
-            "view",
-            "clinical_notes",
-            "file" if "file" in source else "filename",
-        )
-        if absent := [name for name in needed if name not in source]:
-            raise CohortError(f"{path} has no column {', '.join(absent)}; is it the collection's metadata file?")
+        source = csv_files.read(path, ["patientid", "finding", "view", "clinical_notes"], others=OPTIONAL)
+        if not {"file", "filename"} & set(source):
+            raise CohortError(f"{path} has no column filename; is it the collection's metadata file?")
         source = source.apply(lambda column: column.str.strip())
         paths = image_paths(source)
         return pd.DataFrame(
@@ -118,27 +112,25 @@ class CovidChestXray(Reader):
         return dict(zip(self._rows["image_id"], self._rows["note"], strict=True))
 
     def _reasons(self, rows: pd.DataFrame) -> np.ndarray:
-        files = rows["image_path"].map(self._file_reason)
-        return np.select(
-            [
-                files == "path_outside_root",
-                rows["subject_id"] == "",
-                rows["image_path"].duplicated() & (rows["image_path"] != ""),
-                ~rows["modality"].str.upper().isin(RADIOGRAPHS),
-                ~rows["view"].str.split().str[0].isin(FRONTAL),
-                files == "missing_file",
-            ],
-            list(DETAILS),
-            default="",
+        reasons = first_reasons(
+            {
+                "path_outside_root": rows["image_path"].map(self._leads_outside),
+                "no_subject": rows["subject_id"] == "",
+                "duplicate_id": rows["image_path"].duplicated() & (rows["image_path"] != ""),
+                "not_a_radiograph": ~rows["modality"].str.upper().isin(RADIOGRAPHS),
+                "not_frontal": ~rows["view"].str.split().str[0].isin(FRONTAL),
+                "missing_file": rows["image_path"] == "",
+            },
+            len(rows),
         )
+        look_for_files(self.root, rows["image_path"], reasons)
+        return reasons
 
-    def _file_reason(self, relative: str) -> str:
-        if not relative:
-            return "missing_file"
+    def _leads_outside(self, relative: str) -> bool:
         try:
-            return "" if inside(self.root, relative).is_file() else "missing_file"
+            return bool(relative) and not inside(self.root, relative)
         except OutsideRootError:
-            return "path_outside_root"
+            return True
 
 
 def image_paths(source: pd.DataFrame) -> pd.Series:

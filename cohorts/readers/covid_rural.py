@@ -85,11 +85,10 @@ class CovidRural(Reader):
         )
 
     def _files(self, kind: str, extensions: Sequence[str]) -> pd.Series:
-        """Paths of the images or the masks; bytes that are no UTF-8 are escaped."""
+        """Paths of the images or the masks."""
         import pandas as pd
 
-        found = files_below(self.root, [f"{folder}{kind}" for folder in FOLDERS], extensions)
-        return pd.Series([path.encode("utf-8", "backslashreplace").decode() for path in found], dtype=object)
+        return pd.Series(files_below(self.root, [f"{folder}{kind}" for folder in FOLDERS], extensions), dtype=object)
 
     def _reasons(self, rows: pd.DataFrame) -> np.ndarray:
         reasons = first_reasons(

@@ -19,8 +19,7 @@ validation file, a tenth of the train patients is the validation set. The source
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Container
-from pathlib import Path
+from collections.abc import Container, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -30,12 +29,11 @@ import pyarrow as pa
 from cohorts import dataset
 from cohorts.archive import csv_files
 from cohorts.archive.paths import stays_inside
-from cohorts.archive.remote import storage_errors
+from cohorts.archive.text_files import read_lines
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import Dataset, in_own_words
-from cohorts.errors import CohortError
 from cohorts.labels import label_maps
-from cohorts.rows import files_below, first_reasons, number_duplicates
+from cohorts.rows import files_below, first_reasons, look_for_files, number_duplicates
 from cohorts.splits import carve_validation, in_later_split
 
 if TYPE_CHECKING:
@@ -108,36 +106,45 @@ class Covidx(Reader):
             if folder == "val":
                 return None
             raise self.missing(name)
-        images = {posixpath.basename(image).casefold(): image for image in files_below(self.root, [folder], [""])}
-        lines = [parse_line(line, images) for line in read_lines(path)]
+        named, alike = name_files(files_below(self.root, [folder], [""]))
+        lines = [parse_line(line, alike) for line in read_lines(path) if line.strip()]
         rows = pd.DataFrame(lines, columns=["subject_id", "file_name", "class"], dtype=object)
-        found = rows["file_name"].str.casefold().map(images)
+        found = (
+            rows["file_name"]
+            .map(named)
+            .fillna(rows["file_name"].str.casefold().map(alike))
+            .where(lambda path: path != "")
+        )
         return rows.assign(
             split=FOLDERS[folder], image_path=found.fillna(folder + "/" + rows["file_name"]), found=found.notna()
         )
 
     def _reasons(self, rows: pd.DataFrame) -> np.ndarray:
-        return first_reasons(
+        reasons = first_reasons(
             {
                 "malformed_row": rows["file_name"] == "",
                 "path_outside_root": ~rows["image_path"].map(stays_inside) | rows["file_name"].str.contains("/"),
                 "unknown_class": ~rows["class"].isin(list(VALUES)),
                 "patient_in_later_split": in_later_split(rows["subject_id"], rows["split"]),
-                "duplicate_id": rows["file_name"].duplicated(),
+                "duplicate_id": rows["file_name"].duplicated() | rows["image_path"].duplicated(),
                 "missing_file": ~rows["found"],
             },
             len(rows),
         )
+        look_for_files(self.root, rows["image_path"], reasons)
+        return reasons
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a label file that hold more than blanks."""
-    try:
-        with storage_errors(path):
-            text = path.read_bytes().decode("utf-8-sig", errors="replace")
-    except OSError as error:
-        raise CohortError(f"{path} cannot be read; fetch it again.") from error
-    return [line for line in text.splitlines() if line.strip()]
+def name_files(paths: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Paths by the names of their files, and by the names in lower case: "" where several names differ in case alone.
+
+    Of files of one name in several folders, the first counts.
+    """
+    named = {posixpath.basename(path): path for path in reversed(paths)}
+    alike: dict[str, str] = {}
+    for name, path in named.items():
+        alike[name.casefold()] = "" if name.casefold() in alike else path
+    return named, alike
 
 
 def parse_line(line: str, images: Container[str]) -> tuple[str, str, str]:

@@ -107,7 +107,11 @@ class MimicCxr(Reader):
 
     def _label_table(self, kind: str) -> pd.DataFrame | None:
         path = csv_files.find(release_folders(self.root), f"mimic-cxr-*-{kind}.csv")
-        return None if path is None else csv_files.read(path).rename(columns={"Airspace Opacity": "Lung Opacity"})
+        return (
+            None
+            if path is None
+            else csv_files.read(path, ["study_id"], others=None).rename(columns={"Airspace Opacity": "Lung Opacity"})
+        )
 
     def boxes(self) -> pa.Table | None:
         """Table (study_id or image_id, boxes list of cohorts.tables.BOX) or None."""

@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from cohorts.archive import csv_files
+from cohorts.archive.folders import is_file
 from cohorts.archive.paths import stays_inside
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import CLASSES, Dataset
@@ -82,7 +83,7 @@ class Mura(Reader):
         return split_scan(rows, DETAILS, {"labels": labels(rows)})
 
     def _has_tables(self, folder: Path) -> bool:
-        return (folder / f"{PARTS[0]}_image_paths.csv").is_file()
+        return is_file(folder / f"{PARTS[0]}_image_paths.csv")
 
     def _part(self, folder: Path, part: str) -> pd.DataFrame:
         """The images of a part, with what their paths say and the label of their study."""

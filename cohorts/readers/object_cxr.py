@@ -101,11 +101,11 @@ class ObjectCxr(Reader):
             if part == "test":
                 return None
             raise self.missing(f"{part}.csv")
-        table = csv_files.read(path)
+        table = csv_files.read(path, ["annotation"], others=["image_name", "image_path"])
         if "image_path" in table:
             table["image_name"] = table["image_path"].str.rpartition("/")[2]
-        if absent := [name for name in ("image_name", "annotation") if name not in table]:
-            raise CohortError(f"{path} has no column {', '.join(absent)}; is it the published file?")
+        if "image_name" not in table:
+            raise CohortError(f"{path} has no column image_name; is it the published file?")
         names = table["image_name"].str.strip()
         return pd.DataFrame({"file_name": names, "annotation": table["annotation"], "part": part})
 

@@ -36,7 +36,7 @@ from cohorts.archive.report_files import read_text
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import Dataset
 from cohorts.labels import LABELS
-from cohorts.rows import PLAIN_NAMES, files_below, first_reasons, number_duplicates
+from cohorts.rows import PLAIN_NAMES, files_below, first_reasons, look_for_files, number_duplicates
 from cohorts.splits import split_by_patient
 from report_parsing.errors import ReportError
 
@@ -180,7 +180,9 @@ class OpenI(Reader):
             "missing_report": rows["problem"] == "missing_report",
             "missing_file": ~rows["image"].isin(list(present)),
         }
-        return first_reasons(conditions, len(rows))
+        reasons = first_reasons(conditions, len(rows))
+        look_for_files(self.root, rows["image_path"], reasons)
+        return reasons
 
 
 def parse_xml(text: str) -> dict[str, Any]:

@@ -5,13 +5,12 @@ The truth is for evaluation. Training reads shards through triplets of parsed re
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from pathlib import Path
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 
+from cohorts.archive import csv_files
 from cohorts.dataset import Dataset
 from cohorts.labels import label_maps
 from cohorts.phantom import PHANTOM
@@ -22,6 +21,7 @@ from cohorts.tables import BOX, MASK, MASK_THRESHOLD
 if TYPE_CHECKING:
     import pandas as pd
 DATASET = Dataset(name=PHANTOM)
+SIDES = ["x", "y", "w", "h"]
 
 
 class PhantomCohort(MimicCxr):
@@ -32,11 +32,11 @@ class PhantomCohort(MimicCxr):
 
     def labels(self) -> pa.Table | None:
         """The true findings: 1 or 0 for each finding of the simulator."""
-        truth = self._truth("labels.csv")
+        truth = self._truth("labels.csv", FINDINGS)
         if truth is None:
             return None
-        values = truth[list(FINDINGS)].to_numpy(np.float32)
-        return pa.table({"image_id": truth["dicom_id"].to_list(), "labels": label_maps(FINDINGS, values)})
+        maps = label_maps(FINDINGS, csv_files.numbers(truth, FINDINGS))
+        return pa.table({"image_id": truth["dicom_id"].to_list(), "labels": maps})
 
     def boxes(self) -> pa.Table | None:
         """The box around the mask of each finding."""
@@ -49,9 +49,10 @@ class PhantomCohort(MimicCxr):
 
     def _collect_lists(self, value: str, columns: dict[str, str], item: pa.DataType) -> pa.Table | None:
         """The rows of `boxes.csv` as one list per image."""
-        truth = self._truth("boxes.csv")
+        truth = self._truth("boxes.csv", ["name", "mask", *SIDES])
         if truth is None:
             return None
+        truth[SIDES] = csv_files.numbers(truth, SIDES)
         truth["threshold"] = MASK_THRESHOLD
         records = truth.rename(columns=columns)[list(columns.values())].to_dict("records")
         lists: dict[str, list[dict[Hashable, Any]]] = {}
@@ -60,10 +61,8 @@ class PhantomCohort(MimicCxr):
         array = pa.array(list(lists.values()), pa.list_(item))
         return pa.table({"image_id": pa.array(list(lists), pa.string()), value: array})
 
-    def _truth(self, file: str) -> pd.DataFrame | None:
-        import pandas as pd
-
-        path: Path = self.root / "truth" / file
-        if not path.is_file() or path.stat().st_size < 3:  # a header alone where nothing was simulated
+    def _truth(self, file: str, columns: Sequence[str]) -> pd.DataFrame | None:
+        path = csv_files.find([self.root / "truth"], file)
+        if path is None or path.stat().st_size < 3:  # a line end alone where nothing was simulated
             return None
-        return pd.read_csv(path, dtype={"dicom_id": str})
+        return csv_files.read(path, ["dicom_id", *columns])

@@ -26,7 +26,15 @@ from cohorts.archive import csv_files
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import Dataset, in_own_words
 from cohorts.labels import label_maps
-from cohorts.rows import PLAIN_NAMES, files_below, first_reasons, list_column, look_for_files, rectangles
+from cohorts.rows import (
+    PLAIN_NAMES,
+    files_below,
+    first_reasons,
+    list_column,
+    look_for_files,
+    number_duplicates,
+    rectangles,
+)
 from cohorts.splits import split_by_patient
 from cohorts.tables import BOX, SHAPE
 
@@ -73,12 +81,13 @@ class RsnaPneumonia(Reader):
         table[SIDES] = csv_files.numbers(table, SIDES)
         table["patientId"] = table["patientId"].str.strip()
         images = table.groupby("patientId", sort=False)["Target"].agg(["min", "max"]).reset_index()
-        labelled = pd.DataFrame({"image_id": images["patientId"], "folder": "stage_2_train_images"})
-        found = [PurePosixPath(path).stem for path in files_below(self.root, ["stage_2_test_images"], [".dcm"])]
-        unlabelled = pd.DataFrame({"image_id": found, "folder": "stage_2_test_images"}, dtype=str)
-        rows = pd.concat([labelled, unlabelled[~unlabelled["image_id"].isin(images["patientId"])]], ignore_index=True)
+        labelled = images[["patientId"]].assign(image_path="stage_2_train_images/" + images["patientId"] + ".dcm")
+        found = pd.Series(files_below(self.root, ["stage_2_test_images"], [".dcm"]), dtype=str)
+        unlabelled = pd.DataFrame({"patientId": found.map(lambda path: PurePosixPath(path).stem), "image_path": found})
+        unlabelled = unlabelled[~unlabelled["patientId"].isin(images["patientId"])]
+        rows = pd.concat([labelled, unlabelled], ignore_index=True).rename(columns={"patientId": "image_id"})
+        rows["image_id"] = number_duplicates(rows["image_id"])
         rows = rows.assign(cohort=self.name, subject_id=rows["image_id"], study_id=rows["image_id"], view="")
-        rows["image_path"] = rows["folder"] + "/" + rows["image_id"] + ".dcm"
         rows["split"] = split_by_patient(self.name, self.split, rows["subject_id"])
         target = images.set_index("patientId").reindex(rows["image_id"])
         boxes = _boxes(table)

@@ -26,9 +26,8 @@ import numpy as np
 from cohorts.archive import csv_files
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import CLASSES, MASKS, REGIONS, ZERO_SHOT, Dataset, in_own_words
-from cohorts.errors import CohortError
 from cohorts.labels import label_maps
-from cohorts.rows import PLAIN_NAMES, files_below, first_reasons, list_column
+from cohorts.rows import PLAIN_NAMES, files_below, first_reasons, list_column, look_for_files
 from cohorts.splits import split_by_patient
 from cohorts.tables import BOX, SHAPE
 
@@ -89,7 +88,9 @@ class SiimPneumothorax(Reader):
             "bad_mask": image_ids.isin(regions["image_id"][regions["points"].isna()]),
             "missing_file": ~image_ids.isin(paths.keys()),
         }
-        rows["reason"] = first_reasons(conditions, len(rows))
+        reasons = first_reasons(conditions, len(rows))
+        look_for_files(self.root, rows["image_path"], reasons)
+        rows["reason"] = reasons
         regions = regions.dropna(subset=["points"])
         positive = np.where(known, image_ids.isin(regions["image_id"]), np.nan).astype(np.float32)
         extras = {
@@ -100,15 +101,13 @@ class SiimPneumothorax(Reader):
         return split_scan(rows, DETAILS, extras)
 
     def _table(self) -> pd.DataFrame:
-        """The label file as image_id and pixels, without the blanks around its names and values."""
+        """The label file as image_id and pixels, without the blanks around its values."""
         import pandas as pd
 
         path = next((found for name in TABLES if (found := csv_files.find([self.root], name))), None)
         if path is None:
             raise self.missing(" or ".join(TABLES))
-        table = csv_files.read(path).rename(columns=str.strip)
-        if absent := [name for name in ("ImageId", "EncodedPixels") if name not in table]:
-            raise CohortError(f"{path} has no column {', '.join(absent)}; is it the challenge's label file?")
+        table = csv_files.read(path, ["ImageId", "EncodedPixels"])
         return pd.DataFrame({"image_id": table["ImageId"].str.strip(), "pixels": table["EncodedPixels"].str.strip()})
 
 

@@ -157,5 +157,8 @@ def test_what_is_missing_is_named(tmp_path: Path):
     with pytest.raises(CohortError, match=r"no metadata\.csv in .*RADALIGN_COVID_CHESTXRAY_ROOT"):
         CovidChestXray(tmp_path).scan()
     (tmp_path / "metadata.csv").write_text("patientid,finding\n1,COVID-19\n")
-    with pytest.raises(CohortError, match="no column view, clinical_notes, filename"):
+    with pytest.raises(CohortError, match="no column view, clinical_notes;"):
+        CovidChestXray(tmp_path).scan()
+    (tmp_path / "metadata.csv").write_text("patientid,finding,view,clinical_notes\n1,COVID-19,PA,\n")
+    with pytest.raises(CohortError, match="no column filename"):
         CovidChestXray(tmp_path).scan()

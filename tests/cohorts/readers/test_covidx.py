@@ -154,4 +154,6 @@ def test_what_is_missing_and_what_is_unknown_is_told(tmp_path):
 
 def test_empty_and_foreign_files(release):
     assert release("").scan().source_rows == 0
-    assert set(rejected(release("\xff\x00\n", "a,b,c\n")).values()) == {"malformed_row"}
+    assert set(rejected(release("\xff\x01\n", "a,b,c\n")).values()) == {"malformed_row"}
+    with pytest.raises(CohortError, match=r"train\.txt has bytes that are no text in line 2"):
+        release("1 a.png positive x\nbc\x00d\n").scan()
