@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
 
 import torch
 from open_clip.model import QuickGELU, convert_to_custom_text_state_dict, resize_pos_embed
 from open_clip.transformer import TextTransformer, VisionTransformer
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.encoders.image import ImageEncoder, ImageFeatures
+from models.encoders.weight_files import read_weights
 from models.errors import ModelError
 from models.method import Tokens
 
@@ -127,12 +124,13 @@ class ClipTextEncoder(TextTransformer):
 def load_clip(module: nn.Module, weights: str) -> None:
     """Fill `visual`, `text` and `logit_scale` of `module`, those it has, from `weights`.
 
-    `weights` is `openai`, a file of safetensors or plain tensors (such as CheXzero's), or the folder of a run. Position
-    embeddings of another image size are interpolated. Raises ValueError when something lacks or has another size.
+    `weights` is `openai`, a file of safetensors, plain tensors (such as CheXzero's) or TorchScript (such as OpenAI's),
+    or the folder of a run. Position embeddings of another image size are interpolated. Raises ModelError when something
+    lacks or has another size.
     """
     state = convert_to_custom_text_state_dict(_openai_state() if weights == OPENAI else _file_state(weights))
     if hasattr(module, "visual"):
-        resize_pos_embed(state, module)
+        _fit_positions(state, module, weights)
     wanted = {
         name: tensor
         for name, tensor in module.state_dict().items()
@@ -149,35 +147,31 @@ def load_clip(module: nn.Module, weights: str) -> None:
     module.load_state_dict({name: state[name].float() for name in wanted}, strict=False)
 
 
+def _fit_positions(state: dict[str, Tensor], module: nn.Module, weights: str) -> None:
+    try:
+        resize_pos_embed(state, module)
+    except (RuntimeError, ValueError, IndexError) as error:  # positions that form no square
+        raise ModelError(f"`{weights}` is no CLIP: its position embeddings are not those of an image") from error
+
+
 def _openai_state() -> dict[str, Tensor]:
-    from open_clip import load_openai_model
+    from open_clip.pretrained import download_pretrained_from_url, get_pretrained_url
 
     try:
-        return load_openai_model(OPENAI_ARCHITECTURE, precision="fp32", device="cpu").state_dict()
+        path = download_pretrained_from_url(get_pretrained_url(OPENAI_ARCHITECTURE, OPENAI))
     except (OSError, RuntimeError) as error:
         raise ModelError(
             "the weights `openai` of CLIP cannot be reached: give the path of a downloaded file, or leave the weights "
             "empty to start at random"
         ) from error
+    return read_weights(Path(path))
 
 
 def _file_state(weights: str) -> dict[str, Tensor]:
     path = Path(weights) / RUN_WEIGHTS if Path(weights).is_dir() else Path(weights)
     if not path.is_file():
         raise ModelError(f"there is no file `{path}` with weights of CLIP")
-    try:
-        state: dict[str, Tensor] = load_file(path) if path.suffix == ".safetensors" else _torch_file(path)
-    except (RuntimeError, SafetensorError, UnpicklingError) as error:
-        raise ModelError(f"`{path}` is neither safetensors nor a file of plain tensors nor OpenAI's own") from error
-    return state
-
-
-def _torch_file(path: Path) -> Any:
-    """Plain tensors, or the TorchScript archive that OpenAI distributes; neither runs code of the file."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except RuntimeError:
-        return torch.jit.load(path, map_location="cpu").state_dict()
+    return read_weights(path)
 
 
 def _activation(quick_gelu: bool) -> type[nn.Module]:

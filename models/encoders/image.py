@@ -14,6 +14,7 @@ from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_hybrid import HybridEmbed
 from torch import Tensor, nn
 
+from models.encoders.weight_files import read_weights
 from models.errors import ModelError
 
 SCRATCH = re.compile(r"vit/(\d+)x(\d+)(?:p(\d+)|(r))")
@@ -162,18 +163,13 @@ def _vit(blocks: int, width: int, size: int, patch: int) -> VisionTransformer:
 
 
 def load_weights(network: nn.Module, path: str) -> None:
-    """Load a safetensors or weights-only checkpoint; weights that do not fit are an error.
+    """Load the file of weights at `path`; weights that do not fit are an error.
 
     A first convolution for three colours is summed over them, which is the same for a grey image.
     """
     if not Path(path).is_file():
         raise ModelError(f"there is no file `{path}` with weights of the image encoder (`image_weights`)")
-    if path.endswith(".safetensors"):
-        from safetensors.torch import load_file
-
-        state = load_file(path)
-    else:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+    state = read_weights(Path(path))
     wanted = network.state_dict()
     for name, tensor in state.items():
         if name in wanted and tensor.ndim == 4 and tensor.shape[1] == 3 and wanted[name].shape[1] == 1:
@@ -181,4 +177,10 @@ def load_weights(network: nn.Module, path: str) -> None:
     missing = [name for name in wanted if name not in state]
     if missing:
         raise ModelError(f"{path} lacks {len(missing)} weights of the image encoder, the first is `{missing[0]}`")
+    for name, tensor in wanted.items():
+        if state[name].shape != tensor.shape:
+            raise ModelError(
+                f"{path} is of another image encoder: its `{name}` is {tuple(state[name].shape)}, and the settings "
+                f"make it {tuple(tensor.shape)}"
+            )
     network.load_state_dict({name: state[name] for name in wanted})

@@ -70,7 +70,7 @@ def _bert(name: str, weights: bool, layers: int) -> Any:
 
     folder = encoder_folder(name)
     with reachable("configuration", name):
-        config = AutoConfig.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     if config.model_type != "bert":
         raise ModelError(f"text encoder `{name}` is a {config.model_type}; choose a BERT")
     scratch = SCRATCH.fullmatch(name)
@@ -87,7 +87,7 @@ def _bert(name: str, weights: bool, layers: int) -> Any:
         return AutoModel.from_config(config, add_pooling_layer=False)
     with reachable("weights", name), quiet():
         model, report = AutoModel.from_pretrained(
-            folder, config=config, add_pooling_layer=False, output_loading_info=True
+            folder, config=config, add_pooling_layer=False, output_loading_info=True, trust_remote_code=False
         )
     if missing := sorted(report["missing_keys"]):
         raise ModelError(f"text encoder `{name}` lacks {len(missing)} weights, the first is `{missing[0]}`")

@@ -25,10 +25,15 @@ def encoder_folder(name: str) -> str:
 
 @contextmanager
 def reachable(part: str, name: str) -> Iterator[None]:
-    """Turn whatever transformers says of a model that is not there into one sentence."""
+    """Turn whatever transformers says of a model that is not there, or is none, into one sentence."""
     try:
         yield
-    except (OSError, ValueError) as error:
+    except Exception as error:  # of transformers, its hub, safetensors or pickle
+        if Path(name).is_dir():
+            raise ModelError(
+                f"the {part} of text encoder `{name}` cannot be read: files of that folder are missing, damaged, or "
+                "hold programs, which are not run"
+            ) from error
         raise ModelError(
             f"the {part} of text encoder `{name}` is neither in a local folder nor reachable on the hub: give the "
             f"folder of a downloaded model, or `{OFFLINE_ENCODER}`, which needs no network"

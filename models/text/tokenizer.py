@@ -18,7 +18,7 @@ class WordPieceTokenizer:
         from transformers import AutoTokenizer
 
         with reachable("tokenizer", name):
-            self._tokenizer = AutoTokenizer.from_pretrained(encoder_folder(name))
+            self._tokenizer = AutoTokenizer.from_pretrained(encoder_folder(name), trust_remote_code=False)
         self.length = length
         self.pad = int(self._tokenizer.pad_token_id)
         self.start, self.end = int(self._tokenizer.cls_token_id), int(self._tokenizer.sep_token_id)

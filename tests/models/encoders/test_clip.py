@@ -112,7 +112,7 @@ def test_missing_or_unfit_weights_are_one_sentence(towers, tmp_path, monkeypatch
     def unreachable(*args, **options):
         raise URLError("no network")
 
-    monkeypatch.setattr("open_clip.load_openai_model", unreachable)
+    monkeypatch.setattr("open_clip.pretrained.download_pretrained_from_url", unreachable)
     with pytest.raises(ValueError, match="`openai` of CLIP cannot be reached"):
         load_clip(Towers(), "openai")
 

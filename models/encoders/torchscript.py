@@ -1,0 +1,137 @@
+"""The tensors of a TorchScript archive, such as OpenAI's CLIP, without running the programs in it.
+
+The archive is a zip file: `code/` holds programs, `data.pkl` the module with its attributes as a pickle, `data/` the
+numbers. `torch.jit.load` compiles the programs and runs those that restore attributes. Here the programs are not
+opened, and the pickle may name nothing but tensors and plain values.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from io import BytesIO
+from math import prod
+from pathlib import Path
+from pickle import Unpickler, UnpicklingError
+from typing import Any
+from zipfile import ZIP_STORED, ZipFile, is_zipfile
+
+import torch
+from torch import Tensor
+
+MOST_OBJECTS = 100_000  # modules and attributes of one archive
+STORAGES = {
+    "DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
+    "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
+}  # fmt: skip
+
+
+class _Module:
+    """Stands for an object of any class of the archive; all that it can do is to hold the object's state."""
+
+    __slots__ = ("state",)
+
+    def __init__(self) -> None:
+        self.state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+def is_torchscript(path: Path) -> bool:
+    """Whether a file is an archive of TorchScript, as torch itself tells it from other files of tensors."""
+    if not is_zipfile(path):
+        return False
+    with ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def read_torchscript(path: Path) -> dict[str, Tensor]:
+    """All tensors of the module by their dotted names: parameters, buffers and other attributes.
+
+    Raises UnpicklingError where the archive asks for more than tensors and plain values; a damaged one may raise
+    anything.
+    """
+    with ZipFile(path) as archive:
+        [root] = [name.removesuffix("data.pkl") for name in archive.namelist() if name.endswith("/data.pkl")]
+        module = _Reader(archive, root).load()
+    return _named_tensors(module)
+
+
+class _Reader(Unpickler):
+    """Unpickles `data.pkl`; the only things of Python that it hands to the pickle are named in `find_class`."""
+
+    def __init__(self, archive: ZipFile, root: str) -> None:
+        super().__init__(BytesIO(_stored(archive, f"{root}data.pkl")))
+        self._archive, self._root = archive, root
+        self._storages: dict[str, Tensor] = {}
+        if f"{root}byteorder" in archive.namelist() and _stored(archive, f"{root}byteorder") != b"little":
+            raise UnpicklingError("the numbers are not little-endian")
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The stand-in for a global that the pickle names."""
+        if module == "__torch__" or module.startswith("__torch__."):
+            return _Module
+        if module == "torch" and name in STORAGES:
+            return STORAGES[name]
+        if (module, name) not in _ADMITTED:
+            raise UnpicklingError(f"the archive asks for `{module}.{name}`")
+        return _ADMITTED[module, name]
+
+    def persistent_load(self, pid: Any) -> Tensor:
+        """(numbers,) of one storage."""
+        kind, dtype, key, _, length = pid
+        if kind != "storage" or not isinstance(dtype, torch.dtype):
+            raise UnpicklingError("the archive refers to something that is no storage of numbers")
+        if key not in self._storages:
+            content = bytearray(_stored(self._archive, f"{self._root}data/{key}"))
+            self._storages[key] = torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
+        storage = self._storages[key]
+        if storage.dtype != dtype or len(storage) != length:
+            raise UnpicklingError(f"storage {key} holds other numbers than the archive says")
+        return storage
+
+
+def _stored(archive: ZipFile, name: str) -> bytes:
+    """A member as torch writes it: not compressed, hence no larger than the file."""
+    if archive.getinfo(name).compress_type != ZIP_STORED:
+        raise UnpicklingError(f"{name} is compressed")
+    return archive.read(name)
+
+
+def _tensor(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
+    if prod(size) > len(storage):
+        raise UnpicklingError("a tensor is larger than its storage")
+    return torch.as_strided(storage, size, stride, offset)
+
+
+def _first(value: Any, *_: Any) -> Any:
+    return value
+
+
+_ADMITTED: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_parameter"): _first,
+    ("torch", "device"): _first,
+} | {
+    ("torch.jit._pickle", name): _first
+    for name in ("build_intlist", "build_doublelist", "build_boollist", "build_tensorlist", "restore_type_tag")
+}
+
+
+def _named_tensors(module: Any) -> dict[str, Tensor]:
+    """Tensors of a module and of those inside it, `inner.weight` for `weight` of `inner`."""
+    found: dict[str, Tensor] = {}
+    todo, seen = [("", module)], 0
+    while todo:
+        prefix, holder = todo.pop()
+        for name, value in holder.state.items():
+            seen += 1
+            if seen > MOST_OBJECTS:
+                raise UnpicklingError("the modules of the archive have no end")
+            if isinstance(value, Tensor):
+                found[prefix + name] = value
+            elif isinstance(value, _Module):
+                todo.append((f"{prefix}{name}.", value))
+    return found
