@@ -8,6 +8,7 @@ import dagster as dg
 
 from assets.settings import EvaluationSettings
 from assets.workspace import WorkspaceResource
+from pipelines import console
 from pipelines.automation import dead_runs, new_studies, nightly
 from pipelines.catalogue import ASSETS, CHECKS
 from pipelines.executors import in_process_by_default
@@ -16,6 +17,8 @@ from pipelines.jobs import jobs
 # Output(data_version=...) and a property inside Pipes: what may change with Dagster is pinned by the lock.
 for category in (dg.BetaWarning, dg.PreviewWarning):
     warnings.filterwarnings("ignore", category=category)
+
+console.install()
 
 STOP_SECONDS = 60  # for a trainer to finish its step and write its checkpoint when its run is terminated
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from pipelines.preflight.executor import CheckedExecutor
 from pipelines.writers import WaitingExecutor
 
 # Offered where their package is installed: name in the run config -> module, executor.
@@ -49,11 +50,10 @@ def choice_of(executors: dict[str, dg.ExecutorDefinition], default: str = IN_PRO
         ((name, settings),) = context.executor_config.items()
         chosen = executors[name]
         assert chosen.executor_creation_fn is not None
-        return WaitingExecutor(
-            chosen.executor_creation_fn(
-                context._replace(executor_def=chosen, executor_config=settings)  # type: ignore[arg-type]
-            )
+        inner = chosen.executor_creation_fn(
+            context._replace(executor_def=chosen, executor_config=settings)  # type: ignore[arg-type]
         )
+        return CheckedExecutor(WaitingExecutor(inner))
 
     return choose
 

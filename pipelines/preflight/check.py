@@ -1,0 +1,143 @@
+"""Everything that can be known before the first step, in the order in which it costs time."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
+from typing import Any
+
+import dagster as dg
+from pydantic import ValidationError
+
+from assets.evaluated import TASKS_TAG
+from assets.ingestion import ArchiveConfig, InventoryConfig, SubsetsConfig
+from assets.pretrained import VARIANT, pretraining_config
+from assets.reports import KnowledgeConfig
+from assets.settings import EvaluationSettings, options_of
+from assets.workspace import WorkspaceResource
+from cohorts.registry import has_reports, reader_module
+from evaluation.tasks.registry import check_options, repeated_settings, task_names
+from ingestion.pipeline import choose_datasets, downstream_names
+from ingestion.stages.images import ImagesSettings
+from ingestion.workspace import Workspace
+from models.registry import method_names
+from pipelines.preflight.mistakes import explain_value
+from pipelines.preflight.network import expect_network
+from pipelines.preflight.roots import expect_root, misspelt_variables
+from pipelines.preflight.space import expect_room, expect_writable
+from store.errors import SettingError
+from store.suggestions import did_you_mean
+from tracking.runs import trained_run
+from training.config import TrainingConfig
+from training.errors import TrainingError
+
+PRETRAINED, EVALUATED, DOWNSTREAM, DATASET = "pretrained__", "evaluated__", "downstream__", "dataset__"
+CONFIGS: dict[str, type[dg.Config]] = {
+    "archive": ArchiveConfig,
+    "inventory": InventoryConfig,
+    "subsets": SubsetsConfig,
+    "knowledge": KnowledgeConfig,
+    **{f"{PRETRAINED}{method}": pretraining_config(method) for method in method_names()},
+}
+# A training that has the defaults of these is known to work: its network is not built on trial, which takes seconds.
+DECIDE_NETWORK = ("method_config", "augmentation", "batch_size", "micro_batches", "input_size")
+Warn = Callable[[str], object]
+
+
+def check_run(nodes: Collection[str], run_config: Mapping[str, Any], tags: Mapping[str, str], warn: Warn) -> None:
+    """Raise a `UserError` for the first mistake in a run of the assets and graphs called `nodes`.
+
+    `run_config` has been checked against Dagster's schema. `warn` gets what may be a mistake. A run that was checked in
+    this process is not checked again.
+    """
+    for sentence in misspelt_variables():
+        warn(sentence)
+    text = json.dumps([sorted(nodes), run_config, dict(tags), sorted(_environment().items())], default=str)
+    _check_once(text)
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(("RADALIGN_", "HF_"))}
+
+
+@cache
+def _check_once(text: str) -> None:
+    names, run_config, tags, _ = json.loads(text)
+    nodes = set(names)
+    config = _with_environment(run_config)
+    workspace = _read(WorkspaceResource, _section(config, "resources", "workspace"), "resources.workspace").plain()
+    settings = {name: _section(config, "ops", name) for name in sorted(nodes)}
+    checked = {name: _read(CONFIGS[name], settings[name], f"ops.{name}") for name in nodes & CONFIGS.keys()}
+    methods = [name.removeprefix(PRETRAINED) for name in sorted(nodes) if name.startswith(PRETRAINED)]
+    trainings = {method: _training(method, checked[f"{PRETRAINED}{method}"]) for method in methods}
+
+    reader_module(workspace.cohort_name())
+    if methods and not has_reports(workspace.cohort_name()):
+        raise TrainingError(
+            f"The dataset {workspace.cohort_name()} has images without reports, from which there is nothing to "
+            "pretrain: set RADALIGN_COHORT to one with reports, and use this one to evaluate."
+        )
+    _check_evaluation(workspace, nodes, config, tags)
+    if "archive" in nodes and not workspace.simulated():
+        expect_root(workspace)
+    expect_writable(workspace.home_path())
+    size = settings.get("images", {}).get("size", ImagesSettings().size)
+    studies = getattr(checked.get("archive"), "studies", 0) if workspace.simulated() else 0
+    expect_room(workspace, studies, size, bool(methods))
+    for method, training in trainings.items():
+        usual = _training(method, pretraining_config(method)())
+        if any(getattr(training, name) != getattr(usual, name) for name in DECIDE_NETWORK):
+            expect_network(training, size)
+
+
+def _training(method: str, config: dg.Config) -> TrainingConfig:
+    """The settings of a training; TrainingError for those that cannot be."""
+    chosen = {name: value for name, value in config.model_dump().items() if name != VARIANT}
+    return TrainingConfig.from_dict({**chosen, "method": method}, f"ops.{PRETRAINED}{method}")
+
+
+def _check_evaluation(
+    workspace: Workspace, nodes: Collection[str], config: Mapping[str, Any], tags: Mapping[str, str]
+) -> None:
+    """Amounts, settings and datasets of the evaluation, the tag of tasks, and the run that is evaluated."""
+    methods = {name.partition("__")[2] for name in nodes if name.startswith((EVALUATED, DOWNSTREAM))}
+    if not methods:
+        return
+    evaluation: Any = _read(EvaluationSettings, _section(config, "resources", "evaluation"), "resources.evaluation")
+    check_options(options_of(evaluation))
+    tasks = [name.strip() for name in tags.get(TASKS_TAG, "").split(",") if name.strip()]
+    for task in tasks:
+        if task not in task_names():
+            known = f"{did_you_mean(task, task_names())}, which is not one of {', '.join(task_names())}"
+            raise SettingError(f"The tag {TASKS_TAG} names {task}{known}.")
+    repeated_settings(tasks or task_names(), evaluation.fractions, evaluation.repeats)
+    for method in sorted(methods):
+        if f"{PRETRAINED}{method}" not in nodes:
+            trained_run(workspace, method)
+    chosen = choose_datasets(workspace, evaluation.cohorts, evaluation.splits)
+    for name in downstream_names():
+        if name in chosen and f"{DATASET}{name}" in nodes and (there := workspace.downstream(name)) is not None:
+            expect_root(there)
+
+
+def _section(config: Mapping[str, Any], kind: str, name: str) -> dict[str, Any]:
+    """The fields that a run config gives for an op or a resource."""
+    return dict(((config.get(kind) or {}).get(name) or {}).get("config") or {})
+
+
+def _read(kind: type[Any], values: Mapping[str, Any], place: str) -> Any:
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise SettingError(explain_value(error, place)) from None
+
+
+def _with_environment(value: Any) -> Any:
+    """A run config in which `{env: NAME}` is the value of the variable."""
+    if isinstance(value, dict):
+        if value.keys() == {"env"}:
+            return os.environ.get(str(value["env"]), "")
+        return {name: _with_environment(one) for name, one in value.items()}
+    return [_with_environment(one) for one in value] if isinstance(value, list) else value
