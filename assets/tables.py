@@ -22,21 +22,23 @@ def results_asset(methods: Sequence[str]) -> dg.AssetsDefinition:
     deps = [dg.AssetKey([where, method]) for method in methods for where in ("evaluated", "downstream")]
 
     @dg.asset(name="results", group_name=GROUP, kinds={"parquet"}, deps=deps)
-    def results(workspace: WorkspaceResource) -> dg.MaterializeResult[Any]:
+    def results(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult[Any]:
         """Every number so far, of all methods and datasets, with what produced it."""
         from evaluation.results.latest import latest_results
         from evaluation.results.store import MEASURED, read_results
         from evaluation.results.text_tables import as_markdown
 
         place = workspace.plain()
-        table = read_results(place.home_path(), {"source": MEASURED})
+        with one_sentence():
+            table = read_results(place.home_path(), {"source": MEASURED}, context.log.warning)
+            latest = latest_results(place, log=context.log.debug)  # which tells the same again
         macro = table.filter(pc.equal(table["class"], MACRO))
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": table.num_rows,
                 "methods": previews.counts(table, "cohort", "method", "task"),
                 "numbers": previews.head(macro, SHOWN, 100),
-                "tables": dg.MetadataValue.md(as_markdown(latest_results(place))),
+                "tables": dg.MetadataValue.md(as_markdown(latest)),
             }
         )
 
@@ -63,7 +65,7 @@ def tables_asset(
     from evaluation.tables.build import write_tables
 
     with one_sentence():
-        written = write_tables(workspace.plain(), config.mlflow_url, context.log.info)
+        written = write_tables(workspace.plain(), config.mlflow_url, context.log.info, context.log.warning)
     tables = written.document.tables
     lines = [line for table in tables for line in table.lines]
     filled = [

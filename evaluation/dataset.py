@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -17,13 +18,13 @@ from cohorts.dataset import Dataset
 from evaluation.errors import EvaluationError
 from evaluation.truth import Masks, select_masks
 from store import batches
+from store.digests import fingerprint
+from store.seals import expect_intact
 
 if TYPE_CHECKING:
     from ingestion.workspace import Workspace
     from report_parsing.knowledge.base import KnowledgeBase
     from shards.reader import ShardReader
-
-REGIONS_FILE = "regions.parquet"  # in the folder `regions`, written by ingestion.regions
 
 
 class _Stored(Protocol):
@@ -135,11 +136,11 @@ class EvaluationDataset:
 
     def fraction(self, share: float, repeat: int = 0) -> Images:
         """The train images of a share of the patients; `repeat` 0 is the table `subsets`."""
-        from cohorts.subsets import images_of, subset_table
+        from cohorts.subsets import images_of
 
-        subsets = subset_table(pq.read_table(self._studies), repeat) if repeat else self._read_subsets()
         train = self.images("train")
-        return train.select(pc.is_in(pa.array(train.image_ids), images_of(subsets, share)).to_numpy(False))
+        chosen = images_of(self._read_subsets(repeat), share)
+        return train.select(pc.is_in(pa.array(train.image_ids), chosen).to_numpy(False))
 
     def splits(self, share: float, repeat: int = 0) -> tuple[Images, Images, Images]:
         """The train images of a share of the patients, and all of validate and of test."""
@@ -185,7 +186,7 @@ class EvaluationDataset:
         from imaging.letterbox import letterbox_box
 
         wanted = set(images.image_ids.tolist())
-        table = pq.read_table(self._studies, columns=["image_id", "boxes"])
+        table = self._read("studies", ["image_id", "boxes"])
         listed = {row["image_id"]: row["boxes"] or () for row in table.to_pylist() if row["image_id"] in wanted}
         sizes = self.reader.columns(images.split, ["height", "width"])
         heights, widths = sizes["height"].to_numpy()[images.rows], sizes["width"].to_numpy()[images.rows]
@@ -208,52 +209,82 @@ class EvaluationDataset:
 
     def regions_digest(self) -> str:
         """Digest of all regions and boxes; empty where ingestion has made no table of them."""
-        path = self._regions
-        return (pq.read_schema(path).metadata or {}).get(b"content", b"").decode() if path.exists() else ""
+        if not self._path("regions").exists():
+            return ""
+        return (pq.read_schema(self._expect("regions")).metadata or {}).get(b"content", b"").decode()
 
-    def subsets_digest(self) -> str:
-        """Digest of the table of label fractions; empty where there is none."""
-        from store.digests import file_digest
+    def subsets_digest(self, repeat: int = 0) -> str:
+        """Digest of the label fractions of a repeat; empty where ingestion has chosen none."""
+        return _digest_rows(self._read_subsets(repeat)) if self._path("subsets").exists() else ""
 
-        return file_digest(self._subsets) if self._subsets.exists() else ""
+    def triplets_digest(self) -> str:
+        """Digest of what its reports say: the batches of it; empty where reports were not parsed."""
+        return fingerprint(batches.read_plan(self.workspace.folder("triplets")).fingerprints())
+
+    def queries_digest(self) -> str:
+        """Digest of the labels of zero-shot tasks and their words."""
+        return fingerprint(self.queries)
 
     def _known(self, images: Images, names: Sequence[str]) -> Images:
         if not len(images) or not names:
             return images
         return images.select(~np.isnan(self.label_values(images, names)).all(axis=1))
 
-    def _read_subsets(self) -> pa.Table:
-        if not self._subsets.exists():
+    def _read_subsets(self, repeat: int) -> pa.Table:
+        from cohorts.subsets import subset_table
+
+        if repeat:
+            return subset_table(self._read("studies"), repeat)
+        if not self._path("subsets").exists():
             raise EvaluationError("There are no label fractions to probe with: materialize the asset `subsets` first.")
-        return pq.read_table(self._subsets)
+        return self._read("subsets")
 
     def _read_regions(self) -> pa.Table:
-        if not self._regions.exists():
-            raise EvaluationError(f"There is no {self._regions}: bring the regions of the dataset up to date first.")
-        return pq.read_table(self._regions)
+        if not self._path("regions").exists():
+            raise EvaluationError(
+                f"There is no {self._path('regions')}: bring the regions of the dataset up to date first."
+            )
+        return self._read("regions")
 
-    @property
-    def _studies(self) -> Path:
-        return self.workspace.folder("studies") / "studies.parquet"
+    def _read(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        return pq.read_table(self._expect(name), columns=columns)
 
-    @property
-    def _subsets(self) -> Path:
-        return self.workspace.folder("subsets") / "subsets.parquet"
+    def _expect(self, name: str) -> Path:
+        """The file of a table, whose bytes are those that ingestion wrote."""
+        return expect_table(self.workspace, name)
 
-    @property
-    def _regions(self) -> Path:
-        return self.workspace.folder("regions") / REGIONS_FILE
+    def _path(self, name: str) -> Path:
+        return table_path(self.workspace, name)
+
+
+def table_path(workspace: Workspace, name: str) -> Path:
+    """The file of `studies`, `subsets` or `regions`."""
+    return workspace.folder(name) / f"{name}.parquet"
+
+
+def expect_table(workspace: Workspace, name: str) -> Path:
+    """The file of `studies`, `subsets` or `regions`; DamageError where its bytes are not those that were written."""
+    again = f"`RADALIGN_COHORT={workspace.cohort_name()} dagster job execute -j ingest` makes it again."
+    return expect_intact(table_path(workspace, name), again)
 
 
 def observation_labels(workspace: Workspace) -> dict[str, str]:
     """The dataset's labels that are another name of an observation that the network has learnt: label -> entity."""
     from report_parsing.vocabulary import ENTITIES
 
-    table = pq.read_table(workspace.folder("studies") / "studies.parquet", columns=["labels"])
+    table = pq.read_table(expect_table(workspace, "studies"), columns=["labels"])
     labels = table["labels"].combine_chunks().drop_null()
     names = sorted(pc.unique(labels.keys).to_pylist())
     meanings = entities_of(dict(zip(names, names, strict=True)))
     return {name: entity for name, entity in meanings.items() if entity in ENTITIES}
+
+
+def _digest_rows(table: pa.Table) -> str:
+    """Digest of what a table says, however it is divided and compressed."""
+    stream = pa.BufferOutputStream()
+    with pa.ipc.new_stream(stream, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    return hashlib.sha256(stream.getvalue()).hexdigest()
 
 
 def entities_of(labels: Mapping[str, str]) -> dict[str, str]:

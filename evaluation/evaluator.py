@@ -1,7 +1,8 @@
 """Evaluates a network on a dataset, result by result: a task with a setting, trained or untrained.
 
 A result whose checkpoint, data and protocol are stored already is read, not computed. A result that fails, or that the
-method or the dataset has nothing for, is a row that says why. It stops no other result.
+method or the dataset has nothing for, is a row that says why. It stops no other result. Weights that are not those of
+the run stop all.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,9 +21,8 @@ from evaluation.dataset import EvaluationDataset
 from evaluation.errors import NotAvailableError
 from evaluation.metrics.values import MACRO, ResultValue
 from evaluation.predictions import WEIGHTS, Predictions
-from evaluation.tasks.base import NEVER, Setting
+from evaluation.tasks.base import NEVER, QUERY_LABELS, REGION_TABLE, TRIPLET_TABLE, Setting
 from evaluation.tasks.registry import check_options, repeated_settings, task, task_module
-from shards.errors import ShardError
 from store.code import code_version
 from store.digests import fingerprint
 from store.errors import UserError
@@ -57,7 +57,7 @@ class Outcome:
     setting: Setting
     weights: str
     values: Sequence[ResultValue]
-    note: str  # why there are none
+    note: str  # why there are none, or why those that were stored may be outdated
     reused: bool
     seconds: float
 
@@ -106,18 +106,7 @@ class Outcome:
             "repeat": self.setting.repeat,
             "note": self.note,
         }
-        return [
-            {
-                **common,
-                "metric": value.metric,
-                "class": value.class_name,
-                "value": value.value,
-                "low": value.low,
-                "high": value.high,
-                "n": value.n,
-            }
-            for value in self.values or [no_value(self.task)]
-        ]
+        return [{**common, **value.as_row()} for value in self.values or [no_value(self.task)]]
 
 
 class Evaluator:
@@ -153,34 +142,53 @@ class Evaluator:
         yield from self.evaluate_settings(repeated_settings(tasks, fractions, repeats), untrained)
 
     def evaluate_settings(self, settings: Sequence[tuple[str, Setting]], untrained: bool = True) -> Iterator[Outcome]:
-        """Results of pairs of a task and a setting, as they are done."""
+        """Results of pairs of a task and a setting, as they are done; DamageError for weights of another run."""
+        self.expect_weights(untrained)
         self._update_regions()
         for name, setting in settings:
-            for weights in WEIGHTS if untrained else WEIGHTS[:1]:
-                outcome = self._read(name, setting, weights) or self._compute(name, setting, weights)
-                if not outcome.reused:
+            for weights in _networks(untrained):
+                outcome = self._evaluate(name, setting, weights)
+                if outcome.failed or not outcome.reused:
                     self._report(outcome)
                 yield outcome
 
-    def fail(self, settings: Sequence[tuple[str, Setting]], why: str) -> Iterator[Outcome]:
-        """Every result that is not stored already as failed, all for the reason `why`, which lies outside of them."""
-        from evaluation.results.store import FAILED
+    def expect_weights(self, untrained: bool = True) -> None:
+        """Raise DamageError or ModelError unless the weights are those that the run recorded."""
+        for weights in _networks(untrained):
+            self.predictions[weights].expect_weights()
 
+    def fail(self, settings: Sequence[tuple[str, Setting]], why: str) -> Iterator[Outcome]:
+        """Every result as failed, all for the reason `why`, which lies outside of them.
+
+        Numbers that are stored already are kept, and are shown with the reason.
+        """
         for name, setting in settings:
             for weights in WEIGHTS:
-                found = self._read(name, setting, weights)
-                yield found or self._store(name, setting, weights, [], FAILED + why, 0.0)
+                yield self._fail(name, setting, weights, why)
 
-    def _read(self, name: str, setting: Setting, weights: str) -> Outcome | None:
+    def _evaluate(self, name: str, setting: Setting, weights: str) -> Outcome:
+        """A result from where it is stored, or computed; failed where what decides it cannot be read."""
         from evaluation.results.store import find_results
 
-        found = find_results(self._home, name, self._key(name, setting, weights), setting.name)
+        try:
+            key = self._key(name, setting, weights)
+        except UserError as error:
+            return self._fail(name, setting, weights, str(error))
+        found = find_results(self._home, name, key, setting.name, self.warn)
         if found is None:
-            return None
-        values, note = found
+            return self._compute(name, setting, weights, key)
+        return Outcome(self.run, self.name, name, setting, weights, *found, reused=True, seconds=0.0)
+
+    def _fail(self, name: str, setting: Setting, weights: str, why: str) -> Outcome:
+        from evaluation.results.store import FAILED, find_results
+
+        key, note = self._identity(setting, weights), FAILED + why
+        values, _ = find_results(self._home, name, key, setting.name, self.warn, any_version=True) or ([], "")
+        if not values:
+            return self._store(name, setting, weights, key, [], note, 0.0)
         return Outcome(self.run, self.name, name, setting, weights, values, note, reused=True, seconds=0.0)
 
-    def _compute(self, name: str, setting: Setting, weights: str) -> Outcome:
+    def _compute(self, name: str, setting: Setting, weights: str, key: ResultKey) -> Outcome:
         from evaluation.results.store import FAILED
 
         begun = time.monotonic()
@@ -197,14 +205,20 @@ class Evaluator:
             note = f"{FAILED}{type(error).__name__} in our code; the log of the run has the place."
             place = "".join(traceback.format_tb(error.__traceback__))  # no message: it may quote a report
             self.warn(f"{name}, {setting.name}, {weights}: {type(error).__name__}\n{place}")
-        return self._store(name, setting, weights, values, note, time.monotonic() - begun)
+        return self._store(name, setting, weights, key, values, note, time.monotonic() - begun)
 
     def _store(
-        self, name: str, setting: Setting, weights: str, values: Sequence[ResultValue], note: str, seconds: float
+        self,
+        name: str,
+        setting: Setting,
+        weights: str,
+        key: ResultKey,
+        values: Sequence[ResultValue],
+        note: str,
+        seconds: float,
     ) -> Outcome:
         from evaluation.results.store import write_results
 
-        key = self._key(name, setting, weights)
         write_results(self._home, name, key, values or [no_value(name)], setting.name, note=note)
         return Outcome(self.run, self.name, name, setting, weights, values, note, reused=False, seconds=seconds)
 
@@ -215,8 +229,11 @@ class Evaluator:
             self.warn(f"{place}: {outcome.note}")
         else:
             self.log(f"{place}: {outcome.note or outcome.headline} ({outcome.seconds:.1f} s).")
-        if self.tracker:
-            self.tracker.log_summary({f"{self.prefix}{name}": value for name, value in outcome.numbers().items()})
+        if self.tracker and not outcome.reused:
+            try:
+                self.tracker.log_summary({f"{self.prefix}{name}": value for name, value in outcome.numbers().items()})
+            except Exception as error:  # the numbers are in `results`: nothing that happens to MLflow may end this
+                self.warn(f"{place}: MLflow did not take the numbers ({type(error).__name__}); `results` has them.")
 
     def _update_regions(self) -> None:
         """Bring the table of regions up to date; where that fails, the tasks that read it say why."""
@@ -237,38 +254,32 @@ class Evaluator:
         """The dataset."""
         return self.dataset.workspace.cohort_name()
 
-    @cached_property
-    def data_version(self) -> str:
-        """Digest of the dataset's shards; empty where there are none that can be read: results on them fail."""
-        from shards.manifest import Manifest
-
-        try:
-            return Manifest.load(self.dataset.workspace.folder("shards")).digest
-        except ShardError:
-            return ""
-
     @property
     def _home(self) -> Path:
         return self.dataset.workspace.home_path()
 
     def _key(self, name: str, setting: Setting, weights: str) -> ResultKey:
+        """What decides a result; UserError where the dataset cannot be read."""
+        version = self.dataset.reader.manifest.digest
+        return replace(self._identity(setting, weights), data_version=version, protocol=self._protocol(name, setting))
+
+    def _identity(self, setting: Setting, weights: str) -> ResultKey:
+        """What tells a result from others, whatever the data and the protocol."""
         from evaluation.results.store import ResultKey
 
-        run, trained = self.run, weights == "trained"
         return ResultKey(
-            method=run.name if trained else f"untrained:{run.name}",
-            checkpoint=run.checkpoint_digest if trained else run.untrained_digest,
-            mlflow_run=run.mlflow_run,
+            method=self.run.name if weights == "trained" else f"untrained:{self.run.name}",
+            checkpoint=self.predictions[weights].digest,
+            mlflow_run=self.run.mlflow_run,
             cohort=self.name,
-            data_version=self.data_version,
-            seed=run.seed,
+            data_version="",
+            seed=self.run.seed,
             repeat=setting.repeat,
-            protocol=self._protocol(name, setting),
             simulated=self.simulated,
         )
 
     def _protocol(self, name: str, setting: Setting) -> str:
-        """Digest of everything beside checkpoint and data that decides a result."""
+        """Digest of everything beside checkpoint and shards that decides a result."""
         chosen, facts = task(name), self.dataset.facts.facts()
         del facts["purposes"]  # they decide which tasks a dataset has, not what a task gives
         settings = chosen.read_settings(self.options)
@@ -277,10 +288,16 @@ class Evaluator:
             asdict(setting),
             None if settings is None else asdict(settings),
             facts,
-            self.dataset.subsets_digest() if chosen.learning != NEVER else "",
-            self.dataset.regions_digest() if chosen.reads_regions else "",
+            self.dataset.subsets_digest(setting.repeat) if chosen.learning != NEVER else "",
+            self.dataset.queries_digest() if QUERY_LABELS in chosen.reads else "",
+            self.dataset.regions_digest() if REGION_TABLE in chosen.reads else "",
+            self.dataset.triplets_digest() if TRIPLET_TABLE in chosen.reads else "",
             result_code(name, self.run.method),
         )
+
+
+def _networks(untrained: bool) -> tuple[str, ...]:
+    return WEIGHTS if untrained else WEIGHTS[:1]
 
 
 def result_code(name: str, method: str) -> str:

@@ -1,6 +1,7 @@
 """What a network predicts for the images of a dataset. Every prediction is computed once and kept beside the weights.
 
-Tasks share predictions: zero-shot classification and grounding read the same scores and maps.
+Tasks share predictions: zero-shot classification and grounding read the same scores and maps. A file of predictions
+holds the key of what they are of: the digest of the weights, the data version, the images, the texts and the code.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evaluation.dataset import EvaluationDataset, Images
-from store.atomic import replacing
+from models.errors import ModelError
+from models.run_files import CARD, TRAINED, UNTRAINED, expect_recorded
+from store.arrays import keep_arrays
 from store.code import code_version
-from store.digests import fingerprint
+from store.digests import fingerprint, known_digest
 
 if TYPE_CHECKING:
     from evaluation.inference import Predict, ZeroShotOutput
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from tracking.runs import TrainedRun
 
 WEIGHTS = ("trained", "untrained")
+FILES = {"trained": TRAINED, "untrained": UNTRAINED}
 FOLDER = "predictions"  # beside the weights
 
 
@@ -39,6 +43,26 @@ class Predictions:
         from models.saved import load_method
 
         return load_method(self._home / self.run.output, self.weights)
+
+    @property
+    def digest(self) -> str:
+        """Digest of the weights, as the run recorded it."""
+        return self.run.checkpoint_digest if self.weights == "trained" else self.run.untrained_digest
+
+    def expect_weights(self) -> None:
+        """Compare the weights and the card of the network with what the run recorded, once in a process.
+
+        Raises:
+            DamageError: they differ, or are missing.
+            ModelError: they are of another run than results are stored for.
+        """
+        folder = self._home / self.run.output
+        path = expect_recorded(folder / FILES[self.weights])
+        expect_recorded(folder / CARD)
+        if known_digest(path) != self.digest:
+            raise ModelError(
+                f"{path} is of another run than the one that was finished last; give the command that trained it again."
+            )
 
     def zero_shot(self, split: str) -> ZeroShotOutput:
         """Scores and maps of the dataset's queries for the images of a split."""
@@ -100,18 +124,24 @@ class Predictions:
         """The arrays that the function from `prepare` gives for `images`, computed or read."""
         from evaluation.inference import predict_batches
 
-        code = prediction_code(self.run.method)
-        key = fingerprint(self.dataset.reader.manifest.digest, images.split, images.rows.tolist(), details, code)
-        path = self._home / self.run.output / FOLDER / f"{self.weights}-{kind}-{images.split}-{key}.npz"
-        if path.exists():
-            with np.load(path) as kept:
-                return [kept[entry] for entry in kept.files]
-        cohort = self.dataset.workspace.cohort_name()
-        self.log(f"Predicting {kind} of {len(images)} images of {cohort} with the {self.weights} network.")
-        arrays = predict_batches(self.method, images.pixels, prepare(self.method))
-        with replacing(path) as partial, partial.open("wb") as file:
-            np.savez(file, *arrays)
-        return arrays
+        self.expect_weights()
+        key = {
+            "weights": self.digest,
+            "kind": kind,
+            "data_version": self.dataset.reader.manifest.digest,
+            "split": images.split,
+            "rows": fingerprint(images.rows.tolist()),
+            "details": fingerprint(details),
+            "code": prediction_code(self.run.method),
+        }
+        name = f"{self.weights}-{kind}-{images.split}-{fingerprint(key)}.npz"
+
+        def compute() -> list[np.ndarray]:
+            cohort = self.dataset.workspace.cohort_name()
+            self.log(f"Predicting {kind} of {len(images)} images of {cohort} with the {self.weights} network.")
+            return predict_batches(self.method, images.pixels, prepare(self.method))
+
+        return keep_arrays(self._home / self.run.output / FOLDER / name, key, compute, self.log)
 
 
 def prediction_code(method: str) -> str:

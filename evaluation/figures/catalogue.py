@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,8 @@ import numpy as np
 from evaluation.dataset import entities_of
 from evaluation.errors import NotAvailableError
 from evaluation.predictions import Predictions
+from store.errors import DamageError
+from store.seals import expect_intact, is_sealed, sealing
 
 if TYPE_CHECKING:
     from evaluation.evaluator import Tracker
@@ -38,8 +41,9 @@ def draw_figures(
     figures: dict[str, bytes | str] = {}
     for name in names:
         path = workspace.home_path() / network.run.output / "pictures" / cohort / f"{name}.png"
-        if path.exists() and not anew:
-            figures[name] = path.read_bytes()
+        kept = _read_picture(path, network.log)
+        if kept and not anew:
+            figures[name] = kept
             continue
         try:
             png = DRAWINGS[name](predictions, note)
@@ -50,12 +54,31 @@ def draw_figures(
             network.log(f"The figure {name} of {cohort} was not drawn: {type(error).__name__}.")
             continue
         if png:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(png)
+            with sealing(path) as partial:
+                partial.write_bytes(png)
             if tracker:
-                tracker.log_file(path, f"pictures/{cohort}")
+                _track(tracker, path, f"pictures/{cohort}", network.log)
             figures[name] = png
     return figures
+
+
+def _read_picture(path: Path, log: Callable[[str], object]) -> bytes:
+    """A figure that was drawn before; empty where there is none, or a damaged one."""
+    if not path.exists() and not is_sealed(path):
+        return b""
+    try:
+        return expect_intact(path, "it is drawn again.").read_bytes()
+    except DamageError as error:
+        log(str(error))
+        return b""
+
+
+def _track(tracker: Tracker, path: Path, folder: str, log: Callable[[str], object]) -> None:
+    """Copy a figure to the run in MLflow, where that works."""
+    try:
+        tracker.log_file(path, folder)
+    except Exception as error:  # the figure is in its file: nothing that happens to MLflow may end this
+        log(f"MLflow did not take the figure {path.name} ({type(error).__name__}); it is {path}.")
 
 
 def _draw_roc_curves(networks: Networks, note: str) -> bytes:

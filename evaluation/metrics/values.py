@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,18 @@ class ResultValue:
     n: int  # images behind the number; for MACRO the classes it is the mean of
     resampled: np.ndarray | None = field(default=None, compare=False, repr=False)  # (resamples,), nan where unknown
     positives: int | None = None  # images that have the class; None where that does not apply
+
+    def as_row(self) -> dict[str, Any]:
+        """The columns of `results` that hold the number."""
+        return {
+            "metric": self.metric,
+            "class": self.class_name,
+            "value": self.value,
+            "low": self.low,
+            "high": self.high,
+            "n": self.n,
+            "positives": self.positives,
+        }
 
 
 def summarise(

@@ -2,23 +2,80 @@
 
 from __future__ import annotations
 
+import logging
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evaluation.results.files import Say
+from evaluation.results.schema import RESULTS
 from evaluation.results.store import read_results
+from ingestion.pipeline import FAILED as DATASET_FAILED
+from ingestion.pipeline import dataset_state
 from ingestion.workspace import Workspace
 from models.registry import method_names
+from shards.errors import ShardError
+from shards.manifest import Manifest
 from tracking.runs import known_runs
 
+OUTDATED = "outdated: "  # the beginning of the note of a number that may be none of what the dataset is now
+_warn = logging.getLogger(__name__).warning
 
-def latest_results(workspace: Workspace, every_cohort: bool = False) -> pa.Table:
+
+def latest_results(workspace: Workspace, every_cohort: bool = False, log: Say = _warn) -> pa.Table:
     """The results of the latest run of each method, variant and seed that was pretrained on the workspace's cohort.
 
-    They are the results on this cohort, or with `every_cohort` on all. Those of a supervised network are included.
+    They are the results on this cohort, or with `every_cohort` on all. Those of a supervised network are included. A
+    number has a note where its dataset has become another since, or cannot be read. `log` is told of files that cannot
+    be used.
     """
     where = {} if every_cohort else {"cohort": workspace.cohort_name()}
-    table = read_results(workspace.home_path(), where)
+    table = read_results(workspace.home_path(), where, log)
     runs = [run for method in method_names() for run in known_runs(workspace, method)]
     digests = [digest for run in runs for digest in (run.checkpoint_digest, run.untrained_digest)]
     latest = pc.is_in(table["checkpoint"], value_set=pa.array(digests, pa.string()))
-    return table.filter(pc.or_(latest, pc.equal(table["method"], "supervised")))
+    table = table.filter(pc.or_(latest, pc.equal(table["method"], "supervised")))
+    return _note_outdated(table, workspace, {run.data_version for run in runs})
+
+
+def _note_outdated(table: pa.Table, workspace: Workspace, trained: set[str]) -> pa.Table:
+    """The rows; those of datasets that are not what they were when measured have a note that says so.
+
+    The data versions `trained` are those of the pretrainings: a network is evaluated on the version that it was trained
+    on, also when there is a later one.
+    """
+    measured = table.group_by(["cohort", "data_version"]).aggregate([]).to_pylist()
+    states = {cohort: _read_state(workspace, cohort) for cohort in {row["cohort"] for row in measured}}
+    reasons = {
+        (row["cohort"], row["data_version"]): _find_reason(row["data_version"], trained, *states[row["cohort"]])
+        for row in measured
+    }
+    if not any(reasons.values()):
+        return table
+    rows = table.to_pylist()
+    for row in rows:
+        if row["value"] is not None:
+            row["note"] = row["note"] or reasons[row["cohort"], row["data_version"]]
+    return pa.Table.from_pylist(rows, RESULTS)
+
+
+def _read_state(workspace: Workspace, cohort: str) -> tuple[str, str]:
+    """The data version of a dataset, or what is wrong with it; both are empty where it is not in this home."""
+    state = dataset_state(workspace, cohort)
+    if state["status"] == DATASET_FAILED:
+        return "", str(state["note"])
+    shards = Workspace(home=workspace.home, cohort=cohort).folder("shards")
+    if not shards.is_dir():
+        return "", ""
+    try:
+        return Manifest.load(shards).digest, ""
+    except ShardError as error:
+        return "", str(error)
+
+
+def _find_reason(measured: str, trained: set[str], now: str, trouble: str) -> str:
+    if trouble:
+        return f"{OUTDATED}the dataset cannot be read now. {trouble}"
+    if now in ("", measured) or measured in trained:
+        return ""
+    return f"{OUTDATED}measured on other data than the dataset has now; evaluate again."

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = "3"
+SCHEMA_VERSION = "4"
+UNSEALED_VERSIONS = ("1", "2", "3")  # of files that have no seal
+RESAMPLES_DIGEST = b"resamples"  # key of a file's metadata: the digest of its resamples; since version 4
 
 RESULTS = pa.schema(
     [

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from pyarrow.dataset import dataset
 
 from evaluation.errors import EvaluationError
 from evaluation.metrics.values import ZERO_SHOT, ResultValue
+from evaluation.results.files import (
+    FOLDER,
+    MEASURED,
+    PUBLISHED,
+    Say,
+    StrayFileError,
+    has_resamples,
+    list_lost,
+    list_stray,
+    measurement_path,
+    read_measurement,
+    resamples_digest,
+)
 from evaluation.results.resamples import write_resamples
-from evaluation.results.schema import DEFAULTS, FORMER_REPEAT, RESULTS
+from evaluation.results.schema import RESAMPLES_DIGEST, RESULTS
 from evaluation.results.text_tables import as_markdown, as_text
-from store.atomic import replacing
+from store.errors import DamageError
+from store.seals import is_sealed, write_sealed_table
 
-__all__ = ["ResultKey", "as_markdown", "as_text", "find_results", "read_results", "write_results"]
+__all__ = ["FOLDER", "MEASURED", "ResultKey", "as_markdown", "as_text", "find_results", "read_results", "write_results"]
 
-FOLDER = "results"
-MEASURED = "measured"
-MEASUREMENT = ("method", "cohort", "task", "seed", "setting", "checkpoint", "source", "repeat")  # what one file holds
 FAILED = "failed: "  # the beginning of the note of a measurement that failed
+AGAIN = "it is measured again."
+TABLES = "materialize the asset `tables` again."
+
+_warn = logging.getLogger(__name__).warning
 
 
 @dataclass(frozen=True)
@@ -39,7 +51,7 @@ class ResultKey:
     data_version: str  # digest of the shard manifest
     seed: int  # of the pretraining
     repeat: int = 0  # of the evaluation
-    protocol: str = ""  # digest of the task, its options and the code
+    protocol: str = ""  # digest of the task, its options, the tables it reads and the code
     simulated: bool = False  # whether the images are simulated
 
 
@@ -55,80 +67,86 @@ def write_results(
     """Write the numbers of one measurement, atomically; `note` says why there are none.
 
     They replace those of the same method, cohort, task, setting, checkpoint, seed, repeat and source. Their resamples
-    are kept beside them, for `evaluation.tables.comparisons`.
+    are written before them, for `evaluation.tables.comparisons`, and the file holds the digest of these: a measurement
+    without its resamples does not count.
     """
     common = {**vars(key), "task": task, "setting": setting, "source": source, "note": note}
-    rows = [
-        {
-            **common,
-            "metric": value.metric,
-            "class": value.class_name,
-            "value": value.value,
-            "low": value.low,
-            "high": value.high,
-            "n": value.n,
-            "positives": value.positives,
-        }
-        for value in values
-    ]
-    path = _build_path(home, common)
-    with replacing(path) as partial:
-        pq.write_table(pa.Table.from_pylist(rows, RESULTS), partial)
-    write_resamples(path, common, values)
+    path = measurement_path(home, common)
+    digest = write_resamples(path, common, values)
+    schema = RESULTS.with_metadata({**(RESULTS.metadata or {}), RESAMPLES_DIGEST: digest})
+    write_sealed_table(pa.Table.from_pylist([{**common, **value.as_row()} for value in values], schema), path)
     return path
 
 
 def find_results(
-    home: Path, task: str, key: ResultKey, setting: str = ZERO_SHOT
+    home: Path, task: str, key: ResultKey, setting: str = ZERO_SHOT, log: Say = _warn, any_version: bool = False
 ) -> tuple[list[ResultValue], str] | None:
     """The numbers of a measurement on the same data under the same protocol, and its note.
 
-    None where it was not made, or failed. A measurement that has a note instead of numbers has none.
+    None where it was not made, or failed, or where its files are damaged, which `log` is told. A measurement that has a
+    note instead of numbers has none. With `any_version` the data and the protocol may be others.
     """
-    path = _build_path(home, {**vars(key), "task": task, "setting": setting, "source": MEASURED})
-    if not path.exists():
-        return None
-    rows = _read_files([path]).to_pylist()
+    path = measurement_path(home, {**vars(key), "task": task, "setting": setting, "source": MEASURED})
+    table = _read_whole(path, log)
+    rows = [] if table is None else table.to_pylist()
     same = all((row["data_version"], row["protocol"]) == (key.data_version, key.protocol) for row in rows)
-    if not rows or not same or rows[0]["note"].startswith(FAILED):
+    if not rows or not (same or any_version) or rows[0]["note"].startswith(FAILED):
         return None
-    names = ("metric", "class", "value", "low", "high", "n")
-    numbers = [row for row in rows if not row["note"]]
-    values = [replace(ResultValue(*(row[name] for name in names)), positives=row["positives"]) for row in numbers]
-    return values, rows[0]["note"]
+    return [_as_value(row) for row in rows if not row["note"]], rows[0]["note"]
 
 
-def read_results(home: Path, where: Mapping[str, str | int | Sequence[str]] | None = None) -> pa.Table:
+def read_results(
+    home: Path, where: Mapping[str, str | int | Sequence[str]] | None = None, log: Say = _warn
+) -> pa.Table:
     """All results under `home`, or those whose columns have the given value (or one of the given values).
+
+    Files that cannot be used are left out. `log` is told of each what it was and how it is made again.
 
     >>> read_results(home, {"cohort": "phantom", "method": ["medklip", "supervised"]})  # doctest: +SKIP
     """
     where = where or {}
     if unknown := set(where) - set(RESULTS.names):
         raise EvaluationError(f"Results have no column '{min(unknown)}'; their columns are {', '.join(RESULTS.names)}.")
-    table = _read_files(sorted((Path(home) / FOLDER).glob("*.parquet")))
+    table = _read_all(Path(home) / FOLDER, log)
     for name, value in where.items():
         allowed = pa.array([value] if isinstance(value, (str, int)) else list(value), table.schema.field(name).type)
         table = table.filter(pc.is_in(table[name], allowed))
     return table
 
 
-def _read_files(files: Sequence[Path]) -> pa.Table:
-    """The rows of files of any version, in order."""
-    if not files:
-        return RESULTS.empty_table()
-    table = dataset([str(file) for file in files], schema=RESULTS.append(FORMER_REPEAT), format="parquet").to_table()
-    repeats = pc.coalesce(table["repeat"], table[FORMER_REPEAT.name])
-    table = table.set_column(table.schema.get_field_index("repeat"), RESULTS.field("repeat"), repeats)
-    table = table.select(RESULTS.names).replace_schema_metadata(RESULTS.metadata)
-    for name, value in DEFAULTS.items():
-        place = table.schema.get_field_index(name)
-        table = table.set_column(place, RESULTS.field(name), pc.fill_null(table[name], value))
+def _read_all(folder: Path, log: Say) -> pa.Table:
+    tables = [RESULTS.empty_table()]
+    for path in sorted(folder.glob("*.parquet")):
+        if path.name.startswith("."):
+            continue
+        try:
+            tables.append(read_measurement(path, TABLES).replace_schema_metadata(RESULTS.metadata))
+        except StrayFileError as error:
+            log(str(error))
+        except DamageError as error:
+            if path.name == PUBLISHED:
+                log(str(error))  # measured ones are told with all that are lost
+    for sentence in (*list_stray(folder), *list_lost(folder)):
+        log(sentence)
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def _read_whole(path: Path, log: Say) -> pa.Table | None:
+    """The rows of a measurement whose resamples are there; None where there is no such file."""
+    if not path.exists() and not is_sealed(path):
+        return None
+    try:
+        table = read_measurement(path, AGAIN)
+    except (DamageError, StrayFileError) as error:
+        log(str(error))
+        return None
+    digest = resamples_digest(table)
+    if digest and not has_resamples(path, digest):
+        log(f"The resamples of {path} are damaged or gone; it is measured again.")
+        return None
     return table
 
 
-def _build_path(home: Path, common: Mapping[str, object]) -> Path:
-    names = [str(common[name]) for name in MEASUREMENT]
-    digest = hashlib.sha256("\0".join(names).encode()).hexdigest()[:12]
-    readable = re.sub(r"[^A-Za-z0-9_]+", "-", "-".join(names[:4]))
-    return Path(home) / FOLDER / f"{readable}-{digest}.parquet"
+def _as_value(row: Mapping[str, object]) -> ResultValue:
+    names = ("metric", "class", "value", "low", "high", "n")
+    return ResultValue(*(row[name] for name in names), positives=row["positives"])  # type: ignore[arg-type]

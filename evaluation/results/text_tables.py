@@ -12,6 +12,7 @@ from itertools import groupby
 import pyarrow as pa
 
 from evaluation.metrics.values import MACRO
+from evaluation.results.markdown import escape_markdown, markdown_table
 from evaluation.results.summary import Row, is_simulated, summarise_rows
 
 SIMULATION_NOTE = (
@@ -43,8 +44,11 @@ def as_text(results: pa.Table, per_class: Sequence[str] = LEADING) -> str:
 
 def as_markdown(results: pa.Table, per_class: Sequence[str] = LEADING) -> str:
     """The same tables in Markdown."""
-    parts = [f"### {title}\n\n{_to_markdown(rows)}" for title, rows in _build_tables(results, per_class)]
-    return "\n\n".join([*parts, *_list_reasons(results), *_list_notes(results)])
+    parts = [
+        f"### {escape_markdown(title)}\n\n{markdown_table(rows[0], rows[1:])}"
+        for title, rows in _build_tables(results, per_class)
+    ]
+    return "\n\n".join([*parts, *map(escape_markdown, _list_reasons(results)), *_list_notes(results)])
 
 
 def _list_notes(results: pa.Table) -> list[str]:
@@ -72,7 +76,7 @@ def _build_tables(results: pa.Table, per_class: Sequence[str]) -> list[tuple[str
         numbers: dict[tuple[str, str], dict[str, list[Row]]] = {}
         unscored: dict[str, list[Row]] = {}
         for row in members:
-            if row["note"]:
+            if row["note"] and row["value"] is None:
                 unscored.setdefault(labels[_make_column_key(row)], []).append(row)
             number = numbers.setdefault((row["metric"], row["class"]), {})
             number.setdefault(labels[_make_column_key(row)], []).append(row)
@@ -131,8 +135,3 @@ def _align(rows: list[list[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join(line.rstrip() for line in [lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
-
-
-def _to_markdown(rows: list[list[str]]) -> str:
-    lines = [f"| {' | '.join(text.replace('|', chr(92) + '|') for text in row)} |" for row in rows]
-    return "\n".join([lines[0], f"|{' --- |' * len(rows[0])}", *lines[1:]])

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from evaluation.dataset import EvaluationDataset
 from evaluation.leakage.datasets import read_leaks
 from evaluation.metrics.values import ZERO_SHOT
 from evaluation.predictions import WEIGHTS, Predictions
+from evaluation.results.files import FOLDER as RESULTS_FOLDER
+from evaluation.results.files import PUBLISHED, Say
 from evaluation.results.latest import latest_results
-from evaluation.results.store import FOLDER as RESULTS_FOLDER
 from evaluation.results.summary import is_simulated
 from evaluation.tables.comparisons import UNTRAINED, Pair, compare_methods, compare_scores
 from evaluation.tables.formats import as_csv, as_latex, as_markdown
@@ -27,8 +27,10 @@ from ingestion.workspace import Workspace
 from models.registry import method_names
 from store.atomic import replacing
 from store.errors import UserError
+from store.seals import write_sealed_table
 from tracking import tracker
 from tracking.runs import known_runs
+from tracking.store import TrackingError
 
 FOLDER = "tables"  # under the results
 PAGE = "index.html"
@@ -42,17 +44,18 @@ class WrittenTables:
     page: Path
 
 
-def write_tables(workspace: Workspace, mlflow_url: str, log: Callable[[str], None]) -> WrittenTables:
+def write_tables(workspace: Workspace, mlflow_url: str, log: Say, warn: Say | None = None) -> WrittenTables:
     """Write the tables as a page, Markdown, CSV and LaTeX, and the published numbers as rows of `results`.
 
-    Measured numbers on the page link to their run under `mlflow_url`.
+    Measured numbers on the page link to their run under `mlflow_url`. `warn` is told of files that cannot be
+    used, `log` where it is not given.
     """
+    warn = warn or log
     results, cohort = workspace.home_path() / RESULTS_FOLDER, workspace.cohort_name()
-    with replacing(results / "published.parquet") as partial:
-        pq.write_table(tabulate_published(), partial)
-    latest = latest_results(workspace, every_cohort=True)
-    pairs = [*compare_methods(latest, results), *_compare_classes(workspace, latest, log)]
-    document = TablesDocument(build_tables(latest), pairs, cohort, read_leaks(results, cohort))
+    write_sealed_table(tabulate_published(), results / PUBLISHED)
+    latest = latest_results(workspace, every_cohort=True, log=warn)
+    pairs = [*compare_methods(latest, results, warn), *_compare_classes(workspace, latest, log)]
+    document = TablesDocument(build_tables(latest), pairs, cohort, read_leaks(results, cohort, warn))
     runs = {run for run in latest["mlflow_run"].to_pylist() if run}
     files = {
         PAGE: as_html(document, _link_runs(workspace, mlflow_url, runs)),
@@ -66,7 +69,7 @@ def write_tables(workspace: Workspace, mlflow_url: str, log: Callable[[str], Non
     return WrittenTables(document, results / FOLDER / PAGE)
 
 
-def _compare_classes(workspace: Workspace, latest: pa.Table, log: Callable[[str], None]) -> list[Pair]:
+def _compare_classes(workspace: Workspace, latest: pa.Table, log: Say) -> list[Pair]:
     """Compare networks by DeLong's tests of zero-shot classification on this cohort, where they have results of it.
 
     Their predictions are kept beside their weights. Networks of the same seed are compared. Where the shards cannot be
@@ -79,7 +82,7 @@ def _compare_classes(workspace: Workspace, latest: pa.Table, log: Callable[[str]
         return []
 
 
-def _compare_seeds(workspace: Workspace, latest: pa.Table, log: Callable[[str], None]) -> Iterator[Pair]:
+def _compare_seeds(workspace: Workspace, latest: pa.Table, log: Say) -> Iterator[Pair]:
     here = {"cohort": workspace.cohort_name(), "task": "zero_shot_classification"}
     rows = [row for row in latest.to_pylist() if here.items() <= row.items() and row["value"] is not None]
     predicted = {(row["method"], row["seed"]) for row in rows}
@@ -98,9 +101,12 @@ def _compare_seeds(workspace: Workspace, latest: pa.Table, log: Callable[[str], 
 
 
 def _link_runs(workspace: Workspace, address: str, runs: set[str]) -> dict[str, str]:
-    """The address of each run in MLflow; empty where nothing was tracked."""
+    """The address of each run in MLflow; empty where nothing was tracked, or MLflow cannot be used."""
     home = workspace.home_path()
     if not runs or not tracker.has_store(home):
         return {}
-    experiment = tracker.experiment_id(home)
+    try:
+        experiment = tracker.experiment_id(home)
+    except TrackingError:
+        return {}
     return {run: f"{address.rstrip('/')}/#/experiments/{experiment}/runs/{run}" for run in runs}

@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from evaluation.metrics.statistics import Comparison, compare_areas, holm, paired_bootstrap
 from evaluation.metrics.values import MACRO
+from evaluation.results.files import MEASURED, Say
 from evaluation.results.resamples import KEY, read_resamples
-from evaluation.results.store import MEASURED
 from evaluation.results.summary import is_simulated
 from evaluation.results.text_tables import LEADING
 
@@ -58,9 +58,12 @@ class Pair:
     adjusted_p: float = float("nan")  # Holm's, over the pairs of the same measurement
 
 
-def compare_methods(results: pa.Table, folder: Path) -> list[Pair]:
-    """Compare all pairs in `results` whose resamples are in `folder`, the folder of the results."""
-    resamples = read_resamples(folder, LEADING, MACRO)
+def compare_methods(results: pa.Table, folder: Path, log: Say) -> list[Pair]:
+    """Compare all pairs in `results` whose resamples are in `folder`, the folder of the results.
+
+    `log` is told of resamples that are damaged.
+    """
+    resamples = read_resamples(folder, LEADING, MACRO, log)
     rows = [row for row in results.to_pylist() if _is_comparable(row, resamples)]
     pairs: list[Pair] = []
     for _, group in groupby(sorted(rows, key=_make_group_key), key=_make_group_key):

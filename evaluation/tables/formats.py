@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 
+from evaluation.results.markdown import escape_markdown, markdown_table
 from evaluation.tables.texts import (
     DIFFERS,
     HEAD,
@@ -40,34 +40,32 @@ def as_markdown(document: TablesDocument) -> str:
     """All tables, each with its notes and its remarks, which have letters."""
     parts = [
         "# Measured and published",
-        *(f"**{_escape_markdown(leak)}**" for leak in document.leaks),
+        *(f"**{escape_markdown(leak)}**" for leak in document.leaks),
         *document.notes,
     ]
     for table in document.tables:
         columns = choose_columns(table)
         rows = [[*(format_line(line)[c] for c in columns), format_letters(line.notes)] for line in table.lines]
         parts += [
-            f"## {_escape_markdown(table.paper)}: {_escape_markdown(table.title)}",
-            *map(_escape_markdown, table.notes),
+            f"## {escape_markdown(table.paper)}: {escape_markdown(table.title)}",
+            *map(escape_markdown, table.notes),
         ]
         parts.append(
-            _build_markdown([*(HEAD[c] for c in columns), DIFFERS], rows) if rows else "Nothing was measured for it."
+            markdown_table([*(HEAD[c] for c in columns), DIFFERS], rows) if rows else "Nothing was measured for it."
         )
-        parts += [
-            f"{format_letters([place])}: {_escape_markdown(remark)}" for place, remark in enumerate(table.remarks)
-        ]
+        parts += [f"{format_letters([place])}: {escape_markdown(remark)}" for place, remark in enumerate(table.remarks)]
     if document.pairs:
         parts += [
             "## Which methods differ",
             PAIR_NOTE,
-            _build_markdown(PAIR_HEAD, [format_pair(pair) for pair in document.pairs]),
+            markdown_table(PAIR_HEAD, [format_pair(pair) for pair in document.pairs]),
         ]
     parts += [
         "## How the settings were selected",
-        "\n".join(f"- {_escape_markdown(choice)}" for choice in document.choices),
+        "\n".join(f"- {escape_markdown(choice)}" for choice in document.choices),
     ]
-    traps = [(trap.trap, trap.instead, f"`{trap.test}`" if trap.test else NO_TEXT) for trap in read_traps()]
-    parts += ["## What the published protocols get wrong", _build_markdown(TRAPS_HEAD, traps)]
+    traps = [(trap.trap, trap.instead, trap.test or NO_TEXT) for trap in read_traps()]
+    parts += ["## What the published protocols get wrong", markdown_table(TRAPS_HEAD, traps)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -116,15 +114,6 @@ def as_latex(document: TablesDocument) -> str:
             ),
         ]
     return "\n".join(parts) + "\n"
-
-
-def _build_markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *([_escape_markdown(text) for text in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _escape_markdown(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")
 
 
 def _escape_latex(text: str) -> str:

@@ -23,7 +23,7 @@ class MeasuredRows:
         for row in rows:
             key = make_key(row)
             self.rows[key].append(row)
-            if row["note"]:
+            if row["note"] and row["value"] is None:
                 self._unscored[_drop_metric(key)].append(row)
             if row["class"] != MACRO:
                 self._classes[(*key[:5], MACRO)].append(row)

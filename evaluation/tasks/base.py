@@ -19,6 +19,9 @@ from store.settings import check_bounds
 if TYPE_CHECKING:
     from evaluation.predictions import Predictions
 
+QUERY_LABELS = "query labels"  # the labels of zero-shot tasks
+REGION_TABLE = "regions"  # masks, outlines or boxes
+TRIPLET_TABLE = "triplets"  # what reports say, sentence by sentence
 NEVER, ONCE, BOTH = "never", "once", "both"  # whether a task trains, and whether with a frozen and a tuned encoder
 
 
@@ -47,7 +50,7 @@ class Task(ABC):
     selection: ClassVar[str]  # a sentence: what chose the settings behind its numbers
     on_pretraining_cohort: ClassVar[bool] = False
     learning: ClassVar[str] = NEVER
-    reads_regions: ClassVar[bool] = False  # masks, outlines or boxes
+    reads: ClassVar[tuple[str, ...]] = ()  # of the dataset, beside the shards
     settings: ClassVar[type | None] = None  # dataclass of store.settings
     settings_of: ClassVar[str] = ""  # the task whose settings it shares; empty: its own
     figures: ClassVar[tuple[str, ...]] = ()  # names in evaluation.figures

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cohorts.dataset import BOXES
 from evaluation.metrics.values import ResultValue
-from evaluation.tasks.base import ONCE, Setting, Task
+from evaluation.tasks.base import ONCE, REGION_TABLE, Setting, Task
 from store.settings import setting as option
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Detection(Task):
     leading = "map"
     selection = "The epoch that is kept is the best on the validate split."
     learning = ONCE
-    reads_regions = True
+    reads = (REGION_TABLE,)
     settings = DetectionSettings
 
     def score(self, predictions: Predictions, setting: Setting, settings: DetectionSettings) -> Sequence[ResultValue]:

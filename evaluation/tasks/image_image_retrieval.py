@@ -19,7 +19,7 @@ from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import RESAMPLES, patient_weights, ratio
 from evaluation.metrics.precision_at import Candidates, choose_candidates, score_rankings
 from evaluation.metrics.values import ResultValue
-from evaluation.tasks.base import Setting, Task
+from evaluation.tasks.base import QUERY_LABELS, Setting, Task
 from evaluation.tasks.text_image_retrieval import categories_of
 from store.settings import setting as option
 
@@ -43,6 +43,7 @@ class ImageImageRetrieval(Task):
     leading = "precision_at_5"
     selection = "Nothing is chosen."
     on_pretraining_cohort = True
+    reads = (QUERY_LABELS,)
     settings = ImageImageRetrievalSettings
 
     def score(

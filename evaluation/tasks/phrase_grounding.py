@@ -33,7 +33,7 @@ from evaluation.metrics.classification import RESAMPLES, patient_weights, ratio
 from evaluation.metrics.grounding import Terms, join_terms, mean_terms, score_pieces, score_pointing, to_values
 from evaluation.metrics.map_overlap import Cells, iou, lay_over
 from evaluation.metrics.values import ResultValue
-from evaluation.tasks.base import Setting, Task
+from evaluation.tasks.base import QUERY_LABELS, REGION_TABLE, TRIPLET_TABLE, Setting, Task
 from evaluation.truth import Masks
 from store.settings import setting as option
 
@@ -64,7 +64,7 @@ class PhraseGrounding(Task):
     leading = "contrast_to_noise"
     selection = "Nothing is chosen: the levels of the regions are set in advance."
     on_pretraining_cohort = True
-    reads_regions = True
+    reads = (QUERY_LABELS, REGION_TABLE, TRIPLET_TABLE)
     settings = PhraseGroundingSettings
 
     def score(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from cohorts.dataset import MASKS
 from evaluation.errors import EvaluationError
 from evaluation.metrics.values import ResultValue
-from evaluation.tasks.base import BOTH, Setting, Task
+from evaluation.tasks.base import BOTH, REGION_TABLE, Setting, Task
 from store.settings import setting as option
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Segmentation(Task):
     leading = "dice"
     selection = "The epoch that is kept is the best on the validate split."
     learning = BOTH
-    reads_regions = True
+    reads = (REGION_TABLE,)
     settings = SegmentationSettings
 
     def score(

@@ -18,7 +18,7 @@ from evaluation.dataset import entities_of
 from evaluation.metrics.classification import RESAMPLES, patient_weights
 from evaluation.metrics.precision_at import choose_candidates, score_rankings
 from evaluation.metrics.values import ResultValue
-from evaluation.tasks.base import Setting, Task
+from evaluation.tasks.base import QUERY_LABELS, Setting, Task
 
 if TYPE_CHECKING:
     from evaluation.predictions import Predictions
@@ -34,6 +34,7 @@ class TextImageRetrieval(Task):
     leading = "precision_at_5"
     selection = "Nothing is chosen."
     on_pretraining_cohort = True
+    reads = (QUERY_LABELS,)
     figures = ("word_attention",)
 
     def score(self, predictions: Predictions, setting: Setting, settings: None) -> Sequence[ResultValue]:

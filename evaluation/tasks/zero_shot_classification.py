@@ -24,7 +24,7 @@ from evaluation.metrics.classification import (
     rates,
 )
 from evaluation.metrics.values import ResultValue, add_positives, summarise
-from evaluation.tasks.base import Setting, Task
+from evaluation.tasks.base import QUERY_LABELS, Setting, Task
 
 if TYPE_CHECKING:
     from evaluation.predictions import Predictions
@@ -44,6 +44,7 @@ class ZeroShotClassification(Task):
         "set, and are flattered."
     )
     on_pretraining_cohort = True
+    reads = (QUERY_LABELS,)
     figures = ("roc_curves", "radar")
 
     def score(self, predictions: Predictions, setting: Setting, settings: None) -> Sequence[ResultValue]:

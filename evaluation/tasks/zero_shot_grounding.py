@@ -28,7 +28,7 @@ from evaluation.metrics.classification import RESAMPLES, patient_weights
 from evaluation.metrics.grounding import Terms, mean_terms, score_pieces, score_pointing, to_values
 from evaluation.metrics.map_overlap import Cells, dice, iou, lay_over
 from evaluation.metrics.values import ResultValue
-from evaluation.tasks.base import Setting, Task
+from evaluation.tasks.base import QUERY_LABELS, REGION_TABLE, Setting, Task
 from evaluation.truth import Masks
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class ZeroShotGrounding(Task):
         "test set, and are flattered."
     )
     on_pretraining_cohort = True
-    reads_regions = True
+    reads = (QUERY_LABELS, REGION_TABLE)
     figures = ("heat_maps", "selected_regions")
 
     def score(self, predictions: Predictions, setting: Setting, settings: None) -> Sequence[ResultValue]:

@@ -21,9 +21,12 @@ from evaluation.results.store import MEASURED, read_results
 from evaluation.tasks.registry import repeated_settings, tasks_on
 from ingestion.pipeline import dataset_state, update_dataset
 from ingestion.simulation import SEED
-from models.saved import TRAINED, UNTRAINED, ModelCard
+from models.run_files import DIGESTS, RESULT, TRAINED, UNTRAINED
+from models.saved import ModelCard
 from pipelines.catalogue import COHORTS
 from store import batches
+from store.digests import file_digest
+from store.seals import write_sealed_json
 from tests.models.tiny import SIZE, TINY, tiny_method
 from tracking.runs import TrainedRun, remember
 from training.state.checkpoint import save_weights
@@ -49,13 +52,20 @@ def home(workspace, monkeypatch):
     monkeypatch.setattr("tracking.tracker.attach", lambda *given: MagicMock())
     plain = workspace.plain()
     batches.commit(plain.folder("images"), batches.Plan((), {"size": SIZE}))
-    output = plain.home_path() / RUN.output
+    remember(plain, write_run(plain, RUN))
+    return workspace
+
+
+def write_run(workspace, run):
+    """The files of a finished run; returns the run with the digests of its weights."""
+    output = workspace.home_path() / run.output
     output.mkdir(parents=True)
     ModelCard(METHOD, TINY[METHOD], [], SIZE).save(output)
     for weights in (TRAINED, UNTRAINED):
         save_weights(tiny_method(METHOD), output / weights)
-    remember(plain, RUN)
-    return workspace
+    digests = {name: file_digest(output / file) for name, file in DIGESTS.items() if (output / file).exists()}
+    write_sealed_json(output / RESULT, digests)
+    return replace(run, **{name: digests[name] for name in ("checkpoint_digest", "untrained_digest")})
 
 
 @pytest.fixture
@@ -188,8 +198,8 @@ def test_tasks_are_chosen_by_the_tag_of_the_run(home, archive):
 
 def test_every_run_is_evaluated_where_that_is_asked_for(home, archive):
     archive("covid_rural")
-    other = replace(RUN, variant="ITA", seed=1, checkpoint_digest="other", untrained_digest="other untrained")
-    remember(home.plain(), other)
+    other = replace(RUN, variant="ITA", seed=1, output="checkpoints/convirt/other")
+    remember(home.plain(), write_run(home.plain(), other))
     told = metadata(evaluate(home, "covid_rural"), "downstream", METHOD)
     assert (told["computed"], told["found in results"]) == (len(expected_results("covid_rural")), 0)
     assert {(row["method"], row["seed"]) for row in rows(home, "covid_rural")} == {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import torch
@@ -13,11 +16,13 @@ from evaluation.predictions import Predictions
 from evaluation.tasks.text_image_retrieval import read_queries
 from ingestion.regions import update_regions
 from models.method import Method, ZeroShot
+from models.run_files import CARD, DIGESTS, RESULT, TRAINED, UNTRAINED
 from report_parsing.tables import TRIPLETS
 from shards.schema import shard_schema
 from shards.writer import write_manifest, write_shard
 from store import batches
-from store.seals import write_sealed_table
+from store.digests import file_digest
+from store.seals import write_sealed_json, write_sealed_table
 from tracking.runs import TrainedRun
 
 LABELS = ("Edema", "Pleural Effusion", "Pneumothorax")
@@ -26,7 +31,10 @@ SENTENCES = {sentence: place for place, word in enumerate(WORDS) for sentence in
 QUARTERS = {label: place for place, label in enumerate(LABELS)} | SENTENCES  # what each text asks for
 SIZE, IMAGES = 8, 240
 GREY = 0.2  # between a dark and a bright quarter
-RUN = TrainedRun("medklip", "f", "run", "", "v", 0, "trained-digest", "untrained-digest")
+FILES = {TRAINED: b"trained weights", UNTRAINED: b"untrained weights", CARD: b"{}"}  # of the run; nothing loads them
+RUN = TrainedRun(
+    "medklip", "f", "run", "", "v", 0, *(hashlib.sha256(FILES[name]).hexdigest() for name in (TRAINED, UNTRAINED))
+)
 
 
 def direction(text):
@@ -96,8 +104,20 @@ def triplets(row):
     return [{**blank, "sentence": place, "entity": WORDS[LABELS.index(label)]} for place, label in enumerate(said)]
 
 
+def write_run(workspace, weights=FILES[TRAINED]):
+    """The files of the run, with these trained weights; returns what is remembered of it."""
+    folder = workspace.home_path() / RUN.output
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in {**FILES, TRAINED: weights}.items():
+        (folder / name).write_bytes(content)
+    digests = {entry: file_digest(folder / name) for entry, name in DIGESTS.items() if name in FILES}
+    write_sealed_json(folder / RESULT, digests)
+    return replace(RUN, checkpoint_digest=digests["checkpoint_digest"])
+
+
 def build(workspace):
-    """Its studies, subsets and shards."""
+    """Its studies, subsets and shards, and a run."""
+    write_run(workspace)
     rows = [image(index) for index in range(IMAGES)]
     studies = pa.Table.from_pylist([{name: row.get(name) for name in STUDIES.names} for row in rows], schema=STUDIES)
     write_sealed_table(studies, workspace.folder("studies") / "studies.parquet")
@@ -110,6 +130,7 @@ def build(workspace):
     names = shard_schema(SIZE).names
     shard = pa.Table.from_pylist([{name: row[name] for name in names} for row in rows], schema=shard_schema(SIZE))
     write_shard(shard, folder / "a.parquet")
+    batches.commit(folder, batches.Plan((batches.Batch("all", "a"),)))
     write_manifest(folder, [folder / "a.parquet"], WORDS, ("unspecified",), SIZE, "phantom")
     update_regions(workspace)
 

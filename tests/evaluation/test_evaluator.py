@@ -21,7 +21,7 @@ from evaluation.tasks.base import Setting
 from evaluation.tasks.registry import repeated_settings, task, tasks_on
 from shards.writer import write_manifest
 from store.seals import write_sealed_table
-from tests.evaluation.seer import RUN, SIZE, WORDS, build
+from tests.evaluation.seer import RUN, SIZE, WORDS, build, write_run
 
 OWN = Dataset("phantom")
 PROBE = [("linear_probe", Setting(0.1))]
@@ -44,7 +44,8 @@ def test_nothing_is_computed_twice_unless_checkpoint_data_or_protocol_change(coh
     first = read_results(cohort.home_path())
     assert computed(cohort) == 0
     assert read_results(cohort.home_path()).equals(first)
-    assert computed(cohort, run=replace(RUN, checkpoint_digest="other")) == 1  # untrained is as it was
+    assert computed(cohort, run=write_run(cohort, b"other weights")) == 1  # untrained is as it was
+    write_run(cohort)
     assert computed(cohort, facts=replace(OWN, classes=("Edema",))) == 2
     assert computed(cohort, settings=[("linear_probe", Setting(0.1, repeat=1))]) == 2
     folder = cohort.folder("shards")
@@ -138,9 +139,10 @@ def test_a_cohort_that_cannot_be_read_fails_every_result(workspace):
 
 
 def test_a_cohort_that_is_away_takes_no_number_that_was_computed(cohort, seer):
-    list(evaluator(cohort).evaluate_settings(PROBE))
+    measured = [outcome.values for outcome in evaluator(cohort).evaluate_settings(PROBE)]
     outcomes = list(evaluator(cohort).fail(BOTH, "The disk is not there."))
-    assert [outcome.failed for outcome in outcomes] == [True, True, False, False]
+    assert [outcome.note for outcome in outcomes] == ["failed: The disk is not there."] * 4
+    assert [outcome.values for outcome in outcomes] == [[], [], *measured]  # shown with the reason, not as if current
     assert all(
         row["value"] is not None for row in read_results(cohort.home_path(), {"task": "linear_probe"}).to_pylist()
     )

@@ -14,7 +14,7 @@ from ingestion.pipeline import STATE
 from ingestion.workspace import Workspace
 from shards.schema import shard_schema
 from shards.writer import write_manifest, write_shard
-from store.atomic import write_json
+from store.seals import write_sealed_json
 from tests.evaluation.random_images import random_images
 
 OWN, TESTED = "mimic_cxr", "edema_severity"  # the same archive, so that their patients can be compared
@@ -29,7 +29,7 @@ def pretraining(workspace, monkeypatch, tmp_path):
     there = Workspace(home=workspace.home, cohort=OWN)
     build(there, ["p0", "p1", "p2", "p3"], random_images(0, len(SPLITS), SIZE))
     build(there.downstream(TESTED), ["q0", "q1", "q2", "q3"], random_images(1, len(SPLITS), SIZE))
-    write_json(there.home_path() / TESTED / STATE, {"status": "ready", "note": ""})
+    write_sealed_json(there.home_path() / TESTED / STATE, {"status": "ready", "note": ""})
     return there
 
 
@@ -63,8 +63,8 @@ def check(workspace):
     leaks = check_leakage(workspace, [TESTED], print)
     kept = json.loads((workspace.home_path() / FOLDER / FILE).read_text())
     assert kept["pretraining"] == OWN
-    assert read_leaks(workspace.home_path() / FOLDER, OWN) == kept["found"]
-    assert read_leaks(workspace.home_path() / FOLDER, "another") == []
+    assert read_leaks(workspace.home_path() / FOLDER, OWN, print) == kept["found"]
+    assert read_leaks(workspace.home_path() / FOLDER, "another", print) == []
     return leaks, kept["found"]
 
 
@@ -105,7 +105,7 @@ def test_what_pretraining_only_tested_on_was_not_seen(pretraining):
 
 
 def test_a_cohort_that_is_not_ready_is_not_compared(pretraining):
-    write_json(pretraining.home_path() / TESTED / STATE, {"status": "failed", "note": "The archive is gone."})
+    write_sealed_json(pretraining.home_path() / TESTED / STATE, {"status": "failed", "note": "The archive is gone."})
     assert len(check(pretraining)[0]) == 6
 
 

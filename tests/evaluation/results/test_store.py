@@ -7,6 +7,7 @@ from evaluation.metrics.values import ResultValue
 from evaluation.results.resamples import read_resamples
 from evaluation.results.schema import RESULTS
 from evaluation.results.store import ResultKey, as_markdown, as_text, find_results, read_results, write_results
+from store.seals import unseal
 
 KEY = ResultKey("medklip", "c0ffee" * 5, "run", "phantom", "d1", 0)
 VALUES = [
@@ -26,7 +27,8 @@ def key(**changes):
 def test_rows_say_what_produced_them(tmp_path):
     path = write_results(tmp_path, TASK, KEY, VALUES)
     assert path.parent == tmp_path / "results"
-    assert pq.read_schema(path).equals(RESULTS, check_metadata=True)
+    assert pq.read_schema(path).equals(RESULTS)
+    assert (RESULTS.metadata or {}).items() <= pq.read_schema(path).metadata.items()
     table = read_results(tmp_path)
     assert table.schema.equals(RESULTS, check_metadata=True)
     assert table["class"].to_pylist() == [value.class_name for value in VALUES]
@@ -90,7 +92,7 @@ def test_a_folder_with_odd_characters(tmp_path):
 
 def test_a_failed_write_leaves_the_old_numbers(tmp_path, monkeypatch):
     write_results(tmp_path, TASK, KEY, VALUES)
-    monkeypatch.setattr(pq, "write_table", lambda table, where: where.write_bytes(b"x") and 1 / 0)
+    monkeypatch.setattr(pq, "write_table", lambda table, where, **options: where.write_bytes(b"x") and 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_results(tmp_path, TASK, KEY, VALUES[:1])
     assert len(read_results(tmp_path)) == len(VALUES)
@@ -106,10 +108,12 @@ def test_as_text_and_as_markdown_are_those_of_result_tables(tmp_path):
 SINCE_VERSION_2 = ("repeat", "protocol", "simulated", "positives", "note")
 
 
-def rewrite(home, change):
-    """Write every file under the results of `home` anew, as `change` makes it of its table."""
+def rewrite(home, version, change):
+    """Write every file under the results of `home` anew, as `change` makes it of its table: unsealed, as of old."""
     for path in (home / "results").rglob("*.parquet"):
-        pq.write_table(change(pq.read_table(path)), path)
+        metadata = {"table": path.parent.name, "version": version}
+        pq.write_table(change(pq.read_table(path)).replace_schema_metadata(metadata), path)
+        unseal(path)
 
 
 def test_files_of_version_1_are_read(tmp_path):
@@ -119,10 +123,9 @@ def test_files_of_version_1_are_read(tmp_path):
     before, resamples = read_results(tmp_path), read_resamples(tmp_path / "results", ["auroc"], "macro")
 
     def age(table):
-        aged = table.drop_columns([name for name in SINCE_VERSION_2 if name in table.column_names])
-        return aged.replace_schema_metadata({"table": "results", "version": "1"})
+        return table.drop_columns([name for name in SINCE_VERSION_2 if name in table.column_names])
 
-    rewrite(tmp_path, age)
+    rewrite(tmp_path, "1", age)
     (path,) = (tmp_path / "results").glob("*.parquet")
     assert not set(SINCE_VERSION_2) & set(pq.read_schema(path).names)
     assert read_results(tmp_path).equals(before)
@@ -142,6 +145,7 @@ def test_files_of_version_2_are_read(tmp_path):
     before, resamples = read_results(tmp_path), read_resamples(tmp_path / "results", ["auroc"], "macro")
     rewrite(
         tmp_path,
+        "2",
         lambda table: table.rename_columns(["draw" if name == "repeat" else name for name in table.column_names]),
     )
     assert read_results(tmp_path).equals(before)

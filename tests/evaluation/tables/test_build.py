@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from types import SimpleNamespace
 from typing import ClassVar
@@ -17,6 +16,7 @@ from evaluation.results.text_tables import LEADING, SIMULATION_NOTE
 from evaluation.tables.build import write_tables
 from evaluation.tables.published import read_published
 from evaluation.tasks.registry import task, task_names
+from store.seals import write_sealed_json
 from tracking import tracker as tracking
 from tracking.runs import TrainedRun, remember
 
@@ -161,7 +161,7 @@ def test_every_task_is_compared_by_its_leading_metric():
 def test_what_was_seen_before_is_shown_of_the_cohort_that_was_checked(measured):
     path = measured.home_path() / "results" / LEAKS_FILE
     for pretraining, shown in (("phantom", True), ("another", False)):
-        path.write_text(json.dumps({"pretraining": pretraining, "found": ["3 of 9 patients were seen."]}))
+        write_sealed_json(path, {"pretraining": pretraining, "found": ["3 of 9 patients were seen."]})
         build(measured)
         page = (measured.home_path() / "results" / "tables" / "index.html").read_text()
         assert ("3 of 9 patients were seen." in page) is shown

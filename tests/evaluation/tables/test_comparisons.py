@@ -46,7 +46,7 @@ def test_methods_are_compared_in_pairs_and_with_their_untrained_selves(tmp_path)
         measured(tmp_path, "convirt", 0.7, cohort="other"),
         {**OTHERS, **PLACE, "method": "lrclr", "checkpoint": "none", "metric": "auroc", "class": MACRO, "value": 0.6},
     ]
-    pairs = compare_methods(pa.Table.from_pylist(rows, RESULTS), tmp_path)
+    pairs = compare_methods(pa.Table.from_pylist(rows, RESULTS), tmp_path, print)
     assert [(pair.first, pair.second) for pair in pairs] == [("convirt", "mgca"), ("mgca", "untrained:mgca")]
     kept = 0.8 + 0.1 * DRAWS, 0.9 + 0.1 * DRAWS
     expected = paired_bootstrap(0.8, 0.9, *(np.float32(values) for values in kept))
@@ -59,13 +59,13 @@ def test_other_data_seeds_or_repeats_are_no_pair(tmp_path):
     first = measured(tmp_path, "mgca", 0.9)
     for other in ({"seed": 1}, {"repeat": 1}, {"data_version": "another"}):
         rows = [first, measured(tmp_path, "convirt", 0.8, **other)]
-        assert compare_methods(pa.Table.from_pylist(rows, RESULTS), tmp_path) == []
+        assert compare_methods(pa.Table.from_pylist(rows, RESULTS), tmp_path, print) == []
 
 
 def test_variants_are_compared_with_their_own_method_only(tmp_path):
     names = ("mgca", "mgca:ITA", "mgca:ITA+CTA", "convirt", "untrained:mgca:ITA", "untrained:mgca")
     rows = [measured(tmp_path, name, 0.5 + 0.01 * place) for place, name in enumerate(names)]
-    pairs = compare_methods(pa.Table.from_pylist(rows, RESULTS), tmp_path)
+    pairs = compare_methods(pa.Table.from_pylist(rows, RESULTS), tmp_path, print)
     assert [(pair.first, pair.second) for pair in pairs] == [
         ("convirt", "mgca"),
         ("mgca", "mgca:ITA"),

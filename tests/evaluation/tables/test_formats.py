@@ -35,7 +35,7 @@ def test_markdown_has_measured_published_and_what_differs():
         "| method | printed as | data | setting | metric | measured | published | difference | what differs |" in text
     )
     assert "| mgca | MGCA (R50) | covidx | 1 % | auroc | 91.2 [90.0, 92.5] | 90.0 | +1.2 | a, b |" in text
-    assert "| a\\|b_c&amp;&lt;d> |  | covidx | 10 % | auroc |  | 85.0 |  |  |" in text
+    assert "| a\\|b_c&amp;&lt;d&gt; |  | covidx | 10 % | auroc |  | 85.0 |  |  |" in text
     assert "a: first\n\nb: 50 % of it" in text
     assert "Holds for all." in text
     numbers = "bootstrap | +2.0 [-1.0, +5.0] | 0.040 | 0.120 |"
