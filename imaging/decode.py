@@ -6,8 +6,6 @@ The functions here decode in the calling process. `imaging.pool` decodes in othe
 from __future__ import annotations
 
 import errno
-import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +22,7 @@ from imaging.letterbox import Frame, letterbox, letterbox_mask
 from imaging.raster import jpg_size, looks_like_jpg, looks_like_raster, read_raster
 from imaging.scaled_jpg import shrink_jpg
 from imaging.shrink import shrink
+from store.regular_files import NotRegularError, open_regular
 
 HEAD_BYTES = 140  # a DICOM preamble, its magic word and the first tag behind it
 # What is wrong with the file itself when the system refuses it. Anything else is an outage: a disk, a network, memory.
@@ -92,14 +91,14 @@ def read_mask(path: Path, options: MaskOptions) -> np.ndarray:
 
 def _read(path: Path, read: Callable[[BinaryIO, bytes], Result]) -> Result:
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for a writer
-            raise ImageError("missing_file")
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             head = stream.read(HEAD_BYTES)
             stream.seek(0)
             if not looks_like_raster(head) and not looks_like_dicom(head):
                 raise ImageError("not_an_image", "" if head else "The file is empty.")
             return read(stream, head)
+    except NotRegularError:
+        raise ImageError("missing_file") from None
     except OSError as error:
         reason = REFUSALS.get(error.errno or errno.EINVAL)
         if reason is None:

@@ -26,7 +26,7 @@ def open_regular(path: Path) -> BinaryIO:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:
         if error.errno == errno.ENXIO:  # a socket
-            raise NotRegularError(error.errno, "Not a regular file", str(path)) from None
+            raise NotRegularError(errno.EINVAL, "Not a regular file", str(path)) from None
         raise
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return os.fdopen(descriptor, "rb")
