@@ -46,6 +46,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
 }
 LINKED = ("triplets", "shards")  # folders whose batches are read later
 PINS = "runs"  # in the home, a folder per run
+ALIVE = "alive"  # in the folder of a run: a lock that it holds
 LOCK = "ingestion.lock"  # in the folder of a dataset
 
 
@@ -60,11 +61,23 @@ def take_version(workspace: Workspace) -> str:
     current = replace(workspace, version="")
     content = dict(_copied(current))
     data = Manifest.load(current.folder("shards"))
-    name = f"{data.digest[:12]}-{fingerprint(data.checksum, content)[:8]}"
-    target = current.home_path() / current.cohort_name() / VERSIONS / name
+    target = versions_folder(current) / _name(data, content)
     if not _is_whole(target, content):
         _write(current, target, data)
-    return name
+    return target.name
+
+
+def present_version(workspace: Workspace) -> str:
+    """The id that the tables that count have as a version, which may not be kept; empty without shards."""
+    current = replace(workspace, version="")
+    if not (current.folder("shards") / manifest.FILE_NAME).exists():
+        return ""
+    return _name(Manifest.load(current.folder("shards")), dict(_copied(current)))
+
+
+def versions_folder(workspace: Workspace) -> Path:
+    """Where the versions of a dataset lie."""
+    return workspace.home_path() / workspace.cohort_name() / VERSIONS
 
 
 def pin(workspace: Workspace, run: str, state: Mapping[str, Any]) -> None:
@@ -106,7 +119,7 @@ def at_version(workspace: Workspace, version: str) -> Workspace:
 
 def has_version(workspace: Workspace, version: str) -> bool:
     """Whether a version is there."""
-    return bool(version) and (workspace.home_path() / workspace.cohort_name() / VERSIONS / version).is_dir()
+    return bool(version) and (versions_folder(workspace) / version).is_dir()
 
 
 def version_for(workspace: Workspace, data_version: str, run: str, trained_on: str, log: Log) -> Workspace:
@@ -136,6 +149,15 @@ def _data_version(workspace: Workspace) -> str:
         return Manifest.load(workspace.folder("shards")).digest
     except ShardError:
         return ""
+
+
+def living(home: Path, run: str) -> AbstractContextManager[None]:
+    """Show for the time of the block that the run `run` lives, so that nobody removes what it pinned."""
+    return holding(home / PINS / run / ALIVE, "has the same name")
+
+
+def _name(data: Manifest, content: Mapping[str, str]) -> str:
+    return f"{data.digest[:12]}-{fingerprint(data.checksum, content)[:8]}"
 
 
 def _pin_path(workspace: Workspace, run: str) -> Path:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ingestion.versions import writing
+from ingestion.versions import living, writing
 from ingestion.workspace import Workspace
 from pipelines.catalogue import ASSETS, CHECKS, WRITING
 
@@ -46,8 +46,9 @@ class WaitingExecutor(dg.Executor):
     def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[Any]:
         """The events of the other executor."""
         left = group_steps(handle.to_key() for handle in execution_plan.step_handles_to_execute)
-        place = _workspace_of(plan_context.run_config) if left else Workspace()
+        place = _workspace_of(plan_context.run_config)
         with ExitStack() as rest:
+            rest.enter_context(living(place.home_path(), plan_context.run_id))
             locks = {}
             for name in sorted(left):  # in one order: no two runs wait for each other
                 locks[name] = rest.enter_context(ExitStack())

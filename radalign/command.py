@@ -34,7 +34,16 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="radalign", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"radalign {version('radalign')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_pretrain, _add_evaluate, _add_predict, _add_results, _add_doctor, _add_methods, _add_datasets):
+    for add in (
+        _add_pretrain,
+        _add_evaluate,
+        _add_predict,
+        _add_results,
+        _add_doctor,
+        _add_clean,
+        _add_methods,
+        _add_datasets,
+    ):
         add(commands)
     return parser
 
@@ -113,6 +122,12 @@ def _add_results(commands: argparse._SubParsersAction) -> None:  # type: ignore[
 def _add_doctor(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     parser = _command(commands, "doctor", "Say what this machine has, what is missing, and what to do.", "run_doctor")
     _add_home(parser)
+
+
+def _add_clean(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    parser = _command(commands, "clean", "Remove from a home what no run needs: old batches and versions.", "run_clean")
+    parser.add_argument("--home", default="", help="where everything is kept; default: RADALIGN_HOME, else var")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
 
 
 def _add_methods(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]

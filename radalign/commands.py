@@ -112,6 +112,25 @@ def run_doctor(options: Namespace) -> int:
     return int(any(finding.state == "missing" for finding in findings))
 
 
+def run_clean(options: Namespace) -> int:
+    """Print what is removed, and how much room that makes."""
+    from ingestion.workspace import Workspace
+    from radalign.cleaning import clean
+
+    with one_sentence():
+        found = clean(Workspace(home=options.home).home_path(), options.dry_run, _log)
+    for line in found.describe():
+        print(line)
+    print(
+        "Nothing was removed: this was a dry run."
+        if options.dry_run
+        else "Removed."
+        if found.found
+        else "All is needed."
+    )
+    return 0
+
+
 def run_methods(options: Namespace) -> int:
     """Print the methods, or one method's settings with their defaults and descriptions."""
     from models.registry import method_names, recipe, settings_class

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,7 @@ def evaluate(
     from evaluation.evaluator import Evaluator
     from evaluation.tasks.registry import check_options, own_tasks, preset_options, repeated_settings, tasks_on
     from ingestion.pipeline import update
-    from ingestion.versions import at_version
+    from ingestion.versions import at_version, living, pin
     from ingestion.workspace import Workspace
     from store.presets import default_preset
 
@@ -80,9 +81,12 @@ def evaluate(
         repeated_settings(chosen, fractions, repeats)  # refuses amounts before any work
         workspace = Workspace(home=home, cohort=dataset, archive_root=str(root))
         state = update(workspace, _ingestion_settings(model, workspace, split), log)
-        workspace = at_version(workspace, state["version"])
-        evaluator = Evaluator(EvaluationDataset(workspace, facts), model.run, settings, log)
-        outcomes = list(evaluator.evaluate(chosen, fractions, repeats, untrained=untrained))
+        run = f"python-{os.getpid()}"
+        with living(workspace.home_path(), run):
+            pin(workspace, run, state)
+            kept = EvaluationDataset(at_version(workspace, state["version"]), facts)
+            evaluator = Evaluator(kept, model.run, settings, log)
+            outcomes = list(evaluator.evaluate(chosen, fractions, repeats, untrained=untrained))
     return _as_frame(outcomes)
 
 

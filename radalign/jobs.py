@@ -1,0 +1,51 @@
+"""Starts a job of the pipelines from the command `radalign`: this process becomes the one that runs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from radalign.errors import RadalignError, one_sentence
+
+RUNNER = "pipelines.run"
+
+
+def start_job(job: str, options: Namespace, presets: Sequence[str] = ()) -> int:
+    """Become `python -m pipelines.run JOB`, which ends with the exit status of the command.
+
+    `presets` are files of `configs/` that come before those of `options`.
+    """
+    from store.code import ROOT
+
+    arguments = [argument for name in (*presets, *options.config) for argument in ("-c", str(Path(name).absolute()))]
+    arguments += [argument for pair in options.settings for argument in ("--set", pair)]
+    for name in ("home", "cohort", "root"):
+        if value := getattr(options, name):
+            place = value if name == "cohort" or "://" in value else str(Path(value).absolute())
+            arguments += [f"--{name}", place]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-P", "-m", RUNNER, job, *arguments]
+    os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": path})
+
+
+def preset_file(preset: str | None, topic: str) -> list[str]:
+    """The file `configs/<preset>/<topic>.yaml` as a list; empty without a preset."""
+    from store.presets import FOLDER, read_preset
+
+    if not preset:
+        return []
+    with one_sentence():
+        read_preset(preset, topic)
+    return [str(FOLDER / preset / f"{topic}.yaml")]
+
+
+def refuse(options: Namespace, defaults: dict[str, object], where: str) -> None:
+    """Raise RadalignError for an option that the job does not take; `where` says which form of the command does."""
+    for name, default in defaults.items():
+        if getattr(options, name) != default:
+            raise RadalignError(f"--{name.rstrip('s')} goes with {where}; a job takes --set NAME=VALUE and -c FILE.")
