@@ -48,10 +48,8 @@ def leakage(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> 
             "comparisons": len(leaks),
             "leaks": len(found),
             "counts": previews.markdown_table(("what", "seen", "tested", "seen too", "of"), rows),
-            "sentences": dg.MetadataValue.md("\n".join(f"- {sentence}" for sentence in describe(leaks))),
-            "selection": dg.MetadataValue.md(
-                "\n".join(f"- {sentence}" for sentence in describe_selection(sorted(task_names())))
-            ),
+            "sentences": previews.markdown_list(describe(leaks)),
+            "selection": previews.markdown_list(describe_selection(sorted(task_names()))),
         },
         check_results=[
             dg.AssetCheckResult(

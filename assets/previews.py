@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import dagster as dg
 import numpy as np
 import pyarrow as pa
+
+from evaluation.results import markdown
 
 SHEET_TILE = 64
 SHEET_COLUMNS = 8
@@ -32,16 +34,21 @@ def head(table: pa.Table, columns: Sequence[str], rows: int = 8) -> dg.TableMeta
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> dg.MarkdownMetadataValue:
-    """A small table as Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return dg.MetadataValue.md("\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines))
+    """A small table as Markdown, whatever stands in its cells."""
+    return dg.MetadataValue.md(markdown.markdown_table(header, rows))
+
+
+def markdown_list(sentences: Iterable[str]) -> dg.MarkdownMetadataValue:
+    """Sentences as a list in Markdown."""
+    return dg.MetadataValue.md("\n".join(f"- {markdown.escape_markdown(sentence)}" for sentence in sentences))
 
 
 def picture(png: bytes, name: str) -> dg.MarkdownMetadataValue:
     """A picture inside the metadata, small enough for the event log."""
     from evaluation.figures.pictures import data_uri, shrink
 
-    return dg.MetadataValue.md(f"![{name}]({data_uri(shrink(png))})")
+    text = markdown.escape_markdown(name.replace("[", "(").replace("]", ")"))
+    return dg.MetadataValue.md(f"![{text}]({data_uri(shrink(png))})")
 
 
 def contact_sheet(pixels: Sequence[bytes]) -> dg.MarkdownMetadataValue:
