@@ -11,10 +11,31 @@ from typing import Any
 import yaml
 
 from radalign.errors import RadalignError, one_sentence
+from radalign.jobs import preset_file, refuse, start_job
+
+
+LIBRARY_EVALUATION = {  # options of `radalign evaluate MODEL DATASET`, with their defaults
+    "weights": "trained", "tasks": None, "fractions": None, "repeats": 1, "split": "", "csv": "",
+}  # fmt: skip
+
+
+def run_ingest(options: Namespace) -> int:
+    """Become the job."""
+    return start_job("ingest", options)
 
 
 def run_pretrain(options: Namespace) -> int:
-    """Train with a progress bar; the folder of the run is printed at the end."""
+    """Train on shards with a progress bar, and print the folder of the run; without shards become the job."""
+    if not options.shards and not options.output:
+        refuse(options, {"knowledge": ""}, "--shards and --output")
+        return start_job(f"pretrain_{options.method}", options, preset_file(options.preset, options.method))
+    if not options.shards or not options.output:
+        raise RadalignError("--shards and --output go together: name the folder of the shards and that of the run.")
+    refuse(options, {"config": [], "home": "", "cohort": "", "root": ""}, "the job, without --shards and --output")
+    return _train_on_shards(options)
+
+
+def _train_on_shards(options: Namespace) -> int:
     from tqdm import tqdm
 
     from radalign.pretraining import pretrain
@@ -37,7 +58,15 @@ def run_pretrain(options: Namespace) -> int:
 
 
 def run_evaluate(options: Namespace) -> int:
-    """Evaluate with a line of progress per result, and print the means over classes."""
+    """Evaluate on a dataset, and print the means over classes; without a dataset become the job."""
+    if not options.dataset:
+        refuse(options, LIBRARY_EVALUATION, "`radalign evaluate MODEL DATASET`")
+        return start_job(f"evaluate_{options.model}", options, preset_file(options.preset, "evaluation"))
+    refuse(options, {"config": [], "settings": []}, "`radalign evaluate METHOD`, without DATASET")
+    return _evaluate_on_dataset(options)
+
+
+def _evaluate_on_dataset(options: Namespace) -> int:
     from cohorts import registry
     from radalign.evaluation import evaluate
     from radalign.loading import load
@@ -121,13 +150,8 @@ def run_clean(options: Namespace) -> int:
         found = clean(Workspace(home=options.home).home_path(), options.dry_run, _log)
     for line in found.describe():
         print(line)
-    print(
-        "Nothing was removed: this was a dry run."
-        if options.dry_run
-        else "Removed."
-        if found.found
-        else "All is needed."
-    )
+    removed = "This was a dry run: nothing was removed." if options.dry_run else "All of this was removed."
+    print(removed if found.found else "There is nothing that no run needs.")
     return 0
 
 

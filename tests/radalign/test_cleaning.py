@@ -58,6 +58,8 @@ def test_a_dry_run_says_what_it_would_remove_and_removes_nothing(
     assert "phantom versions: 2 files and folders" in said
     assert "dry run" in said
     assert files(home) == before
+    assert main(["clean", "--home", home.home]) == 0
+    assert capsys.readouterr().out.splitlines()[:-1] == said.splitlines()[:-1]
 
 
 def test_only_what_counts_is_left(home: Workspace, states: list[dict[str, str]]) -> None:
