@@ -39,7 +39,7 @@ def read_listed(
         found = read(path)
     lost = isinstance(found, ImageError) and found.reason in NOT_OPENED
     if lost and (stamp or is_gone(root)):
-        raise explain_loss(root, relative)
+        raise explain_loss(root, relative, stamp)
     if stamp:
         expect_listed(root, relative, stamp)
     return found
@@ -55,7 +55,7 @@ def expect_listed(root: Path, relative: str, stamp: str) -> None:
         raise explain_loss(root, relative)
 
 
-def explain_loss(root: Path, relative: str = "") -> OutageError:
+def explain_loss(root: Path, relative: str = "", stamp: str | None = None) -> OutageError:
     """What to raise where a file, or what the tables say, is not what it was when the archive was listed."""
     if is_gone(root):
         return OutageError(
@@ -65,9 +65,14 @@ def explain_loss(root: Path, relative: str = "") -> OutageError:
     if not relative:
         return OutageError(f"The archive {root} was changed while it was read: give the same command again.")
     (now,) = file_stamps(root, [relative])
-    became = "is gone" if not now else "cannot be opened any more" if now == DENIED else "was changed"
+    if not now:
+        became = "is gone"
+    elif now == DENIED:
+        became = "may not be opened any more"
+    else:
+        became = "could not be read" if now == stamp else "was changed"
     return OutageError(
-        f"{relative} in {root} {became} since the archive was listed: when the archive is whole again, give the same "
+        f"{relative} in {root} {became} after the archive was listed: when the archive is whole again, give the same "
         "command again."
     )
 

@@ -42,7 +42,7 @@ def read_listed_report(cohort: Cohort, study: Mapping[str, Any], stamp: str) -> 
         text = cohort.read_report(study)
     except ReportError as error:
         if isinstance(error.__cause__, OSError):
-            raise explain_loss(cohort.root, study["report_path"] or "") from error
+            raise explain_loss(cohort.root, study["report_path"] or "", stamp) from error
         _expect_same(cohort, study, stamp, NO_TEXT + error.reason)
         raise
     _expect_same(cohort, study, stamp, _stamp_text(text))

@@ -32,6 +32,7 @@ import pyarrow as pa
 
 from cohorts import dataset
 from cohorts.archive import csv_files
+from cohorts.archive.listed import explain_loss
 from cohorts.archive.report_files import read_text
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import Dataset
@@ -144,7 +145,9 @@ class OpenI(Reader):
             record = {"image": "", "study_id": stem, "view": "", "problem": "", "terms": None, "report_path": path}
             try:
                 report = parse_xml(read_text(self.root, path))
-            except ReportError:
+            except ReportError as error:
+                if isinstance(error.__cause__, FileNotFoundError):  # it was there when the folder was listed
+                    raise explain_loss(self.root, path) from error
                 records.append({**record, "problem": "unreadable_report"})
                 continue
             record |= {"study_id": report["uid"] or stem, "terms": report["terms"]}
