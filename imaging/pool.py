@@ -48,9 +48,10 @@ class DecoderPool:
 
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers or usable_cores()
+        self._all = [_Worker() for _ in range(self.workers)]
         self._idle: LifoQueue[_Worker] = LifoQueue()  # the last one that worked is running; others may not be started
-        for _ in range(self.workers):
-            self._idle.put(_Worker())
+        for worker in self._all:
+            self._idle.put(worker)
 
     def __enter__(self) -> DecoderPool:
         return self
@@ -69,6 +70,15 @@ class DecoderPool:
         found = self._ask(path, mask=asdict(options))
         return found if isinstance(found, ImageError) else _square(found[1], options.size) > 0
 
+    @property
+    def starts(self) -> int:
+        """How many processes were started so far; a sound archive needs one per worker."""
+        return sum(worker.starts for worker in self._all)
+
+    def processes(self) -> list[int]:
+        """Ids of the processes that are running."""
+        return [worker.process.id for worker in self._all if worker.process]
+
     def _ask(self, path: Path, **task: dict[str, Any]) -> tuple[dict[str, Any], bytes] | ImageError:
         worker = self._idle.get()
         try:
@@ -86,7 +96,8 @@ class _Worker:
     """One decoder process. A new one takes its place when it fails."""
 
     def __init__(self) -> None:
-        self._process: _Process | None = None
+        self.process: _Process | None = None
+        self.starts = 0
 
     def decode(self, path: Path, task: dict[str, Any]) -> tuple[dict[str, Any], bytes] | ImageError:
         """Answer to a task and its bytes, or why there is none; MachineError after several outages."""
@@ -102,12 +113,12 @@ class _Worker:
                 continue
             if isinstance(found, ImageError) and found.reason in OF_A_WORKER:
                 self.stop()
-            if is_second or self._process or not isinstance(found, ImageError):
+            if is_second or self.process or not isinstance(found, ImageError):
                 return found
             is_second = True
 
     def _try(self, path: Path, task: dict[str, Any]) -> tuple[dict[str, Any], bytes] | ImageError:
-        process = self._process = self._process or _Process()
+        process = self.process = self.process or self._start()
         try:
             process.send({"path": str(path), **task})
             answer, content = process.receive()
@@ -118,7 +129,7 @@ class _Worker:
                 f"on it: check the disk, or whether the process was stopped, {AGAIN}"
             ) from None
         except (OSError, ValueError):  # the pipe broke, or the answer ends early
-            self._process = None
+            self.process = None
             return _judge(process.end(), path)
         if "outage" in answer:
             raise MachineError(answer["outage"])
@@ -130,9 +141,13 @@ class _Worker:
             raise MachineError(f"There is too little memory to decode {path}: free some, {AGAIN}")
         return ImageError(answer["reason"], answer["detail"])
 
+    def _start(self) -> _Process:
+        self.starts += 1
+        return _Process()
+
     def stop(self) -> None:
         """End the process, if there is one."""
-        process, self._process = self._process, None
+        process, self.process = self.process, None
         if process:
             process.stop()
 
@@ -151,6 +166,7 @@ class _Process:
         assert self._popen.stdin is not None
         assert self._popen.stdout is not None
         self._requests, self._answers = self._popen.stdin, self._popen.stdout
+        self.id = self._popen.pid
         self._ready = select.poll()
         self._ready.register(self._answers, select.POLLIN)
         try:

@@ -20,7 +20,7 @@ from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from benchmarks import mutations
+from benchmarks import damaged_files
 from benchmarks.images import draw_image, write_dicom
 from imaging.decode import read_grey
 from imaging.dicom.codestream import describe_jpeg, describe_jpeg_2000
@@ -51,8 +51,10 @@ def test_damaged_at_random():
 
 def test_a_mutation_is_the_same_every_time(tmp_path):
     files = [b"abcdefgh" * 40, bytes(500)]
-    assert [mutations.mutate(files, 1, n) for n in range(99)] == [mutations.mutate(files, 1, n) for n in range(99)]
-    assert mutations.mutate(files, 1, 4) != mutations.mutate(files, 2, 4)
+    assert [damaged_files.mutate(files, 1, n) for n in range(99)] == [
+        damaged_files.mutate(files, 1, n) for n in range(99)
+    ]
+    assert damaged_files.mutate(files, 1, 4) != damaged_files.mutate(files, 2, 4)
 
 
 def test_deflated_bomb(tmp_path):
@@ -113,14 +115,14 @@ def test_sequences_in_sequences(tmp_path):
     at = content.index(b"\x28\x00\x02\x00")
     path = tmp_path / "nested"
     for depth in (3, 500, 100_000):
-        path.write_bytes(content[:at] + mutations.NEST * depth + content[at:])
+        path.write_bytes(content[:at] + damaged_files.NEST * depth + content[at:])
         assert reason_of(path) in {"truncated_dicom", "unreadable_pixels", "no_pixels"}
 
 
 def test_fragment_that_leads_out_of_the_file(tmp_path):
     path = write_dicom(tmp_path / "image", IMAGE, "jpeg_ls")
     content = bytearray(path.read_bytes())
-    item = content.rindex(mutations.ITEM)
+    item = content.rindex(damaged_files.ITEM)
     for length, expected in (
         (0xFFFFFFFF, "truncated_dicom"),
         (0x7FFFFFFF, "truncated_dicom"),
@@ -140,7 +142,7 @@ def test_stream_without_its_end(tmp_path):
 @settings(max_examples=200, deadline=None)
 @given(value=st.binary(max_size=200), frames=st.integers(0, 5))
 def test_fragments_of_anything(value, frames):
-    for content in (value, mutations.ITEM + value, mutations.ITEM + bytes(4) + mutations.ITEM + value):
+    for content in (value, damaged_files.ITEM + value, damaged_files.ITEM + bytes(4) + damaged_files.ITEM + value):
         with contextlib.suppress(ImageError):  # and nothing else
             assert len(first_frame(memoryview(content), frames)) <= len(content)
 

@@ -127,21 +127,21 @@ def test_what_a_new_process_does_not_do_again_costs_nothing(mischievous, tmp_pat
 def test_a_process_whose_memory_a_file_took_is_replaced(mischievous, tmp_path):
     result = mischievous.decode(write_dicom(tmp_path / "leaves", IMAGE), OPTIONS)
     assert result.reason == "unreadable_pixels"
-    assert mischievous._idle.queue[0]._process is None
+    assert not mischievous.processes()
 
 
 def test_a_stopped_process_costs_no_image(tmp_path):
     path = write_dicom(tmp_path / "image", draw_image(640, 480, seed=1), "jpeg_2000")
     with DecoderPool(1) as decoders, ThreadPoolExecutor(1) as threads:
         expected = decoders.decode(path, OPTIONS)
-        process = decoders._idle.queue[0]._process._popen
-        process.send_signal(signal.SIGSTOP)
+        (process,) = decoders.processes()
+        os.kill(process, signal.SIGSTOP)
         found = threads.submit(decoders.decode, path, OPTIONS)
         time.sleep(0.3)
         assert not found.done()
-        process.send_signal(signal.SIGCONT)
+        os.kill(process, signal.SIGCONT)
         assert (found.result().pixels == expected.pixels).all()
-        assert decoders._idle.queue[0]._process._popen is process
+        assert decoders.processes() == [process]
 
 
 def test_a_process_that_sleeps_for_ever_is_no_reject(mischievous, tmp_path, monkeypatch):
@@ -192,7 +192,7 @@ def test_no_process_outlives_its_pool_or_its_parent(tmp_path):
     path = write_dicom(tmp_path / "image", IMAGE)
     code = (
         "import sys, os, signal; from pathlib import Path; from imaging.pool import *; p = DecoderPool(1); "
-        "p.decode(Path(sys.argv[1]), SquareOptions(8)); print(p._idle.get()._process._popen.pid, flush=True); "
+        "p.decode(Path(sys.argv[1]), SquareOptions(8)); print(*p.processes(), flush=True); "
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", code, path], cwd=pool.CHECKOUT, capture_output=True, text=True)
@@ -203,9 +203,7 @@ def test_no_process_outlives_its_pool_or_its_parent(tmp_path):
     assert not running(int(done.stdout))
     with DecoderPool(1) as decoders:
         decoders.decode(path, OPTIONS)
-        worker = decoders._idle.get()
-        decoders._idle.put(worker)
-        process = worker._process._popen.pid
+        (process,) = decoders.processes()
     assert not running(process)
 
 
