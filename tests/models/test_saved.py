@@ -10,8 +10,12 @@ from safetensors.torch import save_file
 
 from models.errors import ModelError
 from models.registry import method_names
+from models.run_files import CARD, CHECKPOINT, DIGESTS, ORIGIN, RESULT
 from models.saved import TRAINED, ModelCard, load_method
 from store.code import ROOT, imported_files
+from store.digests import file_digest
+from store.errors import DamageError
+from store.seals import write_sealed_json
 from tests.models.tiny import KNOWLEDGE, SIZE, TINY, tiny_batch
 
 
@@ -39,6 +43,69 @@ def test_what_is_missing_is_named(tmp_path):
         load_method(tmp_path)
     with pytest.raises(ModelError, match=r"model\.json does not exist"):
         ModelCard.load(tmp_path)
+
+
+def save_run(folder):
+    """A finished run: its network, and a result that records it."""
+    card = ModelCard("convirt", TINY["convirt"], KNOWLEDGE, SIZE)
+    card.save(folder)
+    save_file({key: value.contiguous() for key, value in card.build().state_dict().items()}, folder / TRAINED)
+    (folder / ORIGIN).write_text("{}")
+    digests = {name: file_digest(folder / DIGESTS[name]) for name in ("checkpoint_digest", "model_digest")}
+    write_sealed_json(folder / RESULT, {**digests, "origin_digest": file_digest(folder / ORIGIN)})
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def test_one_altered_weight_is_noticed(tmp_path):
+    save_run(tmp_path)
+    before = load_method(tmp_path)
+    flip(tmp_path / TRAINED)
+    with pytest.raises(DamageError, match=r"weights\.safetensors differs from what the run recorded") as caught:
+        load_method(tmp_path)
+    assert "\n" not in str(caught.value)
+    flip(tmp_path / TRAINED)
+    after = load_method(tmp_path).state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.state_dict().items())
+
+
+@pytest.mark.parametrize("name", [CARD, RESULT])
+def test_an_altered_card_or_result_is_noticed(tmp_path, name):
+    save_run(tmp_path)
+    flip(tmp_path / name)
+    with pytest.raises(DamageError, match=f"{name} was changed after it was written and is set aside as"):
+        load_method(tmp_path)
+
+
+def test_a_card_with_a_seal_of_its_own_is_noticed(tmp_path):
+    save_run(tmp_path)
+    ModelCard("convirt", TINY["convirt"], KNOWLEDGE, SIZE, "crop").save(tmp_path)
+    with pytest.raises(DamageError, match=r"model\.json was changed after it was written"):
+        ModelCard.load(tmp_path)
+
+
+def test_a_file_that_the_run_did_not_write_is_not_taken(tmp_path):
+    save_run(tmp_path)
+    (tmp_path / "mine.safetensors").write_bytes((tmp_path / TRAINED).read_bytes())
+    with pytest.raises(DamageError, match="is not among the files that its run wrote"):
+        load_method(tmp_path, "mine.safetensors")
+
+
+def test_altered_weights_of_a_checkpoint_are_noticed(tmp_path):
+    save_run(tmp_path)
+    folder = tmp_path / "checkpoints" / "step-00000002"
+    folder.mkdir(parents=True)
+    (folder / TRAINED).write_bytes((tmp_path / TRAINED).read_bytes())
+    write_sealed_json(folder / CHECKPOINT, {"digests": {TRAINED: file_digest(folder / TRAINED)}})
+    name = f"checkpoints/step-00000002/{TRAINED}"
+    load_method(tmp_path, name)
+    flip(folder / TRAINED)
+    with pytest.raises(DamageError, match="differs from what the run recorded"):
+        load_method(tmp_path, name)
 
 
 def test_it_depends_on_no_code_of_the_training():

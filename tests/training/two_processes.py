@@ -66,7 +66,8 @@ def run_and_resume(config: TrainingConfig) -> None:
     train(config)
     again = config.output + "-again"
     if rank() == 0:
-        shutil.copytree(Path(config.output) / "checkpoints", Path(again) / "checkpoints")
+        last = shutil.ignore_patterns(f"*{config.max_steps}")
+        shutil.copytree(Path(config.output) / "checkpoints", Path(again) / "checkpoints", ignore=last)
     dist.barrier()
     train(replace(config, output=again))
 

@@ -1,6 +1,8 @@
 """Batches: what a method reads of reports, flips that keep pairs true, equal shares for all processes."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +16,7 @@ from shards.reader import ShardReader
 from training.data import pairs as data_module
 from training.data.pairs import PairData, training_pairs
 from training.data.targets import ReportTargets
-from training.data.texts import ReportTexts, read_texts
+from training.data.texts import ReportTexts, cached_texts, read_texts
 from training.errors import TrainingError
 
 REPORTS = [
@@ -98,6 +100,48 @@ def test_texts_survive_their_file(source, tmp_path):
     texts.save(tmp_path / "texts.npz")
     loaded = ReportTexts.load(tmp_path / "texts.npz")
     assert all(np.array_equal(getattr(loaded, name), value) for name, value in vars(texts).items())
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path):
+    """A token id, with the time stamp that it had."""
+    before, content = path.stat(), bytearray(path.read_bytes())
+    content[300] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def replace_by_another(path):
+    """With a seal that fits."""
+    arrays = {name: np.zeros(5, int) for name in ("ids", "starts", "owned", "row_starts", "mirrors")}
+    ReportTexts(**arrays, pad=0).save(path, "another run")
+
+
+def replace_by_code(path):
+    """An array of objects, which is stored as a pickle."""
+    with path.open("wb") as file:
+        np.savez(file, ids=np.array([SystemExit], dtype=object))
+
+
+@pytest.mark.parametrize("damage", [cut, flip, replace_by_another, replace_by_code, Path.unlink, Path.touch])
+def test_kept_texts_that_are_not_the_runs_own_are_made_again(source, tmp_path, damage, caplog):
+    cache, table = tmp_path / "texts.npz", pa.table({"sentences": SENTENCES})
+    expected = read_texts(SENTENCES, source, mirrored=False)
+    for _ in range(2):
+        cached_texts(cache, lambda: table, source, False, "run")
+    kept = cache.read_bytes()
+    cache.write_bytes(b"") if damage is Path.touch else damage(cache)
+    found = cached_texts(cache, lambda: table, source, False, "run")
+    assert all(np.array_equal(getattr(found, name), value) for name, value in vars(expected).items())
+    assert cache.read_bytes() == kept
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == (damage is not Path.unlink)
+    assert all("it is made again from the shards" in sentence for sentence in said)
+    again = cached_texts(cache, lambda: pytest.fail("they are kept"), source, False, "run")
+    assert np.array_equal(again.ids, expected.ids)
 
 
 def test_an_unknown_unit_is_named(source):

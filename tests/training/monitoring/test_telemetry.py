@@ -12,7 +12,7 @@ from torch import nn
 
 from models.method import Batch, Method
 from training.loop import train
-from training.monitoring.metrics_log import MetricsLog
+from training.monitoring.metrics_log import MetricsLog, lines_until
 from training.monitoring.telemetry import Hardware, Stopwatch, flops_per_pair, matrix_product_peak, measure
 
 CPU = torch.device("cpu")
@@ -78,6 +78,33 @@ def test_a_line_has_means_notes_and_the_values_of_the_moment(tmp_path):
     assert first["metrics"]["validation/loss"] == 9.0
     assert first["metrics"]["temperature"] == 0.07
     assert "validation/loss" not in second["metrics"]
+
+
+def some_lines(*steps):
+    return "".join(json.dumps({"step": step, "epoch": 0.1, "metrics": {"a": 1.0}}) + "\n" for step in steps)
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff\xfe{", b'{"step": 1', None])
+def test_a_damaged_log_goes_on_from_the_checkpoint(tmp_path, damage, caplog):
+    path, before = tmp_path / "metrics.jsonl", some_lines(1, 2)
+    if damage is not None:
+        path.write_bytes(damage)
+    log = MetricsLog(path, before, 1)
+    log.add(8, {}, {"a": 1.0})
+    log.report(3, 0.3)
+    assert path.read_text() == log.text
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2, 3]
+    assert len(caplog.records) == (damage is not None)
+    path.write_bytes(b"\x00")  # while it goes on
+    log.close()
+    assert path.read_text() == log.text
+
+
+def test_lines_after_the_checkpoint_and_damaged_ones_are_dropped(tmp_path):
+    path = tmp_path / "metrics.1.jsonl"
+    assert lines_until(path, 9) == ""
+    path.write_bytes(some_lines(1).encode() + b"\xff\n" + some_lines(2, 3).encode() + b'{"step"')
+    assert lines_until(path, 2) == some_lines(1, 2)
 
 
 def test_a_run_tells_what_it_costs(config):

@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 
 from tests.training.test_loop import KilledError, killed_after
 from training.config import TrainingError
@@ -73,10 +75,23 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_notice(config, killed, caplo
     assert file in notice
 
 
-def test_with_no_whole_checkpoint_the_run_says_what_to_do(config, killed):
+def test_with_no_whole_checkpoint_the_run_starts_anew_and_says_so(config, killed, caplog):
     for folder in complete_checkpoints(killed):
         spoil(folder / "state.pt", "cut")
-    with pytest.raises(TrainingError, match=r"none before it; delete .*checkpoints to start anew"):
+    assert train(config)["resumed_from"] == 0
+    assert [record.getMessage() for record in caplog.records if "is passed over" in record.getMessage()] == [
+        f"{killed}/checkpoints/step-{step:08d} is damaged (state.pt is not what was written); it is passed over"
+        for step in (8, 4)
+    ]
+
+
+def test_encoder_weights_that_were_replaced_make_another_run(config, tmp_path):
+    weights = tmp_path / "encoder.safetensors"
+    save_file(timm.create_model("resnet10t", in_chans=1, num_classes=0).state_dict(), weights)
+    config = replace(config, max_steps=1, method_config={**config.method_config, "image_weights": str(weights)})
+    train(config)
+    save_file(timm.create_model("resnet10t", in_chans=1, num_classes=0).state_dict(), weights)
+    with pytest.raises(TrainingError, match="belongs to a run with another content of what `image_weights` names"):
         train(config)
 
 
