@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -133,6 +134,7 @@ class _Painter:
     size: int
     pool: DecoderPool
     stamps: Mapping[str, str]  # of the files when the archive was listed
+    drawing: Lock = field(default_factory=Lock)  # held because a shape takes many bytes per pixel of its image
 
     def join(self, regions: Sequence[Mapping[str, Any]], image_path: str, shape: tuple[int, int]) -> np.ndarray:
         """The union of regions, (size, size) bool; _NoMaskError where one cannot be read or drawn."""
@@ -146,10 +148,11 @@ class _Painter:
         from imaging.shapes import ShapeError, shape_mask
 
         try:
-            mask = shape_mask(region["kind"], region["points"], height, width)
+            with self.drawing:
+                mask = shape_mask(region["kind"], region["points"], height, width)
+                return letterbox_mask(mask > 0, self.size)
         except ShapeError as error:
             raise _NoMaskError(f"The {region['label']} of {image_path} cannot be drawn: {error}") from error
-        return letterbox_mask(mask > 0, self.size)
 
     def _read(self, region: Mapping[str, Any]) -> np.ndarray:
         from cohorts.archive.listed import read_listed
