@@ -11,6 +11,7 @@ import duckdb
 import numpy as np
 import pyarrow.parquet as pq
 
+from ingestion.losses import find_blameless, find_dropped
 from ingestion.subsets import expect_table
 from store import batches
 
@@ -26,7 +27,8 @@ NO_EMPTY_TEXT = "no_empty_text"
 PIXELS_ARE_SANE = "pixels_are_sane"
 # Check -> what it holds to be true, of the tables and of the shards.
 STUDIES_CHECKS = {
-    NOTHING_LOST: "Every image of the archive is in `studies` or in `rejects`, and in one only.",
+    NOTHING_LOST: "Every image of the archive is in `studies` or in `rejects`, in one only, and no image is rejected "
+    "for want of a file that was there.",
     NO_PATIENT_IN_TWO_SPLITS: "All images of a patient are in one split.",
 }
 SHARDS_CHECKS = {
@@ -68,21 +70,34 @@ def check_studies(workspace: Workspace) -> Iterator[CheckResult]:
         "from (from studies union all from rejects))",
         *tables.values(),
     )
-    rows = studies + rejects
+    rows, blameless, dropped = studies + rejects, find_blameless(workspace), find_dropped(workspace)
+    if not source_rows == rows == distinct:
+        description = (
+            f"{source_rows} rows in the archive, but {studies} studies and {rejects} rejects, in all of {distinct} "
+            "different images"
+        )
+    elif dropped:
+        description = f"a stage has neither a row nor a reject for {len(dropped)} images, {dropped[0]} for one"
+    elif blameless:
+        description = (
+            f"{len(blameless)} images, {blameless[0]} for one, were rejected because of files that were there all the "
+            "time; give the same command again"
+        )
+    else:
+        description = f"{source_rows} rows in the archive = {studies} studies + {rejects} rejects"
     yield CheckResult(
         NOTHING_LOST,
-        bool(source_rows == rows == distinct),
+        source_rows == rows == distinct and not dropped and not blameless,
         "studies",
-        f"{source_rows} rows in the archive = {studies} studies + {rejects} rejects"
-        if source_rows == rows == distinct
-        else f"{source_rows} rows in the archive, but {studies} studies and {rejects} rejects, in all of {distinct} "
-        "different images",
+        description,
         {
             "source_rows": source_rows,
             "studies": studies,
             "rejects": rejects,
             "missing": source_rows - rows,
             "in_both_or_twice": rows - distinct,
+            "dropped_by_a_stage": len(dropped),
+            "rejected_without_fault": len(blameless),
         },
     )
     (leaked,) = _query(

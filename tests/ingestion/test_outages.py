@@ -14,6 +14,7 @@ from cohorts.errors import CohortError
 from cohorts.phantom.config import PhantomConfig
 from cohorts.phantom.layouts import layout_writer
 from cohorts.phantom.simulated import simulate_studies
+from cohorts.readers.mimic_cxr import MimicCxr
 from imaging.errors import ImageError, MachineError
 from imaging.pool import DecoderPool
 from ingestion import pipeline
@@ -371,8 +372,6 @@ def test_some_images_that_vanish_between_runs_are_left_out(place):
 
 
 def test_an_archive_that_is_swapped_while_it_is_listed_ends_the_run(place, monkeypatch):
-    from cohorts.readers.mimic_cxr import MimicCxr
-
     workspace = place("mimic_cxr")
     scan = MimicCxr.scan
 
@@ -385,3 +384,76 @@ def test_an_archive_that_is_swapped_while_it_is_listed_ends_the_run(place, monke
     with pytest.raises(OutageError, match="is gone: mount it"):
         ingest(workspace)
     assert not (workspace.folder("inventory") / "plan.json").exists()
+
+
+def expect_lost(workspace, match):
+    """The check `nothing_lost` fails and stops the run."""
+    with pytest.raises(CohortError, match=rf"^The check nothing_lost of its studies failed \({match}"):
+        ingest(workspace)
+    assert not (workspace.folder("shards") / "manifest.json").exists()
+
+
+def test_the_check_finds_a_reject_of_a_file_that_was_there(place, before_batch, monkeypatch):
+    """Planted: images are taken as they are found, without a look at the listing."""
+    monkeypatch.setattr("cohorts.archive.listed.expect_listed", lambda *_: None)
+    monkeypatch.setattr("cohorts.archive.listed.explain_loss", lambda *_: pytest.fail("not reached"))
+    monkeypatch.setattr("cohorts.archive.listed.NOT_OPENED", ())
+    workspace = place("mimic_cxr")
+    file = paths(workspace.root(), "*.dcm")[-1]
+    before_batch(file.unlink)
+    expect_lost(workspace, "1 images, .* were rejected because of files that were there all the time; give the same ")
+
+
+def test_the_check_finds_files_that_were_away_only_while_they_were_listed(place, monkeypatch):
+    workspace = place("mimic_cxr")
+    lost = paths(workspace.root(), "*.dcm")[0].parents[1]  # of one patient
+    scan = MimicCxr.scan
+
+    def scan_without(self):
+        lost.rename(lost.with_name("away"))
+        found = scan(self)
+        lost.with_name("away").rename(lost)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MimicCxr, "scan", scan_without)
+        expect_lost(workspace, r"\d+ images, .* were rejected because of files that were there all the ")
+    expect_healed(workspace, place, "mimic_cxr", same_batches=False)
+
+
+def test_a_file_that_arrives_during_a_run_was_rightly_missing(place, before_batch):
+    workspace = place("rsna_pneumonia")
+    file = paths(workspace.root(), "stage_2_train_images/*.dcm")[0]
+    content = file.read_bytes()
+    file.unlink()
+    before_batch(lambda: file.write_bytes(content))
+    ingest(workspace)
+    assert rejects(workspace) == {file.relative_to(workspace.root()).as_posix(): "missing_file"}
+    ingest(workspace)
+    assert rejects(workspace) == {}
+
+
+@pytest.mark.parametrize("stage", ["images.decode_batch", "reports.section_batch"])
+def test_the_check_finds_a_row_that_a_stage_drops(place, monkeypatch, stage):
+    from ingestion import stages
+
+    module, name = stage.split(".")
+    make = getattr(getattr(stages, module), name)
+
+    def drop_first(*arguments, **options):
+        made, refused = make(*arguments, **options)
+        return made.slice(1), refused
+
+    monkeypatch.setattr(getattr(stages, module), name, drop_first)
+    expect_lost(place("mimic_cxr"), r"a stage has neither a row nor a reject for [23] images, ")
+
+
+def test_the_check_finds_a_row_of_the_archive_that_is_in_no_table(place, monkeypatch):
+    scan = MimicCxr.scan
+
+    def scan_less(self):
+        found = scan(self)
+        return replace(found, studies=found.studies.slice(1))
+
+    monkeypatch.setattr(MimicCxr, "scan", scan_less)
+    expect_lost(place("mimic_cxr"), r"\d+ rows in the archive, but \d+ studies and \d+ rejects")
