@@ -222,11 +222,15 @@ def _judge(status: int | None, path: Path) -> ImageError:
         return ImageError("decoder_timeout")
     if status is not None and (status >= 0 or -status in CRASHES or (status == -signal.SIGBUS and _is_whole(path))):
         return ImageError("decoder_died")
-    ended = f"was ended by {signal.Signals(-status).name}" if status else "hangs"
+    ended = f"was ended by {_name_signal(-status)}" if status else "hangs"
     raise MachineError(
         f"A decoder process {ended} while it read {path}: see whether the machine is out of memory or its disk fails, "
         f"{AGAIN}"
     )
+
+
+def _name_signal(number: int) -> str:
+    return signal.Signals(number).name if number in {*signal.Signals} else f"signal {number}"
 
 
 def _is_whole(path: Path) -> bool:
