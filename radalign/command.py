@@ -14,7 +14,10 @@ Runner = Callable[[argparse.Namespace], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status: 0 done, 1 with one sentence that says what to do, 2 wrong usage."""
+    """Run the command; returns the exit status: 0 done, 1 with one sentence that says what to do, 2 wrong usage.
+
+    A job of the pipelines takes the place of this process and has its own exit status: `pipelines.run`.
+    """
     options = build_parser().parse_args(arguments)
     run: Runner = options.run
     try:
@@ -35,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"radalign {version('radalign')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (
+        _add_ingest,
         _add_pretrain,
         _add_evaluate,
         _add_predict,
@@ -62,28 +66,49 @@ def _command(commands: argparse._SubParsersAction, name: str, help_text: str, ru
     return parser
 
 
+def _add_ingest(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    parser = _command(
+        commands, "ingest", "Bring the shards of a dataset up to date with its archive: the job ingest.", "run_ingest"
+    )
+    _add_run(parser, "a setting of a stage (`images.size=224`)")
+    _add_root(parser, "folder of the archive; default: RADALIGN_<DATASET>_ROOT")
+    _add_home(parser)
+
+
 def _add_pretrain(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
-    parser = _command(commands, "pretrain", "Pretrain a method on shards, from its last checkpoint on.", "run_pretrain")
+    parser = _command(
+        commands,
+        "pretrain",
+        "Pretrain a method, from the archive to a few results: the job pretrain_<method>. With --shards and --output: "
+        "on shards that are there, without Dagster. The same command goes on where it was stopped.",
+        "run_pretrain",
+    )
     parser.add_argument("method", help="a method: see `radalign methods`")
-    parser.add_argument("--shards", required=True, help="folder of shards, with manifest.json")
-    parser.add_argument("--output", required=True, help="folder of this run; the same folder resumes it")
+    parser.add_argument("--shards", default="", help="folder of shards, with manifest.json, to train on directly")
+    parser.add_argument("--output", default="", help="with --shards: folder of the run; the same folder resumes it")
     parser.add_argument(
         "--knowledge", default="", help="table of descriptions (Parquet); default: the one that is shipped"
     )
-    parser.add_argument("--preset", default="", help="preset of configs/, such as demo; default: the paper's recipe")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",
-        help="a setting of the training (`epochs=1`) or of the method (`method_config.temperature=0.07`)",
-    )  # fmt: skip
+        "--preset", default="", help="preset of configs/; default: demo, and with --shards the paper's recipe"
+    )
+    _add_run(parser, "a setting of the training (`epochs=1`), the method (`method_config.width=64`) or a stage")
+    _add_root(parser, "folder of the dataset's archive; default: RADALIGN_<DATASET>_ROOT")
+    _add_home(parser)
 
 
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     parser = _command(
-        commands, "evaluate", "Evaluate a model on a dataset, from its archive to numbers.", "run_evaluate"
+        commands,
+        "evaluate",
+        "Evaluate the latest run of a method on every dataset that has an archive: the job evaluate_<method>. With "
+        "DATASET: a model on one dataset, without Dagster.",
+        "run_evaluate",
     )
     _add_model(parser)
-    parser.add_argument("dataset", help="a dataset: see `radalign datasets`")
-    parser.add_argument("--root", default="", help="folder of its archive; default: RADALIGN_<DATASET>_ROOT")
+    parser.add_argument("dataset", nargs="?", default="", help="a dataset: see `radalign datasets`")
+    _add_root(parser, "folder of the archive of DATASET or, without it, of the pretraining")
+    _add_run(parser, "a setting of the evaluation (`repeats=3`, `fine_tune.epochs=5`), without DATASET")
     parser.add_argument(
         "--task", action="append", dest="tasks", help="a task; can be repeated; default: all tasks of the dataset"
     )
@@ -146,8 +171,28 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     _add_home(parser)
 
 
+def _add_run(parser: argparse.ArgumentParser, settings: str) -> None:
+    parser.add_argument(
+        "-c",
+        "--config",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="run config (YAML) of the job; repeatable",
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings", help=f"{settings}; can be repeated"
+    )
+
+
+def _add_root(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--root", default="", help=text)
+
+
 def _add_home(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--home", default="", help="where everything is kept; default: RADALIGN_HOME, else var")
     parser.add_argument(
-        "--cohort", default="", help="dataset of the pretraining; default: RADALIGN_COHORT, else phantom"
+        "--cohort",
+        default="",
+        help="dataset of the pretraining; default: RADALIGN_COHORT, else phantom",
     )

@@ -13,7 +13,6 @@ import yaml
 from radalign.errors import RadalignError, one_sentence
 from radalign.jobs import preset_file, refuse, start_job
 
-
 LIBRARY_EVALUATION = {  # options of `radalign evaluate MODEL DATASET`, with their defaults
     "weights": "trained", "tasks": None, "fractions": None, "repeats": 1, "split": "", "csv": "",
 }  # fmt: skip

@@ -48,4 +48,5 @@ def refuse(options: Namespace, defaults: dict[str, object], where: str) -> None:
     """Raise RadalignError for an option that the job does not take; `where` says which form of the command does."""
     for name, default in defaults.items():
         if getattr(options, name) != default:
-            raise RadalignError(f"--{name.rstrip('s')} goes with {where}; a job takes --set NAME=VALUE and -c FILE.")
+            option = {"settings": "set", "tasks": "task", "fractions": "fraction"}.get(name, name)
+            raise RadalignError(f"The option --{option} belongs to {where}.")

@@ -41,8 +41,7 @@ CONFIGS: dict[str, type[dg.Config]] = {
     "knowledge": KnowledgeConfig,
     **{f"{PRETRAINED}{method}": pretraining_config(method) for method in method_names()},
 }
-# A training that has the defaults of these is known to work: its network is not built on trial, which takes seconds.
-DECIDE_NETWORK = ("method_config", "augmentation", "batch_size", "micro_batches", "input_size")
+DECIDE_NETWORK = ("method_config", "augmentation", "input_size")
 Warn = Callable[[str], object]
 
 
@@ -87,9 +86,17 @@ def _check_once(text: str) -> None:
     studies = getattr(checked.get("archive"), "studies", 0) if workspace.simulated() else 0
     expect_room(workspace, studies, size, bool(methods))
     for method, training in trainings.items():
-        usual = _training(method, pretraining_config(method)())
-        if any(getattr(training, name) != getattr(usual, name) for name in DECIDE_NETWORK):
+        if _is_untried(training, _training(method, pretraining_config(method)())):
             expect_network(training, size)
+
+
+def _is_untried(training: TrainingConfig, usual: TrainingConfig) -> bool:
+    """Whether a training builds another network than the defaults, or takes larger batches through it.
+
+    The defaults are known to work: their network is not built on trial, which takes seconds.
+    """
+    larger = training.batch_size * usual.micro_batches > usual.batch_size * training.micro_batches
+    return larger or any(getattr(training, name) != getattr(usual, name) for name in DECIDE_NETWORK)
 
 
 def _training(method: str, config: dg.Config) -> TrainingConfig:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.run.screen import Screen
 from store.code import ROOT
 from store.errors import SettingError, sentence_of
+from store.home import is_checkout
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -146,7 +147,7 @@ def execute(job: dg.JobDefinition, config: dict[str, Any], screen: Screen) -> En
 @contextlib.contextmanager
 def _beside_history() -> Iterator[None]:
     """In a folder with a `dagster.yaml`, whose history counts: this one, or the checkout."""
-    here = "DAGSTER_HOME" in os.environ or Path("dagster.yaml").exists()
+    here = "DAGSTER_HOME" in os.environ or Path("dagster.yaml").exists() or not is_checkout()
     with contextlib.nullcontext() if here else contextlib.chdir(ROOT):
         yield
 
