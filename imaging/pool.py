@@ -158,9 +158,11 @@ class _Process:
     def __init__(self) -> None:
         command = [sys.executable, *WORKER]
         environment = {**os.environ, **ONE_THREAD}
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        pipe = subprocess.PIPE
         try:  # in a process group of its own, so that Ctrl-C in a terminal does not reach it
-            self._popen = subprocess.Popen(command, bufsize=0, cwd=CHECKOUT, env=environment, process_group=0, **pipes)
+            self._popen = subprocess.Popen(
+                command, bufsize=0, cwd=CHECKOUT, env=environment, stdin=pipe, stdout=pipe, process_group=0
+            )
         except OSError as error:
             raise MachineError(f"No decoder process could be started ({error.strerror}): mend that, {AGAIN}") from error
         assert self._popen.stdin is not None
