@@ -10,6 +10,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -123,4 +124,5 @@ def _climbs(folder: str) -> bool:
 
 
 def _version(info: Mapping[str, Any]) -> str:
-    return next((str(info[key]) for key in VERSION_KEYS if key in info), "")
+    value = next((info[key] for key in VERSION_KEYS if key in info), "")
+    return str(value.timestamp() if isinstance(value, datetime) else value)  # a listing may give the number alone

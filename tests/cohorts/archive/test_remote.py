@@ -9,9 +9,11 @@ import pytest
 from upath import UPath
 
 from cohorts.archive import remote
+from cohorts.archive.outages import OutageError
 from cohorts.archive.paths import OutsideRootError, are_files, file_stamps, files_in, inside
 from cohorts.errors import CohortError
 from cohorts.readers.mimic_cxr import MimicCxr
+from ingestion import inventory
 from ingestion.stages.images import decode_batch
 from ingestion.stages.reports import section_batch
 from report_parsing.reports import ReportOptions
@@ -129,6 +131,33 @@ def test_stamps_change_with_the_content_and_are_empty_where_nothing_is(root):
     assert [one == other for one, other in zip(before, after, strict=True)] == [True, True, False, True, True, True]
     assert file_stamps(root, []) == []
     assert list(files_in(root, root / "a")) == ["a/1.txt", "a/b/2.txt"]
+
+
+def listed(cohort):
+    """The studies of an archive with the stamps of their files."""
+    studies = cohort.scan().studies
+    return inventory.join_stamps(studies, inventory.read_stamps(cohort, studies, print))
+
+
+@pytest.mark.parametrize("kind", ["root", "bucket"])
+def test_an_object_that_is_not_what_was_listed_ends_the_run(mimic, request, kind):
+    storage = request.getfixturevalue(kind)
+    upload(archive(mimic), storage)
+    cohort = MimicCxr(storage)
+    studies = listed(cohort)
+    assert decode_batch(cohort.root, studies, SIZE)[0].num_rows == 4
+    assert section_batch(cohort, studies, ReportOptions())[0].num_rows == 3
+    image, report = (storage.joinpath(studies[column][0].as_py()) for column in ("image_path", "report_path"))
+    whole = image.read_bytes()
+    image.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))  # of the same size
+    with pytest.raises(OutageError, match="was changed after the archive was listed"):
+        decode_batch(cohort.root, studies, SIZE)
+    image.unlink()
+    with pytest.raises(OutageError, match="is gone after the archive was listed"):
+        decode_batch(cohort.root, studies, SIZE)
+    report.unlink()
+    with pytest.raises(OutageError, match="is gone after the archive was listed"):
+        section_batch(cohort, studies, ReportOptions())
 
 
 def test_a_root_travels_to_other_processes(root):
