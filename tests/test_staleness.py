@@ -149,7 +149,7 @@ TABLE: dict[str, set[Thing]] = {
     "cohorts/readers/mimic_cxr.py": stage("reports", cohorts=["mimic_cxr", "phantom", "edema_severity"]),
     "cohorts/tables.py": stage("images", "reports"),
     "imaging/dicom/display.py": stage("images") | REGIONS,
-    "imaging/worker.py": stage("images"),
+    "imaging/worker.py": stage("images") | REGIONS,
     "imaging/shapes.py": REGIONS,
     "report_parsing/sections/headings.py": stage("reports"),
     "report_parsing/data/headings.csv": stage("reports"),
