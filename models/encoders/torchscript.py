@@ -12,12 +12,20 @@ from io import BytesIO
 from math import prod
 from pathlib import Path
 from pickle import Unpickler, UnpicklingError
+from pickletools import genops
 from typing import Any
 from zipfile import ZIP_STORED, ZipFile, is_zipfile
 
 import torch
 from torch import Tensor
 
+# What torch writes. Others reserve memory before they read, or call things in other ways.
+OPCODES = {
+    "PROTO", "STOP", "MARK", "GLOBAL", "REDUCE", "NEWOBJ", "BUILD", "BINPERSID", "BINPUT", "LONG_BINPUT", "BINGET",
+    "LONG_BINGET", "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE",
+    "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_DICT", "SETITEM",
+    "SETITEMS",
+}  # fmt: skip
 MOST_OBJECTS = 100_000  # modules and attributes of one archive
 STORAGES = {
     "DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16,
@@ -54,17 +62,21 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
     """
     with ZipFile(path) as archive:
         [root] = [name.removesuffix("data.pkl") for name in archive.namelist() if name.endswith("/data.pkl")]
-        module = _Reader(archive, root).load()
+        module = _Reader(archive, root, path.stat().st_size).load()
     return _named_tensors(module)
 
 
 class _Reader(Unpickler):
     """Unpickles `data.pkl`; the only things of Python that it hands to the pickle are named in `find_class`."""
 
-    def __init__(self, archive: ZipFile, root: str) -> None:
-        super().__init__(BytesIO(_stored(archive, f"{root}data.pkl")))
+    def __init__(self, archive: ZipFile, root: str, limit: int) -> None:
+        """`limit` is the number of bytes that all storages may have together."""
+        content = _stored(archive, f"{root}data.pkl")
+        _check_opcodes(content)
+        super().__init__(BytesIO(content))
         self._archive, self._root = archive, root
         self._storages: dict[str, Tensor] = {}
+        self._left = limit
         if f"{root}byteorder" in archive.namelist() and _stored(archive, f"{root}byteorder") != b"little":
             raise UnpicklingError("the numbers are not little-endian")
 
@@ -85,11 +97,20 @@ class _Reader(Unpickler):
             raise UnpicklingError("the archive refers to something that is no storage of numbers")
         if key not in self._storages:
             content = bytearray(_stored(self._archive, f"{self._root}data/{key}"))
+            self._left -= len(content)
+            if self._left < 0:
+                raise UnpicklingError("the storages are larger than the file")
             self._storages[key] = torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
         storage = self._storages[key]
         if storage.dtype != dtype or len(storage) != length:
             raise UnpicklingError(f"storage {key} holds other numbers than the archive says")
         return storage
+
+
+def _check_opcodes(content: bytes) -> None:
+    for opcode, argument, _ in genops(content):
+        if opcode.name not in OPCODES or (opcode.name == "LONG_BINPUT" and int(argument) > len(content)):
+            raise UnpicklingError(f"torch writes no {opcode.name} like this")
 
 
 def _stored(archive: ZipFile, name: str) -> bytes:

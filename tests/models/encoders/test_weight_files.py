@@ -4,7 +4,9 @@ import io
 import json
 import pickle
 import re
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import open_clip
@@ -170,6 +172,8 @@ def malicious_pickles(marker: Path) -> dict[str, bytes]:
         "builtins of a module": b"\x80\x02c__torch__.builtins\nexec\nX\x01\x00\x00\x00a\x85R.",
         "a module with slots": b"\x80\x02c__torch__\nM\n)\x81N}X\x09\x00\x00\x00__class__K\x01s\x86b.",
         "a module without end": b"\x80\x02c__torch__\nM\n)\x81q\x01}X\x01\x00\x00\x00ah\x01sb.",
+        "a memo of 32 GiB": b"\x80\x02c__torch__\nM\n)\x81r\xff\xff\xff\x7f}b.",
+        "an array of 64 GiB": b"\x80\x05\x96\x00\x00\x00\x00\x10\x00\x00\x00.",
         "a number": b"\x80\x02K\x01.",
         "nothing": b"",
     }
@@ -236,6 +240,46 @@ def test_a_compressed_archive_is_refused(script, tmp_path):
     """Zeros of a gigabyte would fit in a megabyte."""
     with pytest.raises(ModelError, match="neither safetensors nor"):
         read_weights(rewrite(script[0], tmp_path / "a.pt", {}, zipfile.ZIP_DEFLATED))
+
+
+def test_entries_that_share_their_bytes_are_refused(tmp_path):
+    """Storages that lie inside one another make much memory from a small file."""
+    keys, content = "abcdefgh", bytes(1 << 20)
+    entries = []
+    for key in reversed(keys):
+        entry = zipfile.ZipInfo(f"a/data/{key}")
+        entry.file_size = entry.compress_size = len(content)
+        entry.CRC = zlib.crc32(content)
+        entries.insert(0, entry)
+        content = entry.FileHeader(zip64=False) + content
+    references = b"".join(map(reference, entries))
+    path = tmp_path / "a.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        start = archive.fp.tell()
+        archive.fp.write(content)
+        archive.start_dir = archive.fp.tell()
+        for entry in entries:
+            entry.header_offset = start
+            start += len(entry.FileHeader(zip64=False))
+            archive.filelist.append(entry)
+            archive.NameToInfo[entry.filename] = entry
+        archive.writestr("a/constants.pkl", b"\x80\x02).")
+        archive.writestr("a/data.pkl", b"\x80\x02c__torch__\nM\n)\x81}(" + references + b"ub.")
+    assert path.stat().st_size < 1.1 * (1 << 20)
+    with pytest.raises(ModelError, match="neither safetensors nor") as caught:
+        read_weights(path)
+    assert re.search("larger than the file|Overlap", str(caught.value.__cause__))
+
+
+def reference(entry: zipfile.ZipInfo) -> bytes:
+    """A name and the tensor of the first byte of a storage, pickled."""
+    key, length = entry.filename[-1].encode(), struct.pack("<i", entry.file_size)
+    return (
+        b"X\x01\x00\x00\x00"
+        + key
+        + b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nByteStorage\n"
+        b"X\x01\x00\x00\x00" + key + b"X\x03\x00\x00\x00cpuJ" + length + b"tQK\x00K\x01\x85K\x01\x85\x89NtR"
+    )
 
 
 def test_damaged_files_are_one_sentence(script, tmp_path):
