@@ -20,6 +20,12 @@ def named_files(settings: Mapping[str, Any]) -> dict[str, str]:
     return {name: digest for name, value in settings.items() if (digest := _digest(value))}
 
 
+def named_encoders(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Those that are folders of encoders, which a trained network still reads: they hold the tokenizer."""
+    found = named_files(settings)
+    return {name: found[name] for name in found if (Path(settings[name]) / ENCODER).is_file()}
+
+
 def _digest(value: Any) -> str:
     """Empty where `value` names nothing that is there."""
     if not isinstance(value, str) or not value:

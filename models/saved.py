@@ -10,6 +10,7 @@ from typing import Any
 from safetensors.torch import load_file
 
 from models.errors import ModelError
+from models.local_files import named_encoders
 from models.method import Method
 from models.registry import build_method, method_module
 from models.run_files import CARD, TRAINED, UNTRAINED, expect_recorded
@@ -29,6 +30,7 @@ class ModelCard:
     decoding: dict[str, Any] = field(
         default_factory=dict
     )  # how those were read: fields of imaging.decode.SquareOptions
+    encoders: dict[str, str] = field(default_factory=dict)  # digests of the local folders that settings name
 
     def save(self, folder: Path) -> None:
         """Write `model.json`, and seal it."""
@@ -61,8 +63,20 @@ def load_method(output: Path, weights: str = "trained") -> Method:
     if not path.exists():
         raise ModelError(f"{path} does not exist; train the run in {output} to its end first")
     card = ModelCard.load(output)
+    _expect_encoders(card)
     state = load_file(expect_recorded(path))
     method = method_module(card.method).build(card.method_config, card.knowledge, card.size, state)
     method.fit = card.fit
     method.load_state_dict(state)
     return method.eval()
+
+
+def _expect_encoders(card: ModelCard) -> None:
+    """Raise ModelError where the folder of an encoder, whose tokenizer is read, is not what it was in training."""
+    for name, digest in named_encoders(card.method_config).items():
+        if digest != card.encoders.get(name, digest):
+            folder = card.method_config[name]
+            raise ModelError(
+                f"the files in {folder}, which `{name}` names, are not those that the network was trained with; "
+                "restore them from a copy, or train the network again"
+            )

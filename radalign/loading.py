@@ -5,10 +5,9 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
+from models.run_files import CARD, ORIGIN, RESULT
 from radalign.errors import RadalignError
 from radalign.model import Model
-
-CARD = "model.json"
 
 
 def load(source: str | PathLike[str], weights: str = "trained", home: str = "", cohort: str = "") -> Model:
@@ -19,7 +18,7 @@ def load(source: str | PathLike[str], weights: str = "trained", home: str = "", 
     training) or a file in the folder, such as a checkpoint's.
     """
     folder = Path(source)
-    if not (folder / CARD).is_file():
+    if not any((folder / name).is_file() for name in (CARD, RESULT, ORIGIN)):  # what lacks is named later
         folder = _latest_run(str(source), home, cohort)
     return Model(folder, weights)
 

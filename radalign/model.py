@@ -51,7 +51,8 @@ class Model:
     @cached_property
     def card(self) -> ModelCard:
         """Method, settings and image size of the network."""
-        return ModelCard.load(self.folder)
+        with one_sentence():
+            return ModelCard.load(self.folder)
 
     @cached_property
     def network(self) -> Method:

@@ -62,7 +62,7 @@ def _same_threads() -> Iterator[None]:
 def _write_knowledge(path: Path) -> None:
     """Write the knowledge table that comes with Radalign."""
     from report_parsing.knowledge.base import KnowledgeBase
-    from store.atomic import write_table
+    from store.seals import is_intact, write_sealed_table
 
-    if not path.exists():
-        write_table(KnowledgeBase.default().table(), path)
+    if not is_intact(path):
+        write_sealed_table(KnowledgeBase.default().table(), path)

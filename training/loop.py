@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from imaging.augment import Augmentation, AugmentationConfig
 from models.distributed import agree, rank, world_size
+from models.local_files import named_encoders
 from models.method import Batch, Method
 from models.run_files import BEST, CARD, LAST, METRICS, TRAINED, UNTRAINED, read_result
 from models.saved import ModelCard
@@ -102,7 +103,8 @@ class Run:
         knowledge = pq.read_table(self.config.knowledge).select(["kind", "name", "description"]).to_pylist()
         fit = "crop" if self.config.augmentation.get("window") else "resize"
         decoding = dict(manifest.decoding)
-        card = ModelCard(self.config.method, self.config.method_config, knowledge, size, fit, manifest.size, decoding)
+        method, own = self.config.method, self.config.method_config
+        card = ModelCard(method, own, knowledge, size, fit, manifest.size, decoding, named_encoders(own))
         torch.manual_seed(self.config.seed)
         method = card.build()
         if rank() == 0:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from models.errors import ModelError
+from models.local_files import named_encoders
 from models.registry import method_names
 from models.run_files import CARD, CHECKPOINT, DIGESTS, ORIGIN, RESULT
 from models.saved import TRAINED, ModelCard, load_method
+from models.text.folders import encoder_folder
 from store.code import ROOT, imported_files
 from store.digests import file_digest
 from store.errors import DamageError
@@ -106,6 +109,23 @@ def test_altered_weights_of_a_checkpoint_are_noticed(tmp_path):
     flip(folder / TRAINED)
     with pytest.raises(DamageError, match="differs from what the run recorded"):
         load_method(tmp_path, name)
+
+
+def test_the_folder_of_an_encoder_has_to_be_what_it_was(tmp_path):
+    """The tokenizer in it decides what a network reads."""
+    encoder = tmp_path / "encoder"
+    shutil.copytree(encoder_folder("all-MiniLM-L6-v2"), encoder)
+    (encoder / "config.json").write_text(
+        json.dumps({**json.loads((encoder / "config.json").read_text()), "num_hidden_layers": 1})
+    )
+    settings = {**TINY["convirt"], "text_encoder": str(encoder)}
+    card = ModelCard("convirt", settings, KNOWLEDGE, SIZE, encoders=named_encoders(settings))
+    card.save(tmp_path)
+    save_file({key: value.contiguous() for key, value in card.build().state_dict().items()}, tmp_path / TRAINED)
+    load_method(tmp_path)
+    (encoder / "vocab.txt").write_text("[PAD]")
+    with pytest.raises(ModelError, match="which `text_encoder` names, are not those that the network was trained with"):
+        load_method(tmp_path)
 
 
 def test_it_depends_on_no_code_of_the_training():

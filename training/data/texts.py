@@ -77,7 +77,8 @@ class ReportTexts:
         with np.load(expect_intact(path, MADE_AGAIN), allow_pickle=False) as content:
             if str(content["made_by"]) != made_by:
                 raise DamageError(f"{path} is of another run; {MADE_AGAIN}")
-            return cls(*(content[field.name] for field in fields(cls)[:-1]), pad=int(content["pad"]))
+            arrays = {name: content[name] for name in content.files if name not in ("pad", "made_by")}
+            return cls(**arrays, pad=int(content["pad"]))
 
 
 def cached_texts(

@@ -12,6 +12,7 @@ import torch
 from models.local_files import named_files
 from shards.manifest import Manifest
 from store.digests import fingerprint, known_digest
+from store.seals import expect_intact, is_sealed
 from training.config import TrainingConfig
 from training.errors import TrainingError
 from training.state.code import training_code
@@ -38,7 +39,7 @@ class Origin:
         return cls(
             settings={name: value for name, value in asdict(config).items() if name not in NEUTRAL},
             data_version=Manifest.load(Path(config.shards)).digest,
-            knowledge=known_digest(Path(config.knowledge)) if config.knowledge else "",
+            knowledge=_knowledge_digest(Path(config.knowledge)) if config.knowledge else "",
             files=named_files(config.method_config),
             code_version=training_code(config.method),
             torch_version=torch.__version__,
@@ -62,6 +63,13 @@ class Origin:
                     f"{folder} belongs to a run with another {name} ({theirs.get(name)!r} there, {ours.get(name)!r} "
                     "now); choose another output folder or delete this one"
                 )
+
+
+def _knowledge_digest(path: Path) -> str:
+    """DamageError where the table has a seal that does not fit; one that a user brings has none."""
+    return known_digest(
+        expect_intact(path, "give the same command again: it is made again.") if is_sealed(path) else path
+    )
 
 
 def _flat(content: dict[str, Any]) -> dict[str, Any]:
