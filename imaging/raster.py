@@ -16,6 +16,7 @@ JPG_MAGIC = b"\xff\xd8\xff"
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 ORIENTATION = 0x0112  # of EXIF
 PART = 1 << 20  # bytes
+TURNED = range(2, 9)  # orientations that are not upright
 LYING = range(5, 9)  # orientations that swap height and width
 
 # Pillow warns below its own limit; check_size refuses earlier and says so in a reject.
@@ -46,7 +47,9 @@ def read_raster(stream: BinaryIO, reduction: int = 1) -> np.ndarray:
                 _expect_few_scans(stream)
             if reduction > 1:
                 image.draft("L", (image.width // reduction, image.height // reduction))
-            ImageOps.exif_transpose(image, in_place=True)
+            image.load()
+            if _orientation(image) in TURNED:
+                ImageOps.exif_transpose(image, in_place=True)
             return _grey(image)
     except ImageError:
         raise
@@ -65,7 +68,7 @@ def jpg_size(stream: BinaryIO) -> tuple[int, int]:
     """Height and width of an open JPG as it will be shown; (0, 0) where its header is damaged."""
     try:
         with Image.open(stream, formats=("JPEG",)) as image:
-            lies = image.getexif().get(ORIENTATION, 1) in LYING
+            lies = _orientation(image) in LYING
             return (image.width, image.height) if lies else (image.height, image.width)
     except Exception:  # read_raster will say what is wrong
         return 0, 0
@@ -76,6 +79,16 @@ def _expect_few_scans(stream: BinaryIO) -> None:
     stream.seek(0)
     expect_few_scans(iter(lambda: stream.read(PART), b""))
     stream.seek(position)
+
+
+def _orientation(image: Image.Image) -> int:
+    """As EXIF says; 0 where it says nothing that can be read."""
+    try:
+        return int(image.getexif().get(ORIENTATION, 0))
+    except MemoryError:
+        raise
+    except Exception:  # Pillow raises whatever the damage leads it to
+        return 0
 
 
 def _grey(image: Image.Image) -> np.ndarray:

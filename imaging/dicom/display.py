@@ -19,6 +19,7 @@ from pydicom.pixels.processing import apply_color_lut
 from imaging.errors import ImageError
 
 WHITE = 255.0
+FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 CODE_BITS = 16  # of the values that a table can have
 CODES = 1 << CODE_BITS
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601
@@ -81,7 +82,8 @@ def _voi(values: np.ndarray, dataset: Dataset) -> np.ndarray | None:
     table = _read_table(dataset, "VOILUTSequence", _may_be_negative(dataset))
     if table:
         return table.look_up(values) / table.brightest
-    function = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
+    function = str(dataset.get("VOILUTFunction")).upper()
+    function = function if function in FUNCTIONS else "LINEAR"
     window = _window(dataset, narrowest=1 if function == "LINEAR" else 1e-9)
     if window is None:
         return None

@@ -71,6 +71,21 @@ def test_exif_turns_the_image(read):
     assert np.abs(turned.astype(int) - np.rot90(GREY, -1)).max() <= 4
 
 
+@pytest.mark.parametrize("exif", [b"garbage!", b"", b"MM\0*\0\0\0\x08\0\1\1\x12\0\2\0\0\0\4abc\0\0\0\0\0"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_exif_that_cannot_be_read_counts_as_absent(tmp_path, exif, kind):
+    stream = io.BytesIO()
+    Image.fromarray(GREY).save(stream, kind, quality=98)
+    content = stream.getvalue()
+    if kind == "PNG":
+        at, part = 33, struct.pack(">I", len(exif)) + b"eXIf" + exif + struct.pack(">I", zlib.crc32(b"eXIf" + exif))
+    else:
+        at, part = 2, b"\xff\xe1" + struct.pack(">H", 8 + len(exif)) + b"Exif\0\0" + exif
+    path = tmp_path / "image"
+    path.write_bytes(content[:at] + part + content[at:])
+    assert np.abs(read_grey(path).astype(int) - GREY).max() <= 4
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_cut_file(tmp_path, kind):
     stream = io.BytesIO()

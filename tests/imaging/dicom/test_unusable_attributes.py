@@ -50,6 +50,13 @@ def test_a_window_without_numbers_counts_as_absent(write_dicom, text):
         assert np.abs(read_square(path, SquareOptions(16)).pixels.astype(int) - SHOWN).max() <= 1
 
 
+@pytest.mark.parametrize("function", ["CUBIC", "", ["SIGMOID", "LINEAR"]])
+def test_an_unknown_function_counts_as_absent(write_dicom, function):
+    window = {"WindowCenter": 1500, "WindowWidth": 17}
+    expected = read_grey(write_dicom(GRADIENT, "plain.dcm", bits=12, **window))
+    assert (read_grey(write_dicom(GRADIENT, bits=12, VOILUTFunction=function, **window)) == expected).all()
+
+
 def test_the_first_usable_window_counts(write_dicom):
     several = write_dicom(GRADIENT, "several.dcm", bits=12, WindowCenter=[1500, 1200], WindowWidth=[400, 200])
     spelt(several, WindowCenter="NaN\\1200\\2000")
