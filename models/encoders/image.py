@@ -19,6 +19,7 @@ from models.errors import ModelError
 
 SCRATCH = re.compile(r"vit/(\d+)x(\d+)(?:p(\d+)|(r))")
 ENDING = re.compile(r"(\w+)/(\d)")
+STAGES = 4  # of a residual network
 HEAD_WIDTH = 64  # of every published ViT
 
 
@@ -59,6 +60,8 @@ class ImageEncoder(nn.Module):
         if ending := ENDING.fullmatch(name):
             name, stage, pooled = ending[1], int(ending[2]), False
         self.stops = not pooled
+        if self.stops and not 0 <= stage <= STAGES:
+            raise ModelError(f"image encoder `{name}` has the stages 1 to {STAGES}, not {stage}")
         stages = {"features_only": True, "out_indices": tuple(range(stage + 1))}
         options = stages if self.stops else {"num_classes": 0}
         self.network = _network(name, size, weights == "imagenet", output_stride, options)

@@ -120,13 +120,13 @@ def _check_evaluation(
             known = f"{did_you_mean(task, task_names())}, which is not one of {', '.join(task_names())}"
             raise SettingError(f"The tag {TASKS_TAG} names {task}{known}.")
     repeated_settings(tasks or task_names(), evaluation.fractions, evaluation.repeats)
-    for method in sorted(methods):
-        if f"{PRETRAINED}{method}" not in nodes:
-            trained_run(workspace, method)
     chosen = choose_datasets(workspace, evaluation.cohorts, evaluation.splits)
     for name in downstream_names():
         if name in chosen and f"{DATASET}{name}" in nodes and (there := workspace.downstream(name)) is not None:
             expect_root(there)
+    for method in sorted(methods):
+        if f"{PRETRAINED}{method}" not in nodes:
+            trained_run(workspace, method)
 
 
 def _section(config: Mapping[str, Any], kind: str, name: str) -> dict[str, Any]:

@@ -23,7 +23,6 @@ KINDS = {  # Dagster's name of a type -> how people call it
 }
 EXPECTED = re.compile(r'Expected: "\{(.*)\}"', re.DOTALL)
 TYPE = re.compile(r'expected type "\(?\[?(\w+)')
-UNION = re.compile(r'Expected: "\((\w+) \|')  # a value, or the variable that holds it
 PATH = re.compile(r"at path (root\S*?)[.\s]")
 NUMBER = re.compile(r"'[-+]?\d+(\.\d*)?[eE]\d+'|'[-+]?\d+[eE][-+]?\d+'")  # what YAML 1.1 takes for text
 MOST_NAMES = 12
@@ -80,13 +79,15 @@ def _selector(place: str, data: object) -> str:
 
 
 def _wrong_type(place: str, message: str, value: str) -> str:
-    match = TYPE.search(message) or UNION.search(message)
+    match = TYPE.search(message)
     kind = match[1].removesuffix("Source") if match else "Array" if "must be list" in message else "dict"
     hint = ""
     if kind in ("Float", "Int") and NUMBER.fullmatch(value):
         hint = " YAML reads it as text without a point and a sign in it: write it like 1.0e-4."
     elif kind == "Bool" and value.strip("'").lower() in ("true", "false", "yes", "no"):
         hint = " Leave the quotes out."
+    if "selector type" in message:  # Dagster's type of a value, or of the variable that holds it
+        return f"{place} is {value}, but must be a single value."
     shown = value if len(value) <= 60 else f"{value[:57]}..."
     return f"{place} is {shown}, but must be {KINDS.get(kind, kind)}.{hint}"
 
