@@ -60,11 +60,19 @@ def test_a_mask_that_kills_its_decoder_is_named_and_the_others_are_there(tmp_pat
     assert "bloats.png" in large["error"]
 
 
-def test_a_codestream_that_divides_by_zero_is_named(tmp_path, values):
-    path = write_dicom(tmp_path / "image.dcm", draw_image(60, 40, seed=0), "jpeg_2000")
+HOSTILE = {  # kind of codestream, a marker in it, and what is written where behind it
+    "tiles of no size": ("jpeg_2000", b"\xff\x4f\xff\x51", 20, struct.pack(">II", 0, 0)),
+    "a tile that is none of the image": ("htj2k", b"\xff\x90", 2, struct.pack(">H", 256)),  # a segmentation fault
+}
+
+
+@pytest.mark.parametrize("fault", HOSTILE)
+def test_a_codestream_that_was_made_to_crash_is_named(tmp_path, values, fault):
+    kind, marker, at, value = HOSTILE[fault]
+    path = write_dicom(tmp_path / "image.dcm", draw_image(60, 40, seed=0), kind)
     content = path.read_bytes()
-    at = content.index(b"\xff\x4f\xff\x51") + 4 + 20
-    path.write_bytes(content[:at] + struct.pack(">II", 0, 0) + content[at + 8 :])  # the size of its tiles
+    at += content.index(marker) + len(marker)
+    path.write_bytes(content[:at] + value + content[at + len(value) :])
     hostile, good = make_regions([study("a", path.name), study("b", "good.png")], tmp_path, SIZE, SHAPES).to_pylist()
     assert path.name in hostile["error"]
     assert is_mask(good, values > 127)
