@@ -1,0 +1,344 @@
+"""`python -m benchmarks.faults`: one fault at a time in a finished home, then the same command again.
+
+A small home is made by two jobs: `pretrain_medklip`, and `evaluate_medklip` on its own dataset and one with masks.
+Then, for every kind of file and every damage: the home is restored, one file of this kind is damaged, and both jobs run
+again with the same settings. Of every fault it is said what became of it:
+
+- healed: no number differs, and every file of the undamaged home is there again, byte for byte,
+- stopped: a step ended with one sentence, and no number was stored that differs,
+- WRONG: a number differs, a file is not as it was, or something ended with an error of ours.
+
+What was set aside, locks, logs and records of the runs themselves (MLflow, `runs/`) are not compared, nor are the
+seconds that a training took. The exit status is 1 if a fault is WRONG.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import os
+import random
+import shutil
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow.parquet as pq
+
+from cohorts.phantom.archive import simulate
+from cohorts.phantom.config import PhantomConfig
+from cohorts.phantom.layouts import layout_writer
+from cohorts.phantom.simulated import simulate_studies
+from pipelines.definitions import defs
+
+STUDIES, HEIGHT, SIZE = 40, 64, 48
+DATASET = "siim_pneumothorax"  # with masks
+ROOT = f"RADALIGN_{DATASET.upper()}_ROOT"
+BRIEF = {"maximum_steps": 1, "epochs": 1, "batch_size": 8}
+JOBS = ("pretrain_medklip", "evaluate_medklip")
+HEALED, STOPPED, WRONG = "healed", "stopped", "WRONG"
+
+# Name -> pattern of its files in a home. The first file in alphabetical order is damaged.
+KINDS = {
+    "inventory batch": "phantom/inventory/????????????????????.parquet",
+    "inventory plan": "phantom/inventory/plan.json",
+    "inventory sources": "phantom/inventory/sources.parquet",
+    "inventory rejects": "phantom/inventory/rejects.parquet",
+    "images batch": "phantom/images/????????????????????.parquet",
+    "images rejects": "phantom/images/????????????????????.rejects.parquet",
+    "images plan": "phantom/images/plan.json",
+    "reports batch": "phantom/reports/????????????????????.parquet",
+    "triplets batch": "phantom/triplets/????????????????????.parquet",
+    "report labels batch": "phantom/report_labels/????????????????????.parquet",
+    "shard": "phantom/shards/????????????????????.parquet",
+    "shards plan": "phantom/shards/plan.json",
+    "manifest": "phantom/shards/manifest.json",
+    "studies": "phantom/studies/studies.parquet",
+    "rejects": "phantom/rejects/rejects.parquet",
+    "subsets": "phantom/subsets/subsets.parquet",
+    "subsets settings": "phantom/subsets/settings.json",
+    "knowledge": "phantom/knowledge/knowledge.parquet",
+    "regions": f"{DATASET}/regions/regions.parquet",
+    "masks dataset shard": f"{DATASET}/shards/????????????????????.parquet",
+    "masks dataset state": f"{DATASET}/downstream.json",
+    "version of studies": "phantom/versions/*/studies/studies.parquet",
+    "version of manifest": "phantom/versions/*/shards/manifest.json",
+    "version of regions": f"{DATASET}/versions/*/regions/regions.parquet",
+    "weights": "checkpoints/medklip/*/weights.safetensors",
+    "untrained weights": "checkpoints/medklip/*/untrained.safetensors",
+    "result of a training": "checkpoints/medklip/*/result.json",
+    "model card": "checkpoints/medklip/*/model.json",
+    "origin": "checkpoints/medklip/*/origin.json",
+    "metrics": "checkpoints/medklip/*/metrics.jsonl",
+    "checkpoint state": "checkpoints/medklip/*/checkpoints/*/state.pt",
+    "checkpoint card": "checkpoints/medklip/*/checkpoints/*/checkpoint.json",
+    "latest run": "checkpoints/medklip/phantom.json",
+    "predictions": "checkpoints/medklip/*/predictions/trained-*.npz",
+    "results": "results/medklip-phantom-*.parquet",
+    "results of the dataset": f"results/medklip-{DATASET}-*.parquet",
+    "resamples": "results/resamples/medklip-phantom-*.parquet",
+    "published": "results/published*.parquet",
+    "page of tables": "results/tables/index.html",
+    "MLflow": "mlflow.db",
+}
+# Weights that differ stop a run: nobody can tell whether the file or its digest is right.
+MAY_STOP = ("weights", "untrained weights", "result of a training", "origin", "model card")
+NOT_COMPARED = (
+    *("*.damaged", "*.partial", "*lock", "runs/*", "mlflow.db*", "mlartifacts/*", "logs/*", "*/metrics*.jsonl"),
+    *("*/failure.txt", "*/request.json*", "*/result.json.sha256"),
+)
+MEASURED = ("seconds", "resumed_from")  # in result.json
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a fault."""
+
+    state: str
+    text: str = ""
+
+
+class Bench:
+    """A finished home, kept aside, and the place where it is damaged."""
+
+    def __init__(self, folder: Path, log: Callable[[str], object]) -> None:
+        self.folder, self.home = folder, folder / "home"
+        self.pristine, self.other = folder / "pristine", folder / "other"
+        self._write_archives()
+        for seed, place in ((1, self.other), (0, self.pristine)):
+            log(f"Making the home {place.name}.")
+            failed = self.run(seed)
+            if failed:
+                raise SystemExit(f"The home cannot be made: {failed}")
+            self.home.rename(place)
+        self.numbers = numbers_of(self.pristine)
+
+    def try_fault(self, kind: str, damage: Callable[[Path, Path | None], object]) -> Verdict | None:
+        """Damage one file and give the command again; None where there is no such file."""
+        name = next(iter(find(self.pristine, kind)), None)
+        if name is None:
+            return None
+        shutil.rmtree(self.home, ignore_errors=True)
+        shutil.copytree(self.pristine, self.home, symlinks=True)
+        counterpart = next(iter(find(self.other, kind)), None)
+        damage(self.home / name, None if counterpart is None else self.other / counterpart)
+        return self.judge(kind)
+
+    def judge(self, kind: str) -> Verdict:
+        """Run the jobs in the damaged home, and compare it with the undamaged one."""
+        failures = self.run(0)
+        wrong = [one for one in failures if not one.startswith("sentence: ")]
+        found = numbers_of(self.home)
+        if differing := [key for key in found if key in self.numbers and found[key] != self.numbers[key]]:
+            return Verdict(WRONG, f"{len(differing)} numbers differ, such as {differing[0]}")
+        if wrong:
+            return Verdict(WRONG, "; ".join(wrong))
+        if failures:
+            return Verdict(STOPPED if kind in MAY_STOP else WRONG, failures[0])
+        if found.keys() != self.numbers.keys():
+            return Verdict(WRONG, f"{len(found.keys() ^ self.numbers.keys())} numbers are missing or new")
+        files = [] if kind == "MLflow" else differences(self.pristine, self.home)  # ids of its runs are in many files
+        return Verdict(WRONG, f"files differ: {', '.join(files[:3])}") if files else Verdict(HEALED)
+
+    def run(self, seed: int) -> list[str]:
+        """Both jobs in a process of their own; returns what failed, a sentence of ours or the kind of an error."""
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child:
+            os.close(writing)
+            with os.fdopen(reading) as answers:
+                text = answers.read()
+            os.waitpid(child, 0)
+            found: list[str] = json.loads(text) if text else ["the process died"]
+            return found
+        os.close(reading)
+        with os.fdopen(writing, "w") as answers:
+            try:
+                answers.write(json.dumps(self._run_jobs(seed)))
+            except BaseException as error:
+                answers.write(
+                    json.dumps([f"{type(error).__name__}: {''.join(traceback.format_tb(error.__traceback__))}"])
+                )
+        os._exit(0)
+
+    def _run_jobs(self, seed: int) -> list[str]:
+        os.environ[ROOT] = str(self.folder / "dataset")
+        silence = os.open(self.folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        for stream in (1, 2):
+            os.dup2(silence, stream)
+        with dg.DagsterInstance.ephemeral() as instance:
+            for job in JOBS:
+                done = defs.resolve_job_def(job).execute_in_process(
+                    run_config=self._config(job, seed), instance=instance, raise_on_error=False
+                )
+                failures = [event for event in done.all_node_events if event.is_step_failure]
+                if failures:
+                    return [_describe(event) for event in failures]
+        return []
+
+    def _config(self, job: str, seed: int) -> dict[str, Any]:
+        workspace = {"home": str(self.home), "cohort": "phantom", "archive_root": str(self.folder / f"archive{seed}")}
+        small = {"fine_tune": BRIEF, "detection": {**BRIEF, "width": 8}, "segmentation": BRIEF}
+        amount = {"fractions": [1.0], "cohorts": [DATASET], "simulated_studies": 0}
+        config: dict[str, Any] = {"resources": {"workspace": {"config": workspace}}}
+        config["resources"]["evaluation"] = {"config": {**small, **amount}}
+        if job.startswith("pretrain"):
+            network = {"image_encoder": "resnet18", "output_stride": 32, "width": 16, "layers": 1}
+            training = {"max_steps": 4, "batch_size": 8, "warmup_epochs": 0.0, "log_every": 1, "checkpoint_every": 2}
+            config["ops"] = {
+                "inventory": {"config": {"batch_size": 15}},
+                "images": {"config": {"size": SIZE}},
+                "pretrained__medklip": {"config": {**training, "threads": 1, "method_config": network}},
+            }
+        return config
+
+    def _write_archives(self) -> None:
+        for seed in (0, 1):
+            root = self.folder / f"archive{seed}"
+            simulate(root, PhantomConfig(studies=STUDIES, height=HEIGHT, seed=seed))
+            image = sorted(root.glob("files/*/*/*/*.dcm"))[0]
+            image.write_bytes(image.read_bytes()[:-500])  # something to reject
+        layout_writer(DATASET)(self.folder / "dataset", simulate_studies(PhantomConfig(seed=7, height=HEIGHT), STUDIES))
+
+
+def _describe(event: Any) -> str:
+    """A failure: the sentence that the step ended with, or what went wrong in our code."""
+    data = event.step_failure_data
+    if data.user_failure_data is not None:
+        return f"sentence: {data.user_failure_data.description}"
+    error = data.error
+    while error.cause is not None:
+        error = error.cause
+    return f"{event.step_key}: {error.cls_name}: {error.message.strip()[:300]}"
+
+
+def find(home: Path, kind: str) -> list[str]:
+    """Names of the files of a kind, relative to the home."""
+    paths = sorted(path for path in home.glob(KINDS[kind]) if path.is_file())
+    return [str(path.relative_to(home)) for path in paths]
+
+
+def numbers_of(home: Path) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    """Every number of the table `results` by what it is of."""
+    found = {}
+    for path in sorted(home.glob("results/*.parquet")):
+        for row in pq.ParquetFile(path).read().to_pylist():
+            names = ("method", "cohort", "task", "setting", "repeat", "metric", "class", "source")
+            values = ("value", "low", "high", "n", "positives", "data_version", "checkpoint", "protocol", "note")
+            found[tuple(row[name] for name in names)] = tuple(row.get(name) for name in values)
+    return found
+
+
+def differences(pristine: Path, home: Path) -> list[str]:
+    """Names of the files that only one of two homes has, or that are not the same."""
+    return sorted(
+        name for name in _names(pristine) | _names(home) if _content(pristine / name) != _content(home / name)
+    )
+
+
+def _names(home: Path) -> set[str]:
+    names = {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()}
+    return {name for name in names if not any(fnmatch.fnmatch(name, pattern) for pattern in NOT_COMPARED)}
+
+
+def _content(path: Path) -> bytes | None:
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    if path.name == "result.json":
+        facts = {name: value for name, value in json.loads(content).items() if name not in MEASURED}
+        return json.dumps(facts, sort_keys=True).encode()
+    return content
+
+
+def truncate(path: Path, _: Path | None) -> None:
+    """Half of the file is gone."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(path: Path, _: Path | None) -> None:
+    """Nothing of the file is left."""
+    path.write_bytes(b"")
+
+
+def delete(path: Path, _: Path | None) -> None:
+    """The file is gone."""
+    path.unlink()
+
+
+def flip(path: Path, _: Path | None) -> None:
+    """One bit in the middle of the file is another one."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def flip_under_the_old_time(path: Path, other: Path | None) -> None:
+    """One bit is another one, and the time of modification is what it was."""
+    before = path.stat()
+    flip(path, other)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def replace(path: Path, other: Path | None) -> None:
+    """The file of another run lies in its place, under the old time."""
+    before = path.stat()
+    path.write_bytes(path.read_bytes()[::-1] if other is None else other.read_bytes())
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+DAMAGES = {
+    "truncated": truncate,
+    "emptied": empty,
+    "deleted": delete,
+    "one bit": flip,
+    "one bit, old time": flip_under_the_old_time,
+    "another run's": replace,
+}
+
+
+def try_all(
+    bench: Bench, faults: Sequence[tuple[str, str]], log: Callable[[str], object]
+) -> Iterator[tuple[str, str, Verdict]]:
+    """Kind, damage and verdict of every fault whose file the home has."""
+    for kind, damage in faults:
+        verdict = bench.try_fault(kind, DAMAGES[damage])
+        if verdict is None:
+            log(f"{kind}: the home has no such file")
+            verdict = Verdict(WRONG, "there is no such file to damage")
+        log(f"{verdict.state:8} {kind}, {damage}{': ' if verdict.text else ''}{verdict.text}")
+        yield kind, damage, verdict
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Try faults; the exit status is 1 if one of them is WRONG."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__.split("\n")[0])
+    parser.add_argument("--faults", type=int, default=0, help="number of faults, chosen at random; default: all")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kind", action="append", choices=list(KINDS), help="only this kind; can be repeated")
+    parser.add_argument("--damage", action="append", choices=list(DAMAGES), help="only this damage; can be repeated")
+    options = parser.parse_args(arguments)
+    faults = [(kind, damage) for kind in options.kind or KINDS for damage in options.damage or DAMAGES]
+    if options.faults:
+        faults = random.Random(options.seed).sample(faults, min(options.faults, len(faults)))
+
+    def log(line: str) -> None:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), log)
+        log(f"{len(bench.numbers)} numbers, {len(_names(bench.pristine))} files; {len(faults)} faults")
+        states = [verdict.state for _, _, verdict in try_all(bench, faults, log)]
+    log(", ".join(f"{states.count(state)} {state}" for state in (HEALED, STOPPED, WRONG)))
+    return int(WRONG in states)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
