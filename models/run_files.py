@@ -33,17 +33,17 @@ WEIGHTS = (TRAINED, UNTRAINED, BEST, LAST)  # never set aside: a copy can replac
 AGAIN = "give the command that trained the run again: what is lost is made again from its last checkpoint."
 
 
-def read_result(folder: Path) -> dict[str, Any]:
+def read_result(folder: Path, remedy: str = AGAIN) -> dict[str, Any]:
     """What a finished run wrote about itself.
 
     Raises:
-        DamageError: `result.json` is missing, damaged or that of another run; the message says how to mend it.
+        DamageError: `result.json` is missing, damaged or that of another run; the message ends with `remedy`.
     """
-    path = expect_intact(folder / RESULT, AGAIN)
+    path = expect_intact(folder / RESULT, remedy)
     result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     origin = folder / ORIGIN
     if origin.is_file() and known_digest(origin) != result.get("origin_digest"):
-        raise DamageError(f"{path} and the {ORIGIN} beside it are not of the same run; {AGAIN}")
+        raise DamageError(f"{path} and the {ORIGIN} beside it are not of the same run; {remedy}")
     return result
 
 
@@ -66,12 +66,12 @@ def expect_recorded(path: Path) -> Path:
     return path
 
 
-def expect_digest(path: Path, recorded: str | None) -> None:
+def expect_digest(path: Path, recorded: str | None, remedy: str = AGAIN) -> None:
     """Raise DamageError unless `path` has the digest that its run recorded."""
     if recorded is None:
         raise DamageError(f"{path} is not among the files that its run wrote; take {TRAINED} or {UNTRAINED}.")
     if not path.is_file():
-        raise DamageError(f"{path} is missing; {AGAIN}")
+        raise DamageError(f"{path} is missing; {remedy}")
     if known_digest(path) == recorded:
         return
     if path.name in WEIGHTS:
@@ -79,7 +79,7 @@ def expect_digest(path: Path, recorded: str | None) -> None:
             f"{path} differs from what the run recorded of it; restore it from a copy, or delete {path.parent} and "
             "give the command that trained the run again."
         )
-    raise DamageError(f"{path} was changed after it was written and is set aside as {set_aside(path).name}; {AGAIN}")
+    raise DamageError(f"{path} was changed after it was written and is set aside as {set_aside(path).name}; {remedy}")
 
 
 def digests_of(result: dict[str, Any]) -> dict[str, str]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 
 import dagster as dg
 import pytest
 
-from assets.pretrained import HIDDEN, VARIANT, one_at_a_time, pretraining_config, train
+from assets import pretrained
+from assets.pretrained import HIDDEN, VARIANT, one_at_a_time, pretrained_asset, pretraining_config, train
 from assets.workspace import one_sentence
 from models.registry import method_names
+from models.run_files import DIGESTS
+from store.digests import file_digest
+from store.seals import write_sealed_json
+from tracking.runs import is_trained, trained_run
 from training.config import TrainingConfig, preset
 from training.errors import FAILURE
 
@@ -59,6 +65,58 @@ def test_an_impossible_setting_is_said_before_anything_starts(tmp_path):
     with pytest.raises(dg.Failure, match="`batch_size` is 0") as caught, one_sentence():
         train(Context(), None, request)
     assert not caught.value.allow_retries
+
+
+@pytest.fixture
+def finished_run(workspace, tmp_path, monkeypatch):
+    """The folder of a finished run, which is what the asset is asked for."""
+    output = workspace.plain().home_path() / "checkpoints" / "convirt" / "abc"
+    write_sealed_json(output / "origin.json", {"settings": {"method": "convirt", "seed": 0}, "data_version": "v"})
+    for name in ("weights.safetensors", "untrained.safetensors"):
+        (output / name).write_bytes(name.encode())
+    line = {"step": 1, "epoch": 0.5, "metrics": {"train/loss": 1.0}}
+    (output / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    names = ("checkpoint_digest", "untrained_digest", "origin_digest", "metrics_digest")
+    write_sealed_json(output / "result.json", {name: file_digest(output / DIGESTS[name]) for name in names})
+
+    def request(_, method, settings):
+        return {
+            **settings,
+            "method": method,
+            "shards": "s",
+            "knowledge": "",
+            "output": str(output),
+            "data_version": "v",
+        }
+
+    monkeypatch.setattr(pretrained, "pinned", lambda plain, *_: plain)
+    monkeypatch.setattr(pretrained, "expect_reports", lambda plain: None)
+    monkeypatch.setattr(pretrained, "training_request", request)
+    monkeypatch.setattr(pretrained, "train", lambda *_: pytest.fail("it is finished"))
+    return output
+
+
+def materialize(workspace):
+    resources = {"workspace": workspace, "pipes": dg.PipesSubprocessClient()}
+    return dg.materialize([pretrained_asset("convirt")], resources=resources, raise_on_error=False)
+
+
+def test_a_store_that_cannot_be_used_loses_no_finished_run(workspace, finished_run):
+    home = workspace.plain().home_path()
+    (home / "mlflow.db").mkdir()
+    assert materialize(workspace).success
+    run = trained_run(workspace.plain(), "convirt")
+    assert (run.fingerprint, run.mlflow_run) == ("abc", "")
+    assert json.loads((finished_run / "config.json").read_text())["output"] == str(finished_run)
+
+
+def test_altered_weights_end_the_step_with_one_sentence(workspace, finished_run):
+    (finished_run / "weights.safetensors").write_bytes(b"others")
+    (failure,) = [event for event in materialize(workspace).all_events if event.is_step_failure]
+    said = failure.step_failure_data.user_failure_data.description
+    assert said.startswith(f"{finished_run}/weights.safetensors differs from what the run recorded of it; restore it")
+    assert "\n" not in said
+    assert not is_trained(workspace.plain(), "convirt")
 
 
 def test_a_second_training_waits_for_the_first(tmp_path):
