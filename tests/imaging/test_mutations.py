@@ -37,6 +37,7 @@ FAULTS = {  # what is planted, how many files show it, and what is said of it
     "short-lived": ("if count % 2 == 0 and number: os.kill(os.getpid(), 11)", 8, r"\d+ decoder processes had to be"),
     "ended from outside": ("if number == 1: os.kill(os.getpid(), 9)", 2, "file 1 is neither image nor reject"),
     "slow": ("if number: time.sleep(0.21)", 9, r"half of the files took over 0\.2 s"),
+    "asleep once": ("if number == 3: time.sleep(3.1)", 5, r"file 3 took 3\.\d s"),
     "busy": ("until = time.process_time() + 2.1\n    while number == 3 and time.process_time() < until: pass", 5,
              r"file 3 took \d\.\d s of processor time"),
     "greedy": ("number == 2 and bytearray(250 << 20).count(0)", 4, r"a process took \d+ MiB for file 2"),
@@ -59,6 +60,7 @@ def benchmark(whole, monkeypatch):
 def test_a_planted_fault_is_found(benchmark, monkeypatch, fault):
     code, files, message = FAULTS[fault]
     monkeypatch.setattr(pool, "WORKER", ("-c", PLANTED.replace("{fault}", code)))
+    monkeypatch.setattr(mutations, "MOST_SECONDS", 3.0)  # so that the test is quick
     with pytest.raises(SystemExit, match=message):
         benchmark(files)
 
