@@ -12,8 +12,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from pipelines.ui.guard import HOST
 from store.code import ROOT
@@ -34,18 +36,26 @@ def main(arguments: Sequence[str]) -> int:
     for wish in (signal.SIGINT, signal.SIGTERM):  # also where the shell that started this ignores them
         signal.signal(wish, signal.default_int_handler)
     os.environ.setdefault("DAGSTER_HOME", str(ROOT))  # the folder of dagster.yaml, which the daemon insists on
+    with tempfile.TemporaryDirectory(prefix="radalign-") as folder:
+        return _serve(options.dagster_port, options.mlflow_port, Path(folder, "workspace.yaml"))
+
+
+def _serve(dagster_port: int, mlflow_port: int, workspace: Path) -> int:
     servers = [
-        _start("pipelines.ui.dagster_server", str(options.dagster_port)),
-        _start("dagster._daemon", "run", "--workspace", "workspace.yaml", "--log-level", "warning"),
-        _start("pipelines.ui.mlflow_server", str(options.mlflow_port)),
+        _start("pipelines.ui.dagster_server", str(dagster_port), str(workspace)),
+        _start("pipelines.ui.mlflow_server", str(mlflow_port)),
     ]
+    daemon: subprocess.Popen[bytes] | None = None  # starts when it can find the code
     sys.stdout.write(
-        f"Dagster: http://{HOST}:{options.dagster_port}   MLflow: http://{HOST}:{options.mlflow_port}   "
+        f"Dagster: http://{HOST}:{dagster_port}   MLflow: http://{HOST}:{mlflow_port}   "
         "(ready in some 20 seconds; Ctrl-C stops both)\n"
     )
     sys.stdout.flush()
     try:
         while all(server.poll() is None for server in servers):
+            if daemon is None and workspace.exists():
+                daemon = _start("dagster._daemon", "run", "--workspace", str(workspace), "--log-level", "warning")
+                servers.append(daemon)
             time.sleep(WATCH_SECONDS)
         return 1
     except KeyboardInterrupt:

@@ -1,15 +1,18 @@
-"""The pages of Dagster behind a guard: `python -m pipelines.ui.dagster_server PORT`.
+"""The pages of Dagster behind a guard: `python -m pipelines.ui.dagster_server PORT WORKSPACE`.
 
-Dagster's webserver runs in this process, so that no port leads around the guard. Its code server listens on a socket
-file that only this user may open.
+Dagster's webserver runs in this process, so that no port leads around the guard. The code server listens on a socket
+file that only this user may open; WORKSPACE is written once it does, and leads the daemon there.
 """
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import dagster
+import yaml
+from dagster._cli.proxy_server_manager import ProxyServerManager
 from dagster._cli.utils import get_instance_for_cli
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
@@ -18,8 +21,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from pipelines.ui.guard import serve
+from store.atomic import write_text
 
-WORKSPACE = "workspace.yaml"
+DEFINITIONS = "workspace.yaml"
 POLL_MILLISECONDS = 2000  # between two looks of a page at what has changed, as in `dagster dev`
 PAGES = r"/((runs|assets|asset-groups|jobs|locations|overview|automation|deployment)(/.*)?)?"
 
@@ -37,16 +41,17 @@ class Webserver(DagsterWebserver[Any, Any]):
         return response
 
 
-def main(port: int) -> None:
+def main(port: int, workspace: Path) -> None:
     """Serve until the process is asked to stop."""
     with (
         get_instance_for_cli() as instance,
-        WorkspaceProcessContext(
-            instance, WorkspaceFileTarget([WORKSPACE]), version=dagster.__version__, code_server_log_level="warning"
-        ) as context,
+        ProxyServerManager(instance, WorkspaceFileTarget([DEFINITIONS]), code_server_log_level="warning") as code,
     ):
-        serve(Webserver(context, live_data_poll_rate=POLL_MILLISECONDS).create_asgi_app(), port, PAGES)
+        write_text(workspace, yaml.safe_dump({"load_from": code.get_code_server_specs()}))
+        target = WorkspaceFileTarget([str(workspace)])
+        with WorkspaceProcessContext(instance, target, version=dagster.__version__) as context:
+            serve(Webserver(context, live_data_poll_rate=POLL_MILLISECONDS).create_asgi_app(), port, PAGES)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), Path(sys.argv[2]))
