@@ -208,14 +208,12 @@ class EvaluationDataset:
         return batches.read_batches(self.workspace.folder("triplets"))
 
     def regions_digest(self) -> str:
-        """Digest of all regions and boxes; empty where ingestion has made no table of them."""
-        if not self._path("regions").exists():
-            return ""
+        """Digest of all regions and boxes."""
         return (pq.read_schema(self._expect("regions")).metadata or {}).get(b"content", b"").decode()
 
     def subsets_digest(self, repeat: int = 0) -> str:
-        """Digest of the label fractions of a repeat; empty where ingestion has chosen none."""
-        return _digest_rows(self._read_subsets(repeat)) if self._path("subsets").exists() else ""
+        """Digest of the label fractions of a repeat."""
+        return _digest_rows(self._read_subsets(repeat))
 
     def triplets_digest(self) -> str:
         """Digest of what its reports say: the batches of it; empty where reports were not parsed."""

@@ -7,7 +7,6 @@ the run stop all.
 
 from __future__ import annotations
 
-import re
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -86,12 +85,12 @@ class Outcome:
         return f"{metric} {'not scored' if found.value is None else format(found.value, '.3f')}"
 
     def numbers(self) -> dict[str, float]:
-        """Every number by its name in MLflow, which takes no signs such as %."""
+        """Every number by the name that a tracker gets; labels are parts of it as they are."""
         place = [self.task, *([] if self.setting.fraction is None else [_plain(self.setting.name)])]
         place += [] if self.weights == "trained" else [self.weights]
         place += [f"repeat{self.setting.repeat}"] if self.setting.repeat else []
         return {
-            "/".join([*place, value.metric, _plain(value.class_name)]): value.value
+            "/".join([*place, value.metric, value.class_name]): value.value
             for value in self.values
             if value.value is not None
         }
@@ -312,5 +311,6 @@ def no_value(name: str) -> ResultValue:
     return ResultValue(task(name).leading, MACRO, None, None, None, 0)
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[^\w./ -]+", "", name.replace(" %", "pct")).strip()
+def _plain(setting: str) -> str:
+    """The name of a setting, such as `10 %, tuned`, without the signs that trackers do not take: `10pct tuned`."""
+    return setting.replace(" %", "pct").replace(",", "")

@@ -143,7 +143,10 @@ TABLE: dict[str, set[Thing]] = {
     "evaluation/inference.py": EVERY_RESULT,
     "evaluation/dataset.py": EVERY_RESULT,
     "cohorts/labels.py": EVERY_RESULT | stage("reports", cohorts=set(COHORTS) - {"covid_rural"}),  # by their readers
+    "cohorts/subsets.py": EVERY_RESULT,
     "report_parsing/data/knowledge.csv": EVERY_RESULT,
+    "report_parsing/knowledge/base.py": EVERY_RESULT,
+    "store/arrays.py": EVERY_RESULT,
     # stages
     "cohorts/readers/open_i.py": stage("reports", cohorts=["open_i"]),
     "cohorts/readers/mimic_cxr.py": stage("reports", cohorts=["mimic_cxr", "phantom", "edema_severity"]),

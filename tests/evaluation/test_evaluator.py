@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from dataclasses import replace
 from unittest.mock import MagicMock
 
@@ -16,12 +18,19 @@ from cohorts.tables import STUDIES
 from evaluation.dataset import EvaluationDataset
 from evaluation.errors import EvaluationError
 from evaluation.evaluator import Evaluator
+from evaluation.predictions import Predictions
 from evaluation.results.store import read_results
-from evaluation.tasks.base import Setting
-from evaluation.tasks.registry import repeated_settings, task, tasks_on
+from evaluation.tasks.base import NEVER, QUERY_LABELS, REGION_TABLE, TRIPLET_TABLE, Setting
+from evaluation.tasks.registry import repeated_settings, task, task_names, tasks_on
+from ingestion.subsets import SubsetsSettings, write_subsets
 from shards.writer import write_manifest
-from store.seals import write_sealed_table
-from tests.evaluation.seer import RUN, SIZE, WORDS, build, write_run
+from store import batches
+from store.errors import DamageError
+from store.seals import seal, write_sealed_table
+from tests.evaluation.damage import DAMAGES, empty, flip, flip_and_keep_times, truncate
+from tests.evaluation.seer import LABELS, RUN, SIZE, WORDS, build, image, predictions_of, write_run
+from tracking.names import metric_name
+from tracking.tracker import RunIdentity, open_run
 
 OWN = Dataset("phantom")
 PROBE = [("linear_probe", Setting(0.1))]
@@ -196,3 +205,168 @@ def test_shards_of_another_version_fail_their_results_with_the_way_to_mend_them(
     assert all(outcome.failed for outcome in outcomes)
     assert "build the shards again: `dagster job execute -j ingest`" in outcomes[0].note
     assert "no archive" in outcomes[-1].note
+
+
+def test_labels_of_any_kind_are_evaluated_and_tracked_apart(cohort, seer, monkeypatch):
+    labels = ("..", "a/b?\n(+%)", "x" * 300)
+    monkeypatch.setattr("tests.evaluation.seer.LABELS", labels)
+    rows = [image(index) for index in range(240)]
+    studies = pa.Table.from_pylist([{name: row.get(name) for name in STUDIES.names} for row in rows], schema=STUDIES)
+    write_sealed_table(studies, cohort.folder("studies") / "studies.parquet")
+    at = evaluator(cohort)
+    at.tracker = open_run(cohort.home_path(), RunIdentity("f", "run", {}, {}, "phantom", "shards", "v"))
+    (trained, _) = at.evaluate_settings([("linear_probe", Setting(0.1))])
+    scores = {value.class_name: value.value for value in trained.values if value.metric == "auroc"}
+    assert set(scores) == {*labels, "macro"}
+    run = at.tracker.client.get_run(at.tracker.run_id)
+    kept = {metric_name(f"cohort/linear_probe/10pct/auroc/{label}"): scores[label] for label in scores}
+    assert len(kept) == 4
+    assert kept.items() <= run.data.metrics.items()
+
+
+def test_another_seed_of_the_subsets_measures_the_label_fractions_again(cohort, seer):
+    first = [outcome.values for outcome in evaluator(cohort).evaluate_settings(BOTH)]
+    write_subsets(cohort, SubsetsSettings(seed=5))
+    again = list(evaluator(cohort).evaluate_settings(BOTH))
+    assert [outcome.reused for outcome in again] == [True, True, False, False]
+    assert [outcome.values for outcome in again[:2]] == first[:2]
+    expected = seer_probe(cohort)
+    assert again[2].values == expected
+    assert expected != first[2]
+
+
+def seer_probe(workspace):
+    """The probe's numbers, computed without any store."""
+    return task("linear_probe").score(predictions_of(workspace), Setting(0.1), None)
+
+
+def test_other_triplets_measure_phrase_grounding_again_and_nothing_else(cohort, seer):
+    settings = [("phrase_grounding", Setting()), ("zero_shot_grounding", Setting())]
+    assert computed(cohort, settings) == 4
+    folder = cohort.folder("triplets")
+    table = batches.read_batches(folder)
+    write_sealed_table(table.slice(0, 60), batches.output_path(folder, "1" * 20))
+    batches.commit(folder, batches.Plan((batches.Batch("all", "1" * 20),)))
+    again = {outcome.task: outcome.reused for outcome in evaluator(cohort).evaluate_settings(settings)}
+    assert again == {"phrase_grounding": False, "zero_shot_grounding": True}
+
+
+class Recorder(EvaluationDataset):
+    """Notes which tables beside the shards are read."""
+
+    def __init__(self, workspace, facts):
+        super().__init__(workspace, facts)
+        self.read = set()
+
+    @property
+    def queries(self):
+        self.read.add(QUERY_LABELS)
+        return EvaluationDataset(self.workspace, self.facts).queries
+
+    def masks(self, split, names):
+        self.read.add(REGION_TABLE)
+        return super().masks(split, names)
+
+    def boxes(self, images):
+        self.read.add(REGION_TABLE)
+        return super().boxes(images)
+
+    def triplets(self):
+        self.read.add(TRIPLET_TABLE)
+        return super().triplets()
+
+    def fraction(self, share, repeat=0):
+        self.read.add("subsets")
+        return super().fraction(share, repeat)
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_a_task_names_what_it_reads(cohort, seer, name):
+    """What it reads without naming it could change without making its results stale."""
+    data = Recorder(cohort, replace(OWN, regions=LABELS, classes=LABELS))
+    chosen = task(name)
+    setting = Setting(None if chosen.learning == NEVER else 1.0)
+    with contextlib.suppress(EvaluationError, NotImplementedError, ValueError, TypeError, RuntimeError):
+        chosen.score(Predictions(data, RUN, "trained", print), setting, chosen.read_settings({}))
+    assert data.read - {"subsets"} == set(chosen.reads)
+    assert ("subsets" in data.read) == (chosen.learning != NEVER)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "untrained.safetensors"])
+def test_altered_weights_stop_everything_with_one_sentence_and_no_number_is_shown(cohort, seer, name):
+    list(evaluator(cohort).evaluate_settings(BOTH))
+    before = read_results(cohort.home_path())
+    flip(cohort.home_path() / RUN.output / name)
+    with pytest.raises(DamageError, match="differs from what the run recorded of it"):
+        next(evaluator(cohort).evaluate_settings(BOTH))
+    assert read_results(cohort.home_path()).equals(before)  # they are of the weights as they were
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=list(DAMAGES))
+def test_a_damaged_result_is_measured_again_and_the_home_is_as_before(cohort, seer, damage):
+    first = [outcome.values for outcome in evaluator(cohort).evaluate_settings(BOTH)]
+    folder = cohort.home_path() / "results"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    damage(next(iter(sorted(folder.glob("medklip-phantom-linear_probe*.parquet")))))
+    warnings = []
+    again = list(evaluator(cohort, warn=warnings.append).evaluate_settings(BOTH))
+    assert [outcome.reused for outcome in again] == [True, True, False, True]
+    assert [outcome.values for outcome in again] == first
+    assert len(warnings) == 1
+    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".damaged"}
+    assert after == before
+
+
+TABLES = {
+    "shards": ("shards/a.parquet", BOTH, [True] * 4),
+    "manifest": ("shards/manifest.json", BOTH, [True] * 4),
+    "studies": ("studies/studies.parquet", BOTH, [True, True, False, False]),
+    "subsets": ("subsets/subsets.parquet", BOTH, [False, False, True, True]),
+    "triplets": (f"triplets/{'0' * 20}.parquet", [("phrase_grounding", Setting())], [True, True]),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("damage", [flip, flip_and_keep_times, truncate, empty])
+def test_no_number_comes_of_a_damaged_table(cohort, seer, name, damage):
+    path, settings, failed = TABLES[name]
+    damage(cohort.folder(path))
+    outcomes = list(evaluator(cohort).evaluate_settings(settings))
+    assert [outcome.failed for outcome in outcomes] == failed
+    assert not any(outcome.values for outcome in outcomes if outcome.failed)
+    assert all(re.search("-j ingest|materialize", outcome.note) for outcome in outcomes if outcome.failed)
+
+
+def test_damaged_regions_are_made_again(cohort, seer):
+    settings = [("zero_shot_grounding", Setting())]
+    first = [outcome.values for outcome in evaluator(cohort).evaluate_settings(settings)]
+    path = cohort.folder("regions") / "regions.parquet"
+    before = path.read_bytes()
+    for damage in DAMAGES.values():
+        damage(path)
+        assert [outcome.values for outcome in evaluator(cohort).evaluate_settings(settings)] == first
+        assert path.read_bytes() == before
+
+
+def test_numbers_of_a_dataset_that_broke_since_are_kept_and_shown_with_the_reason(cohort, seer):
+    first = [outcome.values for outcome in evaluator(cohort).evaluate_settings(PROBE)]
+    shard = cohort.folder("shards") / "a.parquet"
+    content = shard.read_bytes()
+    flip(shard)
+    broken = list(evaluator(cohort).evaluate_settings(PROBE))
+    assert [outcome.values for outcome in broken] == first
+    assert all(outcome.failed and "a.parquet" in outcome.note for outcome in broken)
+    shard.write_bytes(content)
+    seal(shard)
+    assert computed(cohort) == 0
+
+
+def test_mlflow_that_takes_nothing_loses_no_number(cohort, seer):
+    warnings = []
+    one = evaluator(cohort, warn=warnings.append)
+    one.tracker.log_summary.side_effect = OSError("database is locked")
+    outcomes = list(one.evaluate_settings(PROBE))
+    assert not any(outcome.failed for outcome in outcomes)
+    assert len(warnings) == 2
+    assert all("MLflow did not take the numbers (OSError)" in line for line in warnings)
+    assert computed(cohort) == 0

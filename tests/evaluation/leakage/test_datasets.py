@@ -8,13 +8,14 @@ import pyarrow as pa
 import pytest
 
 from evaluation.leakage.checks import describe
-from evaluation.leakage.datasets import FILE, check_leakage, read_leaks
+from evaluation.leakage.datasets import FILE, UNKNOWN, check_leakage, read_leaks
 from evaluation.results.store import FOLDER
 from ingestion.pipeline import STATE
 from ingestion.workspace import Workspace
 from shards.schema import shard_schema
 from shards.writer import write_manifest, write_shard
 from store.seals import write_sealed_json
+from tests.evaluation.damage import DAMAGES
 from tests.evaluation.random_images import random_images
 
 OWN, TESTED = "mimic_cxr", "edema_severity"  # the same archive, so that their patients can be compared
@@ -122,3 +123,23 @@ def test_a_split_without_images_is_described_and_is_no_leak(pretraining):
     assert found == []
     sentence = "edema_severity (validate) has no images to compare with edema_severity (train)."
     assert sentence in describe(leaks)
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=list(DAMAGES))
+def test_damaged_hashes_are_made_again(pretraining, damage):
+    first = check(pretraining)
+    paths = sorted(pretraining.folder("hashes").glob("*.npz"))
+    before = [path.read_bytes() for path in paths]
+    damage(paths[0])
+    assert check(pretraining) == first
+    assert [path.read_bytes() for path in paths] == before
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=list(DAMAGES))
+def test_damaged_findings_are_no_all_clear(pretraining, damage):
+    check(pretraining)
+    said = []
+    damage(pretraining.home_path() / FOLDER / FILE)
+    found = read_leaks(pretraining.home_path() / FOLDER, OWN, said.append)
+    assert found == [UNKNOWN]
+    assert said[0].endswith("materialize the asset `leakage` again.")
