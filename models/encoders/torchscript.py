@@ -109,7 +109,7 @@ class _Reader(Unpickler):
 
 def _check_opcodes(content: bytes) -> None:
     for opcode, argument, _ in genops(content):
-        if opcode.name not in OPCODES or (opcode.name == "LONG_BINPUT" and int(argument) > len(content)):
+        if opcode.name not in OPCODES or (opcode.name == "LONG_BINPUT" and (argument or 0) > len(content)):
             raise UnpicklingError(f"torch writes no {opcode.name} like this")
 
 
