@@ -12,9 +12,11 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tracking.names import metric_name
 from tracking.store import StoreBusyError, TrackingError, connect, explaining
 from tracking.store import create_store as create_store
 from tracking.store import experiment_id as experiment_id
@@ -90,7 +92,7 @@ class Tracker:
             return 0
         now = int(time.time() * 1000)
         metrics = [
-            Metric(name, float(value), now, line["step"])
+            Metric(metric_name(name), float(value), now, line["step"])
             for line in new
             for name, value in {**line["metrics"], "epoch": line["epoch"]}.items()
         ]
@@ -98,7 +100,7 @@ class Tracker:
         for start in range(0, len(metrics), METRICS_PER_CALL):
             part = metrics[start : start + METRICS_PER_CALL]
             tags = [RunTag(LAST_STEP_TAG, str(part[-1].step))]
-            self._record(lambda part=part, tags=tags: self.client.log_batch(self.run_id, metrics=part, tags=tags))
+            self._record(partial(self.client.log_batch, self.run_id, metrics=part, tags=tags))
         return len(new)
 
     def tag(self, tags: Mapping[str, Any]) -> None:
@@ -106,26 +108,26 @@ class Tracker:
         from mlflow.entities import RunTag
 
         entries = [RunTag(name, str(value)) for name, value in tags.items()]
-        self._record(lambda: self.client.log_batch(self.run_id, tags=entries))
+        self._record(partial(self.client.log_batch, self.run_id, tags=entries))
 
     def log_summary(self, metrics: Mapping[str, float]) -> None:
-        """Log single numbers, such as results."""
+        """Log single numbers, such as results. A name that MLflow does not take is changed, see `metric_name`."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        entries = [Metric(name, float(value), now, self.last_step) for name, value in metrics.items()]
+        entries = [Metric(metric_name(name), float(value), now, self.last_step) for name, value in metrics.items()]
         for start in range(0, len(entries), METRICS_PER_CALL):
             part = entries[start : start + METRICS_PER_CALL]
-            self._record(lambda part=part: self.client.log_batch(self.run_id, metrics=part))
+            self._record(partial(self.client.log_batch, self.run_id, metrics=part))
 
     def log_file(self, path: Path, folder: str) -> None:
         """Keep a file with the run."""
-        self._record(lambda: self.client.log_artifact(self.run_id, str(path), folder))
+        self._record(partial(self.client.log_artifact, self.run_id, str(path), folder))
 
     def end(self, status: str) -> None:
         """FINISHED, FAILED or KILLED."""
         self._not_before = 0.0
-        self._record(lambda: self.client.set_terminated(self.run_id, status))
+        self._record(partial(self.client.set_terminated, self.run_id, status))
 
     def _record(self, call: Callable[[], object]) -> None:
         """Do this and what is waiting."""

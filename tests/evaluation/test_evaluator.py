@@ -28,7 +28,7 @@ from store import batches
 from store.errors import DamageError
 from store.seals import seal, write_sealed_table
 from tests.evaluation.damage import DAMAGES, empty, flip, flip_and_keep_times, truncate
-from tests.evaluation.seer import LABELS, RUN, SIZE, WORDS, build, image, predictions_of, write_run
+from tests.evaluation.seer import LABELS, RUN, SIZE, WORDS, build, predictions_of, write_run
 from tracking.names import metric_name
 from tracking.tracker import RunIdentity, open_run
 
@@ -207,14 +207,12 @@ def test_shards_of_another_version_fail_their_results_with_the_way_to_mend_them(
     assert "no archive" in outcomes[-1].note
 
 
-def test_labels_of_any_kind_are_evaluated_and_tracked_apart(cohort, seer, monkeypatch):
+def test_labels_of_any_kind_are_evaluated_and_tracked_apart(workspace, seer, monkeypatch):
     labels = ("..", "a/b?\n(+%)", "x" * 300)
     monkeypatch.setattr("tests.evaluation.seer.LABELS", labels)
-    rows = [image(index) for index in range(240)]
-    studies = pa.Table.from_pylist([{name: row.get(name) for name in STUDIES.names} for row in rows], schema=STUDIES)
-    write_sealed_table(studies, cohort.folder("studies") / "studies.parquet")
-    at = evaluator(cohort)
-    at.tracker = open_run(cohort.home_path(), RunIdentity("f", "run", {}, {}, "phantom", "shards", "v"))
+    build(workspace)
+    at = evaluator(workspace)
+    at.tracker = open_run(workspace.home_path(), RunIdentity("f", "run", {}, {}, "phantom", "shards", "v"))
     (trained, _) = at.evaluate_settings([("linear_probe", Setting(0.1))])
     scores = {value.class_name: value.value for value in trained.values if value.metric == "auroc"}
     assert set(scores) == {*labels, "macro"}

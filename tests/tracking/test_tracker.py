@@ -113,6 +113,15 @@ def test_files_and_results_join_the_run(home):
     assert tracker.client.get_run(run_id).data.metrics["auroc/macro"] == 0.9
 
 
+def test_labels_of_any_kind_are_kept_apart(home):
+    labels = ["..", ".", "?", "(", "+", "/", "a/b", "a//b", "%", "two\nlines", "", "x" * 300, "x" * 301, "Edema", "é"]
+    tracker = tracking.open_run(home, IDENTITY)
+    tracker.log_summary({f"auroc/{label}": index / 100 for index, label in enumerate(labels)})
+    kept = tracker.client.get_run(tracker.run_id).data.metrics
+    assert sorted(kept.values()) == [index / 100 for index in range(len(labels))]
+    assert (kept["auroc/Edema"], kept["auroc/a/b"]) == (0.13, 0.06)
+
+
 def text(*steps):
     return "".join(json.dumps(line) + "\n" for line in lines(*steps)).encode()
 
@@ -279,15 +288,17 @@ def test_a_folder_in_the_place_of_a_file_stops_nothing(home, name):
 def test_what_a_busy_store_does_not_take_is_kept(home, monkeypatch):
     said = []
     tracker = tracking.open_run(home, IDENTITY, said.append)
-    call = tracker.client.log_batch
+    call, held = tracker.client.log_batch, [True]
 
-    def busy(*_, **__):
-        raise MlflowException("(sqlite3.OperationalError) database is locked")
+    def busy(*given, **named):
+        if held:
+            raise MlflowException("(sqlite3.OperationalError) database is locked")
+        call(*given, **named)
 
     monkeypatch.setattr(tracker.client, "log_batch", busy)
     tracker.log_summary({"auroc": 0.5})
     tracker.log_summary({"auprc": 0.25})
-    monkeypatch.setattr(tracker.client, "log_batch", call)
+    held.clear()
     tracker.end("FINISHED")
     assert len(said) == 1
     assert tracker.client.get_run(tracker.run_id).data.metrics == {"auroc": 0.5, "auprc": 0.25}
@@ -297,7 +308,7 @@ def test_what_the_store_refuses_is_said_once_and_stops_nothing(home):
     said = []
     tracker = tracking.open_run(home, IDENTITY, said.append)
     for _ in range(2):
-        tracker.log_summary({"a\0b": 0.5})
+        tracker.tag({"a\0b": 0.5})
     tracker.log_file(home / "nothing.png", "pictures")
     tracker.log_summary({"auroc": 0.5})
     assert len(said) == 2
