@@ -155,7 +155,7 @@ class _Painter:
             raise _NoMaskError(f"The {region['label']} of {image_path} cannot be drawn: {error}") from error
 
     def _read(self, region: Mapping[str, Any]) -> np.ndarray:
-        from cohorts.archive.listed import read_listed
+        from cohorts.archive.listed_images import read_listed
         from imaging.decode import MaskOptions
         from imaging.errors import ImageError
 

@@ -139,7 +139,7 @@ def _shared_pool() -> DecoderPool:
 def _decode(
     pool: DecoderPool, root: Path, options: SquareOptions, relative: str, stamp: str | None
 ) -> DecodedImage | ImageError:
-    from cohorts.archive.listed import read_listed
+    from cohorts.archive.listed_images import read_listed
 
     return read_listed(root, relative, stamp, lambda path: pool.decode(path, options))
 

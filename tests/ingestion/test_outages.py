@@ -395,9 +395,9 @@ def expect_lost(workspace, match):
 
 def test_the_check_finds_a_reject_of_a_file_that_was_there(place, before_batch, monkeypatch):
     """Planted: images are taken as they are found, without a look at the listing."""
-    monkeypatch.setattr("cohorts.archive.listed.expect_listed", lambda *_: None)
-    monkeypatch.setattr("cohorts.archive.listed.explain_loss", lambda *_: pytest.fail("not reached"))
-    monkeypatch.setattr("cohorts.archive.listed.NOT_OPENED", ())
+    monkeypatch.setattr("cohorts.archive.listed_images.expect_listed", lambda *_: None)
+    monkeypatch.setattr("cohorts.archive.listed_images.explain_loss", lambda *_: pytest.fail("not reached"))
+    monkeypatch.setattr("cohorts.archive.listed_images.NOT_OPENED", ())
     workspace = place("mimic_cxr")
     file = paths(workspace.root(), "*.dcm")[-1]
     before_batch(file.unlink)
