@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -43,7 +44,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self.images)
 
-    def part(self, rows: slice) -> Batch:
+    def part(self, rows: slice | np.ndarray) -> Batch:
         """The pairs of `rows`."""
         tokens = self.tokens and Tokens(self.tokens.ids[rows], self.tokens.mask[rows])
         targets = None if self.targets is None else self.targets[rows]

@@ -64,7 +64,7 @@ class TrainingConfig:
     precision: str = setting("auto", "`bf16`, `fp32`, or `auto`: bf16 where the hardware multiplies it fast.")
     gradient_checkpointing: bool = setting(False, "Encoders recompute activations in the backward pass: less memory.")
     compile: bool = setting(False, "torch.compile: minutes at the start, faster steps on a GPU.")
-    sync_batch_norm: bool = setting(False, "Batch norm over all processes (GPUs only).")
+    sync_batch_norm: bool = setting(True, "Batch norm over the pairs of all processes, not over those of each.")
     fsdp: bool = setting(False, "Spread the transformer blocks of large encoders over the processes.")
     checkpoint_every: int = setting(200, "Steps between checkpoints.")
     log_every: int = setting(10, "Steps that one line of metrics sums up.")

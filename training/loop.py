@@ -30,6 +30,7 @@ from training.monitoring.telemetry import measure
 from training.objective import Objective, checkpoint_encoders
 from training.optimizer import build_optimizer, clip_gradients, update
 from training.parallel.processes import process_group, share
+from training.parallel.rows import row_noise
 from training.schedule import epochs_without_better, learning_rate
 from training.state.checkpoint import (
     check_same_run,
@@ -44,7 +45,7 @@ from training.state.origin import Origin
 from training.validation import validation_terms
 
 Progress = Callable[[int, int], None]
-PAIRS, ENCODE, CONTRAST = 1, 2, 3  # streams of random numbers in a step: the last is the same on all processes
+PAIRS, ENCODE, CONTRAST = 1, 2, 3  # streams of random numbers in a step
 
 
 def train(config: TrainingConfig, progress: Progress | None = None, stop: StopRequest | None = None) -> dict[str, Any]:
@@ -103,8 +104,8 @@ class Run:
         knowledge = pq.read_table(self.config.knowledge).select(["kind", "name", "description"]).to_pylist()
         fit = "crop" if self.config.augmentation.get("window") else "resize"
         decoding = dict(manifest.decoding)
-        method, own = self.config.method, self.config.method_config
-        card = ModelCard(method, own, knowledge, size, fit, manifest.size, decoding, named_encoders(own))
+        name, own = self.config.method, self.config.method_config
+        card = ModelCard(name, own, knowledge, size, fit, manifest.size, decoding, named_encoders(own))
         torch.manual_seed(self.config.seed)
         method = card.build()
         if rank() == 0:
@@ -171,8 +172,10 @@ class Run:
             with log.time_waiting():
                 pairs = next(loader)
             number = self.step * config.accumulate + part
-            torch.manual_seed(self.seed_of(number, ENCODE, rank()))
+            torch.manual_seed(self.seed_of(number, ENCODE, 0))
             batch = self.on_device(pairs)
+            if rank() and not self.objective.draws_rows(self.device):
+                torch.manual_seed(self.seed_of(number, ENCODE, rank()))
             if log.hardware is None and not config.fsdp:  # operations are counted on a copy, and parts have none
                 log.hardware = measure(self.method, batch, self.device, self.dtype)
             for name, term in self.backward(batch, number, part == config.accumulate - 1).items():
@@ -193,8 +196,15 @@ class Run:
             terms = self.shared(batch, self.seed_of(number, CONTRAST))
             terms = {name: term / self.config.accumulate for name, term in terms.items()}
         # whether gradients are exchanged was decided in the forward pass
-        torch.stack(list(terms.values())).sum().backward()
+        with self.draw_again(len(batch)):
+            torch.stack(list(terms.values())).sum().backward()
         return {name: term.detach() for name, term in terms.items()}
+
+    def draw_again(self, pairs: int) -> AbstractContextManager[Any]:
+        """Where blocks of encoders are computed again: the random numbers are those of the first time."""
+        if not self.config.gradient_checkpointing:
+            return nullcontext()
+        return self.objective.draw_rows(pairs // self.config.micro_batches)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The precision of the forward pass."""
@@ -222,12 +232,14 @@ class Run:
         """Batch `number` as it is in the shards; called ahead of its step, in the loader's threads."""
         rng = np.random.default_rng([self.config.seed, number, PAIRS])
         into = self.room[number % len(self.room)]
-        return self.data.pairs(self.shuffle.batch(number), rng, into).pinned(self.device)
+        pairs = self.data.pairs(self.shuffle.batch(number), rng, into, self.config.micro_batches)
+        return pairs.pinned(self.device)
 
     def on_device(self, pairs: Pairs) -> Batch:
         """The batch on the device, its images augmented there."""
         batch = pairs.batch.to(self.device)
-        images = self.augmentation(batch.images, pairs.flipped.to(self.device))
+        with row_noise(len(pairs.rows), self.config.micro_batches):
+            images = self.augmentation(batch.images, pairs.flipped.to(self.device))
         return Batch(images.contiguous(memory_format=torch.channels_last), batch.tokens, batch.targets)
 
     def validate(self, log: MetricsLog) -> None:

@@ -7,7 +7,6 @@ from collections import defaultdict
 import numpy as np
 import torch
 
-from models.distributed import world_size
 from training.config import TrainingConfig
 from training.data.pairs import PairData
 from training.objective import Objective
@@ -21,7 +20,7 @@ def validation_terms(objective: Objective, data: PairData, config: TrainingConfi
     device = next(objective.parameters()).device
     order = np.random.default_rng(FIXED).permutation(len(data))
     batches = -(-len(order) // config.batch_size)
-    size = max(len(order) // batches // world_size(), 1) * world_size()
+    size = len(order) // batches
     sums: dict[str, float] = defaultdict(float)
     training = objective.training
     objective.eval()
@@ -29,7 +28,7 @@ def validation_terms(objective: Objective, data: PairData, config: TrainingConfi
         chosen = order[number * size : (number + 1) * size]
         pairs = data.pairs(chosen, np.random.default_rng([FIXED, number]))
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            terms = objective(pairs.batch.to(device), seed=FIXED + number)
+            terms = objective(pairs.batch.to(device), seed=FIXED + number, pairs=size)
         for name, term in terms.items():
             sums[name] += float(term) / batches
     objective.train(training)

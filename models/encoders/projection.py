@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from models.batch_norm import SharedBatchNorm
 from models.distributed import gather
 
 
@@ -26,7 +27,7 @@ class MaskedBatchNorm(nn.Module):
     """Batch norm over whatever stands before the last axis, as far as a mask says that there is something.
 
     Reports are padded with zero vectors, which would otherwise enter mean and variance as if they were words. Nothing
-    is packed, so that no count has to leave the device. Follows `nn.SyncBatchNorm.convert_sync_batchnorm`.
+    is packed, so that no count has to leave the device. Follows `share_batch_norm`.
     """
 
     def __init__(self, width: int, affine: bool = True) -> None:
@@ -55,7 +56,7 @@ class MaskedBatchNorm(nn.Module):
     def _sum(self, rows: Tensor) -> Tensor:
         """(width,) over the rows, and over those of all processes if batch norm is synchronised."""
         total = rows.sum(0)
-        return gather(total[None]).sum(0) if isinstance(self.norm, nn.SyncBatchNorm) else total
+        return gather(total[None]).sum(0) if isinstance(self.norm, SharedBatchNorm) else total
 
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
         for memory, value in ((self.norm.running_mean, mean), (self.norm.running_var, variance)):

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,17 +13,26 @@ from torch import Tensor
 from models.distributed import rank, world_size
 from models.registry import method_names
 from tests.models.tiny import tiny_batch, tiny_method
-from training import objective as objective_module
 from training.config import TrainingConfig
 from training.loop import train
-from training.objective import Objective
+from training.objective import Objective, checkpoint_encoders
+from training.parallel import rows
 from training.parallel.processes import process_group, share
+from training.parallel.rows import own_rows
 from training.parallel.sharding import gather_whole
 
 PAIRS, SEED = 8, 7
 TYPES = (torch.float32, torch.float64)
 WITH_BLOCKS = ("chexzero", "convirt", "gloria", "lrclr", "mgca")  # methods that `fsdp` can shard as they are in tests
 OPTIMIZERS = ("adamw", "sgd")
+RANDOM = {  # dropout, and batch norm where the tiny encoders have none
+    "chexzero": {"image_encoder": "resnet10t", "image_stage": 2, "image_weights": ""},
+    "convirt": {"image_encoder": "resnet10t/2"},
+    "gloria": {"image_encoder": "test_resnet", "image_stage": 3},
+    "lrclr": {"image_encoder": "vit/2x32r", "image_weights": ""},
+    "medklip": {"dropout": 0.2},
+    "mgca": {"image_encoder": "resnet10t/2"},
+}
 
 
 def losses_and_gradients(
@@ -35,13 +45,34 @@ def losses_and_gradients(
     method.prepare = lambda images: prepare(images).to(dtype)  # which makes float32 of pixels
     config = TrainingConfig(name, batch_size=PAIRS, micro_batches=micro_batches, fsdp=fsdp)
     shared = share(Objective(method, micro_batches), config, torch.device("cpu"))
-    each = PAIRS // world_size()
-    part = tiny_batch(method, PAIRS).part(slice(rank() * each, (rank() + 1) * each))
+    part = tiny_batch(method, PAIRS).part(own_rows(PAIRS, micro_batches))
     terms = shared(part, SEED)
     torch.stack(list(terms.values())).sum().backward()
     trained = {key: p.grad for key, p in method.named_parameters() if p.grad is not None}
     gradients = {f"gradient of {key}": gather_whole(gradient) for key, gradient in trained.items()}
     return {**{f"loss {key}": term.detach() for key, term in terms.items()}, **gradients}
+
+
+def trained_once(name: str, micro_batches: int = 1, **options: bool) -> dict[str, Tensor]:
+    """Losses, gradients and buffers of a step with dropout and batch norm, in double precision."""
+    torch.set_num_threads(1)
+    method = tiny_method(name, **RANDOM.get(name, {})).double().train()
+    prepare = method.prepare
+    method.prepare = lambda images: prepare(images).double()
+    checkpointed = options.pop("gradient_checkpointing", False)
+    if checkpointed:
+        checkpoint_encoders(method)
+    objective = Objective(method, micro_batches)
+    config = TrainingConfig(name, batch_size=PAIRS, micro_batches=micro_batches, **options)
+    shared = share(objective, config, torch.device("cpu"))
+    batch = tiny_batch(method, PAIRS).part(own_rows(PAIRS, micro_batches))
+    torch.manual_seed(SEED)
+    terms = shared(batch, SEED)
+    with objective.draw_rows(len(batch) // micro_batches) if checkpointed else nullcontext():
+        torch.stack(list(terms.values())).sum().backward()
+    gradients = {f"gradient of {key}": p.grad for key, p in method.named_parameters() if p.grad is not None}
+    buffers = {f"buffer {key}": value.double() for key, value in method.named_buffers() if "running" in key}
+    return {**{f"loss {key}": term.detach() for key, term in terms.items()}, **gradients, **buffers}
 
 
 def main(folder: Path) -> None:
@@ -50,6 +81,11 @@ def main(folder: Path) -> None:
         for name in method_names():
             for dtype in TYPES:
                 torch.save(losses_and_gradients(name, dtype), folder / f"{name} {dtype} {rank()}")
+            for micro_batches in (1, 2):
+                torch.save(trained_once(name, micro_batches), folder / f"{name} trained {micro_batches} {rank()}")
+                again = trained_once(name, micro_batches, gradient_checkpointing=True) if name == "convirt" else {}
+                torch.save(again, folder / f"{name} checkpointed {micro_batches} {rank()}")
+        torch.save(trained_once("convirt", sync_batch_norm=False), folder / f"convirt apart {rank()}")
         train(TrainingConfig.load(folder / "run.json"))
         for name in WITH_BLOCKS:
             for micro_batches in (1, 2):
@@ -57,7 +93,7 @@ def main(folder: Path) -> None:
                 torch.save(found, folder / f"{name} sharded {micro_batches} {rank()}")
         for optimizer in OPTIMIZERS:
             run_and_resume(TrainingConfig.load(folder / f"{optimizer}.json"))
-        objective_module.gather = without_gradient
+        rows.gather = without_gradient
         torch.save(losses_and_gradients("convirt", torch.float64), folder / f"without gradient {rank()}")
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from imaging.augment import AugmentationConfig
-from models.distributed import rank, world_size
+from models.distributed import world_size
 from models.method import Batch, TextSource, Tokens
 from shards.reader import ShardReader
 from store.digests import fingerprint
@@ -20,6 +20,7 @@ from training.config import TrainingConfig
 from training.data.targets import ReportTargets
 from training.data.texts import cached_texts
 from training.errors import TrainingError
+from training.parallel.rows import own_rows
 
 
 class Reports(Protocol):
@@ -110,18 +111,19 @@ class PairData:
         """
         return np.empty((batches, batch_size // world_size(), self.pixels.size, self.pixels.size), np.uint8)
 
-    def pairs(self, chosen: np.ndarray, rng: np.random.Generator, into: np.ndarray | None = None) -> Pairs:
+    def pairs(
+        self, chosen: np.ndarray, rng: np.random.Generator, into: np.ndarray | None = None, parts: int = 1
+    ) -> Pairs:
         """The pairs `chosen`, of 0 .. len - 1, their pixels in the array `into` if there is one.
 
-        Texts and flips are sampled for the whole batch; pixels are read for this process's share of it alone.
+        Texts and flips are sampled for the whole batch; pixels are read for this process's share of its `parts` alone.
         """
         rows = self.rows[chosen]
         sampled = self.reports.sample(rows, rng)
         flipped = rng.random(len(rows)) < self.flips.horizontal_flip
         if self.swaps:
             flipped &= self.reports.can_mirror(sampled)
-        each = len(rows) // world_size()
-        share = slice(rank() * each, (rank() + 1) * each)
+        share = own_rows(len(rows), parts)
         # of the whole batch, so that all texts are padded to one length
         whole = self.reports.build_batch(torch.empty(len(rows)), sampled, flipped & self.swaps)
         images = torch.from_numpy(self.pixels.read(rows[share], into))[:, None]

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from models.batch_norm import share_batch_norm
 from models.distributed import world_size
 from training.config import TrainingConfig
 from training.errors import TrainingError
@@ -57,8 +58,8 @@ def share(objective: Objective, config: TrainingConfig, device: torch.device) ->
         )
     if world_size() == 1:
         return objective
-    if config.sync_batch_norm and device.type == "cuda":
-        nn.SyncBatchNorm.convert_sync_batchnorm(objective)
+    if config.sync_batch_norm:
+        share_batch_norm(objective)
     if config.fsdp:  # DDP has no public way to leave parameters out
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(objective, shard_blocks(objective))
     return DistributedDataParallel(objective, find_unused_parameters=True, gradient_as_bucket_view=True)

@@ -1,12 +1,12 @@
 """MGCA's heads: batch norm over what is there, and over nothing else."""
 
-import threading
-
 import pytest
 import torch
 from torch import nn
 
+from models.batch_norm import share_batch_norm
 from models.encoders.projection import MaskedBatchNorm, ProjectionHead
+from tests.models.processes import Processes
 
 
 def tokens(seed=0):
@@ -70,36 +70,16 @@ def test_half_precision_keeps_its_statistics_in_single():
         assert norm(features.bfloat16(), mask).dtype == torch.float32
 
 
-class Processes:
-    """Two threads in the place of two processes: a gather gives each what both brought, gradients included."""
-
-    def __init__(self):
-        self.barrier, self.brought = threading.Barrier(2), {}
-
-    def gather(self, tensor):
-        self.brought[threading.current_thread().name] = tensor
-        self.barrier.wait(10)
-        joined = torch.cat([self.brought[name] for name in sorted(self.brought)])
-        self.barrier.wait(10)
-        return joined
-
-
-def test_two_processes_with_synchronised_batch_norm_are_one(monkeypatch):
-    monkeypatch.setattr("models.encoders.projection.gather", Processes().gather)
+def test_two_processes_with_shared_batch_norm_are_one(monkeypatch):
+    processes = Processes(2)
+    monkeypatch.setattr("models.encoders.projection.gather", processes.gather)
     features, mask = tokens()
-    norms = [nn.SyncBatchNorm.convert_sync_batchnorm(MaskedBatchNorm(3)).double() for _ in range(2)]
-    part, results = features.clone().requires_grad_(), {}
-
-    def process(index):
-        rows = slice(2 * index, 2 * index + 2)
-        results[index] = norms[index](part[rows], mask[rows])
-
-    threads = [threading.Thread(target=process, args=(index,), name=f"process {index}") for index in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    joined = torch.cat([results[0], results[1]])
+    norms = [MaskedBatchNorm(3).double() for _ in range(2)]
+    for norm in norms:
+        share_batch_norm(norm)
+    part = features.clone().requires_grad_()
+    rows = slice(0, 2), slice(2, 4)
+    joined = torch.cat(processes.run(lambda index: norms[index](part[rows[index]], mask[rows[index]])))
     alone = MaskedBatchNorm(3).double()
     whole = alone(features.requires_grad_(), mask)
     for result in (joined, whole):

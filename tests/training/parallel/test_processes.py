@@ -1,4 +1,5 @@
-"""Two processes with half a batch each do what one does with the whole: losses and gradients, for every method."""
+"""Two processes with half a batch each do what one does with the whole: losses, gradients and statistics, for every
+method, with dropout and batch norm and without."""
 
 import json
 import shutil
@@ -15,7 +16,7 @@ from models.registry import method_names
 from models.saved import TRAINED, UNTRAINED
 from store.code import ROOT
 from tests.models.tiny import TINY, tiny_method
-from tests.training.two_processes import OPTIMIZERS, TYPES, WITH_BLOCKS, losses_and_gradients
+from tests.training.two_processes import OPTIMIZERS, TYPES, WITH_BLOCKS, losses_and_gradients, trained_once
 from training.config import TrainingConfig
 from training.errors import TrainingError
 from training.loop import train
@@ -25,6 +26,7 @@ from training.parallel.sharding import shard_blocks
 from training.state.checkpoint import STATE
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
+TRAINED_APART = 1e-10  # in double precision: batch norm over few values enlarges what rounding leaves
 # Learning rates, and how far weights may end apart: adamw takes steps where a gradient is zero but for rounding.
 RATES = {"sgd": 0.1, "adamw": 1e-5}
 APART = {"sgd": 1e-6, "adamw": 5e-6}
@@ -55,11 +57,11 @@ def results(one_run, tmp_path_factory) -> Path:
 
 
 def difference(found: dict, expected: dict) -> float:
-    """The largest relative difference of a loss term or of a parameter's gradient."""
+    """The largest relative difference of a loss term, of a parameter's gradient, or of a statistic of batch norm."""
     assert found.keys() == expected.keys()
     whole = torch.stack([value.norm() for key, value in expected.items() if key.startswith("gradient")]).norm()
     scale = {
-        key: max(value.norm(), SMALL * whole) if "gradient" in key else value.abs() for key, value in expected.items()
+        key: max(value.norm(), SMALL * whole) if "gradient" in key else value.norm() for key, value in expected.items()
     }
     return max(float((found[key] - expected[key]).norm() / scale[key]) for key in expected)
 
@@ -76,6 +78,28 @@ def test_a_gather_without_gradient_would_be_noticed(results):
     expected, found = losses_and_gradients("convirt", torch.float64), torch.load(results / "without gradient 0")
     torch.testing.assert_close(found["loss contrast"], expected["loss contrast"], rtol=1e-12, atol=0)
     assert difference(found, expected) > 0.4
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2])
+@pytest.mark.parametrize("name", method_names())
+def test_two_processes_train_as_one(results, name, micro_batches):
+    """With the dropout of one process, and batch norm over the rows that it sees at once."""
+    expected = trained_once(name, micro_batches)
+    for process in (0, 1):
+        found = torch.load(results / f"{name} trained {micro_batches} {process}")
+        assert difference(found, expected) < TRAINED_APART
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_blocks_that_are_computed_again_repeat_their_dropout(results, micro_batches):
+    expected = trained_once("convirt", micro_batches)
+    for process in (0, 1):
+        found = torch.load(results / f"convirt checkpointed {micro_batches} {process}")
+        assert difference(found, {key: value for key, value in expected.items() if "buffer" not in key}) < TRAINED_APART
+
+
+def test_batch_norm_of_each_process_would_be_noticed(results):
+    assert difference(torch.load(results / "convirt apart 0"), trained_once("convirt")) > 0.01
 
 
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
