@@ -14,6 +14,7 @@ import dagster as dg
 
 from assets.dead_runs import close_silent_runs
 from assets.workspace import WorkspaceResource, one_sentence
+from cohorts.archive.listed import is_gone
 from ingestion.pipeline import last_settings
 from ingestion.workspace import Workspace
 from pipelines.jobs import ingest
@@ -56,8 +57,8 @@ def new_studies(context: dg.SensorEvaluationContext, workspace: WorkspaceResourc
         return dg.SkipReason(
             f"{root} is on object storage, which has no folder times; the nightly schedule looks there."
         )
-    if not root.is_dir():
-        return dg.SkipReason(f"There is no archive at {root} yet.")
+    if is_gone(root):
+        return dg.SkipReason(f"There is no archive at {root}, or it is not mounted.")
     listing = archive_digest(root)
     if listing == context.cursor:
         return dg.SkipReason("The archive did not change.")
@@ -91,7 +92,12 @@ def archive_digest(root: Path, depth: int = DEPTH) -> str:
 
 
 def _listing(folder: Path, root: Path, depth: int) -> Iterator[tuple[str, int]]:
-    with os.scandir(folder) as entries:
+    try:
+        found = os.scandir(folder)
+    except OSError as error:  # the run says what is wrong with it
+        yield f"{os.path.relpath(folder, root)}: {error.strerror}", 0
+        return
+    with found as entries:
         for entry in entries:
             name = os.path.relpath(entry.path, root)
             if entry.is_dir():

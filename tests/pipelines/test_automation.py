@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 
@@ -11,6 +12,7 @@ from pipelines.automation import archive_digest, new_studies, nightly
 from pipelines.definitions import defs
 from store import batches
 from store.batches import Plan
+from tests.cohorts.faults import fail
 
 
 @pytest.fixture
@@ -64,6 +66,22 @@ def test_a_changed_table_is_a_change(archive):
 
 def test_an_archive_that_is_not_there_yet_is_no_error(tmp_path):
     assert isinstance(ask(tmp_path / "later"), dg.SkipReason)
+
+
+def test_an_archive_that_is_not_mounted_for_a_while_is_no_change(archive):
+    first = ask(archive)
+    archive.rename(archive.with_name("elsewhere"))
+    archive.mkdir()
+    assert "not mounted" in ask(archive, first.cursor).skip_message
+    archive.rmdir()
+    archive.with_name("elsewhere").rename(archive)
+    assert ask(archive, first.cursor).skip_message == "The archive did not change."
+
+
+def test_a_folder_that_may_not_be_listed_is_a_change_and_no_error(archive, monkeypatch):
+    before = archive_digest(archive)
+    fail(monkeypatch, os, "scandir", errno.EACCES, archive / "files" / "p10")
+    assert archive_digest(archive) != before
 
 
 def test_a_simulated_archive_is_left_alone(tmp_path):
