@@ -17,7 +17,7 @@ $(STAMP): requirements.lock pyproject.toml
 	touch $@
 
 demo: setup
-	. ./activate && dagster job execute -j pretrain_medklip && radalign results
+	. ./activate && radalign pretrain medklip && radalign results
 
 # Two processes; the tests of a file stay together because they share what they computed.
 test: setup

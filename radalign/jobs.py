@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from radalign.errors import RadalignError, one_sentence
@@ -44,7 +44,7 @@ def preset_file(preset: str | None, topic: str) -> list[str]:
     return [str(FOLDER / preset / f"{topic}.yaml")]
 
 
-def refuse(options: Namespace, defaults: dict[str, object], where: str) -> None:
+def refuse(options: Namespace, defaults: Mapping[str, object], where: str) -> None:
     """Raise RadalignError for an option that the job does not take; `where` says which form of the command does."""
     for name, default in defaults.items():
         if getattr(options, name) != default:

@@ -156,7 +156,8 @@ def _workspace(config: dict[str, Any]) -> Any:
     from assets.workspace import WorkspaceResource
 
     given = ((config.get("resources") or {}).get("workspace") or {}).get("config") or {}
-    return WorkspaceResource(**{name: value for name, value in given.items() if isinstance(value, str)}).plain()
+    fields: dict[str, Any] = {name: value for name, value in given.items() if isinstance(value, str)}
+    return WorkspaceResource(**fields).plain()
 
 
 def _epochs(job: str, config: dict[str, Any]) -> float:

@@ -25,7 +25,8 @@ class Follower:
     def __init__(self, instance: dg.DagsterInstance, tag: Mapping[str, str], screen: Screen, epochs: float) -> None:
         """`epochs` is how long the training of the run is; 0 where there is none."""
         self.progress = Progress(screen, epochs)
-        self._instance, self._tag, self._cursor = instance, dict(tag), None
+        self._instance, self._tag = instance, dict(tag)
+        self._cursor: str | None = None
         self._run_id = ""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="run-follower", daemon=True)
@@ -95,9 +96,10 @@ class Progress:
     def _show_message(self, entry: dg.EventLogEntry) -> None:
         text = entry.user_message.partition("\n")[0]
         stage = title_of(entry.step_key) if entry.step_key else ""
-        if entry.level >= logging.WARNING:
-            if stage or entry.level == logging.WARNING:  # Dagster's own say which steps did not run
-                self._screen.line(f"  {'warning' if entry.level == logging.WARNING else 'error'}: {text}")
+        level = int(entry.level)
+        if level >= logging.WARNING:
+            if stage or level == logging.WARNING:  # Dagster's own errors say which steps did not run
+                self._screen.line(f"  {'warning' if level == logging.WARNING else 'error'}: {text}")
         elif match := TRAINING.search(text):
             self._screen.progress(stage, float(match[1]), self._epochs, text)
         elif stage in self._batches:

@@ -48,6 +48,7 @@ class Checkout:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.printed = ""  # by the pretraining
         shutil.copytree(ROOT, folder, ignore=LEFT_OUT)
         (method,) = blocks(folder / "docs" / "adding_a_method.md")
         assert len(method.splitlines()) <= 65
@@ -76,7 +77,7 @@ def checkout(tmp_path_factory) -> Checkout:
     """The method is pretrained, and evaluated on the new dataset."""
     copy = Checkout(tmp_path_factory.mktemp("toy") / "checkout")
     (copy.folder / "pretrain.yaml").write_text(RUN)
-    copy.run("dagster", "job", "execute", "-j", "pretrain_toy", "-c", "pretrain.yaml")
+    copy.printed = copy.run("radalign", "pretrain", "toy", "-c", "pretrain.yaml")
     config = {"resources": {"evaluation": {"config": EVALUATION}}}
     (copy.folder / "evaluate.yaml").write_text(json.dumps(config))
     copy.run("dagster", "job", "execute", "-j", "evaluate_toy", "-c", "evaluate.yaml")
@@ -90,6 +91,22 @@ def test_the_jobs_fill_the_table(checkout):
     assert {("untrained:toy", "toy_nodules", task) for task in tasks} <= found
     own = {task for method, cohort, task in found if (method, cohort) == ("toy", "phantom")}
     assert {"zero_shot_classification", "text_image_retrieval", "linear_probe"} <= own
+
+
+def test_the_command_prints_a_line_per_stage_and_the_leading_numbers(checkout):
+    stages, _, numbers = checkout.printed.partition("\n\n")
+    begun = [line.split()[0] for line in stages.splitlines() if not line.startswith(" ")]
+    assert {"archive", "images", "shards", "pretrained/toy", "evaluated/toy", "results"} <= set(begun)
+    assert len(begun) == len(set(begun))
+    head, *rows = numbers.partition("\n\n")[0].splitlines()
+    assert head.split() == ["method", "dataset", "task", "setting", "metric", "value"]
+    stored = {(row["method"], row["task"]): row for row in checkout.rows() if row["class"] == "macro"}
+    assert {"toy", "untrained:toy"} == {row.split()[0] for row in rows}
+    for row in rows:
+        method, _, task, *_ = row.split()
+        assert re.search(r" \d\.\d{3} \[-?\d\.\d{3}, \d\.\d{3}\]$", row), row
+        assert (method, task) in stored
+    assert str(checkout.folder / "var") in checkout.printed.splitlines()[-1]
 
 
 def test_it_trained(checkout):
