@@ -24,7 +24,7 @@ from ingestion.stages.images import ImagesSettings
 from ingestion.workspace import Workspace
 from models.registry import method_names
 from pipelines.preflight.mistakes import explain_value
-from pipelines.preflight.network import expect_network
+from pipelines.preflight.network import earlier_trainings, expect_network, expect_paths, is_tried
 from pipelines.preflight.roots import expect_root, misspelt_variables
 from pipelines.preflight.space import expect_room, expect_writable
 from store.errors import SettingError
@@ -41,7 +41,6 @@ CONFIGS: dict[str, type[dg.Config]] = {
     "knowledge": KnowledgeConfig,
     **{f"{PRETRAINED}{method}": pretraining_config(method) for method in method_names()},
 }
-DECIDE_NETWORK = ("method_config", "augmentation", "input_size")
 Warn = Callable[[str], object]
 
 
@@ -86,17 +85,10 @@ def _check_once(text: str) -> None:
     studies = getattr(checked.get("archive"), "studies", 0) if workspace.simulated() else 0
     expect_room(workspace, studies, size, bool(methods))
     for method, training in trainings.items():
-        if _is_untried(training, _training(method, pretraining_config(method)())):
+        expect_paths(training)
+        usual = _training(method, pretraining_config(method)())
+        if not any(is_tried(training, before) for before in (usual, *earlier_trainings(workspace.home_path(), method))):
             expect_network(training, size)
-
-
-def _is_untried(training: TrainingConfig, usual: TrainingConfig) -> bool:
-    """Whether a training builds another network than the defaults, or takes larger batches through it.
-
-    The defaults are known to work: their network is not built on trial, which takes seconds.
-    """
-    larger = training.batch_size * usual.micro_batches > usual.batch_size * training.micro_batches
-    return larger or any(getattr(training, name) != getattr(usual, name) for name in DECIDE_NETWORK)
 
 
 def _training(method: str, config: dg.Config) -> TrainingConfig:

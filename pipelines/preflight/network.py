@@ -11,6 +11,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from training.config import TrainingConfig
 from training.errors import TrainingError
 
 GIGA = 1e9
+CARD = "model.json"  # in the folder of a run whose network was built
+DECIDE_NETWORK = ("method_config", "augmentation", "input_size")
 TRAINED_BYTES = 16  # of a parameter: weight, gradient, and two moments of the optimizer, in 32 bits
 FIRST_LAYER = 64  # bytes per pixel of an image: the least that the first activations of an encoder take
 PATHS = ("/", "./", "../")  # how a file or folder in a setting begins, unlike a name of the hub
@@ -29,11 +33,31 @@ PATIENCE = 600.0  # seconds; a download of weights may be among them
 UNKNOWN = "the process that builds it ended early"
 
 
-def expect_network(config: TrainingConfig, size: int) -> None:
-    """Raise TrainingError where the network of `config` cannot be built for images of `size` pixels, or not trained."""
+def expect_paths(config: TrainingConfig) -> None:
+    """Raise TrainingError where the settings of a method name a file or folder that is not there."""
     for name, value in config.method_config.items():
         if isinstance(value, str) and value.startswith(PATHS) and not Path(value).exists():
             raise TrainingError(f"method_config.{name} names {value}, and there is nothing: correct the path.")
+
+
+def is_tried(training: TrainingConfig, before: TrainingConfig) -> bool:
+    """Whether a training builds the network of another one, and takes no larger batches through it.
+
+    What is known to work is not built on trial, which takes seconds.
+    """
+    larger = training.batch_size * before.micro_batches > before.batch_size * training.micro_batches
+    return not larger and all(getattr(training, name) == getattr(before, name) for name in DECIDE_NETWORK)
+
+
+def earlier_trainings(home: Path, method: str) -> Iterator[TrainingConfig]:
+    """The trainings of a home whose network was built: it has a card."""
+    for card in (home / "checkpoints" / method).glob(f"*/{CARD}"):
+        with suppress(TrainingError, OSError, TypeError):
+            yield TrainingConfig.load(card.with_name("config.json"))
+
+
+def expect_network(config: TrainingConfig, size: int) -> None:
+    """Raise TrainingError where the network of `config` cannot be built for images of `size` pixels, or not trained."""
     request = json.dumps({"config": asdict(config), "size": config.input_size or size})
     command = [sys.executable, "-m", "pipelines.preflight.network"]
     done = subprocess.run(

@@ -1,0 +1,108 @@
+"""The run config of a command's options, and what is shown of a run."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import asdict
+
+import pytest
+
+from pipelines.definitions import defs
+from pipelines.preflight.network import earlier_trainings, is_tried
+from pipelines.run.config import build_config, merge, read_setting
+from pipelines.run.progress import describe_counts
+from store.errors import SettingError
+from training.config import TrainingConfig
+
+PRETRAIN, EVALUATE, INGEST = map(defs.resolve_job_def, ("pretrain_medklip", "evaluate_medklip", "ingest"))
+
+
+def options(**given):
+    return Namespace(**{"config": [], "settings": [], "home": "", "cohort": "", "root": "", **given})
+
+
+def test_a_mapping_is_laid_over_another_field_by_field():
+    assert merge({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"c": 4}, "e": {"f": 5}}) == {
+        "a": {"b": 1, "c": 4}, "d": 3, "e": {"f": 5},
+    }  # fmt: skip
+
+
+def test_without_a_file_the_settings_of_the_job_stand():
+    assert build_config(options(), PRETRAIN) == PRETRAIN.run_config
+    assert build_config(options(), PRETRAIN)["resources"]["evaluation"]["config"]["fractions"] == [0.1]
+    chosen = build_config(options(settings=["epochs=1"], cohort="open_i"), PRETRAIN)
+    assert chosen["resources"]["evaluation"] == PRETRAIN.run_config["resources"]["evaluation"]
+    assert chosen["resources"]["workspace"]["config"] == {"cohort": "open_i"}
+    assert chosen["ops"]["pretrained__medklip"]["config"] == {"epochs": 1}
+
+
+def test_files_and_options_are_laid_over_each_other_in_their_order(tmp_path):
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("ops: {images: {config: {size: 64}}, inventory: {config: {batch_size: 20}}}")
+    second.write_text("ops: {images: {config: {size: 96}}}")
+    found = build_config(options(config=[str(first), str(second)], settings=["inventory.batch_size=5"]), INGEST)
+    assert found == {"ops": {"images": {"config": {"size": 96}}, "inventory": {"config": {"batch_size": 5}}}}
+
+
+@pytest.mark.parametrize(
+    ("pair", "job", "config"),
+    [
+        ("epochs=1", PRETRAIN, {"ops": {"pretrained__medklip": {"config": {"epochs": 1}}}}),
+        ("learning_rate=1e-4", PRETRAIN, {"ops": {"pretrained__medklip": {"config": {"learning_rate": 1e-4}}}}),
+        (
+            "method_config.width=64",
+            PRETRAIN,
+            {"ops": {"pretrained__medklip": {"config": {"method_config": {"width": 64}}}}},
+        ),
+        ("images.size=64", PRETRAIN, {"ops": {"images": {"config": {"size": 64}}}}),
+        ("repeats=2", EVALUATE, {"resources": {"evaluation": {"config": {"repeats": 2}}}}),
+        ("evaluation.fractions=[0.1]", PRETRAIN, {"resources": {"evaluation": {"config": {"fractions": [0.1]}}}}),
+        ("ops.images.config.size=64", INGEST, {"ops": {"images": {"config": {"size": 64}}}}),
+        ("execution.config.multiprocess={}", INGEST, {"execution": {"config": {"multiprocess": {}}}}),
+    ],
+    ids=str,
+)
+def test_a_setting_finds_its_place(pair, job, config):
+    assert read_setting(pair, job) == config
+
+
+@pytest.mark.parametrize("pair", ["epochs", "=1", "a..b=1", "epochs=[1"])
+def test_a_setting_that_is_none_is_refused(pair):
+    with pytest.raises(SettingError, match="--set"):
+        read_setting(pair, PRETRAIN)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"dagster/row_count": 1200, "rejects": 3, "batches": 4, "computed": 1},
+         "1,200 rows, 3 rejects, 1 of 4 batches computed"),
+        ({"computed": 8, "found in results": 2}, "8 results computed, 2 there already"),
+        ({"trained": True, "steps": 40}, "40 steps"),
+        ({"trained": False, "steps": 40}, "trained before"),
+        ({"status": "absent", "note": "no archive"}, "absent"),
+        ({}, "done"),
+    ],
+)  # fmt: skip
+def test_counts_are_words(values, words):
+    assert describe_counts(values) == words
+
+
+def test_a_network_that_was_built_before_is_not_built_on_trial(tmp_path):
+    before = TrainingConfig.from_dict({"method": "medklip", "batch_size": 16}, "the test")
+    run = tmp_path / "checkpoints" / "medklip" / "abc"
+    before.save(run / "config.json")
+    assert list(earlier_trainings(tmp_path, "medklip")) == []  # it ended before its network was there
+    (run / "model.json").touch()
+    (found,) = earlier_trainings(tmp_path, "medklip")
+    assert found == before
+
+    def another(**options):
+        return TrainingConfig.from_dict({**asdict(before), **options}, "the test")
+
+    assert is_tried(another(epochs=1.0, seed=4, batch_size=8), before)
+    assert is_tried(another(batch_size=32, micro_batches=2), before)
+    assert not is_tried(another(batch_size=32), before)
+    assert not is_tried(another(method_config={"width": 64}), before)
+    (run / "config.json").write_text("{")
+    assert list(earlier_trainings(tmp_path, "medklip")) == []
