@@ -23,7 +23,7 @@ from store.code import ROOT
 from tracking.loss_curve import loss_curve
 from tracking.relay import Relay
 from tracking.requests import expect_reports, training_request
-from tracking.runs import TrainedRun, read_result, remember
+from tracking.runs import TrainedRun, read_result, recorded_run, remember
 from tracking.tracker import RunIdentity, Tail
 from training.config import TrainingConfig
 from training.errors import FAILURE, TrainingError
@@ -105,7 +105,7 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
                 if not finished:
                     end_with_parent()
                     train(context, pipes, request)
-            record = relay.tracker.run_id if relay.tracker else ""
+            record = relay.tracker.run_id if relay.tracker else recorded_run(plain, output.name, method)
             run = TrainedRun.of_folder(output, home, record, variant, kept.version)
             result = read_result(output)
         if relay.tracker:

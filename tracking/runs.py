@@ -133,6 +133,11 @@ def known_runs(workspace: Home, method: str, warn: Callable[[str], object] = _wa
     return [latest[key] for key in sorted(latest)]
 
 
+def recorded_run(workspace: Home, run: str, method: str) -> str:
+    """The MLflow run that was noted of the run `run`; empty where none was."""
+    return next((known.mlflow_run for known in known_runs(workspace, method) if known.fingerprint == run), "")
+
+
 def runs_to_evaluate(workspace: Home, method: str, every: bool) -> list[TrainedRun]:
     """The latest finished run; with `every` also the latest ones of other variants and seeds."""
     latest = trained_run(workspace, method)

@@ -36,6 +36,7 @@ from training.state.checkpoint import (
     check_same_run,
     copy_weights,
     explain_write_errors,
+    remove_strays,
     resume,
     save_checkpoint,
     save_weights,
@@ -58,6 +59,7 @@ def train(config: TrainingConfig, progress: Progress | None = None, stop: StopRe
     with process_group() as device, memory_guard(config):
         origin = Origin.of(config)
         if rank() == 0:
+            remove_strays(output)
             check_same_run(output, origin)
             config.save(output / "config.json")
         if agree(is_finished(output) if rank() == 0 else None):

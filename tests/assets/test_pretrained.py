@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from dataclasses import replace
 
 import dagster as dg
 import pytest
@@ -16,7 +17,7 @@ from models.registry import method_names
 from models.run_files import DIGESTS
 from store.digests import file_digest
 from store.seals import write_sealed_json
-from tracking.runs import is_trained, trained_run
+from tracking.runs import is_trained, remember, trained_run
 from training.config import TrainingConfig, preset
 from training.errors import FAILURE
 
@@ -107,6 +108,9 @@ def test_a_store_that_cannot_be_used_loses_no_finished_run(workspace, finished_r
     assert materialize(workspace).success
     run = trained_run(workspace.plain(), "convirt")
     assert (run.fingerprint, run.mlflow_run) == ("abc", "")
+    remember(workspace.plain(), replace(run, mlflow_run="known"))
+    assert materialize(workspace).success
+    assert trained_run(workspace.plain(), "convirt").mlflow_run == "known"
     assert json.loads((finished_run / "config.json").read_text())["output"] == str(finished_run)
 
 

@@ -53,6 +53,9 @@ def test_a_half_written_checkpoint_is_not_used(config):
     last = complete_checkpoints(Path(config.output))[-1]
     last.rename(last.with_name("step-00000099.partial"))
     assert Run(config, Origin.of(config), torch.device("cpu")).step == 4
+    (Path(config.output) / "weights.safetensors.7.partial").write_bytes(b"1")
+    train(config)
+    assert not list(Path(config.output).rglob("*.partial"))
 
 
 def test_training_lowers_the_loss_and_changes_the_network(config):

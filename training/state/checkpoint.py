@@ -26,7 +26,7 @@ from models.distributed import rank
 from models.method import Method
 from models.run_files import BEST, ORIGIN, RESULT, TRAINED
 from models.run_files import CHECKPOINT as CARD
-from store.atomic import replacing
+from store.atomic import PARTIAL, replacing
 from store.digests import file_digest, known_digest
 from store.errors import DamageError
 from store.seals import expect_intact, is_intact, seal, sealing, set_aside, write_sealed_json
@@ -84,7 +84,7 @@ def save_checkpoint(
     if rank() != 0:
         return
     folder = output / "checkpoints" / f"step-{step:08d}"
-    partial = folder.with_name(folder.name + ".partial")
+    partial = folder.with_name(folder.name + PARTIAL)
     try:
         with explain_write_errors(folder):
             _write_checkpoint(partial, origin, step, weights, state, output / BEST if best else None)
@@ -212,6 +212,15 @@ def _reason(error: BaseException) -> str:
 def _code_in_text(text: str) -> int:
     found = re.search(r"\(os error (\d+)\)", text)
     return int(found[1]) if found else 0
+
+
+def remove_strays(output: Path) -> None:
+    """Remove what a killed process had not written to its end. To be called by who holds the folder's lock."""
+    for path in [*output.glob(f"*{PARTIAL}"), *(output / "checkpoints").glob(f"*{PARTIAL}")]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def check_same_run(output: Path, origin: Origin) -> None:
