@@ -9,6 +9,7 @@ from assets import previews
 from assets.datasets import GROUP
 from assets.workspace import WorkspaceResource, one_sentence
 from ingestion.pipeline import downstream_names
+from ingestion.versions import pinned
 
 LEAKAGE = "leakage"
 UNSEEN = "tests_are_unseen"
@@ -40,7 +41,7 @@ def leakage(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> 
     from evaluation.tasks.registry import task_names
 
     with one_sentence():
-        leaks = check_leakage(workspace.plain(), COHORTS, context.log.info)
+        leaks = check_leakage(pinned(workspace.plain(), context.run_id, context.log.info), COHORTS, context.log.info)
     found = [leak for leak in leaks if leak.count]
     rows = [(leak.kind, leak.seen, leak.tested, "?" if leak.count is None else leak.count, leak.of) for leak in leaks]
     yield dg.MaterializeResult(

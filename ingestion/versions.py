@@ -192,11 +192,12 @@ def _write(workspace: Workspace, target: Path, data: Manifest) -> None:
                 shutil.copyfile(path, partial / folder / name)
                 shutil.copyfile(seal_path(path), seal_path(partial / folder / name))
     data.write(partial / "shards")
-    for folder in LINKED:
-        for batch in batches.read_plan(workspace.folder(folder)).batches:
-            path = batches.output_path(workspace.folder(folder), batch.fingerprint)
-            for each in (path, seal_path(path)):
-                (partial / folder / each.name).symlink_to(Path("..", "..", "..", folder, each.name))
+    said = [batch.fingerprint for batch in batches.read_plan(workspace.folder("triplets")).batches]
+    links = [("shards", Path(shard.file)) for shard in data.shards]
+    links += [("triplets", batches.output_path(Path(), fingerprint)) for fingerprint in said]
+    for folder, path in links:
+        for each in (path, seal_path(path)):
+            (partial / folder / each.name).symlink_to(Path("..", "..", "..", folder, each.name))
     _replace_folder(partial, target)
 
 

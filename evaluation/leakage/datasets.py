@@ -13,6 +13,7 @@ from evaluation.leakage import duplicates
 from evaluation.leakage.checks import Leak, Sample, compare_splits, describe, find_shared_images, find_shared_patients
 from evaluation.results.store import FOLDER
 from ingestion.pipeline import READY, dataset_state
+from ingestion.versions import at_version
 from ingestion.workspace import Workspace
 from store.arrays import keep_arrays
 from store.code import code_version
@@ -37,8 +38,10 @@ def check_leakage(workspace: Workspace, datasets: Sequence[str], log: Callable[[
     leaks = compare_splits([_read_sample(workspace, (split,), log) for split in SPLITS])
     for name in datasets:
         there = workspace.downstream(name)
-        if name == own or there is None or dataset_state(workspace, name)["status"] != READY:
+        state = dataset_state(workspace, name)
+        if name == own or there is None or state["status"] != READY:
             continue
+        there = at_version(there, state.get("version", ""))
         log(f"Comparing the images of {name} with those of {own}.")
         tested = _read_sample(there, ("test",), log)
         leaks += [find_shared_patients(seen, tested), find_shared_images(seen, tested)]

@@ -12,7 +12,7 @@ from assets.workspace import WorkspaceResource
 from evaluation.leakage.datasets import FILE
 from evaluation.results.store import FOLDER
 from ingestion.pipeline import STATE
-from store.atomic import write_json
+from store.seals import write_sealed_json
 from tests.evaluation.leakage.test_datasets import OWN, SIZE, SPLITS, TESTED, build
 from tests.evaluation.random_images import random_images
 
@@ -24,7 +24,7 @@ def pretraining(workspace, monkeypatch, tmp_path):
     there = WorkspaceResource(home=workspace.home, cohort=OWN).plain()
     build(there, ["p0", "p1", "p2", "p3"], random_images(0, len(SPLITS), SIZE))
     build(there.downstream(TESTED), ["q0", "q1", "q2", "q3"], random_images(1, len(SPLITS), SIZE))
-    write_json(there.home_path() / TESTED / STATE, {"status": "ready", "note": ""})
+    write_sealed_json(there.home_path() / TESTED / STATE, {"status": "ready", "note": ""})
     return there
 
 
