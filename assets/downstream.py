@@ -1,7 +1,7 @@
 """Group `downstream`: what a pretrained network is worth on all other datasets."""
 
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -30,6 +30,7 @@ from evaluation.tasks.registry import repeated_settings, tasks_on
 from ingestion.pipeline import ABSENT, FAILED, choose_datasets, dataset_state
 from ingestion.versions import at_version, pinned_state
 from store.errors import sentence_of
+from tracking.runs import TrainedRun
 
 
 def downstream_asset(method: str, cohorts: Sequence[str]) -> dg.AssetsDefinition:
@@ -66,9 +67,7 @@ def downstream_asset(method: str, cohorts: Sequence[str]) -> dg.AssetsDefinition
                 continue
             with one_sentence():
                 data = EvaluationDataset(at_version(there, state.get("version", "")), dataset(cohort))
-                evaluators = make_evaluators(
-                    context, lambda _, data=data: data, place, method, evaluation, prefix=f"{cohort}/"
-                )
+                evaluators = make_evaluators(context, _always(data), place, method, evaluation, f"{cohort}/")
             tasks = chosen_tasks(context, tasks_on(data.facts))
             settings = repeated_settings(tasks, evaluation.fractions, evaluation.repeats)  # type: ignore[attr-defined]
             why = state["note"] if state["status"] == FAILED else ""
@@ -82,6 +81,11 @@ def downstream_asset(method: str, cohorts: Sequence[str]) -> dg.AssetsDefinition
         )
 
     return downstream
+
+
+def _always(data: EvaluationDataset) -> Callable[[TrainedRun], EvaluationDataset]:
+    """The same dataset for every network."""
+    return lambda _: data
 
 
 def evaluate_or_fail(

@@ -68,7 +68,7 @@ def read_resamples(
     return found
 
 
-def _read_of(path: Path, chosen: list[tuple[str, str, object]]) -> pa.Table | None:
+def _read_of(path: Path, chosen: Sequence[tuple[str, str, object]]) -> pa.Table | None:
     """The chosen resamples of the measurement file `path`; None where they are not those that were written with it."""
     kept = resamples_path(path)
     if not kept.is_file():

@@ -149,4 +149,4 @@ def _read_whole(path: Path, log: Say) -> pa.Table | None:
 
 def _as_value(row: Mapping[str, object]) -> ResultValue:
     names = ("metric", "class", "value", "low", "high", "n")
-    return ResultValue(*(row[name] for name in names), positives=row["positives"])  # type: ignore[arg-type]
+    return ResultValue(*(row[name] for name in names), positives=row["positives"])  # type: ignore[arg-type,misc]
