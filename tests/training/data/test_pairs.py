@@ -13,11 +13,11 @@ from imaging.augment import AugmentationConfig
 from models.method import TextSource
 from models.text.tokenizer import tokenizer
 from shards.reader import ShardReader
-from training.data import pairs as data_module
 from training.data.pairs import PairData, training_pairs
 from training.data.targets import ReportTargets
 from training.data.texts import ReportTexts, cached_texts, read_texts
 from training.errors import TrainingError
+from training.parallel import rows
 
 REPORTS = [
     [("impression", "Left effusion."), ("findings", "Heart size is normal."), ("findings", "Left effusion.")],
@@ -201,12 +201,13 @@ def test_an_image_that_cannot_be_mirrored_is_not_flipped(shards, tmp_path, monke
     assert np.array_equal(data.pairs(np.arange(20), np.random.default_rng(0)).flipped.numpy(), data.rows[:20] % 2 == 0)
 
 
-def test_processes_share_a_batch(data, monkeypatch):
+@pytest.mark.parametrize(("parts", "shares"), [(1, ([0, 1, 2, 3], [4, 5, 6, 7])), (2, ([0, 1, 4, 5], [2, 3, 6, 7]))])
+def test_processes_share_every_part_of_a_batch(data, monkeypatch, parts, shares):
     chosen = np.random.default_rng(1).permutation(len(data))[:8]
     whole = data.pairs(chosen, np.random.default_rng(0)).batch
-    monkeypatch.setattr(data_module, "world_size", lambda: 2)
-    for process in (0, 1):
-        monkeypatch.setattr(data_module, "rank", lambda process=process: process)
-        part = data.pairs(chosen, np.random.default_rng(0)).batch
-        assert torch.equal(part.images, whole.images[4 * process : 4 * process + 4])
-        assert torch.equal(part.targets, whole.targets[4 * process : 4 * process + 4])
+    monkeypatch.setattr(rows, "world_size", lambda: 2)
+    for process, own in enumerate(shares):
+        monkeypatch.setattr(rows, "rank", lambda process=process: process)
+        part = data.pairs(chosen, np.random.default_rng(0), parts=parts).batch
+        assert torch.equal(part.images, whole.images[own])
+        assert torch.equal(part.targets, whole.targets[own])
