@@ -127,7 +127,7 @@ def _describe(path: Path) -> str:
 
 def _read_table(path: Path) -> pa.Table:
     try:
-        return pq.ParquetFile(path).read()
+        return pq.ParquetFile(path).read(use_threads=False)  # the files are small
     except (OSError, ValueError, pa.ArrowException):
         raise StrayFileError(
             f"{path} cannot be read as a table, so it is not used; {how_to_measure(path.name)}"
@@ -136,6 +136,8 @@ def _read_table(path: Path) -> pa.Table:
 
 def _as_results(table: pa.Table, path: Path) -> pa.Table:
     """The columns of RESULTS, with the defaults of those that an earlier version lacks; the file's metadata stays."""
+    if table.schema.equals(RESULTS) and not any(table[name].null_count for name in DEFAULTS):
+        return table
     columns = []
     for field in RESULTS:
         name = FORMER_REPEAT.name if field.name == "repeat" and "repeat" not in table.column_names else field.name
@@ -154,5 +156,8 @@ def _as_results(table: pa.Table, path: Path) -> pa.Table:
 
 def _is_of(table: pa.Table, path: Path) -> bool:
     """Whether all rows belong in the file."""
-    keys = table.select(MEASUREMENT).group_by(list(MEASUREMENT)).aggregate([]).to_pylist()
-    return all(measurement_path(path.parents[1], key) == path for key in keys)
+    columns = [table[name].combine_chunks() for name in MEASUREMENT]
+    if not len(table) or not all(pc.all(pc.equal(column, column[0])).as_py() for column in columns):
+        return False
+    row = {name: column[0].as_py() for name, column in zip(MEASUREMENT, columns, strict=True)}
+    return measurement_path(path.parents[1], row) == path

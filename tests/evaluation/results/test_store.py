@@ -154,3 +154,13 @@ def test_files_of_version_2_are_read(tmp_path):
     assert sorted(again) == sorted(resamples)
     assert len(again) == 2
     assert find_results(tmp_path, TASK, key(repeat=2)) == ([value], "")
+
+
+def test_files_of_version_3_are_read_without_seals_but_not_under_another_name(tmp_path):
+    path = write_results(tmp_path, TASK, KEY, VALUES)
+    before = read_results(tmp_path)
+    rewrite(tmp_path, "3", lambda table: table)
+    assert read_results(tmp_path).equals(before)
+    assert find_results(tmp_path, TASK, KEY) == (VALUES, "")
+    path.rename(path.with_name(path.name.replace("medklip", "mgca")))
+    assert len(read_results(tmp_path)) == 0
