@@ -5,7 +5,7 @@ The batches of one run are dynamic outputs, so whichever executor the run has sp
 
 import inspect
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,13 +14,17 @@ import dagster as dg
 from assets.launchpad import launchpad_config, settings_of
 from assets.workspace import WorkspaceResource, one_sentence
 from ingestion import stage
+from ingestion.pipeline import IMAGES
 from ingestion.stage import Stage
 from ingestion.workspace import Workspace
+from store import batches
 from store.batches import Batch, Plan
+from store.home import expect_room
 
 Metadata = dict[str, Any]
 Preview = Callable[[Workspace, Plan], Metadata]
 Record = Callable[[Workspace, str], Metadata]
+IMAGE_COPIES = 2  # among the images, and in the shards
 KINDS = {"python", "parquet"}
 
 
@@ -72,6 +76,8 @@ def _plan_op(one: Stage, config_class: type[dg.Config]) -> dg.OpDefinition:
         with one_sentence():
             planned = stage.plan(one, there, settings_of(config, one.settings))
         todo, started = stage.missing(one, there, planned, context.log.warning), time.time()
+        with one_sentence():
+            _expect_room(one, there, todo, planned.settings)
         context.log.info(f"{one.name}: {len(todo)} of {len(planned.batches)} batches to compute, the others are there")
         for position, batch in enumerate(todo):
             progress = {"position": position, "of": len(todo), "started": started}
@@ -80,6 +86,14 @@ def _plan_op(one: Stage, config_class: type[dg.Config]) -> dg.OpDefinition:
         yield dg.Output({**planned.to_json(), "started": started}, output_name="plan")
 
     return plan
+
+
+def _expect_room(one: Stage, workspace: Workspace, todo: Sequence[Batch], settings: Mapping[str, Any]) -> None:
+    """Before hours of decoding: whether the disk holds the images, and the shards that repeat them."""
+    if one.name == IMAGES.name and todo:
+        listed = [batches.output_path(workspace.folder("inventory"), batch.inputs["inventory"]) for batch in todo]
+        needed = IMAGE_COPIES * settings["size"] ** 2 * sum(map(batches.row_count, listed))
+        expect_room(workspace.home_path(), needed, "the decoding of the images")
 
 
 def _batch_op(one: Stage) -> dg.OpDefinition:

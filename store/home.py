@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from tempfile import TemporaryFile
 
 from store.code import ROOT
+from store.errors import UserError
 
 VARIABLE = "RADALIGN_HOME"
+GIGA = 1e9
 
 
 def is_checkout() -> bool:
@@ -43,3 +46,13 @@ def is_writable(folder: Path) -> bool:
             return True
     except OSError:
         return False
+
+
+def expect_room(home: Path, needed: float, what: str) -> None:
+    """Raise UserError where the disk of the home has fewer bytes free than `what` surely takes."""
+    free = shutil.disk_usage(existing_part(home)).free
+    if free < needed:
+        raise UserError(
+            f"The disk of the home {home} has {free / GIGA:.1f} GB free, and {what} takes "
+            f"{needed / GIGA:.1f} GB or more: make room, or set {VARIABLE} to another disk."
+        )

@@ -26,7 +26,7 @@ from models.registry import method_names
 from pipelines.preflight.mistakes import explain_value
 from pipelines.preflight.network import earlier_trainings, expect_network, expect_paths, is_tried
 from pipelines.preflight.roots import expect_root, misspelt_variables
-from pipelines.preflight.space import expect_room, expect_writable
+from pipelines.preflight.space import expect_room_for_run, expect_writable
 from store.errors import SettingError
 from store.suggestions import did_you_mean
 from tracking.runs import trained_run
@@ -52,7 +52,8 @@ def check_run(nodes: Collection[str], run_config: Mapping[str, Any], tags: Mappi
     """
     for sentence in misspelt_variables():
         warn(sentence)
-    text = json.dumps([sorted(nodes), run_config, dict(tags), sorted(_environment().items())], default=str)
+    tasks = tags.get(TASKS_TAG, "")
+    text = json.dumps([sorted(nodes), run_config, tasks, _environment()], sort_keys=True, default=str)
     _check_once(text)
 
 
@@ -62,7 +63,7 @@ def _environment() -> dict[str, str]:
 
 @cache
 def _check_once(text: str) -> None:
-    names, run_config, tags, _ = json.loads(text)
+    names, run_config, tasks, _ = json.loads(text)
     nodes = set(names)
     config = _with_environment(run_config)
     workspace = _read(WorkspaceResource, _section(config, "resources", "workspace"), "resources.workspace").plain()
@@ -77,13 +78,13 @@ def _check_once(text: str) -> None:
             f"The dataset {workspace.cohort_name()} has images without reports, from which there is nothing to "
             "pretrain: set RADALIGN_COHORT to one with reports, and use this one to evaluate."
         )
-    _check_evaluation(workspace, nodes, config, tags)
+    _check_evaluation(workspace, nodes, config, tasks)
     if "archive" in nodes and not workspace.simulated():
         expect_root(workspace)
     expect_writable(workspace.home_path())
     size = settings.get("images", {}).get("size", ImagesSettings().size)
     studies = getattr(checked.get("archive"), "studies", 0) if workspace.simulated() else 0
-    expect_room(workspace, studies, size, bool(methods))
+    expect_room_for_run(workspace, studies, size, bool(methods))
     for method, training in trainings.items():
         expect_paths(training)
         usual = _training(method, pretraining_config(method)())
@@ -97,16 +98,14 @@ def _training(method: str, config: dg.Config) -> TrainingConfig:
     return TrainingConfig.from_dict({**chosen, "method": method}, f"ops.{PRETRAINED}{method}")
 
 
-def _check_evaluation(
-    workspace: Workspace, nodes: Collection[str], config: Mapping[str, Any], tags: Mapping[str, str]
-) -> None:
+def _check_evaluation(workspace: Workspace, nodes: Collection[str], config: Mapping[str, Any], tag: str) -> None:
     """Amounts, settings and datasets of the evaluation, the tag of tasks, and the run that is evaluated."""
     methods = {name.partition("__")[2] for name in nodes if name.startswith((EVALUATED, DOWNSTREAM))}
     if not methods:
         return
     evaluation: Any = _read(EvaluationSettings, _section(config, "resources", "evaluation"), "resources.evaluation")
     check_options(options_of(evaluation))
-    tasks = [name.strip() for name in tags.get(TASKS_TAG, "").split(",") if name.strip()]
+    tasks = [name.strip() for name in tag.split(",") if name.strip()]
     for task in tasks:
         if task not in task_names():
             known = f"{did_you_mean(task, task_names())}, which is not one of {', '.join(task_names())}"

@@ -184,6 +184,15 @@ def test_a_full_disk_is_known_before_the_run(place, monkeypatch, capfd):
     expect_sentence(capfd.readouterr().err, ["0.0 GB free", "make room"])
 
 
+def test_a_disk_that_does_not_hold_the_images_is_known_before_they_are_decoded(place, monkeypatch, capfd):
+    """How many there are is known when the archive is listed. Here that is after the simulation."""
+    free = iter([10**9])
+    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(10**12, 10**12, next(free, 10**4)))
+    assert main([INGEST, *write(place, SMALL)]) == MISTAKE
+    expect_sentence(capfd.readouterr().err, ["0.0 GB free", "the decoding of the images takes", "make room"])
+    assert not list((place / "home").glob("phantom/images/*.parquet"))
+
+
 SMALL = {
     "ops": {
         "archive": {"config": {"studies": 4, "height": 96}},
@@ -292,6 +301,21 @@ def test_a_damaged_config_of_a_training_is_one_sentence(tmp_path, capfd):
     path.write_text('{"method": "medklip", ')
     assert training([str(path)]) == 1
     expect_sentence(capfd.readouterr().err, ["config.json is not valid JSON"])
+
+
+def test_a_run_is_checked_once(place, monkeypatch, capfd):
+    """By the command, and not again by the executor in the same process."""
+    looked = []
+
+    def usage(path):
+        looked.append(path)
+        return Usage(10**12, 0, 10**12)
+
+    monkeypatch.setattr("shutil.disk_usage", usage)
+    monkeypatch.setattr("pipelines.preflight.check.expect_network", lambda *_: None)
+    monkeypatch.setattr("assets.batched.expect_room", lambda *_: None)
+    assert main([INGEST, *write(place, SMALL)]) == 0
+    assert len(looked) == 1
 
 
 def start(place: Path, *command: str) -> subprocess.Popen[str]:
