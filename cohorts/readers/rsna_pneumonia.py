@@ -85,9 +85,9 @@ class RsnaPneumonia(Reader):
         found = pd.Series(files_below(self.root, ["stage_2_test_images"], [".dcm"]), dtype=str)
         unlabelled = pd.DataFrame({"patientId": found.map(lambda path: PurePosixPath(path).stem), "image_path": found})
         unlabelled = unlabelled[~unlabelled["patientId"].isin(images["patientId"])]
-        rows = pd.concat([labelled, unlabelled], ignore_index=True).rename(columns={"patientId": "image_id"})
-        rows["image_id"] = number_duplicates(rows["image_id"])
-        rows = rows.assign(cohort=self.name, subject_id=rows["image_id"], study_id=rows["image_id"], view="")
+        rows = pd.concat([labelled, unlabelled], ignore_index=True).rename(columns={"patientId": "subject_id"})
+        rows["image_id"] = number_duplicates(rows["subject_id"])
+        rows = rows.assign(cohort=self.name, study_id=rows["image_id"], view="")
         rows["split"] = split_by_patient(self.name, self.split, rows["subject_id"])
         target = images.set_index("patientId").reindex(rows["image_id"])
         boxes = _boxes(table)
@@ -104,7 +104,7 @@ class RsnaPneumonia(Reader):
     def _reasons(self, rows: pd.DataFrame, target: pd.DataFrame, boxes: pd.DataFrame) -> np.ndarray:
         known = target["max"].isin(["0", "1"]) & (target["min"] == target["max"])
         conditions = {
-            "path_outside_root": ~rows["image_id"].str.fullmatch(PLAIN_NAMES),
+            "path_outside_root": ~rows["subject_id"].str.fullmatch(PLAIN_NAMES),
             "no_labels": target["max"].isna(),
             "bad_target": ~known,
             "bad_box": rows["image_id"].isin(boxes["image_id"][_is_broken(boxes)]),

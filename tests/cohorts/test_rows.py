@@ -30,11 +30,12 @@ def test_the_first_reason_counts():
 def test_files_are_looked_for_where_nothing_else_is_wrong(tmp_path):
     (tmp_path / "here").touch()
     (tmp_path / "folder").mkdir()
-    paths = pd.Series(["here", "gone", "../here", "/etc/passwd", "folder", "gone"])
-    reasons = np.array(["", "", "", "", "", "other"], dtype=object)
+    paths = pd.Series(["here", "gone", "../here", "/etc/passwd", "folder", "x" * 300, r"a\xff/here", r"a\b", "gone"])
+    reasons = np.array([""] * 8 + ["other"], dtype=object)
     look_for_files(tmp_path, paths, reasons)
     outside = "path_outside_root"
-    assert reasons.tolist() == ["", "missing_file", outside, outside, "missing_file", "other"]
+    missing = "missing_file"
+    assert reasons.tolist() == ["", missing, outside, outside, missing, missing, "unreadable_name", outside, "other"]
 
 
 def test_lists_by_row():

@@ -145,3 +145,11 @@ def test_there_is_no_report(layout):
     with pytest.raises(ReportError) as caught:
         CheXpert(layout).read_report({})
     assert caught.value.reason == "no_report"
+
+
+def test_a_release_whose_name_looks_like_a_pattern_keeps_its_test_set(copy):
+    before = CheXpert(copy).scan().studies
+    (copy / RELEASE).rename(copy / "CheXpert-v1.0 [small]")
+    after = CheXpert(copy).scan().studies
+    assert "test" in after["split"].to_pylist()
+    assert after["image_id"].equals(before["image_id"])

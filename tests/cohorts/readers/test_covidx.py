@@ -157,3 +157,17 @@ def test_empty_and_foreign_files(release):
     assert set(rejected(release("\xff\x01\n", "a,b,c\n")).values()) == {"malformed_row"}
     with pytest.raises(CohortError, match=r"train\.txt has bytes that are no text in line 2"):
         release("1 a.png positive x\nbc\x00d\n").scan()
+
+
+def test_names_that_differ_in_case_alone_are_different_images(release):
+    cohort = release(
+        "1 a.PNG positive x\n2 A.png negative x\n3 A.PNG positive x", images=("train/a.PNG", "train/A.png")
+    )
+    rows = {row["image_path"]: dict(row["labels"]) for row in cohort.scan().studies.to_pylist()}
+    assert rows == {"train/a.PNG": {"COVID-19": 1}, "train/A.png": {"COVID-19": 0}}
+    assert rejected(cohort) == {"A.PNG": "missing_file"}
+
+
+def test_lines_that_name_one_file_in_two_cases_are_one_image(release):
+    cohort = release("1 a.png positive x\n2 A.PNG positive x", images=("train/a.png",))
+    assert rejected(cohort) == {"A.PNG": "duplicate_id"}

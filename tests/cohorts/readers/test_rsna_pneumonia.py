@@ -124,3 +124,13 @@ def test_what_is_missing_is_said(copy):
     (copy / LABELS).unlink()
     with pytest.raises(CohortError, match=rf"no {LABELS}.*RADALIGN_RSNA_PNEUMONIA_ROOT.*kaggle"):
         RsnaPneumonia(copy).scan()
+
+
+def test_two_test_images_of_one_name_are_two_rows(copy):
+    before = RsnaPneumonia(copy).scan()
+    path = next((copy / "stage_2_test_images").glob("*.dcm"))
+    (path.parent / "more").mkdir()
+    (path.parent / "more" / path.name).hardlink_to(path)
+    scan = check(RsnaPneumonia(copy).scan())
+    assert scan.source_rows == before.source_rows + 1
+    assert rejected(scan)[f"{path.stem}#2"] == "no_labels"
