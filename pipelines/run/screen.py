@@ -30,6 +30,7 @@ class Screen:
     def __init__(self) -> None:
         self.name, self.home = "run", ROOT / ".dagster"  # of the log, once somebody knows better
         self._bar: tqdm[Any] | None = None
+        self._shown = ""  # what the bar is of
         self._last = time.monotonic()
         self._stack = contextlib.ExitStack()
 
@@ -68,10 +69,11 @@ class Screen:
             if text and time.monotonic() - self._last > QUIET_SECONDS:
                 self._write(self._out, f"  {text}")
             return
-        if self._bar is None or self._bar.desc != f"{title}: ":
+        if self._bar is None or self._shown != title:
             self.end_bar()
-            shape = "{desc}{percentage:3.0f}%|{bar}| {n:.4g}/{total:.4g} [{elapsed}<{remaining}] {postfix}"
-            plain = "{desc}{elapsed} {postfix}"
+            shape = "{desc}: {percentage:3.0f}%|{bar}| {n:.4g}/{total:.4g} [{elapsed}<{remaining}] {postfix}"
+            plain = "{desc}: {elapsed} {postfix}"
+            self._shown = title
             self._bar = tqdm(
                 total=total or None, desc=title, file=self._err, leave=False, bar_format=shape if total else plain
             )

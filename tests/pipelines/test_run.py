@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from argparse import Namespace
 from dataclasses import asdict
 
@@ -11,6 +14,7 @@ from pipelines.definitions import defs
 from pipelines.preflight.network import earlier_trainings, is_tried
 from pipelines.run.config import build_config, merge, read_setting
 from pipelines.run.progress import describe_counts
+from store.code import ROOT
 from store.errors import SettingError
 from training.config import TrainingConfig
 
@@ -64,6 +68,28 @@ def test_files_and_options_are_laid_over_each_other_in_their_order(tmp_path):
 )
 def test_a_setting_finds_its_place(pair, job, config):
     assert read_setting(pair, job) == config
+
+
+def test_a_terminal_has_one_bar_per_stage():
+    code = """
+from pipelines.run.screen import Screen
+with Screen() as screen:
+    print("a library speaks")
+    for done in range(1, 4):
+        screen.progress("images", done, 4, f"images b{done}")
+    screen.line("images are done")
+    screen.progress("triplets", 1, 2, "triplets b1")
+"""
+    master, slave = os.openpty()
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=slave, stderr=slave, check=True)
+    os.close(slave)
+    shown = os.read(master, 100_000).decode()
+    os.close(master)
+    assert "75%" in shown
+    assert "images b3" in shown
+    assert shown.count("images: 0%") + shown.count("images:   0%") == 1
+    assert "50%" in shown.partition("images are done")[2]
+    assert "a library speaks" not in shown
 
 
 @pytest.mark.parametrize("pair", ["epochs", "=1", "a..b=1", "epochs=[1"])
