@@ -15,7 +15,6 @@ seconds that a training took. The exit status is 1 if a fault is WRONG.
 from __future__ import annotations
 
 import argparse
-import fnmatch
 import json
 import os
 import random
@@ -29,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import pyarrow.parquet as pq
 
+from benchmarks.homes import find_differences, list_files, read_numbers
 from cohorts.phantom.archive import simulate
 from cohorts.phantom.config import PhantomConfig
 from cohorts.phantom.layouts import layout_writer
@@ -89,11 +88,6 @@ KINDS = {
 }
 # Weights that differ stop a run: nobody can tell whether the file or its digest is right.
 MAY_STOP = ("weights", "untrained weights", "result of a training", "origin", "model card")
-NOT_COMPARED = (
-    *("*.damaged", "*.partial", "*lock", "runs/*", "mlflow.db*", "mlartifacts/*", "logs/*", "*/metrics*.jsonl"),
-    *("*/failure.txt", "*/request.json*", "*/result.json.sha256"),
-)
-MEASURED = ("seconds", "resumed_from")  # in result.json
 
 
 @dataclass(frozen=True)
@@ -117,7 +111,7 @@ class Bench:
             if failed:
                 raise SystemExit(f"The home cannot be made: {failed}")
             self.home.rename(place)
-        self.numbers = numbers_of(self.pristine)
+        self.numbers = read_numbers(self.pristine)
 
     def try_fault(self, kind: str, damage: Callable[[Path, Path | None], object]) -> Verdict | None:
         """Damage one file and give the command again; None where there is no such file."""
@@ -134,7 +128,7 @@ class Bench:
         """Run the jobs in the damaged home, and compare it with the undamaged one."""
         failures = self.run(0)
         wrong = [one for one in failures if not one.startswith("sentence: ")]
-        found = numbers_of(self.home)
+        found = read_numbers(self.home)
         if differing := [key for key in found if key in self.numbers and found[key] != self.numbers[key]]:
             return Verdict(WRONG, f"{len(differing)} numbers differ, such as {differing[0]}")
         if wrong:
@@ -143,7 +137,9 @@ class Bench:
             return Verdict(STOPPED if kind in MAY_STOP else WRONG, failures[0])
         if found.keys() != self.numbers.keys():
             return Verdict(WRONG, f"{len(found.keys() ^ self.numbers.keys())} numbers are missing or new")
-        files = [] if kind == "MLflow" else differences(self.pristine, self.home)  # ids of its runs are in many files
+        files = (
+            [] if kind == "MLflow" else find_differences(self.pristine, self.home)
+        )  # ids of its runs are in many files
         return Verdict(WRONG, f"files differ: {', '.join(files[:3])}") if files else Verdict(HEALED)
 
     def run(self, seed: int) -> list[str]:
@@ -224,39 +220,6 @@ def find(home: Path, kind: str) -> list[str]:
     return [str(path.relative_to(home)) for path in paths]
 
 
-def numbers_of(home: Path) -> dict[tuple[Any, ...], tuple[Any, ...]]:
-    """Every number of the table `results` by what it is of."""
-    found = {}
-    for path in sorted(home.glob("results/*.parquet")):
-        for row in pq.ParquetFile(path).read().to_pylist():
-            names = ("method", "cohort", "task", "setting", "repeat", "metric", "class", "source")
-            values = ("value", "low", "high", "n", "positives", "data_version", "checkpoint", "protocol", "note")
-            found[tuple(row[name] for name in names)] = tuple(row.get(name) for name in values)
-    return found
-
-
-def differences(pristine: Path, home: Path) -> list[str]:
-    """Names of the files that only one of two homes has, or that are not the same."""
-    return sorted(
-        name for name in _names(pristine) | _names(home) if _content(pristine / name) != _content(home / name)
-    )
-
-
-def _names(home: Path) -> set[str]:
-    names = {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()}
-    return {name for name in names if not any(fnmatch.fnmatch(name, pattern) for pattern in NOT_COMPARED)}
-
-
-def _content(path: Path) -> bytes | None:
-    if not path.is_file():
-        return None
-    content = path.read_bytes()
-    if path.name == "result.json":
-        facts = {name: value for name, value in json.loads(content).items() if name not in MEASURED}
-        return json.dumps(facts, sort_keys=True).encode()
-    return content
-
-
 def truncate(path: Path, _: Path | None) -> None:
     """Half of the file is gone."""
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -334,7 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), log)
-        log(f"{len(bench.numbers)} numbers, {len(_names(bench.pristine))} files; {len(faults)} faults")
+        log(f"{len(bench.numbers)} numbers, {len(list_files(bench.pristine))} files; {len(faults)} faults")
         states = [verdict.state for _, _, verdict in try_all(bench, faults, log)]
     log(", ".join(f"{states.count(state)} {state}" for state in (HEALED, STOPPED, WRONG)))
     return int(WRONG in states)

@@ -1,14 +1,16 @@
-"""`python -m benchmarks.kills`: is what a killed ingestion leaves, completed, what one that was never killed leaves?
+"""`python -m benchmarks.kills`: is what a killed run leaves, completed, what one that was never killed leaves?
 
-Runs `dagster job execute -j ingest` on a simulated archive, some of whose files are damaged. Then, for every round, in
-an empty home: the same command, `kill -9` at a random moment of it, and the same command again. Every file of the
-home (tables, shards, plans, manifest) has to be the same, byte for byte, and no process may outlive a killed run.
+Runs `dagster job execute -j ingest`, or with `--job pretrain_medklip` also the training, the evaluation and the tables,
+on a simulated archive, some of whose files are damaged. Then, for every round, in an empty home: the same command,
+`kill -9` of the run or with `--children` of a process that it started (a decoder, the trainer) at a random moment, and
+the same command again. Every number and every file of the home has to be the same (`benchmarks.homes`), and no process
+may outlive a killed run.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
+import contextlib
 import os
 import random
 import shutil
@@ -22,21 +24,25 @@ from typing import Any
 
 import yaml
 
+from benchmarks.homes import find_differences, list_files, read_numbers
 from cohorts.phantom.archive import simulate
 from cohorts.phantom.config import PhantomConfig
-from store.atomic import PARTIAL
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-COMMAND = ("-m", "dagster", "job", "execute", "-m", "pipelines.definitions", "-j", "ingest", "-c", "run.yaml")
+COMMAND = ("-m", "dagster", "job", "execute", "-m", "pipelines.definitions", "-c", "run.yaml")
+JOBS = ("ingest", "pretrain_medklip")
 SURVIVAL_SECONDS = 10  # after which a child of a killed run must be gone
 BATCH, HEIGHT, SIZE = 15, 160, 64
+NETWORK = {"image_encoder": "resnet18", "output_stride": 32, "width": 16, "layers": 1}
+TRAINING = {"max_steps": 6, "batch_size": 8, "warmup_epochs": 0.0, "log_every": 1, "checkpoint_every": 2, "threads": 1}
+OWN_IDS = ("checkpoints/medklip/phantom.json", "checkpoints/medklip/runs/", "results/")  # name runs of MLflow
 
 
 class Place:
     """An archive, and runs of the job on it, each with a home of its own."""
 
-    def __init__(self, folder: Path, studies: int) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, studies: int, job: str = "ingest") -> None:
+        self.folder, self.job = folder, job
         self.archive = folder / "archive"
         simulate(self.archive, PhantomConfig(studies=studies, height=HEIGHT))
         damage(self.archive)
@@ -45,10 +51,10 @@ class Place:
     def config(self, home: Path) -> dict[str, Any]:
         """What the job is run with."""
         workspace = {"home": str(home), "cohort": "phantom", "archive_root": str(self.archive)}
-        return {
-            "ops": {"inventory": {"config": {"batch_size": BATCH}}, "images": {"config": {"size": SIZE}}},
-            "resources": {"workspace": {"config": workspace}},
-        }
+        ops: dict[str, Any] = {"inventory": {"config": {"batch_size": BATCH}}, "images": {"config": {"size": SIZE}}}
+        if self.job != "ingest":
+            ops["pretrained__medklip"] = {"config": {**TRAINING, "method_config": NETWORK}}
+        return {"ops": ops, "resources": {"workspace": {"config": workspace}}}
 
     def start(self, home: Path) -> subprocess.Popen[bytes]:
         """Start the command in a session of its own."""
@@ -56,7 +62,7 @@ class Place:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RADALIGN_")}
         with self._log(home).open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, *COMMAND],
+                [sys.executable, *COMMAND, "-j", self.job],
                 cwd=self.folder,
                 env={**environment, "PYTHONPATH": str(CHECKOUT)},
                 stdout=log,
@@ -71,13 +77,17 @@ class Place:
             raise SystemExit(self._log(home).read_text(errors="replace")[-4000:])
         return time.monotonic() - start
 
-    def interrupt(self, home: Path, seconds: float) -> None:
-        """Run the command and kill it after some seconds."""
+    def interrupt(self, home: Path, seconds: float, rng: random.Random | None = None) -> None:
+        """Run the command and kill it after some seconds, or with `rng` one of the processes that it started."""
         process = self.start(home)
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
-            kill(process)
+            if rng is None:
+                kill(process)
+            else:
+                kill_child(process, rng)
+                process.wait()
 
     def _log(self, home: Path) -> Path:
         return self.folder / f"{home.name}.log"
@@ -88,6 +98,14 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     expect_nobody(process.pid)
+
+
+def kill_child(process: subprocess.Popen[bytes], rng: random.Random) -> None:
+    """`kill -9` one of the processes of a session that are not its leader; none where there is none."""
+    children = sorted(set(session_members(process.pid)) - {process.pid})
+    if children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(rng.choice(children), signal.SIGKILL)
 
 
 def damage(archive: Path) -> None:
@@ -120,15 +138,13 @@ def session_members(session: int) -> list[int]:
     return members
 
 
-def content(home: Path) -> dict[str, str]:
-    """Digest of every file of a home by its name; what a killed process had begun to write is no file of it."""
-    files = (path for path in sorted(home.rglob("*")) if path.is_file() and path.suffix != PARTIAL)
-    return {str(path.relative_to(home)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def difference(expected: dict[str, str], found: dict[str, str]) -> list[str]:
-    """Names of the files that are not the same, or that only one of the two has."""
-    return sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+def compare(expected: Path, found: Path) -> list[str]:
+    """What is not the same in two homes: numbers, and files. Ids of MLflow's runs are in files beside numbers."""
+    one, other = read_numbers(expected), read_numbers(found)
+    numbers = [str(key) for key in one.keys() | other.keys() if one.get(key) != other.get(key)]
+    if one:  # after a training
+        return numbers + [name for name in find_differences(expected, found) if not name.startswith(OWN_IDS)]
+    return numbers + find_differences(expected, found)
 
 
 def main() -> int:
@@ -137,19 +153,20 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--studies", type=int, default=90)
+    parser.add_argument("--job", choices=JOBS, default=JOBS[0])
+    parser.add_argument("--children", action="store_true", help="kill a process that the run started, not the run")
     options = parser.parse_args()
     rng = random.Random(options.seed)
     different = 0
     with tempfile.TemporaryDirectory() as folder:
-        place = Place(Path(folder), options.studies)
-        whole = place.complete(Path(folder) / "never")
-        expected = content(Path(folder) / "never")
-        sys.stdout.write(f"seed {options.seed}; never killed: {whole:.1f} s, {len(expected)} files\n")
+        place, never = Place(Path(folder), options.studies, options.job), Path(folder) / "never"
+        whole = place.complete(never)
+        sys.stdout.write(f"seed {options.seed}; never killed: {whole:.1f} s, {len(list_files(never))} files\n")
         for number in range(options.kills):
             moment, home = rng.uniform(0, whole), Path(folder) / str(number)
-            place.interrupt(home, moment)
+            place.interrupt(home, moment, rng if options.children else None)
             place.complete(home)
-            wrong = difference(expected, content(home))
+            wrong = compare(never, home)
             different += bool(wrong)
             sys.stdout.write(f"killed after {moment:5.1f} s: {', '.join(wrong) or 'identical'}\n")
             sys.stdout.flush()

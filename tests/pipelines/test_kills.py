@@ -11,7 +11,8 @@ import time
 import dagster as dg
 import pytest
 
-from benchmarks.kills import Place, content, difference, expect_nobody, kill
+from benchmarks.homes import find_differences, list_files
+from benchmarks.kills import Place, compare, expect_nobody, kill
 from pipelines.definitions import defs
 
 
@@ -28,19 +29,20 @@ def test_a_killed_run_completed_is_the_same_byte_for_byte(tmp_path):
         kill(process)
         assert not (twice / "phantom" / "shards").exists()
     place.complete(twice)
-    expected = content(never)
     wanted = {"inventory", "images", "reports", "triplets", "shards", "studies", "rejects"}
-    assert wanted <= {name.split("/")[1] for name in expected}
-    assert difference(expected, content(twice)) == []
+    assert wanted <= {name.split("/")[1] for name in list_files(never)}
+    assert compare(never, twice) == []
 
 
 def test_a_difference_and_a_survivor_are_found(tmp_path):
-    (tmp_path / "a.parquet").write_bytes(b"one")
-    before = content(tmp_path)
-    (tmp_path / "a.parquet").write_bytes(b"two")
-    (tmp_path / "b.parquet").touch()
-    (tmp_path / "c.parquet.17.partial").touch()
-    assert difference(before, content(tmp_path)) == ["a.parquet", "b.parquet"]
+    one, other = tmp_path / "one", tmp_path / "other"
+    for home in (one, other):
+        home.mkdir()
+        (home / "a.parquet").write_bytes(home.name.encode())
+    (other / "b.parquet").touch()
+    (other / "c.parquet.17.partial").touch()
+    assert find_differences(one, other) == ["a.parquet", "b.parquet"]
+    assert compare(one, other) == ["a.parquet", "b.parquet"]
     survivor = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
     try:
         with pytest.raises(SystemExit, match=str(survivor.pid)):
