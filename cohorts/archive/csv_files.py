@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from sys import intern
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,7 +70,8 @@ def read(path: Path, columns: Sequence[str], others: Sequence[str] | None = ()) 
         raise CohortError(f"{path} has two columns {twice}; is it the published file?")
     places = [names.index(name) for name in chosen]
     named = max(place for place, name in enumerate(names) if name) + 1
-    rows = [[values[place] for place in places] for values in _even(path, records, named, len(names))]
+    # Most values are one of a few, which are kept once.
+    rows = [[intern(values[place]) for place in places] for values in _even(path, records, named, len(names))]
     return _table(rows, chosen)
 
 
