@@ -31,7 +31,7 @@ RANDOM = {  # dropout, and batch norm where the tiny encoders have none
     "gloria": {"image_encoder": "test_resnet", "image_stage": 3},
     "lrclr": {"image_encoder": "vit/2x32r", "image_weights": ""},
     "medklip": {"dropout": 0.2},
-    "mgca": {"image_encoder": "resnet10t/2"},
+    "mgca": {"image_encoder": "resnet10t/2", "text_pooling": "words"},  # [CLS] is alike for all at first
 }
 
 

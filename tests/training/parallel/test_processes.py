@@ -92,10 +92,15 @@ def test_two_processes_train_as_one(results, name, micro_batches):
 
 @pytest.mark.parametrize("micro_batches", [1, 2])
 def test_blocks_that_are_computed_again_repeat_their_dropout(results, micro_batches):
-    expected = trained_once("convirt", micro_batches)
+    expected = without_buffers(trained_once("convirt", micro_batches))
     for process in (0, 1):
         found = torch.load(results / f"convirt checkpointed {micro_batches} {process}")
-        assert difference(found, {key: value for key, value in expected.items() if "buffer" not in key}) < TRAINED_APART
+        assert difference(without_buffers(found), expected) < TRAINED_APART
+
+
+def without_buffers(found: dict) -> dict:
+    """A block that is computed again counts twice in its running statistics."""
+    return {key: value for key, value in found.items() if not key.startswith("buffer")}
 
 
 def test_batch_norm_of_each_process_would_be_noticed(results):
