@@ -31,7 +31,6 @@ from store.batches import Plan
 from store.code import ROOT
 from store.seals import write_sealed_table
 from tests.training.conftest import ENTITIES, POSITIONS, SIZE, TINY, shard_rows
-from tracking import tracker as tracking
 from tracking.store import connect
 
 LEFT_AFTER = 15  # seconds
