@@ -30,8 +30,6 @@ MOST_COLUMNS = 10_000
 DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+\s*")
 END = "\0"  # a line behind the last, which no file has: a quotation that is never closed swallows it
 
-csv.field_size_limit(LONGEST_LINE)
-
 
 def find(folders: Sequence[Path], pattern: str) -> Path | None:
     """First file that matches `pattern` or `pattern`.gz in the first folder that has one.
@@ -113,7 +111,7 @@ def _records(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(chain(read_lines(path), [END]), delimiter=separator)
     number = 1
     try:
-        for values in reader:
+        for values in _read_long_fields(reader):
             if values == [END]:
                 return
             if values and values[-1].endswith(END):
@@ -126,6 +124,19 @@ def _records(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
     raise CohortError(
         f"{path} has a quotation in line {number} that is never closed; it is damaged, so fetch it again."
     )
+
+
+def _read_long_fields(reader: Iterator[list[str]]) -> Iterator[list[str]]:
+    """The records of a reader, whose fields may be as long as a line. The limit of other readers stays as it is."""
+    while True:
+        limit = csv.field_size_limit(LONGEST_LINE)
+        try:
+            values = next(reader)
+        except StopIteration:
+            return
+        finally:
+            csv.field_size_limit(limit)
+        yield values
 
 
 def _even(path: Path, records: Iterator[tuple[int, list[str]]], least: int, most: int) -> Iterator[list[str]]:

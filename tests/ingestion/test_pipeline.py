@@ -155,7 +155,8 @@ def test_a_family_of_splits_is_chosen_by_name(home, archive):
 
 @pytest.mark.parametrize(("option", "given"), [("cohorts", (["rsna"], {})), ("splits", ([], {"rsna": "70/15/15"}))])
 def test_a_name_that_is_no_dataset_is_refused(home, option, given):
-    with pytest.raises(CohortError, match=rf"evaluation.{option} names rsna, which is not one of chestxray14, .*mura"):
+    nearest = r"rsna \(did you mean `rsna_pneumonia`\?\)"
+    with pytest.raises(CohortError, match=rf"evaluation.{option} names {nearest}, which is not one of .*mura"):
         pipeline.choose_datasets(home, *given)
 
 
