@@ -64,7 +64,7 @@ def test_files_and_options_are_laid_over_each_other_in_their_order(tmp_path):
         ("ops.images.config.size=64", INGEST, {"ops": {"images": {"config": {"size": 64}}}}),
         ("execution.config.multiprocess={}", INGEST, {"execution": {"config": {"multiprocess": {}}}}),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_setting_finds_its_place(pair, job, config):
     assert read_setting(pair, job) == config

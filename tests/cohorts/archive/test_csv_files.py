@@ -139,7 +139,11 @@ def test_a_decimal_comma_is_not_passed_over(table):
         (b"a,b, a\n1,2,3\n", ["a"], r"table\.csv has two columns a; is it"),
         (b"a,b\n1,2\n\0\0\0,2\n", ["a"], r"table\.csv has bytes that are no text in line 3"),
         (b"\0" * 5000, ["a"], "no text in line 1"),
-        (gzip.compress(b"a,b\n1,2\n"), ["a"], r"table\.csv is a gzip file; unpack it, or add \.gz to its name"),
+        (
+            gzip.compress(b"a,b\n1,2\n", mtime=0),
+            ["a"],
+            r"table\.csv is a gzip file; unpack it, or add \.gz to its name",
+        ),
         (b"PAR1xxxx", ["a"], "is a Parquet file"),
         (b"<!DOCTYPE html><html>", ["a"], "is a web page"),
         (b"version https://git-lfs.github.com/spec/v1\n", ["a"], "is a pointer of Git LFS"),
