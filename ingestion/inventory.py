@@ -26,6 +26,9 @@ import pyarrow.parquet as pq
 from cohorts.archive.listed import explain_loss, identify
 from cohorts.archive.listed_reports import stamp_row
 from cohorts.errors import CohortError
+from cohorts.phantom import PHANTOM
+from cohorts.phantom.marker import is_marked
+from ingestion.workspace import SIMULATED
 from store import batches
 from store.batches import Batch, Plan
 from store.digests import fingerprint
@@ -149,6 +152,7 @@ def take_inventory(
         "split": cohort.split,
         "has_reports": cohort.has_reports,
         "source_rows": scan.source_rows,
+        SIMULATED: cohort.name == PHANTOM or is_marked(cohort.root),  # also known where the archive is away later
         "members": members,
     }
     plan = Plan(tuple(cut), settings)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from cohorts.errors import CohortError
 from cohorts.phantom import PHANTOM
 from cohorts.phantom.marker import is_marked
+from store import batches
 from store.home import based, default_home
 from store.settings import setting
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 REMOTE = "://"  # in an address on object storage: s3://bucket/prefix
 VERSIONS = "versions"  # in the folder of a dataset
+SIMULATED = "simulated"  # in the plan of the inventory: whether the images are
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,9 @@ class Workspace:
         return self.cohort_name() == PHANTOM and self.configured_root() is None
 
     def shows_simulation(self) -> bool:
-        """Whether the images are simulated."""
-        return self.cohort_name() == PHANTOM or is_marked(self.root())
+        """Whether the images are simulated: as the inventory found, or else as the archive says."""
+        found = batches.read_plan(self.folder("inventory")).settings.get(SIMULATED)
+        return self.cohort_name() == PHANTOM or (is_marked(self.root()) if found is None else bool(found))
 
     def downstream(self, cohort: str) -> Workspace | None:
         """The same home with another dataset.

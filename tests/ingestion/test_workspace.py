@@ -5,7 +5,11 @@ from pathlib import Path
 import pytest
 
 from cohorts.errors import CohortError
+from cohorts.phantom.config import PhantomConfig
+from cohorts.phantom.layouts import layout_writer
+from cohorts.phantom.simulated import simulate_studies
 from cohorts.registry import cohort_names
+from ingestion.inventory import InventorySettings, update_inventory
 from ingestion.workspace import Workspace
 from store.code import ROOT
 
@@ -70,3 +74,15 @@ def test_an_unknown_split_is_one_sentence_with_the_choices(workspace, tmp_path):
     assert cohort.open_cohort().split == cohort.open_cohort("70/10/20").split == "70/10/20"
     with pytest.raises(CohortError, match=r"'50/50'.*70/10/20"):
         cohort.open_cohort("50/50")
+
+
+def test_a_simulation_is_known_as_one_while_its_archive_is_away(workspace, tmp_path):
+    """Else its numbers would count as those of patients."""
+    root = tmp_path / "archive"
+    layout_writer("mura")(root, simulate_studies(PhantomConfig(height=64), 8))
+    there = Workspace(home=workspace.home, cohort="mura", archive_root=str(root))
+    assert there.shows_simulation()
+    update_inventory(there, InventorySettings(), print)
+    root.rename(tmp_path / "away")
+    root.mkdir()
+    assert there.shows_simulation()
