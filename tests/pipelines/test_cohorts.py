@@ -34,9 +34,11 @@ def few():
 
 
 def ingest(workspace, **ops):
+    given = asdict(workspace)
+    del given["version"]  # a run that writes makes its own
     config = {
         "ops": {"images": {"config": {"size": SIZE}}, **{name: {"config": config} for name, config in ops.items()}},
-        "resources": {"workspace": {"config": asdict(workspace)}},
+        "resources": {"workspace": {"config": given}},
         "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
     }
     with dg.DagsterInstance.ephemeral() as instance:
