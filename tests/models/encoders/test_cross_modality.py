@@ -80,7 +80,8 @@ def test_embeddings_are_options_and_count(options, names):
     module, (image, text) = cross(**options), inputs()
     own = {name for name, _ in module.named_parameters() if "." not in name}
     assert own == names
-    sum(part.sum() for part in module(image, text)).backward()
+    # A plain sum behind a layer norm has no gradient but rounding.
+    sum((part**3).sum() for part in module(image, text)).backward()
     assert all(module.get_parameter(name).grad.abs().sum() > 0 for name in names)
 
 
