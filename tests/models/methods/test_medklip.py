@@ -260,7 +260,7 @@ def test_a_saved_network_needs_no_text_encoder_until_an_unseen_disease_is_asked_
 
 def test_the_text_encoder_of_an_unseen_disease_that_is_missing_is_one_sentence(tmp_path):
     model = network(replace(CONFIG, text_encoder=str(tmp_path)))
-    with pytest.raises(ValueError, match="neither in a local folder nor reachable"):
+    with pytest.raises(ValueError, match="files of that folder are missing"):
         model.zero_shot(batch().images, ["a new disease"])
 
 
@@ -290,7 +290,7 @@ def test_mistakes_are_named(options, message):
 
 
 def test_a_text_encoder_that_is_nowhere_is_one_sentence(tmp_path):
-    with pytest.raises(ValueError, match="neither in a local folder nor reachable"):
+    with pytest.raises(ValueError, match="files of that folder are missing"):
         build({**OFFLINE, "text_encoder": str(tmp_path)}, KNOWLEDGE, 64)
 
 
