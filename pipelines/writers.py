@@ -14,34 +14,21 @@ import dagster as dg
 from ingestion.versions import living, writing
 from ingestion.workspace import Workspace
 from pipelines.catalogue import ASSETS, CHECKS, WRITING
+from pipelines.wrapping import WrappingExecutor
 
 if TYPE_CHECKING:
     from dagster._core.execution.context.system import PlanOrchestrationContext
     from dagster._core.execution.plan.plan import ExecutionPlan
-    from dagster._core.execution.retries import RetryMode
 
 OWN = ""  # the dataset of the run itself
 ENDED = (dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.STEP_SKIPPED)
 
 
-class WaitingExecutor(dg.Executor):
+class WaitingExecutor(WrappingExecutor):
     """Executes a run with another executor, and holds each dataset from the start to the last step that writes it.
 
     The process of the run holds the locks. The steps may be processes of their own.
     """
-
-    def __init__(self, inner: dg.Executor) -> None:
-        self.inner = inner
-
-    @property
-    def retries(self) -> RetryMode:
-        """Whether steps are tried again, as with the other executor."""
-        return self.inner.retries
-
-    @property
-    def step_dependency_config(self) -> Any:
-        """As with the other executor."""
-        return self.inner.step_dependency_config
 
     def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[Any]:
         """The events of the other executor."""

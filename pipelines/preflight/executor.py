@@ -8,29 +8,16 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from pipelines.preflight.check import check_run
+from pipelines.wrapping import WrappingExecutor
 from store.errors import sentence_of
 
 if TYPE_CHECKING:
     from dagster._core.execution.context.system import PlanOrchestrationContext
     from dagster._core.execution.plan.plan import ExecutionPlan
-    from dagster._core.execution.retries import RetryMode
 
 
-class CheckedExecutor(dg.Executor):
+class CheckedExecutor(WrappingExecutor):
     """Ends a run that cannot succeed with one sentence, before its first step."""
-
-    def __init__(self, inner: dg.Executor) -> None:
-        self.inner = inner
-
-    @property
-    def retries(self) -> RetryMode:
-        """Whether steps are tried again, as with the other executor."""
-        return self.inner.retries
-
-    @property
-    def step_dependency_config(self) -> Any:
-        """As with the other executor."""
-        return self.inner.step_dependency_config
 
     def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[Any]:
         """The events of the other executor."""
