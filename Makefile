@@ -36,6 +36,6 @@ lock:
 	uv pip compile --universal --python-version 3.11 --extra dev --no-header --no-emit-index-url \
 	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 
-# The environment and the caches; what was computed (var/) and the history of runs (.dagster/) stay.
+# The environment and the caches; what was computed (var/) stays.
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

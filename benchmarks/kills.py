@@ -64,7 +64,7 @@ class Place:
             return subprocess.Popen(
                 [sys.executable, *COMMAND, "-j", self.job],
                 cwd=self.folder,
-                env={**environment, "PYTHONPATH": str(CHECKOUT)},
+                env={**environment, "PYTHONPATH": str(CHECKOUT), "RADALIGN_HOME": str(self.folder / "history")},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

@@ -135,7 +135,7 @@ class Place:
             return subprocess.Popen(
                 [sys.executable, *COMMAND, "-j", asked.job, "-c", config.name],
                 cwd=self.folder,
-                env={**environment, "PYTHONPATH": str(CHECKOUT)},
+                env={**environment, "PYTHONPATH": str(CHECKOUT), "RADALIGN_HOME": str(self.home)},
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )

@@ -48,6 +48,15 @@ def is_writable(folder: Path) -> bool:
         return False
 
 
+def expect_writable(home: Path) -> None:
+    """Raise UserError where no file can be made in the home."""
+    there = existing_part(home)
+    if not there.is_dir():
+        raise UserError(f"The home {home} cannot be made, because {there} is a file: set RADALIGN_HOME to a folder.")
+    if not is_writable(there):
+        raise UserError(f"The home {home} cannot be written to: set RADALIGN_HOME to a folder of your own.")
+
+
 def expect_room(home: Path, needed: float, what: str) -> None:
     """Raise UserError where the disk of the home has fewer bytes free than `what` surely takes."""
     free = shutil.disk_usage(existing_part(home)).free

@@ -26,8 +26,9 @@ from models.registry import method_names
 from pipelines.preflight.mistakes import explain_value
 from pipelines.preflight.network import earlier_trainings, expect_network, expect_paths, is_tried
 from pipelines.preflight.roots import expect_root, misspelt_variables
-from pipelines.preflight.space import expect_room_for_run, expect_writable
+from pipelines.preflight.space import expect_room_for_run
 from store.errors import SettingError
+from store.home import expect_writable
 from store.suggestions import did_you_mean
 from tracking.runs import trained_run
 from training.config import TrainingConfig

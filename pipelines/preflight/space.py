@@ -1,25 +1,13 @@
-"""The home can be written to, and the disk has room for what a run will write."""
+"""The disk has room for what a run will write."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ingestion.workspace import Workspace
-from store.errors import UserError
-from store.home import existing_part, expect_room, is_writable
+from store.home import expect_room
 
 BASE = 50e6  # bytes of tables, results and logs of the smallest run
 TRAINING = 400e6  # bytes of the checkpoints of a small network; a large one is checked when it is built
 STUDY_TEXT = 4_000  # bytes that a study's report takes in all tables
-
-
-def expect_writable(home: Path) -> None:
-    """Raise UserError where no file can be made in the home."""
-    there = existing_part(home)
-    if not there.is_dir():
-        raise UserError(f"The home {home} cannot be made, because {there} is a file: set RADALIGN_HOME to a folder.")
-    if not is_writable(there):
-        raise UserError(f"The home {home} cannot be written to: set RADALIGN_HOME to a folder of your own.")
 
 
 def expect_room_for_run(workspace: Workspace, studies: int, size: int, trains: bool) -> None:

@@ -7,18 +7,17 @@ What libraries print and the stacks of errors go to a file, which is named where
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.run.screen import Screen
 from store.code import ROOT
 from store.errors import SettingError, sentence_of
-from store.home import is_checkout
+from store.home import VARIABLE, based, is_checkout
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -38,8 +37,8 @@ def main(arguments: Sequence[str]) -> int:
     with Screen() as screen:
         screen.name = options.job
         try:
-            with _beside_history():
-                return run(options, screen)
+            _choose_history(options.home)
+            return run(options, screen)
         except KeyboardInterrupt:
             screen.complain(STOPPED_SENTENCE)
             return STOPPED
@@ -144,12 +143,12 @@ def execute(job: dg.JobDefinition, config: dict[str, Any], screen: Screen) -> En
         return follower.progress.ending or Ending("The run failed without a reason", mendable=False)
 
 
-@contextlib.contextmanager
-def _beside_history() -> Iterator[None]:
-    """In a folder with a `dagster.yaml`, whose history counts: this one, or the checkout."""
-    here = "DAGSTER_HOME" in os.environ or Path("dagster.yaml").exists() or not is_checkout()
-    with contextlib.nullcontext() if here else contextlib.chdir(ROOT):
-        yield
+def _choose_history(home: str) -> None:
+    """The history of the home, with the settings of the checkout unless there are others here."""
+    if home:
+        os.environ[VARIABLE] = str(based(home))
+    if is_checkout() and not Path("dagster.yaml").exists():
+        os.environ.setdefault("DAGSTER_HOME", str(ROOT))
 
 
 def _workspace(config: dict[str, Any]) -> Any:

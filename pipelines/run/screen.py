@@ -15,7 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from store.code import ROOT
+from store.home import default_home
 
 QUIET_SECONDS = 15.0  # between two lines of progress where there is no terminal to show a bar in
 LOGS = "logs"  # in the home
@@ -28,7 +28,7 @@ class Screen:
     """
 
     def __init__(self) -> None:
-        self.name, self.home = "run", ROOT / ".dagster"  # of the log, once somebody knows better
+        self.name, self.home = "run", default_home()  # of the log, once somebody knows better
         self._bar: tqdm[Any] | None = None
         self._shown = ""  # what the bar is of
         self._last = time.monotonic()
@@ -95,7 +95,7 @@ class Screen:
         """Put the log where it stays: into the home or, where that cannot be written, elsewhere; returns its path."""
         self._log.flush()
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-{self.name}.log"
-        for folder in (self.home / LOGS, ROOT / ".dagster" / LOGS, Path(tempfile.gettempdir())):
+        for folder in (self.home / LOGS, Path(tempfile.gettempdir())):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(self._log.name, folder / name)

@@ -176,7 +176,9 @@ def test_a_name_that_is_no_dataset_stops_the_run_with_one_sentence(workspace, se
     (event,) = [event for event in result.all_events if event.is_step_failure]
     assert event.step_key == ARCHIVES
     description = event.step_failure_data.user_failure_data.description
-    assert description.startswith(f"evaluation.{setting} names rsna, which is not one of chestxray14, ")
+    assert description.startswith(
+        f"evaluation.{setting} names rsna (did you mean `rsna_pneumonia`?), which is not one of chestxray14, "
+    )
 
 
 def test_an_address_that_is_none_stops_the_run_with_one_sentence(workspace, archive, monkeypatch):

@@ -30,6 +30,7 @@ from store import batches
 from store.batches import Plan
 from store.code import ROOT
 from store.seals import write_sealed_table
+from tests.pipelines.instances import history
 from tests.training.conftest import ENTITIES, POSITIONS, SIZE, TINY, shard_rows
 from tracking.store import connect
 
@@ -75,7 +76,7 @@ class Place:
             process = subprocess.Popen(
                 [sys.executable, "-m", "dagster", "job", "execute", "-f", "train.py", "-j", "train", "-c", "run.yaml"],
                 cwd=self.folder,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+                env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RADALIGN_HOME": str(self.home)},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -84,7 +85,7 @@ class Place:
 
     @contextlib.contextmanager
     def instance(self):
-        with contextlib.chdir(self.folder), dg.DagsterInstance.from_config(str(self.folder)) as instance:
+        with history(self.folder, self.home) as instance:
             yield instance
 
     def sensor(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -16,6 +15,8 @@ import duckdb
 import pydicom
 import pytest
 import yaml
+
+from tests.pipelines.instances import history
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 COMMAND = "dagster job execute -j {job} -c run.yaml"
@@ -69,7 +70,7 @@ class Place:
 
     def metadata(self, *key):
         """Metadata of the latest materialization, as plain values."""
-        with contextlib.chdir(self.folder), dg.DagsterInstance.from_config(str(self.folder)) as instance:
+        with history(self.folder, self.home) as instance:
             event = instance.get_latest_materialization_event(dg.AssetKey(key))
         return {name: value.value for name, value in event.asset_materialization.metadata.items()}
 

@@ -1,0 +1,85 @@
+"""Where Dagster keeps the history of runs: in `dagster/` in the home, so that two homes do not mix.
+
+`dagster.yaml` names these classes. The home is RADALIGN_HOME, else `var/` in the checkout.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dagster._config.config_schema import UserConfigSchema
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._core.storage.root import LocalArtifactStorage
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster._serdes import ConfigurableClassData
+
+from store.errors import UserError
+from store.home import default_home, expect_writable
+from store.locks import holding
+
+FOLDER = "dagster"  # in the home
+
+
+def history_folder() -> Path:
+    """Where the history lies."""
+    return default_home() / FOLDER
+
+
+class History(DagsterSqliteStorage):
+    """The databases of Dagster, which one process at a time opens: two that make them at once disturb each other."""
+
+    def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
+        try:
+            expect_writable(default_home())
+        except UserError as error:  # Dagster would print its stack
+            sys.stderr.write(f"{error}\n")
+            raise SystemExit(2) from None
+        with holding(history_folder() / "opening", "opens the history of runs"):
+            super().__init__(str(history_folder()), inst_data)
+
+    @classmethod
+    def config_type(cls) -> UserConfigSchema:
+        """There is nothing to set."""
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> History:
+        """As Dagster makes it."""
+        return cls(inst_data)
+
+
+class Artifacts(LocalArtifactStorage):
+    """Files of runs that Dagster keeps for itself."""
+
+    def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__(str(history_folder()), inst_data)
+
+    @classmethod
+    def config_type(cls) -> UserConfigSchema:
+        """There is nothing to set."""
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Artifacts:
+        """As Dagster makes it."""
+        return cls(inst_data)
+
+
+class Logs(LocalComputeLogManager):
+    """What steps print."""
+
+    def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__(str(history_folder() / "logs"), inst_data=inst_data)
+
+    @classmethod
+    def config_type(cls) -> UserConfigSchema:
+        """There is nothing to set."""
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Logs:
+        """As Dagster makes it."""
+        return cls(inst_data)
