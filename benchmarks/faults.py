@@ -2,7 +2,9 @@
 
 A small home is made by two jobs: `pretrain_medklip`, and `evaluate_medklip` on its own dataset and one with masks.
 Then, for every kind of file and every damage: the home is restored, one file of this kind is damaged, and both jobs run
-again with the same settings. Of every fault it is said what became of it:
+again with the same settings. Other faults are an archive that goes away while its images are read
+(`benchmarks.outages`), and two runs of the same command at once in a damaged home. Of every fault it is said what
+became of it:
 
 - healed: no number differs, and every file of the undamaged home is there again, byte for byte,
 - stopped: a step ended with one sentence, and no number was stored that differs,
@@ -21,8 +23,11 @@ import random
 import shutil
 import sys
 import tempfile
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +35,7 @@ from typing import Any
 import dagster as dg
 
 from benchmarks.homes import find_differences, list_files, read_numbers
+from benchmarks.outages import OUTAGES
 from cohorts.phantom.archive import simulate
 from cohorts.phantom.config import PhantomConfig
 from cohorts.phantom.layouts import layout_writer
@@ -41,6 +47,9 @@ DATASET = "siim_pneumothorax"  # with masks
 ROOT = f"RADALIGN_{DATASET.upper()}_ROOT"
 BRIEF = {"maximum_steps": 1, "epochs": 1, "batch_size": 8}
 JOBS = ("pretrain_medklip", "evaluate_medklip")
+STAGES = ("images", "reports", "triplets", "shards")
+POLL_SECONDS = 0.002
+SENTENCE = "sentence: "  # begins what a step ended with, where the user can mend it
 HEALED, STOPPED, WRONG = "healed", "stopped", "WRONG"
 
 # Name -> pattern of its files in a home. The first file in alphabetical order is damaged.
@@ -86,6 +95,9 @@ KINDS = {
     "page of tables": "results/tables/index.html",
     "MLflow": "mlflow.db",
 }
+
+ARCHIVE, TWO_RUNS = "archive", "two runs at once"
+SHARED = ("images batch", "shard", "studies", "results", "predictions")  # what two runs make again
 # Weights that differ stop a run: nobody can tell whether the file or its digest is right.
 MAY_STOP = ("weights", "untrained weights", "result of a training", "origin", "model card")
 
@@ -101,11 +113,15 @@ class Verdict:
 class Bench:
     """A finished home, kept aside, and the place where it is damaged."""
 
-    def __init__(self, folder: Path, log: Callable[[str], object]) -> None:
+    def __init__(
+        self, folder: Path, log: Callable[[str], object], jobs: Sequence[str] = JOBS, counterparts: bool = True
+    ) -> None:
+        """Make the home, and with `counterparts` another one, whose files take the place of this one's."""
+        self.jobs = jobs
         self.folder, self.home = folder, folder / "home"
         self.pristine, self.other = folder / "pristine", folder / "other"
         self._write_archives()
-        for seed, place in ((1, self.other), (0, self.pristine)):
+        for seed, place in ((1, self.other), (0, self.pristine))[not counterparts :]:
             log(f"Making the home {place.name}.")
             failed = self.run(seed)
             if failed:
@@ -118,16 +134,56 @@ class Bench:
         name = next(iter(find(self.pristine, kind)), None)
         if name is None:
             return None
-        shutil.rmtree(self.home, ignore_errors=True)
-        shutil.copytree(self.pristine, self.home, symlinks=True)
+        self.restore()
         counterpart = next(iter(find(self.other, kind)), None)
         damage(self.home / name, None if counterpart is None else self.other / counterpart)
         return self.judge(kind)
 
+    def try_outage(self, outage: Callable[[Path], AbstractContextManager[None]]) -> Verdict:
+        """Let the archive go away while its images are read, and give the command again when it is back."""
+        self.restore()
+        for stage in STAGES:
+            shutil.rmtree(self.home / "phantom" / stage)
+        ended = threading.Event()
+
+        def disturb() -> None:
+            while not ended.is_set() and not find(self.home, "images batch"):
+                time.sleep(POLL_SECONDS)
+            with outage(self.folder / "archive0"):
+                ended.wait()
+
+        disturber = threading.Thread(target=disturb)
+        disturber.start()
+        try:
+            failures = self.run(0)
+        finally:
+            ended.set()
+            disturber.join()
+        if wrong := [one for one in failures if not one.startswith(SENTENCE)]:
+            return Verdict(WRONG, "; ".join(wrong))
+        if not failures:
+            return Verdict(WRONG, "the run did not end while the archive was away")
+        if read_numbers(self.home) != self.numbers:
+            return Verdict(WRONG, "numbers differ while the archive is away")
+        return self.judge("")
+
+    def try_overlap(self, kind: str) -> Verdict:
+        """Delete one file, and give the command twice at once."""
+        self.restore()
+        (self.home / find(self.home, kind)[0]).unlink()
+        first, second = self.start(0), self.start(0)
+        failures = [*first(), *second()]
+        return Verdict(WRONG, failures[0]) if failures else self.judge("")
+
+    def restore(self) -> None:
+        """Make the home what it was."""
+        shutil.rmtree(self.home, ignore_errors=True)
+        shutil.copytree(self.pristine, self.home, symlinks=True)
+
     def judge(self, kind: str) -> Verdict:
         """Run the jobs in the damaged home, and compare it with the undamaged one."""
         failures = self.run(0)
-        wrong = [one for one in failures if not one.startswith("sentence: ")]
+        wrong = [one for one in failures if not one.startswith(SENTENCE)]
         found = read_numbers(self.home)
         if differing := [key for key in found if key in self.numbers and found[key] != self.numbers[key]]:
             return Verdict(WRONG, f"{len(differing)} numbers differ, such as {differing[0]}")
@@ -144,24 +200,31 @@ class Bench:
 
     def run(self, seed: int) -> list[str]:
         """Both jobs in a process of their own; returns what failed, a sentence of ours or the kind of an error."""
+        return self.start(seed)()
+
+    def start(self, seed: int) -> Callable[[], list[str]]:
+        """Begin both jobs in a process of their own; what is returned waits for it and says what failed."""
         reading, writing = os.pipe()
         child = os.fork()
-        if child:
-            os.close(writing)
+        if not child:
+            os.close(reading)
+            with os.fdopen(writing, "w") as answers:
+                try:
+                    answers.write(json.dumps(self._run_jobs(seed)))
+                except BaseException as error:
+                    stack = "".join(traceback.format_tb(error.__traceback__))
+                    answers.write(json.dumps([f"{type(error).__name__}: {stack}"]))
+            os._exit(0)
+        os.close(writing)
+
+        def wait() -> list[str]:
             with os.fdopen(reading) as answers:
                 text = answers.read()
             os.waitpid(child, 0)
             found: list[str] = json.loads(text) if text else ["the process died"]
             return found
-        os.close(reading)
-        with os.fdopen(writing, "w") as answers:
-            try:
-                answers.write(json.dumps(self._run_jobs(seed)))
-            except BaseException as error:
-                answers.write(
-                    json.dumps([f"{type(error).__name__}: {''.join(traceback.format_tb(error.__traceback__))}"])
-                )
-        os._exit(0)
+
+        return wait
 
     def _run_jobs(self, seed: int) -> list[str]:
         os.environ[ROOT] = str(self.folder / "dataset")
@@ -169,7 +232,7 @@ class Bench:
         for stream in (1, 2):
             os.dup2(silence, stream)
         with dg.DagsterInstance.ephemeral() as instance:
-            for job in JOBS:
+            for job in self.jobs:
                 done = defs.resolve_job_def(job).execute_in_process(
                     run_config=self._config(job, seed), instance=instance, raise_on_error=False
                 )
@@ -183,15 +246,15 @@ class Bench:
         small = {"fine_tune": BRIEF, "detection": {**BRIEF, "width": 8}, "segmentation": BRIEF}
         amount = {"fractions": [1.0], "cohorts": [DATASET], "simulated_studies": 0}
         config: dict[str, Any] = {"resources": {"workspace": {"config": workspace}}}
-        config["resources"]["evaluation"] = {"config": {**small, **amount}}
+        ingestion = {"inventory": {"config": {"batch_size": 15}}, "images": {"config": {"size": SIZE}}}
+        if job != "ingest":
+            config["resources"]["evaluation"] = {"config": {**small, **amount}}
+        if not job.startswith("evaluate"):
+            config["ops"] = ingestion
         if job.startswith("pretrain"):
             network = {"image_encoder": "resnet18", "output_stride": 32, "width": 16, "layers": 1}
             training = {"max_steps": 4, "batch_size": 8, "warmup_epochs": 0.0, "log_every": 1, "checkpoint_every": 2}
-            config["ops"] = {
-                "inventory": {"config": {"batch_size": 15}},
-                "images": {"config": {"size": SIZE}},
-                "pretrained__medklip": {"config": {**training, "threads": 1, "method_config": network}},
-            }
+            config["ops"] |= {"pretrained__medklip": {"config": {**training, "threads": 1, "method_config": network}}}
         return config
 
     def _write_archives(self) -> None:
@@ -207,7 +270,7 @@ def _describe(event: Any) -> str:
     """A failure: the sentence that the step ended with, or what went wrong in our code."""
     data = event.step_failure_data
     if data.user_failure_data is not None:
-        return f"sentence: {data.user_failure_data.description}"
+        return f"{SENTENCE}{data.user_failure_data.description}"
     error = data.error
     while error.cause is not None:
         error = error.cause
@@ -266,15 +329,27 @@ DAMAGES = {
 }
 
 
+def list_faults(kinds: Sequence[str], damages: Sequence[str]) -> list[tuple[str, str]]:
+    """Every kind of file with every damage, the outages of the archive, and runs at once for want of a file."""
+    files = [(kind, damage) for kind in kinds for damage in damages]
+    return files + [(ARCHIVE, name) for name in OUTAGES] + [(TWO_RUNS, kind) for kind in SHARED]
+
+
+def try_fault(bench: Bench, kind: str, damage: str) -> Verdict:
+    """What becomes of one fault."""
+    if kind == ARCHIVE:
+        return bench.try_outage(OUTAGES[damage])
+    if kind == TWO_RUNS:
+        return bench.try_overlap(damage)
+    return bench.try_fault(kind, DAMAGES[damage]) or Verdict(WRONG, "there is no such file to damage")
+
+
 def try_all(
     bench: Bench, faults: Sequence[tuple[str, str]], log: Callable[[str], object]
 ) -> Iterator[tuple[str, str, Verdict]]:
-    """Kind, damage and verdict of every fault whose file the home has."""
+    """Kind, damage and verdict of every fault."""
     for kind, damage in faults:
-        verdict = bench.try_fault(kind, DAMAGES[damage])
-        if verdict is None:
-            log(f"{kind}: the home has no such file")
-            verdict = Verdict(WRONG, "there is no such file to damage")
+        verdict = try_fault(bench, kind, damage)
         log(f"{verdict.state:8} {kind}, {damage}{': ' if verdict.text else ''}{verdict.text}")
         yield kind, damage, verdict
 
@@ -284,10 +359,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__.split("\n")[0])
     parser.add_argument("--faults", type=int, default=0, help="number of faults, chosen at random; default: all")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kind", action="append", choices=list(KINDS), help="only this kind; can be repeated")
-    parser.add_argument("--damage", action="append", choices=list(DAMAGES), help="only this damage; can be repeated")
+    parser.add_argument("--kind", action="append", choices=list(KINDS), help="only this kind of file")
+    parser.add_argument("--damage", action="append", choices=list(DAMAGES), help="only this damage")
+    parser.add_argument("--only", choices=(ARCHIVE, TWO_RUNS), help="only these faults")
     options = parser.parse_args(arguments)
-    faults = [(kind, damage) for kind in options.kind or KINDS for damage in options.damage or DAMAGES]
+    faults = list_faults(options.kind or list(KINDS), options.damage or list(DAMAGES))
+    if options.only:
+        faults = [fault for fault in faults if fault[0] == options.only]
     if options.faults:
         faults = random.Random(options.seed).sample(faults, min(options.faults, len(faults)))
 
