@@ -193,6 +193,7 @@ class Evaluator:
         begun = time.monotonic()
         values: Sequence[ResultValue] = []
         note = ""
+        self.predictions[weights].reads.clear()
         try:
             values = task(name).score(self.predictions[weights], setting, task(name).read_settings(self.options))
             note = "" if values else NOTHING
@@ -218,7 +219,8 @@ class Evaluator:
     ) -> Outcome:
         from evaluation.results.store import write_results
 
-        write_results(self._home, name, key, values or [no_value(name)], setting.name, note=note)
+        reads = sorted(self.predictions[weights].reads) if values else ()
+        write_results(self._home, name, key, values or [no_value(name)], setting.name, note=note, reads=reads)
         return Outcome(self.run, self.name, name, setting, weights, values, note, reused=False, seconds=seconds)
 
     def _report(self, outcome: Outcome) -> None:

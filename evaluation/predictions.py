@@ -36,6 +36,7 @@ class Predictions:
 
     def __init__(self, dataset: EvaluationDataset, run: TrainedRun, weights: str, log: Callable[[str], object]) -> None:
         self.dataset, self.run, self.weights, self.log = dataset, run, weights, log
+        self.reads: set[str] = set()  # files that were read or written, relative to the home
 
     @cached_property
     def method(self) -> Method:
@@ -141,7 +142,9 @@ class Predictions:
             self.log(f"Predicting {kind} of {len(images)} images of {cohort} with the {self.weights} network.")
             return predict_batches(self.method, images.pixels, prepare(self.method))
 
-        return keep_arrays(self._home / self.run.output / FOLDER / name, key, compute, self.log)
+        path = Path(self.run.output, FOLDER, name)
+        self.reads.add(path.as_posix())
+        return keep_arrays(self._home / path, key, compute, self.log)
 
 
 def prediction_code(method: str) -> str:

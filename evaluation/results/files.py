@@ -7,6 +7,7 @@ besides is left alone and told. A damaged file is set aside and told for as long
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,11 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from evaluation.results.schema import DEFAULTS, FORMER_REPEAT, RESAMPLES_DIGEST, RESULTS, UNSEALED_VERSIONS
+from evaluation.results.schema import DEFAULTS, FORMER_REPEAT, READ_FILES, RESAMPLES_DIGEST, RESULTS, UNSEALED_VERSIONS
 from store.atomic import PARTIAL
 from store.digests import known_digest
 from store.errors import DamageError, UserError
-from store.seals import DAMAGED, SEAL, expect_intact, is_sealed, set_aside
+from store.seals import DAMAGED, SEAL, expect_intact, is_intact, is_sealed, set_aside
 
 FOLDER, RESAMPLES_FOLDER = "results", "resamples"  # the second in the first
 MEASURED = "measured"
@@ -79,6 +80,14 @@ def has_resamples(path: Path, digest: str) -> bool:
     """Whether the resamples of a measurement are there, and are those with this digest."""
     kept = resamples_path(path)
     return kept.is_file() and known_digest(kept) == digest
+
+
+def damaged_predictions(path: Path, table: pa.Table) -> Iterator[Path]:
+    """The files of predictions that a measurement was computed from and that are not what was written, or gone."""
+    for name in json.loads((table.schema.metadata or {}).get(READ_FILES, b"[]")):
+        predictions = path.parents[1] / name
+        if not is_intact(predictions):
+            yield predictions
 
 
 def list_stray(folder: Path) -> Iterator[str]:

@@ -7,6 +7,7 @@ import pyarrow as pa
 SCHEMA_VERSION = "4"
 UNSEALED_VERSIONS = ("1", "2", "3")  # of files that have no seal
 RESAMPLES_DIGEST = b"resamples"  # key of a file's metadata: the digest of its resamples; since version 4
+READ_FILES = b"reads"  # key of a file's metadata: the predictions that it was computed from, as a list in JSON
 
 RESULTS = pa.schema(
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from evaluation.results.files import (
     PUBLISHED,
     Say,
     StrayFileError,
+    damaged_predictions,
     has_resamples,
     list_lost,
     list_stray,
@@ -26,7 +28,7 @@ from evaluation.results.files import (
     resamples_digest,
 )
 from evaluation.results.resamples import write_resamples
-from evaluation.results.schema import RESAMPLES_DIGEST, RESULTS
+from evaluation.results.schema import READ_FILES, RESAMPLES_DIGEST, RESULTS
 from evaluation.results.text_tables import as_markdown, as_text
 from store.errors import DamageError
 from store.seals import is_sealed, write_sealed_table
@@ -63,8 +65,11 @@ def write_results(
     setting: str = ZERO_SHOT,
     source: str = MEASURED,
     note: str = "",
+    reads: Sequence[str] = (),
 ) -> Path:
     """Write the numbers of one measurement, atomically; `note` says why there are none.
+
+    `reads` names the files of predictions that they were computed from, relative to the home.
 
     They replace those of the same method, cohort, task, setting, checkpoint, seed, repeat and source. Their resamples
     are written before them, for `evaluation.tables.comparisons`, and the file holds the digest of these: a measurement
@@ -73,7 +78,8 @@ def write_results(
     common = {**vars(key), "task": task, "setting": setting, "source": source, "note": note}
     path = measurement_path(home, common)
     digest = write_resamples(path, common, values)
-    schema = RESULTS.with_metadata({**(RESULTS.metadata or {}), RESAMPLES_DIGEST: digest})
+    of_file = {RESAMPLES_DIGEST: digest, READ_FILES: json.dumps(sorted(reads))}
+    schema = RESULTS.with_metadata({**(RESULTS.metadata or {}), **of_file})
     write_sealed_table(pa.Table.from_pylist([{**common, **value.as_row()} for value in values], schema), path)
     return path
 
@@ -83,11 +89,16 @@ def find_results(
 ) -> tuple[list[ResultValue], str] | None:
     """The numbers of a measurement on the same data under the same protocol, and its note.
 
-    None where it was not made, or failed, or where its files are damaged, which `log` is told. A measurement that has a
-    note instead of numbers has none. With `any_version` the data and the protocol may be others.
+    None where it was not made, or failed, or where its files or the predictions that it was computed from are damaged
+    or gone, which `log` is told. A measurement that has a note instead of numbers has none. With `any_version` the data
+    and the protocol may be others.
     """
     path = measurement_path(home, {**vars(key), "task": task, "setting": setting, "source": MEASURED})
     table = _read_whole(path, log)
+    if table is not None and not any_version:
+        for predictions in damaged_predictions(path, table):
+            log(f"The predictions {predictions} are damaged or gone; they are made and measured again.")
+            return None
     rows = [] if table is None else table.to_pylist()
     same = all((row["data_version"], row["protocol"]) == (key.data_version, key.protocol) for row in rows)
     if not rows or not (same or any_version) or rows[0]["note"].startswith(FAILED):

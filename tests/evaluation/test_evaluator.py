@@ -315,6 +315,21 @@ def test_a_damaged_result_is_measured_again_and_the_home_is_as_before(cohort, se
     assert after == before
 
 
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=list(DAMAGES))
+def test_damaged_predictions_are_made_again_and_the_home_is_as_before(cohort, seer, damage):
+    home = cohort.home_path()
+    first = [outcome.values for outcome in evaluator(cohort).evaluate_settings(BOTH)]
+    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    damage(next(iter(sorted(home.rglob("predictions/trained-features-*.npz")))))
+    warnings = []
+    again = list(evaluator(cohort, warn=warnings.append).evaluate_settings(BOTH))
+    assert [outcome.reused for outcome in again] == [True, True, False, True]
+    assert [outcome.values for outcome in again] == first
+    assert len(warnings) == 1
+    after = {path: path.read_bytes() for path in home.rglob("*") if path.is_file() and path.suffix != ".damaged"}
+    assert after == before
+
+
 TABLES = {
     "shards": ("shards/a.parquet", BOTH, [True] * 4),
     "manifest": ("shards/manifest.json", BOTH, [True] * 4),
