@@ -62,7 +62,7 @@ def take_version(workspace: Workspace) -> str:
     content = dict(_copied(current))
     data = Manifest.load(current.folder("shards"))
     target = versions_folder(current) / _name(data, content)
-    if not _is_whole(target, content):
+    if not _is_whole(target, data, content):
         _write(current, target, data)
     return target.name
 
@@ -173,9 +173,12 @@ def _copied(workspace: Workspace) -> Iterator[tuple[str, str]]:
                 yield f"{folder}/{name}", known_digest(expect_intact(path, batches.AGAIN, keep=True))
 
 
-def _is_whole(target: Path, content: Mapping[str, str]) -> bool:
+def _is_whole(target: Path, data: Manifest, content: Mapping[str, str]) -> bool:
     """Whether a version holds what it should; its links need not be read."""
-    if not (target / "shards" / manifest.FILE_NAME).is_file():
+    try:
+        if Manifest.load(target / "shards") != data:
+            return False
+    except ShardError:
         return False
     links = [path for folder in LINKED for path in (target / folder).iterdir() if path.is_symlink()]
     return all(is_intact(target / name) for name in content) and all(path.exists() for path in links)

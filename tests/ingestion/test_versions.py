@@ -109,7 +109,10 @@ def flip(path):
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("name", ["studies/studies.parquet", "subsets/subsets.parquet", "triplets/plan.json", "shards"])
+TABLES = ["studies/studies.parquet", "subsets/subsets.parquet", "triplets/plan.json", "shards/manifest.json"]
+
+
+@pytest.mark.parametrize("name", [*TABLES, "shards"])
 def test_a_damaged_version_is_told_and_made_again(place, name):
     kept = at_version(place, ingest(place)["version"])
     before = read(kept)
