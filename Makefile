@@ -1,41 +1,56 @@
-# make setup | demo | test | ui | lint | lock | clean          (README.md says what each is for)
+# `make help` lists the targets. README.md and CONTRIBUTING.md say when to use them.
 SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
 STAMP := .venv/.installed
 
-.PHONY: setup demo test ui lint lock clean
+.PHONY: help setup demo test ui docs lint lock clean
+.DEFAULT_GOAL := help
 
-setup: $(STAMP)
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# Exactly the locked set, nothing resolved anew; done once, and again when the lock changes.
+setup: $(STAMP)  ## the environment in .venv: once, and again when requirements.lock changes (3 to 10 minutes, 8 GB)
+
+# Exactly the locked set, nothing resolved anew.
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
 	  || { echo "Radalign needs Python 3.11 or 3.12: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
-	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	touch $@
+	@echo "Setting up .venv: about $$(grep -c '==' requirements.lock) packages, 3 GB to fetch, 3 to 10 minutes."
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --disable-pip-version-check --no-deps --progress-bar off -r requirements.lock \
+	  | while read -r line; do case "$$line" in \
+	      Collecting*|Requirement*) ((++count % 25)) || echo "  $$count packages fetched" ;; \
+	      Installing*) echo "  All are fetched. Unpacking them takes one to five minutes." ;; \
+	    esac; done
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+	@echo "The environment is ready: . ./activate"
 
-demo: setup
+demo: setup  ## the whole pipeline on simulated images, and its results
 	. ./activate && radalign pretrain medklip && radalign results
 
 # Two processes; the tests of a file stay together because they share what they computed.
-test: setup
+test: setup  ## all tests
 	.venv/bin/python -m pytest -n 2 --dist loadfile
 
-ui: setup
+ui: setup  ## Dagster and MLflow in the browser, on this machine only
 	. ./activate && python -m pipelines.ui
 
-lint: setup
+docs: setup  ## the documentation as a site: build/docs/index.html
+	.venv/bin/sphinx-build --quiet --fail-on-warning --keep-going docs build/docs
+	@echo "The site is built: build/docs/index.html"
+
+lint: setup  ## style and types
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy .
 
 # uv is needed here only: pip install uv
-lock:
-	uv pip compile --universal --python-version 3.11 --extra dev --no-header --no-emit-index-url \
+lock:  ## resolve the dependencies again, after a change of pyproject.toml
+	uv pip compile --universal --python-version 3.11 --extra dev --extra docs --no-header --no-emit-index-url \
 	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 
-# The environment and the caches; what was computed (var/) stays.
-clean:
+# What was computed (var/) stays.
+clean:  ## remove the environment and the caches
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
