@@ -11,7 +11,8 @@ from typing import Any
 
 import dagster as dg
 
-from assets.launchpad import launchpad_config, settings_of
+from assets.settings.launchpad import given_values, launchpad_config, preset_config
+from assets.settings.presets import image_presets
 from assets.workspace import WorkspaceResource, one_sentence
 from ingestion import stage
 from ingestion.pipeline import IMAGES
@@ -35,12 +36,13 @@ def batched_asset(
 
     `record` is called with the id of the run once the plan counts, and returns further metadata.
     """
-    config_class = launchpad_config(one.settings)
+    of_images = one.name == IMAGES.name
+    config_class = preset_config(one.settings, image_presets()) if of_images else launchpad_config(one.settings)
     plan, compute, collect = _plan_op(one, config_class), _batch_op(one), _collect_op(one, preview, record)
 
     @dg.config_mapping
     def settings(config: config_class) -> Mapping[str, Any]:  # type: ignore[valid-type]
-        return {f"plan_{one.name}": {"config": config.model_dump()}}  # type: ignore[attr-defined]
+        return {f"plan_{one.name}": {"config": given_values(config)}}  # type: ignore[attr-defined]
 
     def graph(**upstream: Any) -> Any:
         planned, whole = plan(**upstream)
@@ -74,7 +76,7 @@ def _plan_op(one: Stage, config_class: type[dg.Config]) -> dg.OpDefinition:
     ) -> Iterator[dg.DynamicOutput[dict[str, Any]] | dg.Output[dict[str, Any]]]:
         there = workspace.plain()
         with one_sentence():
-            planned = stage.plan(one, there, settings_of(config, one.settings))
+            planned = stage.plan(one, there, _settings(one, config, there))
         todo, started = stage.missing(one, there, planned, context.log.warning), time.time()
         with one_sentence():
             _expect_room(one, there, todo, planned.settings)
@@ -86,6 +88,11 @@ def _plan_op(one: Stage, config_class: type[dg.Config]) -> dg.OpDefinition:
         yield dg.Output({**planned.to_json(), "started": started}, output_name="plan")
 
     return plan
+
+
+def _settings(one: Stage, config: dg.Config, workspace: Workspace) -> Any:
+    base = image_presets()[workspace.preset_name()] if one.name == IMAGES.name else {}
+    return one.settings(**{**base, **given_values(config)})
 
 
 def _expect_room(one: Stage, workspace: Workspace, todo: Sequence[Batch], settings: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 
 from assets.ingestion import as_check_result
-from assets.settings import EvaluationSettings
+from assets.settings.evaluation import EvaluationSettings, chosen_evaluation
 from assets.workspace import WorkspaceResource, one_sentence
 from ingestion import checks
 from ingestion.checks import CheckResult
@@ -67,10 +67,10 @@ def simulated_archives(
     """
     # First of all assets: a name or an address that is none stops the run here.
     with one_sentence():
-        names = _chosen(workspace.plain(), evaluation)
-        studies = evaluation.simulated_studies  # type: ignore[attr-defined]
+        amount = chosen_evaluation(evaluation, workspace.plain().preset_name(), context.run.tags).amount
+        names = choose_datasets(workspace.plain(), amount.cohorts, amount.splits)
         _pretraining(context, workspace)  # images of all datasets become as large as those of this version
-        simulated = simulate_missing(workspace.plain(), names, studies, context.log.info)
+        simulated = simulate_missing(workspace.plain(), names, amount.simulated_studies, context.log.info)
     return dg.MaterializeResult(metadata={"computed": len(simulated), "simulated": ", ".join(simulated) or "nothing"})
 
 
@@ -98,10 +98,6 @@ def dataset_asset(name: str) -> dg.AssetsDefinition:
     )(graph)
 
 
-def _chosen(workspace: Workspace, evaluation: Any) -> list[str]:
-    return choose_datasets(workspace, evaluation.cohorts, evaluation.splits)
-
-
 def _inventory_op(name: str) -> dg.OpDefinition:
     @dg.op(
         name=f"inventory_{name}",
@@ -115,9 +111,10 @@ def _inventory_op(name: str) -> dg.OpDefinition:
         evaluation: EvaluationSettings,  # type: ignore[valid-type]
     ) -> Iterator[dg.DynamicOutput[dict[str, Any]] | dg.Output[Update]]:
         pretraining = _pretraining(context, workspace)
-        split = evaluation.splits.get(name, "")  # type: ignore[attr-defined]
         with one_sentence():
-            chosen = _chosen(pretraining, evaluation)
+            amount = chosen_evaluation(evaluation, pretraining.preset_name(), context.run.tags).amount
+            chosen = choose_datasets(pretraining, amount.cohorts, amount.splits)
+        split = amount.splits.get(name, "")
         update: Update = {"dataset": name, "split": split, "state": None, "plans": {}}
         todo: dict[str, dict[str, Plan]] = {}
         with _caught(context, update, "inventory"):

@@ -19,7 +19,7 @@ from assets.evaluated import (
     plotted_means,
     result_check,
 )
-from assets.settings import EvaluationSettings
+from assets.settings.evaluation import EvaluationSettings, chosen_evaluation
 from assets.workspace import WorkspaceResource, one_sentence
 from cohorts.registry import dataset
 from evaluation.dataset import EvaluationDataset
@@ -54,7 +54,8 @@ def downstream_asset(method: str, cohorts: Sequence[str]) -> dg.AssetsDefinition
         metadata: dict[str, Any] = {}
         outcomes: list[Outcome] = []
         with one_sentence():
-            chosen = choose_datasets(place, evaluation.cohorts, evaluation.splits)  # type: ignore[attr-defined]
+            wanted = chosen_evaluation(evaluation, place.preset_name(), context.run.tags)
+            chosen = choose_datasets(place, wanted.amount.cohorts, wanted.amount.splits)
         for cohort in cohorts:
             if cohort not in chosen:
                 metadata[cohort] = "not among the datasets to evaluate on"
@@ -67,12 +68,13 @@ def downstream_asset(method: str, cohorts: Sequence[str]) -> dg.AssetsDefinition
                 continue
             with one_sentence():
                 data = EvaluationDataset(at_version(there, state.get("version", "")), dataset(cohort))
-                evaluators = make_evaluators(context, _always(data), place, method, evaluation, f"{cohort}/")
+                evaluators = make_evaluators(context, _always(data), place, method, wanted, f"{cohort}/")
             tasks = chosen_tasks(context, tasks_on(data.facts))
-            settings = repeated_settings(tasks, evaluation.fractions, evaluation.repeats)  # type: ignore[attr-defined]
+            settings = repeated_settings(tasks, wanted.amount.fractions, wanted.amount.repeats)
             why = state["note"] if state["status"] == FAILED else ""
             found = [outcome for one in evaluators for outcome in evaluate_or_fail(context, one, settings, why)]
             outcomes += found
+            metadata["computed on"] = evaluators[0].compute.description
             metadata |= plotted_means(found, leading_only=True, prefix=cohort)
             metadata[cohort] = numbers_table(found)
             metadata |= {} if why else figures(evaluators[0], found, prefix=f"{cohort} ")

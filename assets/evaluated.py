@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from assets import previews
-from assets.settings import EvaluationSettings, options_of
+from assets.settings.evaluation import Evaluation, EvaluationSettings, chosen_evaluation
 from assets.workspace import WorkspaceResource, one_sentence
 from evaluation.dataset import EvaluationDataset
 from evaluation.evaluator import Evaluator, Outcome, Tracker
@@ -43,11 +43,13 @@ def evaluated_asset(method: str) -> dg.AssetsDefinition:
         place, tasks = workspace.plain(), chosen_tasks(context, own_tasks())
         with one_sentence():
             datasets = _own_datasets(context, place)
-            evaluators = make_evaluators(context, datasets, place, method, evaluation)
-            settings = repeated_settings(tasks, evaluation.fractions, evaluation.repeats)  # type: ignore[attr-defined]
+            chosen = chosen_evaluation(evaluation, place.preset_name(), context.run.tags)
+            evaluators = make_evaluators(context, datasets, place, method, chosen)
+            settings = repeated_settings(tasks, chosen.amount.fractions, chosen.amount.repeats)
             outcomes = [outcome for one in evaluators for outcome in one.evaluate_settings(settings)]
         metadata = {  # the page shows it in this order
             **counts(outcomes),
+            "computed on": evaluators[0].compute.description,
             "version": evaluators[0].dataset.workspace.version,
             "numbers": numbers_table(outcomes),
             **figures(evaluators[0], outcomes),
@@ -75,25 +77,25 @@ def make_evaluators(
     dataset_for: Callable[[TrainedRun], EvaluationDataset],
     home: Workspace,
     method: str,
-    settings: Any,
+    evaluation: Evaluation,
     prefix: str = "",
 ) -> list[Evaluator]:
     """One for the latest run of a method, first, and with `every_run` those of its other variants and seeds.
 
     DamageError where weights are not those that their run recorded.
     """
-    options = options_of(settings)
     evaluators = [
         Evaluator(
             dataset_for(run),
             run,
-            options,
+            evaluation.options,
             context.log.info,
             _attach_tracker(context, home, run),
             prefix,
             context.log.warning,
+            evaluation.amount.compute,
         )
-        for run in _runs(context, home, method, settings.every_run)
+        for run in _runs(context, home, method, evaluation.amount.every_run)
     ]
     for one in evaluators:
         one.expect_weights()

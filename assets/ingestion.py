@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from assets import previews
 from assets.batched import KINDS, Metadata, batched_asset
-from assets.launchpad import launchpad_config, settings_of
+from assets.settings.launchpad import launchpad_config, settings_of
 from assets.workspace import WorkspaceResource, one_sentence
 from cohorts.phantom.config import PhantomConfig
 from ingestion import checks, inventory

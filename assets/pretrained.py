@@ -13,10 +13,11 @@ from pydantic import Field, create_model
 
 from assets import previews
 from assets.dead_runs import close_dead_trainings, end_with_parent
-from assets.launchpad import launchpad_config
+from assets.settings.launchpad import preset_config
+from assets.settings.presets import chosen_training, training_presets
 from assets.workspace import WorkspaceResource, one_sentence
 from ingestion.versions import pinned
-from models.registry import recipe, settings_class
+from models.registry import settings_class
 from models.run_files import METRICS
 from store.atomic import write_json
 from store.code import ROOT
@@ -26,33 +27,22 @@ from tracking.requests import expect_reports, training_request
 from tracking.runs import TrainedRun, read_result, recorded_run, remember
 from tracking.tracker import RunIdentity, Tail
 from training.config import TrainingConfig
-from training.errors import FAILURE, TrainingError
-from training.recipes import merge_settings, preset_options
+from training.errors import FAILURE
 from training.state.finished import is_finished
 
 GROUP = "pretraining"
 POOL = "gpu"  # for a cluster, whose daemon frees the slots of dead runs; one machine has `one_at_a_time`
 Log = Callable[[str], None]
 # Set by the asset, not by whoever launches it.
-VARIANT = "variant"  # a name, which the training does not see
 HIDDEN = ("method", "method_config", "shards", "knowledge", "output", "data_version")
-
-
-@cache
-def demo(method: str) -> dict[str, Any]:
-    """The method's recipe with `configs/demo/<method>.yaml` over it; a method without such a file shows its recipe."""
-    try:
-        return merge_settings(recipe(method), preset_options(method, "demo"))
-    except TrainingError:
-        return recipe(method)
 
 
 @cache
 def pretraining_config(method: str) -> type[dg.Config]:
     """The configuration of the asset `pretrained/<method>`."""
-    chosen = {name: value for name, value in demo(method).items() if name not in HIDDEN}
-    training = launchpad_config(TrainingConfig, chosen, HIDDEN)
-    own = launchpad_config(settings_class(method), demo(method).get("method_config"))
+    presets = training_presets(method)
+    training = preset_config(TrainingConfig, presets, HIDDEN)
+    own = preset_config(settings_class(method), {name: one.get("method_config", {}) for name, one in presets.items()})
     nested: Any = (own, Field(default_factory=own, description=f"Settings of {method}."))
     variant = Field(
         "",
@@ -87,9 +77,9 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
         workspace: WorkspaceResource,
         pipes: dg.PipesSubprocessClient,
     ) -> dg.MaterializeResult[Any]:
-        settings = config.model_dump()  # type: ignore[attr-defined]
-        variant, plain = settings.pop(VARIANT), workspace.plain()
+        variant, plain = config.variant, workspace.plain()  # type: ignore[attr-defined]
         with one_sentence():
+            settings = chosen_training(method, config, plain.preset_name())
             kept = pinned(plain, context.run_id, context.log.info)
             expect_reports(kept)
             request = training_request(kept, method, settings)
@@ -111,6 +101,8 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
         if relay.tracker:
             relay.tracker.tag({f"radalign.{name}": value for name, value in result.items()})
         remember(plain, run, context.run_id)
+        made = {"seed": run.seed, "data_version": run.data_version, "checkpoint": run.checkpoint_digest}
+        context.instance.add_run_tags(context.run_id, {f"radalign/{name}": str(value) for name, value in made.items()})
         return dg.MaterializeResult(metadata={"trained": not finished, **_metadata(run, output, result)})
 
     return pretrained

@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets import previews
 from assets.batched import KINDS, Metadata, batched_asset
-from assets.launchpad import launchpad_config, settings_of
+from assets.settings.launchpad import launchpad_config, settings_of
 from assets.workspace import WorkspaceResource, one_sentence
 from ingestion import summaries
 from ingestion.exports import KNOWLEDGE_CODE, KnowledgeSettings, write_knowledge, write_report_graphs

@@ -12,6 +12,7 @@ from cohorts.registry import cohort_names
 from ingestion.workspace import PHANTOM
 from ingestion.workspace import Workspace as PlainWorkspace
 from store.errors import sentence_of
+from store.presets import DEMO, PAPER, PRESETS
 from store.settings import described_settings
 
 _DESCRIPTIONS = {name: description for name, _, _, description in described_settings(PlainWorkspace)}
@@ -37,6 +38,12 @@ class WorkspaceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     archive_root: str = Field(default="", description=_DESCRIPTIONS["archive_root"])
     show_text: bool = Field(default=False, description=_DESCRIPTIONS["show_text"])
 
+    preset: str = Field(
+        default="",
+        description=f"{'; '.join(f'{name}: {text}' for name, text in PRESETS.items())}. It gives the settings that "
+        f"nobody gave. Empty: RADALIGN_PRESET, else {DEMO} for the phantom and {PAPER} for every other dataset.",
+    )
+
     def plain(self) -> PlainWorkspace:
         """The workspace, without Dagster."""
-        return PlainWorkspace(self.home, self.cohort, self.archive_root, self.show_text)
+        return PlainWorkspace(self.home, self.cohort, self.archive_root, self.show_text, self.preset)

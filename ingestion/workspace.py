@@ -15,6 +15,7 @@ from cohorts.phantom import PHANTOM
 from cohorts.phantom.marker import is_marked
 from store import batches
 from store.home import based, default_home
+from store.presets import chosen_preset
 from store.settings import setting
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ class Workspace:
         "simulates its own.",
     )
     show_text: bool = setting(False, "Show sentences of real reports in the metadata; simulated ones are always shown.")
+    preset: str = setting(
+        "",
+        "What gives the settings that nobody gave: demo, paper or small_gpu. Empty: RADALIGN_PRESET, else demo for the "
+        "phantom and paper for every other dataset.",
+    )
     version: str = setting("", "Version of the tables to read, see `ingestion.versions`. Empty: those that count now.")
 
     def home_path(self) -> Path:
@@ -46,6 +52,10 @@ class Workspace:
     def cohort_name(self) -> str:
         """Name of the dataset of this run."""
         return self.cohort or os.environ.get("RADALIGN_COHORT") or PHANTOM
+
+    def preset_name(self) -> str:
+        """The preset of this run; PresetError where there is none of the name."""
+        return chosen_preset(self.preset, self.cohort_name() == PHANTOM)
 
     def folder(self, stage: str) -> Path:
         """Folder of one stage of this dataset, of the version that is read where that has the stage."""
@@ -90,7 +100,7 @@ class Workspace:
         Its archive is the one that its variable names or, beside a simulated pretraining, the one that was simulated
         for it; None where it has neither.
         """
-        other = replace(self, cohort=cohort, archive_root="", version="")
+        other = replace(self, cohort=cohort, archive_root="", version="", preset=self.preset_name())
         if other.configured_root() is not None:
             return other
         archive = other.folder("archive")

@@ -6,7 +6,7 @@ import warnings
 
 import dagster as dg
 
-from assets.settings import EvaluationSettings
+from assets.settings.evaluation import EvaluationSettings
 from assets.workspace import WorkspaceResource
 from pipelines import console
 from pipelines.automation import dead_runs, new_studies, nightly

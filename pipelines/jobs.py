@@ -5,10 +5,11 @@ from __future__ import annotations
 import dagster as dg
 
 from assets.evaluated import TASKS_TAG
+from assets.settings.evaluation import FRACTIONS_TAG
 from pipelines.catalogue import COHORTS, METHODS, WRITING
 
 AT_ONCE = ("zero_shot_classification", "zero_shot_grounding", "text_image_retrieval", "linear_probe")
-LIGHT = {"resources": {"evaluation": {"config": {"fractions": [0.1]}}}}  # evaluate_<method> does everything
+SHARE = "0.1"  # of the labels; evaluate_<method> does everything
 
 
 def pretrain_job(method: str) -> dg.UnresolvedAssetJobDefinition:
@@ -17,8 +18,7 @@ def pretrain_job(method: str) -> dg.UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         f"pretrain_{method}",
         selection=evaluated.upstream() | dg.AssetSelection.assets("rejects", "results", "tables"),
-        config=LIGHT,
-        tags={TASKS_TAG: ",".join(AT_ONCE)},
+        tags={TASKS_TAG: ",".join(AT_ONCE), FRACTIONS_TAG: SHARE},
         description=f"Pretrain {method} on the cohort, from the archive to the table of results.",
     )
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from ingestion.versions import living, writing
-from ingestion.workspace import Workspace
 from pipelines.catalogue import ASSETS, CHECKS, WRITING
+from pipelines.identity import workspace_of
 from pipelines.wrapping import WrappingExecutor
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class WaitingExecutor(WrappingExecutor):
     def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[Any]:
         """The events of the other executor."""
         left = group_steps(handle.to_key() for handle in execution_plan.step_handles_to_execute)
-        place = _workspace_of(plan_context.run_config)
+        place = workspace_of(plan_context.run_config)
         with ExitStack() as rest:
             rest.enter_context(living(place.home_path(), plan_context.run_id))
             locks = {}
@@ -70,14 +69,3 @@ def _written_by() -> dict[str, str]:
         elif asset.key.path[0] == "dataset":
             found[asset.node_def.name] = asset.key.path[-1]
     return found
-
-
-def _workspace_of(run_config: Mapping[str, Any]) -> Workspace:
-    """Where a run reads and writes, from its configuration."""
-    given = run_config.get("resources", {}).get("workspace", {}).get("config", {})
-    return Workspace(**{name: _resolve(value) for name, value in given.items()})
-
-
-def _resolve(value: Any) -> Any:
-    """A value of a configuration, which may be the name of an environment variable."""
-    return os.environ.get(value["env"], "") if isinstance(value, dict) else value

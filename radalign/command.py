@@ -89,9 +89,6 @@ def _add_pretrain(commands: argparse._SubParsersAction) -> None:  # type: ignore
     parser.add_argument(
         "--knowledge", default="", help="table of descriptions (Parquet); default: the one that is shipped"
     )
-    parser.add_argument(
-        "--preset", default="", help="preset of configs/; default: demo, and with --shards the paper's recipe"
-    )
     _add_run(parser, "a setting of the training (`epochs=1`), the method (`method_config.width=64`) or a stage")
     _add_root(parser, "folder of the dataset's archive; default: RADALIGN_<DATASET>_ROOT")
     _add_home(parser)
@@ -123,7 +120,6 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:  # type: ignore
         help="number of trainings of each classifier, detector or decoder, each with another random seed",
     )
     parser.add_argument("--split", default="", help="family of splits, where the dataset has several")
-    parser.add_argument("--preset", help="settings of tasks: demo (default), paper, or another folder of configs/")
     parser.add_argument("--csv", default="", metavar="FILE", help="write all numbers to a CSV file")
 
 
@@ -172,6 +168,11 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_run(parser: argparse.ArgumentParser, settings: str) -> None:
+    parser.add_argument(
+        "--preset",
+        help="what gives the settings that nobody gives: demo, paper or small_gpu; default: RADALIGN_PRESET, else demo "
+        "for simulated images and paper for others",
+    )
     parser.add_argument(
         "-c",
         "--config",

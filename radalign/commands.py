@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from radalign.errors import RadalignError, one_sentence
-from radalign.jobs import preset_file, refuse, start_job
+from radalign.jobs import refuse, start_job
 
 LIBRARY_EVALUATION = {  # options of `radalign evaluate MODEL DATASET`, with their defaults
     "weights": "trained", "tasks": None, "fractions": None, "repeats": 1, "split": "", "csv": "",
@@ -27,7 +27,7 @@ def run_pretrain(options: Namespace) -> int:
     """Train on shards with a progress bar, and print the folder of the run; without shards become the job."""
     if not options.shards and not options.output:
         refuse(options, {"knowledge": ""}, "--shards and --output")
-        return start_job(f"pretrain_{options.method}", options, preset_file(options.preset, options.method))
+        return start_job(f"pretrain_{options.method}", options)
     if not options.shards or not options.output:
         raise RadalignError("--shards and --output go together: name the folder of the shards and that of the run.")
     refuse(options, {"config": [], "home": "", "cohort": "", "root": ""}, "the job, without --shards and --output")
@@ -60,7 +60,7 @@ def run_evaluate(options: Namespace) -> int:
     """Evaluate on a dataset, and print the means over classes; without a dataset become the job."""
     if not options.dataset:
         refuse(options, LIBRARY_EVALUATION, "`radalign evaluate MODEL DATASET`")
-        return start_job(f"evaluate_{options.model}", options, preset_file(options.preset, "evaluation"))
+        return start_job(f"evaluate_{options.model}", options)
     refuse(options, {"config": [], "settings": []}, "`radalign evaluate METHOD`, without DATASET")
     return _evaluate_on_dataset(options)
 

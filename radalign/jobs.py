@@ -5,43 +5,30 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from radalign.errors import RadalignError, one_sentence
+from radalign.errors import RadalignError
 
 RUNNER = "pipelines.run"
 
 
-def start_job(job: str, options: Namespace, presets: Sequence[str] = ()) -> int:
-    """Become `python -m pipelines.run JOB`, which ends with the exit status of the command.
-
-    `presets` are files of `configs/` that come before those of `options`.
-    """
+def start_job(job: str, options: Namespace) -> int:
+    """Become `python -m pipelines.run JOB`, which ends with the exit status of the command."""
     from store.code import ROOT
 
-    arguments = [argument for name in (*presets, *options.config) for argument in ("-c", str(Path(name).absolute()))]
+    arguments = [argument for name in options.config for argument in ("-c", str(Path(name).absolute()))]
     arguments += [argument for pair in options.settings for argument in ("--set", pair)]
     for name in ("home", "cohort", "root"):
         if value := getattr(options, name):
             place = value if name == "cohort" or "://" in value else str(Path(value).absolute())
             arguments += [f"--{name}", place]
+    arguments += ["--preset", options.preset] if options.preset else []
     sys.stdout.flush()
     sys.stderr.flush()
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-P", "-m", RUNNER, job, *arguments]
     os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": path})
-
-
-def preset_file(preset: str | None, topic: str) -> list[str]:
-    """The file `configs/<preset>/<topic>.yaml` as a list; empty without a preset."""
-    from store.presets import FOLDER, read_preset
-
-    if not preset:
-        return []
-    with one_sentence():
-        read_preset(preset, topic)
-    return [str(FOLDER / preset / f"{topic}.yaml")]
 
 
 def refuse(options: Namespace, defaults: Mapping[str, object], where: str) -> None:

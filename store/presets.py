@@ -1,7 +1,11 @@
-"""Presets: files of settings in the folder `configs` of the checkout, `configs/<preset>/<topic>.yaml`."""
+"""Presets: files of settings in the folder `configs` of the checkout, `configs/<preset>/<topic>.yaml`.
+
+A preset is chosen by name. It gives every setting that nobody gave.
+"""
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import Any
 
@@ -9,24 +13,53 @@ import yaml
 
 from store.code import ROOT
 from store.errors import UserError
+from store.suggestions import did_you_mean
 
 FOLDER = ROOT / "configs"
-DEMO = "demo"  # what the Dagster jobs use for settings that nobody gives
+DEMO, PAPER, SMALL_GPU = "demo", "paper", "small_gpu"
+PRESETS = {
+    DEMO: "a small network for two CPU cores and some minutes",
+    PAPER: "what the paper of each method states, for a GPU",
+    SMALL_GPU: "a pretrained encoder at 224 pixels, for one GPU of 12 GB",
+}
+VARIABLE = "RADALIGN_PRESET"
 
 
 class PresetError(UserError, ValueError):
     """There is no such preset; the message is one sentence."""
 
 
-def default_preset() -> str:
-    """The demo's preset. An installed package has no presets, and the defaults in code stand: the name is empty."""
-    return DEMO if FOLDER.is_dir() else ""
+def chosen_preset(name: str, simulated: bool) -> str:
+    """The preset called `name`, else the one in RADALIGN_PRESET, else that of simulated or of real images.
+
+    PresetError where there is none of this name.
+    """
+    chosen = name or os.environ.get(VARIABLE) or (DEMO if simulated else PAPER)
+    if chosen not in PRESETS:
+        found = f"preset: {name}" if name else f"{VARIABLE}={chosen}"
+        raise PresetError(f"`{found}` is no preset{did_you_mean(chosen, PRESETS)}; presets are {', '.join(PRESETS)}.")
+    return chosen
+
+
+def is_named(name: str) -> bool:
+    """Whether somebody chose the preset: with its name, or with RADALIGN_PRESET."""
+    return bool(name or os.environ.get(VARIABLE))
+
+
+def has_presets() -> bool:
+    """Whether there is a folder of presets. An installed package has none, and the defaults in code stand."""
+    return FOLDER.is_dir()
+
+
+def has_preset(name: str, topic: str) -> bool:
+    """Whether the preset has a file on this topic."""
+    return (FOLDER / name / f"{topic}.yaml").is_file()
 
 
 @cache
 def read_preset(name: str, topic: str) -> dict[str, Any]:
     """The content of a preset's file; PresetError where there is none."""
-    if not FOLDER.is_dir():
+    if not has_presets():
         raise PresetError(f"There is no preset {name}: presets lie in configs/ of a checkout, not in a package.")
     path = FOLDER / name / f"{topic}.yaml"
     if not path.is_file():

@@ -13,9 +13,11 @@ from pydantic import ValidationError
 
 from assets.evaluated import TASKS_TAG
 from assets.ingestion import ArchiveConfig, InventoryConfig, SubsetsConfig
-from assets.pretrained import VARIANT, pretraining_config
+from assets.pretrained import pretraining_config
 from assets.reports import KnowledgeConfig
-from assets.settings import EvaluationSettings, options_of
+from assets.settings.evaluation import FRACTIONS_TAG, EvaluationSettings, chosen_evaluation
+from assets.settings.launchpad import given_values, preset_config
+from assets.settings.presets import chosen_training, image_presets
 from assets.workspace import WorkspaceResource
 from cohorts.registry import has_reports, reader_module
 from evaluation.tasks.registry import check_options, repeated_settings, task_names
@@ -23,12 +25,14 @@ from ingestion.pipeline import choose_datasets, downstream_names
 from ingestion.stages.images import ImagesSettings
 from ingestion.workspace import Workspace
 from models.registry import method_names
+from pipelines.preflight.machine import describe_mismatch, expect_machine
 from pipelines.preflight.mistakes import explain_value
 from pipelines.preflight.network import earlier_trainings, expect_network, expect_paths, is_tried
 from pipelines.preflight.roots import expect_root, misspelt_variables
 from pipelines.preflight.space import expect_room_for_run
 from store.errors import SettingError
 from store.home import expect_writable
+from store.presets import DEMO, is_named
 from store.suggestions import did_you_mean
 from tracking.runs import trained_run
 from training.config import TrainingConfig
@@ -40,6 +44,7 @@ CONFIGS: dict[str, type[dg.Config]] = {
     "inventory": InventoryConfig,
     "subsets": SubsetsConfig,
     "knowledge": KnowledgeConfig,
+    "images": preset_config(ImagesSettings, image_presets()),
     **{f"{PRETRAINED}{method}": pretraining_config(method) for method in method_names()},
 }
 Warn = Callable[[str], object]
@@ -53,9 +58,10 @@ def check_run(nodes: Collection[str], run_config: Mapping[str, Any], tags: Mappi
     """
     for sentence in misspelt_variables():
         warn(sentence)
-    tasks = tags.get(TASKS_TAG, "")
-    text = json.dumps([sorted(nodes), run_config, tasks, _environment()], sort_keys=True, default=str)
-    _check_once(text)
+    asked = {name: tags[name] for name in (TASKS_TAG, FRACTIONS_TAG) if name in tags}
+    text = json.dumps([sorted(nodes), run_config, asked, _environment()], sort_keys=True, default=str)
+    if mismatch := describe_mismatch(_check_once(text)):
+        warn(f"{mismatch}.")
 
 
 def _environment() -> dict[str, str]:
@@ -63,15 +69,17 @@ def _environment() -> dict[str, str]:
 
 
 @cache
-def _check_once(text: str) -> None:
-    names, run_config, tasks, _ = json.loads(text)
+def _check_once(text: str) -> str:
+    """Check a run; returns its preset."""
+    names, run_config, tags, _ = json.loads(text)
     nodes = set(names)
     config = _with_environment(run_config)
     workspace = _read(WorkspaceResource, _section(config, "resources", "workspace"), "resources.workspace").plain()
     settings = {name: _section(config, "ops", name) for name in sorted(nodes)}
     checked = {name: _read(CONFIGS[name], settings[name], f"ops.{name}") for name in nodes & CONFIGS.keys()}
     methods = [name.removeprefix(PRETRAINED) for name in sorted(nodes) if name.startswith(PRETRAINED)]
-    trainings = {method: _training(method, checked[f"{PRETRAINED}{method}"]) for method in methods}
+    preset = workspace.preset_name()
+    trainings = {method: _training(method, checked[f"{PRETRAINED}{method}"], preset) for method in methods}
 
     reader_module(workspace.cohort_name())
     if methods and not has_reports(workspace.cohort_name()):
@@ -79,40 +87,47 @@ def _check_once(text: str) -> None:
             f"The dataset {workspace.cohort_name()} has images without reports, from which there is nothing to "
             "pretrain: set RADALIGN_COHORT to one with reports, and use this one to evaluate."
         )
-    _check_evaluation(workspace, nodes, config, tasks)
+    if methods:
+        expect_machine(preset, is_named(workspace.preset) or any(settings[f"{PRETRAINED}{one}"] for one in methods))
+    _check_evaluation(workspace, nodes, config, tags)
     if "archive" in nodes and not workspace.simulated():
         expect_root(workspace)
     expect_writable(workspace.home_path())
-    size = settings.get("images", {}).get("size", ImagesSettings().size)
+    images = {**image_presets()[preset], **(given_values(checked["images"]) if "images" in checked else {})}
+    size = ImagesSettings(**images).size
     studies = getattr(checked.get("archive"), "studies", 0) if workspace.simulated() else 0
     expect_room_for_run(workspace, studies, size, bool(methods))
     for method, training in trainings.items():
         expect_paths(training)
-        usual = _training(method, pretraining_config(method)())
+        usual = _training(method, pretraining_config(method)(), DEMO)
         if not any(is_tried(training, before) for before in (usual, *earlier_trainings(workspace.home_path(), method))):
             expect_network(training, size)
+    return preset
 
 
-def _training(method: str, config: dg.Config) -> TrainingConfig:
+def _training(method: str, config: dg.Config, preset: str) -> TrainingConfig:
     """The settings of a training; TrainingError for those that cannot be."""
-    chosen = {name: value for name, value in config.model_dump().items() if name != VARIANT}
-    return TrainingConfig.from_dict({**chosen, "method": method}, f"ops.{PRETRAINED}{method}")
+    return TrainingConfig(method, **chosen_training(method, config, preset))
 
 
-def _check_evaluation(workspace: Workspace, nodes: Collection[str], config: Mapping[str, Any], tag: str) -> None:
+def _check_evaluation(
+    workspace: Workspace, nodes: Collection[str], config: Mapping[str, Any], tags: Mapping[str, str]
+) -> None:
     """Amounts, settings and datasets of the evaluation, the tag of tasks, and the run that is evaluated."""
     methods = {name.partition("__")[2] for name in nodes if name.startswith((EVALUATED, DOWNSTREAM))}
     if not methods:
         return
-    evaluation: Any = _read(EvaluationSettings, _section(config, "resources", "evaluation"), "resources.evaluation")
-    check_options(options_of(evaluation))
-    tasks = [name.strip() for name in tag.split(",") if name.strip()]
+    given = _read(EvaluationSettings, _section(config, "resources", "evaluation"), "resources.evaluation")
+    evaluation = chosen_evaluation(given, workspace.preset_name(), tags)
+    amount = evaluation.amount
+    check_options(evaluation.options)
+    tasks = [name.strip() for name in tags.get(TASKS_TAG, "").split(",") if name.strip()]
     for task in tasks:
         if task not in task_names():
             known = f"{did_you_mean(task, task_names())}, which is not one of {', '.join(task_names())}"
             raise SettingError(f"The tag {TASKS_TAG} names {task}{known}.")
-    repeated_settings(tasks or task_names(), evaluation.fractions, evaluation.repeats)
-    chosen = choose_datasets(workspace, evaluation.cohorts, evaluation.splits)
+    repeated_settings(tasks or task_names(), amount.fractions, amount.repeats)
+    chosen = choose_datasets(workspace, amount.cohorts, amount.splits)
     for name in downstream_names():
         if name in chosen and f"{DATASET}{name}" in nodes and (there := workspace.downstream(name)) is not None:
             expect_root(there)

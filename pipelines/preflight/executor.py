@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from pipelines.identity import describe_run, introduce, workspace_of
 from pipelines.preflight.check import check_run
 from pipelines.wrapping import WrappingExecutor
 from store.errors import sentence_of
@@ -29,4 +30,7 @@ class CheckedExecutor(WrappingExecutor):
             if sentence is None:
                 raise
             raise dg.Failure(sentence, allow_retries=False) from None
+        place = workspace_of(plan_context.run_config)
+        plan_context.instance.add_run_tags(plan_context.run_id, describe_run(place, nodes))
+        plan_context.log.info(introduce(place))
         yield from self.inner.execute(plan_context, execution_plan)

@@ -58,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("job", help="a job: pretrain_<method>, evaluate_<method> or ingest")
     parser.add_argument("-c", "--config", action="append", default=[], metavar="FILE")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="settings")
-    for name in ("home", "cohort", "root"):
+    for name in ("home", "cohort", "root", "preset"):
         parser.add_argument(f"--{name}", default="")
     return parser
 
@@ -69,16 +69,18 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     Raises:
         UserError: a mistake that was found before the run began.
     """
+    from pipelines.identity import introduce, workspace_of
     from pipelines.preflight.check import check_run
     from pipelines.run.config import build_config
 
     job = find_job(options.job)
     config = build_config(options, job)
     expect_config(job, config)
-    workspace = _workspace(config)
+    workspace = workspace_of(config)
     screen.home = workspace.home_path()
     check_run({node.name for node in job.graph.nodes}, config, job.tags, lambda text: screen.line(f"  warning: {text}"))
-    ending = execute(job, config, screen)
+    screen.line(introduce(workspace))
+    ending = execute(job, config, screen, _epochs(job.name, config, workspace))
     if ending is None:
         _show_results(workspace, options.job, screen)
         return DONE
@@ -122,7 +124,7 @@ def expect_config(job: dg.JobDefinition, config: dict[str, Any]) -> None:
         raise SettingError(explain_config(error)) from None
 
 
-def execute(job: dg.JobDefinition, config: dict[str, Any], screen: Screen) -> Ending | None:
+def execute(job: dg.JobDefinition, config: dict[str, Any], screen: Screen, epochs: float) -> Ending | None:
     """Execute the job as `dagster job execute` does, in the same history; returns what ended it early."""
     import dagster as dg
     from dagster._cli.utils import get_possibly_temporary_instance_for_cli
@@ -135,7 +137,7 @@ def execute(job: dg.JobDefinition, config: dict[str, Any], screen: Screen) -> En
     repository = ReconstructableRepository.for_module(DEFINITIONS, "defs", str(ROOT))
     tag = {TAG: str(uuid.uuid4())}
     with capture_interrupts(), get_possibly_temporary_instance_for_cli("radalign") as instance:
-        with Follower(instance, tag, screen, _epochs(job.name, config)) as follower:
+        with Follower(instance, tag, screen, epochs) as follower:
             whole = repository.get_reconstructable_job(job.name)
             result = dg.execute_job(whole, instance, run_config=config, tags=tag, raise_on_error=False)
         if result.success:
@@ -151,24 +153,17 @@ def _choose_history(home: str) -> None:
         os.environ.setdefault("DAGSTER_HOME", str(ROOT))
 
 
-def _workspace(config: dict[str, Any]) -> Any:
-    from assets.workspace import WorkspaceResource
-
-    given = ((config.get("resources") or {}).get("workspace") or {}).get("config") or {}
-    fields: dict[str, Any] = {name: value for name, value in given.items() if isinstance(value, str)}
-    return WorkspaceResource(**fields).plain()
-
-
-def _epochs(job: str, config: dict[str, Any]) -> float:
+def _epochs(job: str, config: dict[str, Any], workspace: Any) -> float:
     """How many epochs the training of a job has; 0 where it has none, or a number of steps."""
     from assets.pretrained import pretraining_config
+    from assets.settings.presets import chosen_training
 
     kind, _, method = job.partition("_")
     if kind != "pretrain":
         return 0.0
     given = ((config.get("ops") or {}).get(f"pretrained__{method}") or {}).get("config") or {}
-    settings: Any = pretraining_config(method)(**given)
-    return 0.0 if settings.max_steps else float(settings.epochs)
+    settings = chosen_training(method, pretraining_config(method)(**given), workspace.preset_name())
+    return 0.0 if settings["max_steps"] else float(settings["epochs"])
 
 
 def _show_results(workspace: Any, job: str, screen: Screen) -> None:

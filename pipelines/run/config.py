@@ -14,12 +14,13 @@ import yaml
 from store.errors import SettingError
 
 SECTIONS = ("ops", "resources", "execution", "loggers")
-WORKSPACE = {"home": "home", "cohort": "cohort", "root": "archive_root"}  # option -> field of the resource
+# Option -> field of the resource.
+WORKSPACE = {"home": "home", "cohort": "cohort", "root": "archive_root", "preset": "preset"}
 NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")  # YAML 1.1 takes 1e-4 for text
 
 
 def build_config(options: Namespace, job: dg.JobDefinition) -> dict[str, Any]:
-    """The files of `options`, each over the one before it, and above them `--set`, `--home`, `--cohort` and `--root`.
+    """The files of `options`, each over the one before it, and above them `--set` and the options of the workspace.
 
     Without a file the job's own settings stand, as with `dagster job execute`.
 

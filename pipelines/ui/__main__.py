@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
+import errno
 import os
 import signal
 import socket
@@ -14,76 +16,127 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 
 from pipelines.ui.guard import HOST
 from store.code import ROOT
 
 STOP_SECONDS = 15  # before a server that ignores the request to stop is killed
 WATCH_SECONDS = 0.5
+PORTS = {"dagster": 3000, "mlflow": 5000}
+DAEMON = "Dagster's daemon"
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+LIBC = ctypes.CDLL(None)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Start the servers and wait; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.ui", description=__doc__)
-    parser.add_argument("--dagster-port", type=int, default=3000)
-    parser.add_argument("--mlflow-port", type=int, default=5000)
+    for name, port in PORTS.items():
+        variable = f"RADALIGN_{name.upper()}_PORT"  # `make ui RADALIGN_MLFLOW_PORT=5001` sets it as well
+        default = os.environ.get(variable, port)
+        parser.add_argument(f"--{name}-port", type=int, default=default, metavar="PORT", help=f"default {port}")
     options = parser.parse_args(arguments)
-    for name in ("dagster", "mlflow"):
-        if _is_taken(port := getattr(options, f"{name}_port")):
-            parser.error(f"port {port} is in use: stop what uses it, or give another one with --{name}-port")
-    for wish in (signal.SIGINT, signal.SIGTERM):  # also where the shell that started this ignores them
-        signal.signal(wish, signal.default_int_handler)
+    ports = {name: int(getattr(options, f"{name}_port")) for name in PORTS}
+    for name, port in ports.items():
+        if fault := _port_fault(name, port):
+            parser.error(fault)
+    if len(set(ports.values())) < len(ports):
+        parser.error("Dagster and MLflow need a port each: give another one with --mlflow-port")
+    _on_wish_to_stop(signal.default_int_handler)  # also where the shell that started this ignores such signals
     os.environ.setdefault("DAGSTER_HOME", str(ROOT))  # the folder of dagster.yaml, which the daemon insists on
     with tempfile.TemporaryDirectory(prefix="radalign-") as folder:
-        return _serve(options.dagster_port, options.mlflow_port, Path(folder, "workspace.yaml"))
+        return _serve(ports, Path(folder, "workspace.yaml"))
 
 
-def _serve(dagster_port: int, mlflow_port: int, workspace: Path) -> int:
-    servers = [
-        _start("pipelines.ui.dagster_server", str(dagster_port), str(workspace)),
-        _start("pipelines.ui.mlflow_server", str(mlflow_port)),
-    ]
-    daemon: subprocess.Popen[bytes] | None = None  # starts when it can find the code
-    sys.stdout.write(
-        f"Dagster: http://{HOST}:{dagster_port}   MLflow: http://{HOST}:{mlflow_port}   "
-        "(ready in some 20 seconds; Ctrl-C stops both)\n"
-    )
-    sys.stdout.flush()
+def _serve(ports: dict[str, int], workspace: Path) -> int:
+    servers: dict[str, subprocess.Popen[bytes]] = {}
     try:
-        while all(server.poll() is None for server in servers):
-            if daemon is None and workspace.exists():
-                daemon = _start("dagster._daemon", "run", "--workspace", str(workspace), "--log-level", "warning")
-                servers.append(daemon)
+        servers["Dagster"] = _start("pipelines.ui.dagster_server", str(ports["dagster"]), str(workspace))
+        servers["MLflow"] = _start("pipelines.ui.mlflow_server", str(ports["mlflow"]))
+        _say(
+            f"Dagster: http://{HOST}:{ports['dagster']}   MLflow: http://{HOST}:{ports['mlflow']}   "
+            "(ready in some 20 seconds; Ctrl-C stops both)"
+        )
+        while all(server.poll() is None for server in servers.values()):
+            if DAEMON not in servers and workspace.exists():  # it can find the code
+                servers[DAEMON] = _start(
+                    "dagster._daemon", "run", "--workspace", str(workspace), "--log-level", "warning"
+                )
             time.sleep(WATCH_SECONDS)
+        for name, server in servers.items():
+            if server.poll() is not None:
+                _say(f"{name} has ended with status {server.returncode}, so everything is stopped.")
         return 1
     except KeyboardInterrupt:
         return 0
     finally:
-        _stop(servers)
+        _on_wish_to_stop(signal.SIG_IGN)  # a second Ctrl-C would leave a server behind
+        _stop(list(servers.values()))
 
 
-def _is_taken(port: int) -> bool:
+def _on_wish_to_stop(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
+    for wish in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(wish, handler)
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+def _port_fault(name: str, port: int) -> str:
+    """Why a port cannot be listened on, in one sentence; empty where it can."""
+    another = f"give another one with --{name}-port, or with make ui RADALIGN_{name.upper()}_PORT=NUMBER"
+    if not 0 < port < 65536:
+        return f"port {port} is not between 1 and 65535: {another}"
     with socket.socket() as probe:
-        return probe.connect_ex((HOST, port)) == 0
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do
+        try:
+            probe.bind((HOST, port))
+            probe.listen()
+        except OSError as error:
+            why = "is in use: stop what uses it, or" if error.errno == errno.EADDRINUSE else f"({error.strerror}):"
+            return f"port {port} {why} {another}"
+    return ""
 
 
 def _start(module: str, *arguments: str) -> subprocess.Popen[bytes]:
-    """In a session of its own, so that Ctrl-C in the terminal reaches this process alone."""
-    return subprocess.Popen([sys.executable, "-m", module, *arguments], cwd=ROOT, start_new_session=True)
+    """In a session of its own, so that Ctrl-C in the terminal reaches this process alone.
+
+    The kernel ends it where this process is killed.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments], cwd=ROOT, start_new_session=True, preexec_fn=_end_with_parent
+    )
+
+
+def _end_with_parent() -> None:
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _stop(servers: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Ask the whole session of each server to stop, then insist."""
+    """Ask the whole session of each server to stop, then insist. What a dead server has started is stopped as well."""
     for wish in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        running = [server for server in servers if server.poll() is None]
-        for server in running:
-            os.killpg(server.pid, wish)
+        for server in servers:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.pid, wish)
         deadline = time.monotonic() + STOP_SECONDS
-        for server in running:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                server.wait(max(0.0, deadline - time.monotonic()))
+        while any(map(_has_members, servers)) and time.monotonic() < deadline:
+            time.sleep(WATCH_SECONDS / 10)
+
+
+def _has_members(server: subprocess.Popen[bytes]) -> bool:
+    """Whether a process of the session of a server is still there."""
+    server.poll()  # a process that nobody waits for counts as there
+    try:
+        os.killpg(server.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -7,27 +7,33 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from pathlib import Path
-from typing import Any
 
 from ingestion.workspace import Workspace
-from pipelines.ui.guard import NAMES, serve
-from tracking.tracker import create_store
+from pipelines.ui.guard import NAMES, Application, serve
+from pipelines.ui.opening import Opening
+from store.errors import UserError
+from tracking.store import experiment_id, tracking_uri
 
 PAGES = "/"  # the rest of an address of MLflow stands behind a `#`
 
 
-def create_app(home: Path, port: int) -> Any:
-    """MLflow's application over the store of a home; one for each process."""
+def create_app(home: Path, port: int) -> Application:
+    """MLflow's application, opening on the trainings, over the store of a home; one for each process."""
+    experiment = experiment_id(home)
     os.environ |= {
-        "_MLFLOW_SERVER_FILE_STORE": create_store(home),  # the names by which `mlflow server` tells its workers
+        "_MLFLOW_SERVER_FILE_STORE": tracking_uri(home),  # the names by which `mlflow server` tells its workers
         "_MLFLOW_SERVER_ARTIFACT_ROOT": (home / "mlartifacts").as_uri(),
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(f"{name}:{port}" for name in NAMES),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
-    from mlflow.server.fastapi_app import app
+    with warnings.catch_warnings(action="ignore"):  # MLflow's own, about a part of Starlette
+        from mlflow.server import app as pages
+        from mlflow.server.fastapi_app import app
 
-    return app
+    page = Path(str(pages.static_folder), "index.html").read_text(encoding="utf-8")
+    return Opening(app, page, experiment)
 
 
 def main(port: int) -> None:
@@ -36,4 +42,7 @@ def main(port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    try:
+        main(int(sys.argv[1]))
+    except UserError as error:
+        sys.exit(str(error))

@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from assets.datasets import ARCHIVES, CHECKS, dataset_asset, simulated_archives
-from assets.settings import EvaluationSettings
+from assets.settings.evaluation import EvaluationSettings
 from assets.workspace import WorkspaceResource
 from cohorts.phantom.config import PhantomConfig
 from cohorts.phantom.layouts import layout_writer

@@ -10,7 +10,7 @@ import pytest
 
 from assets.downstream import downstream_asset
 from assets.evaluated import CHECK, TASKS_TAG
-from assets.settings import EvaluationSettings
+from assets.settings.evaluation import EvaluationSettings
 from assets.tables import results_asset, tables_asset
 from assets.workspace import WorkspaceResource
 from cohorts.phantom.config import PhantomConfig

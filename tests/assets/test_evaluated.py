@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from assets.evaluated import CHECK, TASKS_TAG, check_results, evaluated_asset
-from assets.settings import EvaluationSettings, options_of
+from assets.settings.evaluation import EvaluationSettings, chosen_evaluation
 from cohorts.subsets import FRACTIONS
 from evaluation.errors import EvaluationError
 from evaluation.evaluator import Outcome
@@ -91,8 +91,8 @@ def test_the_check_names_what_failed():
 
 def test_a_fraction_that_has_no_table_is_one_sentence():
     with pytest.raises(EvaluationError, match=r"evaluation.fractions names 0.05, which is not one of 0.01, 0.1, 1.0."):
-        options_of(EvaluationSettings(fractions=[0.05, 1.0]))
-    assert tuple(EvaluationSettings().fractions) == FRACTIONS
+        chosen_evaluation(EvaluationSettings(fractions=[0.05, 1.0]), "demo", {})
+    assert tuple(chosen_evaluation(EvaluationSettings(), "demo", {}).amount.fractions) == FRACTIONS
 
 
 def test_pretraining_evaluates_some_tasks_and_the_evaluation_all():

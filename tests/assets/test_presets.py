@@ -1,4 +1,4 @@
-"""The files in `configs/` are run configurations: what they leave out is filled with the demo's, so nothing may be."""
+"""Presets give what nobody gave, and their files in `configs/` are run configurations that name them."""
 
 from dataclasses import asdict
 
@@ -6,16 +6,20 @@ import dagster as dg
 import pytest
 import yaml
 
-from assets.pretrained import VARIANT, pretraining_config
-from assets.settings import EvaluationSettings, tasks_with_settings
+from assets.pretrained import pretraining_config
+from assets.settings.evaluation import FRACTIONS_TAG, EvaluationSettings, chosen_evaluation, tasks_with_settings
+from assets.settings.presets import chosen_training, image_presets
+from cohorts.phantom.marker import mark
+from ingestion.workspace import Workspace
 from models.registry import method_names, settings_class
 from pipelines.definitions import defs
-from store.presets import FOLDER as PRESETS
+from pipelines.identity import workspace_of
+from store.presets import FOLDER, PRESETS, PresetError
 from training.config import TrainingConfig
 
 EVALUATION = "evaluation.yaml"
-METHODS = sorted(path for path in PRESETS.glob("*/*.yaml") if path.name != EVALUATION)
-EVALUATIONS = sorted(PRESETS.glob(f"*/{EVALUATION}"))
+METHODS = sorted(path for path in FOLDER.glob("*/*.yaml") if path.name not in (EVALUATION, "ingest.yaml"))
+EVALUATIONS = sorted(FOLDER.glob(f"*/{EVALUATION}"))
 
 
 @pytest.mark.parametrize("path", METHODS, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -28,15 +32,40 @@ def test_a_preset_is_a_run_configuration_of_its_job(path):
 
 @pytest.mark.parametrize("method", method_names())
 def test_the_paper_preset_is_what_the_code_says_the_paper_does(method):
-    path = PRESETS / "paper" / f"{method}.yaml"
-    given = yaml.safe_load(path.read_text())["ops"][f"pretrained__{method}"]["config"]
-    launched = pretraining_config(method)(**given).model_dump()
+    launched = chosen_training(method, pretraining_config(method)(), "paper")
     expected = asdict(TrainingConfig.from_dict({"method": method}, "the recipe"))
-    for name in sorted(set(launched) - {"method_config", VARIANT}):
-        assert launched[name] == expected[name], f"{path.name} lacks `{name}`, which the demo sets"
-    paper = asdict(settings_class(method)())
-    for name, value in launched["method_config"].items():
-        assert value == paper[name], f"{path.name} lacks method_config `{name}`, which the demo sets"
+    for name in sorted(set(launched) - {"method_config"}):
+        assert launched[name] == expected[name], name
+    assert launched["method_config"] == {**asdict(settings_class(method)()), **expected["method_config"]}
+
+
+@pytest.mark.parametrize("path", METHODS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_file_of_a_preset_gives_what_the_preset_gives(path):
+    """Whether it is named as the preset or given as a run config."""
+    name = path.parent.name
+    content = yaml.safe_load(path.read_text())
+    (step,) = [step for step in content["ops"] if step.startswith("pretrained__")]
+    method = step.removeprefix("pretrained__")
+    place = workspace_of(content) if name != "demo" else Workspace(cohort="phantom")
+    assert place.preset_name() == name
+    given = chosen_training(method, pretraining_config(method)(**content["ops"][step]["config"]), place.preset_name())
+    if path.stem == method:
+        assert given == chosen_training(method, pretraining_config(method)(), name)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("method", method_names())
+def test_what_is_given_is_laid_over_the_preset(name, method):
+    config = pretraining_config(method)
+    plain = chosen_training(method, config(), name)
+    given = chosen_training(method, config(seed=7, augmentation={"brightness": 0.25}, variant="a"), name)
+    assert given == {**plain, "seed": 7, "augmentation": {**plain["augmentation"], "brightness": 0.25}}
+
+
+def test_images_of_a_preset_are_the_same_for_every_method():
+    assert {name: options["size"] for name, options in image_presets().items()} == {
+        "demo": 96, "paper": 256, "small_gpu": 256,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("method", method_names())
@@ -46,12 +75,51 @@ def test_an_evaluation_preset_is_a_run_configuration_of_every_evaluation(path, m
 
 
 def test_the_paper_evaluation_is_what_the_tasks_say_the_papers_do():
-    given, demo = (
-        yaml.safe_load((PRESETS / name / EVALUATION).read_text())["resources"]["evaluation"]["config"]
-        for name in ("paper", "demo")
-    )
-    paper = {task: asdict(settings()) for task, settings in tasks_with_settings().items()}
-    assert {task: given[task] for task in paper} == paper
-    assert demo.keys() <= given.keys(), "the demo sets what the papers' evaluation leaves to it"
-    assert EvaluationSettings(**given).model_dump().items() >= given.items()
-    assert (given["repeats"], given["fractions"], given["simulated_studies"]) == (3, [0.01, 0.1, 1.0], 0)
+    found = chosen_evaluation(EvaluationSettings(), "paper", {})
+    assert {task: settings(**found.options[task]) for task, settings in tasks_with_settings().items()} == {
+        task: settings() for task, settings in tasks_with_settings().items()
+    }
+    amount = found.amount
+    assert (amount.repeats, amount.fractions, amount.simulated_studies) == (3, [0.01, 0.1, 1.0], 0)
+
+
+def test_an_evaluation_is_what_was_given_over_the_tag_over_the_preset():
+    tags = {FRACTIONS_TAG: "0.1"}
+    given = EvaluationSettings(repeats=5, fine_tune={"epochs": 3})
+    found = chosen_evaluation(given, "paper", tags)
+    assert (found.amount.repeats, found.amount.fractions) == (5, [0.1])
+    paper = chosen_evaluation(EvaluationSettings(), "paper", {})
+    assert found.options["fine_tune"] == {**paper.options["fine_tune"], "epochs": 3}
+    assert found.options["detection"] == paper.options["detection"]
+    assert chosen_evaluation(EvaluationSettings(fractions=[1.0]), "paper", tags).amount.fractions == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("field", "variable", "cohort", "expected"),
+    [
+        ("", "", "phantom", "demo"),
+        ("", "", "mimic_cxr", "paper"),
+        ("", "small_gpu", "phantom", "small_gpu"),
+        ("paper", "small_gpu", "phantom", "paper"),
+    ],
+)
+def test_the_preset_is_named_or_follows_from_the_dataset(monkeypatch, field, variable, cohort, expected):
+    monkeypatch.setenv("RADALIGN_PRESET", variable)
+    place = Workspace(cohort=cohort, preset=field)
+    assert place.preset_name() == expected
+
+
+def test_what_is_simulated_beside_a_pretraining_has_its_preset(tmp_path):
+    pretraining = Workspace(home=str(tmp_path), cohort="phantom")
+    archive = tmp_path / "rsna_pneumonia" / "archive"
+    archive.mkdir(parents=True)
+    mark(archive)
+    assert pretraining.downstream("rsna_pneumonia").preset_name() == "demo"
+
+
+def test_a_preset_that_is_none_is_one_sentence(monkeypatch):
+    with pytest.raises(PresetError, match=r"`preset: papr` is no preset .did you mean `paper`.*demo, paper, small_gpu"):
+        Workspace(preset="papr").preset_name()
+    monkeypatch.setenv("RADALIGN_PRESET", "huge")
+    with pytest.raises(PresetError, match="`RADALIGN_PRESET=huge` is no preset; presets are"):
+        Workspace().preset_name()

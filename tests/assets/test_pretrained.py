@@ -11,7 +11,8 @@ import dagster as dg
 import pytest
 
 from assets import pretrained
-from assets.pretrained import HIDDEN, VARIANT, one_at_a_time, pretrained_asset, pretraining_config, train
+from assets.pretrained import HIDDEN, one_at_a_time, pretrained_asset, pretraining_config, train
+from assets.settings.presets import VARIANT, chosen_training
 from assets.workspace import one_sentence
 from models.registry import method_names
 from models.run_files import DIGESTS
@@ -24,14 +25,19 @@ from training.errors import FAILURE
 
 @pytest.mark.parametrize("method", method_names())
 def test_the_launchpad_offers_exactly_what_training_and_method_take(method):
-    settings = pretraining_config(method)().model_dump()
-    assert settings.pop(VARIANT) == ""  # a name, which training has no use for
-    demo = preset(method, "demo")
-    request = TrainingConfig.from_dict({"method": method, **settings}, "launchpad")
-    assert set(settings) == set(vars(demo)) - set(HIDDEN) | {"method_config"}
+    config = pretraining_config(method)
+    assert set(config.model_fields) == set(vars(preset(method, "demo"))) - set(HIDDEN) | {"method_config", VARIANT}
+    settings = chosen_training(method, config(), "demo")
+    request, demo = TrainingConfig(method, **settings), preset(method, "demo")
     for name in set(settings) - {"method_config"}:
         assert getattr(request, name) == getattr(demo, name), name
     assert request.method_config.items() >= demo.method_config.items()
+
+
+def test_the_launchpad_shows_the_value_of_each_preset():
+    fields = pretraining_config("medklip").model_fields
+    assert fields["batch_size"].description.endswith("Empty: 32.")
+    assert fields["epochs"].description.endswith("Empty: demo 18, paper 60.0, small_gpu 20.0.")
 
 
 class Pipes:

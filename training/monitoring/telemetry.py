@@ -16,7 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from models.method import Batch, Method
 
 COUNTED = 16  # pairs whose operations are counted; what grows with the square of the batch is a small part
-PRODUCTS = {"cuda": (8192, 20), "cpu": (1024, 4)}  # side of the matrices that are multiplied, and how often
+PRODUCTS = {"cuda": (8192, 20), "cpu": (1024, 4)}  # side of the matrices that are multiplied, and at most how often
+ENOUGH = 1.0  # seconds of multiplying: a processor without bf16 takes seconds for one product of it
 GIGA = 1e9
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in what getrusage(2) counts
 
@@ -53,13 +54,15 @@ def matrix_product_peak(device: torch.device, dtype: torch.dtype) -> float:
     """Operations per second of the fastest of several large matrix products."""
     side, repeats = PRODUCTS[device.type]
     matrix = torch.ones(side, side, device=device, dtype=dtype)
-    best = float("inf")
+    best, begun = float("inf"), perf_counter()
     for _ in range(repeats):
         _wait_for(device)
         start = perf_counter()
         matrix @ matrix
         _wait_for(device)
         best = min(best, perf_counter() - start)
+        if perf_counter() - begun > ENOUGH:
+            break
     return float(2 * side**3 / best)
 
 

@@ -1,0 +1,1 @@
+"""Settings in the launchpad: their fields, and what a preset gives where nobody gave a value."""
