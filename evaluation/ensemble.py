@@ -18,6 +18,7 @@ from evaluation.inference import run_zero_shot
 from evaluation.metrics.classification import is_scorable
 from evaluation.metrics.values import MACRO, ResultValue
 from evaluation.tasks.zero_shot_classification import best_thresholds, score
+from models.compute import AUTOMATIC
 from models.ensemble import Ensemble
 from models.method import Method
 from models.saved import TRAINED, load_method
@@ -50,8 +51,8 @@ def main(arguments: Sequence[str]) -> int:
 def load_member(folder: Path) -> Method:
     """The trained network of a run's `folder`, or of one of its checkpoints' folders."""
     if folder.parent.name == "checkpoints":
-        return load_method(folder.parents[1], str(folder.relative_to(folder.parents[1]) / TRAINED))
-    return load_method(folder)
+        return AUTOMATIC.place(load_method(folder.parents[1], str(folder.relative_to(folder.parents[1]) / TRAINED)))
+    return AUTOMATIC.place(load_method(folder))
 
 
 def means(method: Method, validate: ShardData, test: ShardData) -> list[ResultValue]:

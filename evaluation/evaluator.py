@@ -22,6 +22,7 @@ from evaluation.metrics.values import MACRO, ResultValue
 from evaluation.predictions import WEIGHTS, Predictions
 from evaluation.tasks.base import NEVER, QUERY_LABELS, REGION_TABLE, TRIPLET_TABLE, Setting
 from evaluation.tasks.registry import check_options, repeated_settings, task, task_module
+from models.compute import AUTOMATIC, Compute, full_convolutions
 from store.code import code_version
 from store.digests import fingerprint
 from store.errors import UserError
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 NOTHING = "nothing to score: the dataset's test split has nothing for this task."
 NOT_AVAILABLE = "not available: "
+TAG = "radalign.evaluation"  # the beginning of the tags of a run that say where it was evaluated
 
 Log = Callable[[str], object]
 
@@ -41,6 +43,9 @@ class Tracker(Protocol):
 
     def log_summary(self, metrics: Mapping[str, float]) -> None:
         """Write numbers by name."""
+
+    def tag(self, tags: Mapping[str, Any]) -> None:
+        """Write facts by name."""
 
     def log_file(self, path: Path, folder: str) -> None:
         """Copy a file into a folder of the run."""
@@ -120,6 +125,7 @@ class Evaluator:
         tracker: Tracker | None = None,
         prefix: str = "",
         warn: Log | None = None,
+        compute: Compute = AUTOMATIC,
     ) -> None:
         """`options` are settings by task, over each task's defaults. `prefix` is that of the numbers in the tracker.
 
@@ -128,7 +134,8 @@ class Evaluator:
         check_options(options)
         self.dataset, self.run, self.options, self.tracker, self.prefix = dataset, run, options, tracker, prefix
         self.log, self.warn = log, warn or log
-        self.predictions = {weights: Predictions(dataset, run, weights, log) for weights in WEIGHTS}
+        self.compute, self._tagged = compute.resolve(), False
+        self.predictions = {weights: Predictions(dataset, run, weights, log, self.compute) for weights in WEIGHTS}
 
     def evaluate(
         self,
@@ -144,6 +151,7 @@ class Evaluator:
         """Results of pairs of a task and a setting, as they are done; DamageError for weights of another run."""
         self.expect_weights(untrained)
         self._update_regions()
+        self.log(f"{self.run.name} seed {self.run.seed}, {self.name}: computing on {self.compute.description}.")
         for name, setting in settings:
             for weights in _networks(untrained):
                 outcome = self._evaluate(name, setting, weights)
@@ -195,7 +203,8 @@ class Evaluator:
         note = ""
         self.predictions[weights].reads.clear()
         try:
-            values = task(name).score(self.predictions[weights], setting, task(name).read_settings(self.options))
+            with full_convolutions():
+                values = task(name).score(self.predictions[weights], setting, task(name).read_settings(self.options))
             note = "" if values else NOTHING
         except NotAvailableError as error:
             note = f"{NOT_AVAILABLE}{error}"
@@ -220,7 +229,8 @@ class Evaluator:
         from evaluation.results.store import write_results
 
         reads = sorted(self.predictions[weights].reads) if values else ()
-        write_results(self._home, name, key, values or [no_value(name)], setting.name, note=note, reads=reads)
+        record = asdict(self.compute)
+        write_results(self._home, name, key, values or [no_value(name)], setting.name, note=note, reads=reads, **record)
         return Outcome(self.run, self.name, name, setting, weights, values, note, reused=False, seconds=seconds)
 
     def _report(self, outcome: Outcome) -> None:
@@ -232,9 +242,16 @@ class Evaluator:
             self.log(f"{place}: {outcome.note or outcome.headline} ({outcome.seconds:.1f} s).")
         if self.tracker and not outcome.reused:
             try:
+                self._tag_compute()
                 self.tracker.log_summary({f"{self.prefix}{name}": value for name, value in outcome.numbers().items()})
             except Exception as error:  # the numbers are in `results`: nothing that happens to MLflow may end this
                 self.warn(f"{place}: MLflow did not take the numbers ({type(error).__name__}); `results` has them.")
+
+    def _tag_compute(self) -> None:
+        """Tell the tracker once where numbers are computed."""
+        if self.tracker and not self._tagged:
+            self._tagged = True
+            self.tracker.tag({f"{TAG}.{name}": value for name, value in asdict(self.compute).items()})
 
     def _update_regions(self) -> None:
         """Bring the table of regions up to date; where that fails, the tasks that read it say why."""
@@ -293,6 +310,7 @@ class Evaluator:
             self.dataset.queries_digest() if QUERY_LABELS in chosen.reads else "",
             self.dataset.regions_digest() if REGION_TABLE in chosen.reads else "",
             self.dataset.triplets_digest() if TRIPLET_TABLE in chosen.reads else "",
+            self.compute.precision,
             result_code(name, self.run.method),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from evaluation.errors import EvaluationError, NotAvailableError
+from models.compute import full_convolutions
+from models.method import Method
 
 if TYPE_CHECKING:
-    from models.method import Method
     from shards.reader import ShardData
 
 Progress = Callable[[int, int], None]  # images done, images in all
@@ -51,7 +53,7 @@ def predict_batches(
     batch_size: int = 32,
     progress: Progress | None = None,
 ) -> list[np.ndarray]:
-    """The tensors that `predict` makes of `pixels`, as float32 arrays of n rows each.
+    """The tensors that `predict` makes of `pixels`, as float32 arrays of n rows each, on the network's device.
 
     NotAvailableError where the method has no such predictions.
     """
@@ -59,10 +61,11 @@ def predict_batches(
         raise EvaluationError("There are no images to evaluate: this split of the shards is empty.")
     device = next(method.parameters()).device
     parts: list[list[np.ndarray]] = []
+    precision = method.autocast() if isinstance(method, Method) else nullcontext()  # others have it in their forward
     was_training = method.training
     method.eval()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), full_convolutions(), precision:
             for start in range(0, len(pixels), batch_size):
                 images = torch.from_numpy(pixels[start : start + batch_size])[:, None].to(device)
                 parts.append([tensor.float().cpu().numpy() for tensor in predict(images)])

@@ -1,7 +1,8 @@
 """What a network predicts for the images of a dataset. Every prediction is computed once and kept beside the weights.
 
 Tasks share predictions: zero-shot classification and grounding read the same scores and maps. A file of predictions
-holds the key of what they are of: the digest of the weights, the data version, the images, the texts and the code.
+holds the key of what they are of: the digest of the weights, the data version, the images, the texts, the precision and
+the code. The device is not in it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evaluation.dataset import EvaluationDataset, Images
+from models.compute import AUTOMATIC, Compute
 from models.errors import ModelError
 from models.run_files import CARD, TRAINED, UNTRAINED, expect_recorded
 from store.arrays import keep_arrays
@@ -34,16 +36,24 @@ FOLDER = "predictions"  # beside the weights
 class Predictions:
     """The predictions of a network of a finished run, `trained` or `untrained`, for the images of a dataset."""
 
-    def __init__(self, dataset: EvaluationDataset, run: TrainedRun, weights: str, log: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        dataset: EvaluationDataset,
+        run: TrainedRun,
+        weights: str,
+        log: Callable[[str], object],
+        compute: Compute = AUTOMATIC,
+    ) -> None:
         self.dataset, self.run, self.weights, self.log = dataset, run, weights, log
+        self.compute = compute.resolve()
         self.reads: set[str] = set()  # files that were read or written, relative to the home
 
     @cached_property
     def method(self) -> Method:
-        """The network itself."""
+        """The network itself, on its device."""
         from models.saved import load_method
 
-        return load_method(self._home / self.run.output, self.weights)
+        return self.compute.place(load_method(self._home / self.run.output, self.weights))
 
     @property
     def digest(self) -> str:
@@ -133,6 +143,7 @@ class Predictions:
             "split": images.split,
             "rows": fingerprint(images.rows.tolist()),
             "details": fingerprint(details),
+            "precision": self.compute.precision,
             "code": prediction_code(self.run.method),
         }
         name = f"{self.weights}-{kind}-{images.split}-{fingerprint(key)}.npz"

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.compute import BF16, FP32
 from models.distributed import gather
 from models.text.cleaning import CLEANING
 
@@ -116,6 +117,7 @@ class Method(nn.Module):
     size = 224  # side of the images that the network takes
     fit = "resize"  # how larger images come to that size outside training: resize, or crop to the centre
     grey_mean, grey_std = 0.449 * 255, 0.226 * 255  # of ImageNet, averaged over its three channels
+    precision = FP32  # of a trained network's products, see models.compute; the pretraining has a setting of its own
 
     def prepare(self, images: Tensor) -> Tensor:
         """Grey levels 0..255 (batch, 1, side, side) -> the network's input (batch, 1, size, size)."""
@@ -186,6 +188,15 @@ class Method(nn.Module):
     def word_maps(self, images: Tensor, sentences: Sequence[str]) -> WordMaps:
         """Attention of the words over grey levels 0..255 (batch, 1, side, side), one sentence per image."""
         raise NotImplementedError(f"{type(self).__name__} has no attention of words")
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
+        return next(self.parameters()).device
+
+    def autocast(self) -> torch.autocast:
+        """Products in `precision`."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == BF16)
 
     @property
     def facts(self) -> dict[str, Any]:

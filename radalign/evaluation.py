@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from models.compute import Compute
 from radalign.errors import RadalignError, one_sentence
 from radalign.model import Model
 
@@ -33,11 +35,14 @@ def evaluate(
     options: dict[str, dict[str, Any]] | None = None,
     split: str = "",
     untrained: bool = True,
+    device: str = "",
+    precision: str = "",
     log: Log = lambda line: None,
 ) -> pd.DataFrame:
     """Every number of `tasks` on `dataset`, one row each, with its 95 % interval by patient.
 
-    A result that is in the home already, for the same weights, data and code, is not computed again.
+    A result that is in the home already, for the same weights, data, code and precision, is not computed again. The
+    `attrs` of the table name the device and the precision.
 
     Args:
         model: what `radalign.load` gives.
@@ -48,11 +53,13 @@ def evaluate(
             brought up to date there first.
         fractions: shares of the training patients whose labels a classifier sees (default: 0.01, 0.1 and 1).
         repeats: how often whatever is trained is trained anew.
-        preset: settings of the tasks: `demo` (default, as in the Dagster jobs; minutes on two cores), `paper`, another
-            folder of configs/, or "" for the defaults in code.
+        preset: settings of the tasks: `demo` (minutes on two cores; default of simulated images), `paper` (default of
+            real ones), another folder of configs/, or "" for the defaults in code.
         options: settings by task, over those of the preset.
         split: family of splits, where the dataset has several (default: its first).
         untrained: whether the same network before training is evaluated too.
+        device: where networks compute, as for `radalign.load` (default: that of the model).
+        precision: the precision that they compute in, as for `radalign.load` (default: that of the model).
         log: called with a line of progress.
 
     Raises:
@@ -66,28 +73,35 @@ def evaluate(
     from ingestion.pipeline import update
     from ingestion.versions import at_version, living, pin
     from ingestion.workspace import Workspace
-    from store.presets import default_preset
 
     with one_sentence():
+        compute = Compute(device or model.compute.device, precision or model.compute.precision).resolve()
         facts = registry.dataset(dataset)
         known = tasks_on(facts) or own_tasks()
         chosen = list(known if tasks is None else tasks)
         if unknown := [task for task in chosen if task not in known]:
             raise RadalignError(f"{dataset} has no annotations for {unknown[0]}; its tasks are {', '.join(known)}.")
-        settings = preset_options(default_preset() if preset is None else preset)
+        workspace = Workspace(home=home, cohort=dataset, archive_root=str(root))
+        settings = preset_options(_usual_preset(workspace) if preset is None else preset)
         settings = {**settings, **{task: {**settings.get(task, {}), **own} for task, own in (options or {}).items()}}
         check_options(settings)
         fractions = FRACTIONS if fractions is None else fractions
         repeated_settings(chosen, fractions, repeats)  # refuses amounts before any work
-        workspace = Workspace(home=home, cohort=dataset, archive_root=str(root))
         state = update(workspace, _ingestion_settings(model, workspace, split), log)
         run = f"python-{os.getpid()}"
         with living(workspace.home_path(), run):
             pin(workspace, run, state)
             kept = EvaluationDataset(at_version(workspace, state["version"]), facts)
-            evaluator = Evaluator(kept, model.run, settings, log)
+            evaluator = Evaluator(kept, model.run, settings, log, compute=compute)
             outcomes = list(evaluator.evaluate(chosen, fractions, repeats, untrained=untrained))
-    return _as_frame(outcomes)
+    return _as_frame(outcomes, compute)
+
+
+def _usual_preset(workspace: Workspace) -> str:
+    """That of the dataset; an installed package has none, and the defaults in code stand."""
+    from store.presets import chosen_preset, has_presets
+
+    return chosen_preset("", workspace.shows_simulation()) if has_presets() else ""
 
 
 def _ingestion_settings(model: Model, workspace: Workspace, split: str) -> IngestionSettings:
@@ -107,8 +121,10 @@ def _ingestion_settings(model: Model, workspace: Workspace, split: str) -> Inges
     return IngestionSettings(**settings)
 
 
-def _as_frame(outcomes: Sequence[Any]) -> pd.DataFrame:
+def _as_frame(outcomes: Sequence[Any], compute: Compute) -> pd.DataFrame:
     import pandas as pd
 
     rows = [row for outcome in outcomes for row in outcome.rows()]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table.attrs.update(asdict(compute))
+    return table

@@ -12,6 +12,7 @@ import numpy as np
 
 from evaluation.dataset import knowledge
 from evaluation.inference import bind_queries, predict_batches
+from models.compute import AUTOMATIC, Compute
 from models.saved import ModelCard, load_method
 from radalign.errors import RadalignError, one_sentence
 from radalign.images import Images, read_images
@@ -41,9 +42,9 @@ class ZeroShotPrediction:
 class Model:
     """A saved network. `radalign.load` opens one."""
 
-    def __init__(self, folder: Path, weights: str = "trained") -> None:
+    def __init__(self, folder: Path, weights: str = "trained", compute: Compute = AUTOMATIC) -> None:
         """`folder` is that of a finished run; `weights` are `trained`, `untrained` or a file in the folder."""
-        self.folder, self.weights = folder, weights
+        self.folder, self.weights, self.compute = folder, weights, compute
 
     def __repr__(self) -> str:
         return f"radalign.Model({str(self.folder)!r}, weights={self.weights!r})"
@@ -56,12 +57,9 @@ class Model:
 
     @cached_property
     def network(self) -> Method:
-        """The torch module, on the GPU where there is one."""
-        import torch
-
+        """The torch module, on its device."""
         with one_sentence():
-            method = load_method(self.folder, self.weights)
-        return method.to("cuda" if torch.cuda.is_available() else "cpu")
+            return self.compute.place(load_method(self.folder, self.weights))
 
     @property
     def run(self) -> TrainedRun:
@@ -96,7 +94,7 @@ class Model:
         import torch
 
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), self.network.autocast():
                 vectors: np.ndarray = self.network.embed_texts(_as_texts(texts)).float().cpu().numpy()
         except NotImplementedError as error:
             raise RadalignError(f"{error}.") from None

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from evaluation.inference import IndexedPixels, predict_batches
 from evaluation.learning.annotated import LabelledImages, learnt_labels, prepare
-from evaluation.learning.fitting import FitOptions, Progress, fit, image_tensor, mixed_precision, seeded
+from evaluation.learning.fitting import FitOptions, Progress, fit, image_tensor, seeded
 from evaluation.metrics.classification import RESAMPLES, accuracy, auroc, aurocs, is_scorable, patient_weights
 from evaluation.metrics.values import ResultValue, add_positives, summarise
 from imaging.augment import Augmentation, AugmentationConfig
@@ -37,15 +37,15 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (batch, classes) of grey levels 0..255 (batch, 1, side, side)."""
-        logits: Tensor = self.head(self.method.image_features(images))
-        return logits
+        with self.method.autocast():
+            logits: Tensor = self.head(self.method.image_features(images))
+        return logits.float()
 
     def logits(self, pixels: IndexedPixels) -> np.ndarray:
         """(n, classes) float32 of `pixels`, without gradients."""
         if not len(pixels):
             return np.empty((0, self.head.out_features), np.float32)
-        with mixed_precision(self.head.weight.device):
-            return predict_batches(self, pixels, lambda images: [self(images)])[0]
+        return predict_batches(self, pixels, lambda images: [self(images)])[0]
 
     def probabilities(self, pixels: IndexedPixels, exclusive: bool) -> np.ndarray:
         """(n, classes) float64: a softmax over classes that are `exclusive`, else of each class by itself."""
@@ -95,7 +95,7 @@ def tune(
     The weights are those of the validation with the best mean AUROC, or with the lowest loss where `validate` has no
     class with both labels. `repeat` seeds everything that is random.
     """
-    device = next(method.parameters()).device
+    device = method.device
     loss: Loss = exclusive_loss if exclusive else independent_loss
     targets = torch.from_numpy(train.labels).float().to(device)
     augmentation = _augmentation(settings, train.side)

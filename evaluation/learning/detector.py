@@ -31,7 +31,7 @@ class Detector:
     """A head for the maps of an encoder, and how its boxes are read."""
 
     def __init__(self, maps: FrozenMaps, settings: DetectionSettings) -> None:
-        self.settings, self.side, self.device = settings, maps.encoder.size, maps.device
+        self.settings, self.encoder, self.side, self.device = settings, maps.encoder, maps.encoder.size, maps.device
         self.priors = Priors.over([(rows, columns) for _, rows, columns in maps.shapes], self.side).to(self.device)
         self.head = YoloHead([channels for channels, _, _ in maps.shapes], settings.width).to(self.device)
 
@@ -40,7 +40,13 @@ class Detector:
         images = np.repeat(np.arange(len(boxes)), [len(corners) for corners in boxes])
         corners = np.concatenate([*boxes, np.empty((0, 4))]) * (self.side / image_side)
         truth = torch.from_numpy(corners).float().to(self.device), torch.from_numpy(images).to(self.device)
-        return loss(self.head(maps), self.priors, *truth)
+        return loss(self.outputs(maps), self.priors, *truth)
+
+    def outputs(self, maps: Sequence[Tensor]) -> Tensor:
+        """The head's, in the precision of the encoder."""
+        with self.encoder.autocast():
+            found: Tensor = self.head(maps)
+        return found
 
     @torch.inference_mode()
     def find(self, maps: FrozenMaps, image_side: int) -> Found:
@@ -48,7 +54,7 @@ class Detector:
         self.head.eval()
         parts = []
         for first in range(0, len(maps), IMAGES_AT_ONCE):
-            outputs = self.head(maps[first : first + IMAGES_AT_ONCE])
+            outputs = self.outputs(maps[first : first + IMAGES_AT_ONCE])
             images, corners, scores = detect(
                 outputs, self.priors, self.side, self.settings.confidence, self.settings.suppression
             )

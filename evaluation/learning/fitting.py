@@ -67,11 +67,6 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def mixed_precision(device: torch.device) -> torch.autocast:
-    """bfloat16 where the hardware gains by it: on CUDA only."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
-
-
 def own_patients(train: np.ndarray, validate: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Rows of the train split, given the patients (n,) of each split, whose patient neither of the others has."""
     if not len(test):
@@ -103,7 +98,6 @@ def fit(
     without it (nothing to validate on) the last weights stay. The order of the images comes from `seed`; whatever else
     is random repeats from torch's generator, so call it within `seeded`. Returns the number of steps that were taken.
     """
-    device = next(module.parameters()).device
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster
     optimizer = OPTIMIZERS[options.optimizer](
         parameter_groups(module, options.weight_decay), lr=options.learning_rate, fused=True
@@ -115,8 +109,7 @@ def fit(
     done = 0
     training_mode(module)
     for rows in _batches(count, steps_of_epoch, seed):
-        with mixed_precision(device):
-            loss = loss_of(rows)
+        loss = loss_of(rows)
         if not torch.isfinite(loss):
             raise EvaluationError(
                 f"The loss is no finite number at step {done}: the model's own training diverged, or learning_rate, "

@@ -27,7 +27,7 @@ class FrozenMaps:
 
     def __init__(self, encoder: Method, pixels: IndexedPixels, memory: int) -> None:
         self.encoder, self.pixels = encoder, pixels
-        self.device = next(encoder.parameters()).device
+        self.device = encoder.device
         first = self._compute(pixels[:1])
         self.shapes = [maps.shape[1:] for maps in first]
         fits = sum(maps.nbytes for maps in first) * len(pixels) <= memory * MEGABYTE

@@ -18,7 +18,6 @@ from evaluation.learning.fitting import (
     Progress,
     fit,
     image_tensor,
-    mixed_precision,
     own_patients,
     seeded,
 )
@@ -81,7 +80,7 @@ def _fit(
     tuned: bool,
     progress: Progress | None,
 ) -> Segmenter:
-    device = next(method.parameters()).device
+    device = method.device
     loss, move = segmentation_loss(settings.loss), _movement(settings, train.masks.shape[-1])
 
     with seeded(repeat, device):
@@ -127,7 +126,7 @@ def _measure_all(
     segmenter: Segmenter, images: MaskedImages, batch_size: int, measure: Callable[[Tensor, Tensor], Tensor]
 ) -> np.ndarray:
     """What `measure` makes of logits and masks (batch, 1, size, size), batch by batch: (n, ...)."""
-    device = next(segmenter.parameters()).device
+    device = segmenter.method.device
 
     def measurements() -> Iterator[np.ndarray]:
         for start in range(0, len(images), batch_size):
@@ -135,7 +134,7 @@ def _measure_all(
             batch, masks = _tensors(images, rows, device)
             yield measure(segmenter(batch), masks).cpu().numpy()
 
-    with torch.inference_mode(), mixed_precision(device):
+    with torch.inference_mode():
         return np.concatenate(list(measurements()))
 
 

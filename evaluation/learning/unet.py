@@ -39,9 +39,11 @@ class Segmenter(nn.Module):
         fitted = images.float()
         if images.shape[2:] != size:
             fitted = F.interpolate(fitted, size, mode="bilinear", antialias=True)
-        maps = self.method.image_maps(fitted)
-        decoded = self.decoder(maps[0]) if len(maps) == 1 else self.decoder([fitted, *maps])
-        return F.interpolate(self.head(decoded).float(), images.shape[2:], mode="bilinear")
+        with self.method.autocast():
+            maps = self.method.image_maps(fitted)
+            decoded = self.decoder(maps[0]) if len(maps) == 1 else self.decoder([fitted, *maps])
+            logits = self.head(decoded)
+        return F.interpolate(logits.float(), images.shape[2:], mode="bilinear")
 
 
 def segmentation_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:

@@ -8,6 +8,7 @@ SCHEMA_VERSION = "4"
 UNSEALED_VERSIONS = ("1", "2", "3")  # of files that have no seal
 RESAMPLES_DIGEST = b"resamples"  # key of a file's metadata: the digest of its resamples; since version 4
 READ_FILES = b"reads"  # key of a file's metadata: the predictions that it was computed from, as a list in JSON
+COMPUTED_ON = b"computed_on"  # key of a file's metadata: device and precision, as an object in JSON
 
 RESULTS = pa.schema(
     [

@@ -28,7 +28,7 @@ from evaluation.results.files import (
     resamples_digest,
 )
 from evaluation.results.resamples import write_resamples
-from evaluation.results.schema import READ_FILES, RESAMPLES_DIGEST, RESULTS
+from evaluation.results.schema import COMPUTED_ON, READ_FILES, RESAMPLES_DIGEST, RESULTS
 from evaluation.results.text_tables import as_markdown, as_text
 from store.errors import DamageError
 from store.seals import is_sealed, write_sealed_table
@@ -66,10 +66,13 @@ def write_results(
     source: str = MEASURED,
     note: str = "",
     reads: Sequence[str] = (),
+    device: str = "",
+    precision: str = "",
 ) -> Path:
     """Write the numbers of one measurement, atomically; `note` says why there are none.
 
-    `reads` names the files of predictions that they were computed from, relative to the home.
+    `reads` names the files of predictions that they were computed from, relative to the home. `device` and `precision`
+    say where they were computed.
 
     They replace those of the same method, cohort, task, setting, checkpoint, seed, repeat and source. Their resamples
     are written before them, for `evaluation.tables.comparisons`, and the file holds the digest of these: a measurement
@@ -78,7 +81,8 @@ def write_results(
     common = {**vars(key), "task": task, "setting": setting, "source": source, "note": note}
     path = measurement_path(home, common)
     digest = write_resamples(path, common, values)
-    of_file = {RESAMPLES_DIGEST: digest, READ_FILES: json.dumps(sorted(reads))}
+    computed_on = json.dumps({"device": device, "precision": precision})
+    of_file = {RESAMPLES_DIGEST: digest, READ_FILES: json.dumps(sorted(reads)), COMPUTED_ON: computed_on}
     schema = RESULTS.with_metadata({**(RESULTS.metadata or {}), **of_file})
     write_sealed_table(pa.Table.from_pylist([{**common, **value.as_row()} for value in values], schema), path)
     return path

@@ -16,6 +16,7 @@ from models.text.folders import encoder_folder, quiet, reachable
 from models.text.tokenizer import WordPieceTokenizer
 
 MAXIMUM_TOKENS = 128  # MedKLIP, pre-training
+CPU = torch.device("cpu")
 HEAD_WIDTH = 64  # of every published BERT
 SCRATCH = re.compile(r"bert/(\d+)x(\d+)")
 
@@ -95,10 +96,17 @@ def _bert(name: str, weights: bool, layers: int) -> Any:
 
 
 @torch.inference_mode()
-def embed_texts(name: str, texts: Sequence[str], pooling: str, maximum_tokens: int = MAXIMUM_TOKENS) -> Tensor:
-    """(texts, width) vectors of a frozen encoder: `pooling` is `cls` (MedKLIP) or `mean` over the tokens."""
-    tokens = WordPieceTokenizer(name, maximum_tokens)(texts)
-    hidden = TextEncoder(name).eval()(tokens).tokens
+def embed_texts(
+    name: str,
+    texts: Sequence[str],
+    pooling: str,
+    maximum_tokens: int = MAXIMUM_TOKENS,
+    device: torch.device = CPU,
+) -> Tensor:
+    """(texts, width) vectors of a frozen encoder, in fp32: `pooling` is `cls` (MedKLIP) or `mean` over the tokens."""
+    tokens = WordPieceTokenizer(name, maximum_tokens)(texts).to(device)
+    with torch.autocast(device.type, enabled=False):
+        hidden = TextEncoder(name).eval().to(device)(tokens).tokens
     if pooling == "cls":
         return hidden[:, 0].clone()
     mask = tokens.mask[..., None]

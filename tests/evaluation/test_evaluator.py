@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from dataclasses import replace
 from unittest.mock import MagicMock
@@ -19,10 +20,12 @@ from evaluation.dataset import EvaluationDataset
 from evaluation.errors import EvaluationError
 from evaluation.evaluator import Evaluator
 from evaluation.predictions import Predictions
+from evaluation.results.schema import COMPUTED_ON
 from evaluation.results.store import read_results
 from evaluation.tasks.base import NEVER, QUERY_LABELS, REGION_TABLE, TRIPLET_TABLE, Setting
 from evaluation.tasks.registry import repeated_settings, task, task_names, tasks_on
 from ingestion.subsets import SubsetsSettings, write_subsets
+from models.compute import AUTOMATIC, Compute
 from shards.writer import write_manifest
 from store import batches
 from store.errors import DamageError
@@ -38,9 +41,9 @@ BOTH = [("zero_shot_classification", Setting()), *PROBE]
 IMAGES = [("image_image_retrieval", Setting())]
 
 
-def evaluator(workspace, facts=OWN, run=RUN, warn=None, **options):
+def evaluator(workspace, facts=OWN, run=RUN, warn=None, compute=AUTOMATIC, **options):
     data = EvaluationDataset(workspace, facts)
-    return Evaluator(data, run, options, lambda line: None, MagicMock(), "cohort/", warn)
+    return Evaluator(data, run, options, lambda line: None, MagicMock(), "cohort/", warn, compute)
 
 
 def computed(workspace, settings=PROBE, **changes):
@@ -60,6 +63,20 @@ def test_nothing_is_computed_twice_unless_checkpoint_data_or_protocol_change(coh
     folder = cohort.folder("shards")
     write_manifest(folder, [folder / "a.parquet"], WORDS, ("other",), SIZE, "phantom")
     assert computed(cohort) == 2
+
+
+def test_the_precision_decides_a_result_and_is_kept_with_it_and_with_the_run(cohort, seer):
+    at = evaluator(cohort, compute=Compute("cpu"))
+    assert not any(outcome.reused for outcome in at.evaluate_settings(PROBE))
+    assert [call.args[0] for call in at.tracker.tag.call_args_list] == [
+        {"radalign.evaluation.device": "cpu", "radalign.evaluation.precision": "fp32"}
+    ]
+    assert computed(cohort, compute=Compute("auto", "fp32")) == 0  # what `auto` is here
+    assert computed(cohort, compute=Compute("cpu", "bf16")) == 2
+    files = [path for path in (cohort.home_path() / "results").glob("*.parquet")]
+    records = [json.loads(pq.read_schema(path).metadata[COMPUTED_ON]) for path in files]
+    assert records == [{"device": "cpu", "precision": "bf16"}] * 2
+    assert seer.precision == "bf16"
 
 
 def test_settings_of_a_task_change_its_results_and_no_others(cohort, seer):

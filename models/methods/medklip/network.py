@@ -115,7 +115,7 @@ class Medklip(Method):
         names = self.entities + unseen
         columns = torch.tensor([names.index(query) for query in queries], device=self.entity_book.device)
         tokens, grid = self.image_tokens(self.prepare(images))
-        features, maps = self.decode(tokens, self.frozen_texts.vectors(unseen) if unseen else None, attention=True)
+        features, maps = self.decode(tokens, self.unseen_vectors(unseen) if unseen else None, attention=True)
         assert maps is not None
         located = at_least_float32(maps).mean(0)[:, columns]
         return ZeroShot(self.probabilities(features)[:, columns], located.unflatten(-1, grid))
@@ -123,7 +123,7 @@ class Medklip(Method):
     def phrase_maps(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
         """Attention of the phrase, which is an unseen query."""
         tokens, grid = self.image_tokens(self.prepare(images))
-        _, maps = self.decode(tokens, self.frozen_texts.vectors(phrases), attention=True)
+        _, maps = self.decode(tokens, self.unseen_vectors(phrases), attention=True)
         assert maps is not None
         located = at_least_float32(maps).mean(0)[:, len(self.entities) :]
         return located[range(len(phrases)), range(len(phrases))].unflatten(-1, grid)
@@ -139,8 +139,12 @@ class Medklip(Method):
     def similarity(self, images: Tensor, texts: Sequence[str]) -> Tensor:
         """(batch, texts) probability that what a text says exists in the image: every text is an unseen query."""
         tokens, _ = self.image_tokens(self.prepare(images))
-        features, _ = self.decode(tokens, self.frozen_texts.vectors(texts))
+        features, _ = self.decode(tokens, self.unseen_vectors(texts))
         return self.probabilities(features)[:, len(self.entities) :]
+
+    def unseen_vectors(self, texts: Sequence[str]) -> Tensor:
+        """(texts, text width) of texts that were no training query."""
+        return self.frozen_texts.vectors(texts, self.entity_book.device)
 
 
 class FrozenTexts:
@@ -152,17 +156,19 @@ class FrozenTexts:
         self.length = config.test_description_tokens or config.description_tokens
         self._known: dict[str, Tensor] = {}
 
-    def vectors(self, texts: Sequence[str]) -> Tensor:
-        """(texts, text width)."""
+    def vectors(self, texts: Sequence[str], device: torch.device) -> Tensor:
+        """(texts, text width), computed on the device where new."""
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         if new:
-            embedded = embed_texts(self.config.text_encoder, new, self.config.text_pooling, self.length)
+            embedded = embed_texts(self.config.text_encoder, new, self.config.text_pooling, self.length, device)
             self._known.update(zip(new, embedded, strict=True))
-        return torch.stack([self._known[text] for text in texts])
+        return torch.stack([self._known[text].to(device) for text in texts])
 
     def test_book(self, trained: Tensor) -> Tensor:
         """The entities' vectors at test: the `trained` ones, unless descriptions are cut to another length then."""
-        return trained if self.length == self.config.description_tokens else self.vectors(self.entities).to(trained)
+        if self.length == self.config.description_tokens:
+            return trained
+        return self.vectors(self.entities, trained.device).to(trained)
 
 
 def existence_labels(targets: Tensor) -> Tensor:

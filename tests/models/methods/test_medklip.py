@@ -46,7 +46,7 @@ def embedded(monkeypatch) -> list:
     """The texts that were asked for, each with its own random vector."""
     asked = []
 
-    def embed(name, texts, pooling, length):
+    def embed(name, texts, pooling, length, device=None):
         asked.extend(texts)
         seeds = [sum(map(ord, text)) + length for text in texts]
         return torch.stack([torch.randn(12, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
