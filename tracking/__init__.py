@@ -1,1 +1,7 @@
 """Training runs: their identity, their record in MLflow, and the registry of finished runs."""
+
+import os
+
+# MLflow reads these when it is imported.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # in the log of a step

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from store.errors import UserError, sentence_of
+from tracking.layout import TAGS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 DATABASE, ARTIFACTS, LOCK = "mlflow.db", "mlartifacts", "mlflow.lock"
 EXPERIMENT = "radalign"
-KIND = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow's pages expect prompts, not losses
 LOCK_SECONDS = 5.0  # to wait for another process that holds the database
 OTHER_SCHEMA = ("out-of-date database schema", "Can't locate revision")
 
@@ -67,7 +67,7 @@ def connect(home: Path, warn: Callable[[str], object] = _warn) -> tuple[MlflowCl
     lock. TrackingError where the store cannot be used.
     """
     path = home.resolve() / DATABASE
-    with explaining(home), _lock(home / LOCK):
+    with explaining(home), locked(home):
         _set_aside_damaged(path, warn)
         from mlflow import MlflowClient
 
@@ -75,11 +75,13 @@ def connect(home: Path, warn: Callable[[str], object] = _warn) -> tuple[MlflowCl
         experiment = client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
             artifacts = (home / ARTIFACTS).resolve().as_uri()
-            experiment_id = str(client.create_experiment(EXPERIMENT, artifacts, KIND))
+            experiment_id = str(client.create_experiment(EXPERIMENT, artifacts, TAGS))
         else:
             experiment_id = str(experiment.experiment_id)
             if experiment.lifecycle_stage == "deleted":
                 client.restore_experiment(experiment_id)
+            for name in TAGS.keys() - experiment.tags.keys():  # of a former version
+                client.set_experiment_tag(experiment_id, name, TAGS[name])
         _seen[path] = path.stat().st_ino, _seen[path][1]
         return client, experiment_id
 
@@ -105,6 +107,16 @@ def explaining(home: Path) -> Iterator[None]:
             ) from error
         why = sentence_of(error) or f"{type(error).__name__}: {text[:200]}"
         raise TrackingError(f"MLflow does not record this in {path}: {why}") from error
+
+
+@contextmanager
+def locked(home: Path) -> Iterator[None]:
+    """What is done in here is done by one process at a time."""
+    path = home / LOCK
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _set_aside_damaged(path: Path, warn: Callable[[str], object]) -> None:
@@ -142,11 +154,3 @@ def _address(path: Path) -> str:
     replaced += inode != before
     _seen[path] = inode, replaced
     return f"sqlite:///{path.parent}/{'./' * replaced}{path.name}"
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

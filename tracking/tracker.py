@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +15,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tracking.layout import RESULTS, parameter, step_metric
 from tracking.names import metric_name
-from tracking.store import StoreBusyError, TrackingError, connect, explaining
+from tracking.numbers import add_numbers, read_numbers
+from tracking.store import StoreBusyError, TrackingError, connect, explaining, locked
 from tracking.store import create_store as create_store
 from tracking.store import experiment_id as experiment_id
 from tracking.store import has_store as has_store
-from training.monitoring.lines import Line, parse_lines
+from tracking.tail import Tail as Tail
+from training.monitoring.lines import Line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,6 +35,8 @@ DAGSTER_TAG = "dagster.run_id"
 METRICS_PER_CALL = 900  # MLflow takes at most 1000 in one call
 PAUSE = 60.0  # seconds before a store that was busy is asked again
 ACTIVE = "active"  # what MLflow calls a run that nobody has deleted
+FINISHED = "FINISHED"
+MARKS = {"FAILED": "failed: ", "KILLED": "stopped: "}  # before the name of a run without a trained network
 
 Warn = Callable[[str], object]
 _warn = logging.getLogger(__name__).warning
@@ -60,7 +64,7 @@ class RunIdentity:
         return cls(
             fingerprint=Path(request["output"]).name,
             name=f"{request['method']} {cohort} seed {request['seed']}",
-            parameters={**parameters, **inner, "cohort": cohort},
+            parameters={parameter(name): value for name, value in {**parameters, **inner, "cohort": cohort}.items()},
             tags={"radalign.method": request["method"], DAGSTER_TAG: dagster_run},
             dataset=cohort,
             dataset_source=request["shards"],
@@ -71,13 +75,23 @@ class RunIdentity:
 class Tracker:
     """One MLflow run. What cannot be recorded is said in a sentence, once, and stops nothing.
 
-    What a busy store does not take is kept until it does.
+    What a busy store does not take is kept until it does. A run that is `finished` keeps its end, unless there are new
+    steps.
     """
 
-    def __init__(self, home: Path, client: MlflowClient, run_id: str, last_step: int, warn: Warn = _warn) -> None:
+    def __init__(
+        self,
+        home: Path,
+        client: MlflowClient,
+        run_id: str,
+        last_step: int,
+        warn: Warn = _warn,
+        finished: bool = False,
+    ) -> None:
         self.client = client
         self.run_id = run_id
         self.last_step = last_step
+        self._finished = finished
         self._home, self._warn = home, warn
         self._said: set[str] = set()
         self._waiting: list[Callable[[], object]] = []
@@ -90,9 +104,12 @@ class Tracker:
         new = [line for line in lines if line["step"] > self.last_step]
         if not new:
             return 0
+        if self._finished:  # its result was lost, so it is trained again
+            self._finished = False
+            self._record(partial(self.client.update_run, self.run_id, status="RUNNING"))
         now = int(time.time() * 1000)
         metrics = [
-            Metric(metric_name(name), float(value), now, line["step"])
+            Metric(metric_name(step_metric(name)), float(value), now, line["step"])
             for line in new
             for name, value in {**line["metrics"], "epoch": line["epoch"]}.items()
         ]
@@ -111,23 +128,38 @@ class Tracker:
         self._record(partial(self.client.log_batch, self.run_id, tags=entries))
 
     def log_summary(self, metrics: Mapping[str, float]) -> None:
-        """Log single numbers, such as results. A name that MLflow does not take is changed, see `metric_name`."""
+        """Keep the numbers of an evaluation: all of them in `numbers.csv`, the leading ones also as metrics."""
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
-        entries = [Metric(metric_name(name), float(value), now, self.last_step) for name, value in metrics.items()]
-        for start in range(0, len(entries), METRICS_PER_CALL):
-            part = entries[start : start + METRICS_PER_CALL]
-            self._record(partial(self.client.log_batch, self.run_id, metrics=part))
+        now, step = int(time.time() * 1000), 0  # MLflow draws bars of what has no later steps
+        leading = [Metric(RESULTS[name], metrics[name], now, step) for name in RESULTS if name in metrics]
+        if leading:
+            self._record(partial(self.client.log_batch, self.run_id, metrics=leading))
+        self._record(partial(self._add_numbers, dict(metrics)))
+
+    def numbers(self) -> dict[str, float]:
+        """The numbers of all evaluations; TrackingError where they cannot be read."""
+        with explaining(self._home):
+            return read_numbers(self.client, self.run_id)
 
     def log_file(self, path: Path, folder: str) -> None:
         """Keep a file with the run."""
         self._record(partial(self.client.log_artifact, self.run_id, str(path), folder))
 
     def end(self, status: str) -> None:
-        """FINISHED, FAILED or KILLED."""
+        """FINISHED, FAILED or KILLED, of which the last two join the name of the run."""
         self._not_before = 0.0
-        self._record(partial(self.client.set_terminated, self.run_id, status))
+        if not (self._finished and status == FINISHED):
+            self._record(partial(self.client.set_terminated, self.run_id, status))
+            self._record(partial(self._mark, MARKS.get(status, "")))
+
+    def _mark(self, mark: str) -> None:
+        name = self.client.get_run(self.run_id).info.run_name
+        self.client.update_run(self.run_id, name=mark + _plain_name(name))
+
+    def _add_numbers(self, numbers: Mapping[str, float]) -> None:
+        with locked(self._home):  # steps of several processes evaluate the same run
+            add_numbers(self.client, self.run_id, numbers)
 
     def _record(self, call: Callable[[], object]) -> None:
         """Do this and what is waiting."""
@@ -151,7 +183,7 @@ class Tracker:
 
 
 def open_run(home: Path, identity: RunIdentity, warn: Warn = _warn) -> Tracker:
-    """Find the run with this fingerprint, or create it; either way it is RUNNING afterwards.
+    """Find the run with this fingerprint, or create it. It is RUNNING afterwards, unless it is FINISHED.
 
     TrackingError where the store cannot be used.
     """
@@ -160,8 +192,9 @@ def open_run(home: Path, identity: RunIdentity, warn: Warn = _warn) -> Tracker:
         run = _find(client, experiment, identity.fingerprint)
         if run is None:
             return Tracker(home, client, _create_run(client, experiment, identity), -1, warn)
-        client.update_run(run.info.run_id, status="RUNNING")
-        tracker = _tracker_of(home, client, run, -1, warn)
+        if run.info.status != FINISHED:
+            client.update_run(run.info.run_id, status="RUNNING", name=_plain_name(run.info.run_name))
+        tracker = _tracker_of(home, client, run, warn)
     tracker.tag(identity.tags)
     return tracker
 
@@ -185,7 +218,7 @@ def attach(home: Path, run_id: str, fingerprint: str = "", warn: Warn = _warn) -
             "again with the same command, and the record is made anew."
         )
         return None
-    return _tracker_of(home, client, run, 0, warn)
+    return _tracker_of(home, client, run, warn)
 
 
 def running(home: Path) -> dict[str, str]:
@@ -210,34 +243,6 @@ def end(home: Path, run_id: str, status: str) -> None:
         tracker.end(status)
 
 
-class Tail:
-    """Reads what a growing JSON-lines file has gained. A resumed run replaces its file: then it is read anew.
-
-    Damaged lines are left out, which `warn` is told.
-    """
-
-    def __init__(self, path: Path, warn: Warn = _warn) -> None:
-        self._path, self._warn = path, warn
-        self._inode = self._offset = 0
-
-    def read(self) -> list[Line]:
-        """The complete lines since the last call."""
-        if not self._path.is_file():
-            return []
-        with self._path.open("rb") as file:
-            inode = os.fstat(file.fileno()).st_ino
-            if inode != self._inode:
-                self._inode, self._offset = inode, 0
-            file.seek(self._offset)
-            data = file.read()
-        complete = data[: data.rfind(b"\n") + 1]
-        self._offset += len(complete)
-        lines, damaged = parse_lines(complete)
-        if damaged:
-            self._warn(f"{self._path} has {damaged} damaged lines, which are left out.")
-        return lines
-
-
 def _get(client: MlflowClient, run_id: str) -> Run | None:
     from mlflow.exceptions import MlflowException
 
@@ -255,9 +260,17 @@ def _find(client: MlflowClient, experiment: str, fingerprint: str) -> Run | None
     return found[0] if found else None
 
 
-def _tracker_of(home: Path, client: MlflowClient, run: Run, first_step: int, warn: Warn) -> Tracker:
+def _tracker_of(home: Path, client: MlflowClient, run: Run, warn: Warn) -> Tracker:
     logged = run.data.tags.get(LAST_STEP_TAG, "")
-    return Tracker(home, client, run.info.run_id, int(logged) if logged.isdecimal() else first_step, warn)
+    last_step = int(logged) if logged.isdecimal() else -1
+    return Tracker(home, client, run.info.run_id, last_step, warn, finished=run.info.status == FINISHED)
+
+
+def _plain_name(name: str) -> str:
+    """The name of a run without the mark of its end."""
+    for mark in MARKS.values():
+        name = name.removeprefix(mark)
+    return name
 
 
 def _create_run(client: MlflowClient, experiment: str, identity: RunIdentity) -> str:

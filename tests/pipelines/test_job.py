@@ -112,11 +112,12 @@ def test_the_training_is_in_mlflow(place):
     tracker = tracking.attach(place.home, place.metadata("pretrained", "medklip")["mlflow_run"])
     run = tracker.client.get_run(tracker.run_id)
     assert run.info.status == "FINISHED"
-    assert run.data.params["data_version"] == place.metadata("shards")["data_version"]
+    assert run.data.params["setting.data_version"] == place.metadata("shards")["data_version"]
     assert run.data.tags["dagster.run_id"]
-    steps = [metric.step for metric in tracker.client.get_metric_history(tracker.run_id, "train/loss")]
+    steps = [metric.step for metric in tracker.client.get_metric_history(tracker.run_id, "loss/train")]
     assert steps == [1, 2, 3]
-    assert any(name.startswith("zero_shot_classification/auroc/") for name in run.data.metrics)
+    assert any(name.startswith("zero_shot_classification/auroc/") for name in tracker.numbers())
+    assert "results/auroc_zero_shot" in run.data.metrics
 
 
 def test_a_second_command_computes_nothing(place):

@@ -8,6 +8,8 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -15,6 +17,7 @@ from mlflow.exceptions import MlflowException
 from store.code import ROOT
 from tracking import store
 from tracking import tracker as tracking
+from tracking.layout import NOTE_TAG, TAGS
 from tracking.relay import Relay
 from tracking.tracker import RunIdentity
 
@@ -52,7 +55,7 @@ def lines(*steps):
     return [{"step": step, "epoch": step / 10, "metrics": {"train/loss": 1 / step}} for step in steps]
 
 
-def history(tracker, name="train/loss"):
+def history(tracker, name="loss/train"):
     return [metric.step for metric in tracker.client.get_metric_history(tracker.run_id, name)]
 
 
@@ -92,8 +95,8 @@ def test_a_request_has_an_identity():
     assert (identity.fingerprint, identity.name) == ("abc", "mgca phantom seed 3")
     assert identity.tags == {"radalign.method": "mgca", "dagster.run_id": "dagster run"}
     assert identity.parameters == {
-        "method": "mgca", "seed": 3, "data_version": "v", "epochs": 2.0, "method_config.dim": 8,
-        "augmentation.window": True, "cohort": "phantom",
+        "method": "mgca", "seed": 3, "setting.data_version": "v", "epochs": 2.0, "setting.method_config.dim": 8,
+        "setting.augmentation.window": True, "cohort": "phantom",
     }  # fmt: skip
 
 
@@ -108,18 +111,96 @@ def test_files_and_results_join_the_run(home):
     tracker = tracking.attach(home, run_id)
     (home / "picture.png").write_bytes(b"png")
     tracker.log_file(home / "picture.png", "pictures")
-    tracker.log_summary({"auroc/macro": 0.9})
+    tracker.log_summary({"zero_shot_classification/auroc/macro": 0.9, "zero_shot_classification/auroc/Edema": 0.8})
     assert [item.path for item in tracker.client.list_artifacts(run_id, "pictures")] == ["pictures/picture.png"]
-    assert tracker.client.get_run(run_id).data.metrics["auroc/macro"] == 0.9
+    assert tracker.client.get_run(run_id).data.metrics == {"results/auroc_zero_shot": 0.9}
+    assert tracker.numbers() == {
+        "zero_shot_classification/auroc/Edema": 0.8,
+        "zero_shot_classification/auroc/macro": 0.9,
+    }
 
 
 def test_labels_of_any_kind_are_kept_apart(home):
-    labels = ["..", ".", "?", "(", "+", "/", "a/b", "a//b", "%", "two\nlines", "", "x" * 300, "x" * 301, "Edema", "é"]
+    labels = ["..", ".", "?", "(", "+", "/", "a/b", "a//b", "%", "two\nlines", "", "x" * 300, 'a,"b"', "Edema", "é"]
+    numbers = {f"auroc/{label}": index / 3 for index, label in enumerate(labels)}
     tracker = tracking.open_run(home, IDENTITY)
-    tracker.log_summary({f"auroc/{label}": index / 100 for index, label in enumerate(labels)})
-    kept = tracker.client.get_run(tracker.run_id).data.metrics
-    assert sorted(kept.values()) == [index / 100 for index in range(len(labels))]
-    assert (kept["auroc/Edema"], kept["auroc/a/b"]) == (0.13, 0.06)
+    tracker.log_summary(numbers)
+    assert tracker.numbers() == numbers
+
+
+def test_numbers_add_up_and_newer_ones_replace_older_ones(home, empty_store):
+    tracker = tracking.open_run(home, IDENTITY)
+    tracker.log_summary({"auroc/a": 0.1, "auroc/b": 0.2})
+    tracking.attach(home, tracker.run_id).log_summary({"auroc/b": 0.3, "auroc/c": float("nan")})
+    numbers = tracker.numbers()
+    assert (numbers["auroc/a"], numbers["auroc/b"], len(numbers)) == (0.1, 0.3, 3)
+    [path] = Path(empty_store, "mlartifacts").glob(f"{tracker.run_id}/artifacts/numbers.csv")
+    path.write_bytes(b"number,value\nauroc/a,\xff")
+    assert tracker.numbers() == {}
+    tracker.log_summary({"auroc/d": 0.4})
+    assert tracker.numbers() == {"auroc/d": 0.4}
+
+
+def test_two_steps_add_numbers_to_one_run_at_the_same_time(home):
+    trackers = [tracking.open_run(home, IDENTITY) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda index: trackers[index % 2].log_summary({f"auroc/{index}": index}), range(12)))
+    assert len(trackers[0].numbers()) == 12
+
+
+def info(tracker):
+    return tracker.client.get_run(tracker.run_id).info
+
+
+def test_a_finished_run_that_is_opened_again_keeps_its_duration(home):
+    first = tracking.open_run(home, IDENTITY)
+    first.log_steps(lines(1, 2))
+    first.end("FINISHED")
+    before = info(first)
+    again = tracking.open_run(home, IDENTITY)
+    assert info(again).status == "FINISHED"
+    again.log_steps(lines(1, 2))
+    again.end("FINISHED")
+    assert (info(again).start_time, info(again).end_time) == (before.start_time, before.end_time)
+    trained = tracking.open_run(home, IDENTITY)
+    trained.log_steps(lines(3))
+    assert info(trained).status == "RUNNING"
+    trained.end("FINISHED")
+    assert info(trained).end_time > before.end_time
+
+
+@pytest.mark.parametrize(("status", "mark"), [("FAILED", "failed: "), ("KILLED", "stopped: ")])
+def test_a_run_that_did_not_finish_has_another_name(home, status, mark):
+    tracker = tracking.open_run(home, IDENTITY)
+    tracker.end(status)
+    tracker.end(status)
+    assert info(tracker).run_name == f"{mark}medklip"
+    again = tracking.open_run(home, IDENTITY)
+    assert info(again).run_name == "medklip"
+    again.end("FINISHED")
+    assert info(again).run_name == "medklip"
+
+
+def test_the_experiment_of_a_former_version_learns_what_it_holds(home):
+    client, experiment = store.connect(home)
+    with contextlib.closing(sqlite3.connect(home / "mlflow.db")) as database, database:
+        database.execute("delete from experiment_tags")
+    store.connect(home)
+    assert client.get_experiment(experiment).tags == TAGS
+    client.set_experiment_tag(experiment, NOTE_TAG, "The user's own.")
+    store.connect(home)
+    assert client.get_experiment(experiment).tags[NOTE_TAG] == "The user's own."
+
+
+def test_nothing_is_told_to_anybody():
+    from mlflow.telemetry.utils import MLFLOW_DISABLE_TELEMETRY
+
+    code = "import tracking; from mlflow.telemetry import get_telemetry_client as client; print(client())"
+    watched = {name: value for name, value in os.environ.items() if name not in ("CI", MLFLOW_DISABLE_TELEMETRY.name)}
+    environment = {name: value for name, value in watched.items() if not name.startswith("PYTEST")}
+    environment["PYTHONPATH"] = str(ROOT)
+    found = subprocess.run([sys.executable, "-c", code], env=environment, cwd="/", capture_output=True, text=True)
+    assert found.stdout == "None\n", found.stderr
 
 
 def text(*steps):
@@ -296,12 +377,14 @@ def test_what_a_busy_store_does_not_take_is_kept(home, monkeypatch):
         call(*given, **named)
 
     monkeypatch.setattr(tracker.client, "log_batch", busy)
-    tracker.log_summary({"auroc": 0.5})
+    tracker.log_steps(lines(1))
     tracker.log_summary({"auprc": 0.25})
+    assert tracker.numbers() == {}
     held.clear()
     tracker.end("FINISHED")
     assert len(said) == 1
-    assert tracker.client.get_run(tracker.run_id).data.metrics == {"auroc": 0.5, "auprc": 0.25}
+    assert history(tracker) == [1]
+    assert tracker.numbers() == {"auprc": 0.25}
 
 
 def test_what_the_store_refuses_is_said_once_and_stops_nothing(home):
@@ -312,7 +395,7 @@ def test_what_the_store_refuses_is_said_once_and_stops_nothing(home):
     tracker.log_file(home / "nothing.png", "pictures")
     tracker.log_summary({"auroc": 0.5})
     assert len(said) == 2
-    assert tracker.client.get_run(tracker.run_id).data.metrics == {"auroc": 0.5}
+    assert tracker.numbers() == {"auroc": 0.5}
 
 
 @pytest.mark.parametrize("what", ["run", "experiment"])
@@ -325,4 +408,4 @@ def test_what_was_deleted_in_the_browser_is_recorded_again(home, what):
     assert tracking.attach(home, first.run_id, warn=print) is None or what == "experiment"
     second = tracking.open_run(home, IDENTITY)
     second.log_summary({"auroc": 0.5})
-    assert second.client.get_run(second.run_id).data.metrics == {"auroc": 0.5}
+    assert second.numbers() == {"auroc": 0.5}
