@@ -14,8 +14,9 @@ from cohorts.subsets import FRACTIONS
 from evaluation.errors import EvaluationError
 from evaluation.tasks.registry import preset_settings, task, task_names
 from models.compute import AUTO, Compute
+from store.errors import SettingError
 from store.presets import PRESETS, has_preset
-from store.settings import setting
+from store.settings import check_bounds, setting
 
 FRACTIONS_TAG = "radalign/fractions"  # of a job: the label fractions of its runs, unless a run gives others
 
@@ -80,6 +81,10 @@ def chosen_evaluation(config: Any, preset: str, tags: Mapping[str, str]) -> Eval
     options = {name: {**base.get(name, {}), **given.get(name, {})} for name in tasks_with_settings()}
     names = [item.name for item in fields(Amount)]
     amount = Amount(**{name: value for name, value in {**base, **given}.items() if name in names})
+    try:
+        check_bounds(amount)
+    except SettingError as error:
+        raise EvaluationError(f"evaluation: {error}") from None
     if unknown := set(amount.fractions) - set(FRACTIONS):
         known = ", ".join(map(str, FRACTIONS))
         raise EvaluationError(f"evaluation.fractions names {min(unknown)}, which is not one of {known}.")

@@ -87,11 +87,11 @@ def _check_once(text: str) -> str:
             f"The dataset {workspace.cohort_name()} has images without reports, from which there is nothing to "
             "pretrain: set RADALIGN_COHORT to one with reports, and use this one to evaluate."
         )
-    if methods:
-        expect_machine(preset, is_named(workspace.preset) or any(settings[f"{PRETRAINED}{one}"] for one in methods))
     _check_evaluation(workspace, nodes, config, tags)
     if "archive" in nodes and not workspace.simulated():
         expect_root(workspace)
+    if methods:
+        expect_machine(preset, is_named(workspace.preset) or any(settings[f"{PRETRAINED}{one}"] for one in methods))
     expect_writable(workspace.home_path())
     images = {**image_presets()[preset], **(given_values(checked["images"]) if "images" in checked else {})}
     size = ImagesSettings(**images).size

@@ -22,12 +22,10 @@ NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")  # YAML 1.1 takes 1e-4 for 
 def build_config(options: Namespace, job: dg.JobDefinition) -> dict[str, Any]:
     """The files of `options`, each over the one before it, and above them `--set` and the options of the workspace.
 
-    Without a file the job's own settings stand, as with `dagster job execute`.
-
     Raises:
         SettingError: a file or an option cannot be read.
     """
-    config: dict[str, Any] = {} if options.config else dict(job.run_config or {})
+    config: dict[str, Any] = {}
     for name in options.config:
         config = merge(config, read_config(Path(name)))
     for pair in options.settings:

@@ -69,7 +69,7 @@ TABLE = {
     "image size": (INGEST, {"ops": {"images": {"config": {"size": 4}}}}, {}, ["`size` is 4", "32..1024"]),
     "no studies": (INGEST, {"ops": {"archive": {"config": {"studies": 0}}}}, {}, ["`studies` must be at least 1"]),
     "fraction": (PRETRAIN, evaluation(fractions=[0.5]), {}, ["fractions names 0.5", "0.01, 0.1, 1.0"]),
-    "no repeats": (PRETRAIN, evaluation(repeats=0), {}, ["evaluation.repeats is 0"]),
+    "no repeats": (PRETRAIN, evaluation(repeats=0), {}, ["evaluation: `repeats` is 0", "at least 1"]),
     "task's epochs": (EVALUATE, evaluation(fine_tune={"epochs": -2}), {}, ["`epochs` is -2", "at least"]),
     "dataset to evaluate on": (EVALUATE, evaluation(cohorts=["rsna"]), {}, ["rsna", "did you mean `rsna_pneumonia`?"]),
     "executor": (INGEST, {"execution": {"config": {"slurm": {}}}}, {}, ["`slurm`", "in_process, multiprocess"]),
@@ -102,6 +102,13 @@ TABLE = {
         network(text_encoder="/no/bert"),
         {},
         ["text_encoder names /no/bert", "correct the path"],
+    ),
+    "preset": (PRETRAIN, {}, {"RADALIGN_PRESET": "papers"}, ["`RADALIGN_PRESET=papers`", "did you mean `paper`?"]),
+    "no GPU": (
+        PRETRAIN,
+        {},
+        {"CUDA_VISIBLE_DEVICES": "", "RADALIGN_COHORT": "open_i", "RADALIGN_OPEN_I_ROOT": "/"},
+        ["preset paper is for a GPU", "set RADALIGN_PRESET=demo"],
     ),
     "weights": (PRETRAIN, network(image_weights="./no.pt"), {}, ["image_weights names ./no.pt", "correct the path"]),
 }

@@ -10,6 +10,7 @@ from dataclasses import asdict
 
 import pytest
 
+from assets.settings.evaluation import FRACTIONS_TAG, EvaluationSettings, chosen_evaluation
 from pipelines.definitions import defs
 from pipelines.preflight.network import earlier_trainings, is_tried
 from pipelines.run.config import build_config, merge, read_setting
@@ -22,7 +23,7 @@ PRETRAIN, EVALUATE, INGEST = map(defs.resolve_job_def, ("pretrain_medklip", "eva
 
 
 def options(**given):
-    return Namespace(**{"config": [], "settings": [], "home": "", "cohort": "", "root": "", **given})
+    return Namespace(**{"config": [], "settings": [], "home": "", "cohort": "", "root": "", "preset": "", **given})
 
 
 def test_a_mapping_is_laid_over_another_field_by_field():
@@ -31,13 +32,18 @@ def test_a_mapping_is_laid_over_another_field_by_field():
     }  # fmt: skip
 
 
-def test_without_a_file_the_settings_of_the_job_stand():
-    assert build_config(options(), PRETRAIN) == PRETRAIN.run_config
-    assert build_config(options(), PRETRAIN)["resources"]["evaluation"]["config"]["fractions"] == [0.1]
-    chosen = build_config(options(settings=["epochs=1"], cohort="open_i"), PRETRAIN)
-    assert chosen["resources"]["evaluation"] == PRETRAIN.run_config["resources"]["evaluation"]
-    assert chosen["resources"]["workspace"]["config"] == {"cohort": "open_i"}
-    assert chosen["ops"]["pretrained__medklip"]["config"] == {"epochs": 1}
+def test_without_a_file_there_is_what_the_options_say():
+    assert build_config(options(), PRETRAIN) == {}
+    assert build_config(options(settings=["epochs=1"], cohort="open_i", preset="paper"), PRETRAIN) == {
+        "resources": {"workspace": {"config": {"cohort": "open_i", "preset": "paper"}}},
+        "ops": {"pretrained__medklip": {"config": {"epochs": 1}}},
+    }
+
+
+def test_a_pretraining_sees_a_tenth_of_the_labels_whatever_is_given_beside():
+    assert PRETRAIN.tags[FRACTIONS_TAG] == "0.1"
+    chosen = chosen_evaluation(EvaluationSettings(repeats=2), "demo", PRETRAIN.tags)
+    assert (chosen.amount.fractions, chosen.amount.repeats) == ([0.1], 2)
 
 
 def test_files_and_options_are_laid_over_each_other_in_their_order(tmp_path):

@@ -1,0 +1,48 @@
+"""Whose run it is: tags, the first line, and whether the machine suits the preset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.identity import describe_run, introduce, workspace_of
+from pipelines.preflight import machine
+from pipelines.preflight.machine import describe_mismatch, expect_machine, has_gpu
+from store.errors import SettingError
+
+
+def test_tags_say_whose_run_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RADALIGN_HOME", str(tmp_path))
+    place = workspace_of({"resources": {"workspace": {"config": {"cohort": "open_i"}}}})
+    assert describe_run(place, {"images", "pretrained__medklip", "evaluated__medklip", "downstream__mgca"}) == {
+        "radalign/home": str(tmp_path),
+        "radalign/cohort": "open_i",
+        "radalign/preset": "paper",
+        "radalign/method": "medklip,mgca",
+    }
+    assert "radalign/method" not in describe_run(place, {"images"})
+    assert introduce(place).startswith(f"open_i in {tmp_path}, preset paper: what the paper of each method states")
+
+
+def test_a_value_may_be_the_name_of_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_COHORT", "chexpert")
+    place = workspace_of({"resources": {"workspace": {"config": {"cohort": {"env": "MY_COHORT"}}}}})
+    assert place.cohort_name() == "chexpert"
+    assert workspace_of({}).cohort_name() == "phantom"
+
+
+def test_a_preset_for_a_gpu_needs_one_unless_somebody_chose_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert not has_gpu()
+    expect_machine("demo", chosen=False)
+    expect_machine("paper", chosen=True)
+    assert describe_mismatch("paper").startswith("The preset paper is for a GPU, and this machine shows none: set ")
+    with pytest.raises(SettingError, match="RADALIGN_PRESET=paper to train on the CPU all the same"):
+        expect_machine("paper", chosen=False)
+
+
+def test_with_a_gpu_every_preset_suits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "has_gpu", lambda: True)
+    assert describe_mismatch("paper") == ""
+    expect_machine("small_gpu", chosen=False)
