@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# Two processes of tests share two cores, so a second thread in each of them, and in what they start, only waits.
+# Before anything imports torch or numpy, which read it once.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 DEFAULT_SHARED = Path(__file__).resolve().parents[1].parent / "shared"

@@ -73,11 +73,16 @@ def write_shards(folder: Path, number: int) -> Path:
 
 @pytest.fixture
 def config(shards, tmp_path) -> TrainingConfig:
+    return tiny_config(shards, tmp_path / "run")
+
+
+def tiny_config(shards: Path, output: Path) -> TrainingConfig:
+    """Twelve steps of a tiny network."""
     return TrainingConfig(
         method="medklip",
         shards=str(shards),
         knowledge=str(shards / "knowledge.parquet"),
-        output=str(tmp_path / "run"),
+        output=str(output),
         method_config=TINY,
         batch_size=8,
         max_steps=12,

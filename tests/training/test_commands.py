@@ -1,4 +1,7 @@
-"""The real command: `torchrun -m training` with two processes does what `python -m training` does, step by step."""
+"""Two processes of torchrun do what one does, step by step, and go on where they ended by the real command.
+
+The runs of all methods share two processes, because starting them takes longer than the runs.
+"""
 
 from __future__ import annotations
 
@@ -53,34 +56,44 @@ def reports(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def settings(shards, reports, tmp_path) -> TrainingConfig:
+@pytest.fixture(scope="module")
+def settings(shards, reports, tmp_path_factory) -> TrainingConfig:
     """Three steps, and a validation after the last."""
     return TrainingConfig(
-        "convirt", str(reports), str(shards / "knowledge.parquet"), str(tmp_path / "one"), batch_size=8, max_steps=3,
-        optimizer="sgd", learning_rate=1e-3, warmup_epochs=0.2, precision="fp32", augmentation=AUGMENTED,
+        "convirt", str(reports), str(shards / "knowledge.parquet"), str(tmp_path_factory.mktemp("runs")), batch_size=8,
+        max_steps=3, optimizer="sgd", learning_rate=1e-3, warmup_epochs=0.2, precision="fp32", augmentation=AUGMENTED,
         checkpoint_every=2, log_every=1, threads=1,
     )  # fmt: skip
 
 
-def with_method(settings: TrainingConfig, method: str) -> TrainingConfig:
+@pytest.fixture(scope="module")
+def two_processes(settings) -> Path:
+    """The folder of what two processes have trained: a run of every method."""
+    folder = Path(settings.output) / "two"
+    configs = [save(with_method(settings, method, folder / method)) for method in method_names()]
+    torchrun("tests.training.many_runs", *configs)
+    return folder
+
+
+def with_method(settings: TrainingConfig, method: str, output: Path) -> TrainingConfig:
     """A tiny network with batch norm, and with dropout where the method has any."""
     sections = {} if method == "medklip" else {"sections": "findings"}
     network = {**TINY[method], **RANDOM.get(method, {}), **sections}
-    return replace(settings, method=method, method_config=network, **OPTIONS[method])
+    return replace(settings, method=method, output=str(output), method_config=network, **OPTIONS[method])
 
 
-def run(config: TrainingConfig, processes: int) -> Path:
-    """Give the command; returns the folder of the run."""
+def save(config: TrainingConfig) -> Path:
     path = Path(f"{config.output}.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
     config.save(path)
-    if processes == 1:
-        assert main([str(path)]) == 0  # what `python -m training` calls
-    else:
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        done = subprocess.run([*torchrun, "-m", "training", path], cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-    return Path(config.output)
+    return path
+
+
+def torchrun(module: str, *arguments: Path) -> None:
+    """On two processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", module]
+    done = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def metrics(folder: Path) -> list[dict[str, float]]:
@@ -95,9 +108,10 @@ def weights(path: Path) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("method", method_names())
-def test_two_processes_take_the_steps_of_one(method, settings, tmp_path):
-    config = with_method(settings, method)
-    one, two = run(config, 1), run(replace(config, output=str(tmp_path / "two")), 2)
+def test_two_processes_take_the_steps_of_one(method, settings, two_processes, tmp_path):
+    config = with_method(settings, method, tmp_path / "one")
+    assert main([str(save(config))]) == 0  # what `python -m training` calls
+    one, two = Path(config.output), two_processes / method
     expected, found = metrics(one), metrics(two)
     assert len(found) == len(expected) == config.max_steps
     assert any("validation/loss" in line for line in expected)
@@ -111,10 +125,9 @@ def test_two_processes_take_the_steps_of_one(method, settings, tmp_path):
     assert json.loads((two / "result.json").read_text())["processes"] == 2
 
 
-def test_two_processes_resume_to_the_last_bit(settings, tmp_path):
-    config = with_method(settings, "convirt")
-    whole, name = run(config, 2), "step-00000002"
-    shutil.copytree(whole / "checkpoints" / name, tmp_path / "again" / "checkpoints" / name)
-    again = run(replace(config, output=str(tmp_path / "again")), 2)
+def test_two_processes_resume_to_the_last_bit(settings, two_processes, tmp_path):
+    whole, again, name = two_processes / "convirt", tmp_path / "again", "step-00000002"
+    shutil.copytree(whole / "checkpoints" / name, again / "checkpoints" / name)
+    torchrun("training", save(with_method(settings, "convirt", again)))
     assert json.loads((again / "result.json").read_text())["resumed_from"] == 2
     assert (again / TRAINED).read_bytes() == (whole / TRAINED).read_bytes()

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from models.saved import load_method
+from tests.training.conftest import tiny_config
 from training.config import TrainingConfig, TrainingError
 from training.loop import Run, train
 from training.state.checkpoint import complete_checkpoints
@@ -31,10 +32,16 @@ def weights(config: TrainingConfig) -> dict[str, torch.Tensor]:
     return load_file(Path(config.output) / "weights.safetensors")
 
 
+@pytest.fixture(scope="module")
+def whole(shards, tmp_path_factory) -> TrainingConfig:
+    """A run that nobody disturbed."""
+    config = tiny_config(shards, tmp_path_factory.mktemp("whole") / "run")
+    train(config)
+    return config
+
+
 @pytest.mark.parametrize("step", [1, 4, 7, 11])
-def test_a_killed_run_ends_in_the_same_weights(config, tmp_path, step):
-    whole = replace(config, output=str(tmp_path / "whole"))
-    train(whole)
+def test_a_killed_run_ends_in_the_same_weights(whole, config, step):
     with pytest.raises(KilledError):
         train(config, killed_after(step))
     result = train(config)
@@ -81,17 +88,24 @@ def test_a_finished_run_is_returned_as_it_is(config):
     assert (Path(config.output) / "weights.safetensors").stat().st_mtime_ns == written
 
 
+@pytest.fixture(scope="module")
+def three_steps(shards, tmp_path_factory) -> TrainingConfig:
+    """A run that ended; single precision, because a processor without bf16 takes seconds for one product of it."""
+    folder = tmp_path_factory.mktemp("three_steps") / "run"
+    config = replace(tiny_config(shards, folder), max_steps=3, precision="fp32")
+    train(config)
+    return config
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [("seed", 1), ("learning_rate", 5e-3), ("weight_decay", 0.9), ("batch_size", 4), ("clip_norm", 1e-4),
-     ("augmentation", {"crop_scale": 0.9}), ("warmup_epochs", 0.0), ("precision", "fp32")],
+     ("augmentation", {"crop_scale": 0.9}), ("warmup_epochs", 0.0), ("precision", "bf16")],
 )  # fmt: skip
-def test_every_option_changes_the_weights(config, tmp_path, option, value):
-    base = replace(config, max_steps=3, precision="bf16")
-    train(base)
-    other = replace(base, output=str(tmp_path / "other"), **{option: value})
+def test_every_option_changes_the_weights(three_steps, tmp_path, option, value):
+    other = replace(three_steps, output=str(tmp_path / "other"), **{option: value})
     train(other)
-    expected, changed = weights(base), weights(other)
+    expected, changed = weights(three_steps), weights(other)
     assert any(not torch.equal(expected[name], changed[name]) for name in expected)
 
 

