@@ -1,21 +1,17 @@
 """Abbreviations that a report defines itself: "diffuse idiopathic skeletal hyperostosis (DISH)", then "DISH" alone.
 
-Whether letters stand for words is decided by scispacy's implementation of Schwartz and Hearst, "A simple algorithm for
-identifying abbreviation definitions in biomedical text" (PSB 2003). Its detector pairs every bracket of a text with
-every other, in quadratic time; here only innermost brackets count and only the words beside them, so time grows with
-the text. Reports are full of brackets that define nothing, "(stable)", "(AP)", so the short form must be written in
-capitals, and in a report that is all capitals it must be made of the initials.
+Only innermost brackets count and only the words beside them, so time grows with the text (scispacy's detector pairs
+every bracket with every other). Reports are full of brackets that define nothing, "(stable)", "(AP)", so the short form
+must be written in capitals, and in a report that is all capitals it must be made of the initials.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from spacy.vocab import Vocab
+from report_parsing.lexicon.initials import find_long_form
 
 Span = tuple[int, int]  # characters of the report
 
@@ -37,7 +33,7 @@ class Abbreviation(NamedTuple):
 
 
 class AbbreviationFinder:
-    """Finds what a report abbreviates. spaCy is loaded at the first report that has a bracket.
+    """Finds what a report abbreviates.
 
     >>> AbbreviationFinder().expansions("Chronic obstructive pulmonary disease (COPD). No COPD exacerbation.")
     {'COPD': 'Chronic obstructive pulmonary disease'}
@@ -77,24 +73,13 @@ class AbbreviationFinder:
         return None
 
     def _long_form(self, report: str, short: str, words: Sequence[Span]) -> tuple[str, Span] | None:
-        from scispacy.abbreviation import find_abbreviation
-        from spacy.tokens import Doc
-
-        texts = [report[start:end] for start, end in words]
-        doc = Doc(self._vocab, words=[*texts, short])
-        _, long = find_abbreviation(doc[: len(words)], doc[len(words) :])
-        if long is None:
+        first = find_long_form(short, [report[start:end] for start, end in words])
+        if first is None:
             return None
-        span = words[long.start][0], words[-1][1]
+        span = words[first][0], words[-1][1]
         while not report[span[1] - 1].isalnum():
             span = span[0], span[1] - 1
         return (short, span) if _is_plausible(short, report[slice(*span)]) else None
-
-    @cached_property
-    def _vocab(self) -> Vocab:
-        from spacy.vocab import Vocab
-
-        return Vocab()
 
 
 def _words_before(report: str, end: int, count: int) -> list[Span]:
