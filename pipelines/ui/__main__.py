@@ -23,7 +23,8 @@ from types import FrameType
 from pipelines.ui.guard import HOST
 from store.code import ROOT
 
-STOP_SECONDS = 15  # before a server that ignores the request to stop is killed
+STOP_SECONDS = 15  # for the servers to stop when they are asked to
+LEAVE_SECONDS = 3  # for what they have started
 WATCH_SECONDS = 0.5
 PORTS = {"dagster": 3000, "mlflow": 5000}
 DAEMON = "Dagster's daemon"
@@ -120,23 +121,29 @@ def _end_with_parent() -> None:
 
 def _stop(servers: Sequence[subprocess.Popen[bytes]]) -> None:
     """Ask the whole session of each server to stop, then insist. What a dead server has started is stopped as well."""
-    for wish in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        for server in servers:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(server.pid, wish)
-        deadline = time.monotonic() + STOP_SECONDS
-        while any(map(_has_members, servers)) and time.monotonic() < deadline:
-            time.sleep(WATCH_SECONDS / 10)
+    _signal(servers, signal.SIGINT)
+    _wait(lambda: all(server.poll() is not None for server in servers), STOP_SECONDS)
+    _signal(servers, signal.SIGTERM)
+    _wait(lambda: not _signal(servers, 0), LEAVE_SECONDS)
+    _signal(servers, signal.SIGKILL)
+    for server in servers:
+        server.wait()
 
 
-def _has_members(server: subprocess.Popen[bytes]) -> bool:
-    """Whether a process of the session of a server is still there."""
-    server.poll()  # a process that nobody waits for counts as there
-    try:
-        os.killpg(server.pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def _signal(servers: Sequence[subprocess.Popen[bytes]], wish: int) -> bool:
+    """Send a signal to the session of each server; returns whether a process was there, also a dead one."""
+    reached = False
+    for server in servers:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, wish)
+            reached = True
+    return reached
+
+
+def _wait(done: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not done() and time.monotonic() < deadline:
+        time.sleep(WATCH_SECONDS / 10)
 
 
 if __name__ == "__main__":

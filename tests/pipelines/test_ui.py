@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,10 +20,12 @@ import pytest
 from websockets.exceptions import InvalidHandshake
 from websockets.sync.client import connect
 
+from pipelines.ui import __main__ as ui
 from pipelines.ui.guard import HOST
 from store.code import ROOT
 
 PATIENCE = 240
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SENTENCE = "Small left apical pneumothorax."
 INSTANCE = """
 telemetry: {{enabled: false}}
@@ -84,7 +87,7 @@ class Servers:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "pipelines.ui", *command],
             cwd=ROOT,
-            env={**os.environ, "DAGSTER_HOME": str(self.history), "RADALIGN_HOME": str(self.home)},
+            env={**watched(), "DAGSTER_HOME": str(self.history), "RADALIGN_HOME": str(self.home)},
             start_new_session=True,
         )
 
@@ -124,6 +127,11 @@ class Servers:
         answer = ask(self.mlflow, "POST", target, own, json.dumps(fields), JSON)
         assert answer.status == 200, answer
         return json.loads(answer.body)
+
+
+def watched() -> dict[str, str]:
+    """The environment of a user: tests and CI turn telemetry off by themselves."""
+    return {name: value for name, value in os.environ.items() if name != "CI" and not name.startswith("PYTEST")}
 
 
 def free_ports(number: int) -> list[int]:
@@ -457,11 +465,113 @@ def test_answers_may_not_be_framed_or_loaded_by_other_pages(servers):
             assert "access-control-allow" not in found
 
 
+def test_the_assistant_of_mlflow_answers_nobody(servers):
+    own = servers.own(servers.mlflow)
+    for api in ("api", "ajax-api"):
+        for method, what in (("GET", "config"), ("PUT", "config"), ("POST", "message")):
+            answer = ask(servers.mlflow, method, f"/{api}/3.0/mlflow/assistant/{what}", own, "{}", JSON)
+            assert (answer.status, answer.body) == (404, "The assistant of MLflow is off here.")
+
+
+def test_the_pages_tell_nobody_what_the_user_does(servers):
+    target, own = "/ajax-api/3.0/mlflow/ui-telemetry", servers.own(servers.mlflow)
+    assert json.loads(ask(servers.mlflow, "GET", target, own).body)["disable_ui_telemetry"] is True
+    assert '"telemetryEnabled": false' in ask(servers.dagster, "GET", "/runs", servers.own(servers.dagster)).body
+
+
+@pytest.mark.skipif(not BROWSER, reason="no chromium to look at the page with")
+def test_mlflow_opens_on_the_trainings(servers, mlflow_run, tmp_path):
+    servers.mlflow_api("runs/log-metric", run_id=mlflow_run, key="loss/train", value=0.5, timestamp=1, step=1)
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=30000", "--timeout=60000"]
+    command = [BROWSER, *options, f"--user-data-dir={tmp_path}", "--dump-dom", f"http://{HOST}:{servers.mlflow}/"]
+    page = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
+    assert "One run for every training of Radalign" in page
+    assert ">loss/train<" in page  # the name of a column
+    assert ">Model registry<" in page
+    assert ">Prompts<" not in page
+    assert "UI telemetry" not in page
+
+
 def test_a_port_in_use_is_named(servers):
-    command = [sys.executable, "-m", "pipelines.ui", "--dagster-port", str(servers.dagster)]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    assert found.returncode == 2
-    assert f"port {servers.dagster} is in use" in found.stderr
+    environment = {**os.environ, "RADALIGN_MLFLOW_PORT": str(servers.mlflow)}
+    for arguments, port in ([["--dagster-port", str(servers.dagster)], servers.dagster], [[], servers.mlflow]):
+        command = [sys.executable, "-m", "pipelines.ui", *arguments]
+        free = ["--dagster-port", str(free_ports(1)[0])] if not arguments else []
+        found = subprocess.run(
+            [*command, *free], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+        assert found.returncode == 2
+        assert f"port {port} is in use" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("ports", "sentence"),
+    [
+        (["--mlflow-port", "65536"], "port 65536 is not between 1 and 65535"),
+        (["--dagster-port", "0"], "port 0 is not between 1 and 65535"),
+        (["--dagster-port", "x"], "invalid int value: 'x'"),
+        (["--dagster-port", "{free}", "--mlflow-port", "{free}"], "need a port each"),
+    ],
+)
+def test_a_port_that_cannot_be_used_is_refused_in_a_sentence(ports, sentence, capsys):
+    free = str(free_ports(1)[0])
+    with pytest.raises(SystemExit):
+        ui.main([part.format(free=free) for part in ports])
+    assert sentence in capsys.readouterr().err
+
+
+FAILING = "import subprocess, sys; print(subprocess.Popen(['sleep', '600']).pid, flush=True); sys.exit(3)"
+LASTING = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(600)"
+
+
+def test_a_server_that_fails_leaves_nothing_behind(monkeypatch, tmp_path, capsys):
+    """Neither the other server, which does not stop when it is asked to, nor what the failed one has started."""
+    started = []
+
+    def start(module, *arguments):
+        code = LASTING if "dagster" in module else FAILING
+        server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True)
+        started.append(server)
+        return server
+
+    monkeypatch.setattr(ui, "_start", start)
+    monkeypatch.setattr(ui, "STOP_SECONDS", 0.2)
+    handlers = {wish: signal.getsignal(wish) for wish in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        assert ui._serve({"dagster": 1, "mlflow": 2}, tmp_path / "none") == 1
+    finally:
+        for wish, handler in handlers.items():
+            signal.signal(wish, handler)
+    assert "MLflow has ended with status 3, so everything is stopped." in capsys.readouterr().out
+    child = int(started[1].stdout.read())
+    wait_for_end([*(server.pid for server in started), child])
+
+
+def test_the_servers_end_when_their_parent_is_killed():
+    port = free_ports(1)[0]
+    code = (
+        "import time; from pipelines.ui.__main__ import _start\n"
+        f"print(_start('http.server', '{port}', '--bind', '{HOST}').pid, flush=True); time.sleep(600)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE)
+    server = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    wait_for_end([server])
+
+
+def wait_for_end(processes: list[int]) -> None:
+    end = time.monotonic() + PATIENCE
+    while left := [pid for pid in processes if is_running(pid)]:
+        assert time.monotonic() < end, f"the processes {left} stay behind"
+        time.sleep(0.1)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def descendants(pid: int) -> list[int]:
