@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,16 +25,26 @@ from store import batches
 SIZES = (32, 40, 48)
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Workspace:
-    simulate(tmp_path / "archive", PhantomConfig(studies=12, height=64))
-    return Workspace(home=str(tmp_path / "home"), cohort="phantom", archive_root=str(tmp_path / "archive"))
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[dict[str, str]]]:
+    """A home after three ingestions, and what each made; the last one counts."""
+    folder = tmp_path_factory.mktemp("ingested")
+    simulate(folder / "archive", PhantomConfig(studies=12, height=64))
+    home = Workspace(home=str(folder / "home"), cohort="phantom", archive_root=str(folder / "archive"))
+    settings = [IngestionSettings(images=ImagesSettings(size=size)) for size in SIZES]
+    return home, [update(home, one, progress=False) for one in settings]
 
 
 @pytest.fixture
-def states(home: Workspace) -> list[dict[str, str]]:
-    """Three ingestions; the last one counts."""
-    return [update(home, IngestionSettings(images=ImagesSettings(size=size)), progress=False) for size in SIZES]
+def home(ingested: tuple[Workspace, list[dict[str, str]]], tmp_path: Path) -> Workspace:
+    """A copy for one test."""
+    shutil.copytree(ingested[0].home, tmp_path / "home", symlinks=True)
+    return replace(ingested[0], home=str(tmp_path / "home"))
+
+
+@pytest.fixture
+def states(ingested: tuple[Workspace, list[dict[str, str]]]) -> list[dict[str, str]]:
+    return ingested[1]
 
 
 def files(home: Workspace) -> dict[str, int]:
