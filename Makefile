@@ -20,7 +20,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install --disable-pip-version-check --no-deps --progress-bar off -r requirements.lock \
 	  | while read -r line; do case "$$line" in \
-	      Collecting*|Requirement*) ((++count % 25)) || echo "  $$count packages fetched" ;; \
+	      Collecting*|Processing*|Requirement*) ((++count % 25)) || echo "  $$count packages fetched" ;; \
 	      Installing*) echo "  All are fetched. Unpacking them takes one to five minutes." ;; \
 	    esac; done
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
