@@ -11,6 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
+LONG = ("tests/pipelines/", "tests/training/")  # whose files take minutes: begun last, one of them keeps one core idle
 DEFAULT_SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 
@@ -21,3 +22,8 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real images in {folder}: set RADALIGN_SHARED to the folder that holds data/")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest; the order within a file stays."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
