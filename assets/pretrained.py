@@ -15,6 +15,7 @@ from assets import previews
 from assets.dead_runs import close_dead_trainings, end_with_parent
 from assets.settings.launchpad import preset_config
 from assets.settings.presets import chosen_training, training_presets
+from assets.tables import MLFLOW
 from assets.workspace import WorkspaceResource, one_sentence
 from ingestion.versions import pinned
 from models.registry import settings_class
@@ -103,7 +104,9 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
         remember(plain, run, context.run_id)
         made = {"seed": run.seed, "data_version": run.data_version, "checkpoint": run.checkpoint_digest}
         context.instance.add_run_tags(context.run_id, {f"radalign/{name}": str(value) for name, value in made.items()})
-        return dg.MaterializeResult(metadata={"trained": not finished, **_metadata(run, output, result)})
+        page = relay.tracker.address(MLFLOW) if relay.tracker else ""
+        link = {"mlflow": dg.MetadataValue.url(page)} if page else {}
+        return dg.MaterializeResult(metadata={"trained": not finished, **_metadata(run, output, result), **link})
 
     return pretrained
 

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tracking.layout import RESULTS, parameter, step_metric
+from tracking.layout import RESULTS, parameter, run_address, step_metric
 from tracking.names import metric_name
 from tracking.numbers import add_numbers, read_numbers
 from tracking.store import StoreBusyError, TrackingError, connect, explaining, locked
@@ -145,6 +145,14 @@ class Tracker:
     def log_file(self, path: Path, folder: str) -> None:
         """Keep a file with the run."""
         self._record(partial(self.client.log_artifact, self.run_id, str(path), folder))
+
+    def address(self, mlflow: str) -> str:
+        """The page of the run where MLflow is served at `mlflow`; empty where the store cannot be read."""
+        try:
+            with explaining(self._home):
+                return run_address(mlflow, self.client.get_run(self.run_id).info.experiment_id, self.run_id)
+        except TrackingError:
+            return ""
 
     def end(self, status: str) -> None:
         """FINISHED, FAILED or KILLED, of which the last two join the name of the run."""

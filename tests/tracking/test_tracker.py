@@ -86,6 +86,12 @@ def test_a_run_knows_its_data(home):
     assert IDENTITY.data_version.startswith(used.dataset.digest)
 
 
+def test_a_run_knows_its_page(home):
+    tracker = tracking.open_run(home, IDENTITY)
+    page = f"http://m/#/experiments/{tracking.experiment_id(home)}/runs/{tracker.run_id}"
+    assert tracker.address("http://m") == f"{page}?workflowType=machine_learning"
+
+
 def test_a_request_has_an_identity():
     request = {
         "method": "mgca", "seed": 3, "shards": "/shards", "knowledge": "/k", "output": "/home/checkpoints/mgca/abc",
