@@ -8,6 +8,8 @@ from pathlib import Path
 # Two processes of tests share two cores, so a second thread in each of them, and in what they start, only waits.
 # Before anything imports torch or numpy, which read it once.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests of real datasets are small too.
+os.environ["RADALIGN_PRESET"] = "demo"
 
 import pytest
 

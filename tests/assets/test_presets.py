@@ -40,12 +40,13 @@ def test_the_paper_preset_is_what_the_code_says_the_paper_does(method):
 
 
 @pytest.mark.parametrize("path", METHODS, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_a_file_of_a_preset_gives_what_the_preset_gives(path):
+def test_a_file_of_a_preset_gives_what_the_preset_gives(path, monkeypatch):
     """Whether it is named as the preset or given as a run config."""
     name = path.parent.name
     content = yaml.safe_load(path.read_text())
     (step,) = [step for step in content["ops"] if step.startswith("pretrained__")]
     method = step.removeprefix("pretrained__")
+    monkeypatch.delenv("RADALIGN_PRESET")
     place = workspace_of(content) if name != "demo" else Workspace(cohort="phantom")
     assert place.preset_name() == name
     given = chosen_training(method, pretraining_config(method)(**content["ops"][step]["config"]), place.preset_name())
@@ -109,11 +110,12 @@ def test_the_preset_is_named_or_follows_from_the_dataset(monkeypatch, field, var
     assert place.preset_name() == expected
 
 
-def test_what_is_simulated_beside_a_pretraining_has_its_preset(tmp_path):
+def test_what_is_simulated_beside_a_pretraining_has_its_preset(tmp_path, monkeypatch):
     pretraining = Workspace(home=str(tmp_path), cohort="phantom")
     archive = tmp_path / "rsna_pneumonia" / "archive"
     archive.mkdir(parents=True)
     mark(archive)
+    monkeypatch.delenv("RADALIGN_PRESET")
     assert pretraining.downstream("rsna_pneumonia").preset_name() == "demo"
 
 

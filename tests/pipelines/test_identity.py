@@ -14,6 +14,7 @@ from store.errors import SettingError
 
 def test_tags_say_whose_run_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RADALIGN_HOME", str(tmp_path))
+    monkeypatch.delenv("RADALIGN_PRESET")
     place = workspace_of({"resources": {"workspace": {"config": {"cohort": "open_i"}}}})
     assert describe_run(place, {"images", "pretrained__medklip", "evaluated__medklip", "downstream__mgca"}) == {
         "radalign/home": str(tmp_path),
