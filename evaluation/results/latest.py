@@ -22,15 +22,18 @@ OUTDATED = "outdated: "  # the beginning of the note of a number that may be non
 _warn = logging.getLogger(__name__).warning
 
 
-def latest_results(workspace: Workspace, every_cohort: bool = False, log: Say = _warn) -> pa.Table:
+def latest_results(
+    workspace: Workspace, every_cohort: bool = False, log: Say = _warn, results: pa.Table | None = None
+) -> pa.Table:
     """The results of the latest run of each method, variant and seed that was pretrained on the workspace's cohort.
 
     They are the results on this cohort, or with `every_cohort` on all. Those of a supervised network are included. A
     number has a note where its dataset has become another since, or cannot be read. `log` is told of files that cannot
-    be used.
+    be used. `results` are all of the home, where they were read already.
     """
-    where = {} if every_cohort else {"cohort": workspace.cohort_name()}
-    table = read_results(workspace.home_path(), where, log)
+    cohort = workspace.cohort_name()
+    table = read_results(workspace.home_path(), {}, log) if results is None else results
+    table = table if every_cohort else table.filter(pc.equal(table["cohort"], cohort))
     runs = [run for method in method_names() for run in known_runs(workspace, method)]
     digests = [digest for run in runs for digest in (run.checkpoint_digest, run.untrained_digest)]
     latest = pc.is_in(table["checkpoint"], value_set=pa.array(digests, pa.string()))

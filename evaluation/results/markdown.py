@@ -14,8 +14,14 @@ ADDRESS = re.compile(r":(?=//)|\bwww(?=\.)|@|\b(?:mailto|xmpp):", re.IGNORECASE)
 APART = "\u200b"  # has no width, and keeps an address from becoming a link
 
 
+class Markdown(str):
+    """A text that is Markdown already."""
+
+
 def escape_markdown(text: Any) -> str:
-    """`text` on one line, without markup, links, pictures or HTML of its own."""
+    """`text` on one line, without markup, links, pictures or HTML of its own; Markdown stays as it is."""
+    if isinstance(text, Markdown):
+        return text
     line = SPACE.sub(" ", str(text)).translate(HTML)
     return ADDRESS.sub(rf"\g<0>{APART}", MARKUP.sub(r"\\\g<0>", line))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from cohorts.registry import cohort_names
 from evaluation.dataset import EvaluationDataset
 from evaluation.leakage.datasets import read_leaks
 from evaluation.metrics.values import ZERO_SHOT
@@ -16,11 +17,20 @@ from evaluation.predictions import WEIGHTS, Predictions
 from evaluation.results.files import FOLDER as RESULTS_FOLDER
 from evaluation.results.files import PUBLISHED, Say
 from evaluation.results.latest import latest_results
+from evaluation.results.store import MEASURED, read_results
 from evaluation.results.summary import is_simulated
-from evaluation.tables.comparisons import UNTRAINED, Pair, compare_methods, compare_scores
-from evaluation.tables.formats import as_csv, as_latex, as_markdown
+from evaluation.tables.comparisons import (
+    UNTRAINED,
+    Pair,
+    Resamples,
+    compare_rows,
+    compare_scores,
+    read_leading_resamples,
+)
+from evaluation.tables.formats import as_csv, as_latex, as_markdown, matrices_as_csv
+from evaluation.tables.matrices import Group, build_group
 from evaluation.tables.page import as_html
-from evaluation.tables.paper_tables import build_tables
+from evaluation.tables.paper_tables import PaperTable, build_tables
 from evaluation.tables.published import tabulate_published
 from evaluation.tables.texts import TablesDocument
 from ingestion.workspace import Workspace
@@ -51,22 +61,49 @@ def write_tables(workspace: Workspace, mlflow_url: str, log: Say, warn: Say | No
     used, `log` where it is not given.
     """
     warn = warn or log
-    results, cohort = workspace.home_path() / RESULTS_FOLDER, workspace.cohort_name()
+    home, cohort = workspace.home_path(), workspace.cohort_name()
+    results = home / RESULTS_FOLDER
     write_sealed_table(tabulate_published(), results / PUBLISHED)
-    latest = latest_results(workspace, every_cohort=True, log=warn)
-    pairs = [*compare_methods(latest, results, warn), *_compare_classes(workspace, latest, log)]
-    document = TablesDocument(build_tables(latest), pairs, cohort, read_leaks(results, cohort, warn))
-    runs = {run for run in latest["mlflow_run"].to_pylist() if run}
+    measured, resamples = read_results(home, {"source": MEASURED}, warn), read_leading_resamples(results, warn)
+    groups = [_compare_results(place, measured, resamples) for place in _pretraining_cohorts(workspace)]
+    own = groups[0]
+    pairs = [*own.pairs, *_compare_classes(workspace, own.latest, log)]
+    found = tuple(one.group for one in groups if one.group.matrices)
+    document = TablesDocument(own.tables, pairs, cohort, read_leaks(results, cohort, warn), found)
     files = {
-        PAGE: as_html(document, _link_runs(workspace, mlflow_url, runs)),
+        PAGE: as_html(document, _link_runs(workspace, mlflow_url, document)),
         "tables.md": as_markdown(document),
         "tables.csv": as_csv(document),
+        "matrices.csv": matrices_as_csv(document),
         "tables.tex": as_latex(document),
     }
     for name, text in files.items():
         with replacing(results / FOLDER / name) as partial:
             partial.write_text(text, encoding="utf-8")
     return WrittenTables(document, results / FOLDER / PAGE)
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """The latest results of the networks that were pretrained on one cohort."""
+
+    latest: pa.Table
+    tables: list[PaperTable]
+    pairs: list[Pair]
+    group: Group
+
+
+def _pretraining_cohorts(workspace: Workspace) -> list[Workspace]:
+    """That of the workspace, then all others that networks of this home were pretrained on."""
+    places = [Workspace(home=workspace.home, cohort=name) for name in cohort_names() if name != workspace.cohort_name()]
+    trained = [place for place in places if any(known_runs(place, method) for method in method_names())]
+    return [workspace, *trained]
+
+
+def _compare_results(workspace: Workspace, measured: pa.Table, resamples: Resamples) -> _Compared:
+    latest = latest_results(workspace, every_cohort=True, results=measured)
+    tables, pairs = build_tables(latest), compare_rows(latest, resamples)
+    return _Compared(latest, tables, pairs, build_group(workspace.cohort_name(), latest.to_pylist(), tables, pairs))
 
 
 def _compare_classes(workspace: Workspace, latest: pa.Table, log: Say) -> list[Pair]:
@@ -100,9 +137,12 @@ def _compare_seeds(workspace: Workspace, latest: pa.Table, log: Say) -> Iterator
             yield from compare_scores(place, dataset.label_values(images, classes), scores, classes, images.subjects)
 
 
-def _link_runs(workspace: Workspace, address: str, runs: set[str]) -> dict[str, str]:
+def _link_runs(workspace: Workspace, address: str, document: TablesDocument) -> dict[str, str]:
     """The address of each run in MLflow; empty where nothing was tracked, or MLflow cannot be used."""
     home = workspace.home_path()
+    lines = [line.measured for table in document.tables for line in table.lines if line.measured]
+    cells = [cell.measured for group in document.groups for cell in group.cells()]
+    runs = {run for found in (*lines, *cells) for run in found.runs}
     if not runs or not tracker.has_store(home):
         return {}
     try:

@@ -37,6 +37,7 @@ VARIANT = ":"  # between a method and the parts that it trains with: mgca:ITA+CT
 BOOTSTRAP, DELONG = "bootstrap", "DeLong"
 
 Row = Mapping[str, Any]
+Resamples = Mapping[tuple[object, ...], Any]
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,16 @@ def compare_methods(results: pa.Table, folder: Path, log: Say) -> list[Pair]:
 
     `log` is told of resamples that are damaged.
     """
-    resamples = read_resamples(folder, LEADING, MACRO, log)
+    return compare_rows(results, read_leading_resamples(folder, log))
+
+
+def read_leading_resamples(folder: Path, log: Say) -> Resamples:
+    """The resamples of the leading metrics, kept in the folder of the results."""
+    return read_resamples(folder, LEADING, MACRO, log)
+
+
+def compare_rows(results: pa.Table, resamples: Resamples) -> list[Pair]:
+    """Compare all pairs in `results` that have resamples."""
     rows = [row for row in results.to_pylist() if _is_comparable(row, resamples)]
     pairs: list[Pair] = []
     for _, group in groupby(sorted(rows, key=_make_group_key), key=_make_group_key):

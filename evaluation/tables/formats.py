@@ -5,7 +5,19 @@ from __future__ import annotations
 import csv
 import io
 
-from evaluation.results.markdown import escape_markdown, markdown_table
+from evaluation.results.markdown import Markdown, escape_markdown, markdown_table
+from evaluation.tables.matrices import BEST, SECOND
+from evaluation.tables.matrix_texts import (
+    MATRIX_NOTE,
+    MEASURED,
+    RESULTS_TITLE,
+    TIDY_HEAD,
+    CellText,
+    MatrixLine,
+    in_words,
+    tidy_rows,
+    title_of,
+)
 from evaluation.tables.texts import (
     DIFFERS,
     HEAD,
@@ -31,6 +43,8 @@ LATEX = str.maketrans(
         "<": r"\textless{}",
         ">": r"\textgreater{}",
         "±": r"$\pm$",
+        "†": r"$\dagger$",
+        "–": "--",
         "\n": " ",
     }
 )
@@ -43,6 +57,7 @@ def as_markdown(document: TablesDocument) -> str:
         *(f"**{escape_markdown(leak)}**" for leak in document.leaks),
         *document.notes,
     ]
+    parts += _matrices_as_markdown(document)
     for table in document.tables:
         columns = choose_columns(table)
         rows = [[*(format_line(line)[c] for c in columns), format_letters(line.notes)] for line in table.lines]
@@ -69,6 +84,37 @@ def as_markdown(document: TablesDocument) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _matrices_as_markdown(document: TablesDocument) -> list[str]:
+    parts = [f"## {RESULTS_TITLE}", MATRIX_NOTE] if document.groups else []
+    for group in document.groups:
+        parts.append(f"### {escape_markdown(title_of(group))}")
+        for matrix in map(in_words, group.matrices):
+            rows = [[_label(line), *map(_cell_as_markdown, line.cells)] for line in matrix.lines]
+            parts += [f"#### {escape_markdown(matrix.title)}", markdown_table(["method", *matrix.heads], rows)]
+            parts += [f"{format_letters([n])}: {escape_markdown(text)}" for n, text in enumerate(matrix.sources)]
+    return parts
+
+
+def _label(line: MatrixLine) -> str:
+    return line.method if line.kind == MEASURED else f"– {line.kind}"
+
+
+def _cell_as_markdown(cell: CellText) -> Markdown:
+    """Markdown has no underlining of its own; pages that show it take the HTML."""
+    value, marks, spread = map(escape_markdown, (cell.value, cell.marks, cell.spread))
+    value = {BEST: f"**{value}**", SECOND: f"<u>{value}</u>"}.get(cell.rank, value)
+    return Markdown(" ".join(part for part in (value + marks, spread) if part))
+
+
+def matrices_as_csv(document: TablesDocument) -> str:
+    """One row per number of the matrices, in fractions."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(TIDY_HEAD)
+    writer.writerows(tidy_rows(document.groups))
+    return file.getvalue()
+
+
 def as_csv(document: TablesDocument) -> str:
     """One row per number, with its remarks. The column `state` says why a value is missing."""
     file = io.StringIO()
@@ -90,7 +136,7 @@ def as_csv(document: TablesDocument) -> str:
 
 def as_latex(document: TablesDocument) -> str:
     r"""One `longtable` per table, for a document that loads `booktabs` and `longtable`."""
-    parts = [f"% {note}" for note in (*document.leaks, *document.notes)]
+    parts = [f"% {note}" for note in (*document.leaks, *document.notes)] + _matrices_as_latex(document)
     for table in filter(lambda table: table.lines, document.tables):
         columns = choose_columns(table)
         head = " & ".join(_escape_latex(name) for name in [*(HEAD[c] for c in columns), DIFFERS])
@@ -114,6 +160,35 @@ def as_latex(document: TablesDocument) -> str:
             ),
         ]
     return "\n".join(parts) + "\n"
+
+
+def _matrices_as_latex(document: TablesDocument) -> list[str]:
+    """A `longtable` per matrix."""
+    parts = [f"\\noindent {_escape_latex(MATRIX_NOTE)}\\par"] if document.groups else []
+    for group in document.groups:
+        for matrix in map(in_words, group.matrices):
+            head = " & ".join(map(_escape_latex, ["method", *matrix.heads]))
+            parts += [
+                f"\\begin{{longtable}}{{{'l' * (1 + len(matrix.columns))}}}",
+                f"\\caption{{{_escape_latex(f'{title_of(group)}: {matrix.title}')}}} \\\\",
+                f"\\toprule\n{head} \\\\\n\\midrule\n\\endhead\n\\bottomrule\n\\endfoot",
+                *(
+                    " & ".join([_escape_latex(_label(line)), *map(_cell_as_latex, line.cells)]) + r" \\"
+                    for line in matrix.lines
+                ),
+                r"\end{longtable}",
+                *(
+                    f"\\noindent {format_letters([place])}: {_escape_latex(text)}\\par"
+                    for place, text in enumerate(matrix.sources)
+                ),
+            ]
+    return parts
+
+
+def _cell_as_latex(cell: CellText) -> str:
+    value, marks, spread = map(_escape_latex, (cell.value, cell.marks, cell.spread))
+    value = {BEST: f"\\textbf{{{value}}}", SECOND: f"\\underline{{{value}}}"}.get(cell.rank, value)
+    return " ".join(part for part in (value + marks, spread and f"{{\\small {spread}}}") if part)
 
 
 def _escape_latex(text: str) -> str:

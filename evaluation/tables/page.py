@@ -13,6 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from evaluation.errors import EvaluationError
+from evaluation.tables import matrix_texts
 from evaluation.tables import texts as table_texts
 from evaluation.tables.paper_tables import Line
 from evaluation.tables.texts import TablesDocument
@@ -26,8 +27,9 @@ def as_html(document: TablesDocument, links: Mapping[str, str]) -> str:
     if wrong := [link for link in links.values() if not link.startswith(("http://", "https://"))]:
         raise EvaluationError(f"The address of MLflow must begin with http:// or https://, but one is {wrong[0]!r}.")
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
+    environment.filters["words"] = matrix_texts.in_words
     environment.filters["links"] = lambda line: _find_links(line, links)
-    environment.globals.update(formats=table_texts, traps=read_traps())
+    environment.globals.update(formats=table_texts, matrices=matrix_texts, traps=read_traps(), links=links)
     script, style = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("tables.js", "tables.css"))
     lines = [line for table in document.tables for line in table.lines]
     page = environment.get_template("tables.html")

@@ -12,6 +12,7 @@ from evaluation.metrics.values import MACRO
 from evaluation.results.summary import PHANTOM, MeasuredValue
 from evaluation.results.text_tables import SIMULATION_NOTE
 from evaluation.tables.comparisons import Pair
+from evaluation.tables.matrices import Group
 from evaluation.tables.paper_tables import Line, PaperTable
 from evaluation.tables.selection import describe_selection
 from evaluation.tasks.registry import task_names
@@ -58,18 +59,32 @@ class TablesDocument:
     pairs: Sequence[Pair]
     pretraining: str  # the cohort that the networks were pretrained on
     leaks: Sequence[str] = ()  # sentences about test data that was seen before
+    groups: Sequence[Group] = ()  # the results of the home; `tables` and `pairs` are those of one cohort
 
     @property
     def simulated(self) -> bool:
         """Whether any number comes from a simulation."""
         lines = (line for table in self.tables for line in table.lines)
-        return self.pretraining == PHANTOM or any(line.simulated for line in lines)
+        return (
+            self.pretraining == PHANTOM
+            or any(line.simulated for line in lines)
+            or any(group.simulated for group in self.groups)
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
         """The notes on all tables."""
-        simulation = (SIMULATION_NOTE,) if self.simulated else ()
-        return (*simulation, f"Measured: networks pretrained on {self.pretraining}.", READING)
+        return (*self.warnings, *self.reading)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader has to know before any number."""
+        return (SIMULATION_NOTE,) if self.simulated else ()
+
+    @property
+    def reading(self) -> tuple[str, ...]:
+        """How the tables of the papers are read."""
+        return (f"Measured, in the tables of the papers: networks pretrained on {self.pretraining}.", READING)
 
     @property
     def choices(self) -> list[str]:

@@ -28,6 +28,7 @@ function filter() {
     section.hidden = Boolean(filtered) && own === 0;
     shown += own;
   }
+  document.body.classList.toggle("searching", Boolean(wanted.text));
   count.textContent = `${shown} of ${all} rows`;
 }
 
@@ -54,6 +55,23 @@ function sort(heading) {
   table.tBodies[0].append(...rows.map((pair) => pair[1]));
 }
 
+function fold(table) {
+  const rows = table.querySelectorAll("[data-published]");
+  if (!rows.length) return;
+  const button = document.createElement("button");
+  const show = (folded) => {
+    table.classList.toggle("folded", folded);
+    button.textContent = `${folded ? "Show" : "Hide"} ${rows.length} rows without a measured number`;
+    button.setAttribute("aria-expanded", String(!folded));
+  };
+  button.type = "button";
+  button.className = "fold";
+  button.addEventListener("click", () => show(!table.classList.contains("folded")));
+  table.parentElement.after(button);
+  show(true);
+}
+
+for (const table of document.querySelectorAll("main table")) fold(table);
 form.addEventListener("input", filter);
 form.addEventListener("submit", (event) => event.preventDefault());
 for (const button of document.querySelectorAll("th button")) {

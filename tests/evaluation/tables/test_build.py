@@ -54,7 +54,9 @@ def test_the_tables_are_written_in_every_format(measured, monkeypatch):
     monkeypatch.setattr(tracking, "experiment_id", lambda home: "7")
     written = build(measured)
     folder = measured.home_path() / "results" / "tables"
-    assert sorted(path.name for path in folder.iterdir()) == ["index.html", "tables.csv", "tables.md", "tables.tex"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("index.html", "matrices.csv", "tables.csv", "tables.md", "tables.tex")
+    ]
     assert written.page == folder / "index.html"
     page = written.page.read_text()
     links = set(re.findall(r'<a href="(http[^"]*)"', page))
