@@ -1,13 +1,12 @@
-"""The literal command, in a shell with nothing in its environment, on a simulated archive of a few studies."""
+"""The literal command, in a shell with nothing in its environment, on a simulated archive of a few studies.
+
+What is killed is in test_dead_runs.py and test_kills.py.
+"""
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import signal
 import subprocess
-import time
 from pathlib import Path
 
 import dagster as dg
@@ -16,12 +15,15 @@ import pydicom
 import pytest
 import yaml
 
+from pipelines.definitions import defs
 from tests.pipelines.instances import history
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-COMMAND = "dagster job execute -j {job} -c run.yaml"
+COMMAND = "dagster job execute -j pretrain_medklip -c run.yaml"
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # see tests/conftest.py
 STAGES = ("images", "reports", "triplets", "shards")
 PATIENCE = 300  # seconds for one command
+BRIEF = {"fine_tune": {"maximum_steps": 1}, "segmentation": {"maximum_steps": 1}, "detection": {"maximum_steps": 1}}
 
 
 class Place:
@@ -30,43 +32,44 @@ class Place:
     def __init__(self, folder):
         self.folder = folder
         self.home = folder / "var"
-        self.processes = []
         (folder / ".venv").symlink_to(CHECKOUT / ".venv")
         for name in ("activate", "dagster.yaml"):
             shutil.copy(CHECKOUT / name, folder / name)
 
-    def start(self, studies, steps=3, job="pretrain_medklip", **training):
-        network = {"image_encoder": "resnet18", "output_stride": 32, "width": 16, "layers": 1}
-        pretrained = {"max_steps": steps, "batch_size": 8, "warmup_epochs": 0.0, "log_every": 1}
+    def run(self, studies):
+        """The command as a user gives it."""
+        (self.folder / "run.yaml").write_text(yaml.safe_dump(self.config(studies, pretrain=True)))
+        done = subprocess.run(
+            ["bash", "-c", f". ./activate && exec {COMMAND}"],
+            cwd=self.folder,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "RADALIGN_HOME": str(self.home), **ONE_THREAD},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-4000:]
+
+    def ingest(self, studies):
+        """The job `ingest` in the same home and history, without the start of a process."""
+        with history(self.folder, self.home) as instance:
+            config = self.config(studies, pretrain=False)
+            config["resources"] = {"workspace": {"config": {"home": str(self.home), "cohort": "phantom"}}}
+            assert defs.resolve_job_def("ingest").execute_in_process(run_config=config, instance=instance).success
+
+    def config(self, studies, pretrain):
         ops = {
             "archive": {"config": {"studies": studies, "height": 96}},
             "inventory": {"config": {"batch_size": 20}},
             "images": {"config": {"size": 64}},
-            "pretrained__medklip": {"config": {**pretrained, **training, "method_config": network}},
         }
-        wanted = ops if job.startswith("pretrain") else {name: ops[name] for name in list(ops)[:3]}
-        (self.folder / "run.yaml").write_text(yaml.safe_dump({"ops": wanted}))
-        process = subprocess.Popen(
-            ["bash", "-c", f". ./activate && exec {COMMAND.format(job=job)}"],
-            cwd=self.folder,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "RADALIGN_HOME": str(self.home)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.processes.append(process)
-        return process
-
-    def stop(self):
-        """Leave nothing behind, whatever failed."""
-        for process in self.processes:
-            process.kill()
-            process.communicate()
-
-    def run(self, studies, **options):
-        process = self.start(studies, **options)
-        output, _ = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 0, output[-4000:]
+        if not pretrain:
+            return {"ops": ops}
+        network = {"image_encoder": "resnet18", "output_stride": 32, "width": 16, "layers": 1}
+        training = {"max_steps": 3, "batch_size": 8, "warmup_epochs": 0.0, "log_every": 1, "threads": 1}
+        ops["pretrained__medklip"] = {"config": {**training, "method_config": network}}
+        return {"ops": ops, "resources": {"evaluation": {"config": BRIEF}}}
 
     def metadata(self, *key):
         """Metadata of the latest materialization, as plain values."""
@@ -85,11 +88,8 @@ class Place:
 def place(tmp_path_factory):
     """One run from nothing; the tests below go on from there, in their order."""
     place = Place(tmp_path_factory.mktemp("checkout"))
-    try:
-        place.run(40)
-        yield place
-    finally:
-        place.stop()
+    place.run(40)
+    return place
 
 
 def test_everything_is_there_after_one_command(place):
@@ -130,7 +130,7 @@ def test_a_second_command_computes_nothing(place):
 
 
 def test_five_new_studies_cost_only_their_batch(place):
-    place.run(45, job="ingest")
+    place.ingest(45)
     assert place.metadata("inventory")["dagster/row_count"] == 45
     assert place.computed() == dict.fromkeys(STAGES, 1)
 
@@ -150,65 +150,9 @@ def test_what_cannot_be_used_is_rejected_with_its_reason(place):
     images[3].unlink()
     reports[4].write_text(" \n")
     reports[5].write_text(" FINAL REPORT\n \n IMPRESSION:  No acute cardiopulmonary process.\n")
-    place.run(45, job="ingest")
+    place.ingest(45)
     rejects = duckdb.execute(f"select study_id, reason from '{place.home}/phantom/rejects/rejects.parquet'").fetchall()
     reasons = ("truncated_dicom", "no_pixels", "not_an_image", "missing_file", "empty_report", "no_findings")
     expected = {(study, reason) for (study, _, _), reason in zip(studies, reasons, strict=True)}
     assert expected <= set(rejects)
     assert place.count("select count(*) from '{home}/studies/studies.parquet'") == 45 - len(rejects)
-
-
-def test_a_run_killed_while_training_resumes(place):
-    """kill -9 of the run takes its trainer with it; the same command goes on from the last checkpoint."""
-    options = {"steps": 40, "checkpoint_every": 2, "learning_rate": 2e-4}
-    process = place.start(45, **options)
-    before = set((place.home / "checkpoints" / "medklip").glob("*/"))
-    run = wait_for(lambda: new_checkpoint(place, before), process)
-    trainer = trainer_of(process.pid)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    wait_for(lambda: not Path(f"/proc/{trainer}").exists(), None)
-    assert not (run / "result.json").exists()
-    place.run(45, **options)
-    result = json.loads((run / "result.json").read_text())
-    assert result["steps"] == 40
-    assert result["resumed_from"] > 0
-
-
-def test_a_killed_trainer_is_taken_up_again_by_its_run(place):
-    options = {"steps": 40, "checkpoint_every": 2, "learning_rate": 3e-4}
-    before = set((place.home / "checkpoints" / "medklip").glob("*/"))
-    process = place.start(45, **options)
-    run = wait_for(lambda: new_checkpoint(place, before), process)
-    os.kill(trainer_of(process.pid), signal.SIGKILL)
-    output, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, output[-4000:]
-    assert json.loads((run / "result.json").read_text())["resumed_from"] > 0
-
-
-def new_checkpoint(place, before):
-    runs = set((place.home / "checkpoints" / "medklip").glob("*/")) - before
-    return next((run for run in runs if list(run.glob("checkpoints/step-*[0-9]"))), None)
-
-
-def trainer_of(parent):
-    """Process id of the child that trains."""
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (path / "cmdline").read_bytes().split(b"\0")
-            ancestor = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-        except (OSError, ValueError):
-            continue
-        if ancestor == parent and b"training" in command:
-            return int(path.name)
-    raise AssertionError("nobody is training")
-
-
-def wait_for(condition, process):
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        assert process is None or process.poll() is None, process.stdout.read()[-4000:]
-        time.sleep(0.1)
-    raise AssertionError("waited in vain")
