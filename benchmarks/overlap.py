@@ -35,6 +35,11 @@ JOBS = ("ingest", "pretrain_medklip")
 SIZES, BATCHES, SEEDS = (32, 40, 48, 56), (10, 15, 40), (0, 1, 2)
 STUDIES, HEIGHT = 40, 64
 NETWORK = {"image_encoder": "resnet18", "output_stride": 32, "width": 16, "layers": 1}
+EVALUATION = {
+    "fine_tune": {"maximum_steps": 1},
+    "segmentation": {"maximum_steps": 1},
+    "detection": {"maximum_steps": 1},
+}
 TRAINING = {"max_steps": 2, "batch_size": 8, "warmup_epochs": 0.0, "log_every": 1, "threads": 1}
 
 
@@ -64,7 +69,10 @@ class Asked:
         if self.job != "ingest":
             ops["pretrained__medklip"] = {"config": {**TRAINING, "method_config": NETWORK}}
         workspace = {"home": str(home), "cohort": "phantom", "archive_root": str(archive)}
-        return {"ops": ops, "resources": {"workspace": {"config": workspace}}}
+        resources: dict[str, Any] = {"workspace": {"config": workspace}}
+        if self.job != "ingest":
+            resources["evaluation"] = {"config": EVALUATION}
+        return {"ops": ops, "resources": resources}
 
 
 class Place:

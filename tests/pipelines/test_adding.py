@@ -24,6 +24,9 @@ ops:
   archive: {config: {studies: 60}}
   pretrained__toy:
     config: {epochs: 1, batch_size: 8, threads: 1, method_config: {width: 16}}
+resources:
+  evaluation:
+    config: {fine_tune: {maximum_steps: 1}, segmentation: {maximum_steps: 1}, detection: {maximum_steps: 1}}
 """
 FILES = (
     "cohorts/readers/toy_nodules.py",
