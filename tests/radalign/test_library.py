@@ -180,3 +180,10 @@ def key(row):
 
 def numbers_of(row):
     return tuple(row[name] for name in ("value", "low", "high", "n"))
+
+
+def test_a_device_or_a_precision_that_there_is_not_is_one_sentence():
+    with pytest.raises(radalign.RadalignError, match="device is `cuda:99`, which torch cannot use on this machine"):
+        radalign.load("medklip", device="cuda:99")
+    with pytest.raises(radalign.RadalignError, match="precision is `fp16`, but must be one of auto, fp32, bf16"):
+        radalign.load("medklip", precision="fp16")
