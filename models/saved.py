@@ -9,8 +9,8 @@ from typing import Any
 
 from safetensors.torch import load_file
 
+from models.encoders.local_files import named_encoders
 from models.errors import ModelError
-from models.local_files import named_encoders
 from models.method import Method
 from models.registry import build_method, method_module
 from models.run_files import CARD, TRAINED, UNTRAINED, expect_recorded

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from models.local_files import named_files
+from models.encoders.local_files import named_files
 from shards.manifest import Manifest
 from store.batches import expect_plan
 from store.digests import fingerprint, known_digest

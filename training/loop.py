@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from imaging.augment import Augmentation, AugmentationConfig
 from models.distributed import agree, rank, world_size
-from models.local_files import named_encoders
+from models.encoders.local_files import named_encoders
 from models.method import Batch, Method
 from models.run_files import BEST, CARD, LAST, METRICS, TRAINED, UNTRAINED, read_result
 from models.saved import ModelCard

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from models.encoders.local_files import named_encoders
 from models.errors import ModelError
-from models.local_files import named_encoders
 from models.registry import method_names
 from models.run_files import CARD, CHECKPOINT, DIGESTS, ORIGIN, RESULT
 from models.saved import TRAINED, ModelCard, load_method

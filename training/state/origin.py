@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from models.local_files import named_files
+from models.encoders.local_files import named_files
 from shards.manifest import Manifest
 from store.digests import fingerprint, known_digest
 from store.seals import expect_intact, is_sealed
