@@ -4,8 +4,8 @@ import dagster as dg
 import pytest
 
 from assets.ingestion import ArchiveConfig, InventoryConfig, SubsetsConfig
-from assets.launchpad import launchpad_config
 from assets.reports import KnowledgeConfig
+from assets.settings.launchpad import launchpad_config
 from assets.workspace import WorkspaceResource
 from cohorts.registry import cohort_names
 from ingestion.pipeline import SETTINGS
