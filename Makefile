@@ -30,9 +30,9 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup  ## the whole pipeline on simulated images, and its results
 	. ./activate && radalign pretrain medklip && radalign results
 
-# Two processes; the tests of a file stay together because they share what they computed.
+# Two processes; the tests of a file stay together because they share what they computed, and long files begin first.
 test: setup  ## all tests
-	.venv/bin/python -m pytest -n 2 --dist loadfile
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 ui: setup  ## Dagster and MLflow in the browser, on this machine only
 	. ./activate && python -m pipelines.ui

@@ -39,6 +39,7 @@ from store.atomic import replacing
 from store.errors import UserError
 from store.seals import write_sealed_table
 from tracking import tracker
+from tracking.layout import run_address
 from tracking.runs import known_runs
 from tracking.store import TrackingError
 
@@ -149,4 +150,4 @@ def _link_runs(workspace: Workspace, address: str, document: TablesDocument) -> 
         experiment = tracker.experiment_id(home)
     except TrackingError:
         return {}
-    return {run: f"{address.rstrip('/')}/#/experiments/{experiment}/runs/{run}" for run in runs}
+    return {run: run_address(address, experiment, run) for run in runs}

@@ -60,7 +60,8 @@ def test_the_tables_are_written_in_every_format(measured, monkeypatch):
     assert written.page == folder / "index.html"
     page = written.page.read_text()
     links = set(re.findall(r'<a href="(http[^"]*)"', page))
-    assert links == {f"http://mlflow.example:5000/#/experiments/7/runs/{run}" for run in ("run-a", "run-b")}
+    runs = [f"http://mlflow.example:5000/#/experiments/7/runs/{run}" for run in ("run-a", "run-b")]
+    assert links == {f"{run}?workflowType=machine_learning" for run in runs}
     assert SIMULATION_NOTE in page
     rows = list(csv.DictReader((folder / "tables.csv").open()))
     mgca = [row for row in rows if row["method"] == "mgca" and row["data"] == "chexpert" and row["value"]]
