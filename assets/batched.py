@@ -13,7 +13,7 @@ import dagster as dg
 
 from assets.settings.launchpad import given_values, launchpad_config, preset_config
 from assets.settings.presets import image_presets
-from assets.workspace import WorkspaceResource, one_sentence
+from assets.workspace import WorkspaceResource, identify, one_sentence
 from ingestion import stage
 from ingestion.pipeline import IMAGES
 from ingestion.stage import Stage
@@ -132,7 +132,7 @@ def _collect_op(one: Stage, preview: Preview, record: Record | None) -> dg.OpDef
             counts = stage.collect(one, there, planned, sum(outcome["computed"] for outcome in outcomes))
             counts |= record(there, context.run_id) if record else {}
         seconds = {"seconds": time.time() - plan["started"]}
-        return dg.Output(None, metadata=show_counts(counts) | seconds | preview(there, planned))
+        return dg.Output(None, metadata=show_counts(counts) | seconds | preview(there, planned) | identify(there))
 
     return collect
 

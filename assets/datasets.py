@@ -15,7 +15,7 @@ import dagster as dg
 
 from assets.ingestion import as_check_result
 from assets.settings.evaluation import EvaluationSettings, chosen_evaluation
-from assets.workspace import WorkspaceResource, one_sentence
+from assets.workspace import WorkspaceResource, identify, one_sentence
 from ingestion import checks
 from ingestion.checks import CheckResult
 from ingestion.inventory import update_inventory
@@ -71,7 +71,10 @@ def simulated_archives(
         names = choose_datasets(workspace.plain(), amount.cohorts, amount.splits)
         _pretraining(context, workspace)  # images of all datasets become as large as those of this version
         simulated = simulate_missing(workspace.plain(), names, amount.simulated_studies, context.log.info)
-    return dg.MaterializeResult(metadata={"computed": len(simulated), "simulated": ", ".join(simulated) or "nothing"})
+    whose = identify(workspace.plain())
+    return dg.MaterializeResult(
+        metadata={"computed": len(simulated), "simulated": ", ".join(simulated) or "nothing", **whose}
+    )
 
 
 def dataset_asset(name: str) -> dg.AssetsDefinition:
@@ -172,19 +175,22 @@ def dataset_tables(
     state = write_state(workspace.plain(), name, update["state"])
     pin(replace(workspace.plain(), cohort=name), context.run_id, state)
     shown = {f"{one}: {what}": value for one, found in counts.items() for what, value in found.items() if what in SHOWN}
-    yield dg.Output(None, output_name="result", metadata={**state, **shown})
-    yield from _check_results(dg.AssetKey(["dataset", name]), state, results)
+    whose = identify(replace(workspace.plain(), cohort=name, preset=workspace.plain().preset_name()))
+    yield dg.Output(None, output_name="result", metadata={**state, **shown, **whose})
+    yield from _check_results(dg.AssetKey(["dataset", name]), state, results, whose)
 
 
 def _check_results(
-    key: dg.AssetKey, state: dict[str, Any], results: Sequence[CheckResult]
+    key: dg.AssetKey, state: dict[str, Any], results: Sequence[CheckResult], whose: dict[str, Any]
 ) -> Iterator[dg.AssetCheckResult]:
     """One for each of CHECKS. What could not be checked of a dataset that failed counts as not passed."""
     passed, found = state["status"] != FAILED, {result.name: result for result in results}
-    yield dg.AssetCheckResult(passed=passed, check_name=READY, asset_key=key, description=state["note"] or None)
+    yield dg.AssetCheckResult(
+        passed=passed, check_name=READY, asset_key=key, description=state["note"] or None, metadata=whose
+    )
     for check in CHECKS:
         if check in found:
-            yield as_check_result(found[check], key, dict(found[check].figures))
+            yield as_check_result(found[check], key, {**found[check].figures, **whose})
         elif check != READY:
             yield dg.AssetCheckResult(
                 passed=passed,
@@ -192,6 +198,7 @@ def _check_results(
                 asset_key=key,
                 severity=dg.AssetCheckSeverity.WARN,
                 description="There was nothing to check.",
+                metadata=whose,
             )
 
 

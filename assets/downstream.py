@@ -20,7 +20,7 @@ from assets.evaluated import (
     result_check,
 )
 from assets.settings.evaluation import EvaluationSettings, chosen_evaluation
-from assets.workspace import WorkspaceResource, one_sentence
+from assets.workspace import WorkspaceResource, identify, one_sentence
 from cohorts.registry import dataset
 from evaluation.dataset import EvaluationDataset
 from evaluation.evaluator import Evaluator, Outcome
@@ -79,7 +79,8 @@ def downstream_asset(method: str, cohorts: Sequence[str]) -> dg.AssetsDefinition
             metadata[cohort] = numbers_table(found)
             metadata |= {} if why else figures(evaluators[0], found, prefix=f"{cohort} ")
         yield dg.MaterializeResult(
-            metadata={**counts(outcomes), **metadata}, check_results=[check_results(key, outcomes)]
+            metadata={**counts(outcomes), **metadata, **identify(place)},
+            check_results=[check_results(key, outcomes, identify(place))],
         )
 
     return downstream

@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets import previews
 from assets.settings.evaluation import Evaluation, EvaluationSettings, chosen_evaluation
-from assets.workspace import WorkspaceResource, one_sentence
+from assets.workspace import WorkspaceResource, identify, one_sentence
 from evaluation.dataset import EvaluationDataset
 from evaluation.evaluator import Evaluator, Outcome, Tracker
 from evaluation.metrics.values import MACRO, ResultValue
@@ -55,7 +55,8 @@ def evaluated_asset(method: str) -> dg.AssetsDefinition:
             **figures(evaluators[0], outcomes),
             **plotted_means(outcomes),
         }
-        yield dg.MaterializeResult(metadata=metadata, check_results=[check_results(key, outcomes)])
+        check = check_results(key, outcomes, identify(place))
+        yield dg.MaterializeResult(metadata={**metadata, **identify(place)}, check_results=[check])
 
     return evaluated
 
@@ -139,8 +140,11 @@ def result_check(key: dg.AssetKey) -> dg.AssetCheckSpec:
     )
 
 
-def check_results(key: dg.AssetKey, outcomes: Sequence[Outcome]) -> dg.AssetCheckResult:
-    """Which results failed, and why. It stops nothing: a failed result is marked as failed in the tables."""
+def check_results(key: dg.AssetKey, outcomes: Sequence[Outcome], whose: Mapping[str, Any]) -> dg.AssetCheckResult:
+    """Which results failed, and why; `whose` is further metadata.
+
+    It stops nothing: a failed result is marked as failed in the tables.
+    """
     failed = [outcome for outcome in outcomes if outcome.failed]
     rows = [(one.run_name, one.cohort, one.task, one.setting.name, one.weights, one.note) for one in failed]
     return dg.AssetCheckResult(
@@ -151,6 +155,7 @@ def check_results(key: dg.AssetKey, outcomes: Sequence[Outcome]) -> dg.AssetChec
             "failed": len(failed),
             "results": len(outcomes),
             "reasons": previews.markdown_table(("run", "cohort", "task", "setting", "weights", "why"), rows),
+            **whose,
         },
     )
 

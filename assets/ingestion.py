@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from assets import previews
 from assets.batched import KINDS, Metadata, batched_asset
 from assets.settings.launchpad import launchpad_config, settings_of
-from assets.workspace import WorkspaceResource, one_sentence
+from assets.workspace import WorkspaceResource, identify, one_sentence
 from cohorts.phantom.config import PhantomConfig
 from ingestion import checks, inventory
 from ingestion.checks import CheckResult
@@ -53,9 +53,7 @@ def archive(
             metadata = simulate_archive(there, settings_of(config, PhantomConfig), context.log.info)
         there.open_cohort()
         root = str(there.root())
-    return dg.MaterializeResult(
-        metadata={**metadata, "cohort": there.cohort_name(), "root": dg.MetadataValue.path(root)}
-    )
+    return dg.MaterializeResult(metadata={**metadata, "root": dg.MetadataValue.path(root), **identify(there)})
 
 
 @dg.asset(
@@ -98,18 +96,19 @@ def inventory_asset(
             "studies": len(pc.unique(scan.studies["study_id"])),
             "subjects": len(pc.unique(scan.studies["subject_id"])),
             "views and splits": previews.counts(scan.studies, "view", "split"),
+            **identify(there),
         },
-        check_results=[_only_grew(found)],
+        check_results=[_only_grew(found, identify(there))],
     )
 
 
-def _only_grew(found: Inventory) -> dg.AssetCheckResult:
+def _only_grew(found: Inventory, whose: Metadata) -> dg.AssetCheckResult:
     old = found.changes.filter(pc.field("change") != inventory.NEW)
     return dg.AssetCheckResult(
         check_name=ONLY_GREW,
         passed=old.num_rows == 0,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={**found.count_changes(), "images": previews.head(old, ("image_id", "change"), NAMED)},
+        metadata={**found.count_changes(), "images": previews.head(old, ("image_id", "change"), NAMED), **whose},
     )
 
 
@@ -169,6 +168,7 @@ images = batched_asset(
 def usable(workspace: WorkspaceResource) -> Iterator[dg.MaterializeResult[Any]]:
     """Every image of the archive ends in exactly one of the two tables."""
     studies, rejects = write_usable(workspace.plain())
+    whose = identify(workspace.plain())
     yield dg.MaterializeResult(
         asset_key="studies",
         metadata={
@@ -176,6 +176,7 @@ def usable(workspace: WorkspaceResource) -> Iterator[dg.MaterializeResult[Any]]:
             "subjects": len(pc.unique(studies["subject_id"])),
             "splits": previews.counts(studies, "split", "view"),
             "preview": previews.head(studies, ("image_id", "study_id", "view", "split")),
+            **whose,
         },
     )
     yield dg.MaterializeResult(
@@ -184,6 +185,7 @@ def usable(workspace: WorkspaceResource) -> Iterator[dg.MaterializeResult[Any]]:
             "dagster/row_count": rejects.num_rows,
             "reasons": previews.counts(rejects, "stage", "reason"),
             "preview": previews.head(rejects, ("image_id", "stage", "reason", "detail")),
+            **whose,
         },
     )
 
@@ -202,6 +204,7 @@ def subsets(
             "seed": settings.seed,
             "images": previews.counts(table, "fraction"),
             "labels": previews.head(presence, presence.column_names, presence.num_rows),
+            **identify(workspace.plain()),
         }
     )
 
@@ -252,7 +255,7 @@ def _specs(table: str, descriptions: dict[str, str], first_also_reads: str) -> l
 def studies_checks(workspace: WorkspaceResource) -> Iterator[dg.AssetCheckResult]:
     """The two tables against the archive, and the splits."""
     for result in checks.check_studies(workspace.plain()):
-        metadata = dict(result.figures)
+        metadata = {**result.figures, **identify(workspace.plain())}
         if result.name == checks.NOTHING_LOST:
             metadata["reasons"] = previews.counts(checks.read_reject_reasons(workspace.plain()), "stage", "reason")
         yield as_check_result(result, dg.AssetKey("studies"), metadata)
@@ -262,7 +265,7 @@ def studies_checks(workspace: WorkspaceResource) -> Iterator[dg.AssetCheckResult
 def shards_checks(workspace: WorkspaceResource) -> Iterator[dg.AssetCheckResult]:
     """What training is about to read."""
     for result in checks.check_shards(workspace.plain()):
-        yield as_check_result(result, dg.AssetKey("shards"), dict(result.figures))
+        yield as_check_result(result, dg.AssetKey("shards"), {**result.figures, **identify(workspace.plain())})
 
 
 def as_check_result(result: CheckResult, key: dg.AssetKey, metadata: dict[str, Any]) -> dg.AssetCheckResult:

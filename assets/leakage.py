@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets import previews
 from assets.datasets import GROUP
-from assets.workspace import WorkspaceResource, one_sentence
+from assets.workspace import WorkspaceResource, identify, one_sentence
 from ingestion.pipeline import downstream_names
 from ingestion.versions import pinned
 
@@ -51,6 +51,7 @@ def leakage(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> 
             "counts": previews.markdown_table(("what", "seen", "tested", "seen too", "of"), rows),
             "sentences": previews.markdown_list(describe(leaks)),
             "selection": previews.markdown_list(describe_selection(sorted(task_names()))),
+            **identify(workspace.plain()),
         },
         check_results=[
             dg.AssetCheckResult(
@@ -58,6 +59,7 @@ def leakage(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> 
                 check_name=UNSEEN,
                 severity=dg.AssetCheckSeverity.WARN,
                 description=" ".join(describe(found)) or None,
+                metadata=identify(workspace.plain()),
             )
         ],
     )

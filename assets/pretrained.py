@@ -16,7 +16,7 @@ from assets.dead_runs import close_dead_trainings, end_with_parent
 from assets.settings.launchpad import preset_config
 from assets.settings.presets import chosen_training, training_presets
 from assets.tables import MLFLOW
-from assets.workspace import WorkspaceResource, one_sentence
+from assets.workspace import WorkspaceResource, identify, one_sentence
 from ingestion.versions import pinned
 from models.registry import settings_class
 from models.run_files import METRICS
@@ -106,7 +106,9 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
         context.instance.add_run_tags(context.run_id, {f"radalign/{name}": str(value) for name, value in made.items()})
         page = relay.tracker.address(MLFLOW) if relay.tracker else ""
         link = {"mlflow": dg.MetadataValue.url(page)} if page else {}
-        return dg.MaterializeResult(metadata={"trained": not finished, **_metadata(run, output, result), **link})
+        return dg.MaterializeResult(
+            metadata={"trained": not finished, **_metadata(run, output, result), **link, **identify(plain)}
+        )
 
     return pretrained
 

@@ -7,7 +7,7 @@ import dagster as dg
 from assets import previews
 from assets.batched import KINDS, Metadata, batched_asset
 from assets.settings.launchpad import launchpad_config, settings_of
-from assets.workspace import WorkspaceResource, one_sentence
+from assets.workspace import WorkspaceResource, identify, one_sentence
 from ingestion import summaries
 from ingestion.exports import KNOWLEDGE_CODE, KnowledgeSettings, write_knowledge, write_report_graphs
 from ingestion.pipeline import REPORT_LABELS, REPORTS, TRIPLETS
@@ -109,6 +109,7 @@ def knowledge(
             "kinds": previews.counts(table, "kind"),
             "preview": previews.head(table, columns),
             "unseen": previews.head(unseen, columns, unseen.num_rows),
+            **identify(workspace.plain()),
         }
     )
 
@@ -127,5 +128,6 @@ def graphs(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> d
             "path": dg.MetadataValue.path(str(counts.path)),
             "entities": previews.markdown_table(("label", "entities"), sorted(counts.labels.items())),
             "relations": previews.markdown_table(("relation", "pairs"), sorted(counts.relations.items())),
+            **identify(workspace.plain()),
         }
     )

@@ -10,7 +10,7 @@ from pydantic import Field
 from assets import previews
 from assets.evaluated import GROUP
 from assets.leakage import LEAKAGE
-from assets.workspace import WorkspaceResource, one_sentence
+from assets.workspace import WorkspaceResource, identify, one_sentence
 from evaluation.metrics.values import MACRO
 
 SHOWN = ("method", "cohort", "task", "setting", "metric", "value", "low", "high", "n", "seed", "repeat", "checkpoint")
@@ -39,6 +39,7 @@ def results_asset(methods: Sequence[str]) -> dg.AssetsDefinition:
                 "methods": previews.counts(table, "cohort", "method", "task"),
                 "numbers": previews.head(macro, SHOWN, 100),
                 "tables": dg.MetadataValue.md(as_markdown(latest)),
+                **identify(place),
             }
         )
 
@@ -79,5 +80,6 @@ def tables_asset(
             "pairs": len(written.document.pairs),
             "page": dg.MetadataValue.path(str(written.page)),
             "tables": previews.markdown_table(("paper", "table", "measured", "rows"), filled),
+            **identify(workspace.plain()),
         }
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -28,6 +29,15 @@ def one_sentence() -> Iterator[None]:
         if sentence is None:
             raise
         raise dg.Failure(sentence, allow_retries=False) from None
+
+
+def identify(workspace: PlainWorkspace) -> dict[str, Any]:
+    """Whose numbers they are, as metadata: the dataset, the preset and the home."""
+    return {
+        "cohort": workspace.cohort_name(),
+        "preset": workspace.preset_name(),
+        "home": dg.MetadataValue.path(str(workspace.home_path())),
+    }
 
 
 class WorkspaceResource(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -191,4 +191,8 @@ def test_an_address_that_is_none_stops_the_run_with_one_sentence(workspace, arch
 
 def test_simulated_archives_are_told(workspace):
     result = run(workspace, simulated_archives, cohorts=["covid_rural"], simulated_studies=3)
-    assert metadata(result, ARCHIVES) == {"computed": 1, "simulated": "covid_rural"}
+    home = str(workspace.plain().home_path())
+    assert metadata(result, ARCHIVES) == {
+        **{"computed": 1, "simulated": "covid_rural"},
+        **{"cohort": "phantom", "preset": "demo", "home": home},
+    }

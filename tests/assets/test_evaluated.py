@@ -84,7 +84,9 @@ def test_a_fault_of_one_task_stops_no_other_and_is_told_by_the_check(cohort, see
 def test_the_check_names_what_failed():
     note = "failed: The weights are gone; train again."
     failed = Outcome(RUN, "phantom", "linear_probe", Setting(0.1), "trained", [], note, False, 0.0)
-    check = check_results(dg.AssetKey("a"), [failed, replace(failed, note="not available: no text")])
+    check = check_results(
+        dg.AssetKey("a"), [failed, replace(failed, note="not available: no text")], {"cohort": "open_i"}
+    )
     assert (check.check_name, check.passed, check.metadata["failed"].value) == (CHECK, False, 1)
     assert note in check.metadata["reasons"].value
 
