@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,6 +96,7 @@ class Tracker:
         self._home, self._warn = home, warn
         self._said: set[str] = set()
         self._waiting: list[Callable[[], object]] = []
+        self._recording = threading.Lock()  # a step and whatever follows its metrics may be two threads
         self._not_before = 0.0
 
     def log_steps(self, lines: Sequence[Line]) -> int:
@@ -171,7 +173,11 @@ class Tracker:
 
     def _record(self, call: Callable[[], object]) -> None:
         """Do this and what is waiting."""
-        self._waiting.append(call)
+        with self._recording:
+            self._waiting.append(call)
+            self._record_waiting()
+
+    def _record_waiting(self) -> None:
         while self._waiting and time.monotonic() >= self._not_before:
             try:
                 with explaining(self._home):

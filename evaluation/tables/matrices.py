@@ -187,4 +187,5 @@ def _index_published(tables: Sequence[PaperTable]) -> dict[tuple[str, ...], list
 
 
 def _column_order(column: Column) -> tuple[object, ...]:
-    return column.cohort, *sort_key(("", "", "", column.setting, "", ""))[2:], column.setting, column.data_version
+    place = sort_key(("", "", "", column.setting, "", ""))[2:]
+    return column.cohort, *place, column.setting, column.data_version, column.simulated
