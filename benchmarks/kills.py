@@ -160,10 +160,12 @@ def main() -> int:
     different = 0
     with tempfile.TemporaryDirectory() as folder:
         place, never = Place(Path(folder), options.studies, options.job), Path(folder) / "never"
-        whole = place.complete(never)
+        home = Path(folder) / "home"  # the same path for all: it is in the configuration of a training
+        whole = place.complete(home)
+        home.rename(never)
         sys.stdout.write(f"seed {options.seed}; never killed: {whole:.1f} s, {len(list_files(never))} files\n")
-        for number in range(options.kills):
-            moment, home = rng.uniform(0, whole), Path(folder) / str(number)
+        for _ in range(options.kills):
+            moment = rng.uniform(0, whole)
             place.interrupt(home, moment, rng if options.children else None)
             place.complete(home)
             wrong = compare(never, home)
