@@ -17,7 +17,7 @@ NOT_COMPARED = (
     *("*.damaged", "*.partial", "*lock", "runs/*", "mlflow.db*", "mlartifacts/*", "logs/*", "*/metrics*.jsonl"),
     *("*/failure.txt", "*/request.json*", "*/result.json.sha256"),
 )
-MEASURED = ("seconds", "resumed_from")  # in result.json
+MEASURED = ("seconds", "resumed_from", "metrics_digest")  # in result.json; the metrics hold seconds as well
 PLACE = ("method", "cohort", "task", "setting", "repeat", "metric", "class", "source")
 VALUES = ("value", "low", "high", "n", "positives", "data_version", "checkpoint", "protocol", "note")
 
