@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
@@ -28,7 +28,24 @@ def history_folder() -> Path:
     return default_home() / FOLDER
 
 
-class History(DagsterSqliteStorage):
+class WithoutSettings:
+    """A part of Dagster whose settings follow from the home."""
+
+    def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
+        raise NotImplementedError
+
+    @classmethod
+    def config_type(cls) -> UserConfigSchema:
+        """There is nothing to set."""
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
+        """As Dagster makes it."""
+        return cls(inst_data)
+
+
+class History(WithoutSettings, DagsterSqliteStorage):
     """The databases of Dagster, which one process at a time opens: two that make them at once disturb each other."""
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
@@ -38,48 +55,18 @@ class History(DagsterSqliteStorage):
             sys.stderr.write(f"{error}\n")
             raise SystemExit(2) from None
         with holding(history_folder() / "opening", "opens the history of runs"):
-            super().__init__(str(history_folder()), inst_data)
-
-    @classmethod
-    def config_type(cls) -> UserConfigSchema:
-        """There is nothing to set."""
-        return {}
-
-    @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> History:
-        """As Dagster makes it."""
-        return cls(inst_data)
+            DagsterSqliteStorage.__init__(self, str(history_folder()), inst_data)
 
 
-class Artifacts(LocalArtifactStorage):
+class Artifacts(WithoutSettings, LocalArtifactStorage):
     """Files of runs that Dagster keeps for itself."""
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
-        super().__init__(str(history_folder()), inst_data)
-
-    @classmethod
-    def config_type(cls) -> UserConfigSchema:
-        """There is nothing to set."""
-        return {}
-
-    @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Artifacts:
-        """As Dagster makes it."""
-        return cls(inst_data)
+        LocalArtifactStorage.__init__(self, str(history_folder()), inst_data)
 
 
-class Logs(LocalComputeLogManager):
+class Logs(WithoutSettings, LocalComputeLogManager):
     """What steps print."""
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
-        super().__init__(str(history_folder() / "logs"), inst_data=inst_data)
-
-    @classmethod
-    def config_type(cls) -> UserConfigSchema:
-        """There is nothing to set."""
-        return {}
-
-    @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Logs:
-        """As Dagster makes it."""
-        return cls(inst_data)
+        LocalComputeLogManager.__init__(self, str(history_folder() / "logs"), inst_data=inst_data)
