@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,11 +34,11 @@ def holding(path: Path, what: str, log: Log = lambda _: None, wait: bool = True)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         _take(file.fileno(), f"Another run {what}", log, wait)
-        os.environ[HELD] = os.pathsep.join([*held, name])
+        _say_held([*held, name])
         try:
             yield
         finally:
-            os.environ[HELD] = os.pathsep.join(other for other in _held() if other != name)
+            _say_held([other for other in _held() if other != name])
 
 
 def _take(descriptor: int, busy: str, log: Log, wait: bool) -> None:
@@ -55,6 +55,14 @@ def _take(descriptor: int, busy: str, log: Log, wait: bool) -> None:
             time.sleep(POLL_SECONDS)
         else:
             return
+
+
+def _say_held(names: Sequence[str]) -> None:
+    """Tell this process and its children what is held; nothing is left in the environment where that is nothing."""
+    if names:
+        os.environ[HELD] = os.pathsep.join(names)
+    else:
+        os.environ.pop(HELD, None)
 
 
 def _held() -> list[str]:

@@ -9,10 +9,15 @@ from pathlib import Path
 from cohorts.errors import CohortError
 from cohorts.registry import cohort_names, how_to_get
 from ingestion.workspace import Workspace
+from store.locks import HELD
+from store.presets import VARIABLE as PRESET
 from store.suggestions import nearest
 
 PREFIX = "RADALIGN_"
-VARIABLES = ("RADALIGN_HOME", "RADALIGN_COHORT", "RADALIGN_SILENT_MINUTES", "RADALIGN_SHARED")
+VARIABLES = (
+    *("RADALIGN_HOME", "RADALIGN_COHORT", "RADALIGN_SILENT_MINUTES", "RADALIGN_SHARED", PRESET, HELD),
+    *("RADALIGN_DAGSTER_PORT", "RADALIGN_MLFLOW_PORT"),
+)
 
 
 def misspelt_variables() -> Iterator[str]:

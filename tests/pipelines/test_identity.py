@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from pipelines.identity import describe_run, introduce, workspace_of
 from pipelines.preflight import machine
 from pipelines.preflight.machine import describe_mismatch, expect_machine, has_gpu
+from pipelines.preflight.roots import misspelt_variables
 from store.errors import SettingError
+from store.locks import HELD, holding
 
 
 def test_tags_say_whose_run_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,3 +50,15 @@ def test_with_a_gpu_every_preset_suits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "has_gpu", lambda: True)
     assert describe_mismatch("paper") == ""
     expect_machine("small_gpu", chosen=False)
+
+
+def test_variables_that_are_read_are_not_called_misspelt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("RADALIGN_")]:
+        monkeypatch.delenv(name)
+    for name in ("RADALIGN_PRESET", "RADALIGN_HOME", "RADALIGN_OPEN_I_ROOT", "RADALIGN_MLFLOW_PORT"):
+        monkeypatch.setenv(name, "demo")
+    with holding(tmp_path / "lock", "tests"):
+        assert list(misspelt_variables()) == []
+    assert HELD not in os.environ
+    monkeypatch.setenv("RADALIGN_PRESETS", "demo")
+    assert [sentence.partition(" ")[0] for sentence in misspelt_variables()] == ["RADALIGN_PRESETS"]
