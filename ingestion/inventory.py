@@ -10,6 +10,7 @@ there makes a reject, a file that was there and is not found ends the run.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,8 +29,9 @@ from cohorts.archive.listed_reports import stamp_row
 from cohorts.errors import CohortError
 from cohorts.phantom import PHANTOM
 from cohorts.phantom.marker import is_marked
-from ingestion.workspace import SIMULATED
+from ingestion.workspace import REMOTE, SIMULATED
 from store import batches
+from store.atomic import write_json
 from store.batches import Batch, Plan
 from store.digests import fingerprint
 from store.errors import SettingError
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 REJECTS = "rejects.parquet"
 SOURCES = "sources.parquet"
 BEGAN = "listing"  # an empty file; its time says when the last listing began
+ARCHIVE = "archive.json"  # says where the archive is that was listed last
 IMAGES, TEXTS = "images", "texts"  # aspects of a batch: what decoding reads, and what taking reports apart reads
 NEW, VANISHED = "new", "vanished"
 Log = Callable[[str], object]
@@ -122,12 +125,34 @@ def update_inventory(workspace: Workspace, settings: InventorySettings, log: Log
     if identify(cohort.root) != identity:
         raise explain_loss(cohort.root)
     found = take_inventory(folder, cohort, scan, settings.batch_size, log, stamps)
+    _keep_root(workspace, cohort)
     changes = found.count_changes()
     log(
         f"Since the last run {changes[NEW]} images are new, {changes['changed']} changed and "
         f"{changes[VANISHED]} vanished."
     )
     return found
+
+
+def listed_root(workspace: Workspace) -> str:
+    """Where the archive of a dataset was when it was listed last: a folder or an address; empty where that is unknown.
+
+    It stays known where no variable names the archive any more.
+    """
+    path = workspace.home_path() / workspace.cohort_name() / "inventory" / ARCHIVE
+    try:
+        root = str(json.loads(path.read_text(encoding="utf-8"))["root"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return root if REMOTE in root else str(workspace.home_path() / root)
+
+
+def _keep_root(workspace: Workspace, cohort: Cohort) -> None:
+    """An archive in the home is kept relative to it, so that the home can be moved."""
+    root, home = str(cohort.root), workspace.home_path()
+    if REMOTE not in root and Path(root).is_relative_to(home):
+        root = Path(root).relative_to(home).as_posix()
+    write_json(workspace.folder("inventory") / ARCHIVE, {"root": root})
 
 
 def take_inventory(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from cohorts.phantom.config import PhantomConfig
 from cohorts.phantom.layouts import layout_writer
 from cohorts.phantom.simulated import simulate_studies
 from cohorts.registry import cohort_names
-from ingestion.inventory import InventorySettings, update_inventory
+from ingestion.inventory import InventorySettings, listed_root, update_inventory
 from ingestion.workspace import Workspace
 from store.code import ROOT
 
@@ -86,3 +87,21 @@ def test_a_simulation_is_known_as_one_while_its_archive_is_away(workspace, tmp_p
     root.rename(tmp_path / "away")
     root.mkdir()
     assert there.shows_simulation()
+
+
+def test_it_stays_known_which_archive_was_listed(workspace, tmp_path):
+    root = tmp_path / "archive"
+    layout_writer("mura")(root, simulate_studies(PhantomConfig(height=64), 8))
+    here = Workspace(home=workspace.home, cohort="mura")
+    assert listed_root(here) == ""
+    update_inventory(replace(here, archive_root=str(root)), InventorySettings(), print)
+    assert listed_root(here) == str(root)
+
+
+def test_an_archive_in_the_home_moves_with_it(workspace, tmp_path):
+    root = workspace.home_path() / "mura" / "archive"
+    layout_writer("mura")(root, simulate_studies(PhantomConfig(height=64), 8))
+    there = Workspace(home=workspace.home, cohort="mura", archive_root=str(root))
+    update_inventory(there, InventorySettings(), print)
+    workspace.home_path().rename(tmp_path / "moved")
+    assert listed_root(replace(there, home=str(tmp_path / "moved"))) == str(tmp_path / "moved" / "mura" / "archive")
