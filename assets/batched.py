@@ -132,7 +132,9 @@ def _collect_op(one: Stage, preview: Preview, record: Record | None) -> dg.OpDef
             counts = stage.collect(one, there, planned, sum(outcome["computed"] for outcome in outcomes))
             counts |= record(there, context.run_id) if record else {}
         seconds = {"seconds": time.time() - plan["started"]}
-        return dg.Output(None, metadata=show_counts(counts) | seconds | preview(there, planned) | identify(there))
+        version = dg.DataVersion(counts.get("data_version", planned.version()))
+        metadata = show_counts(counts) | seconds | preview(there, planned) | identify(there)
+        return dg.Output(None, metadata=metadata, data_version=version)
 
     return collect
 

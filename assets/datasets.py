@@ -42,6 +42,7 @@ from ingestion.versions import pin, pinned
 from ingestion.workspace import Workspace
 from shards.manifest import FILE_NAME
 from store.batches import Plan
+from store.digests import fingerprint
 from store.errors import sentence_of
 
 GROUP = "downstream"
@@ -176,7 +177,8 @@ def dataset_tables(
     pin(replace(workspace.plain(), cohort=name), context.run_id, state)
     shown = {f"{one}: {what}": value for one, found in counts.items() for what, value in found.items() if what in SHOWN}
     whose = identify(replace(workspace.plain(), cohort=name, preset=workspace.plain().preset_name()))
-    yield dg.Output(None, output_name="result", metadata={**state, **shown, **whose})
+    version = dg.DataVersion(fingerprint(state))
+    yield dg.Output(None, output_name="result", metadata={**state, **shown, **whose}, data_version=version)
     yield from _check_results(dg.AssetKey(["dataset", name]), state, results, whose)
 
 

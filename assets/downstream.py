@@ -18,6 +18,7 @@ from assets.evaluated import (
     numbers_table,
     plotted_means,
     result_check,
+    version_of,
 )
 from assets.settings.evaluation import EvaluationSettings, chosen_evaluation
 from assets.workspace import WorkspaceResource, identify, one_sentence
@@ -80,6 +81,7 @@ def downstream_asset(method: str, cohorts: Sequence[str]) -> dg.AssetsDefinition
             metadata |= {} if why else figures(evaluators[0], found, prefix=f"{cohort} ")
         yield dg.MaterializeResult(
             metadata={**counts(outcomes), **metadata, **identify(place)},
+            data_version=version_of(outcomes),
             check_results=[check_results(key, outcomes, identify(place))],
         )
 

@@ -15,6 +15,7 @@ from evaluation.predictions import WEIGHTS
 from evaluation.tasks.registry import own_tasks, repeated_settings, task, task_names
 from ingestion.versions import version_for
 from ingestion.workspace import Workspace
+from store.digests import fingerprint
 from tracking.runs import TrainedRun, known_runs, runs_to_evaluate, trained_in
 
 GROUP = "evaluation"
@@ -56,7 +57,8 @@ def evaluated_asset(method: str) -> dg.AssetsDefinition:
             **plotted_means(outcomes),
         }
         check = check_results(key, outcomes, identify(place))
-        yield dg.MaterializeResult(metadata={**metadata, **identify(place)}, check_results=[check])
+        metadata |= identify(place)
+        yield dg.MaterializeResult(metadata=metadata, data_version=version_of(outcomes), check_results=[check])
 
     return evaluated
 
@@ -158,6 +160,18 @@ def check_results(key: dg.AssetKey, outcomes: Sequence[Outcome], whose: Mapping[
             **whose,
         },
     )
+
+
+def version_of(outcomes: Sequence[Outcome]) -> dg.DataVersion:
+    """Changes with every number and every note."""
+    rows = [
+        (
+            *(one.run_name, one.cohort, one.task, one.setting.name, one.setting.repeat, one.weights, one.note),
+            [(value.metric, value.class_name, value.value, value.low, value.high) for value in one.values],
+        )
+        for one in outcomes
+    ]
+    return dg.DataVersion(fingerprint(rows))
 
 
 def counts(outcomes: Sequence[Outcome]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Groups `source`, `ingestion` and `shards`: the archive, images, what can be used, the shards, and their checks."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
@@ -19,12 +20,13 @@ from ingestion.inventory import Inventory, InventorySettings, update_inventory
 from ingestion.pipeline import IMAGES, SHARDS
 from ingestion.simulation import simulate_archive
 from ingestion.stage import count_batches
-from ingestion.subsets import SubsetsSettings, write_subsets, write_usable
+from ingestion.subsets import SubsetsSettings, table_path, write_subsets, write_usable
 from ingestion.summaries import HEADER_COLUMNS, HeaderSummary, summarize_headers
 from ingestion.versions import pin, take_version
 from ingestion.workspace import PHANTOM, Workspace
 from store import batches
 from store.batches import Plan
+from store.digests import fingerprint, known_digest
 
 GROUP = "ingestion"
 ONLY_GREW = "only_grew"
@@ -47,13 +49,16 @@ def archive(
     numbers say nothing about patients. For every other cohort this checks that the archive is there.
     """
     there = workspace.plain()
-    metadata = {"computed": 0}
+    metadata, settings = {"computed": 0}, settings_of(config, PhantomConfig)
     with one_sentence():
         if there.simulated():
-            metadata = simulate_archive(there, settings_of(config, PhantomConfig), context.log.info)
+            metadata = simulate_archive(there, settings, context.log.info)
         there.open_cohort()
         root = str(there.root())
-    return dg.MaterializeResult(metadata={**metadata, "root": dg.MetadataValue.path(root), **identify(there)})
+    return dg.MaterializeResult(
+        metadata={**metadata, "root": dg.MetadataValue.path(root), **identify(there)},
+        data_version=dg.DataVersion(fingerprint(root, asdict(settings) if there.simulated() else {})),
+    )
 
 
 @dg.asset(
@@ -98,6 +103,7 @@ def inventory_asset(
             "views and splits": previews.counts(scan.studies, "view", "split"),
             **identify(there),
         },
+        data_version=dg.DataVersion(found.plan.version()),
         check_results=[_only_grew(found, identify(there))],
     )
 
@@ -167,8 +173,9 @@ images = batched_asset(
 )
 def usable(workspace: WorkspaceResource) -> Iterator[dg.MaterializeResult[Any]]:
     """Every image of the archive ends in exactly one of the two tables."""
-    studies, rejects = write_usable(workspace.plain())
-    whose = identify(workspace.plain())
+    place = workspace.plain()
+    studies, rejects = write_usable(place)
+    whose = identify(place)
     yield dg.MaterializeResult(
         asset_key="studies",
         metadata={
@@ -178,6 +185,7 @@ def usable(workspace: WorkspaceResource) -> Iterator[dg.MaterializeResult[Any]]:
             "preview": previews.head(studies, ("image_id", "study_id", "view", "split")),
             **whose,
         },
+        data_version=_version_of(place, "studies"),
     )
     yield dg.MaterializeResult(
         asset_key="rejects",
@@ -187,7 +195,12 @@ def usable(workspace: WorkspaceResource) -> Iterator[dg.MaterializeResult[Any]]:
             "preview": previews.head(rejects, ("image_id", "stage", "reason", "detail")),
             **whose,
         },
+        data_version=_version_of(place, "rejects"),
     )
+
+
+def _version_of(workspace: Workspace, table: str) -> dg.DataVersion:
+    return dg.DataVersion(known_digest(table_path(workspace, table)))
 
 
 @dg.asset(group_name=GROUP, kinds=KINDS, deps=["studies"])
@@ -205,7 +218,8 @@ def subsets(
             "images": previews.counts(table, "fraction"),
             "labels": previews.head(presence, presence.column_names, presence.num_rows),
             **identify(workspace.plain()),
-        }
+        },
+        data_version=_version_of(workspace.plain(), "subsets"),
     )
 
 

@@ -107,7 +107,8 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
         page = relay.tracker.address(MLFLOW) if relay.tracker else ""
         link = {"mlflow": dg.MetadataValue.url(page)} if page else {}
         return dg.MaterializeResult(
-            metadata={"trained": not finished, **_metadata(run, output, result), **link, **identify(plain)}
+            metadata={"trained": not finished, **_metadata(run, output, result), **link, **identify(plain)},
+            data_version=dg.DataVersion(run.checkpoint_digest),
         )
 
     return pretrained

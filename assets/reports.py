@@ -15,6 +15,7 @@ from ingestion.workspace import Workspace
 from store import batches
 from store.batches import Plan
 from store.code import code_version
+from store.digests import file_digest, fingerprint
 
 GROUP = "report_parsing"
 EXAMPLES = 6
@@ -110,7 +111,8 @@ def knowledge(
             "preview": previews.head(table, columns),
             "unseen": previews.head(unseen, columns, unseen.num_rows),
             **identify(workspace.plain()),
-        }
+        },
+        data_version=dg.DataVersion(fingerprint(base.version, unseen.to_pylist())),
     )
 
 
@@ -129,5 +131,6 @@ def graphs(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> d
             "entities": previews.markdown_table(("label", "entities"), sorted(counts.labels.items())),
             "relations": previews.markdown_table(("relation", "pairs"), sorted(counts.relations.items())),
             **identify(workspace.plain()),
-        }
+        },
+        data_version=dg.DataVersion(file_digest(counts.path)),
     )

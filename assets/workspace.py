@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from cohorts.registry import cohort_names
 from ingestion.workspace import PHANTOM
 from ingestion.workspace import Workspace as PlainWorkspace
-from store.errors import sentence_of
+from store.errors import SettingError, sentence_of
 from store.presets import DEMO, PAPER, PRESETS
 from store.settings import described_settings
+
+PARTITION = "dagster/partition"  # Dagster's tag of a run: the dataset, for whoever launches it in the UI
+PARTITION_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 _DESCRIPTIONS = {name: description for name, _, _, description in described_settings(PlainWorkspace)}
 
@@ -40,6 +43,24 @@ def identify(workspace: PlainWorkspace) -> dict[str, Any]:
     }
 
 
+def partition_of(tags: Mapping[str, str], cohort: str) -> str:
+    """The dataset that was chosen as the partition of a run with these tags, or "".
+
+    SettingError where `cohort`, which a run config names, is another one, and for more than one partition.
+    """
+    first, last = (tags.get(name, "") for name in PARTITION_RANGE)
+    if first != last:
+        raise SettingError(
+            f"A run works on one dataset, not on all from {first} to {last}: choose one run per partition."
+        )
+    chosen = tags.get(PARTITION, first)
+    if chosen and cohort and chosen != cohort:
+        raise SettingError(
+            f"The partition is {chosen}, but resources.workspace.config.cohort is {cohort}: leave the cohort empty."
+        )
+    return chosen
+
+
 class WorkspaceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Home folder, cohort and archive of a run."""
 
@@ -54,6 +75,14 @@ class WorkspaceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         f"nobody gave. Empty: RADALIGN_PRESET, else {DEMO} for the phantom and {PAPER} for every other dataset.",
     )
 
+    _partition: str = PrivateAttr("")
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Learn which partition is run."""
+        if context.run is not None:
+            self._partition = partition_of(context.run.tags, self.cohort)
+
     def plain(self) -> PlainWorkspace:
         """The workspace, without Dagster."""
-        return PlainWorkspace(self.home, self.cohort, self.archive_root, self.show_text, self.preset)
+        cohort = self.cohort or self._partition
+        return PlainWorkspace(self.home, cohort, self.archive_root, self.show_text, self.preset)

@@ -238,7 +238,10 @@ class Bench:
         with dg.DagsterInstance.ephemeral() as instance:
             for job in self.jobs:
                 done = defs.resolve_job_def(job).execute_in_process(
-                    run_config=self._config(job, seed), instance=instance, raise_on_error=False
+                    run_config=self._config(job, seed),
+                    instance=instance,
+                    raise_on_error=False,
+                    partition_key="phantom",
                 )
                 failures = [event for event in done.all_node_events if event.is_step_failure]
                 if failures:

@@ -61,7 +61,9 @@ def grow(root: Path, sources: Path, studies: Sequence[Study], known: int, images
 def ingest(instance: dg.DagsterInstance, config: Mapping[str, Any]) -> tuple[float, dict[str, float]]:
     """Run the job; seconds of the whole, and of its steps."""
     start = perf_counter()
-    result = defs.resolve_job_def("ingest").execute_in_process(run_config=config, instance=instance)
+    result = defs.resolve_job_def("ingest").execute_in_process(
+        run_config=config, instance=instance, partition_key="mimic_cxr"
+    )
     seconds = perf_counter() - start
     steps = {
         stat.step_key: stat.end_time - stat.start_time

@@ -41,14 +41,14 @@ OWN_IDS = ("checkpoints/medklip/phantom.json", "checkpoints/medklip/runs/", "res
 
 
 class Place:
-    """An archive, and runs of the job on it, each with a home of its own."""
+    """An archive, and runs of the job on it with the code of `checkout`, each with a home of its own."""
 
-    def __init__(self, folder: Path, studies: int, job: str = "ingest") -> None:
-        self.folder, self.job = folder, job
+    def __init__(self, folder: Path, studies: int, job: str = "ingest", checkout: Path = CHECKOUT) -> None:
+        self.folder, self.job, self.checkout = folder, job, checkout
         self.archive = folder / "archive"
         simulate(self.archive, PhantomConfig(studies=studies, height=HEIGHT))
         damage(self.archive)
-        shutil.copy(CHECKOUT / "dagster.yaml", folder)
+        shutil.copy(checkout / "dagster.yaml", folder)
 
     def config(self, home: Path) -> dict[str, Any]:
         """What the job is run with."""
@@ -66,7 +66,7 @@ class Place:
             return subprocess.Popen(
                 [sys.executable, *COMMAND, "-j", self.job],
                 cwd=self.folder,
-                env={**environment, "PYTHONPATH": str(CHECKOUT), "RADALIGN_HOME": str(self.folder / "history")},
+                env={**environment, "PYTHONPATH": str(self.checkout), "RADALIGN_HOME": str(self.folder / "history")},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

@@ -37,7 +37,7 @@ def nightly(workspace: WorkspaceResource) -> dg.RunRequest | dg.SkipReason:
     """The job `ingest`, as it was last run."""
     there = workspace.plain()
     with one_sentence():
-        return SIMULATED if there.simulated() else dg.RunRequest(run_config=run_config_of(there))
+        return SIMULATED if there.simulated() else request_run(there)
 
 
 @dg.sensor(
@@ -63,7 +63,7 @@ def new_studies(context: dg.SensorEvaluationContext, workspace: WorkspaceResourc
     if listing == context.cursor:
         return dg.SkipReason("The archive did not change.")
     # No run key: an archive may come back to a state that was asked for before.
-    return dg.SensorResult([dg.RunRequest(run_config=run_config_of(there))], cursor=listing)
+    return dg.SensorResult([request_run(there)], cursor=listing)
 
 
 @dg.sensor(
@@ -76,6 +76,11 @@ def dead_runs(context: dg.SensorEvaluationContext, workspace: WorkspaceResource)
     minutes = float(os.environ.get(SILENT_VARIABLE) or SILENT_MINUTES)
     found = close_silent_runs(context.instance, workspace.plain().home_path(), 60 * minutes)
     return dg.SkipReason(" ".join(found) or "Every run in progress reports.")
+
+
+def request_run(workspace: Workspace) -> dg.RunRequest:
+    """A run on this dataset, which is its partition."""
+    return dg.RunRequest(run_config=run_config_of(workspace), partition_key=workspace.cohort_name())
 
 
 def run_config_of(workspace: Workspace) -> dict[str, Any]:

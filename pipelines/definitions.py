@@ -13,6 +13,7 @@ from pipelines.automation import dead_runs, new_studies, nightly
 from pipelines.catalogue import ASSETS, CHECKS
 from pipelines.executors import in_process_by_default
 from pipelines.jobs import jobs
+from pipelines.specs import complete
 
 # Output(data_version=...) and a property inside Pipes: what may change with Dagster is pinned by the lock.
 for category in (dg.BetaWarning, dg.PreviewWarning):
@@ -23,7 +24,7 @@ console.install()
 STOP_SECONDS = 60  # for a trainer to finish its step and write its checkpoint when its run is terminated
 
 defs = dg.Definitions(
-    assets=ASSETS,
+    assets=[asset.map_asset_specs(complete) for asset in ASSETS],
     asset_checks=CHECKS,
     jobs=jobs,
     schedules=[nightly],

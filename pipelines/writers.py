@@ -12,7 +12,7 @@ import dagster as dg
 
 from ingestion.versions import living, writing
 from pipelines.catalogue import ASSETS, CHECKS, WRITING
-from pipelines.identity import workspace_of
+from pipelines.identity import with_partition, workspace_of
 from pipelines.wrapping import WrappingExecutor
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class WaitingExecutor(WrappingExecutor):
     def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[Any]:
         """The events of the other executor."""
         left = group_steps(handle.to_key() for handle in execution_plan.step_handles_to_execute)
-        place = workspace_of(plan_context.run_config)
+        place = workspace_of(with_partition(plan_context.run_config, plan_context.run_tags))
         with ExitStack() as rest:
             rest.enter_context(living(place.home_path(), plan_context.run_id))
             locks = {}

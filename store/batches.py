@@ -62,6 +62,10 @@ class Plan:
         """Fingerprint by batch name: of the whole batch, or of one aspect where the stage tells them apart."""
         return {batch.name: batch.aspects.get(aspect, batch.fingerprint) for batch in self.batches}
 
+    def version(self) -> str:
+        """Digest of the batches and the settings."""
+        return fingerprint(self.fingerprints(), self.settings)
+
     def to_json(self) -> dict[str, Any]:
         """The plan as values that JSON can write."""
         return {"settings": self.settings, "batches": [asdict(batch) for batch in self.batches]}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from pipelines.identity import describe_run, introduce, workspace_of
+from pipelines.identity import describe_run, introduce, with_partition, workspace_of
 from pipelines.preflight.check import check_run
 from pipelines.wrapping import WrappingExecutor
 from store.errors import sentence_of
@@ -24,13 +24,24 @@ class CheckedExecutor(WrappingExecutor):
         """The events of the other executor."""
         nodes = {handle.to_key().split(".")[0] for handle in execution_plan.step_handles_to_execute}
         try:
-            check_run(nodes, plan_context.run_config, plan_context.run_tags, plan_context.log.warning)
+            config = with_partition(plan_context.run_config, plan_context.run_tags)
+            check_run(nodes, config, plan_context.run_tags, plan_context.log.warning)
         except Exception as error:
             sentence = sentence_of(error)
             if sentence is None:
                 raise
             raise dg.Failure(sentence, allow_retries=False) from None
-        place = workspace_of(plan_context.run_config)
-        plan_context.instance.add_run_tags(plan_context.run_id, describe_run(place, nodes))
+        place = workspace_of(config)
+        _tag(plan_context, describe_run(place, nodes))
         plan_context.log.info(introduce(place))
         yield from self.inner.execute(plan_context, execution_plan)
+
+
+def _tag(plan_context: PlanOrchestrationContext, tags: dict[str, str]) -> None:
+    """Tag the run in the history, from which processes of steps read it, and in this process.
+
+    `dagster job execute` names no partition: it follows from the run config and the environment, which are known here.
+    """
+    plan_context.instance.add_run_tags(plan_context.run_id, tags)
+    data = plan_context.plan_data
+    plan_context._plan_data = data._replace(dagster_run=data.dagster_run.with_tags({**plan_context.run_tags, **tags}))

@@ -93,7 +93,7 @@ def test_a_simulated_archive_is_left_alone(tmp_path):
 def test_what_is_asked_for_has_the_settings_of_the_last_run(archive):
     """Otherwise a night would bring every image to the default size."""
     (first,) = ask(archive).run_requests
-    assert first.run_config == {"ops": {}}
+    assert (first.run_config, first.partition_key) == ({"ops": {}}, "phantom")
     home = f"{archive}-home"
     workspace = WorkspaceResource(home=home, archive_root=str(archive))
     settings = {

@@ -42,7 +42,12 @@ def ingest(workspace, **ops):
         "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
     }
     with dg.DagsterInstance.ephemeral() as instance:
-        return JOB.execute_in_process(run_config=config, instance=instance, raise_on_error=False)
+        return JOB.execute_in_process(
+            run_config=config,
+            instance=instance,
+            raise_on_error=False,
+            partition_key=config["resources"]["workspace"]["config"]["cohort"],
+        )
 
 
 def checks(result):

@@ -10,7 +10,9 @@ from assets.workspace import WorkspaceResource
 from cohorts.registry import cohort_names
 from ingestion.pipeline import SETTINGS
 from models.registry import method_names
+from pipelines import catalogue
 from pipelines.definitions import defs
+from pipelines.specs import complete
 
 GROUPS = {"source", "ingestion", "report_parsing", "shards", "pretraining", "evaluation", "downstream"}
 REPOSITORY = defs.get_repository_def()
@@ -49,6 +51,23 @@ def test_every_asset_is_described_and_grouped(key):
     assert node.description
     assert node.group_name in GROUPS
     assert node.kinds
+    assert node.code_version
+    assert node.owners
+    of_home = key.path[0] in ("results", "tables", "simulated_archives", "dataset")
+    assert (node.partitions_def is None) == of_home
+
+
+def test_a_partition_is_a_dataset():
+    keys = GRAPH.get(dg.AssetKey("shards")).partitions_def.get_partition_keys()
+    assert sorted(keys) == sorted(cohort_names())
+
+
+def test_the_code_version_of_an_asset_is_that_of_what_makes_it(monkeypatch):
+    """A change of the network of one method concerns that method."""
+    monkeypatch.setattr("store.code._version", lambda modules: ",".join(sorted(modules)))
+    specs = [complete(spec) for asset in catalogue.ASSETS for spec in asset.specs]
+    concerned = {spec.key.to_user_string() for spec in specs if "models.methods.convirt." in spec.code_version}
+    assert concerned == {"pretrained/convirt", "evaluated/convirt", "downstream/convirt"}
 
 
 def test_the_main_job_runs_everything_from_the_archive_to_the_results():

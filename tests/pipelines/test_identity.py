@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.identity import describe_run, introduce, workspace_of
+from pipelines.identity import describe_run, introduce, with_partition, workspace_of
 from pipelines.preflight import machine
 from pipelines.preflight.machine import describe_mismatch, expect_machine, has_gpu
 from pipelines.preflight.roots import misspelt_variables
@@ -24,9 +24,27 @@ def test_tags_say_whose_run_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "radalign/cohort": "open_i",
         "radalign/preset": "paper",
         "radalign/method": "medklip,mgca",
+        "dagster/partition": "open_i",
     }
     assert "radalign/method" not in describe_run(place, {"images"})
     assert introduce(place).startswith(f"open_i in {tmp_path}, preset paper: what the paper of each method states")
+
+
+def test_the_partition_is_the_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RADALIGN_COHORT", "chexpert")
+    config = {"ops": {}, "resources": {"workspace": {"config": {"home": "h"}}}}
+    placed = with_partition(config, {"dagster/partition": "open_i"})
+    assert placed == {"ops": {}, "resources": {"workspace": {"config": {"home": "h", "cohort": "open_i"}}}}
+    assert workspace_of(placed).cohort_name() == "open_i"
+    assert with_partition(config, {}) == config
+    ends = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+    assert workspace_of(with_partition(config, dict.fromkeys(ends, "mura"))).cohort_name() == "mura"
+    with pytest.raises(SettingError, match="not on all from mura to open_i"):
+        with_partition(config, dict(zip(ends, ("mura", "open_i"), strict=True)))
+    with pytest.raises(SettingError, match=r"The partition is open_i, but .*cohort is chexpert: leave"):
+        with_partition(
+            {"resources": {"workspace": {"config": {"cohort": "chexpert"}}}}, {"dagster/partition": "open_i"}
+        )
 
 
 def test_a_value_may_be_the_name_of_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,13 @@ import duckdb
 import pydicom
 import pytest
 import yaml
+from dagster._core.definitions.data_version import CachingStaleStatusResolver
+from dagster._core.loader import LoadingContextForTest
 
 from pipelines.definitions import defs
 from tests.pipelines.instances import history
 
+GRAPH = defs.resolve_asset_graph()
 CHECKOUT = Path(__file__).resolve().parents[2]
 COMMAND = "dagster job execute -j pretrain_medklip -c run.yaml"
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # see tests/conftest.py
@@ -56,7 +59,8 @@ class Place:
         with history(self.folder, self.home) as instance:
             config = self.config(studies, pretrain=False)
             config["resources"] = {"workspace": {"config": {"home": str(self.home), "cohort": "phantom"}}}
-            assert defs.resolve_job_def("ingest").execute_in_process(run_config=config, instance=instance).success
+            job = defs.resolve_job_def("ingest")
+            assert job.execute_in_process(run_config=config, instance=instance, partition_key="phantom").success
 
     def config(self, studies, pretrain):
         ops = {
@@ -76,6 +80,17 @@ class Place:
         with history(self.folder, self.home) as instance:
             event = instance.get_latest_materialization_event(dg.AssetKey(key))
         return {name: value.value for name, value in event.asset_materialization.metadata.items()}
+
+    def statuses(self):
+        """Whether the datasets' own assets are in step with what they were made from, as Dagster's pages say it."""
+        with history(self.folder, self.home) as instance:
+            resolver = CachingStaleStatusResolver(instance, GRAPH, LoadingContextForTest(instance))
+            job = defs.resolve_job_def("pretrain_medklip")
+            return {
+                (key.to_user_string(), partition): resolver.get_status(key, partition).value
+                for key in job.asset_layer.executable_asset_keys
+                for partition in sorted(instance.get_materialized_partitions(key))
+            }
 
     def computed(self):
         return {stage: self.metadata(stage)["computed"] for stage in STAGES}
@@ -129,10 +144,23 @@ def test_a_second_command_computes_nothing(place):
     assert place.metadata("shards")["data_version"] == version
 
 
+def test_the_history_is_of_this_dataset_and_in_step(place):
+    statuses = place.statuses()
+    assert {partition for _, partition in statuses} == {"phantom"}
+    assert {name for name, _ in statuses} == {
+        *("archive", "inventory", "images", "reports", "triplets", "knowledge", "studies", "rejects", "subsets"),
+        *("shards", "pretrained/medklip", "evaluated/medklip"),
+    }
+    assert set(statuses.values()) == {"FRESH"}
+
+
 def test_five_new_studies_cost_only_their_batch(place):
     place.ingest(45)
     assert place.metadata("inventory")["dagster/row_count"] == 45
     assert place.computed() == dict.fromkeys(STAGES, 1)
+    statuses = {name: status for (name, _), status in place.statuses().items()}
+    assert statuses["shards"] == statuses["studies"] == "FRESH"
+    assert statuses["pretrained/medklip"] == "STALE"  # it has not seen the new studies
 
 
 def test_what_cannot_be_used_is_rejected_with_its_reason(place):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,13 +15,16 @@ import pytest
 from benchmarks.homes import find_differences, list_files
 from benchmarks.kills import Place, compare, expect_nobody, kill
 from pipelines.definitions import defs
+from store.code import ROOMS, ROOT
 
 
 def test_a_killed_run_completed_is_the_same_byte_for_byte(tmp_path):
     """Killed while images are decoded, and again while reports are parsed."""
     place, never, twice = Place(tmp_path, studies=30), tmp_path / "never", tmp_path / "twice"
     with dg.DagsterInstance.ephemeral() as instance:
-        defs.resolve_job_def("ingest").execute_in_process(run_config=place.config(never), instance=instance)
+        defs.resolve_job_def("ingest").execute_in_process(
+            run_config=place.config(never), instance=instance, partition_key="phantom"
+        )
     for stage in ("images", "triplets"):
         process = place.start(twice)
         while not list((twice / "phantom" / stage).glob("*.parquet")):
@@ -51,3 +55,32 @@ def test_a_difference_and_a_survivor_are_found(tmp_path):
         os.kill(survivor.pid, signal.SIGKILL)
         survivor.wait()
     expect_nobody(survivor.pid)
+
+
+def test_a_training_that_forgets_its_optimizer_is_found(tmp_path):
+    """A fault planted in a copy of the product: a killed training goes on with an optimizer that knows nothing."""
+    checkout, home, never = tmp_path / "checkout", tmp_path / "home", tmp_path / "never"
+    copy_product(checkout)
+    loading = checkout / "training" / "state" / "checkpoint.py"
+    code = loading.read_text()
+    assert code.count("    optimizer.load_state_dict(state)\n") == 1
+    loading.write_text(code.replace("    optimizer.load_state_dict(state)\n", ""))
+    place = Place(tmp_path, 24, "pretrain_medklip", checkout)
+    place.complete(home)
+    home.rename(never)
+    process = place.start(home)
+    while not list(home.glob("checkpoints/medklip/*/checkpoints/step-*[0-9]")):
+        assert process.poll() is None
+        time.sleep(0.005)
+    kill(process)
+    place.complete(home)
+    wrong = compare(never, home)
+    assert any(name.endswith("weights.safetensors") for name in wrong), wrong
+
+
+def copy_product(folder):
+    """The packages of the product and what they read beside them."""
+    folder.mkdir()
+    for name in ("dagster.yaml", "configs", *ROOMS):
+        source = ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)

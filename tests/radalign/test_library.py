@@ -152,6 +152,7 @@ def test_without_dagster_and_mlflow_the_numbers_are_those_of_the_dagster_job(hom
     with dg.DagsterInstance.ephemeral() as instance:
         result = job.execute_in_process(
             instance=instance,
+            partition_key="phantom",
             asset_selection=selection,
             run_config={
                 "resources": {

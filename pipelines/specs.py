@@ -1,0 +1,67 @@
+"""What Dagster is told of every asset besides how it is made: its partitions, its owner, and the version of its code.
+
+A partition is the dataset of a pretraining. The history of one is not mixed with that of another.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from cohorts.registry import cohort_names
+from evaluation.tasks.registry import task_module, task_names
+from ingestion import pipeline
+from ingestion.exports import KNOWLEDGE_CODE
+from ingestion.stage import Stage
+from ingestion.workspace import PHANTOM, Workspace
+from models.registry import method_modules
+from store.code import code_version
+from training.state.code import training_code
+
+COHORTS = dg.StaticPartitionsDefinition(cohort_names())
+OF_ALL = ("results", "tables", "simulated_archives", "dataset")  # of the home: assets, or the first part of their keys
+OWNERS = {
+    "source": "team:data",
+    "ingestion": "team:data",
+    "report_parsing": "team:data",
+    "shards": "team:data",
+    "pretraining": "team:training",
+    "evaluation": "team:evaluation",
+    "downstream": "team:evaluation",
+}
+STAGES: tuple[Stage, ...] = (
+    pipeline.IMAGES, pipeline.REPORTS, pipeline.TRIPLETS, pipeline.REPORT_LABELS, pipeline.SHARDS,
+)  # fmt: skip
+MODULES = {
+    "archive": ("ingestion.simulation",),
+    "inventory": ("ingestion.inventory",),
+    "studies": ("ingestion.subsets",),
+    "rejects": ("ingestion.subsets",),
+    "subsets": ("ingestion.subsets",),
+    "knowledge": KNOWLEDGE_CODE,
+    "graphs": ("ingestion.exports",),
+    "simulated_archives": ("ingestion.simulation",),
+    "dataset": ("ingestion.pipeline",),
+    "leakage": ("evaluation.leakage.datasets",),
+    "results": ("evaluation.results.latest",),
+    "tables": ("evaluation.tables.build",),
+}
+
+
+def complete(spec: dg.AssetSpec) -> dg.AssetSpec:
+    """The specification of an asset with all of it."""
+    name = spec.key.path[0]
+    return spec.replace_attributes(
+        code_version=_code_of(*spec.key.path),
+        owners=[OWNERS[spec.group_name or ""]],
+        partitions_def=None if name in OF_ALL else COHORTS,
+    )
+
+
+def _code_of(name: str, method: str = "") -> str:
+    """The code that makes an asset. That of the readers of datasets is not in it: an asset has one version for all."""
+    if name == "pretrained":
+        return training_code(method)
+    if name in ("evaluated", "downstream"):
+        return code_version("evaluation.evaluator", *map(task_module, task_names()), *method_modules(method))
+    stage = next((one for one in STAGES if one.name == name), None)
+    return stage.code_version(Workspace(cohort=PHANTOM)) if stage else code_version(*MODULES[name])
