@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from dagster._core.execution.context.system import PlanOrchestrationContext
     from dagster._core.execution.plan.plan import ExecutionPlan
 
+# Dagster's page of a job lists the runs with this tag, which a run of the command line lacks.
+REPOSITORY, LABEL = ".dagster/repository", "__repository__@radalign"  # its location in workspace.yaml
+
 
 class CheckedExecutor(WrappingExecutor):
     """Ends a run that cannot succeed with one sentence, before its first step."""
@@ -32,7 +35,7 @@ class CheckedExecutor(WrappingExecutor):
                 raise
             raise dg.Failure(sentence, allow_retries=False) from None
         place = workspace_of(config)
-        _tag(plan_context, describe_run(place, nodes))
+        _tag(plan_context, {REPOSITORY: LABEL, **plan_context.run_tags, **describe_run(place, nodes)})
         plan_context.log.info(introduce(place))
         yield from self.inner.execute(plan_context, execution_plan)
 
@@ -44,4 +47,4 @@ def _tag(plan_context: PlanOrchestrationContext, tags: dict[str, str]) -> None:
     """
     plan_context.instance.add_run_tags(plan_context.run_id, tags)
     data = plan_context.plan_data
-    plan_context._plan_data = data._replace(dagster_run=data.dagster_run.with_tags({**plan_context.run_tags, **tags}))
+    plan_context._plan_data = data._replace(dagster_run=data.dagster_run.with_tags(tags))

@@ -92,6 +92,11 @@ class Place:
                 for partition in sorted(instance.get_materialized_partitions(key))
             }
 
+    def tags(self):
+        """Of the run that came first."""
+        with history(self.folder, self.home) as instance:
+            return instance.get_runs()[-1].tags
+
     def computed(self):
         return {stage: self.metadata(stage)["computed"] for stage in STAGES}
 
@@ -119,6 +124,15 @@ def test_everything_is_there_after_one_command(place):
     methods = duckdb.execute(f"select distinct method {measured}").fetchall()
     assert set(methods) == {("medklip",), ("untrained:medklip",)}
     assert "first images" in place.metadata("images")
+
+
+def test_the_run_is_listed_under_its_job(place):
+    """Dagster's page of the job asks for runs with this tag: repository and code location of workspace.yaml."""
+    (location,) = yaml.safe_load((CHECKOUT / "workspace.yaml").read_text())["load_from"]
+    tags = place.tags()
+    name = defs.get_repository_def().name
+    assert tags[".dagster/repository"] == f"{name}@{location['python_module']['location_name']}"
+    assert (tags["radalign/cohort"], tags["dagster/partition"]) == ("phantom", "phantom")
 
 
 def test_the_training_is_in_mlflow(place):
