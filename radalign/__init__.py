@@ -14,17 +14,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from radalign.errors import RadalignError
+    from radalign.errors import RadalignError, UnknownFindingWarning
     from radalign.evaluation import evaluate
     from radalign.loading import load
     from radalign.model import Model, ZeroShotPrediction
     from radalign.pretraining import pretrain
 
-__all__ = ["Model", "RadalignError", "ZeroShotPrediction", "evaluate", "load", "pretrain"]
+__all__ = ["Model", "RadalignError", "UnknownFindingWarning", "ZeroShotPrediction", "evaluate", "load", "pretrain"]
 
 _HOMES = {
     "Model": "radalign.model",
     "RadalignError": "radalign.errors",
+    "UnknownFindingWarning": "radalign.errors",
     "ZeroShotPrediction": "radalign.model",
     "evaluate": "radalign.evaluation",
     "load": "radalign.loading",

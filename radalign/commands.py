@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from argparse import Namespace
 from importlib import import_module
 from pathlib import Path
@@ -96,7 +97,10 @@ def run_predict(options: Namespace) -> int:
     if absent := [path for path in options.images if not Path(path).is_file()]:
         raise RadalignError(f"There is no image file {absent[0]}.")
     model = load(options.model, options.weights, options.home, options.cohort)
-    found = model.zero_shot(options.images, options.labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+        found = model.zero_shot(options.images, options.labels)
     print("image", *found.labels, sep="\t")
     for path, scores in zip(options.images, found.scores, strict=True):
         print(path, *(f"{score:.4f}" for score in scores), sep="\t")
@@ -106,25 +110,23 @@ def run_predict(options: Namespace) -> int:
 
 
 def run_results(options: Namespace) -> int:
-    """Print the tables of the latest runs, or write their rows to a file."""
-    from cohorts.registry import dataset
-    from evaluation.results.latest import latest_results
-    from evaluation.results.text_tables import as_text
+    """Print all numbers of the latest trainings, by the cohort of the pretraining, or write their rows to a file."""
     from ingestion.workspace import Workspace
+    from radalign.results import as_frame, describe_results, find_results
 
-    workspace = Workspace(home=options.home, cohort=options.cohort)
+    workspace = Workspace(home=options.home)
     with one_sentence():
-        dataset(workspace.cohort_name())  # refuses a name that is none
-        table = latest_results(workspace, options.every_cohort)
+        found = find_results(workspace, options.cohort)
     if options.csv:
-        table.to_pandas().to_csv(options.csv, index=False)
-        print(f"{table.num_rows} rows are in {options.csv}.")
+        table = as_frame(found)
+        table.to_csv(options.csv, index=False)
+        print(f"{len(table)} rows are in {options.csv}.")
         return 0
-    print(as_text(table))
-    print(
-        f"\nEverything is in {workspace.home_path()}. `make ui` shows the lineage and the counts (Dagster) and the "
-        "curves of the training (MLflow) in the browser."
-    )
+    for line in describe_results(found):
+        print(line)
+    page = workspace.home_path() / "results" / "tables" / "index.html"
+    shown = f"The same as a page: {page}. " if page.exists() else ""
+    print(f"\nEverything is in {workspace.home_path()}. {shown}`make ui` shows the runs in the browser.")
     return 0
 
 

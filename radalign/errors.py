@@ -12,6 +12,10 @@ class RadalignError(UserError):
     """Something that the caller can mend; the message is one sentence."""
 
 
+class UnknownFindingWarning(UserWarning):
+    """Words are scored that name no finding, or deny one; the message is one sentence."""
+
+
 @contextmanager
 def one_sentence() -> Iterator[None]:
     """Raise the errors of all rooms that a user can mend as RadalignError, with the same sentence."""

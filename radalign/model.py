@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ from evaluation.dataset import knowledge
 from evaluation.inference import bind_queries, predict_batches
 from models.compute import AUTOMATIC, Compute
 from models.saved import ModelCard, load_method
-from radalign.errors import RadalignError, one_sentence
+from radalign.errors import RadalignError, UnknownFindingWarning, one_sentence
 from radalign.images import Images, read_images
 from tracking.runs import TrainedRun
 
@@ -74,13 +75,19 @@ class Model:
     def zero_shot(self, images: Images, labels: Sequence[str] | Mapping[str, str]) -> ZeroShotPrediction:
         """Score and locate findings that are named in words, such as `pleural effusion`.
 
-        `labels` are words, or a mapping of label to the words to use for it. RadalignError where the method has no
-        zero-shot classification.
+        `labels` are words, or a mapping of label to the words to use for it. A method that encodes any text also scores
+        words that name no finding, such as `cat`, and there is an `UnknownFindingWarning`.
+
+        Raises:
+            RadalignError: the method has no zero-shot classification, or knows findings by name and not this one; the
+                sentence has the nearest.
         """
         words = dict(labels) if isinstance(labels, Mapping) else {label: label for label in _as_texts(labels)}
         queries = list(words.values())
         if self.network.query_kind == "entity":
-            queries = [knowledge().query(query) for query in queries]
+            queries = name_findings(queries)
+        else:
+            warn_of_unknown(queries)
         scores, maps = self._predict(images, bind_queries(self.network, queries))
         return ZeroShotPrediction(tuple(words), scores, maps)
 
@@ -108,6 +115,28 @@ class Model:
     def _predict(self, images: Images, question: Any) -> list[np.ndarray]:
         with one_sentence():
             return predict_batches(self.network, self.read(images), question)
+
+
+def name_findings(queries: Sequence[str]) -> list[str]:
+    """The names, or descriptions, of findings; warns of each that is taken for the nearest one.
+
+    RadalignError for what is far from all of them.
+    """
+    base = knowledge()
+    with one_sentence():
+        named = [base.query(query) for query in queries]
+    for query in queries:
+        match = base.lookup(query)
+        if match is not None and not match.exact:
+            warnings.warn(f"{base.explain(query)} That is what is scored.", UnknownFindingWarning, stacklevel=3)
+    return named
+
+
+def warn_of_unknown(queries: Sequence[str]) -> None:
+    """Warn of queries that name nothing the knowledge base knows, or that deny something."""
+    for query in queries:
+        if doubt := knowledge().doubt(query):
+            warnings.warn(f"{doubt} The score may mean nothing.", UnknownFindingWarning, stacklevel=3)
 
 
 def _as_texts(texts: Sequence[str] | str) -> list[str]:

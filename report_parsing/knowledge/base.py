@@ -31,6 +31,9 @@ from store.errors import UserError
 
 POSITION_TEMPLATE = "It is located at {name}"  # MedKLIP, release: the text of a position
 _REMOVED = "xxxx"  # what Open-i writes for a removed name; a form of the lexicon may hold it, no alias does
+_DENIALS = frozenset({"no", "not", "without", "absence", "absent", "negative"})  # whose opposite a name would mean
+_SENTENCE = 5  # words from which on a text is read as a sentence; a shorter one is a name, and all of it counts
+_LONGEST = 6  # words of a name that a text may hold
 THRESHOLD = 0.75  # calibrated by benchmarks/entity_lookup.py: misspellings lie above, terms of other fields below
 
 
@@ -107,10 +110,12 @@ class KnowledgeBase:
         return f"{self._declared}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
     def lookup(self, term: str) -> Match | None:
-        """The name a term means; None when nothing known is near enough."""
+        """The name a term means; None when nothing known is near enough, or when the term denies something."""
         found = self._index.exact(term)
         if found is not None:
             return Match(found.name, found.score, True) if found.name else None
+        if _denies(term):
+            return None
         nearest = next(iter(self._index.nearest(term)), None)
         if nearest is None or not nearest.name or nearest.score < self.threshold:
             return None
@@ -119,6 +124,23 @@ class KnowledgeBase:
     def nearest(self, term: str, count: int = 5) -> list[Candidate]:
         """The names that are nearest to a term, each with its nearest alias and score, the nearest first."""
         return [candidate for candidate in self._index.nearest(term) if candidate.name][:count]
+
+    def doubt(self, text: str) -> str:
+        """A sentence on why a text is no finding to ask for; "" where it means one, or is a sentence that names one."""
+        if self.lookup(text) is not None or (self._mentions(text) and not _denies(text)):
+            return ""
+        if _denies(text):
+            return f"`{text}` says that something is absent: ask for the finding itself, whose score is then low."
+        near = ", ".join(candidate.name for candidate in self.nearest(text, 3))
+        return f"`{text}` names no finding that is known here{f'; nearest: {near}' if near else ''}."
+
+    def _mentions(self, text: str) -> bool:
+        words = text.split()
+        if len(words) < _SENTENCE:
+            return False
+        ends = [(start, end) for start in range(len(words)) for end in range(start + 1, start + _LONGEST + 1)]
+        found = (self._index.exact(" ".join(words[start:end])) for start, end in ends)
+        return any(one is not None and one.name for one in found)
 
     def query(self, term: str) -> str:
         """The words for a term in a zero-shot method: an observation's name, or another finding's description.
@@ -137,6 +159,8 @@ class KnowledgeBase:
         match = self.lookup(term)
         if match is not None:
             return f"`{term}` means `{match.name}` ({'exact' if match.exact else f'score {match.score:.2f}'})."
+        if _denies(term):
+            return self.doubt(term)
         near = ", ".join(f"{item.name} ({item.score:.2f})" for item in self.nearest(term, 3)) or "nothing"
         return (
             f"`{term}` is not known; nearest: {near}, where {self.threshold:.2f} is needed. "
@@ -173,6 +197,10 @@ class KnowledgeBase:
     def _rows(self, names: Iterable[str]) -> pa.Table:
         rows = [self._by_name[name]._asdict() for name in names]
         return pa.Table.from_pylist(rows, schema=KNOWLEDGE)
+
+
+def _denies(term: str) -> bool:
+    return not _DENIALS.isdisjoint(term.casefold().split())
 
 
 def _forms() -> list[tuple[str, str]]:

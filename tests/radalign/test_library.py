@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from evaluation.dataset import EvaluationDataset
 from evaluation.predictions import Predictions
 from ingestion.pipeline import IngestionSettings, update
 from ingestion.stages.images import ImagesSettings
+from radalign.model import name_findings
 from shards.reader import ShardReader
 from store.code import ROOT
 from tests.radalign.conftest import NETWORK, SIZE
@@ -80,6 +82,29 @@ def test_one_image_is_a_path_an_array_or_a_list_of_either(home):
     assert list(listed.to_frame().columns) == LABELS
     large = np.kron(pixels[0], np.ones((3, 3), np.uint8))
     assert (home.model.read(large) == pixels[0]).all()
+
+
+def test_words_that_name_no_finding_are_scored_with_a_warning(home):
+    pixels = ShardReader(home.workspace.folder("shards")).read("test").pixels[:1]
+    with pytest.warns(radalign.UnknownFindingWarning) as caught:
+        found = home.model.zero_shot(pixels, ["cat", "pleural effusion", "no pneumothorax"])
+    assert found.scores.shape == (1, 3)
+    said = [str(warning.message) for warning in caught]
+    assert said == [
+        "`cat` names no finding that is known here. The score may mean nothing.",
+        "`no pneumothorax` says that something is absent: ask for the finding itself, whose score is then low. The "
+        "score may mean nothing.",
+    ]
+
+
+def test_a_method_that_knows_names_says_what_it_takes_words_for():
+    with pytest.warns(radalign.UnknownFindingWarning, match=r"`pnuemothorax` means `pneumothorax` .* what is scored"):
+        assert name_findings(["pnuemothorax"]) == ["pneumothorax"]
+    with pytest.raises(radalign.RadalignError, match="`cat` is not known; nearest: nothing"):
+        name_findings(["cat"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert name_findings(["enlarged heart"]) == ["cardiomegaly"]
 
 
 def test_images_and_texts_share_a_space(home):

@@ -132,3 +132,21 @@ def test_names_come_before_aliases_and_aliases_before_forms():
     wolf = Description("unseen", "wolf", "Grey.", "own", ("dog",))
     base = KnowledgeBase([wolf, Description("unseen", "dog", "Brown.", "own", ())], [("wolf", "dog"), ("hound", "dog")])
     assert [base.lookup(term).name for term in ("dog", "wolf", "hound")] == ["dog", "wolf", "dog"]
+
+
+@pytest.mark.parametrize(
+    "text", ["effusion", "pnuemothorax", "findings consistent with pleural effusion", "no finding"]
+)
+def test_what_names_a_finding_is_not_doubted(text):
+    assert BASE.doubt(text) == ""
+
+
+def test_what_names_no_finding_or_denies_one_is_doubted():
+    assert BASE.doubt("a photo of a cat") == "`a photo of a cat` names no finding that is known here."
+    assert "nearest: effusion" in BASE.doubt("knee effusions of old")
+    assert "nearest: chf" in BASE.doubt("renal failure")
+    for text in ("no pleural effusion", "findings without pneumothorax"):
+        assert BASE.lookup(text) is None
+        assert BASE.doubt(text).startswith(f"`{text}` says that something is absent")
+    with pytest.raises(UnknownTermError, match="ask for the finding itself"):
+        BASE.query("no pleural effusion")
