@@ -53,6 +53,7 @@ class Place:
             check=False,
         )
         assert done.returncode == 0, done.stdout[-4000:]
+        self.output = done.stdout
 
     def ingest(self, studies):
         """The job `ingest` in the same home and history, without the start of a process."""
@@ -124,6 +125,10 @@ def test_everything_is_there_after_one_command(place):
     methods = duckdb.execute(f"select distinct method {measured}").fetchall()
     assert set(methods) == {("medklip",), ("untrained:medklip",)}
     assert "first images" in place.metadata("images")
+
+
+def test_nothing_warns_of_the_command_itself(place):
+    assert "Supersession" not in place.output
 
 
 def test_the_run_is_listed_under_its_job(place):
