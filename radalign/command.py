@@ -134,10 +134,14 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:  # type: ignore[
 
 
 def _add_results(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
-    parser = _command(commands, "results", "Print the results of the latest run of each method.", "run_results")
-    _add_home(parser)
+    parser = _command(
+        commands,
+        "results",
+        "Print the results of the latest trainings on every cohort of a home, the newest first.",
+        "run_results",
+    )
+    _add_home(parser, "only networks that were pretrained on this dataset; default: on any")
     parser.add_argument("--csv", default="", metavar="FILE", help="write the rows to a CSV file instead")
-    parser.add_argument("--every-cohort", action="store_true", help="also results on other datasets than the run's own")
 
 
 def _add_doctor(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
@@ -190,10 +194,8 @@ def _add_root(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("--root", default="", help=text)
 
 
-def _add_home(parser: argparse.ArgumentParser) -> None:
+def _add_home(
+    parser: argparse.ArgumentParser, cohort: str = "dataset of the pretraining; default: RADALIGN_COHORT, else phantom"
+) -> None:
     parser.add_argument("--home", default="", help="where everything is kept; default: RADALIGN_HOME, else var")
-    parser.add_argument(
-        "--cohort",
-        default="",
-        help="dataset of the pretraining; default: RADALIGN_COHORT, else phantom",
-    )
+    parser.add_argument("--cohort", default="", help=cohort)

@@ -7,9 +7,10 @@ import logging
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from evaluation.results.files import Say
+from evaluation.results.files import MEASURED, Say
 from evaluation.results.schema import RESULTS
 from evaluation.results.store import read_results
+from evaluation.results.trainings import Pretraining, find_pretrainings
 from ingestion.pipeline import FAILED as DATASET_FAILED
 from ingestion.pipeline import dataset_state
 from ingestion.workspace import Workspace
@@ -39,6 +40,17 @@ def latest_results(
     latest = pc.is_in(table["checkpoint"], value_set=pa.array(digests, pa.string()))
     table = table.filter(pc.or_(latest, pc.equal(table["method"], "supervised")))
     return _note_outdated(table, workspace, {run.data_version for run in runs})
+
+
+def latest_by_pretraining(
+    workspace: Workspace, log: Say = _warn, results: pa.Table | None = None
+) -> list[tuple[Pretraining, pa.Table]]:
+    """Every cohort that networks of the home were pretrained on, the newest first, with their latest results.
+
+    They are the results on all datasets. `log` and `results` are those of `latest_results`.
+    """
+    table = read_results(workspace.home_path(), {"source": MEASURED}, log) if results is None else results
+    return [(one, latest_results(one.workspace, True, log, table)) for one in find_pretrainings(workspace)]
 
 
 def _note_outdated(table: pa.Table, workspace: Workspace, trained: set[str]) -> pa.Table:

@@ -9,6 +9,7 @@ from typing import Any
 from cohorts.phantom import PHANTOM
 from evaluation.metrics.statistics import summarise_seeds
 
+UNTRAINED = "untrained:"  # before the name of a method: its network before training
 NOT_SCORED = "not scored"
 FEWEST = 10  # images of a class that a claim needs; tables of LRCLR and CheXzero have classes with four and five
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from evaluation.metrics.values import MACRO
 from evaluation.results.markdown import escape_markdown, markdown_table
-from evaluation.results.summary import Row, is_simulated, summarise_rows
+from evaluation.results.summary import UNTRAINED, Row, is_simulated, summarise_rows
 
 SIMULATION_NOTE = (
     "Numbers on simulated images show that a method learns what it is designed to learn and that the software works. "
@@ -32,14 +32,19 @@ LEADING = (  # at least one of each task
     "map",
     "dice",
 )
-NOTE_WIDTH = 100  # characters
+GAP = "  "  # between columns
+WIDTH = 100  # characters of a terminal that every line fits
 
 
-def as_text(results: pa.Table, per_class: Sequence[str] = LEADING) -> str:
-    """Aligned tables for the terminal: value [low, high], one column per method."""
-    parts = [f"{title}\n{_align(rows)}" for title, rows in _build_tables(results, per_class)]
+def as_text(results: pa.Table, per_class: Sequence[str] = LEADING, about: str = "") -> str:
+    """Aligned tables for the terminal: value [low, high], one column per method, at most WIDTH characters wide.
+
+    A table of many methods continues below itself. A class stands below its metric. Every title ends with `about`.
+    """
+    end = f" · {about}" if about else ""
+    parts = [f"{title}{end}\n{align(_indent_classes(rows), 2)}" for title, rows in _build_tables(results, per_class)]
     notes = [*_list_reasons(results), *_list_notes(results)]
-    return "\n\n".join([*parts, *(textwrap.fill(note, NOTE_WIDTH) for note in notes)])
+    return "\n\n".join([*parts, *(textwrap.fill(note, WIDTH) for note in notes)])
 
 
 def as_markdown(results: pa.Table, per_class: Sequence[str] = LEADING) -> str:
@@ -87,7 +92,7 @@ def _build_tables(results: pa.Table, per_class: Sequence[str]) -> list[tuple[str
             if name == MACRO or metric in per_class:
                 found = numbers[metric, name]
                 counts = "/".join(dict.fromkeys(str(row["n"]) for repeats in found.values() for row in repeats))
-                lines.append([metric, name, counts, *(_format_value(found.get(c) or unscored.get(c)) for c in columns)])
+                lines.append([metric, name, counts, *(format_value(found.get(c) or unscored.get(c)) for c in columns)])
         title = " · ".join([*place, *(["simulated"] if any(map(is_simulated, members)) else [])])
         tables.append((title, lines))
     return tables
@@ -116,10 +121,10 @@ def _label_columns(rows: Sequence[Row]) -> dict[tuple[str, str, int, str], str]:
 
 def _rank_label(label: str) -> tuple[int, str]:
     """Trained methods come first, then untrained ones, then the supervised one."""
-    return (2 if label.startswith("supervised") else int(label.startswith("untrained:")), label)
+    return (2 if label.startswith("supervised") else int(label.startswith(UNTRAINED)), label)
 
 
-def _format_value(repeats: Sequence[Row] | None) -> str:
+def format_value(repeats: Sequence[Row] | None) -> str:
     """A number with its interval, the mean of several repeats with their std, or why there is no number."""
     if repeats is None:
         return ""
@@ -131,7 +136,34 @@ def _format_value(repeats: Sequence[Row] | None) -> str:
     return f"{summary.value:.3f}" + ("" if summary.low is None else f" [{summary.low:.3f}, {summary.high:.3f}]")
 
 
-def _align(rows: list[list[str]]) -> str:
+def _indent_classes(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The rows with metric and class in one column: the metric for the mean over classes, else the class below it."""
+    lines = [["metric", *rows[0][2:]]]
+    above = ""
+    for metric, name, *cells in rows[1:]:
+        if name != MACRO and metric != above:
+            lines.append([metric, *[""] * len(cells)])
+        above = metric
+        lines.append([metric if name == MACRO else f" {name}", *cells])
+    return lines
+
+
+def align(rows: Sequence[Sequence[str]], repeated: int = 1) -> str:
+    """A table of text, its head first; columns that WIDTH has no room for follow below it.
+
+    The first `repeated` columns begin each part.
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join(line.rstrip() for line in [lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
+    parts: list[list[int]] = []
+    for column in range(repeated, len(widths)):
+        part = [*(parts[-1] if parts else range(repeated)), column]
+        if parts and sum(widths[place] + len(GAP) for place in part) - len(GAP) <= WIDTH:
+            parts[-1] = part
+        else:
+            parts.append([*range(repeated), column])
+    return "\n\n".join(_align(rows, [(place, widths[place]) for place in part]) for part in parts)
+
+
+def _align(rows: Sequence[Sequence[str]], columns: Sequence[tuple[int, int]]) -> str:
+    lines = [GAP.join(row[place].ljust(width) for place, width in columns).rstrip() for row in rows]
+    return "\n".join([lines[0], GAP.join("-" * width for _, width in columns), *lines[1:]])

@@ -18,9 +18,8 @@ from evaluation.results.files import FOLDER as RESULTS_FOLDER
 from evaluation.results.files import PUBLISHED, Say
 from evaluation.results.latest import latest_results
 from evaluation.results.store import MEASURED, read_results
-from evaluation.results.summary import is_simulated
+from evaluation.results.summary import UNTRAINED, is_simulated
 from evaluation.tables.comparisons import (
-    UNTRAINED,
     Pair,
     Resamples,
     compare_rows,

@@ -19,7 +19,7 @@ from evaluation.metrics.statistics import Comparison, compare_areas, holm, paire
 from evaluation.metrics.values import MACRO
 from evaluation.results.files import MEASURED, Say
 from evaluation.results.resamples import KEY, read_resamples
-from evaluation.results.summary import is_simulated
+from evaluation.results.summary import UNTRAINED, is_simulated
 from evaluation.results.text_tables import LEADING
 
 SAME = (
@@ -32,7 +32,6 @@ SAME = (
     "data_version",
     "n",
 )  # equal for two measurements that are compared
-UNTRAINED = "untrained:"
 VARIANT = ":"  # between a method and the parts that it trains with: mgca:ITA+CTA
 BOOTSTRAP, DELONG = "bootstrap", "DeLong"
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from evaluation.metrics.values import MACRO
 from evaluation.results.files import MEASURED
 from evaluation.results.latest import OUTDATED
-from evaluation.results.summary import MeasuredValue, Row, summarise_rows
-from evaluation.tables.comparisons import UNTRAINED, Pair
+from evaluation.results.summary import UNTRAINED, MeasuredValue, Row, summarise_rows
+from evaluation.tables.comparisons import Pair
 from evaluation.tables.measured_rows import make_key, sort_key
 from evaluation.tables.paper_tables import PaperTable
 from evaluation.tasks.registry import task, task_names

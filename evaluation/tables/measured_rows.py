@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from evaluation.metrics.values import MACRO
-from evaluation.results.summary import Row, describe_classes, describe_rows
-from evaluation.tables.comparisons import UNTRAINED
+from evaluation.results.summary import UNTRAINED, Row, describe_classes, describe_rows
 from evaluation.tables.published import FRACTION
 
 Key = tuple[str, str, str, str, str, str]  # method, cohort, task, level, metric, class

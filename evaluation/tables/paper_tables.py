@@ -14,8 +14,8 @@ import yaml
 
 from evaluation.metrics.values import MACRO
 from evaluation.results.store import MEASURED
-from evaluation.results.summary import MeasuredValue, Row, summarise_rows
-from evaluation.tables.comparisons import UNTRAINED, base_method
+from evaluation.results.summary import UNTRAINED, MeasuredValue, Row, summarise_rows
+from evaluation.tables.comparisons import base_method
 from evaluation.tables.measured_rows import Key, MeasuredRows, make_key, sort_key
 from evaluation.tables.published import DATA, PublishedNumber, read_published, to_row
 

@@ -101,14 +101,17 @@ def test_the_command_prints_a_line_per_stage_and_the_leading_numbers(checkout):
     begun = [line.split()[0] for line in stages.splitlines() if not line.startswith(" ")]
     assert {"archive", "images", "shards", "pretrained/toy", "evaluated/toy", "results"} <= set(begun)
     assert len(begun) == len(set(begun))
-    head, *rows = numbers.partition("\n\n")[0].splitlines()
-    assert head.split() == ["method", "dataset", "task", "setting", "metric", "value"]
+    headline, number, blank, head, _, *rows = numbers.partition("\n\nEverything")[0].splitlines()
+    assert re.match(r"toy, pretrained on phantom \(simulated\) in \d+ s, 20.*, own recipe, \d changed", headline)
+    assert re.match(r"  zero-shot AUROC \d\.\d{3} \[.*\], untrained \d\.\d{3} \[.*\]$", number)
+    assert (blank, head.split()) == ("", ["dataset", "task,", "metric", "labels", "trained", "untrained"])
     stored = {(row["method"], row["task"]): row for row in checkout.rows() if row["class"] == "macro"}
-    assert {"toy", "untrained:toy"} == {row.split()[0] for row in rows}
+    rows = rows[: rows.index("")]
     for row in rows:
-        method, _, task, *_ = row.split()
-        assert re.search(r" \d\.\d{3} \[-?\d\.\d{3}, \d\.\d{3}\]$", row), row
-        assert (method, task) in stored
+        dataset, task, *_ = row.replace(",", "").split()
+        assert re.search(r" -?\d\.\d{3} \[-?\d\.\d{3}, \d\.\d{3}\] +-?\d\.\d{3}$", row), row
+        assert dataset == "phantom*"
+        assert {("toy", task), ("untrained:toy", task)} <= stored.keys()
     assert str(checkout.folder / "var") in checkout.printed.splitlines()[-1]
 
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from argparse import Namespace
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -14,9 +14,11 @@ from assets.settings.evaluation import FRACTIONS_TAG, EvaluationSettings, chosen
 from pipelines.definitions import defs
 from pipelines.preflight.network import earlier_trainings, is_tried
 from pipelines.run.config import build_config, merge, read_setting
+from pipelines.run.numbers import MOST, leading_numbers
 from pipelines.run.progress import describe_counts
 from store.code import ROOT
 from store.errors import SettingError
+from tests.evaluation.tables.home_of_results import build_home, fill
 from training.config import TrainingConfig
 
 PRETRAIN, EVALUATE, INGEST = map(defs.resolve_job_def, ("pretrain_medklip", "evaluate_medklip", "ingest"))
@@ -138,3 +140,28 @@ def test_a_network_that_was_built_before_is_not_built_on_trial(tmp_path):
     assert not is_tried(another(method_config={"width": 64}), before)
     (run / "config.json").write_text("{")
     assert list(earlier_trainings(tmp_path, "medklip")) == []
+
+
+def test_a_run_ends_with_a_headline_for_each_cohort_its_own_first(tmp_path):
+    place = build_home(tmp_path, ["medklip", "mgca"])
+    for cohort, other in (("phantom", "mimic_cxr"), ("mimic_cxr", "phantom")):
+        lines = list(leading_numbers(replace(place, cohort=cohort), "mgca", True))
+        assert lines[0].startswith(f"mgca, pretrained on {cohort}")
+        assert lines[2].startswith(f"medklip, pretrained on {other}")  # the newest there
+        assert "zero-shot AUROC" in lines[1]
+        assert lines[5].split() == ["dataset", "task,", "metric", "labels", "trained", "untrained"]
+        assert max(map(len, lines)) <= 100
+
+
+def test_a_run_of_many_results_ends_with_some_of_every_dataset(tmp_path):
+    workspace = build_home(tmp_path, ["medklip"])
+    datasets = ("chexpert", "rsna_pneumonia", "siim_pneumothorax", "mura", "open_i", "covidx")
+    settings = ("1 %", "1 %, tuned", "10 %", "10 %, tuned", "100 %", "100 %, tuned")
+    fill(workspace, ["medklip"], [("segmentation", name, setting) for name in datasets for setting in settings])
+    lines = list(leading_numbers(workspace, "medklip", True))
+    begin = lines.index("") + 3
+    table = lines[begin : begin + MOST]
+    assert {line.split()[0].rstrip("*") for line in table} >= set(datasets)
+    assert lines[begin + MOST].startswith("and ")
+    assert max(map(len, lines)) <= 100
+    assert len(lines[4:]) + 2 <= 25  # with the line that says where everything is

@@ -41,24 +41,43 @@ RESULT = table(
 )
 
 
-def test_text_has_methods_side_by_side():
+def test_text_has_methods_side_by_side_and_classes_below_their_metric():
     lines = as_text(RESULT).splitlines()
     assert lines[0] == "toy · zero_shot_classification · zero-shot"
-    assert lines[1].split() == ["metric", "class", "n", "medklip", "untrained:medklip", "supervised"]
+    assert lines[1].split() == ["metric", "n", "medklip", "untrained:medklip", "supervised"]
     cells = [[cell for cell in line.split("  ") if cell.strip()] for line in lines[3:7]]
     assert [cell.strip() for cell in cells[0]] == [
         "auroc",
-        "macro",
         "2/1",
         "0.912 [0.100, 0.200]",
         "0.510 [0.100, 0.200]",
         "0.970 [0.100, 0.200]",
     ]
-    assert [row[1].strip() for row in cells] == ["macro", "nodule", "edema", "macro"]
+    assert [row[0] for row in cells] == ["auroc", " nodule", " edema", "f1"]
     assert "not scored" in lines[5]
-    assert lines[6].split() == ["f1", "macro", "1", "0.410"]
+    assert lines[6].split() == ["f1", "1", "0.410"]
     columns = {line.index("0.") for line in (lines[3], lines[4])}
     assert columns == {lines[1].index("medklip")}
+
+
+def test_a_table_of_many_methods_continues_below_itself():
+    methods = [f"method{number}" for number in range(6)]
+    classes = ("macro", "Enlarged Cardiomediastinum")
+    names = [each for name in methods for each in (name, f"untrained:{name}")]
+    table_of_six = table(*(number(name, "auroc", each, 0.5) for name in names for each in classes))
+    lines = as_text(table_of_six, about="pretrained on toy").splitlines()
+    assert max(map(len, lines)) <= 100
+    assert lines[0].endswith(" · pretrained on toy")
+    heads = [line.split()[2:] for line in lines if line.startswith("metric")]
+    assert heads == [names[0::2][:3], names[0::2][3:], names[1::2][:3], names[1::2][3:]]
+    assert sum(line.count("0.500 [0.100, 0.200]") for line in lines) == 24
+
+
+def test_a_class_without_a_mean_has_its_metric_above():
+    assert as_text(table(number("medklip", "auroc", "nodule", 0.5))).splitlines()[3:5] == [
+        "auroc",
+        " nodule  50  0.500 [0.100, 0.200]",
+    ]
 
 
 def test_markdown_has_the_same_cells():

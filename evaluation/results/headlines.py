@@ -1,0 +1,104 @@
+"""The first lines of every summary: what was trained, on what, how long, and its AUROC beside the untrained network's.
+
+All texts fit a terminal of WIDTH columns.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from cohorts.subsets import FRACTIONS
+from evaluation.metrics.values import MACRO, ZERO_SHOT
+from evaluation.results.summary import UNTRAINED, Row, summarise_rows
+from evaluation.results.text_tables import WIDTH, align, format_value
+from evaluation.results.trainings import Pretraining, Training
+from evaluation.tasks.base import Setting
+
+METRIC = "auroc"
+ZERO_SHOT_NUMBER = "zero-shot AUROC"
+PLACES = (  # of the number that stands for a training: the first that was measured on its own cohort
+    (ZERO_SHOT_NUMBER, "zero_shot_classification", ZERO_SHOT),
+    *(
+        (f"linear probe AUROC, {setting.name} of the labels", "linear_probe", setting.name)
+        for setting in map(Setting, sorted(FRACTIONS, reverse=True))
+    ),
+)
+CHANGED, PROBED = "*", " (probe)"
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A training and the number that stands for it."""
+
+    pretraining: Pretraining
+    training: Training
+    number: str = ""  # which one: zero-shot AUROC
+    trained: str = ""
+    untrained: str = ""
+
+    @property
+    def about(self) -> str:
+        """What was trained, on what, how long, and when."""
+        training = self.training
+        how_long = f" in {training.duration}" if training.duration else ""
+        what = f"{training.name}, pretrained on {self.pretraining.title}{how_long}"
+        return ", ".join(filter(None, (what, training.date, training.preset_text)))
+
+    @property
+    def numbers(self) -> str:
+        """The number, of the trained and of the untrained network."""
+        if not self.trained:
+            return f"no AUROC on {self.pretraining.cohort} yet: `radalign evaluate {self.training.run.method}`"
+        untrained = f", untrained {self.untrained}" if self.untrained else ""
+        return f"{self.number} {self.trained}{untrained}"
+
+    def lines(self) -> list[str]:
+        """Both as lines for the terminal."""
+        return [
+            *textwrap.wrap(self.about, WIDTH, subsequent_indent="    ", break_long_words=False),
+            *textwrap.wrap(self.numbers, WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False),
+        ]
+
+
+def make_headline(pretraining: Pretraining, training: Training, rows: Iterable[Row]) -> Headline:
+    """The headline of a training; `rows` are results of any networks."""
+    run = training.run
+    own = [row for row in rows if (row["cohort"], row["metric"], row["class"]) == (pretraining.cohort, METRIC, MACRO)]
+    for number, task, setting in PLACES:
+        here = [row for row in own if (row["task"], row["setting"]) == (task, setting) and row["seed"] == run.seed]
+        trained = [row for row in here if (row["method"], row["checkpoint"]) == (run.name, run.checkpoint_digest)]
+        raw = (UNTRAINED + run.name, run.untrained_digest)
+        untrained = [row for row in here if (row["method"], row["checkpoint"]) == raw]
+        if any(row["value"] is not None for row in trained):
+            return Headline(pretraining, training, number, format_value(trained), _text(untrained))
+    return Headline(pretraining, training)
+
+
+def _text(rows: Sequence[Row]) -> str:
+    return format_value(rows) if rows and summarise_rows(rows).value is not None else ""
+
+
+def list_trainings(pretraining: Pretraining, rows: Sequence[Row]) -> str:
+    """A table of all trainings on a cohort, newest first, with a note on what its marks mean."""
+    headlines = [make_headline(pretraining, training, rows) for training in pretraining.trainings]
+    lines = [
+        (
+            one.training.name,
+            one.training.preset + CHANGED * bool(one.training.changed),
+            (one.trained or "not measured") + PROBED * (one.number not in ("", ZERO_SHOT_NUMBER)),
+            one.untrained,
+            one.training.duration,
+            one.training.date,
+        )
+        for one in headlines
+    ]
+    cells = {cell for line in lines for cell in line}
+    notes = {
+        CHANGED: f"{CHANGED}: with other settings than the preset; the page of tables lists them.",
+        PROBED: f"{PROBED.strip()}: of a linear probe, as there is no zero-shot AUROC.",
+    }
+    found = [text for mark, text in notes.items() if any(cell.endswith(mark) for cell in cells)]
+    table = align([("method", "preset", ZERO_SHOT_NUMBER, "untrained", "training", "finished"), *lines])
+    return "\n".join([table, *found])
