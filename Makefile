@@ -28,7 +28,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "The environment is ready: . ./activate"
 
 demo: setup  ## the whole pipeline on simulated images, and its results
-	. ./activate && radalign pretrain medklip && radalign results
+	. ./activate && radalign pretrain medklip
 
 # Two processes; the tests of a file stay together because they share what they computed, and long files begin first.
 test: setup  ## all tests
