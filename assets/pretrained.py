@@ -1,6 +1,7 @@
 """Group `pretraining`: a method, trained on the shards by a subprocess that does not outlive its step."""
 
 import fcntl
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -28,7 +29,7 @@ from tracking.requests import expect_reports, training_request
 from tracking.runs import TrainedRun, read_result, recorded_run, remember
 from tracking.tracker import RunIdentity, Tail
 from training.config import TrainingConfig
-from training.errors import FAILURE
+from training.errors import FAILURE, PARENT
 from training.state.finished import is_finished
 
 GROUP = "pretraining"
@@ -141,7 +142,8 @@ def train(context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, re
     explanation.unlink(missing_ok=True)
     command = [sys.executable, "-m", "training", str(path)]
     try:
-        pipes.run(context=context.op_execution_context, command=command, cwd=str(ROOT))
+        started_by = {PARENT: str(os.getpid())}
+        pipes.run(context=context.op_execution_context, command=command, cwd=str(ROOT), env=started_by)
     except Exception as error:
         if explanation.exists():
             raise dg.Failure(explanation.read_text().strip(), allow_retries=False) from None

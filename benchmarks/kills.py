@@ -123,7 +123,8 @@ def expect_nobody(session: int, patience: float = SURVIVAL_SECONDS) -> None:
     deadline = time.monotonic() + patience
     while members := session_members(session):
         if time.monotonic() > deadline:
-            raise SystemExit(f"processes {members} outlived the run that was killed")
+            named = ", ".join(f"{pid} ({command_of(pid)})" for pid in members)
+            raise SystemExit(f"processes outlived the run that was killed: {named}")
         time.sleep(0.1)
 
 
@@ -138,6 +139,13 @@ def session_members(session: int) -> list[int]:
         if int(owner) == session and state != "Z":
             members.append(int(path.parent.name))
     return members
+
+
+def command_of(pid: int) -> str:
+    """What a process was started with."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    return "gone"
 
 
 def compare(expected: Path, found: Path) -> list[str]:

@@ -22,7 +22,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from store.errors import UserError
 from training.config import TrainingConfig
-from training.errors import FAILURE, TrainingError
+from training.errors import FAILURE, PARENT, TrainingError
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 PATIENCE = 15.0  # seconds for a trainer that was killed with its step to leave the run's folder
@@ -35,8 +35,10 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python -m training CONFIG.json\n")
         return 2
     launched = "DAGSTER_PIPES_CONTEXT" in os.environ
-    if launched or "TORCHELASTIC_RUN_ID" in os.environ:
-        die_with_parent()
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        die_with_parent(os.getppid())  # the agent of torchrun
+    elif launched:
+        die_with_parent(int(os.environ.get(PARENT) or os.getppid()))
     try:
         config = TrainingConfig.load(Path(arguments[0]))
         output = Path(config.output)
@@ -63,10 +65,12 @@ def run(config: TrainingConfig, report: Callable[[int, int], None]) -> int:
     return 0
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent dies, so that no orphan holds the GPU."""
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies, so that no orphan holds the GPU.
+
+    `parent` is the process that started this one. It may have died already, while Python was starting here.
+    """
     if sys.platform == "linux":
-        parent = os.getppid()
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # the parent died before the request
             os.kill(os.getpid(), signal.SIGKILL)

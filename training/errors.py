@@ -1,10 +1,11 @@
-"""Errors of the training."""
+"""Errors of the training, and what a trainer and its launcher tell each other."""
 
 from __future__ import annotations
 
 from store.errors import UserError
 
 FAILURE = "failure.txt"  # in the run's folder: the sentence that ended it, for whoever launched it
+PARENT = "RADALIGN_STARTED_BY"  # in the environment of a trainer: the process that started it, and with which it ends
 
 
 class TrainingError(UserError):

@@ -12,10 +12,11 @@ from ingestion.workspace import Workspace
 from store.locks import HELD
 from store.presets import VARIABLE as PRESET
 from store.suggestions import nearest
+from training.errors import PARENT
 
 PREFIX = "RADALIGN_"
 VARIABLES = (
-    *("RADALIGN_HOME", "RADALIGN_COHORT", "RADALIGN_SILENT_MINUTES", "RADALIGN_SHARED", PRESET, HELD),
+    *("RADALIGN_HOME", "RADALIGN_COHORT", "RADALIGN_SILENT_MINUTES", "RADALIGN_SHARED", PRESET, HELD, PARENT),
     *("RADALIGN_DAGSTER_PORT", "RADALIGN_MLFLOW_PORT"),
 )
 

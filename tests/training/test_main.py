@@ -11,6 +11,7 @@ from pathlib import Path
 
 from store.code import ROOT
 from training.__main__ import main
+from training.errors import PARENT
 from training.state.checkpoint import complete_checkpoints
 
 
@@ -42,6 +43,17 @@ def test_mistakes_are_one_sentence(tmp_path):
     assert child.returncode == 1
     assert message.count("\n") == 1
     assert "does not exist" in message
+
+
+def test_a_trainer_whose_launcher_died_while_it_started_does_nothing(config, tmp_path):
+    config.save(tmp_path / "request.json")
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    launched = {**os.environ, "DAGSTER_PIPES_CONTEXT": "x", PARENT: str(dead.pid)}
+    child = launch(tmp_path / "request.json", env=launched)
+    _, message = child.communicate(timeout=120)
+    assert (child.returncode, message) == (-signal.SIGKILL, "")
+    assert not Path(config.output).exists()
 
 
 def test_two_trainers_never_share_a_folder(config, tmp_path):
