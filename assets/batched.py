@@ -130,7 +130,7 @@ def _collect_op(one: Stage, preview: Preview, record: Record | None) -> dg.OpDef
         there, planned = workspace.plain(), Plan.from_json(plan)
         with one_sentence():
             counts = stage.collect(one, there, planned, sum(outcome["computed"] for outcome in outcomes))
-            counts |= record(there, context.run_id) if record else {}
+            counts |= record(there, context.run.run_id) if record else {}
         seconds = {"seconds": time.time() - plan["started"]}
         version = dg.DataVersion(counts.get("data_version", planned.version()))
         metadata = show_counts(counts) | seconds | preview(there, planned) | identify(there)

@@ -174,7 +174,7 @@ def dataset_tables(
             notes = [explain_check(result, name) for result in results if result.blocks]
             update["state"] = describe_failed(notes[0]) if notes else keep_ready(there)
     state = write_state(workspace.plain(), name, update["state"])
-    pin(replace(workspace.plain(), cohort=name), context.run_id, state)
+    pin(replace(workspace.plain(), cohort=name), context.run.run_id, state)
     shown = {f"{one}: {what}": value for one, found in counts.items() for what, value in found.items() if what in SHOWN}
     whose = identify(replace(workspace.plain(), cohort=name, preset=workspace.plain().preset_name()))
     version = dg.DataVersion(fingerprint(state))
@@ -216,7 +216,7 @@ def _pretraining(context: dg.OpExecutionContext | dg.AssetExecutionContext, work
     """The dataset of the pretraining as this run sees it; without shards there is nothing to keep yet."""
     place = workspace.plain()
     there = (place.folder("shards") / FILE_NAME).exists()
-    return pinned(place, context.run_id, context.log.info) if there else place
+    return pinned(place, context.run.run_id, context.log.info) if there else place
 
 
 def _workspace_of(workspace: WorkspaceResource, update: Update) -> Workspace:

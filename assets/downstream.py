@@ -63,7 +63,7 @@ def downstream_asset(method: str, cohorts: Sequence[str]) -> dg.AssetsDefinition
                 continue
             there = place.downstream(cohort)
             with one_sentence():
-                state = pinned_state(replace(place, cohort=cohort), context.run_id) or dataset_state(place, cohort)
+                state = pinned_state(replace(place, cohort=cohort), context.run.run_id) or dataset_state(place, cohort)
             if state["status"] == ABSENT or there is None:
                 metadata[cohort] = state["note"]
                 continue

@@ -107,7 +107,7 @@ def make_evaluators(
 
 def _runs(context: dg.AssetExecutionContext, home: Workspace, method: str, every: bool) -> list[TrainedRun]:
     """The network that this Dagster run trained, or else the latest one, first; with `every` also the others."""
-    own = trained_in(home, method, context.run_id)
+    own = trained_in(home, method, context.run.run_id)
     if own is None:
         return runs_to_evaluate(home, method, every)
     return [own, *(run for run in (known_runs(home, method) if every else ()) if run != own)]
@@ -118,7 +118,7 @@ def _own_datasets(context: dg.AssetExecutionContext, place: Workspace) -> Callab
     found: dict[str, EvaluationDataset] = {}
 
     def dataset_for(run: TrainedRun) -> EvaluationDataset:
-        kept = version_for(place, run.data_version, context.run_id, run.version, context.log.warning)
+        kept = version_for(place, run.data_version, context.run.run_id, run.version, context.log.warning)
         return found.setdefault(kept.version, EvaluationDataset(kept))
 
     return dataset_for

@@ -82,14 +82,14 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
         variant, plain = config.variant, workspace.plain()  # type: ignore[attr-defined]
         with one_sentence():
             settings = chosen_training(method, config, plain.preset_name())
-            kept = pinned(plain, context.run_id, context.log.info)
+            kept = pinned(plain, context.run.run_id, context.log.info)
             expect_reports(kept)
             request = training_request(kept, method, settings)
             output, home = Path(request["output"]), plain.home_path()
             finished = is_finished(output, context.log.warning)
             if finished:
                 write_request(request)
-            identity = RunIdentity.of_request(request, plain.cohort_name(), context.run_id)
+            identity = RunIdentity.of_request(request, plain.cohort_name(), context.run.run_id)
             alone = nullcontext() if finished else one_at_a_time(home / "training.lock", context.log.info)
             close_dead = None if finished else partial(close_dead_trainings, context.instance, home)
             follow = (home, identity, output / METRICS, context.log.info, close_dead, context.log.warning)
@@ -102,9 +102,9 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
             result = read_result(output)
         if relay.tracker:
             relay.tracker.tag({f"radalign.{name}": value for name, value in result.items()})
-        remember(plain, run, context.run_id)
+        remember(plain, run, context.run.run_id)
         made = {"seed": run.seed, "data_version": run.data_version, "checkpoint": run.checkpoint_digest}
-        context.instance.add_run_tags(context.run_id, {f"radalign/{name}": str(value) for name, value in made.items()})
+        context.instance.add_run_tags(context.run.run_id, {f"radalign/{name}": str(value) for name, value in made.items()})
         page = relay.tracker.address(MLFLOW) if relay.tracker else ""
         link = {"mlflow": dg.MetadataValue.url(page)} if page else {}
         return dg.MaterializeResult(
