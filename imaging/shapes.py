@@ -13,7 +13,9 @@ import numpy as np
 
 from imaging.letterbox import Box
 
-INSIDE = 255
+INSIDE = np.uint8(255)
+FARTHEST = 1e9  # pixels from the corner of its image that a coordinate may lie; no image has as many
+MOST_CORNERS = 20_000  # of a polygon; outlines of experts have hundreds
 
 
 class ShapeError(ValueError):
@@ -31,8 +33,9 @@ def shape_mask(kind: str, points: Sequence[float], height: int, width: int) -> n
     values = np.asarray(points, np.float64)
     if not np.isfinite(values).all():
         raise ShapeError(f"A {kind} has a coordinate that is not a number.")
-    inside = _DRAW[kind](values, height, width)
-    return np.where(inside, INSIDE, 0).astype(np.uint8)
+    if (np.abs(values) > FARTHEST).any():
+        raise ShapeError(f"A {kind} has a coordinate that is farther off than any image is large.")
+    return _DRAW[kind](values, height, width) * INSIDE
 
 
 def bounding_box(mask: np.ndarray) -> Box | None:
@@ -62,13 +65,15 @@ def _polygon(points: np.ndarray, height: int, width: int) -> np.ndarray:
     if len(points) < 6 or len(points) % 2:
         raise ShapeError("A polygon needs three corners of two coordinates each, or more.")
     corners = points.reshape(-1, 2)
-    crossings = np.zeros((height, width + 1), np.int64)
+    if len(corners) > MOST_CORNERS:
+        raise ShapeError(f"A polygon has {len(corners)} corners, more than any outline.")
+    crossings = np.zeros((height, width + 1), bool)
     for (x1, y1), (x2, y2) in pairwise([*corners, corners[0]]):
         first, last = np.clip(np.ceil(np.sort([y1, y2]) - 0.5), 0, height).astype(int)
         rows = np.arange(first, last)
         x = x1 + (rows + 0.5 - y1) * (x2 - x1) / (y2 - y1 or 1)
-        crossings[rows, np.clip(np.ceil(x - 0.5), 0, width).astype(int)] += 1
-    return np.cumsum(crossings, axis=1)[:, :width] % 2 == 1
+        crossings[rows, np.clip(np.ceil(x - 0.5), 0, width).astype(int)] ^= True
+    return np.logical_xor.accumulate(crossings, axis=1)[:, :width]
 
 
 def _runs(points: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -77,10 +82,10 @@ def _runs(points: np.ndarray, height: int, width: int) -> np.ndarray:
     starts, lengths = points[0::2].astype(np.int64), points[1::2].astype(np.int64)
     if len(starts) and (starts + lengths).max() > height * width:
         raise ShapeError(f"A run-length mask goes beyond the {height} x {width} pixels of its image.")
-    changes = np.zeros(height * width + 1, np.int64)
+    changes = np.zeros(height * width + 1, np.int32)
     np.add.at(changes, starts, 1)
     np.add.at(changes, starts + lengths, -1)
-    return (np.cumsum(changes[:-1]) > 0).reshape(width, height).T
+    return (np.cumsum(changes, out=changes)[:-1] > 0).reshape(width, height).T
 
 
 def _corners(kind: str, points: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -68,6 +70,11 @@ def test_runs_go_down_the_columns(starts, random):
         ("ellipse", [1, 2, 3, float("nan")], "not a number"),
         ("polygon", [1, 1, 2, 2], "three corners"),
         ("polygon", [1, 1, 2, 2, 3, 3, 4], "three corners"),
+        ("polygon", [0, 1e308, 5, -1e308, 5, 50], "farther off"),
+        ("polygon", [0, 0, 1e9, 5, 5, -2e9], "farther off"),
+        ("polygon", [1, 1] * 20_001, "20001 corners"),
+        ("ellipse", [-1e308, -1e308, 1e308, 1e308], "farther off"),
+        ("rle", [9e18, 9e18], "farther off"),
         ("rle", [1], "pairs"),
         ("rle", [-1, 2], "pairs"),
         ("rle", [0.5, 2], "pairs"),
@@ -81,3 +88,18 @@ def test_what_cannot_be_drawn_is_said(kind, points, message):
 
 def test_nothing_has_no_box():
     assert bounding_box(np.zeros((4, 5), bool)) is None
+
+
+def test_a_shape_takes_little_memory():
+    """The masks of several images may be drawn in a process that holds much else."""
+    height, width = 4_000, 5_000
+    for kind, points in (
+        ("polygon", [1, 1, 5e3, 2, 9, 4e3]),
+        ("rle", [5, height * width - 5]),
+        ("ellipse", [0, 0, 5e3, 4e3]),
+    ):
+        tracemalloc.start()
+        assert shape_mask(kind, points, height, width).any()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 12 * height * width, kind  # bytes
