@@ -39,6 +39,7 @@ from cohorts.splits import carve_validation, in_later_split
 if TYPE_CHECKING:
     import pandas as pd
 
+LONGEST_NAME = 255  # characters of a file
 FOLDERS = MappingProxyType(
     {"test": "test", "val": "validate", "train": "train"}
 )  # an image listed twice is a test image
@@ -156,10 +157,11 @@ def parse_line(line: str, images: Container[str]) -> tuple[str, str, str]:
     if len(words) < 4:
         return "", "", ""
     *words, label, _ = words
-    for first in range(len(words) - 1, 0, -1):
-        if " ".join(words[first:]).casefold() in images:
-            break
-    else:
+    name, first = words[-1], len(words) - 1
+    while name.casefold() not in images and len(name) <= LONGEST_NAME and first > 1:
+        first -= 1
+        name = f"{words[first]} {name}"
+    if name.casefold() not in images:
         first = len(words) - 1
     return " ".join(words[:first]), " ".join(words[first:]), label.lower()
 

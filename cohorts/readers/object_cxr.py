@@ -28,6 +28,7 @@ from cohorts.labels import label_maps
 from cohorts.rows import PLAIN_NAMES, first_reasons, list_column, look_for_files, number_duplicates
 from cohorts.splits import OFFICIAL, carve_validation
 from cohorts.tables import BOX, SHAPE
+from imaging.shapes import FARTHEST, MOST_CORNERS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,9 +41,10 @@ SPLIT_OF = {
     DEV_AS_TEST: {"train": "train", "dev": "test", "test": ""},
 }
 VALIDATION_SHARE = 0.2
+MOST_SHAPES = 500  # of an image; the most crowded ones have some twenty
 DETAILS = {
     "path_outside_root": "The image name is empty or could name a path elsewhere.",
-    "bad_annotation": "A shape has an unknown kind, or numbers that do not make such a shape.",
+    "bad_annotation": "A shape has an unknown kind, or numbers that do not make such a shape, or there are too many.",
     "no_split": "The family of splits that was chosen leaves the images of test.csv out.",
     "duplicate_id": "An earlier row names the same image.",
     "missing_file": "The table names this image, but there is no such file.",
@@ -128,10 +130,12 @@ def parse_shapes(annotations: pd.Series) -> tuple[pd.DataFrame, np.ndarray]:
     x, y, width and height; and for each row whether one of its shapes cannot be read (the row then has none)."""
     import pandas as pd
 
-    texts = annotations.reset_index(drop=True).str.split(";").explode().str.strip()
+    annotations = annotations.reset_index(drop=True)
+    crowded = annotations.str.count(";") > MOST_SHAPES
+    texts = annotations[~crowded].str.split(";").explode().str.strip()
     texts = texts[texts != ""]
     shapes = [parse_shape(text) for text in texts]
-    spoilt = np.zeros(len(annotations), bool)
+    spoilt = crowded.to_numpy(bool)
     spoilt[texts.index[[not kind for kind, _ in shapes]]] = True
     records = [
         (row, kind, points, min(points[0::2]), min(points[1::2]), np.ptp(points[0::2]), np.ptp(points[1::2]))
@@ -149,9 +153,9 @@ def parse_shape(text: str) -> tuple[str, list[float]]:
         points = [float(word) for word in words]
     except ValueError:
         return "", []
-    kind = KINDS.get(number, "") if np.isfinite(points).all() else ""
+    kind = KINDS.get(number, "") if all(abs(point) <= FARTHEST for point in points) else ""
     if kind == "polygon":
-        well_formed = len(points) >= 6 and len(points) % 2 == 0
+        well_formed = 6 <= len(points) <= 2 * MOST_CORNERS and len(points) % 2 == 0
     else:
         well_formed = len(points) == 4 and points[0] < points[2] and points[1] < points[3]
     return (kind if well_formed else ""), points

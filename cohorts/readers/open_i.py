@@ -49,6 +49,7 @@ REPORTS, PROJECTIONS = "indiana_reports.csv", "indiana_projections.csv"
 SUFFIXES = (".png", ".dcm")  # where an archive has both as many, the one that decodes faster
 VIEWS = {"frontal": "FRONTAL", "lateral": "LATERAL"}
 NOT_CODED = "No Indexing"
+ENDINGS = (".dcm", ".png", ".jpg")  # of one length; a name may have several
 FORBIDDEN = ("<!DOCTYPE", "<!ENTITY")  # a report has neither, and entities can unfold to gigabytes
 DETAILS = {
     "unreadable_report": "The report file is no XML of the collection, or cannot be read.",
@@ -223,8 +224,10 @@ def mesh_labels(terms: Sequence[str] | float | None) -> list[tuple[str, float]] 
 
 def plain_name(name: str) -> str:
     """The name that all editions share: 1_IM-0001-3001 of CXR1_1_IM-0001-3001.png and of 1_IM-0001-3001.dcm.png."""
-    stem = re.sub(r"(\.(dcm|png|jpg))+$", "", name)
-    return re.sub(r"^CXR(\d+_(?=\d+_IM))?(?=\d)", "", stem)
+    end = len(name)
+    while name.endswith(ENDINGS, 0, end):
+        end -= len(ENDINGS[0])
+    return re.sub(r"^CXR(\d+_(?=\d+_IM))?(?=\d)", "", name[:end])
 
 
 def _views(projections: pd.Series) -> pd.Series:

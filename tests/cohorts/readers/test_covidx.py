@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -102,6 +103,13 @@ def test_a_line_is_divided_where_the_images_say(patient, name):
     whole = " ".join(name)
     assert parse_line(line, {whole.casefold()}) == (" ".join(patient), whole, "positive")
     assert parse_line(line, set()) == (" ".join([*patient, *name[:-1]]), name[-1], "positive")
+
+
+def test_a_line_of_any_length_is_divided_soon():
+    words = ["w"] * 1_000_000
+    began = time.process_time()
+    assert parse_line(" ".join([*words, "a.png", "positive", "rsna"]), {"b.png"})[1:] == ("a.png", "positive")
+    assert time.process_time() - began < 5
 
 
 def test_the_case_of_names_and_classes_may_differ(release):

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cohorts.errors import CohortError
 from cohorts.phantom.layouts.object_cxr import METAL, annotation, foreign_objects, write
-from cohorts.readers.object_cxr import KINDS, ObjectCxr, parse_shape
+from cohorts.readers.object_cxr import KINDS, ObjectCxr, parse_shape, parse_shapes
 from cohorts.tables import STUDIES
 from imaging.shapes import shape_mask
 from ingestion.stages.images import decode_batch
@@ -122,6 +123,19 @@ def test_spoilt_rows_are_rejects(tables):
         *["path_outside_root"] * 3,
     ]
     assert len(scan.studies["shapes"][0]) == 1
+
+
+def test_shapes_that_no_expert_drew_are_spoilt():
+    annotations = [
+        "2 0 1e308 5 -1e308 5 50",
+        "1 0 0 1e10 5",
+        "2" + " 1 2" * 20_001,
+        "0 1 2 3 4;" * 501,
+        "0 1 2 3 4;" * 500,
+    ]
+    shapes, spoilt = parse_shapes(pd.Series(annotations))
+    assert spoilt.tolist() == [True, True, True, True, False]
+    assert shapes["row"].tolist() == [4] * 500
 
 
 NUMBERS = st.integers(0, 3000)
