@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SEPARATORS = ",;\t|"  # the first is the usual one
 MOST_COLUMNS = 10_000
+MOST_VALUES = 40_000_000  # that are kept of a table; the largest published one has a tenth
 DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+\s*")
 END = "\0"  # a line behind the last, which no file has: a quotation that is never closed swallows it
 
@@ -69,7 +70,11 @@ def read(path: Path, columns: Sequence[str], others: Sequence[str] | None = ()) 
     places = [names.index(name) for name in chosen]
     named = max(place for place, name in enumerate(names) if name) + 1
     # Most values are one of a few, which are kept once.
-    rows = [[intern(values[place]) for place in places] for values in _even(path, records, named, len(names))]
+    rows: list[list[str]] = []
+    for values in _even(path, records, named, len(names)):
+        if len(rows) * len(places) > MOST_VALUES:
+            raise CohortError(f"{path} has more than {MOST_VALUES} values, as no published table has.")
+        rows.append([intern(values[place]) for place in places])
     return _table(rows, chosen)
 
 

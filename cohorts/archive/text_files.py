@@ -20,7 +20,8 @@ from cohorts.errors import CohortError
 
 LONGEST_FIRST_LINE = 1 << 20  # characters; a header with ten thousand long names has half of it
 LONGEST_LINE = 4 << 20  # characters; the runs of the most ragged mask of 1024 x 1024 pixels take half of it
-MOST_CHARACTERS = 2 << 30  # of a file; the largest published table has a twentieth
+MOST_CHARACTERS = 1 << 29  # of a file; the largest published table has a fifth
+MOST_LINES = 4_000_000  # of a file; the longest published table has a tenth
 HEAD_BYTES = 64
 GZIP = b"\x1f\x8b"
 KINDS = MappingProxyType(
@@ -87,6 +88,8 @@ def _decode(path: Path, stream: BinaryIO) -> Iterator[str]:
             raise CohortError(f"{path} has a line, {number}, of more than {longest} characters; is it a text file?")
         if total > MOST_CHARACTERS:
             raise CohortError(f"{path} has more than {MOST_CHARACTERS} characters, as no published table has.")
+        if number > MOST_LINES:
+            raise CohortError(f"{path} has more than {MOST_LINES} lines, as no published table has.")
         if "\0" in line:
             raise CohortError(f"{path} has bytes that are no text in line {number}; it is damaged, so fetch it again.")
         yield line

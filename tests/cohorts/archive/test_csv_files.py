@@ -7,9 +7,12 @@ import io
 import os
 import re
 import socket
+import subprocess
+import sys
 import tracemalloc
 import zipfile
 from contextlib import closing
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -20,6 +23,7 @@ from cohorts.archive.csv_files import find, numbers, read, read_headerless
 from cohorts.errors import CohortError
 from tests.cohorts.clocks import within
 
+CHECKOUT = Path(__file__).resolve().parents[3]
 EXPECTED = [["é;1", "0.5"], ["line\nend", '"'], ["", "-1"]]
 
 
@@ -239,3 +243,27 @@ def test_a_file_that_unpacks_to_more_than_any_table_is_refused(table, monkeypatc
     monkeypatch.setattr(text_files, "MOST_CHARACTERS", 1 << 20)
     with pytest.raises(CohortError, match="has more than 1048576 characters, as no published table has"):
         read(table(gzip.compress(b"a,b\n" + b"1,2\n" * (1 << 19)), "table.csv.gz"), ["a"])
+
+
+def test_a_file_of_more_lines_than_any_table_is_refused(table, monkeypatch):
+    monkeypatch.setattr(text_files, "MOST_LINES", 1000)
+    assert len(read(table(b"a\n" + b"1\n" * 999), ["a"])) == 999
+    with pytest.raises(CohortError, match="has more than 1000 lines, as no published table has"):
+        read(table(b"a\n" + b"1\n" * 1000), ["a"])
+
+
+def test_a_small_file_that_unpacks_to_many_values_takes_little_memory(table):
+    columns = b"a," + b",".join(b"c%d" % number for number in range(9_998))
+    path = table(gzip.compress(columns + b"\n" + (b"," * 9_998 + b"\n") * 5_000), "table.csv.gz")
+    assert path.stat().st_size < 1 << 18
+    script = f"""
+import resource
+from pathlib import Path
+from cohorts.archive import csv_files
+import pandas
+limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + (1 << 30)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+csv_files.read(Path({str(path)!r}), ["a"], others=None)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, capture_output=True, text=True)
+    assert "more than 40000000 values, as no published table has" in done.stderr.splitlines()[-1]
