@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -32,7 +32,7 @@ from pipelines.preflight.roots import expect_root, misspelt_variables
 from pipelines.preflight.space import expect_room_for_run
 from store.errors import SettingError
 from store.home import expect_writable
-from store.presets import DEMO, is_named
+from store.presets import DEMO, PAPER, has_preset, is_named
 from store.suggestions import did_you_mean
 from tracking.runs import trained_run
 from training.config import TrainingConfig
@@ -60,8 +60,18 @@ def check_run(nodes: Collection[str], run_config: Mapping[str, Any], tags: Mappi
         warn(sentence)
     asked = {name: tags[name] for name in (TASKS_TAG, FRACTIONS_TAG) if name in tags}
     text = json.dumps([sorted(nodes), run_config, asked, _environment()], sort_keys=True, default=str)
-    if mismatch := describe_mismatch(_check_once(text)):
+    preset = _check_once(text)
+    if mismatch := describe_mismatch(preset):
         warn(f"{mismatch}.")
+    for sentence in missing_presets(preset, nodes):
+        warn(sentence)
+
+
+def missing_presets(preset: str, nodes: Collection[str]) -> Iterator[str]:
+    """A sentence for each training of which the preset has no file, so that its recipe stands alone."""
+    for method in method_names():
+        if preset != PAPER and f"{PRETRAINED}{method}" in nodes and not has_preset(preset, method):
+            yield f"The preset {preset} has no file for {method} (configs/{preset}/{method}.yaml): its recipe counts."
 
 
 def _environment() -> dict[str, str]:

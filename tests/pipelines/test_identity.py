@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.identity import describe_run, introduce, with_partition, workspace_of
 from pipelines.preflight import machine
+from pipelines.preflight.check import missing_presets
 from pipelines.preflight.machine import describe_mismatch, expect_machine, has_gpu
 from pipelines.preflight.roots import misspelt_variables
 from store.errors import SettingError
@@ -68,6 +69,15 @@ def test_with_a_gpu_every_preset_suits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "has_gpu", lambda: True)
     assert describe_mismatch("paper") == ""
     expect_machine("small_gpu", chosen=False)
+
+
+def test_a_method_without_a_file_in_the_preset_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = {"images", "pretrained__mgca", "pretrained__medklip", "evaluated__convirt"}
+    assert list(missing_presets("demo", nodes)) == []
+    monkeypatch.setattr("pipelines.preflight.check.has_preset", lambda preset, method: method == "medklip")
+    (sentence,) = missing_presets("demo", nodes)
+    assert sentence == "The preset demo has no file for mgca (configs/demo/mgca.yaml): its recipe counts."
+    assert list(missing_presets("paper", nodes)) == []
 
 
 def test_variables_that_are_read_are_not_called_misspelt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
