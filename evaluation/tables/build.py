@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from cohorts.registry import cohort_names
 from evaluation.dataset import EvaluationDataset
 from evaluation.leakage.datasets import read_leaks
 from evaluation.metrics.values import ZERO_SHOT
 from evaluation.predictions import WEIGHTS, Predictions
 from evaluation.results.files import FOLDER as RESULTS_FOLDER
 from evaluation.results.files import PUBLISHED, Say
-from evaluation.results.latest import latest_results
+from evaluation.results.headlines import Headline, make_headline
+from evaluation.results.latest import latest_by_pretraining, latest_results
 from evaluation.results.store import MEASURED, read_results
 from evaluation.results.summary import UNTRAINED, is_simulated
-from evaluation.tables.comparisons import (
-    Pair,
-    Resamples,
-    compare_rows,
-    compare_scores,
-    read_leading_resamples,
-)
+from evaluation.results.trainings import Pretraining, is_simulation
+from evaluation.tables.comparisons import Pair, Resamples, compare_rows, compare_scores, read_leading_resamples
 from evaluation.tables.formats import as_csv, as_latex, as_markdown, matrices_as_csv
-from evaluation.tables.matrices import Group, build_group
+from evaluation.tables.matrices import build_group
 from evaluation.tables.page import as_html
-from evaluation.tables.paper_tables import PaperTable, build_tables
+from evaluation.tables.paper_tables import build_tables
 from evaluation.tables.published import tabulate_published
+from evaluation.tables.sources import find_sources
 from evaluation.tables.texts import TablesDocument
 from ingestion.workspace import Workspace
 from models.registry import method_names
@@ -61,49 +57,58 @@ def write_tables(workspace: Workspace, mlflow_url: str, log: Say, warn: Say | No
     used, `log` where it is not given.
     """
     warn = warn or log
-    home, cohort = workspace.home_path(), workspace.cohort_name()
-    results = home / RESULTS_FOLDER
+    home = workspace.home_path()
+    results, folder = home / RESULTS_FOLDER, home / RESULTS_FOLDER / FOLDER
     write_sealed_table(tabulate_published(), results / PUBLISHED)
     measured, resamples = read_results(home, {"source": MEASURED}, warn), read_leading_resamples(results, warn)
-    groups = [_compare_results(place, measured, resamples) for place in _pretraining_cohorts(workspace)]
-    own = groups[0]
-    pairs = [*own.pairs, *_compare_classes(workspace, own.latest, log)]
-    found = tuple(one.group for one in groups if one.group.matrices)
-    document = TablesDocument(own.tables, pairs, cohort, read_leaks(results, cohort, warn), found)
+    found = latest_by_pretraining(workspace, warn, measured) or [
+        (Pretraining(workspace, is_simulation(workspace)), latest_results(workspace, True, warn, measured))
+    ]
+    tables = build_tables({one.cohort: latest for one, latest in found})
+    pairs = {one.cohort: _compare(one, latest, resamples) for one, latest in found}
+    groups = [
+        build_group(one.cohort, latest.to_pylist(), tables, pairs[one.cohort], one.simulated) for one, latest in found
+    ]
+    classes = [pair for one, latest in found for pair in _compare_classes(one.workspace, latest, log)]
+    leaks = {one.cohort: read_leaks(results, one.cohort, warn) for one, _ in found}
+    document = TablesDocument(
+        tables,
+        [*(pair for one, _ in found for pair in pairs[one.cohort]), *classes],
+        {one.cohort: one.simulated for one, _ in found},
+        list(dict.fromkeys(_say_whose(name, leak, len(found) > 1) for name in leaks for leak in leaks[name])),
+        tuple(group for group in groups if group.matrices),
+    )
+    runs = {row["mlflow_run"] for _, latest in found for row in latest.select(["mlflow_run"]).to_pylist()}
+    sources = find_sources(
+        [(one, latest.to_pylist()) for one, latest in found], folder, _link_runs(home, mlflow_url, runs - {""})
+    )
     files = {
-        PAGE: as_html(document, _link_runs(workspace, mlflow_url, document)),
+        PAGE: as_html(document, sources, make_headlines(found)),
         "tables.md": as_markdown(document),
         "tables.csv": as_csv(document),
         "matrices.csv": matrices_as_csv(document),
         "tables.tex": as_latex(document),
     }
     for name, text in files.items():
-        with replacing(results / FOLDER / name) as partial:
+        with replacing(folder / name) as partial:
             partial.write_text(text, encoding="utf-8")
-    return WrittenTables(document, results / FOLDER / PAGE)
+    return WrittenTables(document, folder / PAGE)
 
 
-@dataclass(frozen=True)
-class _Compared:
-    """The latest results of the networks that were pretrained on one cohort."""
-
-    latest: pa.Table
-    tables: list[PaperTable]
-    pairs: list[Pair]
-    group: Group
+def make_headlines(found: Sequence[tuple[Pretraining, pa.Table]]) -> dict[str, list[Headline]]:
+    """The headlines of all trainings by the cohort of the pretraining."""
+    return {
+        one.cohort: [make_headline(one, training, rows) for rows in [latest.to_pylist()] for training in one.trainings]
+        for one, latest in found
+    }
 
 
-def _pretraining_cohorts(workspace: Workspace) -> list[Workspace]:
-    """That of the workspace, then all others that networks of this home were pretrained on."""
-    places = [Workspace(home=workspace.home, cohort=name) for name in cohort_names() if name != workspace.cohort_name()]
-    trained = [place for place in places if any(known_runs(place, method) for method in method_names())]
-    return [workspace, *trained]
+def _say_whose(pretraining: str, leak: str, several: bool) -> str:
+    return f"Networks pretrained on {pretraining}: {leak}" if several else leak
 
 
-def _compare_results(workspace: Workspace, measured: pa.Table, resamples: Resamples) -> _Compared:
-    latest = latest_results(workspace, every_cohort=True, results=measured)
-    tables, pairs = build_tables(latest), compare_rows(latest, resamples)
-    return _Compared(latest, tables, pairs, build_group(workspace.cohort_name(), latest.to_pylist(), tables, pairs))
+def _compare(pretraining: Pretraining, latest: pa.Table, resamples: Resamples) -> list[Pair]:
+    return [replace(pair, pretraining=pretraining.cohort) for pair in compare_rows(latest, resamples)]
 
 
 def _compare_classes(workspace: Workspace, latest: pa.Table, log: Say) -> list[Pair]:
@@ -113,7 +118,8 @@ def _compare_classes(workspace: Workspace, latest: pa.Table, log: Say) -> list[P
     read, as in the home of an older version, there is no comparison of classes, and the log says why.
     """
     try:
-        return list(_compare_seeds(workspace, latest, log))
+        found = list(_compare_seeds(workspace, latest, log))
+        return [replace(pair, pretraining=workspace.cohort_name()) for pair in found]
     except UserError as error:
         log(f"No comparison of single classes: {error}")
         return []
@@ -137,12 +143,8 @@ def _compare_seeds(workspace: Workspace, latest: pa.Table, log: Say) -> Iterator
             yield from compare_scores(place, dataset.label_values(images, classes), scores, classes, images.subjects)
 
 
-def _link_runs(workspace: Workspace, address: str, document: TablesDocument) -> dict[str, str]:
+def _link_runs(home: Path, address: str, runs: Collection[str]) -> dict[str, str]:
     """The address of each run in MLflow; empty where nothing was tracked, or MLflow cannot be used."""
-    home = workspace.home_path()
-    lines = [line.measured for table in document.tables for line in table.lines if line.measured]
-    cells = [cell.measured for group in document.groups for cell in group.cells()]
-    runs = {run for found in (*lines, *cells) for run in found.runs}
     if not runs or not tracker.has_store(home):
         return {}
     try:

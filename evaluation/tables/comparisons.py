@@ -55,6 +55,7 @@ class Pair:
     class_name: str = MACRO
     test: str = BOOTSTRAP
     simulated: bool = False  # on simulated images
+    pretraining: str = ""  # the cohort that the networks were pretrained on
     adjusted_p: float = float("nan")  # Holm's, over the pairs of the same measurement
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 
 from evaluation.results.markdown import Markdown, escape_markdown, markdown_table
+from evaluation.results.trainings import SIMULATED
 from evaluation.tables.matrices import BEST, SECOND
 from evaluation.tables.matrix_texts import (
     MATRIX_NOTE,
@@ -21,10 +22,10 @@ from evaluation.tables.matrix_texts import (
 from evaluation.tables.texts import (
     DIFFERS,
     HEAD,
+    MEASURED_COLUMN,
     NO_TEXT,
     PAIR_HEAD,
     PAIR_NOTE,
-    SIMULATED,
     TRAPS_HEAD,
     TablesDocument,
     choose_columns,
@@ -60,10 +61,11 @@ def as_markdown(document: TablesDocument) -> str:
     parts += _matrices_as_markdown(document)
     for table in document.tables:
         columns = choose_columns(table)
-        rows = [[*(format_line(line)[c] for c in columns), format_letters(line.notes)] for line in table.lines]
+        texts = [(format_line(line, document), format_letters(line.notes)) for line in table.lines]
+        rows = [[*(line[c] for c in columns), notes] for line, notes in texts]
         parts += [
             f"## {escape_markdown(table.paper)}: {escape_markdown(table.title)}",
-            *map(escape_markdown, table.notes),
+            *map(escape_markdown, filter(None, (document.describe_measured(table), *table.notes))),
         ]
         parts.append(
             markdown_table([*(HEAD[c] for c in columns), DIFFERS], rows) if rows else "Nothing was measured for it."
@@ -73,7 +75,7 @@ def as_markdown(document: TablesDocument) -> str:
         parts += [
             "## Which methods differ",
             PAIR_NOTE,
-            markdown_table(PAIR_HEAD, [format_pair(pair) for pair in document.pairs]),
+            markdown_table(PAIR_HEAD, [format_pair(pair, document) for pair in document.pairs]),
         ]
     parts += [
         "## How the settings were selected",
@@ -119,15 +121,16 @@ def as_csv(document: TablesDocument) -> str:
     """One row per number, with its remarks. The column `state` says why a value is missing."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    names = ["value", "low", "high", "std", "seeds", "repeats", "n", SIMULATED]
+    fields = ["value", "low", "high", "std", "seeds", "repeats", "n", SIMULATED]
     printed = ["published", "published_std", "difference", "mlflow_runs", DIFFERS]
-    writer.writerow(["paper", "table", *HEAD[:7], "state", *names, *printed])
+    writer.writerow(["paper", "table", *HEAD[:MEASURED_COLUMN], "state", *fields, *printed])
     for table in document.tables:
         for line in table.lines:
             found = line.measured
-            numbers = [getattr(found, name) for name in names] if found else [None] * len(names)
+            numbers = [getattr(found, name) for name in fields] if found else [None] * len(fields)
             state = found.state if found and found.value is None else NO_TEXT
-            texts = (line.method, line.printed, line.cohort, *format_line(line)[3:7], state)
+            names = (line.method, line.printed, line.pretraining, line.cohort, line.task, line.setting, line.metric)
+            texts = (*names, line.class_name, state)
             remarks = " ".join([*table.notes, *(table.remarks[place] for place in line.notes)])
             end = [line.published, line.std, line.difference, " ".join(found.runs) if found else "", remarks]
             writer.writerow([table.paper, table.title, *texts, *numbers, *end])
@@ -147,13 +150,16 @@ def as_latex(document: TablesDocument) -> str:
             *(
                 " & ".join(
                     _escape_latex(text)
-                    for text in [*(format_line(line)[c] for c in columns), format_letters(line.notes)]
+                    for text in [*(format_line(line, document)[c] for c in columns), format_letters(line.notes)]
                 )
                 + r" \\"
                 for line in table.lines
             ),
             r"\end{longtable}",
-            *(f"\\noindent {_escape_latex(note)}\\par" for note in table.notes),
+            *(
+                f"\\noindent {_escape_latex(note)}\\par"
+                for note in filter(None, (document.describe_measured(table), *table.notes))
+            ),
             *(
                 f"\\noindent {format_letters([place])}: {_escape_latex(text)}\\par"
                 for place, text in enumerate(table.remarks)

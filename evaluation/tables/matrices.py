@@ -75,6 +75,7 @@ class Group:
 
     pretraining: str
     matrices: tuple[Matrix, ...]
+    simulation: bool = False  # whether they were pretrained on simulated images
 
     def cells(self) -> list[Cell]:
         """All of them."""
@@ -83,13 +84,20 @@ class Group:
     @property
     def simulated(self) -> bool:
         """Whether a number comes from a simulation."""
-        return any(column.simulated for matrix in self.matrices for column in matrix.columns)
+        return self.simulation or any(column.simulated for matrix in self.matrices for column in matrix.columns)
 
 
-def build_group(pretraining: str, rows: Iterable[Row], tables: Sequence[PaperTable], pairs: Sequence[Pair]) -> Group:
+def build_group(
+    pretraining: str,
+    rows: Iterable[Row],
+    tables: Sequence[PaperTable],
+    pairs: Sequence[Pair],
+    simulation: bool = False,
+) -> Group:
     """The matrices of the measured `rows` of networks that were all pretrained on one cohort.
 
-    `tables` and `pairs` are those of the same rows. `rows` must hold one run per method and seed.
+    `pairs` are those of the same rows; `tables` have published numbers beside them. `rows` must hold one run per method
+    and seed. `simulation`: whether the cohort is one.
     """
     leading = {name: task(name).leading for name in task_names()}
     kept: dict[str, list[Row]] = {}
@@ -98,7 +106,7 @@ def build_group(pretraining: str, rows: Iterable[Row], tables: Sequence[PaperTab
             kept.setdefault(row["task"], []).append(row)
     published = _index_published(tables)
     found = (_build(name, kept[name], published, pairs) for name in leading if name in kept)
-    return Group(pretraining, tuple(matrix for matrix in found if matrix.rows))
+    return Group(pretraining, tuple(matrix for matrix in found if matrix.rows), simulation)
 
 
 def _build(

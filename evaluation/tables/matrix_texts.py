@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from evaluation.results.summary import MeasuredValue
+from evaluation.results.trainings import name_cohort
 from evaluation.tables.matrices import Cell, Column, Group, Matrix
-from evaluation.tables.texts import SIMULATED, format_letters, format_number
+from evaluation.tables.texts import format_letters, format_number
 
 MEASURED, RAW, PUBLISHED = "measured", "untrained", "published"
 RESULTS_TITLE = "Results of this home"
@@ -57,13 +58,13 @@ class MatrixText:
 
 def title_of(group: Group) -> str:
     """Whose numbers these are."""
-    return f"Pretrained on {group.pretraining}{f' ({SIMULATED})' if group.pretraining == 'phantom' else ''}"
+    return f"Pretrained on {name_cohort(group.pretraining, group.simulation)}"
 
 
 def name_data(column: Column) -> str:
     """The dataset, its version where there are several, and whether it is simulated."""
     version = f" {column.data_version[:8]}" if column.data_version else ""
-    return f"{column.cohort}{version}{f' ({SIMULATED})' if column.simulated else ''}"
+    return name_cohort(f"{column.cohort}{version}", column.simulated)
 
 
 def in_words(matrix: Matrix) -> MatrixText:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from evaluation.tables.measured_rows import Key, MeasuredRows, make_key, sort_ke
 from evaluation.tables.published import DATA, PublishedNumber, read_published, to_row
 
 OTHER = "In no paper's table"
+Measured = Mapping[str, MeasuredRows]  # by the cohort of the pretraining, the newest first
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Line:
     published: float | None  # a fraction
     notes: tuple[int, ...] = ()  # places in the table's `remarks`
     std: float | None = None  # of the published runs
+    pretraining: str = ""  # the cohort that the measured network was pretrained on
 
     @property
     def difference(self) -> float | None:
@@ -77,45 +79,65 @@ class _Remarks:
         return tuple(sorted(found))
 
 
-def build_tables(results: pa.Table) -> list[PaperTable]:
+def build_tables(results: Mapping[str, pa.Table]) -> list[PaperTable]:
     """Build every table of the papers from the measured rows of `results`, and a table per task for the other rows.
 
-    Several seeds and repeats of a method become one number; `results` must hold one run per method and seed.
+    `results` are those of the networks that were pretrained on each cohort. A number that was measured for several has
+    a line for each. Several seeds and repeats of a method become one number; the results of a cohort must hold one run
+    per method and seed.
     """
-    measured = MeasuredRows(row for row in results.to_pylist() if row["source"] == MEASURED)
+    measured = {
+        cohort: MeasuredRows(row for row in table.to_pylist() if row["source"] == MEASURED)
+        for cohort, table in results.items()
+    }
     with (DATA / "paper_tables.yaml").open(encoding="utf-8") as file:
         papers = yaml.safe_load(file)["papers"].values()
     tables = [_build_table(paper, spec, measured) for paper in papers for spec in paper["tables"]]
     shown = {_make_line_key(line) for table in tables for line in table.lines}
-    others = [key for key in measured.rows if key not in shown and key[-1] == MACRO]
+    others = {key for rows in measured.values() for key in rows.rows if key not in shown and key[-1] == MACRO}
     return [*tables, *(_build_remaining(task, others, measured) for task in sorted({key[2] for key in others}))]
 
 
-def _build_remaining(task: str, others: Sequence[Key], measured: MeasuredRows) -> PaperTable:
+def _build_remaining(task: str, others: Collection[Key], measured: Measured) -> PaperTable:
     """A table of the measured numbers of a task that are in no paper's table."""
     remarks = _Remarks()
-    chosen = sorted((key for key in others if key[2] == task), key=lambda key: (key[1], sort_key(key)))
-    lines = [_make_line(key, measured.find(key), notes=remarks.add(measured.describe(key))) for key in chosen]
+    lines = []
+    for key in sorted((key for key in others if key[2] == task), key=lambda key: (key[1], sort_key(key))):
+        for cohort, rows in measured.items():
+            if key in rows.rows:
+                line = _make_line(key, rows.find(key), notes=remarks.add(rows.describe(key)))
+                lines.append(replace(line, pretraining=cohort))
     return PaperTable(OTHER, task.replace("_", " ").capitalize(), (), tuple(lines), tuple(remarks.sentences))
 
 
-def _build_table(paper: Mapping[str, Any], spec: Mapping[str, Any], measured: MeasuredRows) -> PaperTable:
+def _build_table(paper: Mapping[str, Any], spec: Mapping[str, Any], measured: Measured) -> PaperTable:
     remarks = _Remarks()
-    lines = [_compare_published(number, paper, spec, measured, remarks) for number in _find_published(paper, spec)]
+    lines = [
+        line
+        for number in _find_published(paper, spec)
+        for line in _compare_published(number, paper, spec, measured, remarks)
+    ]
     shown = {_make_line_key(line) for line in lines}
     cohorts = {line.cohort for line in lines} | set(spec.get("cohorts", ()))
     metrics = {line.metric for line in lines} | set(spec.get("measured", ()))
     class_name = spec.get("class", MACRO).lower()
-    for key in sorted(measured.rows, key=sort_key):
+    for key, pretraining in sorted(_keys(measured), key=lambda found: sort_key(found[0])):
+        rows = measured[pretraining]
         method, cohort, task, _, metric, name = key
         listed = name == class_name or (spec.get("classes", False) and metric in spec.get("measured", metrics))
         whole = method.removeprefix(UNTRAINED) == base_method(method)
         wanted = whole and task in spec.get("tasks", ()) and cohort in cohorts and metric in metrics
         if wanted and listed and key not in shown:
-            differs = [paper["of_cohort"].get(cohort, ""), *measured.describe(key)]
-            lines.append(_make_line(key, measured.find(key), notes=remarks.add(differs)))
+            differs = [paper["of_cohort"].get(cohort, ""), *rows.describe(key)]
+            line = _make_line(key, rows.find(key), notes=remarks.add(differs))
+            lines.append(replace(line, pretraining=pretraining))
     notes = [*paper["notes"], *spec.get("notes", ()), *([spec["missing"]] if "missing" in spec else [])]
     return PaperTable(paper["title"], spec["title"], tuple(notes), tuple(lines), tuple(remarks.sentences))
+
+
+def _keys(measured: Measured) -> list[tuple[Key, str]]:
+    """Every measured number and the cohort of its pretraining, the newest first."""
+    return [(key, cohort) for cohort, rows in measured.items() for key in rows.rows]
 
 
 def _find_published(paper: Mapping[str, Any], spec: Mapping[str, Any]) -> list[PublishedNumber]:
@@ -129,17 +151,20 @@ def _compare_published(
     number: PublishedNumber,
     paper: Mapping[str, Any],
     spec: Mapping[str, Any],
-    measured: MeasuredRows,
+    measured: Measured,
     remarks: _Remarks,
-) -> Line:
-    """A line with a published number and the measured one."""
+) -> list[Line]:
+    """A line with a published number and the measured one for each pretraining; without one where there is none."""
     row = to_row(number)
     row["metric"] = spec.get("metrics", {}).get(number.metric, row["metric"])
     row["class"] = spec.get("class", row["class"])
     key = make_key(row)
     first, minus, second = row["method"].partition(" - ")
     one, other = ((name, *key[1:]) for name in (first, second))
-    members = _subtract_rows(measured.find(one), measured.find(other)) if minus else measured.find(key)
+    found: dict[str, list[Row]] = {}
+    for cohort, rows in measured.items():
+        if members := _subtract_rows(rows.find(one), rows.find(other)) if minus else rows.find(key):
+            found[cohort] = members
     differs = [
         paper["of_cohort"].get(row["cohort"], ""),
         paper.get("of_method", {}).get(row["method"], ""),
@@ -147,10 +172,13 @@ def _compare_published(
         spec.get("of_class", {}).get(row["class"], ""),
         f"Published: pretrained on {number.pretraining_data}." if number.pretraining_data not in ("", "none") else "",
         number.remark and f"Published: {number.remark}.",
-        *(measured.describe(one) if members else ()),
     ]
     printed = ", ".join(part for part in (number.method, number.backbone) if part)
-    return replace(_make_line(key, members, printed, row, remarks.add(differs)), std=number.std)
+    lines = []
+    for cohort, members in found.items() if found else [("", [])]:
+        notes = remarks.add([*differs, *(measured[cohort].describe(one) if members else ())])
+        lines.append(replace(_make_line(key, members, printed, row, notes), std=number.std, pretraining=cohort))
+    return lines
 
 
 def _subtract_rows(found: Sequence[Row], others: Sequence[Row]) -> list[Row]:

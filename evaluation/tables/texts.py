@@ -5,12 +5,13 @@ Numbers are in percent, as the papers print them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evaluation.metrics.values import MACRO
-from evaluation.results.summary import PHANTOM, MeasuredValue
+from evaluation.results.summary import MeasuredValue
 from evaluation.results.text_tables import SIMULATION_NOTE
+from evaluation.results.trainings import SIMULATED, name_cohort
 from evaluation.tables.comparisons import Pair
 from evaluation.tables.matrices import Group
 from evaluation.tables.paper_tables import Line, PaperTable
@@ -20,9 +21,13 @@ from evaluation.tasks.registry import task_names
 NO_TEXT = ""
 NO_SHARE = "contrast_to_noise"  # the beginning of the names of metrics without an upper bound
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-HEAD = ("method", "printed as", "data", "task", "setting", "metric", "class", "measured", "published", "difference")
+HEAD = (
+    *("method", "printed as", "pretrained on", "data", "task", "setting", "metric", "class"),
+    *("measured", "published", "difference"),
+)
+PRETRAINED = HEAD.index("pretrained on")
+MEASURED_COLUMN = HEAD.index("measured")  # the first with a number
 DIFFERS = "what differs"
-SIMULATED = "simulated"
 TRAPS_HEAD = ("trap", "what we do instead", "test")
 READING = (
     "Numbers are in percent, except the contrast to noise. A difference is measured minus published. Published numbers "
@@ -31,6 +36,7 @@ READING = (
     "std instead."
 )
 PAIR_HEAD = (
+    "pretrained on",
     "data",
     "task",
     "setting",
@@ -57,16 +63,16 @@ class TablesDocument:
 
     tables: Sequence[PaperTable]
     pairs: Sequence[Pair]
-    pretraining: str  # the cohort that the networks were pretrained on
+    pretrainings: Mapping[str, bool]  # the cohorts of the pretrainings, the newest first, and which are simulated
     leaks: Sequence[str] = ()  # sentences about test data that was seen before
-    groups: Sequence[Group] = ()  # the results of the home; `tables` and `pairs` are those of one cohort
+    groups: Sequence[Group] = ()  # the results of the home by the cohort of the pretraining
 
     @property
     def simulated(self) -> bool:
         """Whether any number comes from a simulation."""
         lines = (line for table in self.tables for line in table.lines)
         return (
-            self.pretraining == PHANTOM
+            any(self.pretrainings.values())
             or any(line.simulated for line in lines)
             or any(group.simulated for group in self.groups)
         )
@@ -84,7 +90,20 @@ class TablesDocument:
     @property
     def reading(self) -> tuple[str, ...]:
         """How the tables of the papers are read."""
-        return (f"Measured, in the tables of the papers: networks pretrained on {self.pretraining}.", READING)
+        names = " and ".join(map(self.name_pretraining, self.pretrainings)) or "no cohort yet"
+        return (f"Measured, in the tables of the papers: networks pretrained on {names}.", READING)
+
+    def name_pretraining(self, cohort: str) -> str:
+        """The cohort of a pretraining, and whether it is a simulation."""
+        return name_cohort(cohort, self.pretrainings.get(cohort, False))
+
+    def describe_measured(self, table: PaperTable) -> str:
+        """A sentence on the pretraining behind all measured numbers of a table; empty where there are several or none.
+
+        Where there are several, a column says which.
+        """
+        found = find_pretrainings_of(table)
+        return f"Measured: networks pretrained on {self.name_pretraining(found[0])}." if len(found) == 1 else NO_TEXT
 
     @property
     def choices(self) -> list[str]:
@@ -93,11 +112,17 @@ class TablesDocument:
         return describe_selection(sorted({line.task for line in lines if line.measured} & set(task_names())))
 
 
-def format_line(line: Line) -> tuple[str, ...]:
+def find_pretrainings_of(table: PaperTable) -> list[str]:
+    """The cohorts that the measured networks of a table were pretrained on."""
+    return list(dict.fromkeys(line.pretraining for line in table.lines if line.measured and line.pretraining))
+
+
+def format_line(line: Line, document: TablesDocument) -> tuple[str, ...]:
     """The texts under HEAD."""
     names = (
         line.method,
         line.printed,
+        document.name_pretraining(line.pretraining) if line.pretraining else NO_TEXT,
         format_cohort(line.cohort, line.simulated),
         line.task,
         line.setting,
@@ -125,6 +150,7 @@ def choose_columns(table: PaperTable) -> list[int]:
         *(() if several_tasks else ("task",)),
         *(() if of_classes else ("class",)),
         *(() if any(line.printed for line in table.lines) else ("printed as",)),
+        *(() if len(find_pretrainings_of(table)) > 1 else ("pretrained on",)),
         *(() if any(line.published is not None for line in table.lines) else ("published", "difference")),
     }
     return [place for place, name in enumerate(HEAD) if name not in hidden]
@@ -162,13 +188,14 @@ def format_number(value: float | None, metric: str, sign: str = "") -> str:
     return f"{value:{sign}z.2f}" if metric.startswith(NO_SHARE) else f"{100 * value:{sign}z.1f}"
 
 
-def format_pair(pair: Pair) -> tuple[str, ...]:
+def format_pair(pair: Pair, document: TablesDocument) -> tuple[str, ...]:
     """The texts under PAIR_HEAD."""
     found = pair.comparison
     difference, low, high = (
         format_number(value, pair.metric, "+") for value in (found.difference, found.low, found.high)
     )
-    names = (format_cohort(pair.cohort, pair.simulated), pair.task, pair.setting, pair.metric, pair.class_name)
+    whose = (document.name_pretraining(pair.pretraining), format_cohort(pair.cohort, pair.simulated))
+    names = (*whose, pair.task, pair.setting, pair.metric, pair.class_name)
     methods = f"{pair.first} - {pair.second}"
     return (
         *names,

@@ -7,7 +7,7 @@ function matches(row, section, wanted) {
   const words = [section.firstElementChild, row].map((part) => part.textContent).concat(own.task).join(" ").toLowerCase();
   return (!wanted.paper || section.dataset.paper === wanted.paper)
     && (!wanted.method || [own.method, own.other].includes(wanted.method))
-    && ["cohort", "task", "setting"].every((name) => !wanted[name] || own[name] === wanted[name])
+    && ["pretraining", "cohort", "task", "setting"].every((name) => !wanted[name] || own[name] === wanted[name])
     && (!wanted.measured || "measured" in own)
     && wanted.words.every((word) => words.includes(word));
 }
@@ -71,7 +71,16 @@ function fold(table) {
   show(true);
 }
 
+// A number links to its entry, which lies in closed details.
+function open() {
+  const entry = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  for (let one = entry; one; one = one.parentElement) if (one.localName === "details") one.open = true;
+  if (entry) entry.scrollIntoView();
+}
+
 for (const table of document.querySelectorAll("main table")) fold(table);
+addEventListener("hashchange", open);
+open();
 form.addEventListener("input", filter);
 form.addEventListener("submit", (event) => event.preventDefault());
 for (const button of document.querySelectorAll("th button")) {

@@ -123,12 +123,14 @@ def test_classes_are_tested_where_zero_shot_predictions_are_kept(measured, monke
     build(measured)
     page = (home / "results" / "tables" / "tables.md").read_text()
     tests = [line for line in page.splitlines() if "| DeLong |" in line]
-    assert [line.split(" | ")[7] for line in tests] == [
+    assert [line.split(" | ")[8] for line in tests] == [
         "convirt - mgca",
         "convirt - untrained:convirt",
         "mgca - untrained:mgca",
     ]
-    assert tests[0].startswith("| phantom, simulated | zero_shot_classification | zero-shot | auroc | Edema | 0 | 0 |")
+    assert tests[0].startswith(
+        "| phantom (simulated) | phantom, simulated | zero_shot_classification | zero-shot | auroc | Edema | 0 | 0 |"
+    )
 
 
 def test_networks_of_one_seed_are_tested_with_each_other(measured, monkeypatch):
@@ -147,8 +149,8 @@ def test_networks_of_one_seed_are_tested_with_each_other(measured, monkeypatch):
     build(measured)
     page = (measured.home_path() / "results" / "tables" / "tables.md").read_text()
     tests = [line.split(" | ") for line in page.splitlines() if "| DeLong |" in line]
-    assert {line[5] for line in tests} == {"1"}
-    assert [line[7] for line in tests] == [
+    assert {line[6] for line in tests} == {"1"}
+    assert [line[8] for line in tests] == [
         "convirt - mgca",
         "mgca - mgca:ITA",
         "convirt - untrained:convirt",

@@ -1,6 +1,7 @@
 import csv
 import io
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -22,11 +23,15 @@ LINES = (
 )
 TABLE = PaperTable("A paper", "Table 1: 100 % & more", ("Holds for all.",), LINES, ("first", "50 % of it"))
 FOUND_DIFFERENCE = Comparison(0.02, -0.01, 0.05, 0.04)
-PAIR = Pair("covidx", "linear_probe", "1 %", "auroc", 0, 2, "mgca", "medklip", FOUND_DIFFERENCE, adjusted_p=0.12)
+PAIR = Pair(
+    *("covidx", "linear_probe", "1 %", "auroc", 0, 2, "mgca", "medklip", FOUND_DIFFERENCE),
+    adjusted_p=0.12,
+    pretraining="toy",
+)
 
 
 def document(*tables, **more):
-    return TablesDocument(**{"tables": tables, "pairs": [PAIR], "pretraining": "toy", **more})
+    return TablesDocument(**{"tables": tables, "pairs": [PAIR], "pretrainings": {"toy": False}, **more})
 
 
 def test_markdown_has_measured_published_and_what_differs():
@@ -39,7 +44,7 @@ def test_markdown_has_measured_published_and_what_differs():
     assert "a: first\n\nb: 50 % of it" in text
     assert "Holds for all." in text
     numbers = "bootstrap | +2.0 [-1.0, +5.0] | 0.040 | 0.120 |"
-    assert f"| covidx | linear_probe | 1 % | auroc | macro | 0 | 2 | mgca - medklip | {numbers}" in text
+    assert f"| toy | covidx | linear_probe | 1 % | auroc | macro | 0 | 2 | mgca - medklip | {numbers}" in text
     assert "A split over rows of run-length codes" in text
 
 
@@ -79,7 +84,7 @@ def test_every_format_says_that_a_simulation_is_one():
     for render in (as_markdown, as_latex):
         real = PaperTable("p", "t", (), LINES[:3])
         assert SIMULATION_NOTE in render(document(TABLE))
-        assert SIMULATION_NOTE in render(document(real, pretraining="phantom"))
+        assert SIMULATION_NOTE in render(document(real, pretrainings={"phantom": True}))
         assert SIMULATION_NOTE not in render(document(real))
 
 
@@ -101,3 +106,19 @@ def test_what_chose_the_settings_is_told_for_what_was_measured():
     text = as_markdown(document(TABLE))
     assert "- linear_probe: The penalty is chosen on the validate split." in text
     assert "- detection:" not in text
+
+
+def test_every_format_says_which_pretraining_a_number_is_of():
+    both = {"toy": False, "phantom": True}
+    one = PaperTable("p", "t", (), tuple(replace(line, pretraining="phantom") for line in LINES), TABLE.remarks)
+    mixed = PaperTable("p", "t", (), tuple(replace(LINES[0], notes=(), pretraining=name) for name in both))
+    for render in (as_markdown, as_latex):
+        text = render(document(one, pretrainings=both))
+        assert "Measured: networks pretrained on phantom (simulated)." in text
+        assert "networks pretrained on toy and phantom (simulated)." in text
+        text = render(document(mixed, pretrainings=both))
+        assert "Measured: networks" not in text
+        assert text.count("phantom (simulated)") == 2
+    assert "| method | printed as | pretrained on | data | setting |" in as_markdown(document(mixed, pretrainings=both))
+    rows = list(csv.DictReader(io.StringIO(as_csv(document(mixed, pretrainings=both)))))
+    assert [row["pretrained on"] for row in rows] == ["toy", "phantom"]

@@ -7,7 +7,9 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -15,10 +17,13 @@ from evaluation.errors import EvaluationError
 from evaluation.metrics.statistics import Comparison
 from evaluation.results.summary import MeasuredValue
 from evaluation.results.text_tables import SIMULATION_NOTE
+from evaluation.results.trainings import Training
 from evaluation.tables.comparisons import Pair
 from evaluation.tables.page import as_html
 from evaluation.tables.paper_tables import Line, PaperTable
+from evaluation.tables.sources import DataSource, FileSource, Place, RunSource, Source, Sources
 from evaluation.tables.texts import TablesDocument
+from tracking.runs import TrainedRun
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = '"><img src=x onerror="document.title=1"><script>document.title=2</script>'
@@ -32,8 +37,31 @@ def measured(value, *runs, note="", **more):
 
 SIMULATION = measured(0.35, "unknown", simulated=True)
 LINES = (
-    Line("mgca", "MGCA", "covidx", "linear_probe", "1 %", "auroc", "macro", measured(0.9, "run9"), 0.8, (0,)),
-    Line("convirt", "", "covidx", "linear_probe", "1 %", "auroc", "macro", measured(0.1, "run1", "run2"), 0.2),
+    Line(
+        "mgca",
+        "MGCA",
+        "covidx",
+        "linear_probe",
+        "1 %",
+        "auroc",
+        "macro",
+        measured(0.9, "run9"),
+        0.8,
+        (0,),
+        pretraining="toy",
+    ),
+    Line(
+        "convirt",
+        "",
+        "covidx",
+        "linear_probe",
+        "1 %",
+        "auroc",
+        "macro",
+        measured(0.1, "run1", "run2"),
+        0.2,
+        pretraining="toy",
+    ),
     Line("gloria", "", "chexpert", "linear_probe", "1 %", "auroc", "macro", None, 0.3),
     Line("lrclr", "", "chexpert", "linear_probe", "1 %", "auroc", "macro", measured(None, note=FAILURE), None),
     Line("chexzero", "", "chexpert", "grading", "10 %", "auroc", "macro", SIMULATION, 1.0),
@@ -45,8 +73,20 @@ PAPERS = [
     PaperTable("Paper B", "Other", (), LINES[:1], ("first",)),
     PaperTable("Paper C", "Empty", (), ()),
 ]
-LINKS = {run: LINK + run for run in ("run9", "run1", "run2")}
-PAGE = as_html(TablesDocument(PAPERS, [PAIR, SECOND], HOSTILE, [HOSTILE]), LINKS)
+PLACE = Place(HOSTILE, "../../x")
+DATA = DataSource(HOSTILE, HOSTILE, PLACE, PLACE, PLACE)
+TRAINING = Training(TrainedRun("mgca", "f", "o", "run9", "v", 0, HOSTILE, HOSTILE), Path(HOSTILE), "demo", (HOSTILE,))
+FILE = FileSource(HOSTILE, PLACE)
+SOURCES = Sources(
+    {
+        ("toy", method, "covidx"): Source(
+            *(f"from-{number}", HOSTILE, method, (RunSource(TRAINING, PLACE, DATA, LINK + method),), ("c",), (DATA,)),
+            (FILE,),
+        )
+        for number, method in enumerate(("mgca", "convirt"), start=1)
+    }
+)
+PAGE = as_html(TablesDocument(PAPERS, [PAIR, SECOND], {HOSTILE: False}, [HOSTILE]), SOURCES)
 
 
 class Elements(HTMLParser):
@@ -66,10 +106,23 @@ def elements(page, tag):
     return [attributes for name, attributes in parser.found if name == tag]
 
 
-def test_every_measured_number_with_a_run_links_to_it():
-    links = [link["href"] for link in elements(PAGE, "a") if not link["href"].startswith("#")]
-    assert links == [LINK + run for run in ("run9", "run1", "run2", "run9")]
-    assert re.search(rf'<a href="{re.escape(LINK)}run9"[^>]*>90.0</a>', PAGE)
+def test_every_measured_number_links_to_where_it_is_from():
+    links = [link["href"] for link in elements(PAGE, "a") if link["href"].startswith("#from")]
+    assert links == ["#from-1", "#from-2", "#from-1"]
+    assert re.search(r'<a href="#from-1"[^>]*>90.0</a>', PAGE)
+    named = [division["id"] for division in elements(PAGE, "div") if "id" in division]
+    assert named == ["from-1", "from-2"]
+    assert [link["href"] for link in elements(PAGE, "a") if link["href"].startswith(LINK)] == [
+        f"{LINK}mgca",
+        f"{LINK}convirt",
+    ]
+
+
+def test_a_difference_of_two_methods_links_to_both():
+    line = replace(LINES[0], method="mgca - convirt")
+    assert SOURCES.links(line) == ["#from-1", "#from-2"]
+    assert SOURCES.links(replace(line, method="untrained:mgca")) == ["#from-1"]
+    assert SOURCES.links(replace(line, measured=None)) == SOURCES.links(replace(line, pretraining="other")) == []
 
 
 def test_names_are_escaped_and_nothing_is_loaded_from_elsewhere():
@@ -82,24 +135,26 @@ def test_names_are_escaped_and_nothing_is_loaded_from_elsewhere():
 
 
 def test_an_address_that_is_none_is_refused():
+    (source, *_) = SOURCES
+    source = replace(source, runs=(replace(source.runs[0], page="javascript:alert(1)"),))
     with pytest.raises(EvaluationError, match="must begin with http"):
-        as_html(TablesDocument([], [], "toy"), {"run": "javascript:alert(1)"})
+        as_html(TablesDocument([], [], {}), Sources({("toy", "mgca", "covidx"): source}))
 
 
 def test_a_simulation_says_so_on_top_and_in_its_rows():
     assert SIMULATION_NOTE in PAGE.split("</header>")[0]
     assert PAGE.count('<td class="data">chexpert <span class="simulated">simulated</span></td>') == 1
-    real = as_html(TablesDocument(PAPERS[1:], [], "toy"), {})
+    real = as_html(TablesDocument(PAPERS[1:], [], {"toy": False}))
     assert SIMULATION_NOTE not in real
     assert "</span>" not in real
-    assert SIMULATION_NOTE in as_html(TablesDocument(PAPERS[1:], [], "phantom"), {})
+    assert SIMULATION_NOTE in as_html(TablesDocument(PAPERS[1:], [], {"phantom": True}))
 
 
 def test_what_was_seen_before_is_told_first():
     leak = "3 of 9 patients are in train."
-    header = as_html(TablesDocument(PAPERS, [], "toy", [leak]), {}).split("</header>")[0]
+    header = as_html(TablesDocument(PAPERS, [], {"toy": False}, [leak])).split("</header>")[0]
     assert header.index(leak) < header.index(SIMULATION_NOTE)
-    assert "<li>" not in as_html(TablesDocument(PAPERS, [], "toy"), {}).split("</header>")[0]
+    assert "<li>" not in as_html(TablesDocument(PAPERS, [], {"toy": False})).split("</header>")[0]
 
 
 def test_a_failure_has_its_reason_as_a_tooltip():
@@ -109,8 +164,8 @@ def test_a_failure_has_its_reason_as_a_tooltip():
 
 
 def test_every_table_is_in_the_contents():
-    sections = [section["id"] for section in elements(PAGE, "section") if "id" in section]
-    assert [link["href"] for link in elements(PAGE, "a") if link["href"].startswith("#")] == [
+    sections = [section["id"] for section in elements(PAGE, "section") if section.get("id", "").startswith("table")]
+    assert [link["href"] for link in elements(PAGE, "a") if link["href"].startswith("#table")] == [
         f"#{name}" for name in sections
     ]
     assert len(sections) == len(PAPERS)

@@ -32,7 +32,13 @@ def row(method, cohort, task, setting, metric, value, name="macro", **more):
 
 
 def built(*rows):
-    return {(table.paper[:5], table.title): table for table in build_tables(pa.Table.from_pylist(list(rows), RESULTS))}
+    return of_pretrainings(toy=rows)
+
+
+def of_pretrainings(**rows):
+    """The tables of networks that were pretrained on each cohort."""
+    results = {cohort: pa.Table.from_pylist(list(some), RESULTS) for cohort, some in rows.items()}
+    return {(table.paper[:5], table.title): table for table in build_tables(results)}
 
 
 def lines(table, **names):
@@ -40,7 +46,7 @@ def lines(table, **names):
 
 
 def test_every_number_of_the_four_papers_is_in_a_table():
-    tables = build_tables(RESULTS.empty_table())
+    tables = build_tables({"toy": RESULTS.empty_table()})
     shown = sum(len(table.lines) for table in tables)
     wanted = [
         number
@@ -268,3 +274,27 @@ def test_different_data_under_one_mean_are_remarks():
     ]
     (table,) = (table for key, table in built(*rows).items() if key == OTHERS)
     assert any("different versions of the data" in remark for remark in table.remarks)
+
+
+def test_no_pretraining_is_dropped_and_none_is_mixed_with_another():
+    rows = {
+        cohort: [
+            row("mgca", "chexpert", "linear_probe", "1 %", "auroc", value, simulated=cohort == "phantom"),
+            row("mgca", "open_i", "linear_probe", "1 %", "auroc", value),
+            row("mgca", "chexpert", "linear_probe", "1 %", "auroc", value, seed=1),
+        ]
+        for cohort, value in (("toy", 0.8), ("phantom", 0.6))
+    }
+    tables = of_pretrainings(**rows, open_i=[])
+    found = lines(tables["MGCA ", "Table 1: linear classification"], method="mgca", cohort="chexpert", setting="1 %")
+    values = [(line.pretraining, line.measured.value, line.measured.seeds, line.published) for line in found]
+    both = [("toy", 0.8, 2), ("phantom", 0.6, 2)]
+    assert values == [(*one, published) for published in (0.876, 0.888) for one in both]
+    remarks = tables["MGCA ", "Table 1: linear classification"].remarks
+    simulated = [any("simulated" in remarks[place] for place in line.notes) for line in found]
+    assert simulated == [False, True, False, True]
+    others = lines(tables[OTHERS], cohort="open_i")
+    assert [(line.pretraining, line.measured.value) for line in others] == [("toy", 0.8), ("phantom", 0.6)]
+    published = lines(tables["MGCA ", "Table 1: linear classification"], method="gloria")
+    assert {(line.pretraining, line.measured) for line in published} == {("", None)}
+    assert len(published) == len(lines(built()["MGCA ", "Table 1: linear classification"], method="gloria"))

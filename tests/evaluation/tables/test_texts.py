@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from evaluation.results.summary import MeasuredValue
 from evaluation.tables.paper_tables import Line, PaperTable
 from evaluation.tables.texts import (
@@ -44,6 +46,13 @@ def test_columns_that_say_nothing_are_left_out():
     level = Line(**{**vars(ours), "class_name": "level 1", "task": "grading"})
     shown = [HEAD[place] for place in choose_columns(PaperTable("p", "t", (), (ours, level)))]
     assert shown == ["method", "data", "task", "setting", "metric", "class", "measured"]
+
+
+def test_a_column_tells_pretrainings_apart_where_there_are_several():
+    found = replace(LINE, measured=MeasuredValue(0.5, None, None, None, 1, 1, 3), pretraining="toy")
+    for others, shown in (((LINE,), False), ((LINE, replace(found, pretraining="phantom")), True)):
+        columns = [HEAD[place] for place in choose_columns(PaperTable("p", "t", (), (found, *others)))]
+        assert ("pretrained on" in columns) is shown
 
 
 def test_remarks_beyond_z_have_two_letters():
