@@ -15,7 +15,7 @@ from open_clip.transformer import TextTransformer, VisionTransformer
 from torch import Tensor, nn
 
 from models.encoders.image import ImageEncoder, ImageFeatures
-from models.encoders.weight_files import read_weights
+from models.encoders.weight_files import numbers_like, read_weights
 from models.errors import ModelError
 from models.method import Tokens
 
@@ -144,7 +144,8 @@ def load_clip(module: nn.Module, weights: str) -> None:
                 f"`{weights}` is a CLIP of other sizes: its `{name}` is {tuple(state[name].shape)}, and the method's "
                 f"settings make it {tuple(tensor.shape)}"
             )
-    module.load_state_dict({name: state[name].float() for name in wanted}, strict=False)
+    fitting = {name: numbers_like(tensor, state[name], name, weights) for name, tensor in wanted.items()}
+    module.load_state_dict(fitting, strict=False)
 
 
 def _fit_positions(state: dict[str, Tensor], module: nn.Module, weights: str) -> None:

@@ -14,7 +14,7 @@ from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_hybrid import HybridEmbed
 from torch import Tensor, nn
 
-from models.encoders.weight_files import read_weights
+from models.encoders.weight_files import numbers_like, read_weights
 from models.errors import ModelError
 
 SCRATCH = re.compile(r"vit/(\d+)x(\d+)(?:p(\d+)|(r))")
@@ -186,4 +186,4 @@ def load_weights(network: nn.Module, path: str) -> None:
                 f"{path} is of another image encoder: its `{name}` is {tuple(state[name].shape)}, and the settings "
                 f"make it {tuple(tensor.shape)}"
             )
-    network.load_state_dict({name: state[name] for name in wanted})
+    network.load_state_dict({name: numbers_like(tensor, state[name], name, path) for name, tensor in wanted.items()})

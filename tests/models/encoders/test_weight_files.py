@@ -317,6 +317,59 @@ def test_weights_of_another_size_are_one_sentence(tmp_path):
         load_clip(Towers(), str(tmp_path / "b.pt"))
 
 
+def test_a_compressed_file_of_plain_tensors_is_refused(tmp_path):
+    """torch unpacks it, and gigabytes of zeros fit in megabytes."""
+    torch.save({"a": torch.zeros(1_000_000)}, tmp_path / "a.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "a.pt") as whole,
+        zipfile.ZipFile(tmp_path / "b.pt", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for name in whole.namelist():
+            bomb.writestr(name, whole.read(name))
+    assert torch.load(tmp_path / "b.pt", weights_only=True)["a"].shape == (1_000_000,)
+    with pytest.raises(ModelError, match="neither safetensors nor") as caught:
+        read_weights(tmp_path / "b.pt")
+    assert "compressed" in str(caught.value.__cause__)
+
+
+def test_a_tensor_that_is_larger_than_the_file_is_left_out(tmp_path):
+    torch.save({"weight": torch.zeros(1).expand(8 << 40, 3, 1, 1), 7: torch.zeros(1)}, tmp_path / "a.pt")
+    assert read_weights(tmp_path / "a.pt") == {}
+    with pytest.raises(ModelError, match="lacks 1 weights"):
+        load_weights(nn.Conv2d(1, 1, 1, bias=False), str(tmp_path / "a.pt"))
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "message"),
+    [
+        (torch.full((2, 2), torch.nan), "not finite"),
+        (torch.full((2, 2), 1e300, dtype=torch.float64), "not finite"),
+        (torch.ones((2, 2), dtype=torch.int8), r"of type torch\.int8"),
+        (torch.ones((2, 2), dtype=torch.bool), r"of type torch\.bool"),
+        (torch.ones((2, 2), dtype=torch.complex64), r"of type torch\.complex64"),
+    ],
+)
+def test_weights_that_are_no_numbers_of_a_network_are_refused(tmp_path, spoilt, message):
+    path = tmp_path / "a.pt"
+    torch.save({"weight": spoilt, "bias": torch.zeros(2)}, path)
+    with pytest.raises(ModelError, match=rf"`weight` in .*a\.pt.*{message}"):
+        load_weights(nn.Linear(2, 2), str(path))
+    name, clip = "text.text_projection", Towers()
+    torch.save({**clip.state_dict(), name: spoilt[:1, :1].expand(clip.text.text_projection.shape).clone()}, path)
+    with pytest.raises(ModelError, match=rf"`{name}` in .*{message}"):
+        load_clip(Towers(), str(path))
+
+
+def test_weights_of_half_precision_are_read(tmp_path):
+    network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    torch.save(
+        {name: t.half() if t.is_floating_point() else t for name, t in network.state_dict().items()}, tmp_path / "a.pt"
+    )
+    target = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    load_weights(target, str(tmp_path / "a.pt"))
+    assert torch.equal(target[0].weight, network[0].weight.half().float())
+
+
 @pytest.fixture
 def hostile_encoder(tmp_path) -> tuple[Path, Path]:
     """A text encoder whose folder brings programs and pickled weights of its own."""
