@@ -92,6 +92,15 @@ def _bert(name: str, weights: bool, layers: int) -> Any:
         )
     if missing := sorted(report["missing_keys"]):
         raise ModelError(f"text encoder `{name}` lacks {len(missing)} weights, the first is `{missing[0]}`")
+    for weight, tensor in model.named_parameters():
+        if not tensor.isfinite().all():
+            raise ModelError(
+                f"`{weight}` of text encoder `{name}` has numbers that are not finite; get its files again"
+            )
+    if WordPieceTokenizer(name, MAXIMUM_TOKENS).vocabulary > config.vocab_size:
+        raise ModelError(
+            f"the tokenizer of text encoder `{name}` has more pieces than its weights have; get its files again"
+        )
     return model
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from models.errors import ModelError
 from models.method import TextTokenizer, Tokens
 from models.text.folders import encoder_folder, reachable
 
@@ -20,10 +21,15 @@ class WordPieceTokenizer:
         with reachable("tokenizer", name):
             self._tokenizer = AutoTokenizer.from_pretrained(encoder_folder(name), trust_remote_code=False)
         self.length = length
-        self.pad = int(self._tokenizer.pad_token_id)
-        self.start, self.end = int(self._tokenizer.cls_token_id), int(self._tokenizer.sep_token_id)
-        pieces = self._tokenizer.convert_ids_to_tokens(list(range(len(self._tokenizer))))
-        self.vocabulary = len(pieces)
+        ids = [getattr(self._tokenizer, f"{kind}_token_id") for kind in ("pad", "cls", "sep")]
+        self.vocabulary = len(self._tokenizer)
+        if None in ids or not {*ids, *self._tokenizer.get_vocab().values()} <= {*range(self.vocabulary)}:
+            raise ModelError(
+                f"the tokenizer of text encoder `{name}` is not that of a BERT: its pieces need the ids from 0 on, and "
+                "[PAD], [CLS] and [SEP] among them; get its files again"
+            )
+        self.pad, self.start, self.end = map(int, ids)
+        pieces = self._tokenizer.convert_ids_to_tokens(list(range(self.vocabulary)))
         self.continues: Tensor = torch.tensor([piece.startswith("##") for piece in pieces])
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:

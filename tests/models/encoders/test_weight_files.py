@@ -12,8 +12,9 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel
 
 from models.encoders.clip import load_clip
 from models.encoders.image import load_weights
@@ -398,3 +399,44 @@ def test_a_text_encoder_runs_nothing(hostile_encoder):
     with pytest.raises(ModelError, match="text encoder"):
         TextEncoder(str(folder))
     assert not marker.exists()
+
+
+@pytest.fixture
+def encoder(tmp_path) -> Path:
+    """A small text encoder with weights."""
+    source, folder = Path(encoder_folder("bert/1x64")), tmp_path / "encoder"
+    config = AutoConfig.from_pretrained(source, num_hidden_layers=1, hidden_size=64, num_attention_heads=1)
+    AutoModel.from_config(config, add_pooling_layer=False).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        (folder / name).write_bytes((source / name).read_bytes())
+    return folder
+
+
+def test_a_text_encoder_of_weights_that_are_not_finite_is_refused(encoder):
+    path = encoder / "model.safetensors"
+    TextEncoder(str(encoder))
+    state = load_file(path)
+    state["encoder.layer.0.attention.self.key.bias"][3] = torch.inf
+    save_file(state, path, {"format": "pt"})
+    with pytest.raises(ModelError, match=r"`encoder\.layer\.0\.attention\.self\.key\.bias` of .* not finite"):
+        TextEncoder(str(encoder))
+
+
+@pytest.mark.parametrize(
+    ("id_of_word", "message"), [(0, "more pieces than its weights"), (10**6, "not that of a BERT")]
+)
+def test_a_tokenizer_that_names_pieces_without_weights_is_refused(encoder, id_of_word, message):
+    path = encoder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    vocabulary = content["model"]["vocab"]
+    vocabulary["cardiomegaly"] = id_of_word or len(vocabulary)
+    path.write_text(json.dumps(content))
+    with pytest.raises(ModelError, match=message):
+        TextEncoder(str(encoder))
+
+
+def test_a_tokenizer_without_the_marks_of_a_bert_is_refused(encoder):
+    (encoder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    (encoder / "special_tokens_map.json").unlink()
+    with pytest.raises(ModelError, match=r"\[PAD\], \[CLS\] and \[SEP\]"):
+        WordPieceTokenizer(str(encoder), 20)
