@@ -39,6 +39,11 @@ class Headline:
     untrained: str = ""
 
     @property
+    def is_zero_shot(self) -> bool:
+        """Whether the number is that of a zero-shot classification."""
+        return self.number == ZERO_SHOT_NUMBER
+
+    @property
     def about(self) -> str:
         """What was trained, on what, how long, and when."""
         training = self.training
@@ -87,7 +92,7 @@ def list_trainings(pretraining: Pretraining, rows: Sequence[Row]) -> str:
         (
             one.training.name,
             one.training.preset + CHANGED * bool(one.training.changed),
-            (one.trained or "not measured") + PROBED * (one.number not in ("", ZERO_SHOT_NUMBER)),
+            (one.trained or "not measured") + PROBED * bool(one.number and not one.is_zero_shot),
             one.untrained,
             one.training.duration,
             one.training.date,

@@ -66,7 +66,8 @@ class RunSource:
 class FileSource:
     """A file of results."""
 
-    what: str  # task, setting, network, seed and repeat
+    task: str
+    what: str  # setting, and which network, seed and repeat where it is not the usual one
     place: Place
 
 
@@ -188,7 +189,7 @@ class _Finder:
         for row in rows:
             files.setdefault(measurement_path(self.home, row), row)
         ordered = sorted(files.items(), key=lambda file: (file[1]["task"], sort_key(make_key(file[1])), file[0]))
-        return tuple(FileSource(_say_what(row), self._place(path)) for path, row in ordered)
+        return tuple(FileSource(row["task"], _say_what(row), self._place(path)) for path, row in ordered)
 
     def _place(self, path: Path) -> Place:
         """Relative in the home, so that the page stays right where the home is moved or copied."""
@@ -210,6 +211,6 @@ def _find_tables(place: Workspace, version: str) -> Path:
 
 
 def _say_what(row: Row) -> str:
-    network = "untrained" if row["method"].startswith(UNTRAINED) else "trained"
+    network = ["untrained"] if row["method"].startswith(UNTRAINED) else []
     counted = [f"{name} {row[name]}" for name in ("seed", "repeat") if row[name]]
-    return ", ".join([row["task"], row["setting"], network, *counted])
+    return " ".join([row["setting"], *network, *counted])

@@ -76,7 +76,7 @@ PAPERS = [
 PLACE = Place(HOSTILE, "../../x")
 DATA = DataSource(HOSTILE, HOSTILE, PLACE, PLACE, PLACE)
 TRAINING = Training(TrainedRun("mgca", "f", "o", "run9", "v", 0, HOSTILE, HOSTILE), Path(HOSTILE), "demo", (HOSTILE,))
-FILE = FileSource(HOSTILE, PLACE)
+FILE = FileSource(HOSTILE, HOSTILE, PLACE)
 SOURCES = Sources(
     {
         ("toy", method, "covidx"): Source(
