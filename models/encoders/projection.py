@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.batch_norm import SharedBatchNorm
 from models.distributed import gather
+from models.encoders.batch_norm import SharedBatchNorm
 
 
 class ProjectionHead(nn.Module):

@@ -11,8 +11,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from models.batch_norm import share_batch_norm
 from models.distributed import world_size
+from models.encoders.batch_norm import share_batch_norm
 from training.config import TrainingConfig
 from training.errors import TrainingError
 from training.objective import Objective

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.batch_norm import share_batch_norm
+from models.encoders.batch_norm import share_batch_norm
 from models.encoders.projection import MaskedBatchNorm, ProjectionHead
 from tests.models.processes import Processes
 
