@@ -30,7 +30,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise _unreadable(path) from error
     if not isinstance(state, Mapping):
         raise _unreadable(path)
-    return {name: tensor for name, tensor in state.items() if isinstance(name, str) and _is_plain(tensor)}
+    return {name: tensor for name, tensor in state.items() if isinstance(name, str) and is_plain(tensor)}
 
 
 def numbers_like(wanted: Tensor, tensor: Tensor, name: str, path: Path | str) -> Tensor:
@@ -54,11 +54,11 @@ def _read(path: Path) -> object:
         return load_file(path)
     if is_torchscript(path):
         return read_torchscript(path)
-    _expect_no_bomb(path)
+    expect_no_bomb(path)
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _expect_no_bomb(path: Path) -> None:
+def expect_no_bomb(path: Path) -> None:
     """UnpicklingError where a zip file would unpack to more than it is large; torch writes none and reads them all."""
     with path.open("rb") as file:
         if file.read(len(ZIP)) != ZIP:
@@ -71,7 +71,7 @@ def _expect_no_bomb(path: Path) -> None:
         raise UnpicklingError("the entries are larger than the file")
 
 
-def _is_plain(value: object) -> bool:
+def is_plain(value: object) -> bool:
     """Whether it is a tensor with numbers in it, each of them in the file."""
     if not isinstance(value, Tensor) or value.layout != torch.strided or not value.is_cpu or value.is_quantized:
         return False

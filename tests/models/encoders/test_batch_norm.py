@@ -7,7 +7,7 @@ import torch
 from timm.layers import BatchNormAct2d
 from torch import nn
 
-from models import batch_norm
+from models.encoders import batch_norm
 from models.encoders.batch_norm import SharedBatchNorm, share_batch_norm
 from tests.models.processes import Processes
 from training.objective import hold_statistics

@@ -1,0 +1,1 @@
+"""Networks that others released: their files, read without running anything, and their code's outputs."""

@@ -1,0 +1,1 @@
+"""What released files hold, and how it is read."""

@@ -1,0 +1,1 @@
+"""What several released networks are made of."""

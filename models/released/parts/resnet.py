@@ -1,0 +1,62 @@
+"""Residual networks with three-channel stems and torchvision's names, of whatever widths a file has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import timm
+from torch import Tensor, nn
+
+from models.errors import ModelError
+
+BASE = 64  # planes of a bottleneck for each 64 of `base_width`
+CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}  # in a Sequential
+EXPANSION = 4  # of a bottleneck
+
+
+def named_children(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names of a ResNet's children by their index in a Sequential (`4.0.conv1.weight`) -> torchvision's names."""
+    found = {}
+    for key, tensor in state.items():
+        index, dot, rest = key.partition(".")
+        if index not in CHILDREN or not dot:
+            raise ModelError(f"`{key}` is no weight of a residual network")
+        found[f"{CHILDREN[index]}.{rest}"] = tensor
+    return found
+
+
+def describe_resnet(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Blocks and widths of a bottleneck network from the weights in torchvision's names, for `resnet`."""
+    blocks: dict[int, int] = {}
+    for key in state:
+        if match := re.match(r"layer(\d)\.(\d+)\.", key):
+            blocks[int(match[1])] = max(blocks.get(int(match[1]), 0), int(match[2]) + 1)
+    try:
+        planes = [int(state[f"layer{stage}.0.conv3.weight"].shape[0]) // EXPANSION for stage in sorted(blocks)]
+        inner = int(state["layer1.0.conv1.weight"].shape[0])
+        stem = int(state["conv1.weight"].shape[1])
+    except (KeyError, IndexError) as error:
+        raise ModelError(f"the residual network lacks the weight {error}") from None
+    return {
+        "blocks": [blocks[stage] for stage in sorted(blocks)],
+        "planes": planes,
+        "base_width": BASE * inner // planes[0],
+        "channels": stem,
+    }
+
+
+def resnet(blocks: list[int], planes: list[int], base_width: int, channels: int = 3, classes: int = 0) -> Any:
+    """timm's bottleneck network without its classifier (`classes` 0), with random weights.
+
+    With fewer than four stages the network ends with the last of them: `forward_features` gives its map.
+    """
+    network: Any = timm.create_model(
+        "resnet50", pretrained=False, num_classes=classes, in_chans=channels,
+        layers=tuple(blocks + [1] * (4 - len(blocks))), channels=tuple(planes + [planes[-1]] * (4 - len(planes))),
+        base_width=base_width,
+    )  # fmt: skip
+    for stage in range(len(blocks) + 1, 5):
+        setattr(network, f"layer{stage}", nn.Identity())
+    return network
