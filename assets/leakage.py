@@ -41,7 +41,9 @@ def leakage(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> 
     from evaluation.tasks.registry import task_names
 
     with one_sentence():
-        leaks = check_leakage(pinned(workspace.plain(), context.run.run_id, context.log.info), COHORTS, context.log.info)
+        leaks = check_leakage(
+            pinned(workspace.plain(), context.run.run_id, context.log.info), COHORTS, context.log.info
+        )
     found = [leak for leak in leaks if leak.count]
     rows = [(leak.kind, leak.seen, leak.tested, "?" if leak.count is None else leak.count, leak.of) for leak in leaks]
     yield dg.MaterializeResult(

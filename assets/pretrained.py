@@ -104,7 +104,9 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
             relay.tracker.tag({f"radalign.{name}": value for name, value in result.items()})
         remember(plain, run, context.run.run_id)
         made = {"seed": run.seed, "data_version": run.data_version, "checkpoint": run.checkpoint_digest}
-        context.instance.add_run_tags(context.run.run_id, {f"radalign/{name}": str(value) for name, value in made.items()})
+        context.instance.add_run_tags(
+            context.run.run_id, {f"radalign/{name}": str(value) for name, value in made.items()}
+        )
         page = relay.tracker.address(MLFLOW) if relay.tracker else ""
         link = {"mlflow": dg.MetadataValue.url(page)} if page else {}
         return dg.MaterializeResult(
