@@ -321,9 +321,9 @@ def _networks(untrained: bool) -> tuple[str, ...]:
 
 def result_code(name: str, method: str) -> str:
     """Version of the code that decides the numbers of a task for a network of `method`."""
-    from models.registry import method_modules
+    from models.registry import evaluated_modules
 
-    return code_version(task_module(name), "evaluation.predictions", "evaluation.dataset", *method_modules(method))
+    return code_version(task_module(name), "evaluation.predictions", "evaluation.dataset", *evaluated_modules(method))
 
 
 def no_value(name: str) -> ResultValue:

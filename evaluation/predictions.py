@@ -160,6 +160,6 @@ class Predictions:
 
 def prediction_code(method: str) -> str:
     """Version of the code that decides what a network of `method` predicts."""
-    from models.registry import method_modules
+    from models.registry import evaluated_modules
 
-    return code_version(__name__, *method_modules(method))
+    return code_version(__name__, *evaluated_modules(method))

@@ -125,8 +125,9 @@ def run_results(options: Namespace) -> int:
     for line in describe_results(found):
         print(line)
     page = workspace.home_path() / "results" / "tables" / "index.html"
-    shown = f"The same as a page: {page}. " if page.exists() else ""
-    print(f"\nEverything is in {workspace.home_path()}. {shown}`make ui` shows the runs in the browser.")
+    print(f"\nEverything is in {workspace.home_path()}; `make ui` shows the runs in the browser.")
+    if page.exists():
+        print(f"The tables, beside published numbers: {page}")
     return 0
 
 

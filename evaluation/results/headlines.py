@@ -68,17 +68,20 @@ class Headline:
 
 
 def make_headline(pretraining: Pretraining, training: Training, rows: Iterable[Row]) -> Headline:
-    """The headline of a training; `rows` are results of any networks."""
+    """The headline of a training; `rows` are results of any networks. Without a number it says why there is none."""
     run = training.run
     own = [row for row in rows if (row["cohort"], row["metric"], row["class"]) == (pretraining.cohort, METRIC, MACRO)]
+    found: list[Headline] = []
     for number, task, setting in PLACES:
         here = [row for row in own if (row["task"], row["setting"]) == (task, setting) and row["seed"] == run.seed]
         trained = [row for row in here if (row["method"], row["checkpoint"]) == (run.name, run.checkpoint_digest)]
         raw = (UNTRAINED + run.name, run.untrained_digest)
         untrained = [row for row in here if (row["method"], row["checkpoint"]) == raw]
-        if any(row["value"] is not None for row in trained):
-            return Headline(pretraining, training, number, format_value(trained), _text(untrained))
-    return Headline(pretraining, training)
+        if trained:
+            found.append(Headline(pretraining, training, number, format_value(trained), _text(untrained)))
+            if any(row["value"] is not None for row in trained):
+                return found[-1]
+    return found[0] if found else Headline(pretraining, training)
 
 
 def _text(rows: Sequence[Row]) -> str:

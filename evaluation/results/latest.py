@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from evaluation.results.files import MEASURED, Say
 from evaluation.results.schema import RESULTS
 from evaluation.results.store import read_results
+from evaluation.results.summary import UNTRAINED
 from evaluation.results.trainings import Pretraining, find_pretrainings
 from ingestion.pipeline import FAILED as DATASET_FAILED
 from ingestion.pipeline import dataset_state
@@ -39,7 +40,7 @@ def latest_results(
     digests = [digest for run in runs for digest in (run.checkpoint_digest, run.untrained_digest)]
     latest = pc.is_in(table["checkpoint"], value_set=pa.array(digests, pa.string()))
     table = table.filter(pc.or_(latest, pc.equal(table["method"], "supervised")))
-    return _note_outdated(table, workspace, {run.data_version for run in runs})
+    return _note_outdated(_beside_trained(table), workspace, {run.data_version for run in runs})
 
 
 def latest_by_pretraining(
@@ -51,6 +52,17 @@ def latest_by_pretraining(
     """
     table = read_results(workspace.home_path(), {"source": MEASURED}, log) if results is None else results
     return [(one, latest_results(one.workspace, True, log, table)) for one in find_pretrainings(workspace)]
+
+
+def _beside_trained(table: pa.Table) -> pa.Table:
+    """The rows without those of untrained networks on datasets that their trained ones were not measured on.
+
+    Trainings on two cohorts may begin with the same network. Its numbers on the one say nothing about the other.
+    """
+    places = list(zip(table["method"].to_pylist(), table["cohort"].to_pylist(), strict=True))
+    trained = {(method, cohort) for method, cohort in places if not method.startswith(UNTRAINED)}
+    kept = [(method.removeprefix(UNTRAINED), cohort) in trained for method, cohort in places]
+    return table.filter(pa.array(kept, pa.bool_()))
 
 
 def _note_outdated(table: pa.Table, workspace: Workspace, trained: set[str]) -> pa.Table:

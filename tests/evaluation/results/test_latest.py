@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from evaluation.metrics.values import ResultValue
@@ -68,6 +70,19 @@ def test_numbers_of_a_dataset_that_is_not_ready_are_shown_with_its_note(measured
     text = as_text(latest_results(measured))
     assert "0.900 [0.800, 0.950]" in text
     assert note in text
+
+
+def test_an_untrained_network_that_two_cohorts_share_stays_with_what_was_measured(workspace):
+    """Two trainings of the same seed begin with the same network."""
+    for cohort in ("phantom", "open_i"):
+        remember(replace(workspace, cohort=cohort), replace(RUN, checkpoint_digest=cohort))
+        for method, checkpoint in ((RUN.method, cohort), (f"untrained:{RUN.method}", RUN.untrained_digest)):
+            key = ResultKey(method, checkpoint, "", cohort, "d", RUN.seed)
+            write_results(workspace.home_path(), "zero_shot_classification", key, VALUES)
+    for cohort in ("phantom", "open_i"):
+        rows = latest_results(replace(workspace, cohort=cohort), every_cohort=True)
+        assert rows.num_rows == 4
+        assert set(rows["cohort"].to_pylist()) == {cohort}
 
 
 def test_a_note_moves_no_number_to_another(measured):

@@ -83,6 +83,8 @@ def test_another_number_or_none_is_named(tmp_path):
     assert headline.numbers.startswith("linear probe AUROC, 100 % of the labels 0.600 [")
     assert "(probe)" in list_trainings(one, rows.to_pylist())
     assert "radalign evaluate mgca" in make_headline(one, one.trainings[0], []).numbers
+    unscored = [{**row, "value": None} for row in rows.to_pylist()]
+    assert make_headline(one, one.trainings[0], unscored).numbers.endswith("of the labels not scored")
 
 
 def test_six_methods_stand_side_by_side_in_a_terminal(place):
