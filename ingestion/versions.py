@@ -126,14 +126,15 @@ def version_for(workspace: Workspace, data_version: str, run: str, trained_on: s
     """The workspace to evaluate a network on that was trained on `data_version`, of the version `trained_on`.
 
     The first of these that has the data version: what the run `run` pinned, the present tables, and the version of the
-    training. Where none has it, the present tables are taken, which `log` is told.
+    training. Where none has it, the present tables are taken, which `log` is told. A network that was imported has no
+    data version: it is evaluated on what the run pinned, or on the present tables.
     """
     current = replace(workspace, version="")
     before = (pinned_state(current, run) or {}).get("version", "")
-    if has_version(current, before) and _data_version(at_version(current, before)) == data_version:
+    if has_version(current, before) and data_version in ("", _data_version(at_version(current, before))):
         return at_version(current, before)
     with writing(current, log):
-        same = _data_version(current) == data_version
+        same = data_version in ("", _data_version(current))
         if not same and has_version(current, trained_on):
             return at_version(current, trained_on)
         if not same:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "methods"
 PACKAGE = f"{__package__}.{FOLDER.name}"
+RELEASED = Path(__file__).parent / "released" / "formats"
 
 
 def method_names() -> list[str]:
@@ -63,6 +64,22 @@ def method_modules(name: str) -> tuple[str, ...]:
     if (FOLDER / name).is_dir():
         return f"{PACKAGE}.{name}.network", f"{PACKAGE}.{name}.config"
     return (f"{PACKAGE}.{name}",)
+
+
+def evaluated_names() -> list[str]:
+    """Names of all networks that can be evaluated: the methods, and those that can only be imported, sorted."""
+    return sorted({*method_names(), *released_names()})
+
+
+def released_names() -> list[str]:
+    """Names of the formats of released files, sorted."""
+    return sorted(path.stem for path in RELEASED.glob("[!_]*.py"))
+
+
+def evaluated_modules(name: str) -> tuple[str, ...]:
+    """The modules that a network called `name` runs at its evaluation, trained here or imported."""
+    imported = (f"{__package__}.released.formats.{name}",) if name in released_names() else ()
+    return (*(method_modules(name) if name in method_names() or not imported else ()), *imported)
 
 
 def build_method(name: str, config: dict[str, Any], knowledge: Sequence[dict[str, str]], size: int) -> Method:

@@ -13,6 +13,7 @@ from models.encoders.local_files import named_encoders
 from models.errors import ModelError
 from models.method import Method
 from models.registry import build_method, method_module
+from models.released.opening import find_format
 from models.run_files import CARD, TRAINED, UNTRAINED, expect_recorded
 from store.seals import write_sealed_json
 
@@ -31,6 +32,7 @@ class ModelCard:
         default_factory=dict
     )  # how those were read: fields of imaging.decode.SquareOptions
     encoders: dict[str, str] = field(default_factory=dict)  # digests of the local folders that settings name
+    released: str = ""  # the format of `models.released` that it was imported from, whose settings are `method_config`
 
     def save(self, folder: Path) -> None:
         """Write `model.json`, and seal it."""
@@ -45,6 +47,8 @@ class ModelCard:
 
     def build(self) -> Method:
         """The network with fresh weights."""
+        if self.released:
+            return find_format(self.released).build(self.method_config)
         method = build_method(self.method, self.method_config, self.knowledge, self.size)
         method.fit = self.fit
         return method
@@ -65,6 +69,10 @@ def load_method(output: Path, weights: str = "trained") -> Method:
     card = ModelCard.load(output)
     _expect_encoders(card)
     state = load_file(expect_recorded(path))
+    if card.released:
+        network = card.build()
+        network.load_state_dict(state)
+        return network.eval()
     method = method_module(card.method).build(card.method_config, card.knowledge, card.size, state)
     method.fit = card.fit
     method.load_state_dict(state)

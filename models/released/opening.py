@@ -12,12 +12,12 @@ from torch import Tensor
 
 from models.encoders.weight_files import numbers_like
 from models.errors import ModelError
+from models.registry import released_names
 from models.released.files.containers import Content, read_content
 from models.released.network import ReleasedNetwork
 from store.suggestions import did_you_mean
 
-FOLDER = Path(__file__).parent / "formats"
-PACKAGE = f"{__package__}.{FOLDER.name}"
+PACKAGE = f"{__package__}.formats"
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,12 @@ class Format(Protocol):
         """The network, with any weights."""
 
 
-def format_names() -> list[str]:
-    """Names of all formats, sorted."""
-    return sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
-
-
 def find_format(name: str) -> Format:
     """The format called `name`; ModelError names the nearest where there is none."""
-    if name not in format_names():
+    if name not in released_names():
         raise ModelError(
-            f"no released format is called `{name}`{did_you_mean(name, format_names())}: "
-            f"they are {', '.join(format_names())}"
+            f"no released format is called `{name}`{did_you_mean(name, released_names())}: "
+            f"they are {', '.join(released_names())}"
         )
     module: Any = import_module(f"{PACKAGE}.{name}")
     return module
@@ -66,10 +61,10 @@ def find_format(name: str) -> Format:
 
 def recognise(content: Content, path: Path) -> str:
     """The name of the format of a file; ModelError where there is none, or more than one."""
-    found = [name for name in format_names() if find_format(name).recognises(content)]
+    found = [name for name in released_names() if find_format(name).recognises(content)]
     if len(found) != 1:
         what = f"could be {' or '.join(found)}: name one" if found else "has names of weights that no format knows"
-        raise ModelError(f"{path} {what}; formats are {', '.join(format_names())}")
+        raise ModelError(f"{path} {what}; formats are {', '.join(released_names())}")
     return found[0]
 
 
@@ -82,7 +77,7 @@ def convert_file(path: Path, name: str = "", texts: Path | None = None) -> tuple
     content = read_content(path)
     chosen = name or recognise(content, path)
     if not find_format(chosen).recognises(content):
-        others = [other for other in format_names() if find_format(other).recognises(content)]
+        others = [other for other in released_names() if find_format(other).recognises(content)]
         hint = f"it is one of {' or '.join(others)}" if others else "its names of weights are others"
         raise ModelError(f"{path} is no file of {chosen}: {hint}")
     try:

@@ -1,0 +1,139 @@
+"""Released files of weights as runs of a home, which are evaluated like those that were trained here."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from models.encoders.local_files import ENCODER, named_encoders
+from models.errors import ModelError
+from models.registry import evaluated_modules
+from models.released.network import ReleasedNetwork
+from models.released.opening import convert_file, fill, find_format
+from models.run_files import METRICS, ORIGIN, TRAINED, UNTRAINED
+from models.saved import ModelCard
+from store.atomic import replacing
+from store.code import code_version
+from store.digests import file_digest, fingerprint
+from store.seals import write_sealed_json
+from tracking.runs import Home, TrainedRun, remember
+from tracking.tracker import RunIdentity, open_run
+from training.state.finished import is_finished, write_result
+
+VARIANT = "released"  # what results call such a run, unless it has a name: medklip:released
+IMPORTED = "imported"  # in origin.json: what was imported
+VOCABULARY = ("*.json", "*.txt")  # of a text encoder's folder: all but its weights
+SEED = 0  # of the untrained network of the same form
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # buffers that a network learns
+
+Log = Callable[[str], object]
+
+
+def import_released(
+    workspace: Home, path: Path, log: Log, released: str = "", texts: Path | None = None, name: str = ""
+) -> TrainedRun:
+    """Make a released file a run of the home, and the latest of its method on the workspace's dataset.
+
+    `released` is the format; empty: it is recognised. `texts` is the folder of the text encoder, where the file lacks
+    what is in it. `name` is what results call the run: medklip:NAME. The same file is imported once.
+
+    Raises:
+        ModelError: the file cannot be used, in one sentence.
+    """
+    if not path.is_file():
+        raise ModelError(f"There is no file {path}: name a file of weights.")
+    chosen, converted = convert_file(path, released, texts)
+    source = {"file": path.name, "digest": file_digest(path), "format": chosen}
+    code = code_version(*evaluated_modules(chosen))
+    home, run = workspace.home_path(), fingerprint(source, converted.settings, code)
+    output = home / "checkpoints" / chosen / run
+    if not is_finished(output, log):
+        log(f"Importing {path.name} as {chosen}.")
+        settings = _keep_texts(converted.settings, texts, output)
+        network = find_format(chosen).build(settings)
+        fill(network, converted.state, path)
+        _write(output, chosen, network, settings, source)
+    for note in (*converted.notes, find_format(chosen).LICENCE):
+        log(note)
+    record = _record(workspace, output, chosen, name or VARIANT, source, log)
+    imported = TrainedRun.of_folder(output, home, record, name or VARIANT)
+    remember(workspace, imported)
+    return imported
+
+
+def _keep_texts(settings: Mapping[str, Any], texts: Path | None, output: Path) -> dict[str, Any]:
+    """The settings with the vocabulary of the text encoder beside the weights, where they name its folder."""
+    if texts is None or str(texts) not in settings.values():
+        return dict(settings)
+    kept = output / "text"
+    kept.mkdir(parents=True, exist_ok=True)
+    for pattern in VOCABULARY:
+        for file in sorted(texts.glob(pattern)):
+            with replacing(kept / file.name) as partial:
+                shutil.copyfile(file, partial)
+    if not (kept / ENCODER).is_file():
+        raise ModelError(f"{texts} holds no {ENCODER}, so it is no folder of a text encoder")
+    return {key: str(kept) if value == str(texts) else value for key, value in settings.items()}
+
+
+def _write(
+    output: Path, chosen: str, network: ReleasedNetwork, settings: dict[str, Any], source: Mapping[str, str]
+) -> None:
+    """The files of a run; the result last, because it says that the others are whole."""
+    output.mkdir(parents=True, exist_ok=True)
+    ModelCard(
+        chosen, settings, [], network.size, encoders=named_encoders(settings), released=chosen
+    ).save(output)  # fmt: skip
+    _save(network.state_dict(), output / TRAINED)
+    _save(_untrained(chosen, settings, network), output / UNTRAINED)
+    origin = {"settings": {"method": chosen, "seed": SEED}, "data_version": "", IMPORTED: dict(source)}
+    write_sealed_json(output / ORIGIN, origin)
+    with replacing(output / METRICS) as partial:
+        partial.touch()
+    write_result(output, {"steps": 0, "seconds": 0.0, IMPORTED: dict(source)})
+
+
+def _untrained(chosen: str, settings: dict[str, Any], network: ReleasedNetwork) -> dict[str, Tensor]:
+    """The weights of a network of the same form before any training; what it is not taught, such as texts, is kept."""
+    torch.manual_seed(SEED)
+    fresh = find_format(chosen).build(settings)
+    learned = {name for name, _ in fresh.named_parameters()}
+    kept = network.state_dict()
+    return {
+        name: tensor if name in learned or name.endswith(STATISTICS) else kept[name]
+        for name, tensor in fresh.state_dict().items()
+    }
+
+
+def _save(state: Mapping[str, Tensor], path: Path) -> None:
+    with replacing(path) as partial:
+        save_file({name: tensor.clone().contiguous() for name, tensor in state.items()}, partial)
+
+
+def _record(
+    workspace: Home, output: Path, chosen: str, name: str, source: Mapping[str, str], log: Log
+) -> str:  # fmt: skip
+    """The run in MLflow: its id."""
+    cohort = workspace.cohort_name()
+    identity = RunIdentity(
+        fingerprint=output.name,
+        name=f"{chosen}:{name} {cohort} imported",
+        parameters={
+            "setting.method": chosen,
+            "setting.cohort": cohort,
+            **{f"imported.{key}": value for key, value in source.items()},
+        },
+        tags={"radalign.method": chosen, "radalign.origin": IMPORTED},
+        dataset=cohort,
+        dataset_source=str(workspace.folder("shards")),
+        data_version="",
+    )
+    tracker = open_run(workspace.home_path(), identity, log)
+    tracker.end("FINISHED")
+    return tracker.run_id
