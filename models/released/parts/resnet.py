@@ -14,6 +14,7 @@ from models.errors import ModelError
 BASE = 64  # planes of a bottleneck for each 64 of `base_width`
 CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}  # in a Sequential
 EXPANSION = 4  # of a bottleneck
+LOCAL = 3  # the stage whose places GLoRIA and MGCA compare with words
 
 
 def named_children(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -60,3 +61,19 @@ def resnet(blocks: list[int], planes: list[int], base_width: int, channels: int 
     for stage in range(len(blocks) + 1, 5):
         setattr(network, f"layer{stage}", nn.Identity())
     return network
+
+
+def residual_stages(network: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """The pooled last stage (batch, channels), and the map (batch, channels, rows, columns) of the third."""
+    last, (local,) = network.forward_intermediates(pixels, indices=[LOCAL])
+    return last.mean((2, 3)), local
+
+
+def residual_maps(network: Any, pixels: Tensor) -> list[Tensor]:
+    """Maps (batch, channels, rows, columns) of the stem and of every stage that the network has, fine to coarse."""
+    maps = network.forward_intermediates(pixels, intermediates_only=True)
+    return [
+        found
+        for number, found in enumerate(maps)
+        if not isinstance(getattr(network, f"layer{number}", None), nn.Identity)
+    ]
