@@ -13,7 +13,8 @@ from assets.leakage import LEAKAGE
 from assets.workspace import WorkspaceResource, identify, one_sentence
 from evaluation.metrics.values import MACRO
 
-SHOWN = ("method", "cohort", "task", "setting", "metric", "value", "low", "high", "n", "seed", "repeat", "checkpoint")
+NAMES = ("pretraining", "method", "cohort", "task", "setting", "metric")
+SHOWN = (*NAMES, "value", "low", "high", "n", "seed", "repeat", "checkpoint")
 MLFLOW = "http://127.0.0.1:5000"  # where `make ui` has it
 
 
@@ -23,22 +24,25 @@ def results_asset(methods: Sequence[str]) -> dg.AssetsDefinition:
 
     @dg.asset(name="results", group_name=GROUP, kinds={"parquet"}, deps=deps)
     def results(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult[Any]:
-        """Every number so far, of all methods and datasets, with what produced it."""
-        from evaluation.results.latest import latest_results
+        """Every number so far, of all methods and datasets, with what produced it.
+
+        The page shows those of the latest trainings on every pretraining cohort of the home, the newest first.
+        """
+        from evaluation.results.headlines import summarise_as_markdown
+        from evaluation.results.latest import join_pretrainings, latest_by_pretraining
         from evaluation.results.store import MEASURED, read_results
-        from evaluation.results.text_tables import as_markdown
 
         place = workspace.plain()
         with one_sentence():
             table = read_results(place.home_path(), {"source": MEASURED}, context.log.warning)
-            latest = latest_results(place, log=context.log.debug)  # which tells the same again
-        macro = table.filter(pc.equal(table["class"], MACRO))
+            found = latest_by_pretraining(place, results=table)
+        latest = join_pretrainings(found)
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": table.num_rows,
-                "methods": previews.counts(table, "cohort", "method", "task"),
-                "numbers": previews.head(macro, SHOWN, 100),
-                "tables": dg.MetadataValue.md(as_markdown(latest)),
+                "methods": previews.counts(latest, "pretraining", "cohort", "method", "task"),
+                "numbers": previews.head(latest.filter(pc.equal(latest["class"], MACRO)), SHOWN, 100),
+                "tables": dg.MetadataValue.md(summarise_as_markdown(found)),
                 **identify(place),
             }
         )
@@ -50,7 +54,7 @@ class TablesConfig(dg.Config):
     """What the tables need to know besides the results."""
 
     mlflow_url: str = Field(
-        default=MLFLOW, description="Where MLflow is served: measured numbers link to their run there."
+        default=MLFLOW, description="Where MLflow is served, for links from measured numbers to their run there."
     )
 
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     Found = Sequence[tuple[Pretraining, pa.Table]]
 
-PRETRAINING = "pretraining"  # the first column of the table: the cohort
-
 
 def find_results(workspace: Workspace, cohort: str = "") -> Found:
     """The latest results by pretraining cohort, the newest first; with `cohort` those of this one only.
@@ -63,9 +61,7 @@ def describe_results(found: Found) -> Iterator[str]:
 
 def as_frame(found: Found) -> pd.DataFrame:
     """All rows, with the cohort of the pretraining in the first column."""
-    import pandas as pd
+    from evaluation.results.latest import join_pretrainings
 
-    frames = [rows.to_pandas() for _, rows in found]
-    for (one, _), frame in zip(found, frames, strict=True):
-        frame.insert(0, PRETRAINING, one.cohort)
-    return pd.concat(frames, ignore_index=True)
+    frame: pd.DataFrame = join_pretrainings(found).to_pandas()
+    return frame

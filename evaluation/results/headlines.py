@@ -9,10 +9,14 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from cohorts.subsets import FRACTIONS
 from evaluation.metrics.values import MACRO, ZERO_SHOT
+from evaluation.results.markdown import escape_markdown
 from evaluation.results.summary import UNTRAINED, Row, summarise_rows
-from evaluation.results.text_tables import WIDTH, align, format_value
+from evaluation.results.text_tables import WIDTH, align, as_markdown, format_value
 from evaluation.results.trainings import Pretraining, Training
 from evaluation.tasks.base import Setting
 
@@ -48,7 +52,8 @@ class Headline:
         """What was trained, on what, how long, and when."""
         training = self.training
         how_long = f" in {training.duration}" if training.duration else ""
-        what = f"{training.name}, pretrained on {self.pretraining.title}{how_long}"
+        made = "imported beside" if training.imported else "pretrained on"
+        what = f"{training.name}, {made} {self.pretraining.title}{how_long}"
         return ", ".join(filter(None, (what, training.date, training.preset_text)))
 
     @property
@@ -86,6 +91,19 @@ def make_headline(pretraining: Pretraining, training: Training, rows: Iterable[R
 
 def _text(rows: Sequence[Row]) -> str:
     return format_value(rows) if rows and summarise_rows(rows).value is not None else ""
+
+
+def summarise_as_markdown(found: Sequence[tuple[Pretraining, pa.Table]]) -> str:
+    """A headline for each cohort that networks were pretrained on, then for each its own tables.
+
+    They have the numbers of its networks on the cohort itself.
+    """
+    newest = [make_headline(one, one.trainings[0], rows.to_pylist()) for one, rows in found]
+    parts = ["\n".join(f"- {escape_markdown(one.about)}: {one.numbers}" for one in newest)]
+    for pretraining, rows in found:
+        own = rows.filter(pc.equal(rows["cohort"], pretraining.cohort))
+        parts += [f"## Pretrained on {escape_markdown(pretraining.title)}", as_markdown(own)]
+    return "\n\n".join(parts)
 
 
 def list_trainings(pretraining: Pretraining, rows: Sequence[Row]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,11 +16,12 @@ from evaluation.results.trainings import Pretraining, find_pretrainings
 from ingestion.pipeline import FAILED as DATASET_FAILED
 from ingestion.pipeline import dataset_state
 from ingestion.workspace import Workspace
-from models.registry import method_names
+from models.registry import evaluated_names
 from shards.errors import ShardError
 from shards.manifest import Manifest
 from tracking.runs import known_runs
 
+PRETRAINING = "pretraining"  # a column beside those of RESULTS
 OUTDATED = "outdated: "  # the beginning of the note of a number that may be none of what the dataset is now
 _warn = logging.getLogger(__name__).warning
 
@@ -36,7 +38,7 @@ def latest_results(
     cohort = workspace.cohort_name()
     table = read_results(workspace.home_path(), {}, log) if results is None else results
     table = table if every_cohort else table.filter(pc.equal(table["cohort"], cohort))
-    runs = [run for method in method_names() for run in known_runs(workspace, method)]
+    runs = [run for method in evaluated_names() for run in known_runs(workspace, method)]
     digests = [digest for run in runs for digest in (run.checkpoint_digest, run.untrained_digest)]
     latest = pc.is_in(table["checkpoint"], value_set=pa.array(digests, pa.string()))
     table = table.filter(pc.or_(latest, pc.equal(table["method"], "supervised")))
@@ -52,6 +54,14 @@ def latest_by_pretraining(
     """
     table = read_results(workspace.home_path(), {"source": MEASURED}, log) if results is None else results
     return [(one, latest_results(one.workspace, True, log, table)) for one in find_pretrainings(workspace)]
+
+
+def join_pretrainings(found: Sequence[tuple[Pretraining, pa.Table]]) -> pa.Table:
+    """The rows of all pretrainings in one table, whose first column is the cohort of the pretraining."""
+    tables = [("", RESULTS.empty_table()), *((one.cohort, rows) for one, rows in found)]
+    column = pa.field(PRETRAINING, pa.string())
+    names = [pa.array([name] * len(rows), pa.string()) for name, rows in tables]
+    return pa.concat_tables(rows.add_column(0, column, name) for name, (_, rows) in zip(names, tables, strict=True))
 
 
 def _beside_trained(table: pa.Table) -> pa.Table:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import dagster as dg
 import numpy as np
 import pytest
 
-from assets.tables import TablesConfig, tables_asset
+from assets.tables import TablesConfig, results_asset, tables_asset
 from evaluation.metrics.values import summarise
 from evaluation.results.store import ResultKey, write_results
 from tracking import tracker as tracking
@@ -60,3 +62,19 @@ def test_an_address_that_is_none_is_one_sentence(measured, monkeypatch):
     monkeypatch.setitem(globals(), "ADDRESS", "mlflow")
     with pytest.raises(dg.Failure, match="The address of MLflow must begin with http"):
         materialize(measured, monkeypatch)
+
+
+def test_the_results_say_which_pretraining_they_are_of(measured):
+    place = replace(measured.plain(), cohort="open_i")
+    remember(place, TrainedRun("mgca", "f", "o", "run-c", "v", 0, "other weights", "other raw"))
+    write(place.home_path(), "mgca", "other weights", "run-c", "open_i", 0.4)
+    results = results_asset([])
+    (event,) = dg.materialize([results], resources={"workspace": measured}).asset_materializations_for_node("results")
+    text = event.metadata["tables"].value
+    for part in ("- mgca, pretrained on open_i: ", "- convirt, pretrained on phantom (simulated): ", "0.400"):
+        assert part in text
+    assert "## Pretrained on phantom (simulated)" in text
+    named = {record.data["pretraining"] for record in event.metadata["methods"].records}
+    assert named == {"phantom", "open_i"}
+    first = event.metadata["numbers"].records[0].data
+    assert (first["pretraining"], first["method"], first["cohort"]) == ("open_i", "mgca", "open_i")
