@@ -17,6 +17,7 @@ from store.seals import expect_intact, is_sealed, set_aside
 TRAINED, UNTRAINED = "weights.safetensors", "untrained.safetensors"
 BEST, LAST = "best.safetensors", "last.safetensors"  # of a run whose result is the best: `keeps_best`
 CARD, ORIGIN, METRICS, RESULT = "model.json", "origin.json", "metrics.jsonl", "result.json"
+IMPORTED = "imported"  # in origin.json and result.json: the released file that the weights are from
 CHECKPOINT = "checkpoint.json"  # of a checkpoint's folder
 
 DIGESTS = {
@@ -40,7 +41,7 @@ def read_result(folder: Path, remedy: str = AGAIN) -> dict[str, Any]:
         DamageError: `result.json` is missing, damaged or that of another run; the message ends with `remedy`.
     """
     path = expect_intact(folder / RESULT, remedy)
-    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    result = _read_object(path, remedy)
     origin = folder / ORIGIN
     if origin.is_file() and known_digest(origin) != result.get("origin_digest"):
         raise DamageError(f"{path} and the {ORIGIN} beside it are not of the same run; {remedy}")
@@ -54,10 +55,9 @@ def expect_recorded(path: Path) -> Path:
         DamageError: they are not. Weights stay where they are, other files are set aside.
     """
     if path.with_name(CHECKPOINT).exists():
-        card = json.loads(
-            expect_intact(path.with_name(CHECKPOINT), "choose another checkpoint.", keep=True).read_text()
-        )
-        recorded = card["digests"].get(path.name)
+        other = "choose another checkpoint."
+        card = _read_object(expect_intact(path.with_name(CHECKPOINT), other, keep=True), other)
+        recorded = dict(card.get("digests") or {}).get(path.name)
     elif path.with_name(RESULT).exists():
         recorded = digests_of(read_result(path.parent)).get(path.name)
     else:  # of a run that is not finished
@@ -85,3 +85,13 @@ def expect_digest(path: Path, recorded: str | None, remedy: str = AGAIN) -> None
 def digests_of(result: dict[str, Any]) -> dict[str, str]:
     """The digests that a result has of the files beside it, by the names of the files."""
     return {file: result[name] for name, file in DIGESTS.items() if name in result}
+
+
+def _read_object(path: Path, remedy: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise DamageError(f"{path} is not what a training writes; {remedy}")
+    return content

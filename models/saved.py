@@ -10,12 +10,17 @@ from typing import Any
 from safetensors.torch import load_file
 
 from models.encoders.local_files import named_encoders
+from models.encoders.weight_files import numbers_like
 from models.errors import ModelError
 from models.method import Method
 from models.registry import build_method, method_module
 from models.released.opening import find_format
 from models.run_files import CARD, TRAINED, UNTRAINED, expect_recorded
+from store.errors import UserError
 from store.seals import write_sealed_json
+
+LARGEST = 4096  # side of an image, pixels
+FITS = ("resize", "crop")
 
 
 @dataclass(frozen=True)
@@ -40,10 +45,33 @@ class ModelCard:
 
     @classmethod
     def load(cls, folder: Path) -> ModelCard:
-        """Read `model.json`; ModelError where there is none, DamageError where it is not what was written."""
-        if not (folder / CARD).exists():
-            raise ModelError(f"{folder / CARD} does not exist; name the folder of a training run")
-        return cls(**json.loads(expect_recorded(folder / CARD).read_text(encoding="utf-8")))
+        """Read `model.json`; ModelError where there is none or it is no card, DamageError where it was changed."""
+        path = folder / CARD
+        if not path.is_file():
+            raise ModelError(f"{path} does not exist; name the folder of a training run")
+        text = expect_recorded(path).read_text(encoding="utf-8", errors="replace")
+        try:
+            card = cls(**json.loads(text))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise _no_card(path) from error
+        if not card._is_sound():
+            raise _no_card(path)
+        return card
+
+    def _is_sound(self) -> bool:
+        """Whether the values are such as trainings write. What the method says of its own settings comes later."""
+        settings = self.method_config, self.decoding, self.encoders
+        texts = self.method, self.fit, self.released, *self.encoders
+        sides = self.size, self.shard_size or self.size
+        return (
+            all(isinstance(value, dict) for value in settings)
+            and all(isinstance(value, str) for value in texts)
+            and all(type(side) is int and 0 < side <= LARGEST for side in sides)
+            and isinstance(self.knowledge, list)
+            and all(isinstance(entry, dict) for entry in self.knowledge)
+            and all(isinstance(value, bool) for value in self.decoding.values())
+            and self.fit in FITS
+        )
 
     def build(self) -> Method:
         """The network with fresh weights."""
@@ -60,23 +88,47 @@ def load_method(output: Path, weights: str = "trained") -> Method:
     `weights`: `trained`, `untrained`, or a file of the run, such as `checkpoints/step-00000200/weights.safetensors`.
 
     Raises:
-        ModelError: there are no weights.
+        ModelError: there are no weights, or card and weights do not make a network.
         DamageError: weights or card are not what the run wrote.
     """
     path = output / {"trained": TRAINED, "untrained": UNTRAINED}.get(weights, weights)
-    if not path.exists():
+    if not path.is_file():
         raise ModelError(f"{path} does not exist; train the run in {output} to its end first")
     card = ModelCard.load(output)
     _expect_encoders(card)
-    state = load_file(expect_recorded(path))
+    expect_recorded(path)
+    try:
+        return _build(card, path).eval()
+    except UserError:
+        raise
+    except Exception as error:  # of a file that no training wrote, whatever it leads the libraries to
+        raise ModelError(
+            f"{output / CARD} and {path.name} do not make a network ({_first_line(error)}): they are damaged, of "
+            "different runs or of another version; take the whole folder of a run"
+        ) from error
+
+
+def _build(card: ModelCard, path: Path) -> Method:
+    state = load_file(path)
     if card.released:
-        network = card.build()
-        network.load_state_dict(state)
-        return network.eval()
-    method = method_module(card.method).build(card.method_config, card.knowledge, card.size, state)
-    method.fit = card.fit
-    method.load_state_dict(state)
-    return method.eval()
+        method = card.build()
+    else:
+        method = method_module(card.method).build(card.method_config, card.knowledge, card.size, state)
+        method.fit = card.fit
+    own = method.state_dict()
+    fitting = {
+        name: numbers_like(own[name], tensor, name, path) if name in own else tensor for name, tensor in state.items()
+    }
+    method.load_state_dict(fitting)
+    return method
+
+
+def _no_card(path: Path) -> ModelError:
+    return ModelError(f"{path} is not what a training writes; take the whole folder of a run")
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
 
 
 def _expect_encoders(card: ModelCard) -> None:

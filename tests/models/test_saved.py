@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from dataclasses import asdict
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from models.encoders.local_files import named_encoders
 from models.errors import ModelError
@@ -19,6 +21,7 @@ from store.code import ROOT, imported_files
 from store.digests import file_digest
 from store.errors import DamageError
 from store.seals import write_sealed_json
+from tests.cohorts.clocks import within
 from tests.models.tiny import KNOWLEDGE, SIZE, TINY, tiny_batch
 
 
@@ -46,6 +49,62 @@ def test_what_is_missing_is_named(tmp_path):
         load_method(tmp_path)
     with pytest.raises(ModelError, match=r"model\.json does not exist"):
         ModelCard.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "", "[]", "[" * 200_000, "\x00", {"evil": 1}, {"method": 3}, {"method_config": 3}, {"method_config": None},
+        {"knowledge": 3}, {"knowledge": ["x"]}, {"size": 0}, {"size": 10**7}, {"size": "32"}, {"size": float("nan")},
+        {"size": True}, {"shard_size": -1}, {"fit": "stretch"}, {"decoding": [1]}, {"decoding": {"size": 3}},
+        {"encoders": [1]}, {"released": None},
+    ],
+)  # fmt: skip
+def test_what_is_no_card_is_one_sentence(tmp_path, change):
+    card = asdict(ModelCard("convirt", TINY["convirt"], KNOWLEDGE, SIZE))
+    (tmp_path / CARD).write_text(change if isinstance(change, str) else json.dumps({**card, **change}))
+    with pytest.raises(ModelError, match=r"model\.json is not what a training writes; take"):
+        ModelCard.load(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"dimension": "x"}, {"dimension": -5}, {"no_setting": 1}])
+def test_a_card_that_makes_no_network_is_one_sentence(tmp_path, change):
+    save_run(tmp_path)
+    (tmp_path / RESULT).unlink()
+    ModelCard("convirt", {**TINY["convirt"], **change}, KNOWLEDGE, SIZE).save(tmp_path)
+    with pytest.raises(ModelError, match=r"^[^\n]*do not make a network[^\n]*$"):
+        load_method(tmp_path)
+
+
+def spoil(state: dict[str, torch.Tensor], kind: str) -> dict[str, torch.Tensor]:
+    name = next(name for name, tensor in state.items() if tensor.ndim == 4)
+    spoilt = {
+        "extra": {"evil": torch.zeros(2)},
+        "flat": {name: state[name].flatten()},
+        "nan": {name: torch.full_like(state[name], torch.nan)},
+        "integers": {name: state[name].to(torch.int8)},
+        "lacks one": {},
+    }[kind]
+    return {**{key: value for key, value in state.items() if kind != "lacks one" or key != name}, **spoilt}
+
+
+@pytest.mark.parametrize("kind", ["extra", "flat", "nan", "integers", "lacks one", "garbage", "pipe", "folder"])
+def test_weights_that_make_no_network_are_one_sentence(tmp_path, kind):
+    save_run(tmp_path)
+    (tmp_path / RESULT).unlink()
+    path = tmp_path / TRAINED
+    state = load_file(path)
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "garbage":
+        path.write_bytes(b"garbage" * 9)
+    else:
+        save_file({key: value.contiguous() for key, value in spoil(state, kind).items()}, path)
+    with within(20), pytest.raises(ModelError, match=r"^[^\n]*weights\.safetensors[^\n]*$"):
+        load_method(tmp_path)
 
 
 def save_run(folder):
