@@ -173,8 +173,10 @@ def _show_results(workspace: Any, job: str, screen: Screen) -> None:
     lines = list(leading_numbers(workspace, method, kind == "evaluate")) if method else []
     for line in ["", *lines] if lines else []:
         screen.line(line)
-    numbers = "`radalign results` prints every number, " if lines else ""
-    screen.line(f"\nEverything is in {workspace.home_path()}. {numbers}`make ui` shows the run in the browser.")
+    home = workspace.home_path()
+    screen.line(f"\nEverything is in {home}; `make ui` shows the run in the browser.")
+    if lines:
+        screen.line(f"`radalign results` prints every number; the tables: {home / 'results' / 'tables' / 'index.html'}")
 
 
 if __name__ == "__main__":

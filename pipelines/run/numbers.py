@@ -15,7 +15,7 @@ from evaluation.results.trainings import Training
 from evaluation.tasks.registry import task
 from ingestion.workspace import Workspace
 
-MOST = 16  # lines of numbers: with what stands around them, 25 follow the headlines
+MOST = 15  # lines of numbers: with what stands around them, 25 follow the headlines
 SIMULATED = "*"
 HEAD = ("dataset", "task, metric", "labels", "trained", "untrained")
 
