@@ -16,11 +16,10 @@ from pathlib import Path
 
 import dagster as dg
 
+from store.processes import process_lives
 from tracking import tracker as tracking
 
 IN_PROGRESS = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
-PROCESSES = Path("/proc")
-CLOCK_SLACK = 2.0  # seconds; the start of a process is known to a hundredth, that of the machine to a second
 
 
 def end_with_parent() -> None:
@@ -95,17 +94,6 @@ def worker_is_gone(instance: dg.DagsterInstance, run_id: str) -> bool:
         if data is not None and "pid" in data.metadata:
             return not process_lives(int(str(data.metadata["pid"].value)), entry.timestamp)
     return True
-
-
-def process_lives(pid: int, at: float) -> bool:
-    """Whether the process that had this id at a Unix time is still there: ids are given again."""
-    try:
-        state, *fields = (PROCESSES / str(pid) / "stat").read_text().rpartition(")")[2].split()
-        booted = next(line for line in (PROCESSES / "stat").read_text().splitlines() if line.startswith("btime"))
-    except OSError:
-        return False
-    started = int(booted.split()[1]) + int(fields[18]) / os.sysconf("SC_CLK_TCK")  # proc_pid_stat(5), field 22
-    return state != "Z" and started <= at + CLOCK_SLACK
 
 
 def _close_mlflow(instance: dg.DagsterInstance, home: Path) -> None:

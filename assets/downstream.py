@@ -9,23 +9,14 @@ from typing import Any
 import dagster as dg
 
 from assets.datasets import GROUP
-from assets.evaluated import (
-    check_results,
-    chosen_tasks,
-    counts,
-    figures,
-    make_evaluators,
-    numbers_table,
-    plotted_means,
-    result_check,
-    version_of,
-)
+from assets.evaluated import check_results, chosen_tasks, figures, make_evaluators, origin_of, result_check
 from assets.settings.evaluation import EvaluationSettings, chosen_evaluation
 from assets.workspace import WorkspaceResource, identify, one_sentence
 from cohorts.registry import dataset
 from evaluation.dataset import EvaluationDataset
 from evaluation.evaluator import Evaluator, Outcome
 from evaluation.predictions import WEIGHTS
+from evaluation.results.outcomes import count_outcomes, digest_outcomes, means_to_plot, tabulate_outcomes
 from evaluation.tasks.base import Setting
 from evaluation.tasks.registry import repeated_settings, tasks_on
 from ingestion.pipeline import ABSENT, FAILED, choose_datasets, dataset_state
@@ -40,7 +31,7 @@ def downstream_asset(method: str, cohorts: Sequence[str]) -> dg.AssetsDefinition
 
     @dg.asset(
         key=key,
-        deps=[dg.AssetKey(["pretrained", method]), *(dg.AssetKey(["dataset", cohort]) for cohort in cohorts)],
+        deps=[origin_of(method), *(dg.AssetKey(["dataset", cohort]) for cohort in cohorts)],
         group_name=GROUP,
         kinds={"pytorch", "parquet"},
         check_specs=[result_check(key)],
@@ -76,12 +67,12 @@ def downstream_asset(method: str, cohorts: Sequence[str]) -> dg.AssetsDefinition
             found = [outcome for one in evaluators for outcome in evaluate_or_fail(context, one, settings, why)]
             outcomes += found
             metadata["computed on"] = evaluators[0].compute.description
-            metadata |= plotted_means(found, leading_only=True, prefix=cohort)
-            metadata[cohort] = numbers_table(found)
+            metadata |= means_to_plot(found, leading_only=True, prefix=cohort)
+            metadata[cohort] = dg.MetadataValue.md(tabulate_outcomes(found))
             metadata |= {} if why else figures(evaluators[0], found, prefix=f"{cohort} ")
         yield dg.MaterializeResult(
-            metadata={**counts(outcomes), **metadata, **identify(place)},
-            data_version=version_of(outcomes),
+            metadata={**count_outcomes(outcomes), **metadata, **identify(place)},
+            data_version=dg.DataVersion(digest_outcomes(outcomes)),
             check_results=[check_results(key, outcomes, identify(place))],
         )
 

@@ -6,16 +6,16 @@ from typing import Any
 import dagster as dg
 
 from assets import previews
+from assets.imported import IMPORTED
 from assets.settings.evaluation import Evaluation, EvaluationSettings, chosen_evaluation
 from assets.workspace import WorkspaceResource, identify, one_sentence
 from evaluation.dataset import EvaluationDataset
 from evaluation.evaluator import Evaluator, Outcome, Tracker
-from evaluation.metrics.values import MACRO, ResultValue
-from evaluation.predictions import WEIGHTS
+from evaluation.results.outcomes import count_outcomes, digest_outcomes, means_to_plot, tabulate_outcomes
 from evaluation.tasks.registry import own_tasks, repeated_settings, task, task_names
 from ingestion.versions import version_for
 from ingestion.workspace import Workspace
-from store.digests import fingerprint
+from models.registry import method_names
 from tracking.runs import TrainedRun, known_runs, runs_to_evaluate, trained_in
 
 GROUP = "evaluation"
@@ -24,12 +24,12 @@ TASKS_TAG = "radalign/tasks"  # of a run: names of the tasks to evaluate, with c
 
 
 def evaluated_asset(method: str) -> dg.AssetsDefinition:
-    """The asset `evaluated/<method>`."""
+    """The asset `evaluated/<method>`, of a method or of a network that can only be imported."""
     key = dg.AssetKey(["evaluated", method])
 
     @dg.asset(
         key=key,
-        deps=[dg.AssetKey(["pretrained", method]), "shards", "studies", "subsets"],
+        deps=[origin_of(method), "shards", "studies", "subsets"],
         group_name=GROUP,
         kinds={"pytorch", "parquet"},
         check_specs=[result_check(key)],
@@ -49,18 +49,22 @@ def evaluated_asset(method: str) -> dg.AssetsDefinition:
             settings = repeated_settings(tasks, chosen.amount.fractions, chosen.amount.repeats)
             outcomes = [outcome for one in evaluators for outcome in one.evaluate_settings(settings)]
         metadata = {  # the page shows it in this order
-            **counts(outcomes),
+            **count_outcomes(outcomes),
             "computed on": evaluators[0].compute.description,
             "version": evaluators[0].dataset.workspace.version,
-            "numbers": numbers_table(outcomes),
+            "numbers": dg.MetadataValue.md(tabulate_outcomes(outcomes)),
             **figures(evaluators[0], outcomes),
-            **plotted_means(outcomes),
+            **means_to_plot(outcomes),
         }
-        check = check_results(key, outcomes, identify(place))
-        metadata |= identify(place)
-        yield dg.MaterializeResult(metadata=metadata, data_version=version_of(outcomes), check_results=[check])
+        check, version = check_results(key, outcomes, identify(place)), dg.DataVersion(digest_outcomes(outcomes))
+        yield dg.MaterializeResult(metadata=metadata | identify(place), data_version=version, check_results=[check])
 
     return evaluated
+
+
+def origin_of(method: str) -> dg.AssetKey:
+    """The asset that a network comes from."""
+    return dg.AssetKey(["pretrained", method] if method in method_names() else [IMPORTED])
 
 
 def chosen_tasks(context: dg.AssetExecutionContext, tasks: Sequence[str]) -> list[str]:
@@ -160,70 +164,6 @@ def check_results(key: dg.AssetKey, outcomes: Sequence[Outcome], whose: Mapping[
             **whose,
         },
     )
-
-
-def version_of(outcomes: Sequence[Outcome]) -> dg.DataVersion:
-    """Changes with every number and every note."""
-    rows = [
-        (
-            *(one.run_name, one.cohort, one.task, one.setting.name, one.setting.repeat, one.weights, one.note),
-            [(value.metric, value.class_name, value.value, value.low, value.high) for value in one.values],
-        )
-        for one in outcomes
-    ]
-    return dg.DataVersion(fingerprint(rows))
-
-
-def counts(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """How many results were computed and how many were stored already."""
-    reused = sum(outcome.reused for outcome in outcomes)
-    return {
-        "computed": len(outcomes) - reused,
-        "found in results": reused,
-        "seconds": round(sum(outcome.seconds for outcome in outcomes), 1),
-    }
-
-
-def numbers_table(outcomes: Sequence[Outcome]) -> dg.MarkdownMetadataValue:
-    """A row per metric and class, trained and untrained side by side; where there is no number its reason."""
-    pairs: dict[tuple[str, ...], dict[str, str]] = {}
-    for outcome in outcomes:
-        place = (outcome.run_name, outcome.task, outcome.setting.name, str(outcome.setting.repeat))
-        if outcome.note:
-            pairs.setdefault((*place, task(outcome.task).leading, MACRO, "0"), {})[outcome.weights] = outcome.note
-        for value in outcome.values:
-            row = pairs.setdefault((*place, value.metric, value.class_name, str(value.n)), {})
-            row[outcome.weights] = interval_text(value)
-    rows = [(*place, *(row.get(weights, "") for weights in WEIGHTS)) for place, row in pairs.items()]
-    return previews.markdown_table(("run", "task", "setting", "repeat", "metric", "class", "n", *WEIGHTS), rows)
-
-
-def interval_text(value: ResultValue) -> str:
-    """A number with its interval."""
-    if value.value is None or value.low is None:
-        return "-" if value.value is None else f"{value.value:.3f}"
-    return f"{value.value:.3f} [{value.low:.3f}, {value.high:.3f}]"
-
-
-def plotted_means(outcomes: Sequence[Outcome], leading_only: bool = False, prefix: str = "") -> Mapping[str, float]:
-    """The means as numbers, which Dagster plots over the materializations."""
-    return {
-        " ".join(
-            part
-            for part in (
-                prefix,
-                outcome.task,
-                value.metric,
-                outcome.setting.name if outcome.setting.fraction is not None else "",
-                "" if outcome.weights == "trained" else outcome.weights,
-            )
-            if part
-        ): value.value
-        for outcome in outcomes
-        for value in outcome.values
-        if value.class_name == MACRO and value.value is not None and not outcome.setting.repeat and not outcome.failed
-        if not leading_only or value.metric == task(outcome.task).leading
-    }
 
 
 def figures(evaluator: Evaluator, outcomes: Sequence[Outcome], prefix: str = "") -> dict[str, Any]:

@@ -21,7 +21,7 @@ from ingestion.pipeline import IMAGES, SHARDS
 from ingestion.simulation import simulate_archive
 from ingestion.stage import count_batches
 from ingestion.subsets import SubsetsSettings, table_path, write_subsets, write_usable
-from ingestion.summaries import HEADER_COLUMNS, HeaderSummary, summarize_headers
+from ingestion.summaries import HEADER_COLUMNS, HeaderSummary, contact_sheet, summarize_headers
 from ingestion.versions import pin, take_version
 from ingestion.workspace import PHANTOM, Workspace
 from store import batches
@@ -129,7 +129,9 @@ def _preview_images(workspace: Workspace, plan: Plan) -> Metadata:
     if workspace.cohort_name() == PHANTOM:
         first = pq.read_table(batches.output_path(folder, plan.batches[0].fingerprint), columns=["pixels"])
         if first.num_rows:
-            metadata["first images"] = previews.contact_sheet(first["pixels"].slice(0, 16).to_pylist())
+            metadata["first images"] = previews.picture(
+                contact_sheet(first["pixels"].slice(0, 16).to_pylist()), "first images"
+            )
     return metadata
 
 

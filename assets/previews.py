@@ -6,13 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import dagster as dg
-import numpy as np
 import pyarrow as pa
 
 from evaluation.results import markdown
-
-SHEET_TILE = 64
-SHEET_COLUMNS = 8
 
 
 def counts(table: pa.Table, *columns: str) -> dg.TableMetadataValue:
@@ -49,22 +45,6 @@ def picture(png: bytes, name: str) -> dg.MarkdownMetadataValue:
 
     text = markdown.escape_markdown(name.replace("[", "(").replace("]", ")"))
     return dg.MetadataValue.md(f"![{text}]({data_uri(shrink(png))})")
-
-
-def contact_sheet(pixels: Sequence[bytes]) -> dg.MarkdownMetadataValue:
-    """The first images of a batch, small, side by side."""
-    import cv2
-
-    tiles = []
-    for image in pixels[: 2 * SHEET_COLUMNS]:
-        square = np.frombuffer(image, np.uint8)
-        side = int(len(square) ** 0.5)
-        tile = cv2.resize(square.reshape(side, side), (SHEET_TILE, SHEET_TILE), interpolation=cv2.INTER_AREA)
-        tiles.append(tile)
-    blank = [np.zeros((SHEET_TILE, SHEET_TILE), np.uint8)] * (-len(tiles) % SHEET_COLUMNS)
-    rows = np.array(tiles + blank).reshape(-1, SHEET_COLUMNS, SHEET_TILE, SHEET_TILE)
-    sheet = rows.transpose(0, 2, 1, 3).reshape(-1, SHEET_COLUMNS * SHEET_TILE)
-    return picture(cv2.imencode(".png", sheet)[1].tobytes(), "first images")
 
 
 def _records(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> dg.TableMetadataValue:

@@ -6,6 +6,7 @@ from assets import (
     datasets,
     downstream,
     evaluated,
+    imported,
     ingestion,
     leakage,
     pretrained,
@@ -13,9 +14,10 @@ from assets import (
     tables,
 )
 from ingestion.pipeline import downstream_names
-from models.registry import method_names
+from models.registry import evaluated_names, method_names
 
 METHODS = method_names()
+EVALUATED = evaluated_names()  # and networks that can only be imported
 COHORTS = downstream_names()
 WRITING = ("source", "ingestion", "report_parsing", "shards")  # groups whose steps write the tables of the dataset
 CHECKS = [ingestion.studies_checks, ingestion.shards_checks]
@@ -33,11 +35,12 @@ ASSETS = [
     ingestion.shards,
     reports.graphs,
     *(pretrained.pretrained_asset(method) for method in METHODS),
-    *(evaluated.evaluated_asset(method) for method in METHODS),
+    imported.imported,
+    *(evaluated.evaluated_asset(method) for method in EVALUATED),
     datasets.simulated_archives,
     leakage.leakage,
     *(datasets.dataset_asset(cohort) for cohort in COHORTS),
-    *(downstream.downstream_asset(method, COHORTS) for method in METHODS),
-    tables.results_asset(METHODS),
+    *(downstream.downstream_asset(method, COHORTS) for method in EVALUATED),
+    tables.results_asset(EVALUATED),
     tables.tables_asset,
 ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dagster as dg
 
 from assets.evaluated import TASKS_TAG
+from assets.imported import IMPORTED
 from assets.settings.evaluation import FRACTIONS_TAG
-from pipelines.catalogue import COHORTS, METHODS, WRITING
+from pipelines.catalogue import COHORTS, EVALUATED, METHODS, WRITING
 
 AT_ONCE = ("zero_shot_classification", "zero_shot_grounding", "text_image_retrieval", "linear_probe")
 SHARE = "0.1"  # of the labels; evaluate_<method> does everything
@@ -39,4 +40,9 @@ ingest = dg.define_asset_job(
     selection=dg.AssetSelection.groups(*WRITING) - dg.AssetSelection.assets("graphs"),
     description="Bring studies, shards and their checks up to date with the archive; trains nothing.",
 )
-jobs = [ingest, *(make(method) for method in METHODS for make in (pretrain_job, evaluate_job))]
+import_checkpoint = dg.define_asset_job(
+    "import_checkpoint",
+    selection=dg.AssetSelection.assets(IMPORTED),
+    description="Make a released file of weights a run of this home, for evaluate_<method>; takes seconds.",
+)
+jobs = [ingest, import_checkpoint, *map(pretrain_job, METHODS), *map(evaluate_job, EVALUATED)]

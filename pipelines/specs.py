@@ -13,7 +13,7 @@ from ingestion import pipeline
 from ingestion.exports import KNOWLEDGE_CODE
 from ingestion.stage import Stage
 from ingestion.workspace import PHANTOM, Workspace
-from models.registry import method_modules
+from models.registry import evaluated_modules
 from store.code import code_version
 from training.state.code import training_code
 
@@ -41,6 +41,7 @@ MODULES = {
     "graphs": ("ingestion.exports",),
     "simulated_archives": ("ingestion.simulation",),
     "dataset": ("ingestion.pipeline",),
+    "imported": ("tracking.imported",),
     "leakage": ("evaluation.leakage.datasets",),
     "results": ("evaluation.results.latest",),
     "tables": ("evaluation.tables.build",),
@@ -62,6 +63,6 @@ def _code_of(name: str, method: str = "") -> str:
     if name == "pretrained":
         return training_code(method)
     if name in ("evaluated", "downstream"):
-        return code_version("evaluation.evaluator", *map(task_module, task_names()), *method_modules(method))
+        return code_version("evaluation.evaluator", *map(task_module, task_names()), *evaluated_modules(method))
     stage = next((one for one in STAGES if one.name == name), None)
     return stage.code_version(Workspace(cohort=PHANTOM)) if stage else code_version(*MODULES[name])

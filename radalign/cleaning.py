@@ -90,10 +90,10 @@ def count_bytes(path: Path) -> int:
 
 def _find(workspace: Workspace, pinned: set[str]) -> Unneeded:
     """What is not needed of a dataset. All that is needed is known before anything is found."""
-    from models.registry import method_names
+    from models.registry import evaluated_names
     from tracking.runs import known_runs
 
-    runs = [run for method in method_names() for run in known_runs(workspace, method)]
+    runs = [run for method in evaluated_names() for run in known_runs(workspace, method)]
     versions = {present_version(workspace), *pinned, *(run.version for run in runs)}
     needed = {folder: _needed(workspace, folder, versions) for folder in FOLDERS}
     found = Unneeded()

@@ -39,15 +39,15 @@ def load(
 
 def _latest_run(name: str, home: str, cohort: str) -> Path:
     from ingestion.workspace import Workspace
-    from models.registry import method_names
+    from models.registry import evaluated_names
     from store.suggestions import did_you_mean
     from tracking.runs import trained_run
 
-    if name not in method_names():
-        guess = did_you_mean(name, method_names())
+    if name not in evaluated_names():
+        guess = did_you_mean(name, evaluated_names())
         raise RadalignError(
             f"{name} is neither the folder of a finished run (which holds {CARD}) nor a method{guess}; methods are "
-            f"{', '.join(method_names())}."
+            f"{', '.join(evaluated_names())}."
         )
     workspace = Workspace(home=home, cohort=cohort)
     with one_sentence():

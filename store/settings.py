@@ -5,7 +5,7 @@ A launchpad or a command shows a setting with its description without reading an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, field, fields
 from typing import Any, get_type_hints
 
@@ -39,6 +39,13 @@ def described_settings(settings: type) -> Iterator[tuple[str, Any, Any, str]]:
     types = get_type_hints(settings)
     for item in fields(settings):
         yield item.name, types[item.name], _default(item), item.metadata.get(DESCRIPTION, "")
+
+
+def describe_values(values: Mapping[str, Any]) -> str:
+    """The value of each preset, or one for all."""
+    if len({str(value) for value in values.values()}) == 1:
+        return f"{next(iter(values.values()))!r}."
+    return f"{', '.join(f'{preset} {value!r}' for preset, value in values.items())}."
 
 
 def _default(item: Field[Any]) -> Any:

@@ -16,7 +16,7 @@ from models.errors import ModelError
 from models.registry import evaluated_modules
 from models.released.network import ReleasedNetwork
 from models.released.opening import convert_file, fill, find_format
-from models.run_files import METRICS, ORIGIN, TRAINED, UNTRAINED
+from models.run_files import IMPORTED, METRICS, ORIGIN, TRAINED, UNTRAINED
 from models.saved import ModelCard
 from store.atomic import replacing
 from store.code import code_version
@@ -27,7 +27,6 @@ from tracking.tracker import RunIdentity, open_run
 from training.state.finished import is_finished, write_result
 
 VARIANT = "released"  # what results call such a run, unless it has a name: medklip:released
-IMPORTED = "imported"  # in origin.json: what was imported
 VOCABULARY = ("*.json", "*.txt")  # of a text encoder's folder: all but its weights
 SEED = 0  # of the untrained network of the same form
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # buffers that a network learns

@@ -9,7 +9,7 @@ from typing import Any, get_origin
 import dagster as dg
 from pydantic import BaseModel, Field, create_model, model_validator
 
-from store.settings import check_bounds, described_settings
+from store.settings import check_bounds, describe_values, described_settings
 
 
 def launchpad_config(settings: type) -> type[dg.Config]:
@@ -54,13 +54,6 @@ def preset_fields(
 def given_values(config: BaseModel) -> dict[str, Any]:
     """What somebody gave: the fields that are not empty, and of nested configs theirs."""
     return config.model_dump(exclude_none=True)
-
-
-def describe_values(values: Mapping[str, Any]) -> str:
-    """The value of each preset, or one for all."""
-    if len({str(value) for value in values.values()}) == 1:
-        return f"{next(iter(values.values()))!r}."
-    return f"{', '.join(f'{preset} {value!r}' for preset, value in values.items())}."
 
 
 def _create(settings: type, fields: Mapping[str, Any], checked: bool) -> type[dg.Config]:

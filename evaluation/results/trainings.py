@@ -15,8 +15,8 @@ from cohorts.registry import cohort_names
 from ingestion.inventory import listed_root
 from ingestion.pipeline import dataset_state
 from ingestion.workspace import Workspace
-from models.registry import method_names, recipe, settings_class
-from models.run_files import ORIGIN, RESULT
+from models.registry import evaluated_names, recipe, settings_class
+from models.run_files import IMPORTED, ORIGIN, RESULT
 from store.errors import UserError
 from store.presets import PRESETS, has_preset
 from store.seals import is_intact
@@ -39,6 +39,7 @@ class Training:
     changed: tuple[str, ...] = ()  # settings that have another value than in the preset: `epochs = 1`
     seconds: float | None = None
     finished: datetime | None = None  # local time
+    imported: str = ""  # the released file, of weights that were not trained here
 
     @property
     def name(self) -> str:
@@ -47,7 +48,9 @@ class Training:
 
     @property
     def preset_text(self) -> str:
-        """The preset and how many settings differ from it."""
+        """The preset and how many settings differ from it, or the file that the weights were imported from."""
+        if self.imported:
+            return f"from {self.imported}"
         name = f"preset {self.preset}" if self.preset in PRESETS else self.preset
         return f"{name}, {len(self.changed)} changed" if self.changed else name
 
@@ -125,7 +128,7 @@ def _place(workspace: Workspace, cohort: str) -> Workspace:
 
 
 def _find_trainings(place: Workspace) -> tuple[Training, ...]:
-    runs = [run for method in method_names() for run in known_runs(place, method)]
+    runs = [run for method in evaluated_names() for run in known_runs(place, method)]
     return tuple(sorted((_describe(place, run) for run in runs), key=_time, reverse=True))
 
 
@@ -135,13 +138,19 @@ def _time(training: Training) -> float:
 
 def _describe(place: Workspace, run: TrainedRun) -> Training:
     folder = place.home_path() / run.output
-    settings = _read(folder / ORIGIN).get("settings")
+    origin, result = _read(folder / ORIGIN), folder / RESULT
+    settings = origin.get("settings")
+    if imported := origin.get(IMPORTED):
+        return Training(run, folder, finished=datetime.fromtimestamp(_changed(result)), imported=imported["file"])
     preset, changed = _nearest_preset(run.method, settings) if settings else ("", ())
-    result = folder / RESULT
     if not is_intact(result):
         return Training(run, folder, preset, changed)
     finished = datetime.fromtimestamp(result.stat().st_mtime)
     return Training(run, folder, preset, changed, _read(result).get("seconds"), finished)
+
+
+def _changed(path: Path) -> float:
+    return path.stat().st_mtime if path.exists() else 0.0
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from evaluation.tables.published import tabulate_published
 from evaluation.tables.sources import find_sources
 from evaluation.tables.texts import TablesDocument
 from ingestion.workspace import Workspace
-from models.registry import method_names
+from models.registry import evaluated_names
 from store.atomic import replacing
 from store.errors import UserError
 from store.seals import write_sealed_table
@@ -131,7 +131,7 @@ def _compare_seeds(workspace: Workspace, latest: pa.Table, log: Say) -> Iterator
     predicted = {(row["method"], row["seed"]) for row in rows}
     simulated = any(map(is_simulated, rows))
     dataset = EvaluationDataset(workspace)
-    runs = [run for method in method_names() for run in known_runs(workspace, method)]
+    runs = [run for method in evaluated_names() for run in known_runs(workspace, method)]
     for seed in sorted({run.seed for run in runs}):
         scores: dict[str, np.ndarray] = {}
         for run in (run for run in runs if run.seed == seed and (run.name, seed) in predicted):

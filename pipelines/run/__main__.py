@@ -97,7 +97,7 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
 
 def find_job(name: str) -> dg.JobDefinition:
     """The job; `UserError` names the nearest one where there is none."""
-    from models.registry import method_modules
+    from models.registry import evaluated_modules, method_modules
     from pipelines.definitions import defs
     from pipelines.jobs import jobs
     from store.suggestions import did_you_mean
@@ -106,7 +106,7 @@ def find_job(name: str) -> dg.JobDefinition:
     kind, _, method = name.partition("_")
     if name not in names:
         if kind in ("pretrain", "evaluate") and method:
-            method_modules(method)  # raises, and names the methods
+            (method_modules if kind == "pretrain" else evaluated_modules)(method)  # raises, and names the methods
         raise SettingError(f"There is no job {name}{did_you_mean(name, names)}; jobs are {', '.join(names)}.")
     return defs.resolve_job_def(name)
 

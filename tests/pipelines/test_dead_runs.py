@@ -18,7 +18,6 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from assets import dead_runs
 from assets.workspace import WorkspaceResource
 from benchmarks.kills import expect_nobody, session_members
 from ingestion.workspace import Workspace
@@ -207,14 +206,3 @@ def test_whatever_is_killed_the_next_command_goes_on(place):
     assert place.statuses() == (["FAILURE"] * 4 + ["SUCCESS"], ["FAILED", "FINISHED"])
     (result,) = place.home.glob("checkpoints/medklip/*/result.json")
     assert json.loads(result.read_text())["resumed_from"] >= kept > 0
-
-
-def test_a_process_is_known_by_its_start(tmp_path):
-    now = time.time()
-    assert dead_runs.process_lives(os.getpid(), now)
-    assert not dead_runs.process_lives(os.getpid(), now - 10_000_000)  # somebody else had this id then
-    child = subprocess.Popen(["true"])
-    time.sleep(0.2)
-    assert not dead_runs.process_lives(child.pid, now + 1)  # dead, though nobody has asked how it ended
-    child.wait()
-    assert not dead_runs.process_lives(child.pid, now + 1)

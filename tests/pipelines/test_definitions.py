@@ -9,7 +9,7 @@ from assets.settings.launchpad import launchpad_config
 from assets.workspace import WorkspaceResource
 from cohorts.registry import cohort_names
 from ingestion.pipeline import SETTINGS
-from models.registry import method_names
+from models.registry import method_names, released_names
 from pipelines import catalogue
 from pipelines.definitions import defs
 from pipelines.specs import complete
@@ -20,7 +20,7 @@ GRAPH = REPOSITORY.asset_graph
 ASSETS = sorted(GRAPH.get_all_asset_keys())
 
 
-MOST_ASSETS = 60  # for six methods and thirteen datasets
+MOST_ASSETS = 60  # for six methods and thirteen datasets, beside two for each network that can only be imported
 
 
 def test_every_method_brings_three_assets_and_two_jobs():
@@ -42,7 +42,7 @@ def test_every_dataset_brings_one_asset_with_its_checks():
 
 
 def test_the_graph_stays_readable():
-    assert len(ASSETS) <= MOST_ASSETS
+    assert len(ASSETS) <= MOST_ASSETS + 2 * len(set(released_names()) - set(method_names()))
 
 
 @pytest.mark.parametrize("key", ASSETS, ids=str)

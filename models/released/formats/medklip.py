@@ -29,7 +29,7 @@ HEADS = 4
 SIZE = 224
 TEST_TOKENS = 64  # to which test.py cuts the descriptions, where the training has 128
 DESCRIPTIONS = "observation explanation.json"  # of the repository: name -> description, in the order of the network
-BOOKS = "books.safetensors"  # `entity_book` and `position_book`, where somebody has them already
+BOOKS = "books.safetensors"  # `entity_book`, where somebody has it already
 
 
 class ReleasedMedklip(ReleasedNetwork):
@@ -38,7 +38,6 @@ class ReleasedMedklip(ReleasedNetwork):
     query_kind = "entity"
     size = SIZE
     entity_book: Tensor  # (entities, text width)
-    position_book: Tensor  # (positions, text width)
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__()
@@ -51,7 +50,6 @@ class ReleasedMedklip(ReleasedNetwork):
         self.decoder = QueryDecoder(width, HEADS, settings["layers"], feed_forward, 0.0)
         self.classifier, self.cl_fc = nn.Linear(width, 2), nn.Linear(width, text_width)
         self.register_buffer("entity_book", torch.zeros(len(self.entities), text_width))
-        self.register_buffer("position_book", torch.zeros(settings["positions"], text_width))
 
     def film(self, film: np.ndarray) -> Tensor:
         """(3, 224, 224): squashed, normalised by ImageNet's channels."""
@@ -106,16 +104,15 @@ def convert(content: Content, texts: Path | None) -> Converted:
     """
     found = _tensors(content)
     backbone = named_children(_under(found, BACKBONE))
-    entities, entity_book, position_book = read_books(texts)
+    entities, entity_book = read_book(texts)
     state = {name: tensor for name, tensor in found.items() if not name.startswith(BACKBONE)}
     state |= {f"backbone.{name}": tensor for name, tensor in backbone.items()}
-    state |= {"entity_book": entity_book, "position_book": position_book}
+    state["entity_book"] = entity_book
     layers = {name.split(".")[2] for name in found if name.startswith("decoder.layers.")}
     embedding = found["disease_embedding_layer.weight"]
     settings = {
         "backbone": describe_resnet(backbone),
         "entities": entities,
-        "positions": len(position_book),
         "width": int(embedding.shape[0]),
         "text_width": int(embedding.shape[1]),
         "layers": len(layers),
@@ -129,24 +126,22 @@ def build(settings: Mapping[str, Any]) -> ReleasedMedklip:
     return ReleasedMedklip(settings)
 
 
-def read_books(texts: Path | None) -> tuple[list[str], Tensor, Tensor]:
-    """Names of the entities, and the vectors (entities, text width) and (positions, text width)."""
-    from report_parsing.vocabulary import ENTITIES, POSITIONS
-
+def read_book(texts: Path | None) -> tuple[list[str], Tensor]:
+    """Names of the entities, and their vectors (entities, text width)."""
     if texts is None or not (texts / DESCRIPTIONS).is_file():
         raise ModelError(
             f"MedKLIP's answers depend on texts that are not in its checkpoint: put `{DESCRIPTIONS}` of its repository "
             "into the folder of Bio_ClinicalBERT, and give that folder as the text encoder"
         )
-    described: dict[str, str] = json.loads((texts / DESCRIPTIONS).read_text(encoding="utf-8"))
+    try:
+        described: dict[str, str] = json.loads((texts / DESCRIPTIONS).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{texts / DESCRIPTIONS} is no JSON: {error}") from None
+    if not isinstance(described, dict) or not described:
+        raise ModelError(f"{texts / DESCRIPTIONS} holds no descriptions by name")
     if (texts / BOOKS).is_file():
-        books = load_file(texts / BOOKS)
-        return list(described), books["entity_book"], books["position_book"]
-    positions = [f"It is located at {name}" for name in POSITIONS]
-    if set(described) != set(ENTITIES):
-        raise ModelError(f"{texts / DESCRIPTIONS} describes other observations than MedKLIP's {len(ENTITIES)}")
-    vectors = embed_texts(str(texts), [*described.values(), *positions], "cls", TEST_TOKENS)
-    return list(described), vectors[: len(described)].clone(), vectors[len(described) :].clone()
+        return list(described), load_file(texts / BOOKS)["entity_book"]
+    return list(described), embed_texts(str(texts), list(described.values()), "cls", TEST_TOKENS)
 
 
 def _tensors(content: Content) -> dict[str, Tensor]:

@@ -1,0 +1,20 @@
+"""Processes of this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PROCESSES = Path("/proc")
+CLOCK_SLACK = 2.0  # seconds; the start of a process is known to a hundredth, that of the machine to a second
+
+
+def process_lives(pid: int, at: float) -> bool:
+    """Whether the process that had this id at a Unix time is still there: ids are given again."""
+    try:
+        state, *fields = (PROCESSES / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        booted = next(line for line in (PROCESSES / "stat").read_text().splitlines() if line.startswith("btime"))
+    except OSError:
+        return False
+    started = int(booted.split()[1]) + int(fields[18]) / os.sysconf("SC_CLK_TCK")  # proc_pid_stat(5), field 22
+    return state != "Z" and started <= at + CLOCK_SLACK
