@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,10 +17,8 @@ class WordPieceTokenizer:
     """The tokenizer of a BERT: [CLS] pieces [SEP]. `continues` tells which ids go on with the word before them."""
 
     def __init__(self, name: str, length: int) -> None:
-        from transformers import AutoTokenizer
-
         with reachable("tokenizer", name):
-            self._tokenizer = AutoTokenizer.from_pretrained(encoder_folder(name), trust_remote_code=False)
+            self._tokenizer = self.load(encoder_folder(name))
         self.length = length
         ids = [getattr(self._tokenizer, f"{kind}_token_id") for kind in ("pad", "cls", "sep")]
         self.vocabulary = len(self._tokenizer)
@@ -31,6 +30,13 @@ class WordPieceTokenizer:
         self.pad, self.start, self.end = map(int, ids)
         pieces = self._tokenizer.convert_ids_to_tokens(list(range(self.vocabulary)))
         self.continues: Tensor = torch.tensor([piece.startswith("##") for piece in pieces])
+
+    @staticmethod
+    def load(folder: str) -> Any:
+        """transformers' tokenizer of a folder or a hub name."""
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of every text, not padded."""

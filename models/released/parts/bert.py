@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.errors import ModelError
+from models.method import Tokens
+from models.text.tokenizer import WordPieceTokenizer
 
 CONFIG = "config.json"
 FIELDS = (
@@ -59,3 +62,58 @@ def without_buffers(state: Mapping[str, Tensor], pooler: bool = False) -> dict[s
         for name, tensor in state.items()
         if name not in BUFFERS and (pooler or not name.startswith("pooler."))
     }
+
+
+class BertPieces(WordPieceTokenizer):
+    """BERT's own tokenizer on a folder's vocabulary, whatever program for its texts the folder names."""
+
+    @staticmethod
+    def load(folder: str) -> Any:
+        """transformers' BertTokenizer."""
+        from transformers import BertTokenizer
+
+        return BertTokenizer.from_pretrained(folder)
+
+
+class Prompts(BertPieces):
+    """As BioViL reads prompts: without the punctuation that ends them."""
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of every text, not padded."""
+        return super().encode([text.rstrip("!?.") for text in texts])
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a BERT says of texts."""
+
+    hidden: tuple[Tensor, ...]  # (texts, length, width): the embeddings, then every layer
+    pooled: Tensor | None  # (texts, width), of towers with a pooler
+
+    @property
+    def last(self) -> Tensor:
+        """(texts, length, width) of the last layer."""
+        return self.hidden[-1]
+
+
+class TextTower(nn.Module):
+    """A BERT with the tokenizer of a folder, in evaluation of others' weights.
+
+    ModelError where the tokenizer has more pieces than `fields` say that the weights have.
+    """
+
+    def __init__(self, fields: Mapping[str, Any], tokenizer: WordPieceTokenizer, pooler: bool = False) -> None:
+        super().__init__()
+        self.bert = bert(fields, pooler)
+        self.width = int(fields["hidden_size"])
+        self.tokenizer = tokenizer
+        if tokenizer.vocabulary > fields["vocab_size"]:
+            raise ModelError(
+                f"the vocabulary of the text encoder's folder has {tokenizer.vocabulary} pieces, and the weights have "
+                f"{fields['vocab_size']}: give the folder that goes with them"
+            )
+
+    def forward(self, tokens: Tokens) -> Read:
+        """Hidden states of all layers."""
+        output = self.bert(input_ids=tokens.ids, attention_mask=tokens.mask.long(), output_hidden_states=True)
+        return Read(output.hidden_states, output.pooler_output)

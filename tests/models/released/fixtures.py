@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -81,6 +82,14 @@ def find_fixtures(*starts: str) -> list[Fixture]:
     """Those whose names start so; none where the folder is absent."""
     folders = sorted(ROOT.glob("*/expected.npz")) if ROOT.is_dir() else []
     return [Fixture(path.parent) for path in folders if path.parent.name.startswith(starts)]
+
+
+def some_file(*starts: str) -> Fixture:
+    """The first fixture of those that is a small file; the test is skipped where there is none."""
+    found = [fixture for fixture in find_fixtures(*starts) if not (fixture.folder / "recipe.json").exists()]
+    if not found:
+        pytest.skip("no small file of a released checkpoint: set RADALIGN_RELEASED to the folder of the fixtures")
+    return found[0]
 
 
 def _make(key: str, about: dict[str, Any], seed: int, made: dict[str, Tensor], stored: Any) -> Tensor:
