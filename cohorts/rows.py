@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 COMMON_DETAILS = {
     "unreadable_name": "The name of the file, or of a folder that holds it, is no UTF-8; rename it.",
 }
+MOST_SHAPES = 500  # of an image; the most crowded published ones have some twenty
 PLAIN_NAMES = r"[0-9A-Za-z][0-9A-Za-z._-]*"  # an identifier that can be a part of a path and cannot leave it
 
 
@@ -106,6 +107,19 @@ def list_column(
     looked = np.zeros(len(ids), bool) if annotated is None else np.asarray(annotated, bool)
     absent = pa.array((counts == 0) & ~looked)
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, pa.list_(item), mask=absent)
+
+
+def are_broken(boxes: pd.DataFrame, side: float) -> np.ndarray:
+    """For each box (image_id, x, y, width, height), whether nobody drew it in an image of `side` x `side` pixels: a
+    number is missing or not finite, it has no size, is larger than the image, its centre lies off the image, or the
+    image has more than MOST_SHAPES."""
+    corners, lengths = (boxes[list(names)].to_numpy(np.float64) for names in (("x", "y"), ("width", "height")))
+    with np.errstate(invalid="ignore", over="ignore"):
+        centres = corners + lengths / 2
+        sound = (lengths > 0) & (lengths <= side) & (centres >= 0) & (centres <= side)
+    crowded = boxes.groupby("image_id")["image_id"].transform("size").to_numpy() > MOST_SHAPES
+    broken: np.ndarray = ~sound.all(axis=1) | crowded
+    return broken
 
 
 def rectangles(boxes: pd.DataFrame) -> pd.DataFrame:

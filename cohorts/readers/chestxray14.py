@@ -28,6 +28,7 @@ from cohorts.errors import CohortError
 from cohorts.labels import label_maps
 from cohorts.rows import (
     PLAIN_NAMES,
+    are_broken,
     files_below,
     first_reasons,
     list_column,
@@ -58,6 +59,7 @@ FINDINGS = (
     "Hernia",
 )
 NO_FINDING = "No Finding"
+SIZE = 1024  # rows and columns of every released image
 VALIDATION_SHARE = 0.1
 IMAGE_FOLDERS = ("images", "images_0*")
 DETAILS = {
@@ -65,6 +67,7 @@ DETAILS = {
     "no_subject": "The row has no patient, so it cannot be put into a split.",
     "duplicate_id": "An earlier row of the label file names the same image.",
     "unknown_label": "Finding Labels holds a name that is none of the 14 findings.",
+    "bad_box": "A box of the image has no size, is partly empty, lies off the image or is of no known finding.",
     "no_split": "Neither train_val_list.txt nor test_list.txt names this image.",
     "missing_file": "The label file names this image, but no folder of images has it.",
 }
@@ -102,11 +105,14 @@ class ChestXray14(Reader):
             image_path=rows["image"].map(paths).fillna("images/" + rows["image"]),
             split=self._splits(rows),
         )
+        boxes = self._boxes()
+        broken = are_broken(boxes, SIZE) | ~boxes["label"].isin(FINDINGS).to_numpy(bool)
         conditions = {
             "path_outside_root": ~rows["image"].str.fullmatch(PLAIN_NAMES),
             "no_subject": rows["subject_id"] == "",
             "duplicate_id": rows["image"].duplicated(),
             "unknown_label": np.isnan(codes).any(axis=1),
+            "bad_box": rows["image"].isin(boxes["image"][broken]),
             "no_split": ~rows["split"].isin(SPLITS),
             "missing_file": ~rows["image"].isin(paths.keys()),
         }
@@ -115,7 +121,7 @@ class ChestXray14(Reader):
         rows["reason"] = reasons
         rows["image_id"] = number_duplicates(rows["image"].str.removesuffix(".png"))
         rows["study_id"] = rows["image_id"]
-        boxes = self._boxes()
+        boxes = boxes[~broken]
         extras = {
             "labels": label_maps(names, codes),
             "boxes": list_column(rows["image_id"], boxes, BOX),
@@ -137,21 +143,22 @@ class ChestXray14(Reader):
         return carve_validation(self.name, rows["subject_id"], listed, VALIDATION_SHARE)
 
     def _boxes(self) -> pd.DataFrame:
-        """The box file with the columns image_id, label, x, y, width and height; no rows where there is none."""
+        """The box file with the columns image_id, image, label, x, y, width and height; no rows where there is none."""
         import pandas as pd
 
         columns = ["image_id", "label", "x", "y", "width", "height"]
         path = csv_files.find([self.root], "BBox_List_2017*.csv")
         if path is None:
-            return pd.DataFrame(columns=columns).astype(dict.fromkeys(columns[2:], float))
+            return pd.DataFrame(columns=[*columns, "image"]).astype(dict.fromkeys(columns[2:], float))
         table = csv_files.read(path, ["Image Index", "Finding Label"], others=None)
         if table.shape[1] < len(columns):
             raise CohortError(f"{path} has no six columns; is it the published file of boxes?")
         table = table.iloc[:, : len(columns)].set_axis(columns, axis="columns")
         table[columns[2:]] = csv_files.numbers(table, columns[2:])
-        table["image_id"] = table["image_id"].str.removesuffix(".png")
+        table["image"] = table["image_id"].str.strip()
+        table["image_id"] = table["image"].str.removesuffix(".png")
         table["label"] = table["label"].replace("Infiltrate", "Infiltration")
-        return table.dropna()
+        return table
 
 
 def finding_matrix(findings: pd.Series) -> tuple[list[str], np.ndarray]:

@@ -42,6 +42,7 @@ FRONTAL = ("PA", "AP")  # also as the first word: AP Supine, AP Erect
 RADIOGRAPHS = ("", "X-RAY", "XRAY", "X RAY", "CR", "DX")
 UNLABELLED = ("", "todo", "Unknown")
 NO_FINDING = "No Finding"
+MOST_FINDINGS = 500  # different terms; the collection has some thirty
 DETAILS = {
     "path_outside_root": "The file name of the metadata row leads out of the archive.",
     "no_subject": "The metadata row has no patientid, so it cannot be put into a split.",
@@ -71,7 +72,11 @@ class CovidChestXray(Reader):
         rows = self._rows.assign(cohort=self.name, study_id=self._rows["image_id"])
         rows["split"] = split_by_patient(self.name, self.split, rows["subject_id"])
         rows["reason"] = self._reasons(rows)
-        return split_scan(rows, DETAILS, {"labels": finding_labels(rows["finding"])})
+        try:
+            labels = finding_labels(rows["finding"])
+        except ValueError as error:
+            raise CohortError(f"metadata.csv in {self.root} {error}; is it the collection's metadata file?") from None
+        return split_scan(rows, DETAILS, {"labels": labels})
 
     def read_report(self, study: Mapping[str, Any]) -> str:
         """The clinical notes of the row."""
@@ -153,6 +158,8 @@ def image_ids(paths: pd.Series) -> pd.Series:
 def finding_labels(findings: pd.Series) -> pa.MapArray:
     """Labels of `finding`, where terms stand in a path or list (Pneumonia/Viral/COVID-19; COVID-19, ARDS).
 
+    ValueError where there are more terms than findings have names.
+
     A term named is 1. The absence of a term says nothing, except that No Finding makes all others 0 and any
     finding makes No Finding 0.
     """
@@ -160,6 +167,8 @@ def finding_labels(findings: pd.Series) -> pa.MapArray:
         lambda parts: {part.strip() for part in parts if part.strip() not in UNLABELLED}
     )
     names = sorted(set().union(*terms, {NO_FINDING}))
+    if len(names) > MOST_FINDINGS:
+        raise ValueError(f"has {len(names)} different findings")
     values = np.full((len(findings), len(names)), np.nan, np.float32)
     for row, present in enumerate(terms):
         if NO_FINDING in present:

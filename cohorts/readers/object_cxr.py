@@ -16,6 +16,7 @@ was public: dev is the test set, a fifth of train is the validation set, and the
 
 from __future__ import annotations
 
+import posixpath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,10 +26,9 @@ from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import BOXES, Dataset
 from cohorts.errors import CohortError
 from cohorts.labels import label_maps
-from cohorts.rows import PLAIN_NAMES, first_reasons, list_column, look_for_files, number_duplicates
+from cohorts.rows import MOST_SHAPES, PLAIN_NAMES, first_reasons, list_column, look_for_files, number_duplicates
 from cohorts.splits import OFFICIAL, carve_validation
 from cohorts.tables import BOX, SHAPE
-from imaging.shapes import FARTHEST, MOST_CORNERS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +41,6 @@ SPLIT_OF = {
     DEV_AS_TEST: {"train": "train", "dev": "test", "test": ""},
 }
 VALIDATION_SHARE = 0.2
-MOST_SHAPES = 500  # of an image; the most crowded ones have some twenty
 DETAILS = {
     "path_outside_root": "The image name is empty or could name a path elsewhere.",
     "bad_annotation": "A shape has an unknown kind, or numbers that do not make such a shape, or there are too many.",
@@ -105,7 +104,7 @@ class ObjectCxr(Reader):
             raise self.missing(f"{part}.csv")
         table = csv_files.read(path, ["annotation"], others=["image_name", "image_path"])
         if "image_path" in table:
-            table["image_name"] = table["image_path"].str.rpartition("/")[2]
+            table["image_name"] = table["image_path"].map(posixpath.basename)
         if "image_name" not in table:
             raise CohortError(f"{path} has no column image_name; is it the published file?")
         names = table["image_name"].str.strip()
@@ -148,6 +147,8 @@ def parse_shapes(annotations: pd.Series) -> tuple[pd.DataFrame, np.ndarray]:
 def parse_shape(text: str) -> tuple[str, list[float]]:
     """Kind and points of one shape; an empty kind where they make none: rectangles and ellipses need x1 < x2 and
     y1 < y2, polygons three corners."""
+    from imaging.shapes import FARTHEST, MOST_CORNERS
+
     number, *words = text.split()
     try:
         points = [float(word) for word in words]

@@ -28,6 +28,7 @@ from cohorts.dataset import Dataset, in_own_words
 from cohorts.labels import label_maps
 from cohorts.rows import (
     PLAIN_NAMES,
+    are_broken,
     files_below,
     first_reasons,
     list_column,
@@ -43,12 +44,13 @@ if TYPE_CHECKING:
 
 PNEUMONIA = "Pneumonia"  # Target, and the label of the boxes
 CLASSES = ("Normal", "No Lung Opacity / Not Normal", "Lung Opacity")
+SIZE = 1024  # rows and columns of every released image
 SIDES = ["x", "y", "width", "height"]
 DETAILS = {
     "path_outside_root": "The patientId is empty or could name a path elsewhere.",
     "no_labels": "The image is one of the test set, of which no labels are published.",
     "bad_target": "Target is neither 0 nor 1, or differs between the rows of the image.",
-    "bad_box": "A box of the image has no size, or is partly empty.",
+    "bad_box": "A box of the image has no size, is partly empty or lies off the image, or there are too many.",
     "missing_file": "The label file names this image, but stage_2_train_images has no such file.",
 }
 DATASET = Dataset(
@@ -92,7 +94,7 @@ class RsnaPneumonia(Reader):
         target = images.set_index("patientId").reindex(rows["image_id"])
         boxes = _boxes(table)
         rows["reason"] = self._reasons(rows, target, boxes)
-        usable = boxes[~_is_broken(boxes)]
+        usable = boxes[~are_broken(boxes, SIZE)]
         is_labelled = target["max"].notna().to_numpy()
         extras = {
             "labels": self._labels(rows["image_id"], target["max"]),
@@ -107,7 +109,7 @@ class RsnaPneumonia(Reader):
             "path_outside_root": ~rows["subject_id"].str.fullmatch(PLAIN_NAMES),
             "no_labels": target["max"].isna(),
             "bad_target": ~known,
-            "bad_box": rows["image_id"].isin(boxes["image_id"][_is_broken(boxes)]),
+            "bad_box": rows["image_id"].isin(boxes["image_id"][are_broken(boxes, SIZE)]),
         }
         reasons = first_reasons(conditions, len(rows))
         look_for_files(self.root, rows["image_path"], reasons)
@@ -132,7 +134,3 @@ def _boxes(table: pd.DataFrame) -> pd.DataFrame:
     """The rows that give at least a part of a box."""
     given = table[table[SIDES].notna().any(axis=1)]
     return given[["patientId", *SIDES]].rename(columns={"patientId": "image_id"}).assign(label=PNEUMONIA)
-
-
-def _is_broken(boxes: pd.DataFrame) -> pd.Series:
-    return ~((boxes["width"] > 0) & (boxes["height"] > 0) & np.isfinite(boxes[SIDES]).all(axis=1))

@@ -27,7 +27,7 @@ from cohorts.archive import csv_files
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import CLASSES, MASKS, REGIONS, ZERO_SHOT, Dataset, in_own_words
 from cohorts.labels import label_maps
-from cohorts.rows import PLAIN_NAMES, files_below, first_reasons, list_column, look_for_files
+from cohorts.rows import MOST_SHAPES, PLAIN_NAMES, files_below, first_reasons, list_column, look_for_files
 from cohorts.splits import split_by_patient
 from cohorts.tables import BOX, SHAPE
 
@@ -43,7 +43,8 @@ IMAGE_FOLDERS = ("dicom-images-train", "dicom-images-test", "stage_2_images")
 DETAILS = {
     "path_outside_root": "The ImageId is empty or could name a path elsewhere.",
     "no_labels": "The label file has no row for this image.",
-    "bad_mask": "EncodedPixels is neither -1 nor pairs of gap and run that stay within the 1024 x 1024 pixels.",
+    "bad_mask": "EncodedPixels is neither -1 nor pairs of gap and run that stay within the 1024 x 1024 pixels, or "
+    "there are too many.",
     "missing_file": "The label file names this image, but no folder of images has it.",
 }
 DATASET = Dataset(
@@ -81,17 +82,18 @@ class SiimPneumothorax(Reader):
         rows["image_path"] = image_ids.map(paths).fillna(image_ids + ".dcm")
         rows["split"] = split_by_patient(self.name, self.split, image_ids)
         regions = decode_regions(table[table["pixels"] != NEGATIVE])
+        crowded = regions.groupby("image_id")["image_id"].transform("size") > MOST_SHAPES
         known = image_ids.isin(labelled)
         conditions = {
             "path_outside_root": ~image_ids.str.fullmatch(PLAIN_NAMES),
             "no_labels": ~known,
-            "bad_mask": image_ids.isin(regions["image_id"][regions["points"].isna()]),
+            "bad_mask": image_ids.isin(regions["image_id"][regions["points"].isna() | crowded]),
             "missing_file": ~image_ids.isin(paths.keys()),
         }
         reasons = first_reasons(conditions, len(rows))
         look_for_files(self.root, rows["image_path"], reasons)
         rows["reason"] = reasons
-        regions = regions.dropna(subset=["points"])
+        regions = regions[~crowded].dropna(subset=["points"])
         positive = np.where(known, image_ids.isin(regions["image_id"]), np.nan).astype(np.float32)
         extras = {
             "labels": label_maps([PNEUMOTHORAX], positive[:, None]),

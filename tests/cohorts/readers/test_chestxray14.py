@@ -93,6 +93,29 @@ def test_boxes_are_those_drawn_and_infiltrate_is_infiltration(layout, images):
     assert "Infiltrate" in (layout / "BBox_List_2017.csv").read_text()
 
 
+def test_boxes_that_nobody_drew_reject_their_images(copy):
+    before = check(ChestXray14(copy).scan())
+    spoilt = [
+        "1,2,-5,9",
+        "inf,2,5,9",
+        "nan,2,5,9",
+        ",2,5,9",
+        "1,2,0,9",
+        "5000,2,5,9",
+        "-9,2,5,9",
+        "1,2,5000,9",
+        "x,2,5,9",
+    ]
+    names = [f"{row}.png" for row in before.studies["image_id"].to_pylist()]
+    lines = [f"{name},Mass,{box},," for name, box in zip(names, spoilt, strict=False)]
+    header = (copy / "BBox_List_2017.csv").read_text().splitlines()[0]
+    sound = [f"{names[10]},Mass,1,2,5,9,,", f"{names[10]},Mass,1000,2,30,9,,", "gone.png,Mass,1,2,5,9,,"]
+    rewrite(copy / "BBox_List_2017.csv", "\n".join([header, *lines, f"{names[9]},Evil,1,2,5,9,,", *sound]))
+    scan = check(ChestXray14(copy).scan())
+    assert rejected(scan) == dict.fromkeys(before.studies["image_id"].to_pylist()[:10], "bad_box")
+    assert [len(boxes) for boxes in scan.studies["boxes"].to_pylist() if boxes] == [2]
+
+
 def test_the_older_label_file_with_its_trailing_comma(copy):
     before = check(ChestXray14(copy).scan())
     with open(copy / LABELS, newline="") as stream:

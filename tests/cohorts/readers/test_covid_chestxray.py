@@ -153,6 +153,13 @@ def test_labels_say_what_the_finding_says_and_no_more(upstream):
     ]
 
 
+def test_a_table_with_a_finding_of_its_own_in_every_row_is_refused(upstream):
+    """Every row says of every finding whether it is there."""
+    cohort = upstream(*({"filename": f"{number}.jpg", "finding": f"f{number}"} for number in range(600)))
+    with pytest.raises(CohortError, match=r"metadata\.csv in .* has 601 different findings; is it"):
+        cohort.scan()
+
+
 def test_what_is_missing_is_named(tmp_path: Path):
     with pytest.raises(CohortError, match=r"no metadata\.csv in .*RADALIGN_COVID_CHESTXRAY_ROOT"):
         CovidChestXray(tmp_path).scan()

@@ -106,6 +106,12 @@ def test_test_csv_may_be_absent_and_either_header_is_read(tables):
     assert cohort.scan().studies["image_path"].to_pylist() == ["train/a.jpg", "dev/b.jpg"]
 
 
+@pytest.mark.parametrize("name", ["image_name", "image_path"])
+def test_tables_without_a_row(tables, name):
+    cohort = tables("", f"{name},annotation\n")
+    assert cohort.scan().source_rows == 0
+
+
 def test_spoilt_rows_are_rejects(tables):
     images = ("a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg", "f.jpg")
     cohort = tables(

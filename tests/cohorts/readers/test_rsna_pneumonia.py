@@ -92,10 +92,15 @@ def test_every_way_an_image_can_fail(copy):
         "half,1.0,,3.0,4.0,1",
         "half,1.0,2.0,3.0,4.0,1",
         "words,a,2.0,3.0,4.0,1",
+        "endless,inf,2.0,3.0,4.0,1",
+        "huge,-5000,-5000,20000,20000,1",
+        "off,1025,2.0,3.0,4.0,1",
+        "left,-9,2.0,3.0,4.0,1",
+        *(f"many,{number},2.0,3.0,4.0,1" for number in range(501)),
     ]
     edit(copy / LABELS, lambda lines: [*lines, *extra])
     scan = check(RsnaPneumonia(copy).scan())
-    assert scan.source_rows == before.source_rows + 8
+    assert scan.source_rows == before.source_rows + 13
     assert scan.studies.equals(before.studies)
     assert {image: reason for image, reason in rejected(scan).items() if image not in rejected(before)} == {
         "gone": "missing_file",
@@ -106,6 +111,7 @@ def test_every_way_an_image_can_fail(copy):
         "flat": "bad_box",
         "half": "bad_box",
         "words": "bad_box",
+        **dict.fromkeys(("endless", "huge", "off", "left", "many"), "bad_box"),
     }
 
 

@@ -114,12 +114,13 @@ def test_every_way_an_image_can_fail(copy):
         "minus, -5 6",
         "nothing, 5 0",
         "huge, " + "9" * 400 + " 1",
+        *["many, 5 6"] * 501,
     ]
     known = before.studies["image_id"].to_pylist()[0]
     edit(copy / "train-rle.csv", lambda lines: [*lines, *extra, f"{known}, 1 2 x"])
     scan = check(SiimPneumothorax(copy).scan())
-    assert scan.source_rows == before.source_rows + 10
-    bad = dict.fromkeys(["odd", "empty", "beyond", "words", "minus", "nothing", "huge", known], "bad_mask")
+    assert scan.source_rows == before.source_rows + 11
+    bad = dict.fromkeys(["odd", "empty", "beyond", "words", "minus", "nothing", "huge", "many", known], "bad_mask")
     assert {image: reason for image, reason in rejected(scan).items() if image not in rejected(before)} == {
         **bad,
         "1.2.3": "missing_file",
