@@ -18,8 +18,9 @@ from models.method import Tokens, WordMaps, ZeroShot
 from models.released.files.containers import Content
 from models.released.network import ReleasedNetwork
 from models.released.opening import Converted
-from models.released.parts.bert import bert, describe_bert, expect_folder, without_buffers
+from models.released.parts.bert import TextTower, describe_bert, expect_folder, without_buffers
 from models.released.parts.films import centre, normalise, pad_square
+from models.released.parts.maps import on_whole
 from models.released.parts.reports import prepared, read_reports
 from models.released.parts.resnet import describe_resnet, residual_stages, resnet
 from models.released.parts.states import size, under, weights_of
@@ -54,7 +55,7 @@ class ReleasedGloria(ReleasedNetwork):
     characters or more; here all positions count then.
     """
 
-    size = CROP
+    size = WHOLE
     lengths = "characters"
     text_batch = 64  # texts read at once
 
@@ -71,8 +72,7 @@ class ReleasedGloria(ReleasedNetwork):
             self.classifier = nn.Linear(pooled, classes)
         self.reads = "bert" in settings
         if self.reads:
-            self.text_encoder = bert(settings["bert"])
-            self.tokenizer = WordPieceTokenizer(settings["texts"], TOKENS)
+            self.text = TextTower(settings["bert"], WordPieceTokenizer(settings["texts"], TOKENS))
         self.local_similarity = WordRegionSimilarity(1 / ATTENTION, 1 / WORDS, "words_regions", "max")
 
     def film(self, film: np.ndarray) -> Tensor:
@@ -93,14 +93,13 @@ class ReleasedGloria(ReleasedNetwork):
     def tokens(self, texts: Sequence[str]) -> Tokens:
         """As the code prepares them, all of one length."""
         self._expect("words", self.reads)
-        return read_reports(self.tokenizer, texts).to(self.device)
+        return read_reports(self.text.tokenizer, texts).to(self.device)
 
     def read(self, texts: Sequence[str]) -> Texts:
         """The text tower."""
         tokens = self.tokens(texts)
-        output = self.text_encoder(tokens.ids, tokens.mask.long(), output_hidden_states=True)
-        summed = torch.stack(output.hidden_states[-self.layers :]).sum(0)
-        words, present = aggregate(summed, tokens.ids, self.tokenizer.continues.to(self.device), tokens.mask)
+        summed = torch.stack(self.text(tokens).hidden[-self.layers :]).sum(0)
+        words, present = aggregate(summed, tokens.ids, self.text.tokenizer.continues.to(self.device), tokens.mask)
         return Texts(words.mean(1), words, present.sum(1) - 2)
 
     def local_scores(self, regions: Tensor, texts: Texts, raw: Sequence[str]) -> Tensor:
@@ -154,8 +153,9 @@ class ReleasedGloria(ReleasedNetwork):
         """
         vectors, regions = self.look(self.prepare(images))
         prompts = [self.prompts_of(query) for query in queries]
-        maps = [self._attention(regions, group).mean(1) for group in prompts]
-        return ZeroShot(self._best(vectors, regions, prompts).sigmoid(), torch.stack(maps, dim=1))
+        attention = torch.stack([self._attention(regions, group).mean(1) for group in prompts], dim=1)
+        maps = on_whole(attention, CROP, WHOLE, shared=True)
+        return ZeroShot(self._best(vectors, regions, prompts).sigmoid(), maps)
 
     def prompts_of(self, finding: str) -> list[str]:
         """What is asked for a finding."""
@@ -166,9 +166,10 @@ class ReleasedGloria(ReleasedNetwork):
         _, regions = self.look(self.prepare(images))
         texts = self.read(sentences)
         attention = self.attend(regions, texts)[range(len(sentences)), range(len(sentences))]
-        words = [self.tokenizer.words(prepared(sentence)) for sentence in sentences]
+        words = [self.text.tokenizer.words(prepared(sentence)) for sentence in sentences]
         real = _behind_first(texts.words, texts.counts)[:, 1:, None, None]
-        return WordMaps(words, (attention[:, 1:] * real)[:, : int(texts.counts.max())])
+        own = (attention[:, 1:] * real)[:, : int(texts.counts.max())]
+        return WordMaps(words, on_whole(own, CROP, WHOLE, shared=True))
 
     def phrase_maps(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
         """Attention of the words, mean over them."""
@@ -252,7 +253,7 @@ def convert(content: Content, texts: Path | None) -> Converted:
         prompts = json.loads(asked.read_text(encoding="utf-8")) if asked.is_file() else {}
         settings |= {"bert": describe_bert(tower, folder), "texts": str(folder), "prompts": prompts}
         settings["layers"] = _layers(content)
-        state |= {f"text_encoder.{name}": tensor for name, tensor in tower.items()}
+        state |= {f"text.bert.{name}": tensor for name, tensor in tower.items()}
     used = ("img_encoder.", "text_encoder.model.")
     state |= {name: tensor for name, tensor in found.items() if not name.startswith(used)}
     return Converted(settings, state)
