@@ -55,6 +55,8 @@ class MaskOptions:
 
     size: int  # side of the square, pixels
     threshold: int = 0  # grey level
+    height: int = 0  # of the radiograph, pixels; 0: not known, so that a mask of any shape is read
+    width: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,22 @@ def read_square(path: Path, options: SquareOptions) -> DecodedImage:
 
 
 def read_mask(path: Path, options: MaskOptions) -> np.ndarray:
-    """Read a mask as (size, size) bool, letterboxed. Raises as `read_grey` does."""
-    return letterbox_mask(read_grey(path) > options.threshold, options.size)
+    """Read a mask as (size, size) bool, letterboxed.
+
+    Raises as `read_grey` does, and ImageError where the mask would not lie on its radiograph.
+    """
+    grey = read_grey(path)
+    height, width = grey.shape
+    if options.height and not _fits(height, width, options):
+        found, wanted = f"{height} x {width}", f"{options.height} x {options.width}"
+        raise ImageError("unreadable_pixels", f"The mask has {found} pixels and its image {wanted}, of another shape.")
+    return letterbox_mask(grey > options.threshold, options.size)
+
+
+def _fits(height: int, width: int, options: MaskOptions) -> bool:
+    """Whether an image of this size fills the same part of the square as the radiograph, to within a pixel."""
+    one, other = Frame.fit(height, width, options.size), Frame.fit(options.height, options.width, options.size)
+    return abs(one.height - other.height) <= 1 and abs(one.width - other.width) <= 1
 
 
 def _read(path: Path, read: Callable[[BinaryIO, bytes], Result]) -> Result:

@@ -140,7 +140,7 @@ class _Painter:
         """The union of regions, (size, size) bool; _NoMaskError where one cannot be read or drawn."""
         joined = np.zeros((self.size, self.size), bool)
         for region in regions:
-            joined |= self._draw(region, image_path, *shape) if "kind" in region else self._read(region)
+            joined |= self._draw(region, image_path, *shape) if "kind" in region else self._read(region, *shape)
         return joined
 
     def _draw(self, region: Mapping[str, Any], image_path: str, height: int, width: int) -> np.ndarray:
@@ -154,12 +154,12 @@ class _Painter:
         except ShapeError as error:
             raise _NoMaskError(f"The {region['label']} of {image_path} cannot be drawn: {error}") from error
 
-    def _read(self, region: Mapping[str, Any]) -> np.ndarray:
+    def _read(self, region: Mapping[str, Any], height: int, width: int) -> np.ndarray:
         from cohorts.archive.listed_images import read_listed
         from imaging.decode import MaskOptions
         from imaging.errors import ImageError
 
-        path, options = region["path"], MaskOptions(self.size, region["threshold"])
+        path, options = region["path"], MaskOptions(self.size, region["threshold"], height, width)
         mask = read_listed(self.root, path, self.stamps.get(path), lambda file: self.pool.decode_mask(file, options))
         if isinstance(mask, ImageError) and mask.reason == "path_outside_root":
             raise _NoMaskError(f"The file {path} lies outside of {self.root}; correct the studies table.")

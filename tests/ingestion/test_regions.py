@@ -78,6 +78,17 @@ def test_a_codestream_that_was_made_to_crash_is_named(tmp_path, values, fault):
     assert is_mask(good, values > 127)
 
 
+def test_a_mask_of_another_shape_than_its_image_is_named(tmp_path, values):
+    Image.fromarray(values.T).save(tmp_path / "turned.png")
+    Image.fromarray(np.repeat(np.repeat(values, 2, 0), 2, 1)).save(tmp_path / "finer.png")
+    Image.fromarray(values[:, :39]).save(tmp_path / "narrower.png")
+    studies = [study("a", "turned.png"), study("b", "finer.png"), study("c", "narrower.png")]
+    turned, finer, narrower = make_regions(studies, tmp_path, SIZE, SHAPES).to_pylist()
+    assert turned["error"].endswith("The mask has 40 x 60 pixels and its image 60 x 40, of another shape.")
+    assert is_mask(finer, values > 127)
+    assert narrower["error"] is None
+
+
 def test_no_mask_is_decoded_in_this_process(tmp_path, values, monkeypatch):
     monkeypatch.setattr(decode, "_read", lambda *given: pytest.fail("a file of the archive was decoded here"))
     (row,) = make_regions([study("a", "good.png")], tmp_path, SIZE, SHAPES).to_pylist()
