@@ -41,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_ingest,
         _add_pretrain,
         _add_evaluate,
+        _add_import,
         _add_predict,
         _add_results,
         _add_doctor,
@@ -121,6 +122,28 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:  # type: ignore
     )
     parser.add_argument("--split", default="", help="family of splits, where the dataset has several")
     parser.add_argument("--csv", default="", metavar="FILE", help="write all numbers to a CSV file")
+
+
+def _add_import(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    parser = _command(
+        commands,
+        "import",
+        "Make a released file of weights a run, for `radalign evaluate` and `radalign predict`. Nothing in the file is "
+        "executed.",
+        "run_import",
+    )
+    parser.add_argument("file", help="the released file")
+    parser.add_argument(
+        "--method", default="", help="whose file it is: see `radalign methods`; default: recognised by its weights"
+    )
+    parser.add_argument(
+        "--texts",
+        default="",
+        metavar="FOLDER",
+        help="folder of the text encoder (configuration, vocabulary, weights where the file lacks them)",
+    )
+    parser.add_argument("--name", default="", help="what results call it, as in medklip:NAME; default: released")
+    _add_home(parser, "dataset that it is evaluated beside; default: RADALIGN_COHORT, else phantom")
 
 
 def _add_predict(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]

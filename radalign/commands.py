@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from argparse import Namespace
@@ -14,6 +15,7 @@ import yaml
 from radalign.errors import RadalignError, one_sentence
 from radalign.jobs import refuse, start_job
 
+NAME = re.compile(r"[A-Za-z0-9+_.-]+")  # of a run in results
 LIBRARY_EVALUATION = {  # options of `radalign evaluate MODEL DATASET`, with their defaults
     "weights": "trained", "tasks": None, "fractions": None, "repeats": 1, "split": "", "csv": "",
 }  # fmt: skip
@@ -109,6 +111,22 @@ def run_predict(options: Namespace) -> int:
     return 0
 
 
+def run_import(options: Namespace) -> int:
+    """Make a released file a run, and print its folder."""
+    from ingestion.workspace import Workspace
+    from tracking.imported import import_released
+
+    if options.name and not NAME.fullmatch(options.name):
+        raise RadalignError(f"A name is made of letters, digits and +_.- only, unlike `{options.name}`.")
+    workspace = Workspace(home=options.home, cohort=options.cohort)
+    texts = Path(options.texts) if options.texts else None
+    with one_sentence():
+        run = import_released(workspace, Path(options.file), _log, options.method, texts, options.name)
+    print(f"{run.name} is in {workspace.home_path() / run.output}.")
+    print(f"`radalign evaluate {run.method}` evaluates it.")
+    return 0
+
+
 def run_results(options: Namespace) -> int:
     """Print all numbers of the latest trainings, by the cohort of the pretraining, or write their rows to a file."""
     from ingestion.workspace import Workspace
@@ -159,12 +177,16 @@ def run_clean(options: Namespace) -> int:
 
 def run_methods(options: Namespace) -> int:
     """Print the methods, or one method's settings with their defaults and descriptions."""
-    from models.registry import method_names, recipe, settings_class
+    from models.registry import method_names, recipe, released_names, settings_class
     from store.settings import described_settings
 
     if options.method is None:
         for name in method_names():
             module = import_module(f"models.methods.{name}")
+            print(f"{name:<12}{_first_sentence(module.__doc__)}")
+        print("\nReleased weights that `radalign import` reads:")
+        for name in released_names():
+            module = import_module(f"models.released.formats.{name}")
             print(f"{name:<12}{_first_sentence(module.__doc__)}")
         return 0
     with one_sentence():
