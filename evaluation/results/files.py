@@ -93,9 +93,10 @@ def damaged_predictions(path: Path, table: pa.Table) -> Iterator[Path]:
 def list_stray(folder: Path) -> Iterator[str]:
     """A sentence for each entry of the folder of results that is none of ours."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        ours = path.name in OURS or NAME.fullmatch(path.name.removesuffix(SEAL).removesuffix(DAMAGED))
-        hidden = path.name.startswith(".") or path.name.endswith(PARTIAL)
-        if not ours and not hidden and path.name.removesuffix(SEAL) != PUBLISHED and path.suffix != ".parquet":
+        name = path.name.removesuffix(SEAL)
+        ours = name in OURS or NAME.fullmatch(name.removesuffix(DAMAGED))
+        hidden = name.startswith(".") or name.endswith(PARTIAL)
+        if not ours and not hidden and path.suffix != ".parquet":
             yield f"{path} is no file of results and is not read."
 
 

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from evaluation.metrics.values import ResultValue
-from evaluation.results.files import resamples_path
+from evaluation.results.files import list_stray, resamples_path
 from evaluation.results.resamples import read_resamples
 from evaluation.results.store import ResultKey, find_results, read_results, write_results
-from store.seals import is_intact, seal, seal_path
+from store.seals import is_intact, seal, seal_path, write_sealed_json
 from tests.evaluation.damage import DAMAGES, replace_by
 
 TASK = "linear_probe"
@@ -188,3 +188,14 @@ def test_a_stray_file_is_told_and_left_alone(tmp_path, path, put):
         assert stray.name in said[0]
     assert compared(tmp_path)[0] == [KEY.method, OTHER.method]
     assert stray.exists()
+
+
+def test_what_lies_with_the_results_on_purpose_is_no_stray(tmp_path):
+    folder = tmp_path / "results"
+    for name in ("leakage.json", "published.parquet"):
+        write_sealed_json(folder / name, {})
+    (folder / "tables").mkdir()
+    assert list(list_stray(folder)) == []
+    (folder / "notes.txt").touch()
+    (sentence,) = list_stray(folder)
+    assert "notes.txt is no file of results" in sentence
