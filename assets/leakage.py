@@ -37,7 +37,7 @@ def leakage(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> 
     """
     from evaluation.leakage.checks import describe
     from evaluation.leakage.datasets import check_leakage
-    from evaluation.tables.selection import describe_selection
+    from evaluation.leakage.selection import describe_selection
     from evaluation.tasks.registry import task_names
 
     with one_sentence():

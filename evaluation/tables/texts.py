@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from evaluation.leakage.selection import describe_selection
 from evaluation.metrics.values import MACRO
 from evaluation.results.summary import MeasuredValue
 from evaluation.results.text_tables import SIMULATION_NOTE
@@ -15,7 +16,6 @@ from evaluation.results.trainings import SIMULATED, name_cohort
 from evaluation.tables.comparisons import Pair
 from evaluation.tables.matrices import Group
 from evaluation.tables.paper_tables import Line, PaperTable
-from evaluation.tables.selection import describe_selection
 from evaluation.tasks.registry import task_names
 
 NO_TEXT = ""
@@ -25,7 +25,6 @@ HEAD = (
     *("method", "printed as", "pretrained on", "data", "task", "setting", "metric", "class"),
     *("measured", "published", "difference"),
 )
-PRETRAINED = HEAD.index("pretrained on")
 MEASURED_COLUMN = HEAD.index("measured")  # the first with a number
 DIFFERS = "what differs"
 TRAPS_HEAD = ("trap", "what we do instead", "test")

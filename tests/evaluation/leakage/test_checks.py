@@ -19,7 +19,7 @@ from evaluation.leakage.checks import (
     share_identifiers,
 )
 from evaluation.leakage.duplicates import hash_images
-from evaluation.tables.selection import describe_selection
+from evaluation.leakage.selection import describe_selection
 from evaluation.tasks.registry import task, task_names
 from evaluation.tasks.zero_shot_classification import BY_TEST_F1
 from evaluation.tasks.zero_shot_grounding import BY_TEST_DICE
