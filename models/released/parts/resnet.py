@@ -29,34 +29,43 @@ def named_children(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def describe_resnet(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Blocks and widths of a bottleneck network from the weights in torchvision's names, for `resnet`."""
+    """Blocks and widths of a network from the weights in torchvision's names, for `resnet`."""
     blocks: dict[int, int] = {}
     for key in state:
         if match := re.match(r"layer(\d)\.(\d+)\.", key):
             blocks[int(match[1])] = max(blocks.get(int(match[1]), 0), int(match[2]) + 1)
+    basic = not any(".conv3." in key for key in state)
+    last, expansion = ("conv2", 1) if basic else ("conv3", EXPANSION)
     try:
-        planes = [int(state[f"layer{stage}.0.conv3.weight"].shape[0]) // EXPANSION for stage in sorted(blocks)]
-        inner = int(state["layer1.0.conv1.weight"].shape[0])
+        planes = [int(state[f"layer{stage}.0.{last}.weight"].shape[0]) // expansion for stage in sorted(blocks)]
+        inner, per_group = state["layer1.0.conv2.weight"].shape[:2]
+        groups = 1 if basic else int(inner // per_group)
         stem = int(state["conv1.weight"].shape[1])
     except (KeyError, IndexError) as error:
         raise ModelError(f"the residual network lacks the weight {error}") from None
     return {
         "blocks": [blocks[stage] for stage in sorted(blocks)],
         "planes": planes,
-        "base_width": BASE * inner // planes[0],
+        "base_width": BASE if basic else BASE * int(inner) // planes[0] // groups,
         "channels": stem,
+        "groups": groups,
+        "basic": basic,
     }
 
 
-def resnet(blocks: list[int], planes: list[int], base_width: int, channels: int = 3, classes: int = 0) -> Any:
-    """timm's bottleneck network without its classifier (`classes` 0), with random weights.
+def resnet(
+    blocks: list[int], planes: list[int], base_width: int, channels: int = 3, classes: int = 0, groups: int = 1,
+    basic: bool = False,
+) -> Any:  # fmt: skip
+    """timm's network of bottlenecks without its classifier (`classes` 0), with random weights.
 
-    With fewer than four stages the network ends with the last of them: `forward_features` gives its map.
+    `groups` is that of ResNeXt's convolutions; `basic` makes the blocks of ResNet-18 and 34, of two convolutions. With
+    fewer than four stages the network ends with the last of them: `forward_features` gives its map.
     """
     network: Any = timm.create_model(
-        "resnet50", pretrained=False, num_classes=classes, in_chans=channels,
+        "resnet18" if basic else "resnet50", pretrained=False, num_classes=classes, in_chans=channels,
         layers=tuple(blocks + [1] * (4 - len(blocks))), channels=tuple(planes + [planes[-1]] * (4 - len(planes))),
-        base_width=base_width,
+        base_width=base_width, cardinality=groups,
     )  # fmt: skip
     for stage in range(len(blocks) + 1, 5):
         setattr(network, f"layer{stage}", nn.Identity())
