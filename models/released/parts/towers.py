@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from models.released.parts.resnet import EXPANSION, describe_resnet, residual_maps, resnet
+from models.released.parts.resnet import describe_resnet, residual_maps, resnet
 from models.released.parts.swin import describe_swin, renamed, swin
 
 RESNET, SWIN = "resnet", "swin"
@@ -17,11 +17,8 @@ SIZE = 224
 def describe_tower(kind: str, state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What `ImageTower` needs, and its weights, from those of a file in torchvision's or transformers' names."""
     if kind == RESNET:
-        fields = describe_resnet(state)
-        return {"kind": kind, "fields": fields, "width": EXPANSION * fields["planes"][-1]}, dict(state)
-    fields = describe_swin(state, SIZE)
-    width = fields["embed_dim"] * 2 ** (len(fields["depths"]) - 1)
-    return {"kind": kind, "fields": fields, "width": width}, renamed(state)
+        return {"kind": kind, "fields": describe_resnet(state)}, dict(state)
+    return {"kind": kind, "fields": describe_swin(state, SIZE)}, renamed(state)
 
 
 class ImageTower(nn.Module):
@@ -29,8 +26,9 @@ class ImageTower(nn.Module):
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__()
-        self.kind, self.width = settings["kind"], int(settings["width"])
+        self.kind: str = settings["kind"]
         self.network = resnet(**settings["fields"]) if self.kind == RESNET else swin(settings["fields"])
+        self.width = int(self.network.num_features)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(batch, width, rows, columns) of the last stage, of a Swin transformer after its norm."""

@@ -63,10 +63,14 @@ class Fixture:
         arrays = dict(np.load(stored)) if stored.exists() else {}
         groups: dict[str, dict[str, Tensor]] = {}
         for group, tensors in recipe["tensors"].items():
-            prefix = f"{group}." if f"`{group}" in recipe.get("notes", "") and group in ("bert", "text") else ""
+            notes = recipe.get("notes", "")
+            own = f"`{group}" in notes and group in ("bert", "text")
+            prefix = f"{group}." if own or "has the group and a point before it" in notes else ""
             made: dict[str, Tensor] = {}
             for key, about in tensors.items():
-                made[key] = _make(prefix + key, about, recipe["seed"], made, arrays.get(f"{group}/{key}"))
+                made[key] = _make(
+                    prefix + key, about, recipe["seed"], made, arrays.get(f"{group}/{key}" if group else key)
+                )
             groups[group] = made
         return groups
 
