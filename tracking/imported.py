@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from models.encoders.local_files import ENCODER, named_encoders
 from models.errors import ModelError
 from models.registry import evaluated_modules
 from models.released.network import ReleasedNetwork
-from models.released.opening import convert_file, fill, find_format
+from models.released.opening import convert_file, find_format, make_network
 from models.run_files import IMPORTED, METRICS, ORIGIN, TRAINED, UNTRAINED
 from models.saved import ModelCard
 from store.atomic import replacing
@@ -55,8 +56,7 @@ def import_released(
     if not is_finished(output, log):
         log(f"Importing {path.name} as {chosen}.")
         settings = _keep_texts(converted.settings, texts, output)
-        network = find_format(chosen).build(settings)
-        fill(network, converted.state, path)
+        network = make_network(chosen, replace(converted, settings=settings), path)
         _write(output, chosen, network, settings, source)
     for note in (*converted.notes, find_format(chosen).LICENCE):
         log(note)

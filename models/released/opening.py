@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -80,16 +81,34 @@ def convert_file(path: Path, name: str = "", texts: Path | None = None) -> tuple
         others = [other for other in released_names() if find_format(other).recognises(content)]
         hint = f"it is one of {' or '.join(others)}" if others else "its names of weights are others"
         raise ModelError(f"{path} is no file of {chosen}: {hint}")
-    try:
+    with explaining(path, chosen):
         return chosen, find_format(chosen).convert(content, texts)
+
+
+@contextmanager
+def explaining(path: Path, chosen: str) -> Iterator[None]:
+    """Raise what goes wrong with a file of a format as ModelError: what is in the file decides what that is."""
+    try:
+        yield
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
+    except Exception as error:
+        raise ModelError(
+            f"{path} is no whole file of {chosen}: a weight is missing or of another shape ({type(error).__name__}: "
+            f"{' '.join(str(error).split())})"
+        ) from error
 
 
 def open_file(path: Path, name: str = "", texts: Path | None = None) -> ReleasedNetwork:
     """The network of a released file in evaluation mode; errors are those of `convert_file`."""
     chosen, converted = convert_file(path, name, texts)
-    network = find_format(chosen).build(converted.settings)
+    return make_network(chosen, converted, path)
+
+
+def make_network(chosen: str, converted: Converted, path: Path) -> ReleasedNetwork:
+    """The network of a converted file in evaluation mode; ModelError where its weights are not those of the file."""
+    with explaining(path, chosen):
+        network = find_format(chosen).build(converted.settings)
     fill(network, converted.state, path)
     return network.eval()
 

@@ -53,8 +53,10 @@ def read_content(path: Path) -> Content:
         raise
     except Exception as error:  # a damaged or hostile file ends the libraries in many ways
         raise _unreadable(path) from error
-    if not isinstance(content, Mapping) or not any(True for _ in tensors_of(content)):
+    if not isinstance(content, Mapping) or not (found := tensors_of(content)):
         raise ModelError(f"{path} holds no tensors; name a file of weights")
+    if empty := [name for name, tensor in found.items() if not tensor.numel()]:
+        raise ModelError(f"{path}: `{empty[0]}` has no numbers in it; get the file again")
     return dict(content)
 
 
@@ -75,6 +77,7 @@ def tensors_of(content: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor
 def _read(path: Path) -> object:
     if path.suffix == ".safetensors":
         return load_file(path)
+    _expect_whole(path)
     if is_torchscript(path):
         return read_torchscript(path)
     if inner := _inner_member(path):
@@ -88,6 +91,15 @@ def _read(path: Path) -> object:
         return read_archive(path)
 
 
+def _expect_whole(path: Path) -> None:
+    """UnpicklingError where a member of a zip file is not what was packed; torch does not compare its checksums."""
+    if is_zipfile(path):
+        with ZipFile(path) as archive:
+            packed = any(member.file_size > MOST_PACKED * max(1, member.compress_size) for member in archive.infolist())
+            if packed or archive.testzip():
+                raise UnpicklingError("a member is damaged, or would unpack to much more than it is")
+
+
 def _inner_member(path: Path) -> str:
     """The member of a zip file that is a file of weights itself, or ""."""
     if not is_zipfile(path):
@@ -98,11 +110,8 @@ def _inner_member(path: Path) -> str:
 
 def _read_member(path: Path, name: str) -> object:
     with ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
-        member = archive.getinfo(name)
-        if member.file_size > MOST_PACKED * max(1, member.compress_size):
-            raise UnpicklingError(f"{name} would unpack to much more than it is")
         inner = Path(folder) / name.rsplit("/", 1)[-1]
-        with archive.open(member) as source, inner.open("wb") as target:
+        with archive.open(name) as source, inner.open("wb") as target:
             shutil.copyfileobj(source, target)
         if _inner_member(inner):
             raise UnpicklingError(f"{name} is a zip file in a zip file")
