@@ -38,6 +38,18 @@ def pad_square(film: np.ndarray, size: int) -> np.ndarray:
     return square
 
 
+def paste_square(film: np.ndarray, size: int) -> np.ndarray:
+    """(size, size) uint8: the longer side becomes `size` by Lanczos' filter, the film lies in the middle of black, as
+    CheXzero prepares its files."""
+    ratio = float(size) / max(film.shape)
+    rows, columns = (max(1, int(side * ratio)) for side in film.shape)
+    small = np.asarray(Image.fromarray(film).resize((columns, rows), Image.Resampling.LANCZOS))
+    square = np.zeros((size, size), np.uint8)
+    top, left = (size - rows) // 2, (size - columns) // 2
+    square[top : top + rows, left : left + columns] = small
+    return square
+
+
 def centre(film: np.ndarray, size: int) -> np.ndarray:
     """(size, size) from the middle of a film that is no smaller; the start is rounded as torchvision does."""
     top, left = (round((side - size) / 2) for side in film.shape)
