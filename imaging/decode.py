@@ -24,6 +24,7 @@ from imaging.scaled_jpg import shrink_jpg
 from imaging.shrink import shrink
 from store.regular_files import NotRegularError, open_regular
 
+FEWEST_LEVELS = 3  # between the darkest and the brightest pixel of a square; noise of a coded black image has fewer
 HEAD_BYTES = 140  # a DICOM preamble, its magic word and the first tag behind it
 # What is wrong with the file itself when the system refuses it. Anything else is an outage: a disk, a network, memory.
 REFUSALS = {
@@ -84,6 +85,15 @@ def read_square(path: Path, options: SquareOptions) -> DecodedImage:
     Raises ImageError as `read_grey` does. `reduced_jpeg_2000` gives up the bound on the error.
     """
     return _read(path, lambda stream, head: _square(stream, head, options))
+
+
+def read_film(path: Path, options: SquareOptions) -> DecodedImage:
+    """Read a radiograph that shows something, as `read_square` does; ImageError `one_grey` for any other image."""
+    image = read_square(path, options)
+    frame = Frame.fit(image.height, image.width, options.size)
+    if np.ptp(frame.cut(image.pixels)) < FEWEST_LEVELS:
+        raise ImageError("one_grey")
+    return image
 
 
 def read_mask(path: Path, options: MaskOptions) -> np.ndarray:

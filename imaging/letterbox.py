@@ -30,8 +30,12 @@ class Frame:
     def place(self, scaled: np.ndarray, size: int) -> np.ndarray:
         """The square of `size`, black around the image that was scaled to this frame."""
         square = np.zeros((size, size), scaled.dtype)
-        square[self.top : self.top + self.height, self.left : self.left + self.width] = scaled
+        self.cut(square)[...] = scaled
         return square
+
+    def cut(self, square: np.ndarray) -> np.ndarray:
+        """The part of a square that the image fills."""
+        return square[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 def letterbox(image: np.ndarray, size: int) -> np.ndarray:

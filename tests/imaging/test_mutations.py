@@ -22,7 +22,7 @@ def read(path, options):
     image = lambda change: dataclasses.replace(found := decode.read_square(path, options), pixels=change(found.pixels))
     {fault}
     return decode.read_square(path, options)
-worker.read_square = read
+worker.read_film = read
 worker.main()
 """
 FAULTS = {  # what is planted, how many files show it, and what is said of it

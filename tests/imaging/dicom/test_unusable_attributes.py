@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydicom.dataset import Dataset
 
-from imaging.decode import SquareOptions, read_grey, read_square
+from imaging.decode import SquareOptions, read_film, read_grey, read_square
 from imaging.errors import ImageError
 
 pytestmark = [pytest.mark.filterwarnings("ignore:::pydicom"), pytest.mark.filterwarnings("error:::imaging")]
@@ -196,3 +197,29 @@ def test_a_palette_without_colours_is_refused(write_dicom, entries):
     path = write_dicom(SHOWN.astype(np.uint8), PhotometricInterpretation="PALETTE COLOR", **palette)
     with pytest.raises(ImageError, match="unreadable_pixels"):
         read_grey(path)
+
+
+@pytest.mark.parametrize("size", [8, 200])
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"WindowCenter": 60_000, "WindowWidth": 2},
+        {"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 255},
+        {"RescaleSlope": 1e-30, "WindowCenter": 5, "WindowWidth": 9},
+    ],
+)
+def test_what_shows_one_grey_is_no_film(write_dicom, attributes, size):
+    """It would be learned as a radiograph."""
+    pixels = np.arange(64 * 100, dtype=np.uint32).reshape(64, 100) // 26
+    assert read_film(write_dicom(pixels.astype(np.uint8)), SquareOptions(size)).pixels.any()
+    path = write_dicom(pixels.astype(np.uint8), **attributes)
+    with pytest.raises(ImageError, match="one_grey"):
+        read_film(path, SquareOptions(size))
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+@pytest.mark.parametrize("level", [0, 77, 255])
+def test_an_image_of_one_grey_is_no_film(tmp_path, level, ending):
+    Image.fromarray(np.full((90, 70), level, np.uint8)).save(tmp_path / f"a.{ending}")
+    with pytest.raises(ImageError, match="one_grey"):
+        read_film(tmp_path / f"a.{ending}", SquareOptions(32))
