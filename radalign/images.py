@@ -10,13 +10,15 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from imaging.decode import SquareOptions
+from imaging.decode import DecodedImage, SquareOptions
 from imaging.errors import ImageError
-from imaging.letterbox import letterbox
+from imaging.letterbox import Frame, letterbox
 from imaging.pool import DecoderPool, usable_cores
 from radalign.errors import RadalignError
 
 Image: TypeAlias = "str | PathLike[str] | np.ndarray"
+NO_IMAGE = "There is no image: give a path, an array, or a list of either."
+FILM = 1024  # pixels; inputs of released networks have at most 512
 Images: TypeAlias = "Image | Sequence[Image]"
 
 
@@ -29,10 +31,31 @@ def read_images(images: Images, size: int, decoding: Mapping[str, Any] | None = 
     """
     listed = _as_list(images)
     if not listed:
-        raise RadalignError("There is no image: give a path, an array, or a list of either.")
+        raise RadalignError(NO_IMAGE)
     files = [Path(image) for image in listed if not isinstance(image, np.ndarray)]
     decoded = iter(_decode(files, SquareOptions(size, **(decoding or {}))))
-    return np.stack([_square(image, size) if isinstance(image, np.ndarray) else next(decoded) for image in listed])
+    return np.stack(
+        [_square(image, size) if isinstance(image, np.ndarray) else next(decoded).pixels for image in listed]
+    )
+
+
+def read_films(images: Images) -> list[np.ndarray]:
+    """(height, width) uint8 of each image, in its own proportions, for networks that bring films to their input.
+
+    A file whose longer side has more than FILM pixels is shrunk to it. An array is taken as it is.
+    """
+    listed = _as_list(images)
+    if not listed:
+        raise RadalignError(NO_IMAGE)
+    return [_grey(image) if isinstance(image, np.ndarray) else _film(Path(image)) for image in listed]
+
+
+def _film(path: Path) -> np.ndarray:
+    (decoded,) = _decode([path], SquareOptions(FILM))
+    size = max(decoded.height, decoded.width)
+    if size < FILM:  # the square of its own size holds the film as it is
+        (decoded,) = _decode([path], SquareOptions(size))
+    return Frame.fit(decoded.height, decoded.width, min(size, FILM)).cut(decoded.pixels)
 
 
 def _as_list(images: Images) -> list[Image]:
@@ -41,7 +64,7 @@ def _as_list(images: Images) -> list[Image]:
     return [images] if isinstance(images, str | PathLike) else list(images)
 
 
-def _decode(files: Sequence[Path], options: SquareOptions) -> list[np.ndarray]:
+def _decode(files: Sequence[Path], options: SquareOptions) -> list[DecodedImage]:
     if not files:
         return []
     with DecoderPool(min(usable_cores(), len(files))) as pool, ThreadPoolExecutor(pool.workers) as threads:
@@ -49,14 +72,19 @@ def _decode(files: Sequence[Path], options: SquareOptions) -> list[np.ndarray]:
     for path, image in zip(files, found, strict=True):
         if isinstance(image, ImageError):
             raise RadalignError(f"The image {path} cannot be read ({image.reason}): {image.detail or image}")
-    return [image.pixels for image in found if not isinstance(image, ImageError)]
+    return [image for image in found if not isinstance(image, ImageError)]
 
 
 def _square(image: np.ndarray, size: int) -> np.ndarray:
+    grey = _grey(image)
+    return grey if grey.shape == (size, size) else letterbox(grey, size)
+
+
+def _grey(image: np.ndarray) -> np.ndarray:
     if image.ndim != 2 or not image.size:
         raise RadalignError(f"An image is an array (height, width) of grey levels, not one of shape {image.shape}.")
     if image.dtype != np.uint8:
         if not np.isfinite(image).all() or image.min() < 0 or image.max() > 255:
             raise RadalignError("An image holds grey levels 0..255; scale the array first, or give the file's path.")
         image = np.rint(image).astype(np.uint8)
-    return image if image.shape == (size, size) else letterbox(image, size)
+    return image

@@ -16,7 +16,7 @@ from evaluation.inference import bind_queries, predict_batches
 from models.compute import AUTOMATIC, Compute
 from models.saved import ModelCard, load_method
 from radalign.errors import RadalignError, UnknownFindingWarning, one_sentence
-from radalign.images import Images, read_images
+from radalign.images import Images, read_films, read_images
 from tracking.runs import TrainedRun
 
 if TYPE_CHECKING:
@@ -114,7 +114,10 @@ class Model:
 
     def _predict(self, images: Images, question: Any) -> list[np.ndarray]:
         with one_sentence():
-            return predict_batches(self.network, self.read(images), question)
+            if not self.card.released:
+                return predict_batches(self.network, self.read(images), question)
+            parts = [predict_batches(self.network, film[None], question) for film in read_films(images)]
+        return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
 
 def name_findings(queries: Sequence[str]) -> list[str]:
