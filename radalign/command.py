@@ -149,11 +149,21 @@ def _add_import(commands: argparse._SubParsersAction) -> None:  # type: ignore[t
 def _add_predict(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     parser = _command(commands, "predict", "Score findings in images, without training for them.", "run_predict")
     _add_model(parser)
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="DICOM, JPG or PNG files")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="DICOM, JPG or PNG files, or folders of them")
     parser.add_argument(
-        "--label", action="append", required=True, dest="labels", help="a finding in words; can be repeated"
+        "--label",
+        "--findings",
+        action="extend",
+        nargs="+",
+        required=True,
+        dest="labels",
+        metavar="FINDING",
+        help="findings in words; can be repeated",
     )
-    parser.add_argument("--maps", default="", metavar="FILE", help="also write the maps to a .npz file")
+    parser.add_argument("--out", default="", metavar="FILE", help="write the table to a CSV file instead")
+    parser.add_argument(
+        "--maps", default="", metavar="FOLDER", help="also write a picture of where each finding is seen in each image"
+    )
 
 
 def _add_results(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]

@@ -14,6 +14,7 @@ import yaml
 
 from radalign.errors import RadalignError, one_sentence
 from radalign.jobs import refuse, start_job
+from store.atomic import replacing
 
 NAME = re.compile(r"[A-Za-z0-9+_.-]+")  # of a run in results
 LIBRARY_EVALUATION = {  # options of `radalign evaluate MODEL DATASET`, with their defaults
@@ -91,24 +92,28 @@ def _evaluate_on_dataset(options: Namespace) -> int:
 
 
 def run_predict(options: Namespace) -> int:
-    """Print a line per image: its path and the score of each label."""
-    import numpy as np
-
+    """Print or write a row per image: its path and the score of each finding."""
     from radalign.loading import load
+    from radalign.predicting import as_text, find_images, score_files, write_pictures
 
-    if absent := [path for path in options.images if not Path(path).is_file()]:
-        raise RadalignError(f"There is no image file {absent[0]}.")
+    paths = find_images(options.images)
     model = load(options.model, options.weights, options.home, options.cohort)
     with warnings.catch_warnings():
-        warnings.simplefilter("always")
+        warnings.simplefilter("once")
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
-        found = model.zero_shot(options.images, options.labels)
-    print("image", *found.labels, sep="\t")
-    for path, scores in zip(options.images, found.scores, strict=True):
-        print(path, *(f"{score:.4f}" for score in scores), sep="\t")
+        rows = list(score_files(model, paths, options.labels))
+    if options.out:
+        with replacing(Path(options.out)) as partial:
+            partial.write_text(as_text(rows, options.labels, ","), encoding="utf-8")
+        print(f"{len(rows)} rows are in {options.out}.")
+    else:
+        sys.stdout.write(as_text(rows, options.labels, "\t"))
     if options.maps:
-        np.savez(options.maps, maps=found.maps, labels=np.array(found.labels), images=np.array(options.images))
-    return 0
+        print(f"{write_pictures(model, rows, options.labels, Path(options.maps))} pictures are in {options.maps}.")
+    failed = sum(row.scores is None for row in rows)
+    if failed:
+        _log(f"{failed} of {len(rows)} images cannot be read; the column `reason` says why.")
+    return int(failed == len(rows))
 
 
 def run_import(options: Namespace) -> int:

@@ -55,7 +55,7 @@ def _film(path: Path) -> np.ndarray:
     size = max(decoded.height, decoded.width)
     if size < FILM:  # the square of its own size holds the film as it is
         (decoded,) = _decode([path], SquareOptions(size))
-    return Frame.fit(decoded.height, decoded.width, min(size, FILM)).cut(decoded.pixels)
+    return Frame.fit(decoded.height, decoded.width, min(size, FILM)).cut(decoded.pixels).copy()
 
 
 def _as_list(images: Images) -> list[Image]:

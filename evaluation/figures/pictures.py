@@ -7,6 +7,7 @@ import io
 import textwrap
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -20,6 +21,7 @@ from evaluation.metrics.classification import auroc
 LETTERS_PER_INCH = 15  # of a note
 INLINE_LIMIT = 45_000  # bytes; as base64 it stays below 60 kB
 TRUTH = "#37d0ff"
+OVERLAY = 0.6  # how much a map covers the image where it is strongest
 QUALITIES = (85, 75, 65, 50)
 
 
@@ -54,6 +56,23 @@ def draw_heat_maps(
         left.set_title(f"{title}: true outline", fontsize=9)
         right.set_title("attention", fontsize=9)
     return as_png(figure, note)
+
+
+def draw_overlay(image: np.ndarray, located: np.ndarray) -> bytes:
+    """A PNG of an image (rows, columns) uint8 with a map (grid rows, grid columns) over it, in colours.
+
+    The map is scaled from its least to its largest value; what is not finite stays grey.
+    """
+    height, width = image.shape
+    known = np.isfinite(located)
+    low, high = (located[known].min(), located[known].max()) if known.any() else (0.0, 0.0)
+    levels = np.where(known, (located - low) / (high - low) if high > low else 0.0, 0.0)
+    heat = cv2.resize(levels.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR).clip(0, 1)
+    colours = cv2.applyColorMap(np.rint(255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    grey = np.repeat(image[..., None], 3, axis=2).astype(np.float32)
+    share = (OVERLAY * heat)[..., None]
+    mixed = (1 - share) * grey + share * colours
+    return cv2.imencode(".png", np.rint(mixed).astype(np.uint8))[1].tobytes()
 
 
 def draw_roc_curves(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str], note: str = "") -> bytes:
