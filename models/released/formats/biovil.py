@@ -60,7 +60,8 @@ class ReleasedBiovil(ReleasedNetwork, DualEncoder):
 
     The authors' code compares images with prompts and does not classify. As in their paper a finding is scored by two
     prompts, here with the softmax of the two cosines, without temperature. Maps are the smoothed cosines, from 0
-    (opposite) to 1 (same), on the whole film: 0 in the margin that the network does not see.
+    (opposite) to 1 (same), on the whole film, or the middle square of one that is not square: 0 in the margin that the
+    network does not see.
     """
 
     size = RESIZED

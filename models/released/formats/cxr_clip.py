@@ -36,7 +36,7 @@ class ReleasedCxrClip(ReleasedNetwork, DualEncoder):
 
     A Swin transformer's vector is the first of its places, as if it were a class token. A text's is its last token's.
     Scores are the softmax of the cosines with `No X` and `X`, without temperature. The code has no maps: here they are
-    the cosines of the places after the image's head, from 0 (opposite) to 1 (same).
+    the cosines of the places after the image's head, from 0 (opposite) to 1 (same), over the middle square of a film.
     """
 
     size = SIZE

@@ -94,7 +94,8 @@ class ReleasedMedclip(ReleasedNetwork, DualEncoder):
 
         The code gives it times `scale`, and neither a softmax nor a sigmoid of it. It draws the prompts from GLoRIA's
         words for five findings: here always the same ten, of Radalign's words; another finding's prompt is its name.
-        The code has no maps: these are the cosines of the places with the mean of the prompts, from 0 to 1.
+        The code has no maps: these are the cosines of the places with the mean of the prompts, from 0 to 1, over the
+        square that the film lies in.
         """
         prompts = [sample_prompts(query, PROMPTS, SEED) or [query] for query in queries]
         texts = torch.stack([self.embed_texts(group).mean(0) for group in prompts])
