@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -16,12 +17,16 @@ import pyarrow.compute as pc
 from report_parsing.vocabulary import CHEXPERT_14, UNCERTAIN
 from store.errors import SettingError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = [
     "CHEXPERT_5",
     "CHEXPERT_14",
     "LABELS",
     "POLICIES",
     "UNCERTAIN",
+    "are_spoilt",
     "decide_uncertain",
     "label_maps",
     "label_matrix",
@@ -29,6 +34,7 @@ __all__ = [
     "select_labels",
 ]
 
+PRESENT, ABSENT = 1, 0
 LABELS = pa.map_(pa.string(), pa.float32())
 CHEXPERT_5 = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")  # of the competition
 # What CheXpert's authors found best for each of the five (arXiv 1901.07031), as GLoRIA, MGCA and BenchX apply it.
@@ -53,6 +59,12 @@ def label_maps(names: Sequence[str], values: np.ndarray) -> pa.MapArray:
     keys = np.asarray(names, dtype=object)[np.nonzero(mentioned)[1]]
     items = values[mentioned].astype(np.float32)
     return pa.MapArray.from_arrays(offsets, pa.array(keys, pa.string()), pa.array(items, pa.float32()))
+
+
+def are_spoilt(table: pd.DataFrame, names: Sequence[str], values: np.ndarray) -> np.ndarray:
+    """For each row whether one of the named columns, whose numbers are `values`, is neither empty nor 1, 0 or -1."""
+    given = table[list(names)].fillna("").apply(lambda column: column.str.strip() != "").to_numpy(bool)
+    return np.asarray((given & ~np.isin(values, (PRESENT, ABSENT, UNCERTAIN))).any(axis=1))
 
 
 def label_names(labels: pa.Array | pa.ChunkedArray) -> list[str]:

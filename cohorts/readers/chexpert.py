@@ -31,7 +31,7 @@ from cohorts.archive import csv_files
 from cohorts.archive.folders import is_file, matches
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import CATEGORIES, CLASSES, ZERO_SHOT, Dataset, in_own_words
-from cohorts.labels import CHEXPERT_5, CHEXPERT_14, label_maps
+from cohorts.labels import CHEXPERT_5, CHEXPERT_14, are_spoilt, label_maps
 from cohorts.rows import files_below, first_reasons, look_for_files, number_duplicates
 from cohorts.splits import OFFICIAL, carve_validation
 
@@ -53,6 +53,7 @@ DETAILS = {
     "not_frontal": "The image is lateral.",
     "not_in_split": "The chosen family of splits leaves the test set out.",
     "no_labels": "groundtruth.csv has no row for the study of this test image.",
+    "bad_label": "A label is none of 1, 0, -1 and empty.",
     "missing_file": "The table names this image, or this study of the test set, but there is no such file.",
 }
 DATASET = Dataset(
@@ -85,10 +86,11 @@ class CheXpert(Reader):
         source = pd.concat([*tables, self._test_set(release)], ignore_index=True)
         source["problem"] = source.get("problem", pd.Series("", source.index)).fillna("")
         rows = self._identify_rows(source, release)
+        values = csv_files.numbers(source, CHEXPERT_14)
+        rows["spoilt"] = are_spoilt(source, CHEXPERT_14, values)
         rows["reason"] = self._reasons(rows)
         rows["image_id"] = number_duplicates(rows["image_id"])
-        labels = label_maps(CHEXPERT_14, csv_files.numbers(source, CHEXPERT_14))
-        return split_scan(rows, DETAILS, {"labels": labels})
+        return split_scan(rows, DETAILS, {"labels": label_maps(CHEXPERT_14, values)})
 
     def _release(self) -> Path:
         """The folder that holds train.csv and valid.csv: the root, or one in it."""
@@ -163,6 +165,7 @@ class CheXpert(Reader):
             "not_frontal": ~rows["frontal"],
             "not_in_split": rows["split"] == "",
             "no_labels": rows["problem"] == "no_labels",
+            "bad_label": rows["spoilt"],
         }
         reasons = first_reasons(conditions, len(rows))
         look_for_files(self.root, rows["image_path"], reasons)

@@ -31,7 +31,7 @@ from cohorts.archive.report_files import read_text
 from cohorts.base import Reader, Scan, match, split_scan
 from cohorts.dataset import CATEGORIES, REPORTS, ZERO_SHOT, Dataset, in_own_words
 from cohorts.errors import CohortError
-from cohorts.labels import CHEXPERT_14, label_maps
+from cohorts.labels import CHEXPERT_14, are_spoilt, label_maps
 from cohorts.rows import PLAIN_NAMES, first_reasons, look_for_files, number_duplicates
 from cohorts.splits import SPLITS
 
@@ -102,6 +102,12 @@ class MimicCxr(Reader):
             return None
         table = pd.concat(tables, ignore_index=True).drop_duplicates("study_id")
         names = [column for column in table.columns if column not in ("subject_id", "study_id")]
+        for name in set(names) & {*CHEXPERT_14}:
+            if are_spoilt(table, [name], csv_files.numbers(table, [name])).any():
+                raise CohortError(
+                    f"A table of labels in {self.root} has values of {name} other than 1, 0, -1 and nothing; fetch it "
+                    "again."
+                )
         maps = label_maps(names, csv_files.numbers(table, names))
         return pa.table({"study_id": pa.array(table["study_id"], pa.string()), "labels": maps})
 

@@ -210,6 +210,8 @@ def _native_frame(value: memoryview, dataset: FileDataset, pixels: _PixelElement
     elif dataset.PhotometricInterpretation == "YBR_FULL_422":  # Y Y Cb Cr for two pixels
         numbers = np.frombuffer(value, np.uint8, 2 * rows * columns).reshape(-1, 2, 2)[:, 0]
         samples = 1
+    elif allocated % 8:
+        raise ImageError("unreadable_pixels", "BitsAllocated is no number of whole bytes.")
     else:
         numbers = np.frombuffer(value, f"{endian}u{allocated // 8}", count)
     numbers = numbers.astype(numbers.dtype.newbyteorder("="), copy=False)

@@ -121,7 +121,8 @@ def test_compression_that_no_radiograph_uses(reason):
 
 def test_attributes_that_contradict_each_other(reason, write_dicom):
     pixels = np.ones((8, 8), np.uint16)
-    for attributes in ({"HighBit": 3}, {"BitsStored": 17}, {"PhotometricInterpretation": None}):
+    packed = {"BitsAllocated": 12, "BitsStored": 8, "HighBit": 7}  # of which a byte is no pixel
+    for attributes in ({"HighBit": 3}, {"BitsStored": 17}, {"PhotometricInterpretation": None}, packed):
         assert reason(write_dicom(pixels, **attributes).read_bytes()) == "unreadable_pixels"
 
 

@@ -100,15 +100,20 @@ def test_every_way_a_row_can_fail(copy):
         line.replace(path, f"{RELEASE}/train/patient99999/study1/view1_frontal.jpg"),
         line.replace(path, path.replace("study1/", "study1/x/")),
     ]
+    for label in ("2", "inf", "0.5", "yes"):
+        view = f"train/patient{len(bad):05d}/study77/view1_frontal.jpg"
+        (copy / RELEASE / view).parent.mkdir(parents=True)
+        (copy / RELEASE / view).touch()
+        bad.append(f"{RELEASE}/{view},{line.split(',', 1)[1].rpartition(',')[0]},{label}")
     before = CheXpert(copy).scan()
     edit(table, lambda lines: [*lines, line, *bad])
     study = "CheXpert-v1.0/test/patient70000/study1" + ",0" * 14
     edit(copy / "cheXpert-test-set-labels" / "groundtruth.csv", lambda lines: [*lines, study])
     scan = check(CheXpert(copy).scan())
-    assert scan.source_rows == before.source_rows + 7
+    assert scan.source_rows == before.source_rows + 11
     assert scan.studies.equals(before.studies)
     new = {image: reason for image, reason in rejected(scan).items() if image not in rejected(before)}
-    assert Counter(new.values()) == {"duplicate_id": 1, "path_outside_root": 4, "missing_file": 2}
+    assert Counter(new.values()) == {"duplicate_id": 1, "path_outside_root": 4, "missing_file": 2, "bad_label": 4}
 
 
 def test_labels_are_found_by_name_in_any_order(copy):

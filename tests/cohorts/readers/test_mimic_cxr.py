@@ -127,6 +127,14 @@ def test_study_without_labels_and_archive_without_labels(mimic):
     assert labels == [None, [("Atelectasis", 0.0), ("Edema", 1.0)], []]
 
 
+@pytest.mark.parametrize("label", ["2", "inf", "0.5", "yes"])
+def test_a_label_that_is_none_is_said(mimic, label):
+    mimic.add(IDS[0], study="50000001")
+    mimic.chexpert += [("10000032", "50000001", "1.0", label, "")]
+    with pytest.raises(CohortError, match="has values of Edema other than 1, 0, -1 and nothing; fetch it again"):
+        MimicCxr(mimic.close()).scan()
+
+
 def test_radiologists_labels_of_test_studies_take_the_place_of_mined_ones(mimic):
     mimic.add(IDS[0], study="50000001", split="test")
     mimic.add(IDS[1], study="50000002", split="test")
