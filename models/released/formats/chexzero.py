@@ -125,7 +125,7 @@ def convert(content: Content, texts: Path | None) -> Converted:
         if name not in FACTS and name.rpartition(".")[2] != MASK
     }
     patch, text_width = size(found, "visual.conv1.weight", 3), size(found, "token_embedding.weight", 1)
-    patches = size(found, "visual.positional_embedding") - 1
+    patches = max(0, size(found, "visual.positional_embedding") - 1)
     if math.isqrt(patches) ** 2 != patches:
         raise ModelError(f"`visual.positional_embedding` has {patches} positions of patches, which are no square")
     settings = {

@@ -17,7 +17,7 @@ from models.released.network import ReleasedNetwork
 from models.released.opening import Converted
 from models.released.parts.bert import TextTower, describe_bert, expect_folder, without_buffers
 from models.released.parts.films import IMAGENET_MEAN, IMAGENET_STD, normalise, squash
-from models.released.parts.resnet import describe_resnet, named_children, residual_maps, resnet
+from models.released.parts.resnet import COLOURS, describe_resnet, named_children, residual_maps, resnet
 from models.released.parts.states import size, under, weights_of
 from models.text.tokenizer import WordPieceTokenizer
 
@@ -110,7 +110,7 @@ def convert(content: Content, texts: Path | None) -> Converted:
     tower = without_buffers(under(found, TEXTS))
     described = describe_bert(tower, folder)
     settings = {
-        "backbone": describe_resnet(backbone),
+        "backbone": describe_resnet(backbone, COLOURS),
         "bert": described,
         "texts": str(folder),
         "longest": described["max_position_embeddings"],

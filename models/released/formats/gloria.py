@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.errors import ModelError
 from models.losses.word_region import WordRegionSimilarity
 from models.method import Tokens, WordMaps, ZeroShot
 from models.released.files.containers import Content
@@ -22,7 +23,7 @@ from models.released.parts.bert import TextTower, describe_bert, expect_folder, 
 from models.released.parts.films import centre, normalise, pad_square
 from models.released.parts.maps import on_whole
 from models.released.parts.reports import prepared, read_reports
-from models.released.parts.resnet import describe_resnet, residual_stages, resnet
+from models.released.parts.resnet import COLOURS, describe_resnet, residual_stages, resnet
 from models.released.parts.states import size, under, weights_of
 from models.text.gloria_prompts import sample_prompts
 from models.text.tokenizer import WordPieceTokenizer
@@ -240,7 +241,7 @@ def convert(content: Content, texts: Path | None) -> Converted:
     heads = {name for name in found if name.startswith(("img_encoder.global_embedder", "img_encoder.local_embedder"))}
     backbone = {name: tensor for name, tensor in under(found, inner).items() if f"{inner}{name}" not in heads}
     state = {f"backbone.{name}": tensor for name, tensor in backbone.items()}
-    settings: dict[str, Any] = {"backbone": describe_resnet(backbone)}
+    settings: dict[str, Any] = {"backbone": describe_resnet(backbone, COLOURS)}
     if heads:
         state |= {name.removeprefix("img_encoder."): found[name] for name in heads}
         settings["width"] = size(found, "img_encoder.global_embedder.weight")
@@ -249,9 +250,7 @@ def convert(content: Content, texts: Path | None) -> Converted:
     tower = without_buffers(under(found, "text_encoder.model."))
     if tower:
         folder = expect_folder(texts, "Bio_ClinicalBERT")
-        asked = folder / PROMPTS
-        prompts = json.loads(asked.read_text(encoding="utf-8")) if asked.is_file() else {}
-        settings |= {"bert": describe_bert(tower, folder), "texts": str(folder), "prompts": prompts}
+        settings |= {"bert": describe_bert(tower, folder), "texts": str(folder), "prompts": _prompts(folder)}
         settings["layers"] = _layers(content)
         state |= {f"text.bert.{name}": tensor for name, tensor in tower.items()}
     used = ("img_encoder.", "text_encoder.model.")
@@ -271,6 +270,17 @@ def _named(content: Content) -> dict[str, Tensor]:
         name.removeprefix("model.") if name.startswith(("model.img_encoder.", "model.classifier.")) else name: tensor
         for name, tensor in names.items()
     }
+
+
+def _prompts(folder: Path) -> dict[str, list[str]]:
+    path = folder / PROMPTS
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): [str(prompt) for prompt in prompts] for name, prompts in found.items()}
+    except (ValueError, AttributeError, TypeError):
+        raise ModelError(f"{path} does not give a list of prompts for the name of each finding") from None
 
 
 def _layers(content: Content) -> int:

@@ -22,7 +22,7 @@ from models.released.parts.bert import TextTower, describe_bert, expect_folder, 
 from models.released.parts.films import centre, normalise, pad_square
 from models.released.parts.maps import on_whole
 from models.released.parts.reports import prepared, read_reports
-from models.released.parts.resnet import describe_resnet, residual_stages, resnet
+from models.released.parts.resnet import COLOURS, describe_resnet, residual_stages, resnet
 from models.released.parts.states import size, under, weights_of
 from models.released.parts.vit import describe_vit, patch_attention, vit, vit_tokens
 from models.text.tokenizer import WordPieceTokenizer
@@ -193,15 +193,14 @@ def convert(content: Content, texts: Path | None) -> Converted:
     }
     described = describe_bert(tower, folder)
     transformer = f"{IMAGES}{TRANSFORMER}" in found
-    given: Any = content.get("hyper_parameters")
     settings: dict[str, Any] = {
-        ("vit" if transformer else "backbone"): (describe_vit if transformer else describe_resnet)(backbone),
+        **({"vit": describe_vit(backbone)} if transformer else {"backbone": describe_resnet(backbone, COLOURS)}),
         "bert": described,
         "texts": str(folder),
         "hidden": size(found, f"{HEADS['image_head']}0.weight"),
         "dim": size(found, f"{HEADS['image_head']}3.weight"),
         "prototypes": size(found, "prototype_layer.weight"),
-        "temperature": given.get("local_temperature", TEMPERATURE) if isinstance(given, Mapping) else TEMPERATURE,
+        "temperature": _temperature(content),
     }
     state = {f"backbone.{name}": tensor for name, tensor in backbone.items()}
     state |= {f"text.bert.{name}": tensor for name, tensor in tower.items()}
@@ -217,6 +216,13 @@ def convert(content: Content, texts: Path | None) -> Converted:
 def build(settings: Mapping[str, Any]) -> ReleasedMgca:
     """The network of a checkpoint's settings."""
     return ReleasedMgca(settings)
+
+
+def _temperature(content: Content) -> float:
+    """Of words looking at patches, where the file says it in plain values."""
+    given: Any = content.get("hyper_parameters")
+    found = given.get("local_temperature") if isinstance(given, Mapping) else None
+    return float(found) if isinstance(found, int | float) and found > 0 else TEMPERATURE
 
 
 def _head(found: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from models.errors import ModelError
 from models.method import Tokens
+from models.released.parts.states import size
 from models.text.tokenizer import WordPieceTokenizer
 
 CONFIG = "config.json"
@@ -34,18 +35,20 @@ def describe_bert(state: Mapping[str, Tensor], texts: Path) -> dict[str, Any]:
     """What `bert` needs: the configuration in the folder, with the sizes that the weights have."""
     content = json.loads((texts / CONFIG).read_text(encoding="utf-8"))
     fields = {name: content[name] for name in FIELDS if name in content}
-    try:
-        words = state["embeddings.word_embeddings.weight"].shape
-        positions = state["embeddings.position_embeddings.weight"].shape
-        inner = state["encoder.layer.0.intermediate.dense.weight"].shape
-    except KeyError as error:
-        raise ModelError(f"the text tower lacks the weight {error}") from None
+    words = "embeddings.word_embeddings.weight"
     layers = {name.split(".")[2] for name in state if name.startswith("encoder.layer.")}
     sizes = {
-        "vocab_size": int(words[0]), "hidden_size": int(words[1]), "max_position_embeddings": int(positions[0]),
-        "intermediate_size": int(inner[0]), "num_hidden_layers": len(layers),
+        "vocab_size": size(state, words), "hidden_size": size(state, words, 1), "num_hidden_layers": len(layers),
+        "max_position_embeddings": size(state, "embeddings.position_embeddings.weight"),
+        "intermediate_size": size(state, "encoder.layer.0.intermediate.dense.weight"),
     }  # fmt: skip
-    return {**fields, **sizes}
+    heads = fields.get("num_attention_heads", sizes["hidden_size"] // 64)
+    if not isinstance(heads, int) or heads < 1 or sizes["hidden_size"] % heads:
+        raise ModelError(
+            f"the text tower's width {sizes['hidden_size']} cannot be shared among the {heads} heads that "
+            f"{texts / CONFIG} states"
+        )
+    return {**fields, **sizes, "num_attention_heads": heads}
 
 
 def bert(fields: Mapping[str, Any], pooler: bool = False) -> Any:
@@ -111,6 +114,11 @@ class TextTower(nn.Module):
             raise ModelError(
                 f"the vocabulary of the text encoder's folder has {tokenizer.vocabulary} pieces, and the weights have "
                 f"{fields['vocab_size']}: give the folder that goes with them"
+            )
+        if tokenizer.length > fields["max_position_embeddings"]:
+            raise ModelError(
+                f"texts have up to {tokenizer.length} tokens, and the text tower knows "
+                f"{fields['max_position_embeddings']} positions"
             )
 
     def forward(self, tokens: Tokens) -> Read:

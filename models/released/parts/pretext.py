@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from models.released.network import ReleasedNetwork
 from models.released.parts.films import IMAGENET_MEAN, IMAGENET_STD, centre, normalise, shorter_side
-from models.released.parts.resnet import describe_resnet, residual_maps, resnet
+from models.released.parts.resnet import COLOURS, describe_resnet, residual_maps, resnet
 from models.released.parts.states import size
 
 WHOLE, CROP = 256, 224
 HEAD = "fc."
+LAYER = re.compile(r"fc\.(\d\.)?weight")
 
 
 class ReleasedTower(ReleasedNetwork):
@@ -26,12 +27,13 @@ class ReleasedTower(ReleasedNetwork):
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__()
         self.backbone = resnet(**settings["backbone"])
-        layers: dict[str, nn.Module] = {
-            layer: nn.Linear(inner, outer) for layer, (outer, inner) in settings["head"].items()
-        }
-        last = max((int(layer) for layer in layers if layer), default=-1)
-        several = nn.Sequential(*(layers.get(str(layer), nn.ReLU()) for layer in range(last + 1)))
-        self.fc = layers.get("", several)
+        layers: list[nn.Module] = []
+        width = self.backbone.num_features
+        for outer in settings["head"]:
+            layers += [nn.ReLU()] if layers else []
+            layers.append(nn.Linear(width, outer))
+            width = outer
+        self.fc = layers[0] if settings["linear"] else nn.Sequential(*layers)
 
     def film(self, film: np.ndarray) -> Tensor:
         """(3, 224, 224): the shorter side to 256, the middle cut out, normalised by ImageNet's channels."""
@@ -60,12 +62,11 @@ def describe_tower(found: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[st
     """Settings and weights of `ReleasedTower`, from those of a ResNet whose `fc` is its head."""
     heads = {name for name in found if name.startswith(HEAD)}
     backbone = {name: tensor for name, tensor in found.items() if name not in heads}
-    layers = {
-        match[1] or "": name for name in sorted(heads) if (match := re.fullmatch(r"fc\.(?:(\d+)\.)?weight", name))
-    }
+    layers = sorted(name for name in heads if LAYER.fullmatch(name))
     settings = {
-        "backbone": describe_resnet(backbone),
-        "head": {layer: [size(found, name), size(found, name, 1)] for layer, name in layers.items()},
+        "backbone": describe_resnet(backbone, COLOURS),
+        "head": [size(found, name) for name in layers],
+        "linear": layers == [f"{HEAD}weight"],
     }
     state = {f"backbone.{name}": tensor for name, tensor in backbone.items()}
     return settings, state | {name: found[name] for name in heads}

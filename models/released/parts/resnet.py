@@ -10,10 +10,12 @@ import timm
 from torch import Tensor, nn
 
 from models.errors import ModelError
+from models.released.parts.states import size
 
 BASE = 64  # planes of a bottleneck for each 64 of `base_width`
 CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}  # in a Sequential
 EXPANSION = 4  # of a bottleneck
+COLOURS = 3  # channels that the authors make of a grey film
 LOCAL = 3  # the stage whose places GLoRIA and MGCA compare with words
 
 
@@ -28,25 +30,30 @@ def named_children(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def describe_resnet(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Blocks and widths of a network from the weights in torchvision's names, for `resnet`."""
-    blocks: dict[int, int] = {}
+def describe_resnet(state: Mapping[str, Tensor], channels: int = 0) -> dict[str, Any]:
+    """Blocks and widths of a network from the weights in torchvision's names, for `resnet`.
+
+    ModelError where its films have not as many `channels`, if those are given.
+    """
+    numbers: dict[int, set[str]] = {}
     for key in state:
-        if match := re.match(r"layer(\d)\.(\d+)\.", key):
-            blocks[int(match[1])] = max(blocks.get(int(match[1]), 0), int(match[2]) + 1)
+        if match := re.match(r"layer([1-4])\.(\d+)\.", key):
+            numbers.setdefault(int(match[1]), set()).add(match[2])
+    blocks = {stage: len(found) for stage, found in numbers.items()}
     basic = not any(".conv3." in key for key in state)
     last, expansion = ("conv2", 1) if basic else ("conv3", EXPANSION)
-    try:
-        planes = [int(state[f"layer{stage}.0.{last}.weight"].shape[0]) // expansion for stage in sorted(blocks)]
-        inner, per_group = state["layer1.0.conv2.weight"].shape[:2]
-        groups = 1 if basic else int(inner // per_group)
-        stem = int(state["conv1.weight"].shape[1])
-    except (KeyError, IndexError) as error:
-        raise ModelError(f"the residual network lacks the weight {error}") from None
+    planes = [size(state, f"layer{stage}.0.{last}.weight") // expansion for stage in sorted(blocks)]
+    inner, per_group = (size(state, "layer1.0.conv2.weight", axis) for axis in (0, 1))
+    groups = 1 if basic else max(1, inner // max(1, per_group))
+    stem = size(state, "conv1.weight", 1)
+    if min(planes, default=0) < 1:
+        raise ModelError("the residual network has a stage without channels")
+    if channels and stem != channels:
+        raise ModelError(f"`conv1.weight` takes {stem} channels, and the authors' films have {channels}")
     return {
         "blocks": [blocks[stage] for stage in sorted(blocks)],
         "planes": planes,
-        "base_width": BASE if basic else BASE * int(inner) // planes[0] // groups,
+        "base_width": BASE if basic else BASE * inner // planes[0] // groups,
         "channels": stem,
         "groups": groups,
         "basic": basic,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from models.encoders.image import HEAD_WIDTH, class_attention
 from models.errors import ModelError
+from models.released.parts.resnet import COLOURS
 from models.released.parts.states import count, size
 
 
@@ -22,20 +23,24 @@ def describe_vit(state: Mapping[str, Tensor]) -> dict[str, Any]:
         raise ModelError(
             f"`pos_embed` has {state['pos_embed'].shape[1]} positions, which are no square and a class token"
         )
+    heads = max(1, width // HEAD_WIDTH)
+    if width % heads:
+        raise ModelError(f"a transformer's width {width} cannot be shared among {heads} heads")
+    if (colours := size(state, "patch_embed.proj.weight", 1)) != COLOURS:
+        raise ModelError(f"`patch_embed.proj.weight` takes {colours} channels, and the authors' films have {COLOURS}")
     return {
         "image_size": side * patch,
         "patch": patch,
         "width": width,
         "depth": count(state, "blocks."),
         "inner": size(state, "blocks.0.mlp.fc1.weight"),
-        "channels": size(state, "patch_embed.proj.weight", 1),
     }
 
 
-def vit(image_size: int, patch: int, width: int, depth: int, inner: int, channels: int = 3) -> VisionTransformer:
+def vit(image_size: int, patch: int, width: int, depth: int, inner: int) -> VisionTransformer:
     """timm's, without a classifier, with random weights."""
     return VisionTransformer(
-        img_size=image_size, patch_size=patch, in_chans=channels, num_classes=0, embed_dim=width, depth=depth,
+        img_size=image_size, patch_size=patch, in_chans=COLOURS, num_classes=0, embed_dim=width, depth=depth,
         num_heads=max(1, width // HEAD_WIDTH), mlp_ratio=inner / width,
     )  # fmt: skip
 
