@@ -8,7 +8,7 @@ a file in the `data` or `templates` folder of the module's package counts that f
 Modules that are chosen by name at run time, such as a method or a dataset, are no imports: whoever stores a result
 names them as further entries.
 
-Comments, docstrings and layout do not count. Every other change does.
+Comments, docstrings and layout do not count. Every other change does. The digest is the same under every Python.
 """
 
 from __future__ import annotations
@@ -136,7 +136,17 @@ def _syntax(path: Path) -> bytes:
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and _is_text(body[0]):
             body[0] = ast.Pass()
-    return ast.dump(tree).encode()
+    return _tree(tree).encode()
+
+
+def _tree(node: object) -> str:
+    """A syntax tree as text. `ast.dump` shows which empty fields a version of Python has; this is the same in all."""
+    if isinstance(node, ast.AST):
+        fields = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, []) or name == "value"]
+        return f"{type(node).__name__}({', '.join(f'{name}={_tree(value)}' for name, value in fields)})"
+    if isinstance(node, list):
+        return f"[{', '.join(map(_tree, node))}]"
+    return ascii(node)
 
 
 def _is_text(node: ast.AST) -> bool:

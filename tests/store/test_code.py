@@ -9,6 +9,63 @@ from store import code as module
 PROGRAM = '"""Doc."""\n\nfrom store.other import half\n\n\ndef double(x):\n    """Twice."""\n    return 2 * x  # fast\n'
 
 
+EVERY_SYNTAX = """
+from __future__ import annotations
+import os as system, sys
+from . import near
+from .near import *
+
+@near.decorated(1, *[2], key=None, **{})
+class Kind(near.Base, metaclass=type):
+    field: int = 0
+    other: str
+
+    def method(self, a, /, b: int = 1, *rest, c=None, d, **named) -> dict[str, int]:
+        global here
+        def inner():
+            nonlocal a
+            a = yield
+            yield from (x async for x in b)
+            return
+        return None
+
+    async def later(self):
+        async with self as (a, b), near:
+            await a
+        async for _ in b:
+            break
+        else:
+            pass
+
+def rest(x):
+    try:
+        assert x, f"{x!r:>{2 + 1}} {{}} {x=} {'é☃':s}" "𝔘 \\t"
+    except (ValueError, TypeError) as error:
+        raise near.Error(x) from error
+    except near.Error:
+        raise
+    else:
+        del x[0], x.y
+    finally:
+        x += 1.5e300 - 2j ** -3 // 4 % 5 @ 6 << 7 >> 8 & 9 | ~10 ^ 11
+    while not (x := True) or False and ...:
+        continue
+    match x:
+        case {"a": 1, **others} | [1, *_] if x is not None:
+            pass
+        case near.Kind(0, y=None) as z:
+            pass
+        case "a" | True | _:
+            pass
+    for i, (j, *k) in x:
+        x[1:2:3, ...] = x[:] = {**x, "a": {1, *x}} if i <= j < 3 != 4 in k not in [] else lambda y, *z, w=1: (y, z)
+    try:
+        print([a for b in x if b if a for c in b], {a: b for a in x}, {a for a in x})
+    except* OSError:
+        pass
+"""
+
+
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
     """A room `store` with a program, and functions that write files into it and read its version anew."""
@@ -38,6 +95,18 @@ def checkout(tmp_path, monkeypatch):
 def test_words_about_the_code_do_not_count(checkout, old, new):
     _, version = checkout
     assert version() == version(PROGRAM.replace(old, new))
+
+
+def test_the_version_is_the_same_under_every_python(checkout):
+    _, version = checkout
+    assert version(EVERY_SYNTAX) == "1385031fba577afb"
+
+
+@pytest.mark.parametrize(("old", "new"), [("return x", "return"), ("=None", "=0"), ("return None", "return")])
+def test_what_is_empty_counts(checkout, old, new):
+    _, version = checkout
+    program = f"{PROGRAM}\n\ndef more(x, y=None):\n    if x:\n        return None\n    return x\n"
+    assert version(program) != version(program.replace(old, new))
 
 
 @pytest.mark.parametrize(("old", "new"), [("2 *", "3 *"), ("double", "twice"), ("return", "yield")])
