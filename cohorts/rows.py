@@ -28,7 +28,7 @@ def number_duplicates(ids: pd.Series) -> pd.Series:
     """Make ids unique: a repetition becomes `<id>#2` and so on, or the next name that is free."""
     numbered, taken = ids.copy(), set(ids)
     last: dict[str, int] = {}
-    for row in np.flatnonzero(ids.duplicated()):
+    for row in np.flatnonzero(ids.duplicated()).tolist():
         name = str(ids.iat[row])
         number = last.get(name, 1) + 1
         while f"{name}#{number}" in taken:

@@ -102,7 +102,7 @@ class ChestXray14(Reader):
         names, codes = finding_matrix(rows["findings"])
         rows = rows.assign(
             cohort=self.name,
-            image_path=rows["image"].map(paths).fillna("images/" + rows["image"]),
+            image_path=rows["image"].map(lambda image: paths.get(image, f"images/{image}")),
             split=self._splits(rows),
         )
         boxes = self._boxes()

@@ -110,12 +110,7 @@ class Covidx(Reader):
         named, alike = name_files(files_below(self.root, [folder], [""]))
         lines = [parse_line(line, alike) for line in read_lines(path) if line.strip()]
         rows = pd.DataFrame(lines, columns=["subject_id", "file_name", "class"], dtype=object)
-        found = (
-            rows["file_name"]
-            .map(named)
-            .fillna(rows["file_name"].str.casefold().map(alike))
-            .where(lambda path: path != "")
-        )
+        found = rows["file_name"].map(lambda name: named.get(name, alike.get(name.casefold())) or None)
         return rows.assign(
             split=FOLDERS[folder], image_path=found.fillna(folder + "/" + rows["file_name"]), found=found.notna()
         )

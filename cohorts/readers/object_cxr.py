@@ -134,7 +134,7 @@ def parse_shapes(annotations: pd.Series) -> tuple[pd.DataFrame, np.ndarray]:
     texts = annotations[~crowded].str.split(";").explode().str.strip()
     texts = texts[texts != ""]
     shapes = [parse_shape(text) for text in texts]
-    spoilt = crowded.to_numpy(bool)
+    spoilt = crowded.to_numpy(bool, copy=True)
     spoilt[texts.index[[not kind for kind, _ in shapes]]] = True
     records = [
         (row, kind, points, min(points[0::2]), min(points[1::2]), np.ptp(points[0::2]), np.ptp(points[1::2]))

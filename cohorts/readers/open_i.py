@@ -81,7 +81,7 @@ class OpenI(Reader):
         """List every image that a report names as a study or a reject, reports in the order of their numbers."""
         rows = self._table_rows() if self._has_tables else self._xml_rows()
         paths = self._image_paths(rows["image"])
-        rows["image_path"] = rows["image"].map(paths).fillna(rows["image"])
+        rows["image_path"] = rows["image"].map(lambda image: paths.get(image, image))
         rows["split"] = split_by_patient(self.name, self.split, rows["subject_id"])
         rows["reason"] = self._reasons(rows, paths.keys())
         rows["image_id"] = number_duplicates(rows["image"].where(rows["image"] != "", rows["study_id"]))

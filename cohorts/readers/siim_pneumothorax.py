@@ -79,7 +79,7 @@ class SiimPneumothorax(Reader):
         image_ids = pd.concat([labelled, others], ignore_index=True)
         rows = pd.DataFrame({"image_id": image_ids, "subject_id": image_ids, "study_id": image_ids, "view": ""})
         rows["cohort"] = self.name
-        rows["image_path"] = image_ids.map(paths).fillna(image_ids + ".dcm")
+        rows["image_path"] = image_ids.map(lambda image_id: paths.get(image_id, f"{image_id}.dcm"))
         rows["split"] = split_by_patient(self.name, self.split, image_ids)
         regions = decode_regions(table[table["pixels"] != NEGATIVE])
         crowded = regions.groupby("image_id")["image_id"].transform("size") > MOST_SHAPES

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -192,7 +192,7 @@ def find_phrases(
     first = present.group_by(["study_id", "entity"]).aggregate([("sentence", "min")])
     stated = {(row["study_id"], row["entity"]): row["sentence_min"] for row in first.to_pylist()}
     pairs = list(zip(masks.rows.tolist(), masks.columns.tolist(), strict=True))
-    places = [stated.get((study_ids[row], entities[column])) for row, column in pairs]
+    places: list[Any] = [stated.get((study_ids[row], entities[column])) for row, column in pairs]
     kept = np.flatnonzero([place is not None for place in places])
     if any(places[index] >= len(sentences[pairs[index][0]]) for index in kept):
         raise EvaluationError(
