@@ -6,6 +6,8 @@ scispacy's own index of candidates refuses current scipy, and drops most trigram
     from scispacy.linking import EntityLinker
     linker = EntityLinker(candidate_generator=CandidateGenerator(KnowledgeBase.default()))
     linker(doc).ents[0]._.kb_ents        # [("pneumothorax", 0.96)]
+
+scispacy is made for Python below 3.13. Nothing else here needs it: `KnowledgeBase` itself looks terms up.
 """
 
 from __future__ import annotations
@@ -14,16 +16,29 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from report_parsing.knowledge.base import KnowledgeBase
+from store.errors import UserError
 
 if TYPE_CHECKING:
     from scispacy.candidate_generation import MentionCandidate
     from scispacy.linking_utils import KnowledgeBase as ScispacyKnowledgeBase
 
 
+class LinkerError(UserError, ImportError):
+    """scispacy is not there."""
+
+
 def as_scispacy(base: KnowledgeBase) -> ScispacyKnowledgeBase:
-    """The same base as a scispacy `KnowledgeBase`; names are its concept ids, kinds its types."""
-    from scispacy.linking_utils import Entity
-    from scispacy.linking_utils import KnowledgeBase as ScispacyKnowledgeBase
+    """The same base as a scispacy `KnowledgeBase`; names are its concept ids, kinds its types.
+
+    LinkerError where scispacy is not installed.
+    """
+    try:
+        from scispacy.linking_utils import Entity
+        from scispacy.linking_utils import KnowledgeBase as ScispacyKnowledgeBase
+    except ImportError as error:
+        raise LinkerError(
+            "scispacy is not installed: `make setup` installs it under Python 3.11 and 3.12, for which it is made."
+        ) from error
 
     return ScispacyKnowledgeBase(
         [
