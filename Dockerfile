@@ -2,7 +2,7 @@
 #   docker build --tag radalign .
 #   docker build --tag radalign:cpu --build-arg VARIANT=cpu --build-arg TORCH_INDEX=ADDRESS .
 # ADDRESS is the one that PyTorch's page of installation names for CPUs. docs/guides/operate.md says how to run it.
-ARG PYTHON_VERSION=3.11
+ARG PYTHON_VERSION=3.13
 
 FROM python:${PYTHON_VERSION}-slim AS build
 ARG VARIANT=cuda

@@ -14,10 +14,11 @@ setup: $(STAMP)  ## the environment in .venv: once, and again when requirements.
 
 # Exactly the locked set, nothing resolved anew.
 $(STAMP): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
-	  || { echo "Radalign needs Python 3.11 or 3.12: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || { \
+	  echo "Radalign needs Python 3.11 to 3.14, which $(PYTHON) is not: make $(MAKECMDGOALS) PYTHON=/path/to/python3.13"; \
+	  exit 1; }
 	@echo "Setting up .venv: about $$(grep -c '==' requirements.lock) packages, 3 GB to fetch, 3 to 10 minutes."
-	@$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv $$([ "$$(.venv/bin/python -V 2>&1)" = "$$($(PYTHON) -V)" ] || echo --clear) .venv
 	@.venv/bin/python -m pip install --disable-pip-version-check --no-deps --progress-bar off -r requirements.lock \
 	  | while read -r line; do case "$$line" in \
 	      Collecting*|Processing*|Requirement*) ((++count % 25)) || echo "  $$count packages fetched" ;; \
@@ -48,8 +49,8 @@ lint: setup  ## style and types
 
 # uv is needed here only: pip install uv
 lock:  ## resolve the dependencies again, after a change of pyproject.toml
-	uv pip compile --universal --python-version 3.11 --extra dev --extra docs --no-header --no-emit-index-url \
-	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --extra dev --extra docs --group scispacy --no-header \
+	  --no-emit-index-url --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 
 # What was computed (var/) stays.
 clean:  ## remove the environment and the caches

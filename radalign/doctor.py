@@ -18,7 +18,7 @@ GIGA = 1e9
 FREE_GB = 10.0  # the environment, the simulated archives and a few runs
 GPU_GB = 12.0  # a ResNet-50 and a BERT at batches of 32 and 224 pixels
 PORTS = {"Dagster": 3000, "MLflow": 5000}
-PYTHON = (3, 11), (3, 13)  # from, below
+PYTHON = (3, 11), (3, 15)  # from, below
 NEEDED = ("torch", "timm", "transformers", "pyarrow", "duckdb", "pydicom", "dagster", "mlflow")
 OPTIONAL = {"s3fs": "archives on object storage: pip install radalign[remote]"}
 HUB_WEIGHTS = "emilyalsentzer/Bio_ClinicalBERT"  # the text encoder of most methods' papers
@@ -50,7 +50,7 @@ def examine(home: str = "") -> list[Finding]:
 def _python() -> Iterator[Finding]:
     there = f"{platform.python_version()} on {platform.system()}, {_cores()} cores, {_memory_gb():.0f} GB of memory"
     fits = PYTHON[0] <= sys.version_info[:2] < PYTHON[1]
-    yield Finding("ok" if fits else "missing", "Python", there, "" if fits else "Use Python 3.11 or 3.12.")
+    yield Finding("ok" if fits else "missing", "Python", there, "" if fits else "Use Python 3.11 to 3.14.")
 
 
 def _packages() -> Iterator[Finding]:
