@@ -128,9 +128,11 @@ def convert(content: Content, texts: Path | None) -> Converted:
     _expect_same(under(model, "decoder.norm."), under(model, "decoder_norm."), "decoder_norm.")
     tower = without_buffers(under(text, BERT), pooler=True)
     described = describe_resnet(backbone)
+    stated, assumed = _image_size(content), SIZES.get(len(described["blocks"]), max(SIZES.values()))
+    notes = () if stated else (f"The file does not say how large its images are: {assumed} pixels are assumed.",)
     settings = {
         "texts": str(folder),
-        "size": _image_size(content) or SIZES.get(len(described["blocks"]), max(SIZES.values())),
+        "size": stated or assumed,
         "backbone": described,
         "bert": describe_bert(tower, folder),
         "channels": size(image, "res_l1.weight"),
@@ -148,7 +150,7 @@ def convert(content: Content, texts: Path | None) -> Converted:
         for name, tensor in model.items()
         if not name.startswith(("decoder_norm.", "logit_scale"))
     }
-    return Converted(settings, state)
+    return Converted(settings, state, notes)
 
 
 def build(settings: Mapping[str, Any]) -> ReleasedKad:

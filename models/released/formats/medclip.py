@@ -33,6 +33,7 @@ LENGTH = 77  # tokens
 LAYERS = (1, 2, -1)  # whose mean a text's vector is
 LARGEST_SCALE = 4.6052  # of the logarithm of the logits' scale
 PROMPTS, SEED = 10, 0  # of a finding
+NOTE = "Findings are asked for in ten prompts of Radalign's words, where the authors draw ten of GLoRIA's."
 
 
 class ReleasedMedclip(ReleasedNetwork, DualEncoder):
@@ -140,7 +141,8 @@ def convert(content: Content, texts: Path | None) -> Converted:
     state |= {f"image_projection.{name}": tensor for name, tensor in under(found, head).items()}
     state |= {f"text_projection.{name}": tensor for name, tensor in under(found, TEXT_HEAD).items()}
     done = (IMAGE, TEXT, head, TEXT_HEAD)
-    return Converted(settings, state | {name: found[name] for name in found if not name.startswith(done)})
+    state |= {name: tensor for name, tensor in found.items() if not name.startswith(done)}
+    return Converted(settings, state, (NOTE,))
 
 
 def build(settings: Mapping[str, Any]) -> ReleasedMedclip:

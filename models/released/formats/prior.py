@@ -37,6 +37,7 @@ TEMPERATURE = 0.9  # of the choice among the sentences of the bank
 LOCAL_WEIGHT = 0.5  # of the attention between places and sentence in a score
 PROMPT = "{} is observed"
 TEXTS_AT_ONCE = 256
+NOTE = "The authors' code scores findings with noise, anew in every run: here they are scored without it."
 
 
 class AttentionPool(nn.Module):
@@ -196,7 +197,7 @@ def convert(content: Content, texts: Path | None) -> Converted:
             continue
         pool = next((prefix for prefix in POOLS if name.startswith(prefix)), "")
         state["sentences" if name == BANK else POOLS[pool] + name.removeprefix(pool) if pool else name] = tensor
-    return Converted(settings, state)
+    return Converted(settings, state, (NOTE,))
 
 
 def build(settings: Mapping[str, Any]) -> ReleasedPrior:

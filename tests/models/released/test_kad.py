@@ -84,4 +84,8 @@ def test_the_file_says_how_large_its_images_are(opened):
     fixture, network, content = opened
     texts = fixture.folder / "bert"
     assert network.size == len(fixture.expected()["pixels"][0])
-    assert kad.convert({**content, "config": {"img_res": 1024}}, texts).settings["size"] == 1024
+    stated = kad.convert({**content, "config": {"img_res": 1024}}, texts)
+    assert (stated.settings["size"], stated.notes) == (1024, ())
+    assert kad.convert(content, texts).notes == (
+        f"The file does not say how large its images are: {network.size} pixels are assumed.",
+    )
