@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import sys
 from pathlib import Path
 
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 PROCESSES = Path("/proc")
 CLOCK_SLACK = 2.0  # seconds; the start of a process is known to a hundredth, that of the machine to a second
 
@@ -18,3 +23,12 @@ def process_lives(pid: int, at: float) -> bool:
         return False
     started = int(booted.split()[1]) + int(fields[18]) / os.sysconf("SC_CLK_TCK")  # proc_pid_stat(5), field 22
     return state != "Z" and started <= at + CLOCK_SLACK
+
+
+def end_with_parent(number: int = signal.SIGKILL) -> None:
+    """Have the kernel send this process a signal when its parent, or the thread of it that started this, ends.
+
+    Safe between fork and exec.
+    """
+    if sys.platform == "linux":
+        LIBC.prctl(PR_SET_PDEATHSIG, number)

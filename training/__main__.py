@@ -6,7 +6,6 @@ SIGINT with the checkpoint written. The same command goes on where the last one 
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import logging
 import os
@@ -21,10 +20,10 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from store.errors import UserError
+from store.processes import end_with_parent
 from training.config import TrainingConfig
 from training.errors import FAILURE, PARENT, TrainingError
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 PATIENCE = 15.0  # seconds for a trainer that was killed with its step to leave the run's folder
 LOG = logging.getLogger("training")
 
@@ -70,10 +69,9 @@ def die_with_parent(parent: int) -> None:
 
     `parent` is the process that started this one. It may have died already, while Python was starting here.
     """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # the parent died before the request
-            os.kill(os.getpid(), signal.SIGKILL)
+    end_with_parent()
+    if os.getppid() != parent:  # the parent died before the request
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def is_first_process() -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import errno
 import os
 import signal
@@ -17,19 +16,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from pipelines.ui.guard import HOST
 from store.code import ROOT
+from store.processes import end_with_parent
 
 STOP_SECONDS = 15  # for the servers to stop when they are asked to
 LEAVE_SECONDS = 3  # for what they have started
 WATCH_SECONDS = 0.5
 PORTS = {"dagster": 3000, "mlflow": 5000}
 DAEMON = "Dagster's daemon"
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
-LIBC = ctypes.CDLL(None)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -110,13 +109,8 @@ def _start(module: str, *arguments: str) -> subprocess.Popen[bytes]:
 
     The kernel ends it where this process is killed.
     """
-    return subprocess.Popen(
-        [sys.executable, "-m", module, *arguments], cwd=ROOT, start_new_session=True, preexec_fn=_end_with_parent
-    )
-
-
-def _end_with_parent() -> None:
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    command, stop = [sys.executable, "-m", module, *arguments], partial(end_with_parent, signal.SIGTERM)
+    return subprocess.Popen(command, cwd=ROOT, start_new_session=True, preexec_fn=stop)
 
 
 def _stop(servers: Sequence[subprocess.Popen[bytes]]) -> None:
