@@ -13,6 +13,7 @@ from torch import Tensor
 
 from models.encoders.torchscript import is_torchscript, read_torchscript
 from models.errors import ModelError
+from store.regular_files import open_regular
 
 ZIP = b"PK\x03\x04"
 
@@ -23,7 +24,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises ModelError for any other file; one that asks for more than tensors is refused, since it could run code.
     Raises OSError where the file cannot be opened.
     """
-    path.open("rb").close()  # what the system refuses is said as it is
+    open_regular(path).close()  # what the system refuses is said as it is
     try:
         state = _read(path)
     except Exception as error:  # a damaged or hostile file ends the libraries in many ways

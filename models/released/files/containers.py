@@ -22,6 +22,7 @@ from models.encoders.torchscript import is_torchscript, read_torchscript
 from models.encoders.weight_files import expect_no_bomb, is_plain
 from models.errors import ModelError
 from models.released.files.archive import read_archive
+from store.regular_files import open_regular
 
 Content = dict[str, Any]  # names -> tensors, plain values, or dicts of them
 INNER = ("pytorch_model.bin", "model.safetensors")  # in a zip file
@@ -39,7 +40,7 @@ def read_content(path: Path) -> Content:
         ModelError: there is no file, or it is none of weights, in one sentence.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(200)
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from None

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickle
 import re
 import struct
@@ -21,8 +22,10 @@ from models.encoders.image import load_weights
 from models.encoders.text import TextEncoder
 from models.encoders.weight_files import read_weights
 from models.errors import ModelError
+from models.released.files.containers import read_content
 from models.text.folders import encoder_folder
 from models.text.tokenizer import WordPieceTokenizer
+from tests.cohorts.clocks import within
 from tests.models.encoders.test_clip import Towers
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit", "ignore::torch.jit.TracerWarning")
@@ -359,6 +362,15 @@ def test_weights_that_are_no_numbers_of_a_network_are_refused(tmp_path, spoilt, 
     torch.save({**clip.state_dict(), name: spoilt[:1, :1].expand(clip.text.text_projection.shape).clone()}, path)
     with pytest.raises(ModelError, match=rf"`{name}` in .*{message}"):
         load_clip(Towers(), str(path))
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.pt")
+    with within(10):
+        with pytest.raises(OSError, match="Not a regular file"):
+            read_weights(tmp_path / "pipe.pt")
+        with pytest.raises(ModelError, match=r"pipe\.pt cannot be read: Not a regular file"):
+            read_content(tmp_path / "pipe.pt")
 
 
 def test_weights_of_half_precision_are_read(tmp_path):
