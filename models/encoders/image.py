@@ -14,7 +14,7 @@ from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_hybrid import HybridEmbed
 from torch import Tensor, nn
 
-from models.encoders.weight_files import numbers_like, read_weights
+from models.encoders.weight_files import numbers_like
 from models.errors import ModelError
 
 SCRATCH = re.compile(r"vit/(\d+)x(\d+)(?:p(\d+)|(r))")
@@ -168,11 +168,14 @@ def _vit(blocks: int, width: int, size: int, patch: int) -> VisionTransformer:
 def load_weights(network: nn.Module, path: str) -> None:
     """Load the file of weights at `path`; weights that do not fit are an error.
 
-    A first convolution for three colours is summed over them, which is the same for a grey image.
+    The file may be of timm, torchvision, transformers or open_clip, or a checkpoint that holds such an encoder. A first
+    convolution for three colours is summed over them, which is the same for a grey image.
     """
+    from models.released.parts.plain import read_encoder
+
     if not Path(path).is_file():
         raise ModelError(f"there is no file `{path}` with weights of the image encoder (`image_weights`)")
-    state = read_weights(Path(path))
+    state = read_encoder(Path(path), network)
     wanted = network.state_dict()
     for name, tensor in state.items():
         if name in wanted and tensor.ndim == 4 and tensor.shape[1] == 3 and wanted[name].shape[1] == 1:
