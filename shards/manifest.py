@@ -133,7 +133,7 @@ class Manifest:
         try:
             content = json.loads(path.read_text())
             version = content["schema_version"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ShardError(f"{path} is not a shard manifest of this version; {AGAIN}") from error
         if version != SCHEMA_VERSION:
             raise ShardError(f"{path} has schema version {version}, not {SCHEMA_VERSION}; {AGAIN}")
@@ -147,9 +147,11 @@ class Manifest:
                 shards=tuple(ShardEntry(**shard) for shard in content["shards"]),
                 decoding=content["decoding"],
             )
-        except (KeyError, TypeError) as error:
+            digests = manifest.digest, manifest.checksum
+            has_own_shards = all("/" not in shard.file for shard in manifest.shards)
+        except (ValueError, KeyError, TypeError) as error:
             raise ShardError(f"{path} is not a shard manifest of this version; {AGAIN}") from error
-        if (content.get("digest"), content.get("checksum")) != (manifest.digest, manifest.checksum):
+        if (content.get("digest"), content.get("checksum")) != digests or not has_own_shards:
             raise ShardError(f"{path} was changed after it was written; {AGAIN}")
         return manifest
 

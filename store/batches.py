@@ -72,8 +72,11 @@ class Plan:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Plan:
-        """The plan of `to_json`."""
-        return cls(tuple(Batch(**batch) for batch in stored["batches"]), stored["settings"])
+        """The plan of `to_json`. Other values raise ValueError, KeyError, TypeError or AttributeError."""
+        plan = cls(tuple(Batch(**batch) for batch in stored["batches"]), dict(stored["settings"]))
+        if any("/" in batch.fingerprint for batch in plan.batches):
+            raise ValueError("a fingerprint is a path")
+        return plan
 
 
 def plan_stage(
@@ -135,7 +138,11 @@ def read_plan(folder: Path) -> Plan:
     path = folder / PLAN
     if not path.exists() and not is_sealed(path):
         return Plan()
-    return Plan.from_json(json.loads(expect_intact(path, AGAIN, keep=True).read_text(encoding="utf-8")))
+    text = expect_intact(path, AGAIN, keep=True).read_text(encoding="utf-8", errors="replace")
+    try:
+        return Plan.from_json(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DamageError(f"{path} is no plan of batches; {AGAIN}") from error
 
 
 def expect_plan(folder: Path) -> Plan:

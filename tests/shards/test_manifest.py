@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -54,6 +55,11 @@ def test_changed_shard_is_named_when_asked(folder):
         ({"schema_version": "0"}, "has schema version 0, not 2"),
         ({"size": 8}, "was changed after it was written"),
         ({"shards": [{"file": "a.parquet"}]}, "is not a shard manifest"),
+        ({"shards": [{"file": "a", "rows": "x", "digest": "", "content": "0", "splits": {}}]}, "is not a shard"),
+        (
+            {"shards": [{"file": "a", "rows": 1, "digest": "", "content": "zz", "splits": {}}]},
+            "is not a shard manifest",
+        ),
     ],
 )
 def test_other_manifests_are_refused(folder, change, message):
@@ -63,8 +69,16 @@ def test_other_manifests_are_refused(folder, change, message):
         Manifest.load(folder)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "{}"])
+@pytest.mark.parametrize("text", ["", "[]", "{", "{}", "[" * 100_000])
 def test_no_manifest_at_all(folder, text):
     (folder / FILE_NAME).write_text(text)
     with pytest.raises(ShardError, match="is not a shard manifest"):
+        Manifest.load(folder)
+
+
+def test_a_manifest_names_no_file_elsewhere(folder):
+    manifest = Manifest.load(folder)
+    elsewhere = replace(manifest.shards[0], file=f"../{folder.name}/{manifest.shards[0].file}")
+    replace(manifest, shards=(elsewhere,)).write(folder)
+    with pytest.raises(ShardError, match="was changed after it was written"):
         Manifest.load(folder)

@@ -10,6 +10,7 @@ from store import batches
 from store.atomic import write_table
 from store.batches import Batch, Plan
 from store.errors import DamageError
+from store.seals import seal
 
 
 def table(*values):
@@ -202,3 +203,17 @@ def test_a_damaged_plan_is_no_plan_and_is_said(tmp_path, damage):
 def test_a_stage_without_a_plan_says_what_to_do(tmp_path):
     with pytest.raises(DamageError, match="ingest"):
         batches.expect_plan(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", "3", "{}", "[" * 100_000, '{"batches": [3], "settings": {}}', '{"batches": [], "settings": 3}',
+        '{"batches": [{"name": "a", "fingerprint": "../elsewhere"}], "settings": {}}',
+    ],
+)  # fmt: skip
+def test_what_is_no_plan_is_said(tmp_path, text):
+    (tmp_path / "plan.json").write_text(text)
+    seal(tmp_path / "plan.json")
+    with pytest.raises(DamageError, match=r"plan\.json is no plan of batches; bring the dataset up to date"):
+        batches.read_plan(tmp_path)
