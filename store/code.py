@@ -14,13 +14,19 @@ Comments, docstrings and layout do not count. Every other change does. The diges
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
+import json
+import os
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]  # the checkout, or the folder that the project is installed in
+HOME = Path(__file__).resolve().parents[1]
+ROOT = HOME  # the checkout, or the folder that the project is installed in
 ROOMS = frozenset(
     {
         *("store", "imaging", "report_parsing", "cohorts", "shards", "ingestion", "models", "training", "evaluation"),
@@ -55,9 +61,11 @@ def _version(modules: frozenset[str]) -> str:
     for path in sorted(imported_files(modules)):
         digest.update(path.relative_to(ROOT).as_posix().encode())
         digest.update(_content_digest(path))
+    _memory().save()
     return digest.hexdigest()[:16]
 
 
+@cache
 def _files_of(name: str, required: bool = False) -> list[Path]:
     """The file of a module and the `__init__` files of the packages around it; none where the name is no module."""
     parts = name.split(".")
@@ -76,20 +84,75 @@ def _files_of(name: str, required: bool = False) -> list[Path]:
 @cache
 def _named_in(path: Path) -> tuple[Path, ...]:
     """The files that a module names: of the modules that it imports, and of data."""
-    found: dict[Path, None] = {}
-    for node in _running_nodes(ast.parse(path.read_bytes())):
+    facts = _memory().facts(path)
+    found = {file: None for name in facts["modules"] for file in _files_of(name)}
+    return tuple(found | dict.fromkeys(file for name in facts["files"] for file in _data_files(path, name)))
+
+
+class _Memory:
+    """What the text of each module says, kept from process to process beside Python's own compiled modules.
+
+    A module is read again where its file is another one or was touched: parsing all of them takes seconds.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._reader = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+        self._known: dict[str, Any] = {}
+        self._new = False
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            stored = json.loads(file.read_text(encoding="utf-8"))
+            self._known = stored["modules"] if stored["reader"] == self._reader else {}
+
+    def facts(self, path: Path) -> dict[str, Any]:
+        """Names of `modules` and `files` in the text of a module, and the `digest` of what it does."""
+        stat = path.stat()
+        state = [stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+        kept = self._known.get(str(path))
+        if kept and kept["state"] == state:
+            found: dict[str, Any] = kept
+            return found
+        found = {"state": state, **_read_facts(path)}
+        if path.is_relative_to(HOME):
+            self._known[str(path)] = found
+            self._new = True
+        return found
+
+    def save(self) -> None:
+        """Keep it, where the folder can be written to."""
+        if not self._new:
+            return
+        partial = self._file.with_name(f"{self._file.name}.{os.getpid()}.partial")
+        with contextlib.suppress(OSError):
+            self._file.parent.mkdir(exist_ok=True)
+            partial.write_text(json.dumps({"reader": self._reader, "modules": self._known}), encoding="utf-8")
+            partial.replace(self._file)
+            self._new = False
+
+
+@cache
+def _memory() -> _Memory:
+    return _Memory(HOME / "store" / "__pycache__" / f"code.{sys.implementation.cache_tag}.json")
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    """The names in a module's text, and the digest of what it does."""
+    tree = ast.parse(path.read_bytes())
+    modules: dict[str, None] = {}
+    files: dict[str, None] = {}
+    for node in _running_nodes(tree):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            modules |= dict.fromkeys(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             module = ".".join(filter(None, [*_package(path, node.level), node.module]))
-            names = [module, *(f"{module}.{alias.name}" for alias in node.names)]
+            modules |= dict.fromkeys([module, *(f"{module}.{alias.name}" for alias in node.names)])
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            names = [node.value] if MODULE_NAME.fullmatch(node.value) else []
-            found |= dict.fromkeys(_data_files(path, node.value))
-        else:
-            continue
-        found |= dict.fromkeys(file for name in names for file in _files_of(name))
-    return tuple(found)
+            if MODULE_NAME.fullmatch(node.value):
+                modules[node.value] = None
+            if FILE_NAME.fullmatch(node.value) and not node.value.endswith(".py"):
+                files[node.value] = None
+    ours = [name for name in modules if name.partition(".")[0] in ROOMS]
+    return {"modules": ours, "files": list(files), "digest": hashlib.sha256(_syntax(tree)).hexdigest()}
 
 
 def _package(path: Path, level: int) -> tuple[str, ...]:
@@ -114,8 +177,6 @@ def _running_nodes(tree: ast.AST) -> Iterator[ast.AST]:
 
 def _data_files(path: Path, name: str) -> Iterator[Path]:
     """The files called `name` beside a module, or in the data folders of the packages that it lies in."""
-    if not FILE_NAME.fullmatch(name) or name.endswith(".py"):
-        return
     for package in path.relative_to(ROOT).parents[:-1]:
         for folder in DATA_FOLDERS:
             file = ROOT / package / folder / name
@@ -125,13 +186,13 @@ def _data_files(path: Path, name: str) -> Iterator[Path]:
 
 @cache
 def _content_digest(path: Path) -> bytes:
-    content = _syntax(path) if path.suffix == ".py" else path.read_bytes()
-    return hashlib.sha256(content).digest()
+    if path.suffix == ".py":
+        return bytes.fromhex(_memory().facts(path)["digest"])
+    return hashlib.sha256(path.read_bytes()).digest()
 
 
-def _syntax(path: Path) -> bytes:
-    """What a module does, without its docstrings."""
-    tree = ast.parse(path.read_bytes())
+def _syntax(tree: ast.AST) -> bytes:
+    """What a module does, without its docstrings; these are taken out of its `tree`."""
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and _is_text(body[0]):

@@ -33,6 +33,7 @@ Thing = tuple[str, ...]
 def versions() -> dict[Thing, str]:
     """The code version of everything that is stored."""
     code._version.cache_clear()
+    code._files_of.cache_clear()
     found: dict[Thing, str] = {("regions",): code.code_version("ingestion.regions")}
     for cohort in COHORTS:
         workspace = Workspace(cohort=cohort)
@@ -87,6 +88,7 @@ def stale(copy) -> Iterator[Callable[[str, str], set[Thing]]]:
 
         yield change
     code._version.cache_clear()
+    code._files_of.cache_clear()
 
 
 def stage(*names: str, cohorts=COHORTS) -> set[Thing]:

@@ -77,14 +77,14 @@ def checkout(tmp_path, monkeypatch):
             (tmp_path / "store" / name.replace("__", ".").replace("_slash_", "/")).write_text(text)
 
     def version(program=PROGRAM, *entries):
-        for cached in (module._version, module._named_in, module._content_digest):
+        for cached in (module._version, module._named_in, module._content_digest, module._files_of):
             cached.cache_clear()
         write(program__py=program)
         return module.code_version("store.program", *entries)
 
     write(other__py="def half(x):\n    return x / 2\n", further__py="VALUE = 1\n")
     yield write, version
-    for cached in (module._version, module._named_in, module._content_digest):
+    for cached in (module._version, module._named_in, module._content_digest, module._files_of):
         cached.cache_clear()
 
 
@@ -183,3 +183,36 @@ def test_a_relative_import_counts(checkout):
         before = version(program)
         write(**{f"{file}__py": "VALUE = 6\n"})
         assert version(program) != before
+
+
+def test_what_a_module_says_is_kept_until_the_file_is_touched(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "HOME", tmp_path)
+    path, file = tmp_path / "program.py", tmp_path / "kept" / "code.json"
+    path.write_text(PROGRAM)
+    first = module._Memory(file)
+    facts = first.facts(path)
+    assert facts["modules"] == ["store.other", "store.other.half"]
+    first.save()
+    read = []
+    monkeypatch.setattr(
+        module, "_read_facts", lambda path: read.append(path) or {"digest": "", "modules": [], "files": []}
+    )
+    assert module._Memory(file).facts(path) == facts
+    assert read == []
+    path.write_text(PROGRAM)  # the same text, in a file that was touched
+    assert module._Memory(file).facts(path) != facts
+    assert read == [path]
+    path.write_text(PROGRAM)
+    file.write_text("{")  # damaged: everything is read again
+    assert module._Memory(file).facts(path)["digest"] == ""
+
+
+def test_what_another_reader_kept_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "HOME", tmp_path)
+    path, file = tmp_path / "program.py", tmp_path / "code.json"
+    path.write_text(PROGRAM)
+    memory = module._Memory(file)
+    memory.facts(path)
+    memory._reader = "another"
+    memory.save()
+    assert module._Memory(file)._known == {}

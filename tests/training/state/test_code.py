@@ -41,10 +41,10 @@ def test_a_further_method_leaves_the_versions_of_others(tmp_path, monkeypatch):
 
 
 def fresh_version(method: str) -> str:
-    for cached in (code._version, code._named_in, code._content_digest):
+    for cached in (code._version, code._named_in, code._content_digest, code._files_of):
         cached.cache_clear()
     try:
         return training_code(method)
     finally:
-        for cached in (code._version, code._named_in, code._content_digest):
+        for cached in (code._version, code._named_in, code._content_digest, code._files_of):
             cached.cache_clear()
