@@ -155,7 +155,7 @@ TABLE: dict[str, set[Thing]] = {
     "cohorts/tables.py": stage("images", "reports"),
     "imaging/dicom/display.py": stage("images") | REGIONS,
     "imaging/worker.py": stage("images") | REGIONS,
-    "imaging/shapes.py": REGIONS,
+    "imaging/shapes.py": REGIONS | stage("reports", cohorts=["object_cxr"]),  # whose reader checks polygons
     "report_parsing/sections/headings.py": stage("reports"),
     "report_parsing/data/headings.csv": stage("reports"),
     "report_parsing/statements/clauses.py": stage("triplets"),
