@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from models.distributed import rank
+from models.encoders.weight_files import expect_no_bomb
 from models.method import Method
 from models.run_files import BEST, ORIGIN, RESULT, TRAINED
 from models.run_files import CHECKPOINT as CARD
@@ -170,15 +171,32 @@ def _read_checkpoint(folder: Path, origin: Origin) -> tuple[int, dict[str, torch
             raise _DamagedError(f"{name} is not what was written")
     if _as_line(card["origin"]) != origin.as_json():
         raise _DamagedError("it is of another run")
-    state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
-    return int(card["step"]), load_file(folder / TRAINED), state
+    try:
+        expect_no_bomb(folder / STATE)
+        state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+        weights = load_file(folder / TRAINED)
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # of files that were replaced, with their digests
+        raise _DamagedError(f"its files hold no state of a training: {type(error).__name__}") from error
+    if not isinstance(state, dict) or not {"optimizer", "loop"} <= state.keys():
+        raise _DamagedError(f"{STATE} holds no state of a training")
+    return int(card["step"]), weights, state
 
 
 def _read_card(folder: Path) -> dict[str, Any]:
     try:
         card: dict[str, Any] = json.loads(expect_intact(folder / CARD, "", keep=True).read_text(encoding="utf-8"))
-    except DamageError:
+    except (DamageError, ValueError, RecursionError):
         raise _DamagedError(f"{CARD} is not what was written") from None
+    if not isinstance(card, dict) or [type(card.get(name)) for name in ("step", "origin", "digests")] != [
+        int,
+        dict,
+        dict,
+    ]:
+        raise _DamagedError(f"{CARD} is no card of a checkpoint")
+    if not {STATE, TRAINED} <= card["digests"].keys() or any("/" in name for name in card["digests"]):
+        raise _DamagedError(f"{CARD} names other files than those of a checkpoint")
     return card
 
 

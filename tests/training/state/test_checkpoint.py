@@ -13,6 +13,8 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from store.digests import file_digest
+from store.seals import seal
 from tests.training.test_loop import KilledError, killed_after
 from training.config import TrainingError
 from training.loop import train
@@ -73,6 +75,21 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_notice(config, killed, caplo
     (notice,) = [record.getMessage() for record in caplog.records if record.name == "training.state.checkpoint"]
     assert "step-00000008 is damaged" in notice
     assert file in notice
+
+
+@pytest.mark.parametrize(
+    "card", ["", "[]", "[" * 100_000, {"digests": 3}, {"digests": {}}, {"digests": {"../x": ""}}, {"step": "x"}, {}]
+)
+def test_a_checkpoint_that_was_replaced_with_its_digests_is_passed_over(config, killed, caplog, card):
+    folder = complete_checkpoints(killed)[-1]
+    path, state = folder / "checkpoint.json", folder / "state.pt"
+    if card == {}:
+        torch.save([1, 2], state)
+        card = {"digests": {name: file_digest(folder / name) for name in ("state.pt", "weights.safetensors")}}
+    path.write_text(card if isinstance(card, str) else json.dumps({**json.loads(path.read_text()), **card}))
+    seal(path)
+    assert train(config)["resumed_from"] == 4
+    assert "step-00000008 is damaged" in caplog.text
 
 
 def test_with_no_whole_checkpoint_the_run_starts_anew_and_says_so(config, killed, caplog):
