@@ -22,7 +22,7 @@ from models.released.opening import Converted
 from models.released.parts.bert import TextTower, describe_bert, expect_folder, without_buffers
 from models.released.parts.films import centre, normalise, pad_square
 from models.released.parts.maps import on_whole
-from models.released.parts.reports import prepared, read_reports
+from models.released.parts.reports import askable, prepared, read_reports
 from models.released.parts.resnet import COLOURS, describe_resnet, residual_stages, resnet
 from models.released.parts.states import size, under, weights_of
 from models.text.gloria_prompts import sample_prompts
@@ -160,7 +160,8 @@ class ReleasedGloria(ReleasedNetwork):
 
     def prompts_of(self, finding: str) -> list[str]:
         """What is asked for a finding."""
-        return self.prompts.get(finding) or sample_prompts(finding, SAMPLED, 0) or [finding]
+        sampled = sample_prompts(finding, SAMPLED, 0) or [finding]
+        return self.prompts.get(finding) or [askable(prompt) for prompt in sampled]
 
     def word_maps(self, images: Tensor, sentences: Sequence[str]) -> WordMaps:
         """Attention of the words over the regions; [CLS] and [SEP] are left out."""
@@ -173,8 +174,8 @@ class ReleasedGloria(ReleasedNetwork):
         return WordMaps(words, on_whole(own, CROP, WHOLE, shared=True))
 
     def phrase_maps(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
-        """Attention of the words, mean over them."""
-        return self.word_maps(images, phrases).mean()
+        """Attention of the words, mean over them; a phrase of one word is asked for with `there is` before it."""
+        return self.word_maps(images, [askable(phrase) for phrase in phrases]).mean()
 
     def attend(self, regions: Tensor, texts: Texts) -> Tensor:
         """(images, texts, positions, rows, columns) attention over the regions, whatever `lengths` is; it has a meaning

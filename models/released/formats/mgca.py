@@ -21,10 +21,11 @@ from models.released.opening import Converted
 from models.released.parts.bert import TextTower, describe_bert, expect_folder, without_buffers
 from models.released.parts.films import centre, normalise, pad_square
 from models.released.parts.maps import on_whole
-from models.released.parts.reports import prepared, read_reports
+from models.released.parts.reports import askable, prepared, read_reports
 from models.released.parts.resnet import COLOURS, describe_resnet, residual_stages, resnet
 from models.released.parts.states import size, under, weights_of
 from models.released.parts.vit import describe_vit, patch_attention, vit, vit_tokens
+from models.text.prompts import PromptPair
 from models.text.tokenizer import WordPieceTokenizer
 from models.text.words import aggregate_shifted
 
@@ -53,10 +54,12 @@ class ReleasedMgca(ReleasedNetwork, DualEncoder):
     The authors' text tower takes the types of tokens for their positions, so that all stand at the first: so here.
 
     The repository classifies nothing without training. A finding is scored here by the softmax of the cosines with the
-    finding and `no` finding, and located by the attention of its words, as their local loss has it.
+    prompts below, of which each has two words because the text preparation drops sentences of one, and located by the
+    attention of the words, as their local loss has it.
     """
 
     size = WHOLE
+    prompts = PromptPair("there is {}", "there is no {}")
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__()
@@ -159,11 +162,11 @@ class ReleasedMgca(ReleasedNetwork, DualEncoder):
         return WordMaps(said, on_whole(attention.unflatten(-1, grid), self.crop, WHOLE, shared=True))
 
     def phrase_maps(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
-        """Attention of the words, mean over them."""
-        return self.word_maps(images, phrases).mean()
+        """Attention of the words, mean over them; a phrase of one word is asked for with `there is` before it."""
+        return self.word_maps(images, [askable(phrase) for phrase in phrases]).mean()
 
     def zero_shot(self, images: Tensor, queries: Sequence[str]) -> ZeroShot:
-        """Softmax of the cosines with a finding and `no` finding; attention of the finding's words, mean over them."""
+        """Softmax of the cosines with the two prompts; attention of the words of the first, mean over them."""
         vectors, patches, grid = self.project_images(self.prepare(images))
         positive, negative = (F.normalize(vectors, dim=-1) @ side.T for side in self.prompt_vectors(queries))
         _, words, _, mask = self.read(self.tokens([self.prompts.fill(query)[0][0] for query in queries]))

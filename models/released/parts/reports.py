@@ -22,6 +22,11 @@ def prepared(text: str) -> str:
     return " ".join(filter(None, sentences))
 
 
+def askable(phrase: str) -> str:
+    """A phrase to look for: one of a single word, of which `prepared` leaves nothing, with `there is` before it."""
+    return phrase if prepared(phrase) else f"there is {phrase}"
+
+
 def read_reports(tokenizer: WordPieceTokenizer, texts: Sequence[str]) -> Tokens:
     """Tokens of prepared texts, all padded to the tokenizer's length."""
     tokens = tokenizer([prepared(text) for text in texts])

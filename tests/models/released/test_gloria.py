@@ -103,6 +103,17 @@ def test_a_phrase_is_where_its_words_look(opened):
     assert found.maps[..., :margin].sum() == 0
 
 
+@torch.inference_mode()
+def test_long_and_empty_texts_are_read(opened):
+    fixture, _, network, _, _, _ = opened
+    square = torch.from_numpy(fixture.films()[0])[None, None]
+    found = network.similarity(square, ["", "effusion", "the heart is enlarged. " * 60])
+    assert found.isfinite().all()
+    shot = network.zero_shot(square, ["pneumothorax", "cardiomegaly"])
+    close(shot.maps.sum((2, 3)), np.ones((1, 2), np.float32))
+    close(network.phrase_maps(square, ["pneumothorax"]), shot.maps[:, 0].numpy())
+
+
 def small(tmp_path, change):
     """A tiny checkpoint with changed weights."""
     fixture = next(found for found in FIXTURES if not (found.folder / "recipe.json").exists())

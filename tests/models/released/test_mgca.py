@@ -85,8 +85,18 @@ def test_words_are_located_on_the_whole_film(opened):
     close(middle.unflatten(2, (cells, parts)).unflatten(1, (cells, parts)).sum((2, 4)).flatten(1), patches)
     assert found.maps[..., :start, :].sum() == 0
     shot = network.zero_shot(square, [text, "edema"])
-    close(shot.maps[:, 0], network.phrase_maps(square, [text]).numpy())
+    close(shot.maps[:, 1], network.phrase_maps(square, ["edema"]).numpy())
+    close(shot.maps.sum((2, 3)), np.ones((1, 2), np.float32))
     assert ((shot.scores > 0) & (shot.scores < 1)).all()
+
+
+@torch.inference_mode()
+def test_long_and_empty_texts_are_read(opened):
+    fixture, _, network, _, _, _ = opened
+    square = torch.from_numpy(fixture.films()[0])[None, None]
+    found = network.similarity(square, ["", "effusion", "the heart is enlarged. " * 60])
+    assert found.isfinite().all()
+    close(found[0, 0], found[0, 1].numpy())  # the preparation drops a sentence of one word
 
 
 def test_the_wrappers_of_lightning_are_read(opened, tmp_path):
