@@ -36,8 +36,8 @@ class ReleasedTower(ReleasedNetwork):
         self.fc = layers[0] if settings["linear"] else nn.Sequential(*layers)
 
     def film(self, film: np.ndarray) -> Tensor:
-        """(3, 224, 224): the shorter side to 256, the middle cut out, normalised by ImageNet's channels."""
-        return normalise(centre(shorter_side(film, WHOLE), CROP), IMAGENET_MEAN, IMAGENET_STD)
+        """(3, 224, 224): the shorter side to `size`, the middle cut out, normalised by ImageNet's channels."""
+        return normalise(centre(shorter_side(film, self.size), CROP), IMAGENET_MEAN, IMAGENET_STD)
 
     def features(self, pixels: Tensor) -> Tensor:
         """(batch, channels, rows, columns) of the last stage, of the network's input."""

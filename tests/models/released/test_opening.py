@@ -66,7 +66,7 @@ def test_every_format_says_where_it_is_from():
 
 def test_names_that_nobody_knows_are_refused(tmp_path):
     torch.save({"encoder.weight": torch.ones(2)}, tmp_path / "file.pt")
-    with pytest.raises(ModelError, match="that no format knows; formats are biovil,"):
+    with pytest.raises(ModelError, match=r"that no format knows; formats are (\w+, )*biovil,"):
         convert_file(tmp_path / "file.pt")
     with pytest.raises(ModelError, match=r"is called `medclop` .did you mean `medclip`"):
         convert_file(tmp_path / "file.pt", "medclop")
