@@ -25,7 +25,19 @@ class ReleasedNetwork(Method):
         """(films, channels, rows, columns) on the network's device."""
         return torch.stack([self.film(film) for film in films]).to(self.device)
 
+    def whole_film(self, film: np.ndarray) -> Tensor:
+        """(channels, rows, columns): as `film`, but all of it where `film` leaves a margin out; for `image_maps`."""
+        return self.film(film)
+
     def prepare(self, images: Tensor) -> Tensor:
         """Grey levels 0..255 (batch, 1, side, side) -> the network's input, each image taken for a film."""
-        levels = images.detach().round().clamp(0, 255).to(torch.uint8).cpu().numpy()
-        return self.films(list(levels[:, 0]))
+        return self.films(_grey_levels(images))
+
+    def prepare_whole(self, images: Tensor) -> Tensor:
+        """As `prepare`, by `whole_film`."""
+        return torch.stack([self.whole_film(film) for film in _grey_levels(images)]).to(self.device)
+
+
+def _grey_levels(images: Tensor) -> list[np.ndarray]:
+    """Images (batch, 1, side, side) as films (side, side) uint8."""
+    return list(images.detach().round().clamp(0, 255).to(torch.uint8).cpu().numpy()[:, 0])
