@@ -23,7 +23,7 @@ from models.released.parts.bert import TextTower, describe_bert, expect_folder, 
 from models.released.parts.films import centre, normalise, pad_square
 from models.released.parts.maps import on_whole
 from models.released.parts.reports import askable, prepared, read_reports
-from models.released.parts.resnet import COLOURS, describe_resnet, residual_stages, resnet
+from models.released.parts.resnet import COLOURS, describe_resnet, enlarge, residual_maps, residual_stages, resnet
 from models.released.parts.states import size, under, weights_of
 from models.text.gloria_prompts import sample_prompts
 from models.text.tokenizer import WordPieceTokenizer
@@ -80,10 +80,13 @@ class ReleasedGloria(ReleasedNetwork):
         """(3, 224, 224) in -1..1: padded to a square of 256, of which the middle is cut out."""
         return normalise(centre(pad_square(film, WHOLE), CROP), (0.5,) * 3, (0.5,) * 3)
 
+    def whole_film(self, film: np.ndarray) -> Tensor:
+        """(3, 256, 256): without the cut."""
+        return normalise(pad_square(film, WHOLE), (0.5,) * 3, (0.5,) * 3)
+
     def stages(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Pooled (batch, channels) and local features (batch, channels, 19, 19) of the network's input."""
-        larger = F.interpolate(pixels, size=(UPSAMPLED, UPSAMPLED), mode="bilinear", align_corners=True)
-        return residual_stages(self.backbone, larger)
+        return residual_stages(self.backbone, enlarge(pixels, UPSAMPLED))
 
     def look(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors (batch, width) and regions (batch, width, 19, 19) of the network's input."""
@@ -124,8 +127,8 @@ class ReleasedGloria(ReleasedNetwork):
         return self.stages(self.prepare(images))[0]
 
     def image_maps(self, images: Tensor) -> list[Tensor]:
-        """The third stage's map (batch, channels, 19, 19)."""
-        return [self.stages(self.prepare(images))[1]]
+        """Maps (batch, channels, rows, columns) of the residual network, fine to coarse, of whole films as large."""
+        return residual_maps(self.backbone, enlarge(self.prepare_whole(images), UPSAMPLED * WHOLE // CROP))
 
     def class_logits(self, images: Tensor) -> Tensor:
         """(batch, classes) of the classifier of a checkpoint that has one."""

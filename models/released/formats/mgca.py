@@ -22,7 +22,7 @@ from models.released.parts.bert import TextTower, describe_bert, expect_folder, 
 from models.released.parts.films import centre, normalise, pad_square
 from models.released.parts.maps import on_whole
 from models.released.parts.reports import askable, prepared, read_reports
-from models.released.parts.resnet import COLOURS, describe_resnet, residual_stages, resnet
+from models.released.parts.resnet import COLOURS, describe_resnet, enlarge, residual_maps, residual_stages, resnet
 from models.released.parts.states import size, under, weights_of
 from models.released.parts.vit import describe_vit, patch_attention, vit, vit_tokens
 from models.text.prompts import PromptPair
@@ -85,6 +85,10 @@ class ReleasedMgca(ReleasedNetwork, DualEncoder):
         """(3, side, side) in -1..1: padded to a square of 256, of which the middle is cut out."""
         return normalise(centre(pad_square(film, WHOLE), self.crop), (0.5,) * 3, (0.5,) * 3)
 
+    def whole_film(self, film: np.ndarray) -> Tensor:
+        """(3, 256, 256): without the cut."""
+        return normalise(pad_square(film, WHOLE), (0.5,) * 3, (0.5,) * 3)
+
     def look(self, pixels: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
         """Pooled (batch, channels) and local features (batch, places, channels) of the network's input, and the grid.
 
@@ -92,8 +96,7 @@ class ReleasedMgca(ReleasedNetwork, DualEncoder):
         """
         if self.transformer:
             return *vit_tokens(self.backbone, pixels), self.backbone.patch_embed.grid_size
-        larger = F.interpolate(pixels, size=(UPSAMPLED, UPSAMPLED), mode="bilinear", align_corners=True)
-        pooled, local = residual_stages(self.backbone, larger)
+        pooled, local = residual_stages(self.backbone, enlarge(pixels, UPSAMPLED))
         return pooled, local.flatten(2).transpose(1, 2), (local.shape[2], local.shape[3])
 
     def project_images(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
@@ -131,8 +134,15 @@ class ReleasedMgca(ReleasedNetwork, DualEncoder):
         return self.look(self.prepare(images))[0]
 
     def image_maps(self, images: Tensor) -> list[Tensor]:
-        """The local features as one map (batch, channels, rows, columns)."""
-        _, local, grid = self.look(self.prepare(images))
+        """Maps (batch, channels, rows, columns) of whole films, fine to coarse.
+
+        For a residual network they are as large as otherwise; for a transformer, which has one map, the film is reduced
+        to the side that its positions are for.
+        """
+        whole = self.prepare_whole(images)
+        if not self.transformer:
+            return residual_maps(self.backbone, enlarge(whole, UPSAMPLED * WHOLE // CROP))
+        _, local, grid = self.look(F.interpolate(whole, size=(self.crop, self.crop), mode="bilinear", antialias=True))
         return [local.transpose(1, 2).unflatten(2, grid)]
 
     def class_attention(self, pixels: Tensor) -> Tensor:

@@ -39,6 +39,10 @@ class ReleasedTower(ReleasedNetwork):
         """(3, 224, 224): the shorter side to `size`, the middle cut out, normalised by ImageNet's channels."""
         return normalise(centre(shorter_side(film, self.size), CROP), IMAGENET_MEAN, IMAGENET_STD)
 
+    def whole_film(self, film: np.ndarray) -> Tensor:
+        """(3, rows, columns): without the cut."""
+        return normalise(shorter_side(film, self.size), IMAGENET_MEAN, IMAGENET_STD)
+
     def features(self, pixels: Tensor) -> Tensor:
         """(batch, channels, rows, columns) of the last stage, of the network's input."""
         found: Tensor = self.backbone.forward_features(pixels)
@@ -55,7 +59,7 @@ class ReleasedTower(ReleasedNetwork):
 
     def image_maps(self, images: Tensor) -> list[Tensor]:
         """Maps (batch, channels, rows, columns) of the residual network, fine to coarse."""
-        return residual_maps(self.backbone, self.prepare(images))
+        return residual_maps(self.backbone, self.prepare_whole(images))
 
 
 def describe_tower(found: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import timm
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.errors import ModelError
@@ -77,6 +78,11 @@ def resnet(
     for stage in range(len(blocks) + 1, 5):
         setattr(network, f"layer{stage}", nn.Identity())
     return network
+
+
+def enlarge(pixels: Tensor, side: int) -> Tensor:
+    """(batch, channels, side, side): bilinear, corners on corners, as GLoRIA and MGCA do before a residual network."""
+    return F.interpolate(pixels, size=(side, side), mode="bilinear", align_corners=True)
 
 
 def residual_stages(network: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:

@@ -45,6 +45,9 @@ def test_films_are_the_authors(opened):
     close(local[0, ::step][: len(kept)], kept)
     close(vectors, expected["image"])
     close(regions[:1], expected["regions"])
+    square = torch.from_numpy(fixture.films()[0])[None, None]
+    close(network.image_features(square), expected["pooled"][:1])
+    assert [maps.shape[2] for maps in network.image_maps(square)] == [171, 86, 43, 22, 11]
 
 
 @torch.inference_mode()

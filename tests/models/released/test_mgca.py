@@ -31,12 +31,15 @@ def opened(request, tmp_path_factory):
 
 @torch.inference_mode()
 def test_films_are_the_authors(opened):
-    _, _, network, expected, pixels, (pooled, local, _) = opened
+    fixture, _, network, expected, pixels, (pooled, local, _) = opened
     close(pixels[1:3, 0], expected["pixels"])
     close(pooled, expected["image_pooled"])
     close(local[0, :40], expected["image_local_first"])
     close(network.image_head(pooled), expected["film"])
     close(network.patch_head(local)[:1], expected["patches"])
+    square = torch.from_numpy(fixture.films()[0])[None, None]
+    close(network.image_features(square), expected["image_pooled"][:1])
+    assert network.image_maps(square)[-1].shape[2] == (11 if network.transformer is False else 14)
     if "patch_attention" in expected:
         close(network.class_attention(pixels), expected["patch_attention"])
 
