@@ -20,7 +20,9 @@ def pretrain_job(method: str) -> dg.UnresolvedAssetJobDefinition:
         f"pretrain_{method}",
         selection=evaluated.upstream() | dg.AssetSelection.assets("rejects", "results", "tables"),
         tags={TASKS_TAG: ",".join(AT_ONCE), FRACTIONS_TAG: SHARE},
-        description=f"Pretrain {method} on the cohort, from the archive to the table of results.",
+        description=f"Pretrain {method} on the dataset, from the archive to the tables. The training is most of the cost: "
+        "minutes on two cores with the preset demo, a GPU for a day or longer with small_gpu and paper. What is up to "
+        "date is not computed again.",
     )
 
 
@@ -31,14 +33,17 @@ def evaluate_job(method: str) -> dg.UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         f"evaluate_{method}",
         selection=dg.AssetSelection.assets(*map(dg.AssetKey, keys)),
-        description=f"Evaluate the latest pretrained {method}: its own cohort, every downstream one, and the tables.",
+        description=f"Evaluate the latest run of {method} on its own dataset and on every other whose archive is there, "
+        "then rebuild the tables. Minutes on two cores with the preset demo; with paper, fine-tuning, detection and "
+        "segmentation need a GPU. A number is computed once.",
     )
 
 
 ingest = dg.define_asset_job(
     "ingest",
     selection=dg.AssetSelection.groups(*WRITING) - dg.AssetSelection.assets("graphs"),
-    description="Bring studies, shards and their checks up to date with the archive; trains nothing.",
+    description="Bring studies, shards and their checks up to date with the archive; trains nothing. Every new image is "
+    "decoded once, on all cores; where nothing is new it takes seconds.",
 )
 import_checkpoint = dg.define_asset_job(
     "import_checkpoint",
