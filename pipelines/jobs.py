@@ -20,7 +20,7 @@ def pretrain_job(method: str) -> dg.UnresolvedAssetJobDefinition:
         f"pretrain_{method}",
         selection=evaluated.upstream() | dg.AssetSelection.assets("rejects", "results", "tables"),
         tags={TASKS_TAG: ",".join(AT_ONCE), FRACTIONS_TAG: SHARE},
-        description=f"Pretrain {method} on the dataset, from the archive to the tables. The training is most of the cost: "
+        description=f"Pretrain {method} on the dataset, from the archive to the tables. The training is most of it: "
         "minutes on two cores with the preset demo, a GPU for a day or longer with small_gpu and paper. What is up to "
         "date is not computed again.",
     )
@@ -33,7 +33,7 @@ def evaluate_job(method: str) -> dg.UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         f"evaluate_{method}",
         selection=dg.AssetSelection.assets(*map(dg.AssetKey, keys)),
-        description=f"Evaluate the latest run of {method} on its own dataset and on every other whose archive is there, "
+        description=f"Evaluate the latest run of {method} on its own dataset and on every other with an archive, "
         "then rebuild the tables. Minutes on two cores with the preset demo; with paper, fine-tuning, detection and "
         "segmentation need a GPU. A number is computed once.",
     )
@@ -42,7 +42,7 @@ def evaluate_job(method: str) -> dg.UnresolvedAssetJobDefinition:
 ingest = dg.define_asset_job(
     "ingest",
     selection=dg.AssetSelection.groups(*WRITING) - dg.AssetSelection.assets("graphs"),
-    description="Bring studies, shards and their checks up to date with the archive; trains nothing. Every new image is "
+    description="Bring studies, shards and their checks up to date with the archive; trains nothing. A new image is "
     "decoded once, on all cores; where nothing is new it takes seconds.",
 )
 import_checkpoint = dg.define_asset_job(
