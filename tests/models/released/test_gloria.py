@@ -13,7 +13,7 @@ from models.errors import ModelError
 from models.released.files.containers import read_content
 from models.released.formats import gloria
 from models.released.opening import open_file
-from tests.models.released.fixtures import close, find_fixtures
+from tests.models.released.fixtures import close, find_fixtures, some_file
 
 FIXTURES = find_fixtures("gloria")
 
@@ -58,7 +58,7 @@ def test_texts_are_the_authors(opened):
     assert np.array_equal(tokens.ids, expected["token_ids"])
     assert read.counts.tolist() == expected["word_counts"].tolist()
     said = [network.text.tokenizer.words(gloria.prepared(text)) for text in raw]
-    assert [f"[CLS] {' '.join(words)} [SEP]" for words in said] == expected["words"].tolist()
+    assert [" ".join(["[CLS]", *words, "[SEP]"]) for words in said] == expected["words"].tolist()
     close(read.vectors, expected["text"])
     close(read.words[:2, :20].transpose(1, 2), expected["text_words"])
 
@@ -119,7 +119,7 @@ def test_long_and_empty_texts_are_read(opened):
 
 def small(tmp_path, change):
     """A tiny checkpoint with changed weights."""
-    fixture = next(found for found in FIXTURES if not (found.folder / "recipe.json").exists())
+    fixture = some_file("gloria_")
     state = read_content(fixture.file(tmp_path))["state_dict"]
     path = tmp_path / "changed.ckpt"
     torch.save({"state_dict": change(dict(state))}, path)
@@ -130,7 +130,6 @@ def without(state, name):
     return {key: tensor for key, tensor in state.items() if key != name}
 
 
-@pytest.mark.skipif(not FIXTURES, reason="no fixtures of released checkpoints")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -146,7 +145,6 @@ def test_a_wrong_file_is_a_sentence(tmp_path, change, message):
         open_file(path, texts=fixture.folder / "bert")
 
 
-@pytest.mark.skipif(not FIXTURES, reason="no fixtures of released checkpoints")
 def test_a_classifier_has_an_image_tower_only(tmp_path):
     def classifier(state):
         images = {name.replace("gloria.", "model."): value for name, value in state.items() if "img_encoder" in name}

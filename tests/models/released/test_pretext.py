@@ -9,7 +9,7 @@ from torchvision.models import resnet18, resnet50, resnext50_32x4d
 from models.errors import ModelError
 from models.released.files.containers import read_content
 from models.released.opening import open_file
-from tests.models.released.fixtures import close, find_fixtures
+from tests.models.released.fixtures import close, find_fixtures, some_file
 
 FIXTURES = find_fixtures("moco", "simclr")
 
@@ -56,9 +56,8 @@ def test_a_wrong_file_is_a_sentence(opened, tmp_path):
             open_file(changed)
 
 
-@pytest.mark.skipif(not FIXTURES, reason="no fixtures of released checkpoints")
 def test_the_moving_average_of_moco_is_not_taken(tmp_path):
-    fixture = next(found for found in FIXTURES if found.name.startswith("moco"))
+    fixture = some_file("moco_")
     state = read_content(fixture.file(tmp_path))["state_dict"]
     path = tmp_path / "changed.pth.tar"
     torch.save({"state_dict": {name: value for name, value in state.items() if "encoder_q" not in name}}, path)
