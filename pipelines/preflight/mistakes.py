@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 
 import dagster as dg
@@ -25,6 +26,7 @@ EXPECTED = re.compile(r'Expected: "\{(.*)\}"', re.DOTALL)
 TYPE = re.compile(r'expected type "\(?\[?(\w+)')
 PATH = re.compile(r"at path (root\S*?)[.\s]")
 NUMBER = re.compile(r"'[-+]?\d+(\.\d*)?[eE]\d+'|'[-+]?\d+[eE][-+]?\d+'")  # what YAML 1.1 takes for text
+SHOWN = 100  # characters of a wrong value
 MOST_NAMES = 12
 
 
@@ -59,7 +61,7 @@ def explain_value(error: ValidationError, place: str) -> str:
     said = first["msg"].removeprefix("Value error, ").rstrip(".")
     if first["type"] == "value_error":  # our own words, which name the field
         return f"In {place}, {said}."
-    return f"{where} is {first['input']!r}: {said[:1].lower()}{said[1:]}."
+    return f"{where} is {textwrap.shorten(repr(first['input']), SHOWN)}: {said[:1].lower()}{said[1:]}."
 
 
 def _unknown(name: str, place: str, known: Sequence[str]) -> str:
@@ -67,7 +69,7 @@ def _unknown(name: str, place: str, known: Sequence[str]) -> str:
     if guess in known:
         return f"{place} has no field `{name}`; did you mean `{guess}`?"
     listed = ", ".join(known[:MOST_NAMES]) + (", ..." if len(known) > MOST_NAMES else "")
-    return f"{place} has no field `{name}`; its fields are {listed}."
+    return f"{place} has no field `{name}`; {f'its fields are {listed}' if listed else 'it has none'}."
 
 
 def _selector(place: str, data: object) -> str:

@@ -12,10 +12,12 @@ import dagster as dg
 import yaml
 
 from store.errors import SettingError
+from store.regular_files import NotRegularError, open_regular
 
 SECTIONS = ("ops", "resources", "execution", "loggers")
 # Option -> field of the resource.
 WORKSPACE = {"home": "home", "cohort": "cohort", "root": "archive_root", "preset": "preset"}
+LARGEST, MOST_ALIASES, DEEPEST = 1_000_000, 20, 30  # characters, aliases and levels of a run config
 NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")  # YAML 1.1 takes 1e-4 for text
 
 
@@ -49,7 +51,14 @@ def read_config(path: Path) -> dict[str, Any]:
     if path.is_dir():
         raise SettingError(f"{path} is a folder: name a file with a run config (YAML) after -c.")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            text = file.read(LARGEST + 1).decode()
+        if len(text) > LARGEST:
+            raise SettingError(f"{path} is larger than any run config: name a file with a run config (YAML) after -c.")
+        _expect_few(text, path)
+        content = yaml.safe_load(text)
+    except NotRegularError:
+        raise SettingError(f"{path} is no regular file: name a file with a run config (YAML) after -c.") from None
     except FileNotFoundError:
         raise SettingError(f"There is no file {path}: name a file with a run config (YAML) after -c.") from None
     except UnicodeDecodeError:
@@ -64,6 +73,17 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise SettingError(f"{path} is no run config: it begins with `ops:`, `resources:` or `execution:`.")
     return content
+
+
+def _expect_few(text: str, path: Path) -> None:
+    """Raise SettingError for what unfolds to more than it says, before it is unfolded."""
+    aliases = depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        aliases += isinstance(event, yaml.AliasEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if aliases > MOST_ALIASES or depth > DEEPEST:
+            what = f"more than {MOST_ALIASES} aliases" if aliases > MOST_ALIASES else f"more than {DEEPEST} levels"
+            raise SettingError(f"{path} has {what}, which no run config needs: write the values out.")
 
 
 def read_setting(pair: str, job: dg.JobDefinition) -> dict[str, Any]:

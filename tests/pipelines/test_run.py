@@ -13,7 +13,7 @@ import pytest
 from assets.settings.evaluation import FRACTIONS_TAG, EvaluationSettings, chosen_evaluation
 from pipelines.definitions import defs
 from pipelines.preflight.network import earlier_trainings, is_tried
-from pipelines.run.config import build_config, merge, read_setting
+from pipelines.run.config import build_config, merge, read_config, read_setting
 from pipelines.run.numbers import MOST, leading_numbers
 from pipelines.run.progress import describe_counts
 from store.code import ROOT
@@ -54,6 +54,29 @@ def test_files_and_options_are_laid_over_each_other_in_their_order(tmp_path):
     second.write_text("ops: {images: {config: {size: 96}}}")
     found = build_config(options(config=[str(first), str(second)], settings=["inventory.batch_size=5"]), INGEST)
     assert found == {"ops": {"images": {"config": {"size": 96}}, "inventory": {"config": {"batch_size": 5}}}}
+
+
+BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (BOMB, "has more than 20 aliases"),
+        ("ops: " + "[" * 5000 + "]" * 5000, "has more than 30 levels"),
+        ("#" * 1_000_001, "is larger than any run config"),
+    ],
+)
+def test_a_config_that_unfolds_without_end_is_refused_at_once(text, sentence, tmp_path):
+    (tmp_path / "run.yaml").write_text(text)
+    with pytest.raises(SettingError, match=sentence):
+        read_config(tmp_path / "run.yaml")
+
+
+def test_a_pipe_is_no_config(tmp_path):
+    os.mkfifo(tmp_path / "run.yaml")
+    with pytest.raises(SettingError, match="is no regular file"):
+        read_config(tmp_path / "run.yaml")
 
 
 @pytest.mark.parametrize(
