@@ -85,8 +85,8 @@ class Fixture:
 def find_fixtures(*starts: str) -> list[Fixture]:
     """Those whose names start so; none where the folder is absent.
 
-    Recipes in true size beside a small file of the same method take minutes: they are left out, but for MedKLIP's, unless
-    RADALIGN_RELEASED names the folder.
+    Recipes in true size beside a small file of the same method take minutes: they are left out, but for MedKLIP's,
+    unless RADALIGN_RELEASED names the folder.
     """
     folders = [path.parent for path in sorted(ROOT.glob("*/expected.npz"))] if ROOT.is_dir() else []
     chosen = [folder for folder in folders if folder.name.startswith(starts)]
