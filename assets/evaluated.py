@@ -6,7 +6,6 @@ from typing import Any
 import dagster as dg
 
 from assets import previews
-from assets.imported import IMPORTED
 from assets.settings.evaluation import Evaluation, EvaluationSettings, chosen_evaluation
 from assets.workspace import WorkspaceResource, identify, one_sentence
 from evaluation.dataset import EvaluationDataset
@@ -16,7 +15,7 @@ from evaluation.tasks.registry import own_tasks, repeated_settings, task, task_n
 from ingestion.versions import version_for
 from ingestion.workspace import Workspace
 from models.registry import method_names
-from tracking.runs import TrainedRun, known_runs, runs_to_evaluate, trained_in
+from tracking.runs import IMPORTED, TrainedRun, known_runs, networks_of, runs_to_evaluate, trained_in
 
 GROUP = "evaluation"
 CHECK = "no_result_failed"
@@ -24,7 +23,7 @@ TASKS_TAG = "radalign/tasks"  # of a run: names of the tasks to evaluate, with c
 
 
 def evaluated_asset(method: str) -> dg.AssetsDefinition:
-    """The asset `evaluated/<method>`, of a method or of a network that can only be imported."""
+    """The asset `evaluated/<method>`; `imported` stands for all networks that cannot be trained."""
     key = dg.AssetKey(["evaluated", method])
 
     @dg.asset(
@@ -45,7 +44,8 @@ def evaluated_asset(method: str) -> dg.AssetsDefinition:
         with one_sentence():
             datasets = _own_datasets(context, place)
             chosen = chosen_evaluation(evaluation, place.preset_name(), context.run.tags)
-            evaluators = make_evaluators(context, datasets, place, method, chosen)
+            names = networks_of(method, place, context.run.tags)
+            evaluators = [one for name in names for one in make_evaluators(context, datasets, place, name, chosen)]
             settings = repeated_settings(tasks, chosen.amount.fractions, chosen.amount.repeats)
             outcomes = [outcome for one in evaluators for outcome in one.evaluate_settings(settings)]
         metadata = {  # the page shows it in this order

@@ -8,8 +8,7 @@ from pydantic import Field
 
 from assets.workspace import WorkspaceResource, identify, one_sentence
 from models.registry import released_names
-
-IMPORTED = "imported"
+from tracking.runs import IMPORTED
 
 
 class ImportConfig(dg.Config):

@@ -68,12 +68,17 @@ def method_modules(name: str) -> tuple[str, ...]:
 
 def evaluated_names() -> list[str]:
     """Names of all networks that can be evaluated: the methods, and those that can only be imported, sorted."""
-    return sorted({*method_names(), *released_names()})
+    return sorted([*method_names(), *only_imported()])
 
 
 def released_names() -> list[str]:
     """Names of the formats of released files, sorted."""
     return sorted(path.stem for path in RELEASED.glob("[!_]*.py"))
+
+
+def only_imported() -> list[str]:
+    """Names of the networks that can be imported and not trained, sorted."""
+    return sorted(set(released_names()) - set(method_names()))
 
 
 def evaluated_modules(name: str) -> tuple[str, ...]:

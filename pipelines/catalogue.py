@@ -14,10 +14,10 @@ from assets import (
     tables,
 )
 from ingestion.pipeline import downstream_names
-from models.registry import evaluated_names, method_names
+from models.registry import method_names
 
 METHODS = method_names()
-EVALUATED = evaluated_names()  # and networks that can only be imported
+EVALUATED = [*METHODS, imported.IMPORTED]  # the last: networks that cannot be trained
 COHORTS = downstream_names()
 WRITING = ("source", "ingestion", "report_parsing", "shards")  # groups whose steps write the tables of the dataset
 CHECKS = [ingestion.studies_checks, ingestion.shards_checks]

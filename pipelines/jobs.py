@@ -5,9 +5,10 @@ from __future__ import annotations
 import dagster as dg
 
 from assets.evaluated import TASKS_TAG
-from assets.imported import IMPORTED
 from assets.settings.evaluation import FRACTIONS_TAG
-from pipelines.catalogue import COHORTS, EVALUATED, METHODS, WRITING
+from models.registry import evaluated_names
+from pipelines.catalogue import COHORTS, METHODS, WRITING
+from tracking.runs import IMPORTED, NETWORK_TAG
 
 AT_ONCE = ("zero_shot_classification", "zero_shot_grounding", "text_image_retrieval", "linear_probe")
 SHARE = "0.1"  # of the labels; evaluate_<method> does everything
@@ -28,11 +29,13 @@ def pretrain_job(method: str) -> dg.UnresolvedAssetJobDefinition:
 
 def evaluate_job(method: str) -> dg.UnresolvedAssetJobDefinition:
     """The evaluation of the latest run, on its own cohort and on every downstream dataset."""
-    keys = [["evaluated", method], ["downstream", method], *(["dataset", cohort] for cohort in COHORTS)]
+    name, tags = (method, {}) if method in METHODS else (IMPORTED, {NETWORK_TAG: method})
+    keys = [["evaluated", name], ["downstream", name], *(["dataset", cohort] for cohort in COHORTS)]
     keys += [["simulated_archives"], ["leakage"], ["results"], ["tables"]]
     return dg.define_asset_job(
         f"evaluate_{method}",
         selection=dg.AssetSelection.assets(*map(dg.AssetKey, keys)),
+        tags=tags,
         description=f"Evaluate the latest run of {method} on its own dataset and on every other with an archive, "
         "then rebuild the tables. Minutes on two cores with the preset demo; with paper, fine-tuning, detection and "
         "segmentation need a GPU. A number is computed once.",
@@ -50,4 +53,4 @@ import_checkpoint = dg.define_asset_job(
     selection=dg.AssetSelection.assets(IMPORTED),
     description="Make a released file of weights a run of this home, for evaluate_<method>; takes seconds.",
 )
-jobs = [ingest, import_checkpoint, *map(pretrain_job, METHODS), *map(evaluate_job, EVALUATED)]
+jobs = [ingest, import_checkpoint, *map(pretrain_job, METHODS), *map(evaluate_job, evaluated_names())]

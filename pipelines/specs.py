@@ -13,8 +13,9 @@ from ingestion import pipeline
 from ingestion.exports import KNOWLEDGE_CODE
 from ingestion.stage import Stage
 from ingestion.workspace import PHANTOM, Workspace
-from models.registry import evaluated_modules
+from models.registry import evaluated_modules, only_imported
 from store.code import code_version
+from tracking.runs import IMPORTED
 from training.state.code import training_code
 
 COHORTS = dg.StaticPartitionsDefinition(cohort_names())
@@ -63,6 +64,8 @@ def _code_of(name: str, method: str = "") -> str:
     if name == "pretrained":
         return training_code(method)
     if name in ("evaluated", "downstream"):
-        return code_version("evaluation.evaluator", *map(task_module, task_names()), *evaluated_modules(method))
+        names = only_imported() if method == IMPORTED else [method]
+        own = [module for name in names for module in evaluated_modules(name)]
+        return code_version("evaluation.evaluator", *map(task_module, task_names()), *own)
     stage = next((one for one in STAGES if one.name == name), None)
     return stage.code_version(Workspace(cohort=PHANTOM)) if stage else code_version(*MODULES[name])

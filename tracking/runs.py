@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from models import run_files
+from models.registry import only_imported
 from models.run_files import ORIGIN, RESULT, expect_recorded
 from store.errors import DamageError
 from store.seals import expect_intact, set_aside, write_sealed_json
@@ -30,6 +31,8 @@ def read_result(folder: Path) -> dict[str, Any]:
     return run_files.read_result(folder)
 
 
+IMPORTED = "imported"  # in the place of a method: all networks that can be imported and not trained
+NETWORK_TAG = "radalign/network"  # of a Dagster run: which of them
 COHORT = "cohort"  # in the file of a run, beside the fields of `TrainedRun`
 
 
@@ -143,6 +146,22 @@ def runs_to_evaluate(workspace: Home, method: str, every: bool) -> list[TrainedR
     latest = trained_run(workspace, method)
     others = [run for run in known_runs(workspace, method) if run != latest] if every else []
     return [latest, *others]
+
+
+def networks_of(method: str, workspace: Home, tags: Mapping[str, str]) -> list[str]:
+    """Names of the networks that `method` stands for: itself, or for IMPORTED those that cannot be trained.
+
+    The tag NETWORK_TAG of a run chooses one of these. TrainingError where none was imported on the dataset.
+    """
+    if method != IMPORTED:
+        return [method]
+    asked = [tags[NETWORK_TAG]] if NETWORK_TAG in tags else only_imported()
+    found = [name for name in asked if is_trained(workspace, name)]
+    if not found:
+        raise TrainingError(
+            f"Nobody has imported {' or '.join(asked)} beside {workspace.cohort_name()}: run `radalign import` first."
+        )
+    return found
 
 
 def is_trained(workspace: Home, method: str) -> bool:

@@ -34,7 +34,7 @@ from store.errors import SettingError
 from store.home import expect_writable
 from store.presets import DEMO, PAPER, has_preset, is_named
 from store.suggestions import did_you_mean
-from tracking.runs import trained_run
+from tracking.runs import NETWORK_TAG, networks_of, trained_run
 from training.config import TrainingConfig
 from training.errors import TrainingError
 
@@ -58,7 +58,7 @@ def check_run(nodes: Collection[str], run_config: Mapping[str, Any], tags: Mappi
     """
     for sentence in misspelt_variables():
         warn(sentence)
-    asked = {name: tags[name] for name in (TASKS_TAG, FRACTIONS_TAG) if name in tags}
+    asked = {name: tags[name] for name in (TASKS_TAG, FRACTIONS_TAG, NETWORK_TAG) if name in tags}
     text = json.dumps([sorted(nodes), run_config, asked, _environment()], sort_keys=True, default=str)
     preset = _check_once(text)
     if mismatch := describe_mismatch(preset):
@@ -143,7 +143,8 @@ def _check_evaluation(
             expect_root(there)
     for method in sorted(methods):
         if f"{PRETRAINED}{method}" not in nodes:
-            trained_run(workspace, method)
+            for name in networks_of(method, workspace, tags):
+                trained_run(workspace, name)
 
 
 def _section(config: Mapping[str, Any], kind: str, name: str) -> dict[str, Any]:

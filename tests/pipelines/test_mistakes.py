@@ -278,8 +278,8 @@ def test_an_encoder_that_is_not_there_ends_the_command_before_the_ingestion(plac
     [
         (["pretrain", "medklip", "--shards", "/nowhere"], ["--shards and --output go together"]),
         (["pretrain", "medklip", "--shards", "/nowhere", "--output", "{}/run"], ["/nowhere"]),
-        (["pretrain", "medclip", "--shards", "/nowhere", "--output", "{}/run"], ["did you mean `medklip`?"]),
-        (["evaluate", "medclip", "open_i"], ["did you mean `medklip`?"]),
+        (["pretrain", "medkilp", "--shards", "/nowhere", "--output", "{}/run"], ["did you mean `medklip`?"]),
+        (["evaluate", "medkilp", "open_i"], ["did you mean `medklip`?"]),
         (["evaluate", "medklip", "rsna"], ["did you mean `rsna_pneumonia`?"]),
         (["evaluate", "medklip", "--task", "detection"], ["--task belongs to"]),
     ],

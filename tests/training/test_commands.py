@@ -40,7 +40,12 @@ OPTIONS = {  # each method with something more that could tell two processes fro
 }
 # Relative differences in single precision: of the first step, of later ones, of what the weights did. MGCA's last batch
 # norm divides vectors by how little they differ at first: it enlarges rounding, of double precision too, 10,000 times.
-APART = {method: (1e-5, 1e-4, 1e-3) for method in method_names()} | {"mgca": (2e-3, 1e-1, 1e-2)}
+# GLoRIA's gradients are large here (a norm of 243), so that rounding of the first step, which differs between
+# processors, shows in the later ones.
+APART = {method: (1e-5, 1e-4, 1e-3) for method in method_names()} | {
+    "gloria": (1e-5, 1e-3, 1e-3),
+    "mgca": (2e-3, 1e-1, 1e-2),
+}
 
 
 @pytest.fixture(scope="module")
