@@ -1,7 +1,8 @@
 """`python -m benchmarks.first_hour FOLDER`: the first hour of a stranger, typed from README.md in a fresh clone.
 
 Each step is a command as README.md gives it and what its reader expects to see. The environment holds HOME, PATH and
-nothing else, and the home is new. The stranger's own archive is a simulated one in the layout of Open-i. Prints the seconds of every step. The exit status is 1 if a step did not do what was expected.
+nothing else, and the home is new. The stranger's own archive is a simulated one in the layout of Open-i. Prints the
+seconds of every step. The exit status is 1 if a step did not do what was expected.
 """
 
 from __future__ import annotations
