@@ -65,7 +65,7 @@ def test_a_training_that_forgets_its_optimizer_is_found(tmp_path):
     code = loading.read_text()
     restoring, kept = "    optimizer.load_state_dict(state)\n", "        shutil.rmtree(older)\n"
     assert (code.count(restoring), code.count(kept)) == (1, 1)
-    waiting = f"{kept}    __import__('time').sleep(2)\n"  # so that there is time to kill it between two checkpoints
+    waiting = f"{kept}    __import__('time').sleep(0.5)\n"  # so that there is time to kill it between two checkpoints
     loading.write_text(code.replace(restoring, "").replace(kept, waiting))
     place = Place(tmp_path, 24, "pretrain_medklip", checkout)
     place.complete(home)
