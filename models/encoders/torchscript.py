@@ -26,6 +26,7 @@ OPCODES = {
     "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_DICT", "SETITEM",
     "SETITEMS",
 }  # fmt: skip
+MOST_OPCODES = 5_000_000  # of one pickle
 MOST_OBJECTS = 100_000  # modules and attributes of one archive
 STORAGES = {
     "DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16,
@@ -60,19 +61,18 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
     Raises UnpicklingError where the archive asks for more than tensors and plain values; a damaged one may raise
     anything.
     """
-    with ZipFile(path) as archive:
-        [root] = [name.removesuffix("data.pkl") for name in archive.namelist() if name.endswith("/data.pkl")]
-        module = _Reader(archive, root, path.stat().st_size).load()
-    return _named_tensors(module)
+    return _named_tensors(read_pickle(path, _ScriptReader))
 
 
-class _Reader(Unpickler):
-    """Unpickles `data.pkl`; the only things of Python that it hands to the pickle are named in `find_class`."""
+class ArchiveReader(Unpickler):
+    """Unpickles `data.pkl`; the only things of Python that it hands to the pickle are those of its `find_class`."""
+
+    opcodes: frozenset[str] = frozenset(OPCODES)  # that the pickle may have
 
     def __init__(self, archive: ZipFile, root: str, limit: int) -> None:
         """`limit` is the number of bytes that all storages may have together."""
         content = _stored(archive, f"{root}data.pkl")
-        _check_opcodes(content)
+        _check_opcodes(content, self.opcodes)
         super().__init__(BytesIO(content))
         self._archive, self._root = archive, root
         self._storages: dict[str, Tensor] = {}
@@ -81,14 +81,12 @@ class _Reader(Unpickler):
             raise UnpicklingError("the numbers are not little-endian")
 
     def find_class(self, module: str, name: str) -> Any:
-        """The stand-in for a global that the pickle names."""
-        if module == "__torch__" or module.startswith("__torch__."):
-            return _Module
+        """The type of numbers, or what builds a tensor; UnpicklingError for anything else."""
         if module == "torch" and name in STORAGES:
             return STORAGES[name]
-        if (module, name) not in _ADMITTED:
+        if (module, name) not in TENSORS:
             raise UnpicklingError(f"the archive asks for `{module}.{name}`")
-        return _ADMITTED[module, name]
+        return TENSORS[module, name]
 
     def persistent_load(self, pid: Any) -> Tensor:
         """(numbers,) of one storage."""
@@ -107,9 +105,31 @@ class _Reader(Unpickler):
         return storage
 
 
-def _check_opcodes(content: bytes) -> None:
-    for opcode, argument, _ in genops(content):
-        if opcode.name not in OPCODES or (opcode.name == "LONG_BINPUT" and (argument or 0) > len(content)):
+class _ScriptReader(ArchiveReader):
+    """Admits the modules of a program, as objects that hold a state, and the lists of TorchScript."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The stand-in for a global that the pickle names."""
+        if module == "__torch__" or module.startswith("__torch__."):
+            return _Module
+        return _ADMITTED[module, name] if (module, name) in _ADMITTED else super().find_class(module, name)
+
+
+def read_pickle(path: Path, reader: type[ArchiveReader]) -> Any:
+    """The object in a zip archive of torch, with a reader that says what it may name.
+
+    Raises UnpicklingError where the archive is not as torch writes it; a damaged one may raise anything.
+    """
+    with ZipFile(path) as archive:
+        [root] = [name.removesuffix("data.pkl") for name in archive.namelist() if name.endswith("/data.pkl")]
+        return reader(archive, root, path.stat().st_size).load()
+
+
+def _check_opcodes(content: bytes, known: frozenset[str]) -> None:
+    for count, (opcode, argument, _) in enumerate(genops(content)):
+        if count > MOST_OPCODES:
+            raise UnpicklingError("the pickle is longer than any of torch")
+        if opcode.name not in known or (opcode.name == "LONG_BINPUT" and (argument or 0) > len(content)):
             raise UnpicklingError(f"torch writes no {opcode.name} like this")
 
 
@@ -130,12 +150,12 @@ def _first(value: Any, *_: Any) -> Any:
     return value
 
 
-_ADMITTED: dict[tuple[str, str], Any] = {
+TENSORS: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_parameter"): _first,
-    ("torch", "device"): _first,
-} | {
+}
+_ADMITTED: dict[tuple[str, str], Any] = {("torch", "device"): _first} | {
     ("torch.jit._pickle", name): _first
     for name in ("build_intlist", "build_doublelist", "build_boollist", "build_tensorlist", "restore_type_tag")
 }
