@@ -22,7 +22,7 @@ from evaluation.tasks.registry import repeated_settings, tasks_on
 from ingestion.pipeline import ABSENT, FAILED, choose_datasets, dataset_state
 from ingestion.versions import at_version, pinned_state
 from store.errors import sentence_of
-from tracking.runs import TrainedRun, networks_of
+from tracking.runs import TrainedRun
 
 
 def downstream_asset(method: str, cohorts: Sequence[str]) -> dg.AssetsDefinition:
@@ -60,12 +60,7 @@ def downstream_asset(method: str, cohorts: Sequence[str]) -> dg.AssetsDefinition
                 continue
             with one_sentence():
                 data = EvaluationDataset(at_version(there, state.get("version", "")), dataset(cohort))
-                same = _always(data)
-                evaluators = [
-                    one
-                    for name in networks_of(method, place, context.run.tags)
-                    for one in make_evaluators(context, same, place, name, wanted, f"{cohort}/")
-                ]
+                evaluators = make_evaluators(context, _always(data), place, method, wanted, f"{cohort}/")
             tasks = chosen_tasks(context, tasks_on(data.facts))
             settings = repeated_settings(tasks, wanted.amount.fractions, wanted.amount.repeats)
             why = state["note"] if state["status"] == FAILED else ""

@@ -44,8 +44,7 @@ def evaluated_asset(method: str) -> dg.AssetsDefinition:
         with one_sentence():
             datasets = _own_datasets(context, place)
             chosen = chosen_evaluation(evaluation, place.preset_name(), context.run.tags)
-            names = networks_of(method, place, context.run.tags)
-            evaluators = [one for name in names for one in make_evaluators(context, datasets, place, name, chosen)]
+            evaluators = make_evaluators(context, datasets, place, method, chosen)
             settings = repeated_settings(tasks, chosen.amount.fractions, chosen.amount.repeats)
             outcomes = [outcome for one in evaluators for outcome in one.evaluate_settings(settings)]
         metadata = {  # the page shows it in this order
@@ -102,7 +101,8 @@ def make_evaluators(
             context.log.warning,
             evaluation.amount.compute,
         )
-        for run in _runs(context, home, method, evaluation.amount.every_run)
+        for name in networks_of(method, home, context.run.tags)
+        for run in _runs(context, home, name, evaluation.amount.every_run)
     ]
     for one in evaluators:
         one.expect_weights()
