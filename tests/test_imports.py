@@ -144,6 +144,11 @@ def dependencies():
     return [MODULE_NAMES.get(name.strip(), name.strip()) for name in names]
 
 
+def test_no_benchmark_hides_a_module_of_python():
+    """A script that is run by its path finds its neighbours first: `profile.py` hid what spaCy imports."""
+    assert {path.stem for path in (ROOT / "benchmarks").glob("*.py")} & sys.stdlib_module_names == set()
+
+
 @pytest.mark.parametrize("module", dependencies())
 def test_every_dependency_imports(module):
     importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.profile [--method mgca] [--batch N] [--json]`: where the time of a training step goes.
+"""`python -m benchmarks.step_profile [--method mgca] [--batch N] [--json]`: where the time of a training step goes.
 
 A method at its paper's size, with random weights as in `benchmarks.methods`, takes two steps on images of noise and
 reports of the simulator; torch's profiler follows the second. A part has the time of its operations forward and
