@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from radalign.command import build_parser
+from radalign.command.parser import build_parser
 from store.code import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from radalign.doctor import PYTHON
+from radalign.command.doctor import PYTHON
 from store.code import ROOT
 
 PYTHONS = [f"{PYTHON[0][0]}.{minor}" for minor in range(PYTHON[0][1], PYTHON[1][1])]

@@ -17,8 +17,8 @@ from ingestion.pipeline import IngestionSettings, update
 from ingestion.stages.images import ImagesSettings
 from ingestion.versions import at_version, living, pin, writing
 from ingestion.workspace import Workspace
-from radalign.cleaning import clean
 from radalign.command import main
+from radalign.command.cleaning import clean
 from shards.reader import ShardReader
 from store import batches
 

@@ -1,35 +1,14 @@
-"""The command `radalign`: what the library does, from a terminal. Every level has `--help`."""
+"""The options of the command `radalign`. The parser imports none of what the sub-commands need."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import version
-
-from radalign.errors import RadalignError
 
 DESCRIPTION = "Pretrain, evaluate and use vision-language models of chest radiographs and their reports."
 Runner = Callable[[argparse.Namespace], int]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status: 0 done, 1 with one sentence that says what to do, 2 wrong usage.
-
-    A job of the pipelines takes the place of this process and has its own exit status: `pipelines.run`.
-    """
-    options = build_parser().parse_args(arguments)
-    run: Runner = options.run
-    try:
-        return run(options)
-    except RadalignError as error:
-        sys.stderr.write(f"radalign: {error}\n")
-        return 1
-    except BrokenPipeError:  # the reader of the output, such as `head`, has what it wants
-        return 0
-    except KeyboardInterrupt:
-        sys.stderr.write("radalign: stopped; the same command goes on where it was.\n")
-        return 130
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -54,13 +33,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _command(commands: argparse._SubParsersAction, name: str, help_text: str, runner: str):  # type: ignore[no-untyped-def,type-arg]  # noqa: ANN202
-    """A sub-command whose function `runner` of `radalign.commands` is imported when it runs."""
+    """A sub-command whose function `runner`, such as `using.run_predict`, is imported when it runs."""
     parser = commands.add_parser(name, help=help_text, description=help_text)
 
     def run(options: argparse.Namespace) -> int:
-        from radalign import commands as functions
-
-        chosen: Runner = getattr(functions, runner)
+        module, function = runner.split(".")
+        chosen: Runner = getattr(import_module(f"radalign.command.{module}"), function)
         return chosen(options)
 
     parser.set_defaults(run=run)
@@ -69,7 +47,10 @@ def _command(commands: argparse._SubParsersAction, name: str, help_text: str, ru
 
 def _add_ingest(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
     parser = _command(
-        commands, "ingest", "Bring the shards of a dataset up to date with its archive: the job ingest.", "run_ingest"
+        commands,
+        "ingest",
+        "Bring the shards of a dataset up to date with its archive: the job ingest.",
+        "running.run_ingest",
     )
     _add_run(parser, "a setting of a stage (`images.size=224`)")
     _add_root(parser, "folder of the archive; default: RADALIGN_<DATASET>_ROOT")
@@ -82,7 +63,7 @@ def _add_pretrain(commands: argparse._SubParsersAction) -> None:  # type: ignore
         "pretrain",
         "Pretrain a method, from the archive to a few results: the job pretrain_<method>. With --shards and --output: "
         "on shards that are there, without Dagster. The same command goes on where it was stopped.",
-        "run_pretrain",
+        "running.run_pretrain",
     )
     parser.add_argument("method", help="a method: see `radalign methods`")
     parser.add_argument("--shards", default="", help="folder of shards, with manifest.json, to train on directly")
@@ -101,7 +82,7 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:  # type: ignore
         "evaluate",
         "Evaluate the latest run of a method on every dataset that has an archive: the job evaluate_<method>. With "
         "DATASET: a model on one dataset, without Dagster.",
-        "run_evaluate",
+        "running.run_evaluate",
     )
     _add_model(parser)
     parser.add_argument("dataset", nargs="?", default="", help="a dataset: see `radalign datasets`")
@@ -130,7 +111,7 @@ def _add_import(commands: argparse._SubParsersAction) -> None:  # type: ignore[t
         "import",
         "Make a released file of weights a run, for `radalign evaluate` and `radalign predict`. Nothing in the file is "
         "executed.",
-        "run_import",
+        "using.run_import",
     )
     parser.add_argument("file", help="the released file")
     parser.add_argument(
@@ -147,7 +128,7 @@ def _add_import(commands: argparse._SubParsersAction) -> None:  # type: ignore[t
 
 
 def _add_predict(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
-    parser = _command(commands, "predict", "Score findings in images, without training for them.", "run_predict")
+    parser = _command(commands, "predict", "Score findings in images, without training for them.", "using.run_predict")
     _add_model(parser)
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="DICOM, JPG or PNG files, or folders of them")
     parser.add_argument(
@@ -171,30 +152,34 @@ def _add_results(commands: argparse._SubParsersAction) -> None:  # type: ignore[
         commands,
         "results",
         "Print the results of the latest trainings on every cohort of a home, the newest first.",
-        "run_results",
+        "looking.run_results",
     )
     _add_home(parser, "only networks that were pretrained on this dataset; default: on any")
     parser.add_argument("--csv", default="", metavar="FILE", help="write the rows to a CSV file instead")
 
 
 def _add_doctor(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
-    parser = _command(commands, "doctor", "Say what this machine has, what is missing, and what to do.", "run_doctor")
+    parser = _command(
+        commands, "doctor", "Say what this machine has, what is missing, and what to do.", "looking.run_doctor"
+    )
     _add_home(parser)
 
 
 def _add_clean(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
-    parser = _command(commands, "clean", "Remove from a home what no run needs: old batches and versions.", "run_clean")
+    parser = _command(
+        commands, "clean", "Remove from a home what no run needs: old batches and versions.", "looking.run_clean"
+    )
     parser.add_argument("--home", default="", help="where everything is kept; default: RADALIGN_HOME, else var")
     parser.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
 
 
 def _add_methods(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
-    parser = _command(commands, "methods", "List the methods, or the settings of one.", "run_methods")
+    parser = _command(commands, "methods", "List the methods, or the settings of one.", "looking.run_methods")
     parser.add_argument("method", nargs="?", help="show its settings and its recipe")
 
 
 def _add_datasets(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
-    parser = _command(commands, "datasets", "List the datasets, or what one is good for.", "run_datasets")
+    parser = _command(commands, "datasets", "List the datasets, or what one is good for.", "looking.run_datasets")
     parser.add_argument("dataset", nargs="?", help="show its labels, its tasks and where its archive comes from")
 
 

@@ -1,0 +1,56 @@
+"""The sub-commands that bring models in and use them: `import`, `predict`. Each returns the exit status."""
+
+from __future__ import annotations
+
+import re
+import sys
+import warnings
+from argparse import Namespace
+from pathlib import Path
+
+from radalign.command.printing import log
+from radalign.errors import RadalignError, one_sentence
+from store.atomic import replacing
+
+NAME = re.compile(r"[A-Za-z0-9+_.-]+")  # of a run in results
+
+
+def run_import(options: Namespace) -> int:
+    """Make a released file a run, and print its folder."""
+    from ingestion.workspace import Workspace
+    from tracking.imported import import_released
+
+    if options.name and not NAME.fullmatch(options.name):
+        raise RadalignError(f"A name is made of letters, digits and +_.- only, unlike `{options.name}`.")
+    workspace = Workspace(home=options.home, cohort=options.cohort)
+    texts = Path(options.texts) if options.texts else None
+    with one_sentence():
+        run = import_released(workspace, Path(options.file), log, options.method, texts, options.name)
+    print(f"{run.name} is in {workspace.home_path() / run.output}.")
+    print(f"`radalign evaluate {run.method}` evaluates it.")
+    return 0
+
+
+def run_predict(options: Namespace) -> int:
+    """Print or write a row per image: its path and the score of each finding."""
+    from radalign.loading import load
+    from radalign.predicting import as_text, find_images, score_files, write_pictures
+
+    paths = find_images(options.images)
+    model = load(options.model, options.weights, options.home, options.cohort)
+    with warnings.catch_warnings():
+        warnings.simplefilter("once")
+        warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+        rows = list(score_files(model, paths, options.labels))
+    if options.out:
+        with replacing(Path(options.out)) as partial:
+            partial.write_text(as_text(rows, options.labels, ","), encoding="utf-8")
+        print(f"{len(rows)} rows are in {options.out}.")
+    else:
+        sys.stdout.write(as_text(rows, options.labels, "\t"))
+    if options.maps:
+        print(f"{write_pictures(model, rows, options.labels, Path(options.maps))} pictures are in {options.maps}.")
+    failed = sum(row.scores is None for row in rows)
+    if failed:
+        log(f"{failed} of {len(rows)} images cannot be read; the column `reason` says why.")
+    return int(failed == len(rows))
