@@ -3,7 +3,7 @@
 Which files count follows from the code itself. A module counts, and so does everything that it imports anywhere, also
 inside functions, directly or through others. Imports for type checkers alone do not run and do not count. A string that
 is the dotted name of a module counts as an import of it (`python -m imaging.worker`), and a string that is the name of
-a file in the `data` or `templates` folder of the module's package counts that file.
+files in or below the `data` or `templates` folder of the module's package counts these files.
 
 Modules that are chosen by name at run time, such as a method or a dataset, are no imports: whoever stores a result
 names them as further entries.
@@ -176,12 +176,11 @@ def _running_nodes(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def _data_files(path: Path, name: str) -> Iterator[Path]:
-    """The files called `name` beside a module, or in the data folders of the packages that it lies in."""
+    """The files called `name` beside a module, or anywhere in the data folders of the packages that it lies in."""
     for package in path.relative_to(ROOT).parents[:-1]:
         for folder in DATA_FOLDERS:
-            file = ROOT / package / folder / name
-            if file.is_file():
-                yield file
+            place = ROOT / package / folder
+            yield from sorted(place.rglob(name)) if folder else filter(Path.is_file, [place / name])
 
 
 @cache

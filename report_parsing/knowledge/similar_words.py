@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from report_parsing.language.slips import count_slips
 from report_parsing.resources import read_rows
-from report_parsing.slips import count_slips
 
 _DOUBLED = re.compile(r"(.)\1+")
 _REMEMBERED = 20_000

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-from report_parsing.slips import count_slips, one_less
+from report_parsing.language.slips import count_slips, one_less
 
 SHORTEST = 7  # letters; shorter words have too many true neighbours
 _REMEMBERED = 50_000

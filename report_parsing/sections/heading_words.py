@@ -6,8 +6,8 @@ import re
 from functools import cache
 from typing import NamedTuple
 
+from report_parsing.language.slips import one_less
 from report_parsing.resources import read_rows
-from report_parsing.slips import one_less
 
 SUBHEADING, UNLISTED, OTHER, FINDINGS = "=", "unlisted", "other", "findings"
 ANY, OPENING = "any", "opening"  # forms of headings.csv; an empty one needs a line start and a colon

@@ -5,8 +5,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from report_parsing.knowledge.similar_words import SimilarWords, same_word, sound_of
+from report_parsing.language.slips import count_slips
 from report_parsing.resources import read_rows
-from report_parsing.slips import count_slips
 
 WORDS = SimilarWords(
     ["pneumothorax", "pneumonia", "effusion", "edema", "emphysema", "empyema", "line", "nodule", "heart"]

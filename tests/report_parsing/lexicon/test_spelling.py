@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from report_parsing.language.slips import count_slips
 from report_parsing.lexicon.spelling import SHORTEST, Spelling
 from report_parsing.lexicon.words import Lexicon
 from report_parsing.resources import read_rows
-from report_parsing.slips import count_slips
 
 WORDS = ("atelectasis", "effusion", "effusions", "pneumothorax", "consolidation", "cardiomegaly")
 SPELLING = Spelling(WORDS, others=("infusion",))
