@@ -8,8 +8,9 @@ from typing import Literal, NamedTuple, get_args
 
 from report_parsing.errors import ReportError
 from report_parsing.sections.deidentification import clean_text, count_words, has_words
-from report_parsing.sections.layout import Span
-from report_parsing.sections.parser import LAST_PARAGRAPH, Section, Sectioning, Sections, bodies, tile
+from report_parsing.sections.layout import Section, Span
+from report_parsing.sections.parser import LAST_PARAGRAPH, Sectioning, Sections, bodies, tile
+from report_parsing.sections.reference import HISTORY
 from report_parsing.sections.sentences import split_sentences
 from store.errors import SettingError
 
@@ -81,9 +82,7 @@ def parse_report(report: str, style: Style = "sectioned", options: ReportOptions
     options = options or ReportOptions()
     _check_readable(report)
     sections = _sections(report, style, options.sectioning)
-    spans = {name: found for name, found in bodies(report, sections).items() if name in COLUMNS}
-    if options.repeated == "last":
-        spans = {name: found[-1:] for name, found in spans.items()}
+    spans = _bodies_of_columns(report, sections, options)
     for name in options.required:
         if name not in spans:
             raise ReportError(f"no_{name}", f"The report has no {name} section.")
@@ -116,6 +115,17 @@ def _sections(report: str, style: Style, sectioning: Sectioning) -> list[Section
     if style == "free":
         return [Section("findings", 0, 0, len(report))]
     raise ValueError(f"Report style {style!r} is not known; use 'sectioned' or 'free'.")
+
+
+def _bodies_of_columns(report: str, sections: list[Section], options: ReportOptions) -> Sections:
+    """Column -> spans of the bodies that count. The reference's `history` is in our column `indication`."""
+    last = options.repeated == "last"
+    if options.sectioning == "reference":
+        sections = [section._replace(name="indication") if section.name == HISTORY else section for section in sections]
+        found = bodies(report, sections, published=last)
+    else:
+        found = bodies(report, sections)
+    return {name: spans[-1:] if last else spans for name, spans in found.items() if name in COLUMNS}
 
 
 def _pretraining_text(report: str, spans: Sections, options: ReportOptions) -> tuple[str, list[Sentence]]:

@@ -11,8 +11,19 @@ The end of a line, and an empty line behind it, do carry meaning.
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 Span = tuple[int, int]
+
+
+class Section(NamedTuple):
+    """A piece of a report: its heading is report[start:body], its body report[body:end], white space included."""
+
+    name: str
+    start: int
+    body: int
+    end: int
+
 
 LINE_ENDS = "\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 BLANKS = "\t\x1f\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"

@@ -12,24 +12,19 @@ read where a report has neither findings nor impression). `sections.headings` fi
     - The last paragraph is cut off the last section that is neither `other` nor an addendum: all that stands behind
       that section's first empty line. A text without headings is taken whole, but for a title.
 
-`reference` sections as the published parser of MIMIC-CXR does, which differs in these points:
-
-    - A heading is made of capitals, blanks and ()/,- behind a line feed and one blank, before a colon and white space.
-    - An unlisted heading closes the section before it, an organ's or a device's too.
-    - A line "FINAL REPORT", a signature, a wet read without a colon close nothing.
-    - The last paragraph is cut off the last section, whichever it is, at "line feed, blank, line feed" only, and a
-      text without an empty line has none.
-    - So indentation and line ends matter. They carry no meaning in the mended sections (`sections.layout`).
+`reference` cuts and names sections as the published parser of MIMIC-CXR (report_parsing.sections.reference). There
+indentation and line ends matter. They carry no meaning in the mended sections (`sections.layout`).
 """
 
 from __future__ import annotations
 
 import re
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from report_parsing.sections.heading_words import FINDINGS, OTHER, SUBHEADING, UNLISTED, look_up
+from report_parsing.sections.heading_words import FINDINGS, OTHER, SUBHEADING, UNLISTED
 from report_parsing.sections.headings import Heading, find_headings
-from report_parsing.sections.layout import Span, plain, trim
+from report_parsing.sections.layout import Section, Span, plain, trim
+from report_parsing.sections.reference import is_absent, tile_as_published
 
 Sectioning = Literal["mended", "reference"]
 Sections = dict[str, list[Span]]
@@ -38,23 +33,12 @@ PREAMBLE, IMPRESSION, ADDENDUM, LAST_PARAGRAPH = "preamble", "impression", "adde
 _HOLD_ORGANS = frozenset({FINDINGS, IMPRESSION, ADDENDUM, OTHER})
 _NEVER_LAST = frozenset({ADDENDUM, OTHER, UNLISTED})
 _EMPTY_LINE = re.compile(r"\n *\n[ \n]*")
-_REFERENCE_HEADING = re.compile(r"\n ([A-Z ()/,-]++):\s")
-_REFERENCE_BREAK = "\n \n"
-
-
-class Section(NamedTuple):
-    """A piece of a report: its heading is report[start:body], its body report[body:end], white space included."""
-
-    name: str
-    start: int
-    body: int
-    end: int
 
 
 def tile(report: str, sectioning: Sectioning = "mended") -> list[Section]:
     """The sections in order; the first starts at 0, each where the one before ends, the last ends with the report."""
     if sectioning == "reference":
-        return _with_reference_paragraph(report, _cut(report, _reference_headings(report)))
+        return tile_as_published(report) if report else []
     text = plain(report)
     return _named(_with_last_paragraph(text, _cut(text, _opening_headings(text, find_headings(text)))))
 
@@ -64,12 +48,15 @@ def split_sections(report: str, sectioning: Sectioning = "mended") -> Sections:
     return bodies(report, tile(report, sectioning))
 
 
-def bodies(report: str, sections: list[Section]) -> Sections:
-    """The trimmed bodies of a report's sections by name; bodies without text are left out."""
+def bodies(report: str, sections: list[Section], published: bool = False) -> Sections:
+    """The trimmed bodies of a report's sections by name; bodies without text are left out.
+
+    `published` leaves out only those that the reference leaves out: an empty comparison hides an earlier one.
+    """
     found: Sections = {}
     for name, _, body, end in sections:
         start, end = trim(report, body, end)
-        if end > start:
+        if end > start or (published and not is_absent(name, "")):
             found.setdefault(name, []).append((start, end))
     return found
 
@@ -92,16 +79,6 @@ def _opening_headings(text: str, headings: list[Heading]) -> list[Heading]:
         name, body = heading.section, heading.end
         opening.append(heading)
     return opening
-
-
-def _reference_headings(report: str) -> list[Heading]:
-    """The reference's headings; those it leaves under their own names, and organs, are `other`."""
-    found = []
-    for match in _REFERENCE_HEADING.finditer(report):
-        listed = look_up(match[1])
-        section = OTHER if listed is None or listed.section in (SUBHEADING, PREAMBLE) else listed.section
-        found.append(Heading(match.start(1), match.end() - 1, section, True))
-    return found
 
 
 def _cut(text: str, headings: list[Heading]) -> list[Section]:
@@ -133,11 +110,6 @@ def _with_last_paragraph(text: str, sections: list[Section]) -> list[Section]:
     if section.name == PREAMBLE and (empty_line is None or first[-1] in ".!?"):
         return _divide(sections, index, section.start)
     return _divide(sections, index, empty_line.end()) if empty_line else sections
-
-
-def _with_reference_paragraph(report: str, sections: list[Section]) -> list[Section]:
-    cut = report.find(_REFERENCE_BREAK, sections[-1].body) if sections and not _is_read(report, sections) else -1
-    return _divide(sections, len(sections) - 1, cut + len(_REFERENCE_BREAK)) if cut >= 0 else sections
 
 
 def _is_read(text: str, sections: list[Section]) -> bool:

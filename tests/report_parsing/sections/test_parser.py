@@ -274,40 +274,6 @@ def test_sections_of_nothing():
     assert split_sections(" \n ") == {}
 
 
-class TestReference:
-    """The rules of the published parser, methods 1.2, and each point where ours differ."""
-
-    def test_headings(self):
-        report = " PREAMBLE: text\n EXAM:  A\n Findings: B\nFINDINGS: C\n FINDINGS:D\n IMPRESSION: F\n"
-        assert headed(report, "reference") == [
-            ("preamble", "", "PREAMBLE: text"),
-            ("examination", "EXAM:", "A\n Findings: B\nFINDINGS: C\n FINDINGS:D"),
-            ("impression", "IMPRESSION:", "F"),
-        ]
-
-    def test_organs_close_the_findings(self):
-        report = "\n FINDINGS: Clear.\n LUNGS: Clear.\n"
-        assert bodies(report, "reference") == {"findings": ["Clear."], "other": ["Clear."]}
-        assert bodies(report) == {"findings": ["Clear.\n LUNGS: Clear."]}
-
-    def test_signatures_close_nothing(self):
-        report = "\n FINDINGS: Clear.\n Dictated by Dr. ___\n"
-        assert bodies(report, "reference") == {"findings": ["Clear.\n Dictated by Dr. ___"]}
-        assert bodies(report) == {"findings": ["Clear."], "other": ["Dr. ___"]}
-
-    def test_last_paragraph(self):
-        report = "\n HISTORY: Cough.\n \n Clear.\n \n Normal.\n NOTIFICATION: A\n \n B"
-        assert bodies(report, "reference")["last_paragraph"] == ["B"]
-        assert bodies(report)["last_paragraph"] == ["Clear.\n \n Normal."]
-        assert "last_paragraph" not in bodies("Clear.\n\nNormal.", "reference")
-
-    def test_empty_findings_do_not_count(self):
-        report = "\n HISTORY: Cough.\n FINDINGS: \n \n Clear."
-        assert bodies(report, "reference") == {"indication": ["Cough."], "findings": ["Clear."]}
-        report = "\n FINDINGS: \n COMPARISON: None.\n \n Clear."
-        assert bodies(report, "reference") == {"comparison": ["None."], "last_paragraph": ["Clear."]}
-
-
 def test_a_report_of_many_headings_is_split_in_one_pass():
     report = "\n".join(f"FINDINGS: {number} clear." for number in range(5_000))
     assert len(split_sections(report)["findings"]) == 5_000
