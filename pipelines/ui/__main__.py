@@ -1,6 +1,6 @@
 """`make ui`: Dagster and MLflow in the browser of this machine, until Ctrl-C stops both.
 
-Neither has a login, so both listen on 127.0.0.1 only and answer the user's own pages only (`pipelines.ui.guard`).
+Neither has a login, so both listen on 127.0.0.1 only and answer the user's own pages only (`radalign.serving.guard`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from pipelines.ui.guard import HOST
+from radalign.serving.guard import HOST
 from store.code import ROOT
 from store.processes import end_with_parent
 

@@ -20,7 +20,7 @@ from dagster_webserver.webserver import DagsterWebserver
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from pipelines.ui.guard import serve
+from radalign.serving.guard import serve
 from store.atomic import write_text
 
 DEFINITIONS = "workspace.yaml"

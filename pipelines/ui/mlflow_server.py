@@ -11,8 +11,8 @@ import warnings
 from pathlib import Path
 
 from ingestion.workspace import Workspace
-from pipelines.ui.guard import NAMES, Application, serve
 from pipelines.ui.opening import Opening
+from radalign.serving.guard import NAMES, Application, serve
 from store.errors import UserError
 from tracking.store import experiment_id, tracking_uri
 

@@ -11,7 +11,7 @@ import re
 
 from starlette.responses import HTMLResponse, PlainTextResponse
 
-from pipelines.ui.guard import Application, Message, Receive, Send
+from radalign.serving.guard import Application, Message, Receive, Send
 from tracking.layout import COLUMNS, runs_page
 
 ENTRY = ("", "#", "#/")  # addresses that name no page of MLflow

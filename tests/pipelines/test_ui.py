@@ -21,7 +21,7 @@ from websockets.exceptions import InvalidHandshake
 from websockets.sync.client import connect
 
 from pipelines.ui import __main__ as ui
-from pipelines.ui.guard import HOST
+from radalign.serving.guard import HOST
 from store.code import ROOT
 
 PATIENCE = 240

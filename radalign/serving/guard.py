@@ -7,8 +7,10 @@ the last two: they are the user's own.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+import sys
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
 import uvicorn
@@ -43,9 +45,13 @@ PROTECTION = {
 class Guard:
     """An ASGI application in front of another one; what is not the user's own is refused with one sentence."""
 
-    def __init__(self, application: Application, port: int, pages: str) -> None:
-        """`pages` matches the paths that hold no data of their own, so that links from elsewhere may lead there."""
+    def __init__(self, application: Application, port: int, pages: str, posted: Collection[str] = (JSON,)) -> None:
+        """`pages` matches the paths that hold no data of their own, so that links from elsewhere may lead there.
+
+        `posted` are the content types of what may be posted. No page of another origin can send them unasked.
+        """
         self._application = application
+        self._posted = posted
         self._hosts = {f"{name}:{port}" for name in NAMES} | (set(NAMES) if port == 80 else set())
         self._pages = re.compile(pages)
 
@@ -77,8 +83,8 @@ class Guard:
             return None
         if scope["method"] not in READING | WRITING:
             return f"The method {scope['method']} is not used here."
-        if scope["method"] == "POST" and headers.get("content-type", "").split(";")[0].strip() != JSON:
-            return f"What is posted here is JSON, with the content type {JSON}."
+        if scope["method"] == "POST" and headers.get("content-type", "").split(";")[0].strip() not in self._posted:
+            return f"What is posted here has the content type {' or '.join(self._posted)}."
         return None
 
     def _is_link(self, scope: Message, headers: dict[str, str]) -> bool:
@@ -89,14 +95,24 @@ class Guard:
 
 def serve(application: Application, port: int, pages: str) -> None:
     """Serve an application behind a guard, on this machine only, until the process is asked to stop."""
-    uvicorn.run(
-        Guard(application, port, pages),
+    server = uvicorn.Server(configure(Guard(application, port, pages), port))
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:  # the error is logged
+        sys.exit(1)
+
+
+def configure(application: Guard, port: int) -> uvicorn.Config:
+    """How a guarded application is served: on this machine only, and no request is logged."""
+    return uvicorn.Config(
+        application,
         host=HOST,
         port=port,
         http="h11",  # strict, and shows the first line of a request as it came
         proxy_headers=False,  # whoever asks is on this machine
         server_header=False,
         lifespan="off",
+        access_log=False,
         log_level="error",
         timeout_graceful_shutdown=STOP_SECONDS,
     )
