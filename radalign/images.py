@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 from pathlib import Path
@@ -50,12 +50,19 @@ def read_films(images: Images) -> list[np.ndarray]:
     return [_grey(image) if isinstance(image, np.ndarray) else _film(Path(image)) for image in listed]
 
 
+def film_in(square: DecodedImage, size: int, decode: Callable[[SquareOptions], DecodedImage]) -> np.ndarray:
+    """(height, width) uint8: the film in a square of `size` pixels; `decode` reads a smaller one again as it is."""
+    longer = max(square.height, square.width)
+    if longer < size:  # the square of its own size holds the film as it is
+        square = decode(SquareOptions(longer))
+    return Frame.fit(square.height, square.width, min(longer, size)).cut(square.pixels).copy()
+
+
 def _film(path: Path) -> np.ndarray:
-    (decoded,) = _decode([path], SquareOptions(FILM))
-    size = max(decoded.height, decoded.width)
-    if size < FILM:  # the square of its own size holds the film as it is
-        (decoded,) = _decode([path], SquareOptions(size))
-    return Frame.fit(decoded.height, decoded.width, min(size, FILM)).cut(decoded.pixels).copy()
+    def decode(options: SquareOptions) -> DecodedImage:
+        return _decode([path], options)[0]
+
+    return film_in(decode(SquareOptions(FILM)), FILM, decode)
 
 
 def _as_list(images: Images) -> list[Image]:

@@ -88,13 +88,25 @@ class Model:
                 sentence has the nearest.
         """
         words = dict(labels) if isinstance(labels, Mapping) else {label: label for label in _as_texts(labels)}
-        queries = list(words.values())
-        if self.network.query_kind == "entity":
-            queries = name_findings(queries)
-        else:
-            warn_of_unknown(queries)
+        queries = []
+        for text in words.values():
+            query, doubt = self.understand(text)
+            queries.append(query)
+            if doubt:
+                warnings.warn(doubt, UnknownFindingWarning, stacklevel=2)
+        return ZeroShotPrediction(tuple(words), *self.ask(images, queries))
+
+    def understand(self, text: str) -> tuple[str, str]:
+        """The query that a text is for this network, and a sentence that says why its score may mean nothing, or "".
+
+        RadalignError where the network knows findings by name, and the text is far from all of them.
+        """
+        return name_finding(text) if self.network.query_kind == "entity" else (text, doubt_of(text))
+
+    def ask(self, images: Images, queries: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Scores (images, queries) and maps (images, queries, rows, columns) of queries of `understand`."""
         scores, maps = self._predict(images, bind_queries(self.network, queries))
-        return ZeroShotPrediction(tuple(words), scores, maps)
+        return scores, maps
 
     def embed_images(self, images: Images) -> np.ndarray:
         """(images, dim) float32 vectors of length 1 in the space that images share with texts."""
@@ -125,26 +137,22 @@ class Model:
         return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
 
-def name_findings(queries: Sequence[str]) -> list[str]:
-    """The names, or descriptions, of findings; warns of each that is taken for the nearest one.
+def name_finding(text: str) -> tuple[str, str]:
+    """The name, or description, of a finding, and a sentence where it is taken for the nearest one, or "".
 
     RadalignError for what is far from all of them.
     """
     base = knowledge()
     with one_sentence():
-        named = [base.query(query) for query in queries]
-    for query in queries:
-        match = base.lookup(query)
-        if match is not None and not match.exact:
-            warnings.warn(f"{base.explain(query)} That is what is scored.", UnknownFindingWarning, stacklevel=3)
-    return named
+        named = base.query(text)
+    match = base.lookup(text)
+    return named, "" if match is None or match.exact else f"{base.explain(text)} That is what is scored."
 
 
-def warn_of_unknown(queries: Sequence[str]) -> None:
-    """Warn of queries that name nothing the knowledge base knows, or that deny something."""
-    for query in queries:
-        if doubt := knowledge().doubt(query):
-            warnings.warn(f"{doubt} The score may mean nothing.", UnknownFindingWarning, stacklevel=3)
+def doubt_of(text: str) -> str:
+    """A sentence on a text that names nothing the knowledge base knows, or that denies something; else ""."""
+    doubt = knowledge().doubt(text)
+    return f"{doubt} The score may mean nothing." if doubt else ""
 
 
 def _as_texts(texts: Sequence[str] | str) -> list[str]:

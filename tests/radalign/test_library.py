@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
-import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from evaluation.dataset import EvaluationDataset
 from evaluation.predictions import Predictions
 from ingestion.pipeline import IngestionSettings, update
 from ingestion.stages.images import ImagesSettings
-from radalign.model import name_findings
+from radalign.model import name_finding
 from shards.reader import ShardReader
 from store.code import ROOT
 from tests.radalign.conftest import NETWORK, SIZE
@@ -98,13 +98,12 @@ def test_words_that_name_no_finding_are_scored_with_a_warning(home):
 
 
 def test_a_method_that_knows_names_says_what_it_takes_words_for():
-    with pytest.warns(radalign.UnknownFindingWarning, match=r"`pnuemothorax` means `pneumothorax` .* what is scored"):
-        assert name_findings(["pnuemothorax"]) == ["pneumothorax"]
+    named, doubt = name_finding("pnuemothorax")
+    assert named == "pneumothorax"
+    assert re.fullmatch(r"`pnuemothorax` means `pneumothorax` .* That is what is scored\.", doubt)
     with pytest.raises(radalign.RadalignError, match="`cat` is not known; nearest: nothing"):
-        name_findings(["cat"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert name_findings(["enlarged heart"]) == ["cardiomegaly"]
+        name_finding("cat")
+    assert name_finding("enlarged heart") == ("cardiomegaly", "")
 
 
 def test_images_and_texts_share_a_space(home):
