@@ -14,9 +14,11 @@ import numpy as np
 from evaluation.dataset import knowledge
 from evaluation.inference import bind_queries, predict_batches
 from models.compute import AUTOMATIC, Compute
+from models.run_files import TRAINED, UNTRAINED
 from models.saved import ModelCard, load_method
 from radalign.errors import RadalignError, UnknownFindingWarning, one_sentence
 from radalign.images import Images, read_films, read_images
+from store.digests import known_digest
 from tracking.runs import TrainedRun
 
 if TYPE_CHECKING:
@@ -61,6 +63,13 @@ class Model:
         """The torch module, on its device."""
         with one_sentence():
             return self.compute.place(load_method(self.folder, self.weights))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file of weights."""
+        names = {"trained": TRAINED, "untrained": UNTRAINED}
+        with one_sentence():
+            return known_digest(self.folder / names.get(self.weights, self.weights))
 
     @property
     def run(self) -> TrainedRun:

@@ -22,6 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_evaluate,
         _add_import,
         _add_predict,
+        _add_serve,
         _add_results,
         _add_doctor,
         _add_clean,
@@ -145,6 +146,23 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:  # type: ignore[
     parser.add_argument(
         "--maps", default="", metavar="FOLDER", help="also write a picture of where each finding is seen in each image"
     )
+
+
+def _add_serve(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    parser = _command(
+        commands,
+        "serve",
+        "Look at images in the browser, with scores and heat maps of one model or of two; for programs: /predict. On "
+        "this machine only. Not a medical device.",
+        "using.run_serve",
+    )
+    parser.add_argument(
+        "models", nargs="+", metavar="MODEL", help="folder of a finished run, or a method's name for its latest run"
+    )
+    parser.add_argument("--weights", default="trained", help="trained, untrained, or a file of the run")
+    parser.add_argument("--port", type=int, default=8300, help="default 8300; 0 for one that is free")
+    parser.add_argument("--limit", type=int, default=200, metavar="MIB", help="of an image file; default 200 MiB")
+    _add_home(parser)
 
 
 def _add_results(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]

@@ -1,4 +1,4 @@
-"""The sub-commands that bring models in and use them: `import`, `predict`. Each returns the exit status."""
+"""The sub-commands that bring models in and use them: `import`, `predict`, `serve`. Each returns the exit status."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import sys
 import warnings
 from argparse import Namespace
+from importlib.util import find_spec
 from pathlib import Path
 
 from radalign.command.printing import log
@@ -54,3 +55,18 @@ def run_predict(options: Namespace) -> int:
     if failed:
         log(f"{failed} of {len(rows)} images cannot be read; the column `reason` says why.")
     return int(failed == len(rows))
+
+
+def run_serve(options: Namespace) -> int:
+    """Serve models to the browser of this machine, until Ctrl-C."""
+    if missing := [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]:
+        raise RadalignError(f"{missing[0]} is not installed: pip install radalign[serve]")
+    from radalign.loading import load
+    from radalign.serving.server import serve
+
+    if options.limit < 1:
+        raise RadalignError("--limit is at least 1 MiB.")
+    models = [load(model, options.weights, options.home, options.cohort) for model in options.models]
+    with one_sentence():
+        serve(models, options.port, options.limit, log)
+    return 0
