@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 from report_parsing.errors import ReportError
-from report_parsing.sections.deidentification import clean_text, count_words, has_words
+from report_parsing.language.readable import is_plain, readable, without_surrogates
+from report_parsing.sections.deidentification import clean_line, clean_text, count_words, has_words
 from report_parsing.sections.layout import Section, Span
 from report_parsing.sections.parser import LAST_PARAGRAPH, Sectioning, Sections, bodies, tile
 from report_parsing.sections.reference import HISTORY
@@ -60,7 +61,7 @@ class Sentence(NamedTuple):
 class ParsedReport:
     """A row of the `reports` table without its identifiers; the fields are in the order of the table."""
 
-    report: str
+    report: str  # as found; lone surrogates, which cannot be stored, became what is read instead of them
     examination: str | None
     indication: str | None
     technique: str | None
@@ -80,6 +81,7 @@ def parse_report(report: str, style: Style = "sectioned", options: ReportOptions
         ReportError: the report is empty, unreadable, too short, or lacks a required section.
     """
     options = options or ReportOptions()
+    report = without_surrogates(report)
     _check_readable(report)
     sections = _sections(report, style, options.sectioning)
     spans = _bodies_of_columns(report, sections, options)
@@ -105,7 +107,7 @@ def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
 def _check_readable(report: str) -> None:
     if "\x00" in report:
         raise ReportError("unreadable_report", "The report is not text: it contains zero bytes.")
-    if not has_words(report):
+    if not has_words(report) or not (report.isascii() or has_words(readable(report).text)):
         raise ReportError("empty_report", "The report has no words.")
 
 
@@ -134,6 +136,7 @@ def _pretraining_text(report: str, spans: Sections, options: ReportOptions) -> t
     names = names or [name for name in _INSTEAD[options.sectioning] if name in spans][:1]
     if not names:
         raise ReportError("no_text", f"The report has none of the sections {', '.join(options.sections)}.")
+    clean = clean_line if is_plain(report) else clean_text
     texts: list[str] = []
     sentences: list[Sentence] = []
     for name, span in ((wanted, span) for wanted in names for span in spans[wanted]):
@@ -141,8 +144,8 @@ def _pretraining_text(report: str, spans: Sections, options: ReportOptions) -> t
         kept = whole
         if options.minimum_sentence_tokens > 1:
             kept = [found for found in whole if _has_tokens(report, [found], options.minimum_sentence_tokens)]
-        texts += [clean_text(report[slice(*part)]) for part in (kept if len(kept) < len(whole) else [span])]
-        sentences += [Sentence(name, start, end, clean_text(report[start:end])) for start, end in kept]
+        texts += [clean(report[slice(*part)]) for part in (kept if len(kept) < len(whole) else [span])]
+        sentences += [Sentence(name, start, end, clean(report[start:end])) for start, end in kept]
     if not _has_tokens(report, ((start, end) for _, start, end, _ in sentences), options.minimum_tokens):
         raise ReportError("too_short", f"The report's text has fewer than {options.minimum_tokens} words.")
     return " ".join(texts), sentences

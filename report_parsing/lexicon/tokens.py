@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from report_parsing.language.readable import readable
 from report_parsing.sections.layout import Span
 
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d+(?:[.,]\d+)*|_+|[^\w\s]")
@@ -13,13 +14,14 @@ _SHORTENED = {"ca": "can", "wo": "will", "sha": "shall"}
 
 
 def tokenize(text: str) -> tuple[list[str], list[Span]]:
-    """Tokens and their characters in `text`; "cannot" and "isn't" are two tokens, the second of them "not"."""
-    text = lower(text)
+    """Tokens as read, and their characters in `text`; "cannot" and "isn't" are two tokens, the second of them "not"."""
+    read = readable(text)
+    text = lower(read.text)
     words = _TOKEN.findall(text)
     spans = find_in_order(text, words)  # several times faster than asking a match object for each
     if _HOLDS_NOT.search(text):
         _split_not(words, spans)
-    return words, spans
+    return words, spans if read.starts is None else [read.span(*span) for span in spans]
 
 
 def find_in_order(text: str, words: Sequence[str]) -> list[Span]:

@@ -11,7 +11,10 @@ The end of a line, and an empty line behind it, do carry meaning.
 from __future__ import annotations
 
 import re
+import string
 from typing import NamedTuple
+
+from report_parsing.language.readable import readable
 
 Span = tuple[int, int]
 
@@ -27,6 +30,7 @@ class Section(NamedTuple):
 
 LINE_ENDS = "\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 BLANKS = "\t\x1f\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+_SEEN = frozenset(string.ascii_letters + string.digits + ".,:!?()[]%/-'#=+")  # always read as they are
 _SHORT_LINE = 45  # characters; reports are wrapped at 60 to 80
 _ODD = re.compile(f"[{LINE_ENDS}{BLANKS}]")
 _PLAIN = str.maketrans({**dict.fromkeys(LINE_ENDS, "\n"), **dict.fromkeys(BLANKS, " ")})
@@ -38,10 +42,19 @@ def plain(text: str) -> str:
 
 
 def trim(text: str, start: int, end: int) -> Span:
-    """The span without white space at its ends."""
+    """The span without white space at its ends, nor characters and marks there that are not read."""
     body = text[start:end]
     start += len(body) - len(body.lstrip())
-    return start, start + len(body.strip())
+    body = body.strip()
+    if not body or (body[0] in _SEEN and body[-1] in _SEEN):
+        return start, start + len(body)
+    read = readable(body)
+    begin = len(read.text) - len(read.text.lstrip())
+    stop = begin + len(read.text.strip())
+    if begin == stop:
+        return start, start
+    begin, stop = read.span(begin, stop)
+    return start + begin, start + stop
 
 
 def is_short(line: str) -> bool:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from report_parsing.language.readable import readable
 from report_parsing.sections.heading_words import FINDINGS, OTHER, SUBHEADING, UNLISTED
 from report_parsing.sections.headings import Heading, find_headings
 from report_parsing.sections.layout import Section, Span, plain, trim
@@ -39,8 +40,14 @@ def tile(report: str, sectioning: Sectioning = "mended") -> list[Section]:
     """The sections in order; the first starts at 0, each where the one before ends, the last ends with the report."""
     if sectioning == "reference":
         return tile_as_published(report) if report else []
-    text = plain(report)
-    return _named(_with_last_paragraph(text, _cut(text, _opening_headings(text, find_headings(text)))))
+    read = readable(report, emphasis=True)
+    text = plain(read.text)
+    sections = _named(_with_last_paragraph(text, _cut(text, _opening_headings(text, find_headings(text)))))
+    if read.starts is None:
+        return sections
+    if not sections:  # nothing that is read
+        return [Section(PREAMBLE, 0, 0, len(report))]
+    return [Section(name, *(read.place(cut, len(report)) for cut in cuts)) for name, *cuts in sections]
 
 
 def split_sections(report: str, sectioning: Sectioning = "mended") -> Sections:

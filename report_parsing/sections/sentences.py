@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from report_parsing.language.readable import readable
 from report_parsing.sections.deidentification import has_words
 from report_parsing.sections.headings import words_of
 from report_parsing.sections.layout import Span, is_short, plain, trim
@@ -39,14 +40,19 @@ _DOTTED = re.compile(r"(?:[a-z]\.)+[a-z]")  # a.m, p.m, u.s
 def split_sentences(report: str, start: int, end: int) -> list[Span]:
     """Spans of the sentences of `report[start:end]`, without list markers, each with a word in it."""
     start, end = trim(report, start, end)
-    text = plain(report[start:end])
+    read = readable(report[start:end])
+    text = plain(read.text)
     words = text.replace("\n", " ")
+    moved = read.starts is not None
     spans: list[Span] = []
 
     def add(begin: int, end: int) -> None:
         sentence = text[begin:end].rstrip()
         if has_words(sentence):
-            spans.append((start + begin, start + begin + len(sentence)))
+            end = begin + len(sentence)
+            if moved:
+                begin, end = read.span(begin, end)
+            spans.append((start + begin, start + end))
 
     begin, number = _skip_marker(text, 0, 0)
     for match in _END.finditer(text):
@@ -82,7 +88,7 @@ def _stops(text: str, word: str, match: re.Match[str]) -> bool:
         return not following.islower() or match[0] in ("..", "!", "?")
     if word in words_of("never"):
         return not following
-    if _DOTTED.fullmatch(word):
+    if "." in word and _DOTTED.fullmatch(word):
         return not following or following.isupper()
     if word in words_of("middle"):
         return not (following.islower() or following.isdigit())
@@ -128,8 +134,10 @@ def _next(text: str, start: int) -> str:
 
 def _skip_marker(text: str, start: int, number: int) -> tuple[int, int]:
     """Where the words of a sentence begin behind the marker of a list, and the number of the last item."""
+    words = _NEXT.match(text, start)
+    if words is None or words[1].isalpha():
+        return words.start(1) if words else len(text), number
     marker = _MARKER.match(text, start)
     if marker is None or marker.end() == len(text):
-        words = _NEXT.match(text, start)
-        return words.start(1) if words else len(text), number
+        return words.start(1), number
     return marker.end(), int(marker[1] or number)

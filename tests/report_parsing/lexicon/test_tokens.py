@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from report_parsing.language.readable import readable
 from report_parsing.lexicon.tokens import lower, tokenize
 
 
@@ -24,13 +25,34 @@ def test_words(text, words):
 @given(st.text(max_size=80))
 def test_spans_hold_the_words_in_order(text):
     words, spans = tokenize(text)
-    end = 0
+    read = readable(text)
+    place = 0
     for word, (start, stop) in zip(words, spans, strict=True):
-        assert end <= start < stop <= len(text)
-        assert word == lower(text[start:stop]) or word == "not" or text[start:stop].lower() in ("ca", "wo", "sha")
-        end = stop
+        written = readable(text[start:stop]).text
+        assert place <= start < stop <= len(text)
+        assert word in lower(written) or word == "not" or written.lower() in ("ca", "wo", "sha")
+        place = start
     covered = {index for span in spans for index in range(*span)}
-    assert not any(character.isalnum() for index, character in enumerate(text) if index not in covered)
+    words_read = [read.span(index, index + 1)[0] for index, character in enumerate(read.text) if character.isalnum()]
+    assert covered.issuperset(words_read)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("pneu\u00admo\u200bthorax", ["pneumothorax"]),
+        ("\ufeffeﬀusion", ["effusion"]),
+        ("ＮＯ\u3000ｅｄｅｍａ", ["no", "edema"]),
+        ("right\u2011sided", ["right", "-", "sided"]),
+        ("pneumo\ud83dthorax", ["pneumothorax"]),
+        ("<b>no</b> edema<br/>", ["no", "edema"]),
+        ("①mass", ["(", "1", ")", "mass"]),
+    ],
+)
+def test_words_are_read_without_what_is_not_seen(text, words):
+    found, spans = tokenize(text)
+    assert found == words
+    assert text[spans[-1][0] : spans[-1][1]].strip("\ufeff") in text
 
 
 @given(st.text(max_size=40))
