@@ -41,15 +41,25 @@ class _Rule(NamedTuple):
     label: str
     positions: frozenset[str]
     unless_with: frozenset[str]
+    value: float | None  # of a stated observation, where it is not positive
+
+
+class _Statement(NamedTuple):
+    """What a triplet makes a label; indirect where it does not name the finding ("normal" of the mediastinum)."""
+
+    triplet: Triplet
+    value: float
+    is_indirect: bool
 
 
 def label_report(triplets: Iterable[Triplet]) -> dict[str, float | None]:
     """CheXpert label -> 1 (positive), 0 (negative), -1 (uncertain) or None (blank), of one report's triplets."""
     triplets = list(triplets)
     labels: dict[str, float | None] = dict.fromkeys(CHEXPERT_14)
-    for label, found in supporting(triplets).items():
-        said = {_VALUES[triplet.exists] for triplet in found}
-        labels[label] = max(said, key=lambda value: _STRENGTH[value])
+    for label, found in _statements(triplets).items():
+        said = {statement.value for statement in found if not _yields(statement, found)}
+        if said:
+            labels[label] = max(said, key=lambda value: _STRENGTH[value])
     if not any(_is_finding(triplet) for triplet in triplets):
         labels[NO_FINDING] = POSITIVE
     return labels
@@ -66,17 +76,39 @@ def label_table(study_ids: pa.ChunkedArray, triplets: pa.Table) -> pa.Table:
 
 
 def supporting(triplets: Iterable[Triplet]) -> Mapping[str, list[Triplet]]:
-    """CheXpert label -> the triplets that speak of it, whatever they say."""
+    """CheXpert label -> the triplets that name its finding, whatever they say of it."""
+    return {
+        label: named
+        for label, found in _statements(triplets).items()
+        if (named := [statement.triplet for statement in found if not statement.is_indirect])
+    }
+
+
+def _statements(triplets: Iterable[Triplet]) -> dict[str, list[_Statement]]:
     triplets = list(triplets)
     said_with: dict[tuple[int, int], set[str]] = {}
     for triplet in triplets:
         said_with.setdefault((triplet.start, triplet.end), set()).add(triplet.entity)
-    found: dict[str, list[Triplet]] = {}
+    found: dict[str, list[_Statement]] = {}
     for triplet in triplets:
         for rule in _rules().get(triplet.entity, ()):
             if triplet.position in rule.positions and not rule.unless_with & said_with[triplet.start, triplet.end]:
-                found.setdefault(rule.label, []).append(triplet)
+                if rule.value is None:
+                    found.setdefault(rule.label, []).append(_Statement(triplet, _VALUES[triplet.exists], False))
+                elif triplet.exists == "present":
+                    found.setdefault(rule.label, []).append(_Statement(triplet, rule.value, True))
     return found
+
+
+def _yields(statement: _Statement, others: Iterable[_Statement]) -> bool:
+    """Whether "stable" is said of a silhouette of which the same words say more: "stable and normal"."""
+    if not statement.is_indirect or statement.value != UNCERTAIN:
+        return False
+    start, end = statement.triplet.start, statement.triplet.end
+    return any(
+        other.triplet.start < end and start < other.triplet.end and not (other.is_indirect and other.value == UNCERTAIN)
+        for other in others
+    )
 
 
 def _is_finding(triplet: Triplet) -> bool:
@@ -99,6 +131,10 @@ def _rules() -> dict[str, list[_Rule]]:
         )
         for entity in read_cell(row["entities"]):
             rules.setdefault(entity, []).append(
-                _Rule(row["label"], positions, frozenset(read_cell(row["unless_with"])))
+                _Rule(row["label"], positions, frozenset(read_cell(row["unless_with"])), _value(row["value"]))
             )
     return rules
+
+
+def _value(cell: str) -> float | None:
+    return float(cell) if cell else None

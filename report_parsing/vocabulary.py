@@ -21,6 +21,11 @@ ENTITIES: tuple[str, ...] = (
 # the first eight say that something is as it should be; the rest are abnormal or devices
 NORMAL_ENTITIES: tuple[str, ...] = ENTITIES[:8]
 
+DEVICE_ENTITIES = frozenset(
+    {"tube", "tip", "line", "catheter", "lead", "device", "picc", "clip", "wire", "pacemaker", "drainage", "stent"}
+    | {"hardware"}
+)
+
 POSITIONS: tuple[str, ...] = (
     *("trachea", "left_hilar", "right_hilar", "hilar_unspec", "left_pleural", "right_pleural"),
     *("pleural_unspec", "heart_size", "heart_border", "left_diaphragm", "right_diaphragm"),

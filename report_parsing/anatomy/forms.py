@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from report_parsing.anatomy.positions import Words, has_structure
 from report_parsing.lexicon.phrases import PhraseTree
+from report_parsing.lexicon.slots import read_forms
 from report_parsing.lexicon.tokens import tokenize
 from report_parsing.lexicon.words import observation_forms
 from report_parsing.resources import read_cell, read_rows
@@ -58,7 +59,7 @@ class FormReader:
             self._alone.setdefault(form, set()).update(entities)
         self._locations = PhraseTree()
         for row in read_rows("locations.csv"):
-            for form in read_cell(row["forms"]):
+            for form in read_forms(row["forms"]):
                 self._locations.add(tokenize(form)[0], frozenset(read_cell(row["words"], "+")))
         self._anatomy: dict[str, str] = {}
         self._modifiers = PhraseTree()

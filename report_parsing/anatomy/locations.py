@@ -24,9 +24,9 @@ def find_location(reading: Reading, mention: Mention, previous: tuple[Mention, L
     """
     if mention.term.role == "state":
         location = _locate_state(reading, mention)
-    else:
-        location = _locate_finding(reading, mention, previous)
-    return None if location is None else _add_own_location(mention, location)
+        only = mention.term.location  # "large" is said of the heart
+        return None if location is None or (only and only.isdisjoint(*location.words[:1])) else location
+    return _add_own_location(mention, _locate_finding(reading, mention, previous))
 
 
 def _locate_finding(reading: Reading, mention: Mention, previous: tuple[Mention, Location] | None) -> Location:

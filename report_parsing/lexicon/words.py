@@ -8,9 +8,12 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from report_parsing.lexicon.phrases import PhraseTree
+from report_parsing.lexicon.slots import read_forms
 from report_parsing.lexicon.spelling import SHORTEST, Spelling
 from report_parsing.lexicon.tokens import tokenize
 from report_parsing.resources import read_cell, read_rows
+
+_MARKS = ("interpret", "inherit", "affirm", "assert", "study")  # classes of grammar.csv that are no tag
 
 
 class Observation(NamedTuple):
@@ -19,15 +22,22 @@ class Observation(NamedTuple):
     entities: tuple[str, ...]
     role: str  # finding, state
     home: str  # structure meant when only a side is named
-    location: frozenset[str]  # words of a location that the form itself states
+    location: frozenset[str]  # words of a location that the form itself states; of a state, structures it is said of
 
 
 class Cue(NamedTuple):
     """A word of negation or doubt: on which side of its object it stands, what it says and how far it reaches."""
 
-    side: str  # before, after, between, none
-    says: str  # absent, uncertain, present
-    reach: str  # list, phrase
+    side: str  # before, after, between, none, answer
+    says: str  # absent, uncertain, present, unexcluded
+    reach: str  # list, phrase, next, device
+
+
+class Topic(NamedTuple):
+    """The subject of a line of a template, tokens `start` to `separator`: "Effusion" of "Effusion: none"."""
+
+    start: int
+    separator: int  # the colon or dash that the answer follows
 
 
 class Mention(NamedTuple):
@@ -52,6 +62,10 @@ class Reading:
     links: set[int] = field(default_factory=set)  # tokens such as "represents" or "versus"
     inherits: set[int] = field(default_factory=set)  # tokens such as "adjacent"
     affirms: set[int] = field(default_factory=set)  # tokens such as "small"
+    asserts: set[int] = field(default_factory=set)  # tokens such as "persists"
+    studies: set[int] = field(default_factory=set)  # tokens such as "film"
+    answers: list[Mention] = field(default_factory=list)  # cues that are heard behind the colon of a template only
+    topics: list[Topic] = field(default_factory=list)
 
 
 class Lexicon:
@@ -60,14 +74,16 @@ class Lexicon:
     def __init__(self) -> None:
         self._phrases = PhraseTree()
         self._classes: dict[str, str] = {}
-        self._marks: dict[str, set[str]] = {"interpret": set(), "inherit": set(), "affirm": set()}
+        self._marks: dict[str, set[str]] = {name: set() for name in _MARKS}
         words: dict[str, set[str]] = {}
         for kind, term, forms in (*_observations(), *_cues(), *_locations()):
             for form in forms:
                 words.setdefault(kind, set()).update(self._add(form, kind, term))
         self._add_grammar()
         correct = {row["word"] for row in read_rows("not_misspelt.csv")}
-        self._spelling = Spelling(words["observation"] | words["location"], words["cue"] | set(self._classes) | correct)
+        self._spelling = Spelling(
+            words["observation"] | words["location"], words["cue"] | words["answer"] | set(self._classes) | correct
+        )
 
     def knows(self, form: str) -> bool:
         """Whether the form, as a whole, is an observation or a location."""
@@ -81,13 +97,14 @@ class Lexicon:
         """Tokens, tags and mentions of a sentence; the longest form wins where forms of a kind overlap."""
         words, spans = tokenize(sentence)
         words = [self._spelling.correct(word) if len(word) >= SHORTEST else word for word in words]
-        found: dict[str, list[Mention]] = {"observation": [], "cue": [], "location": [], "grammar": []}
+        found: dict[str, list[Mention]] = {name: [] for name in ("observation", "cue", "answer", "location", "grammar")}
         for start, end, (kind, term) in self._phrases.find(words):
             found[kind].append(Mention(start, end, term))
         tags = [self._classes.get(word, "word") for word in words]
         for mention in _longest(found["grammar"]):
             tags[mention.start : mention.end] = [mention.term] * (mention.end - mention.start)
-        observations = _longest(found["observation"])
+        places = frozenset[str]().union(*(mention.term for mention in found["location"]))
+        observations = _longest([item for item in found["observation"] if _may_stand(item.term, places)])
         locations = self._tag_mentions(tags, observations, found["location"])
         return Reading(
             words=words,
@@ -99,6 +116,9 @@ class Lexicon:
             links=self._marked(words, "interpret"),
             inherits=self._marked(words, "inherit"),
             affirms=self._marked(words, "affirm"),
+            asserts=self._marked(words, "assert"),
+            studies=self._marked(words, "study"),
+            answers=_longest(found["answer"]),
         )
 
     def _marked(self, words: list[str], mark: str) -> set[int]:
@@ -150,17 +170,23 @@ def _observations() -> Iterator[tuple[str, Observation, tuple[str, ...]]]:
     for row in read_rows("observations.csv"):
         entities = () if row["entities"] == "-" else read_cell(row["entities"])
         location = frozenset(read_cell(row["place"], "+"))
-        yield "observation", Observation(entities, row["role"], row["home"], location), read_cell(row["forms"])
+        yield "observation", Observation(entities, row["role"], row["home"], location), read_forms(row["forms"])
 
 
 def _cues() -> Iterator[tuple[str, Cue, tuple[str, ...]]]:
     for row in read_rows("cues.csv"):
-        yield "cue", Cue(row["side"], row["says"], row["reach"]), read_cell(row["forms"])
+        kind = "answer" if row["side"] == "answer" else "cue"
+        yield kind, Cue(row["side"], row["says"], row["reach"]), read_forms(row["forms"])
 
 
 def _locations() -> Iterator[tuple[str, frozenset[str], tuple[str, ...]]]:
     for row in read_rows("locations.csv"):
-        yield "location", frozenset(read_cell(row["words"], "+")), read_cell(row["forms"])
+        yield "location", frozenset(read_cell(row["words"], "+")), read_forms(row["forms"])
+
+
+def _may_stand(term: Observation, places: frozenset[str]) -> bool:
+    """Whether a sentence names what a state is said of, if it is said of certain structures only."""
+    return term.role != "state" or not term.location or not term.location.isdisjoint(places)
 
 
 def _longest(mentions: list[Mention]) -> list[Mention]:

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from report_parsing.anatomy.positions import SIDES, Words
 from report_parsing.lexicon.words import Mention, Reading
-from report_parsing.vocabulary import NORMAL_ENTITIES
+from report_parsing.vocabulary import DEVICE_ENTITIES, NORMAL_ENTITIES
 
 PRESENT, ABSENT, UNCERTAIN = "present", "absent", "uncertain"
 
+_UNEXCLUDED = "unexcluded"  # doubt that a negation in front does not take away
+_ANSWER_GAP = 3  # words from a colon to the end of "there is no"
 _NEAR = 4  # tokens between an alternative and its "or"
 _JOINED_TO_WITH = frozenset({"consistent", "compatible", "keeping", "associated", "concerning"})
 _STATE_GAP = 2  # "not definitely enlarged"
 
 
 def assertion_of(reading: Reading, mention: Mention) -> str:
-    """What the cues in scope say; the cue with the fewest observations in between decides, and absence wins a tie."""
+    """What the cues in scope say; the cue with the fewest observations in between decides, and absence wins a tie.
+
+    Behind the colon of a template the first cue decides ("Pneumothorax: none, ...").
+    """
+    answer = _answer(reading, mention) if reading.topics else ""
+    if answer:
+        return answer
     heard = [
         (_observations_between(reading, cue, mention), cue.term.says)
         for cue in reading.cues
@@ -25,7 +33,30 @@ def assertion_of(reading: Reading, mention: Mention) -> str:
         return UNCERTAIN if doubted else PRESENT
     nearest = min(distance for distance, _ in heard)
     said = {says for distance, says in heard if distance == nearest}
-    return ABSENT if ABSENT in said else UNCERTAIN
+    return ABSENT if ABSENT in said and _UNEXCLUDED not in said else UNCERTAIN
+
+
+def _answer(reading: Reading, mention: Mention) -> str:
+    """What the answer behind a topic says of the finding in it; empty where it opens with something else."""
+    separator = next((item.separator for item in reading.topics if item.start <= mention.start < item.separator), None)
+    if separator is None:
+        return ""
+    token = separator + 1
+    while token < len(reading.tags) and token - separator <= _ANSWER_GAP:
+        cues = [cue for cue in (*reading.answers, *reading.cues) if cue.start == token and _may_deny(cue, mention)]
+        if cues:
+            says = max(cues, key=lambda cue: cue.end).term.says
+            return UNCERTAIN if says == _UNEXCLUDED else str(says)
+        if reading.tags[token] not in ("word", "determiner", "verb"):
+            break
+        token += 1
+    return ""
+
+
+def _may_deny(cue: Mention, mention: Mention) -> bool:
+    """Whether the cue speaks of such a thing at all: a device is removed, and is not absent because it is normal."""
+    is_device = not DEVICE_ENTITIES.isdisjoint(mention.term.entities)
+    return not (cue.term.reach == "device" and not is_device) and not (cue.term.reach == "finding" and is_device)
 
 
 def _in_scope(reading: Reading, cue: Mention, mention: Mention) -> bool:
@@ -37,16 +68,38 @@ def _in_scope(reading: Reading, cue: Mention, mention: Mention) -> bool:
         in_order = cue.start >= mention.end
     if cue.term.side not in ("before", "after") or not in_order or _clause(reading, cue) != _clause(reading, mention):
         return False
+    if not _may_deny(cue, mention):
+        return False
     if mention.term.role == "state" and cue.term.side == "before" and cue.term.says == ABSENT:
         return _negates_state(reading, cue, mention)
     between = range(start, end)
     if cue.term.reach == "phrase" and any(reading.tags[token] in ("comma", "and") for token in between):
         return False
-    if cue.term.reach == "next" and _observations_between(reading, cue, mention):
+    if cue.term.reach in ("next", "finding") and _observations_between(reading, cue, mention):
         return False
-    if cue.term.side == "after" and _is_about_another_side(reading, cue, mention):
+    if cue.term.side == "after" and (_is_about_another_side(reading, cue, mention) or _is_attribute(reading, cue)):
         return False
-    return not any(_is_with(reading, token) for token in between)
+    if cue.term.side == "before" and _is_about_study(reading, cue, mention):
+        return False
+    return not any(_ends_scope(reading, token) for token in between)
+
+
+def _is_attribute(reading: Reading, cue: Mention) -> bool:
+    """Whether a word that is a cue on either side stands in front of its noun: "effusion and possible nodule"."""
+    if not any(other.start == cue.start and other.term.side == "before" for other in reading.cues):
+        return False
+    token = cue.end
+    while token < len(reading.tags) and reading.tags[token] in ("word", "location", "determiner"):
+        token += 1
+    return token < len(reading.tags) and reading.tags[token] in ("finding", "state")
+
+
+def _is_about_study(reading: Reading, cue: Mention, mention: Mention) -> bool:
+    """ "Without a comparison study, the fracture ...": no film is missing a fracture."""
+    return bool(reading.studies) and any(
+        cue.end <= token < mention.start and not any(cue.end <= item.start < token for item in reading.observations)
+        for token in reading.studies
+    )
 
 
 def _is_about_another_side(reading: Reading, cue: Mention, mention: Mention) -> bool:
@@ -69,8 +122,14 @@ def _negates_state(reading: Reading, cue: Mention, mention: Mention) -> bool:
     return near
 
 
-def _is_with(reading: Reading, token: int) -> bool:
-    return reading.words[token] == "with" and (token == 0 or reading.words[token - 1] not in _JOINED_TO_WITH)
+def _ends_scope(reading: Reading, token: int) -> bool:
+    """Whether a cue is not heard across this word: "no edema with a small effusion", "no edema after placement"."""
+    if reading.tags[token] == "circumstance":
+        return True
+    before = token - 1
+    if reading.words[token] == "post":
+        return before >= 0 and reading.tags[before] == "finding"
+    return reading.words[token] == "with" and (before < 0 or reading.words[before] not in _JOINED_TO_WITH)
 
 
 def _is_alternative(reading: Reading, cue: Mention, mention: Mention) -> bool:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from report_parsing.anatomy.positions import SIDES, ZONES
 from report_parsing.lexicon.words import Reading
+from report_parsing.statements.topics import mark_topics
 
+_PLACED = SIDES | ZONES | {"retrocardiac", "apical"}
 _LIST_ONLY = frozenset({"or", "nor", "and/or", "/", "&"})
 
 
@@ -20,16 +23,19 @@ class _Segment:
     start: int
     end: int
     separators: tuple[str, ...] = ()  # the words in front
+    opens_topic: bool = False  # the subject of a template's line begins here
+    within_topic: bool = False  # the subject goes on from the segment before: "Lines, tubes: none"
     verb: bool = False
     observation: bool = False
     negated: bool = False  # opens with a negation
     location_first: bool = False  # a location is the subject: no finding stands before it
     predicate: bool = False  # a verb or a state follows the location
-    affirmed: bool = False  # holds a word such as "small", and no "or" follows it
+    affirmed: bool = False  # holds a word such as "small" or is a sentence of its own, and no "or" follows it
 
 
 def split_clauses(reading: Reading) -> list[int]:
-    """The number of the clause that each token belongs to."""
+    """The number of the clause that each token belongs to; the topics of the reading are marked on the way."""
+    mark_topics(reading)
     clauses = [0] * len(reading.words)
     current: _Segment | None = None
     number = 0
@@ -45,6 +51,8 @@ def split_clauses(reading: Reading) -> list[int]:
         current = _join_segments(current, segment)
         for token in range(segment.start - len(segment.separators), segment.end):
             clauses[token] = number
+    if segments:
+        clauses[segments[-1].end :] = [number] * (len(clauses) - segments[-1].end)
     return clauses
 
 
@@ -52,7 +60,11 @@ def _segments(reading: Reading) -> list[_Segment]:
     segments: list[_Segment] = []
     start = 0
     separators: list[str] = []
+    topics = {topic.start for topic in reading.topics}
     for index, tag in enumerate([*reading.tags, "stop"]):
+        if index in topics and index > start:
+            segments.append(_Segment(start, index, tuple(separators)))
+            start, separators = index, []
         if tag not in ("stop", "comma", "and"):
             continue
         if index > start:
@@ -64,10 +76,14 @@ def _segments(reading: Reading) -> list[_Segment]:
 
 
 def _describe(reading: Reading, segment: _Segment) -> None:
+    segment.opens_topic = any(topic.start == segment.start for topic in reading.topics)
+    segment.within_topic = any(topic.start < segment.start < topic.separator for topic in reading.topics)
     tags = reading.tags[segment.start : segment.end]
     segment.verb = "verb" in tags
     segment.observation = "finding" in tags or "state" in tags
-    segment.affirmed = any(token in reading.affirms for token in range(segment.start, segment.end))
+    segment.affirmed = any(token in reading.affirms for token in range(segment.start, segment.end)) or (
+        segment.verb and segment.observation and _asserts(reading, segment)
+    )
     segment.negated = any(
         cue.term.side == "before" and cue.term.says == "absent" and segment.start <= cue.start < segment.end
         for cue in reading.cues
@@ -80,10 +96,22 @@ def _describe(reading: Reading, segment: _Segment) -> None:
         segment.predicate = later in ("state", "verb")
 
 
+def _asserts(reading: Reading, segment: _Segment) -> bool:
+    """Whether a segment with a verb says where its finding is, or that it is there: "left opacity is seen"."""
+    tokens = range(segment.start, segment.end)
+    return any(
+        token in reading.asserts
+        or (token in reading.locations and not _PLACED.isdisjoint(reading.locations[token].term))
+        for token in tokens
+    )
+
+
 def _opens_clause(current: _Segment, segment: _Segment, closed: bool) -> bool:
     separators = set(segment.separators)
-    if "stop" in separators:
+    if "stop" in separators or segment.opens_topic:
         return True
+    if segment.within_topic:
+        return False
     if separators & _LIST_ONLY or not current.observation:
         return False
     if segment.location_first and segment.predicate:  # "..., heart size is normal"

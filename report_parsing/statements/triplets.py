@@ -21,6 +21,7 @@ from report_parsing.statements.clauses import split_clauses
 from report_parsing.tables import TRIPLETS, Triplet
 
 READ_SECTIONS = ("findings", "impression", "last_paragraph")  # what is asked or was known before says nothing
+_NO_PLACE = "-"  # in the cell `structure` of an implication
 _REMEMBERED = 20_000  # sentences, and lines of wrapped ones; "No pneumothorax." is read once
 
 
@@ -30,7 +31,8 @@ class _Implication(NamedTuple):
     implied_entity: str
     implied_exists: str
     implied_location: Words
-    unless: tuple[str, ...]
+    unless: Words
+    unless_with: Words
 
 
 class TripletParser:
@@ -122,7 +124,7 @@ class TripletParser:
                 for position in positions_of(words):
                     yield entity, position, exists
                 for rule in self._implications.get(entity, ()):
-                    if _applies(rule, words, exists, {*sentence, *mention.term.entities}):
+                    if exists == rule.exists and _applies(rule, words, mention, sentence):
                         implied = (
                             (match_position(rule.implied_location),) if rule.implied_location else positions_of(words)
                         )
@@ -150,10 +152,15 @@ def _evidence(reading: Reading, mention: Mention, location: Location) -> tuple[i
     return reading.spans[start][0], reading.spans[end - 1][1]
 
 
-def _applies(rule: _Implication, words: Words, exists: str, said: set[str]) -> bool:
-    if exists != rule.exists or (rule.structure and not words & rule.structure):
+def _applies(rule: _Implication, words: Words, mention: Mention, sentence: list[str]) -> bool:
+    """Whether a mention at a place of these words says what the rule implies."""
+    if rule.structure and not words & rule.structure and not (_NO_PLACE in rule.structure and not words):
         return False
-    return not any(word in said or word in words for word in rule.unless)
+    return (
+        rule.unless.isdisjoint(sentence)
+        and not rule.unless & words
+        and rule.unless_with.isdisjoint(mention.term.entities)
+    )
 
 
 def _read_implications() -> dict[str, list[_Implication]]:
@@ -166,7 +173,8 @@ def _read_implications() -> dict[str, list[_Implication]]:
                 row["implied_entity"],
                 row["implied_exists"],
                 frozenset(read_cell(row["implied_place"])),
-                read_cell(row["unless"]),
+                frozenset(read_cell(row["unless"])),
+                frozenset(read_cell(row["unless_with"])),
             )
         )
     return rules
