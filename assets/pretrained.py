@@ -102,6 +102,7 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
             result = read_result(output)
         if relay.tracker:
             relay.tracker.tag({f"radalign.{name}": value for name, value in result.items()})
+            relay.tracker.register(run, output, plain.cohort_name())
         remember(plain, run, context.run.run_id)
         made = {"seed": run.seed, "data_version": run.data_version, "checkpoint": run.checkpoint_digest}
         context.instance.add_run_tags(

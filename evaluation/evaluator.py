@@ -41,8 +41,8 @@ Log = Callable[[str], object]
 class Tracker(Protocol):
     """Keeps numbers and files with the run that they are of."""
 
-    def log_summary(self, metrics: Mapping[str, float]) -> None:
-        """Write numbers by name."""
+    def log_summary(self, metrics: Mapping[str, float], downstream: str = "") -> None:
+        """Write numbers by name; `downstream` is the leading one on another dataset than that of the training."""
 
     def tag(self, tags: Mapping[str, Any]) -> None:
         """Write facts by name."""
@@ -91,14 +91,21 @@ class Outcome:
 
     def numbers(self) -> dict[str, float]:
         """Every number by the name that a tracker gets; labels are parts of it as they are."""
+        return {
+            self._name(value.metric, value.class_name): value.value for value in self.values if value.value is not None
+        }
+
+    @property
+    def leading(self) -> str:
+        """The name of its leading number; empty for the untrained network and for repeats, which add to others."""
+        is_first = self.weights == "trained" and not self.setting.repeat
+        return self._name(task(self.task).leading, MACRO) if is_first else ""
+
+    def _name(self, metric: str, label: str) -> str:
         place = [self.task, *([] if self.setting.fraction is None else [_plain(self.setting.name)])]
         place += [] if self.weights == "trained" else [self.weights]
         place += [f"repeat{self.setting.repeat}"] if self.setting.repeat else []
-        return {
-            "/".join([*place, value.metric, value.class_name]): value.value
-            for value in self.values
-            if value.value is not None
-        }
+        return "/".join([*place, metric, label])
 
     def rows(self) -> list[dict[str, Any]]:
         """A row per number, with the column names of the table `results`; one row with a note where there is none."""
@@ -243,7 +250,10 @@ class Evaluator:
         if self.tracker and not outcome.reused:
             try:
                 self._tag_compute()
-                self.tracker.log_summary({f"{self.prefix}{name}": value for name, value in outcome.numbers().items()})
+                numbers = {f"{self.prefix}{name}": value for name, value in outcome.numbers().items()}
+                self.tracker.log_summary(
+                    numbers, f"{self.prefix}{outcome.leading}" if self.prefix and outcome.leading else ""
+                )
             except Exception as error:  # the numbers are in `results`: nothing that happens to MLflow may end this
                 self.warn(f"{place}: MLflow did not take the numbers ({type(error).__name__}); `results` has them.")
 

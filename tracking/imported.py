@@ -24,7 +24,7 @@ from store.code import code_version
 from store.digests import file_digest, fingerprint
 from store.seals import write_sealed_json
 from tracking.runs import Home, TrainedRun, remember
-from tracking.tracker import RunIdentity, open_run
+from tracking.tracker import RunIdentity, Tracker, open_run
 from training.state.finished import is_finished, write_result
 
 VARIANT = "released"  # what results call such a run, unless it has a name: medklip:released
@@ -60,8 +60,9 @@ def import_released(
         _write(output, chosen, network, settings, source)
     for note in (*converted.notes, find_format(chosen).LICENCE):
         log(note)
-    record = _record(workspace, output, chosen, name or VARIANT, source, log)
-    imported = TrainedRun.of_folder(output, home, record, name or VARIANT)
+    tracker = _record(workspace, output, chosen, name or VARIANT, source, log)
+    imported = TrainedRun.of_folder(output, home, tracker.run_id, name or VARIANT)
+    tracker.register(imported, output, workspace.cohort_name())
     remember(workspace, imported)
     return imported
 
@@ -117,8 +118,8 @@ def _save(state: Mapping[str, Tensor], path: Path) -> None:
 
 def _record(
     workspace: Home, output: Path, chosen: str, name: str, source: Mapping[str, str], log: Log
-) -> str:  # fmt: skip
-    """The run in MLflow: its id."""
+) -> Tracker:  # fmt: skip
+    """The run in MLflow."""
     cohort = workspace.cohort_name()
     identity = RunIdentity(
         fingerprint=output.name,
@@ -135,4 +136,4 @@ def _record(
     )
     tracker = open_run(workspace.home_path(), identity, log)
     tracker.end("FINISHED")
-    return tracker.run_id
+    return tracker

@@ -1,13 +1,13 @@
 """What a run shows in MLflow, and under which names.
 
 MLflow makes a section of charts of every folder in the names of metrics and sorts the sections by name. It sorts
-parameters by name as well. Hence `loss/`, `results/`, `terms/`, `training/`, `usage/`, and parameters that are rarely
-changed behind `setting.`.
+parameters by name as well. Hence `downstream/`, `loss/`, `results/`, `terms/`, `training/`, `usage/`, and parameters
+that are rarely changed behind `setting.`.
 """
 
 from __future__ import annotations
 
-LOSS = "loss"
+LOSS, DOWNSTREAM = "loss", "downstream"
 PARTS = ("train", "validation")
 MACHINE = ("samples_per_second", "data_wait", "utilisation", "memory_gb", "gpu_memory_gb")
 
@@ -22,6 +22,8 @@ RESULTS = {
     "text_image_retrieval/precision_at_5/macro": "results/precision_at_5_text_to_image",
     "image_report_retrieval/recall_at_1/macro": "results/recall_at_1_image_to_report",
 }
+# What versions of a model are compared by: the first of these that was measured.
+RANKED = ("results/auroc_zero_shot", "results/auroc_linear_probe_100pct", "results/auroc_linear_probe_1pct")
 LEADING = (f"{LOSS}/train", f"{LOSS}/validation", *RESULTS.values())
 
 # What tells runs from each other; all other parameters are behind `setting.`.
@@ -44,6 +46,7 @@ and resumed is one run. Names that begin with *failed:* or *stopped:* have no tr
 | `results/precision_at_5_image_to_image` | share of the first 5 images found that have the finding of the query image |
 | `results/precision_at_5_text_to_image` | the same, for a query of text |
 | `results/recall_at_1_image_to_report` | how often the first report found is that of the image |
+| `downstream/…` | the leading number of each task and setting on another dataset |
 | `terms/…` | the weighted terms of the loss, which each method has its own of |
 | `training/…` | learning rate, norm of the gradient, epoch, and what the method reports |
 | `usage/…` | speed, waiting for data, memory |
@@ -71,6 +74,11 @@ def step_metric(name: str) -> str:
 def parameter(name: str) -> str:
     """What a parameter of a training is called in MLflow."""
     return name if name in IDENTIFYING else f"setting.{name}"
+
+
+def downstream_metric(number: str) -> str:
+    """What the leading number of a task on another dataset is called: downstream/rsna_pneumonia_detection_1pct_map."""
+    return f"{DOWNSTREAM}/{number.removesuffix('/macro').replace('/', '_')}"
 
 
 def run_address(mlflow: str, experiment: str, run: str) -> str:

@@ -16,9 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tracking.layout import RESULTS, parameter, run_address, step_metric
+from tracking.layout import RESULTS, downstream_metric, parameter, run_address, step_metric
+from tracking.model_versions import choose_best, register_version
 from tracking.names import metric_name
 from tracking.numbers import add_numbers, read_numbers
+from tracking.runs import TrainedRun
 from tracking.store import StoreBusyError, TrackingError, connect, explaining, locked
 from tracking.store import create_store as create_store
 from tracking.store import experiment_id as experiment_id
@@ -129,15 +131,24 @@ class Tracker:
         entries = [RunTag(name, str(value)) for name, value in tags.items()]
         self._record(partial(self.client.log_batch, self.run_id, tags=entries))
 
-    def log_summary(self, metrics: Mapping[str, float]) -> None:
-        """Keep the numbers of an evaluation: all of them in `numbers.csv`, the leading ones also as metrics."""
+    def log_summary(self, metrics: Mapping[str, float], downstream: str = "") -> None:
+        """Keep the numbers of an evaluation: all of them in `numbers.csv`, the leading ones also as metrics.
+
+        `downstream` is the leading number, where the evaluation is on another dataset than the training.
+        """
         from mlflow.entities import Metric
 
+        names = {**RESULTS, downstream: downstream_metric(downstream)}
         now, step = int(time.time() * 1000), 0  # MLflow draws bars of what has no later steps
-        leading = [Metric(RESULTS[name], metrics[name], now, step) for name in RESULTS if name in metrics]
+        leading = [Metric(metric_name(names[name]), metrics[name], now, step) for name in names if name in metrics]
         if leading:
             self._record(partial(self.client.log_batch, self.run_id, metrics=leading))
+            self._record(partial(choose_best, self.client, self.run_id))
         self._record(partial(self._add_numbers, dict(metrics)))
+
+    def register(self, run: TrainedRun, folder: Path, cohort: str) -> None:
+        """Make the finished run in `folder` a version of its model."""
+        self._record(partial(register_version, self.client, self.run_id, run, folder, cohort))
 
     def numbers(self) -> dict[str, float]:
         """The numbers of all evaluations; TrackingError where they cannot be read."""

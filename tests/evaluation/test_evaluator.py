@@ -188,6 +188,9 @@ def test_numbers_go_to_mlflow_under_names_it_takes(cohort, seer):
     names = {name for call in at.tracker.log_summary.call_args_list for name in call.args[0]}
     assert "cohort/linear_probe/10pct/repeat1/auroc/macro" in names
     assert "cohort/linear_probe/10pct/untrained/repeat1/auroc/Pleural Effusion" in names
+    list(at.evaluate_settings([("linear_probe", Setting(0.1))]))
+    leading = [call.args[1] for call in at.tracker.log_summary.call_args_list]
+    assert leading == ["", "", "cohort/linear_probe/10pct/auroc/macro", ""]
 
 
 def test_every_task_has_the_settings_of_its_kind():

@@ -152,6 +152,9 @@ def test_the_training_is_in_mlflow(place):
     assert steps == [1, 2, 3]
     assert any(name.startswith("zero_shot_classification/auroc/") for name in tracker.numbers())
     assert "results/auroc_zero_shot" in run.data.metrics
+    checkpoint = place.metadata("pretrained", "medklip")["checkpoint_digest"]
+    best = tracker.client.get_model_version_by_alias("medklip-phantom", "best")
+    assert (best.run_id, best.tags["radalign.checkpoint"]) == (run.info.run_id, checkpoint)
 
 
 def test_a_second_command_computes_nothing(place):

@@ -126,6 +126,14 @@ def test_files_and_results_join_the_run(home):
     }
 
 
+def test_the_leading_number_on_another_dataset_is_a_metric_of_its_own(home):
+    tracker = tracking.open_run(home, IDENTITY)
+    leading = "rsna_pneumonia/linear_probe/1pct/auroc/macro"
+    tracker.log_summary({leading: 0.9, "rsna_pneumonia/linear_probe/1pct/f1/macro": 0.8}, leading)
+    found = tracker.client.get_run(tracker.run_id).data.metrics
+    assert found == {"downstream/rsna_pneumonia_linear_probe_1pct_auroc": 0.9}
+
+
 def test_labels_of_any_kind_are_kept_apart(home):
     labels = ["..", ".", "?", "(", "+", "/", "a/b", "a//b", "%", "two\nlines", "", "x" * 300, 'a,"b"', "Edema", "é"]
     numbers = {f"auroc/{label}": index / 3 for index, label in enumerate(labels)}

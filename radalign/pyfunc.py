@@ -1,0 +1,66 @@
+"""A run of Radalign as a model of MLflow: a table of image files in, a table of scores out.
+
+MLflow calls `_load_pyfunc` with the folder of a run (`tracking.model_versions`). This module does not import MLflow.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from radalign.errors import RadalignError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from radalign.model import Model
+
+IMAGE, FINDINGS = "image", "findings"  # the column of the input, and the parameter
+CODE = str(Path(__file__).resolve().parents[1])
+
+
+class ImageScorer:
+    """Scores findings in image files."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def predict(self, images: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """A row per image and a column per finding: scores in 0..1, higher where the finding is more likely present.
+
+        `images` has the column `image` with the bytes of DICOM, JPG or PNG files. `params["findings"]` are findings in
+        words, such as `pleural effusion`.
+
+        Raises:
+            RadalignError: a file cannot be read, or the network does not know a finding.
+        """
+        labels = [str(label) for label in (params or {}).get(FINDINGS, ())]
+        if not labels:
+            raise RadalignError(f'The parameter {FINDINGS} names no finding: give some, such as ["pleural effusion"].')
+        if IMAGE not in images.columns:
+            raise RadalignError(f"The input has no column `{IMAGE}` with the bytes of image files.")
+        with TemporaryDirectory() as folder:
+            paths = list(_write_files(images[IMAGE], Path(folder)))
+            try:
+                return self.model.zero_shot(paths, labels).to_frame()
+            except RadalignError as error:
+                raise RadalignError(str(error).replace(f"{folder}/", "")) from None
+
+
+def _write_files(contents: Iterable[bytes], folder: Path) -> Iterable[Path]:
+    for number, content in enumerate(contents):
+        path = folder / f"of row {number + 1}"
+        path.write_bytes(content)
+        yield path
+
+
+def _load_pyfunc(folder: str) -> ImageScorer:
+    """The model in the folder of a run."""
+    if sys.path[0] != CODE:  # a version of the registry brings its code along; all of it has to come from one place
+        sys.path.insert(0, CODE)
+    from radalign.loading import load
+
+    return ImageScorer(load(folder))
