@@ -11,7 +11,8 @@ from report_parsing.resources import read_rows
 
 SUBHEADING, UNLISTED, OTHER, FINDINGS = "=", "unlisted", "other", "findings"
 ANY, OPENING = "any", "opening"  # forms of headings.csv; an empty one needs a line start and a colon
-_WORD = "word"
+_WORD, _TITLE = "word", "title"
+_NUMBER = re.compile(r"#?\d[\d.:]*(?:st|nd|rd|th)?|_+")
 _SEPARATORS = re.compile(r"[ /,()&-]+")
 _SHORTEST, _LONGEST = 7, 20  # letters of a word in which one typing error is forgiven
 
@@ -55,6 +56,22 @@ def by_its_words(written: str) -> Listed:
     return told[0] if told else Listed(UNLISTED, ANY)
 
 
+def look_up_title(written: str) -> Listed | None:
+    """What a heading of several words is, in whatever case, that is the title of an image or names people or codes."""
+    words = [word for word in _SEPARATORS.split(_key(written)) if word and not _NUMBER.fullmatch(word)]
+    told = {_telling_words()[word] for word in words if word in _telling_words()}
+    images = Listed(FINDINGS, _WORD)
+    if images in told and len(words) > 1 and all(_is_of_title(word) for word in words):
+        return images
+    if told == {Listed(OTHER, _WORD)} and len(words) > 1 and all(word[0].isupper() for word in written.split()):
+        return Listed(OTHER, "")
+    return None
+
+
+def _is_of_title(word: str) -> bool:
+    return word in _title_words() or _telling_words().get(word) == Listed(FINDINGS, _WORD)
+
+
 @cache
 def headings_by_first_word() -> dict[str, re.Pattern[str]]:
     """First word -> what matches the listed headings that begin with it, the longest that fits."""
@@ -62,7 +79,7 @@ def headings_by_first_word() -> dict[str, re.Pattern[str]]:
     for heading in sorted(_headings(), key=len, reverse=True):
         by_first.setdefault(re.split(r"\W", heading)[0], []).append(_pattern(heading))
     return {
-        first: re.compile(f"(?:{'|'.join(patterns)})(?![A-Za-z0-9'’])", re.IGNORECASE | re.ASCII)
+        first: re.compile(f"(?:{'|'.join(patterns)})(?![^\\W_]|['’])", re.IGNORECASE)
         for first, patterns in by_first.items()
     }
 
@@ -105,10 +122,16 @@ def _rows() -> list[tuple[str, Listed]]:
 
 @cache
 def _headings() -> dict[str, Listed]:
-    return {heading: listed for heading, listed in _rows() if listed.form != _WORD}
+    return {heading: listed for heading, listed in _rows() if listed.form not in (_WORD, _TITLE)}
 
 
 @cache
 def _telling_words() -> dict[str, Listed]:
     """Words that tell what an unlisted heading is about: of organs, of images."""
     return {word: listed for word, listed in _rows() if listed.form == _WORD}
+
+
+@cache
+def _title_words() -> frozenset[str]:
+    """Further words that the title of an image may have."""
+    return frozenset(word for word, listed in _rows() if listed.form == _TITLE)

@@ -8,9 +8,11 @@ A known heading differs from the first words of a sentence by its position and b
     in capitals before the text itself         FINDINGS The lungs are clear.
     within a line, capitalised, before a colon     cough Comparison: none
     as a tag                                   <FINDINGS>...</FINDINGS>, <AbstractText Label="FINDINGS">
+    as a name in quotes                        "findings": "The lungs are clear."
 
-All but the first are for the headings of form `any` only. An unlisted heading is one when it stands in capitals at the
-start of a line before a colon, and what follows is not in capitals too.
+All but the first and the last are for the headings of form `any` only. An unlisted heading is one when it stands at the
+start of a line before a colon, and is in capitals while what follows is not, or is the title of an image ("XR Chest
+12/3 :"), or names people or codes, each word with a capital ("Primary Interpreting Staff:").
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from report_parsing.sections.heading_words import (
     headings_by_first_word,
     look_up,
     look_up_misspelt,
+    look_up_title,
 )
 from report_parsing.sections.layout import is_short
 
@@ -37,24 +40,30 @@ _LONGEST = 5  # words of a heading within a line
 # A line, the end of a heading, a tag or bracket, capitals behind small letters, and what may begin a sentence.
 _POSITION = re.compile(
     r"""[\n:<\[.!?;\ –—-]
-    (?: (?<=\n) \ *+ (?!\n) | (?<=[:<\[]) | (?<=[ ][–—-])(?![^ \n]) | (?<=[a-z\d,)\]_X][ ]) \ *+ (?=[A-Z]{4})
-      | (?<=[.!?;]) \ *+ (?=[A-Z]{4}) | (?<=[.!?;]) \ ++ (?=[*\#=(]|\d{1,2}[.)]) )""",
+    (?: (?<=\n) \ *+ (?!\n) | (?<=[:<\[]) | (?<=[ ][–—-])(?![^ \n]) | (?<=[a-zß-ÿ\d,)\]_X][ ]) \ *+ (?=[A-ZÀ-Þ]{4})
+      | (?<=[.!?;]) \ *+ (?=[A-ZÀ-Þ]{4}) | (?<=[.!?;]) \ ++ (?=[*\#=(]|\d{1,2}[.)]) )""",
     re.VERBOSE,
 )
 _COLON_AHEAD = re.compile(r"[^\n:]*+:")
-_PREFIX = re.compile(r"[-*•#=~\[|]{0,6}+ *+(?:\(?(?:\d{1,2}|[IVX]{1,4})[.)] *+)?+[*#\[]{0,4}+ *+")
-_NUMERALS = frozenset({"I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X"})
-_FIRST_WORD = re.compile(r"[A-Za-z][A-Za-z0-9]*+")
-_CLOSING = re.compile(
-    r"""\ *+ (?:\([^()\n]*+\))?+ \ *+
-    (?: (?P<colon> [\]*"']{0,3} \ *+ [:;]++ \*{0,3} | [\]*=~|]{1,6}+ )
-      | (?P<dash> [-–—]{1,3}+ (?=[ \n]|\Z) | (?<=\ )[-–—]{1,3}+ (?=[A-Z]) )
-      | (?P<alone> (?=\n|\Z) ) )?""",
+_PREFIX = re.compile(
+    r"""[-*•\#=~\[|>{"']{0,6}+ \ *+
+    (?:\d{1,2}(?:\.\d{1,2})++[.)]?\ ++|\(?(?:\d{1,2}|[IVX]{1,4}|[A-Za-z])[.)]\ *+)?+ [*\#\[{"']{0,4}+ \ *+""",
     re.VERBOSE,
 )
-_WORD_OF_HEADING = r"(?:[A-Za-z0-9_,/()&#'-]|\.(?! ))*+"
-_TO_COLON = re.compile(rf"([A-Za-z]{_WORD_OF_HEADING}(?: +{_WORD_OF_HEADING}){{0,7}}+) *+:(?!(?<=\d:)\d):*+")
-_NEXT_WORD = re.compile(r"[ \n]*+([A-Za-z]++|[\d_(#])")
+_NUMERALS = frozenset({"I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X"})
+_FIRST_WORD = re.compile(r"[^\W\d_][^\W_]*+")
+_CLOSING = re.compile(
+    r"""(?:\.{2,}+)?+ \ *+ (?:\([^()\n]*+\))?+ (?:\ *+\#?\d[\d/.-]{0,9}+(?=\ *+[:;]))?+ \ *+
+    (?: (?P<colon> [\]}*"']{0,4} \ *+ [:;]++ (?:-{1,2}+(?=[ \n]|[A-Z]))?+ \*{0,3} | [\]}*=~|]{1,6}+ (?!>) )
+      | (?P<dash> [-–—]{1,3}+ (?=[ \n]|\Z) | (?<=\ )[-–—]{1,3}+ (?=[A-Z]) | [-–—=]{1,2}+> | [→⇒] )
+      | (?P<alone> (?=\n|\Z) )
+      | (?P<stop> \. (?=\ +[A-Z]) ) )?""",
+    re.VERBOSE,
+)
+_NEXT_LINE = re.compile(r"\n *+(?:(?:[-=~*#]{3,}+|_{8,}+) *+(?=\n|\Z)|:)")  # the colon of a heading, or a line under it
+_WORD_OF_HEADING = r"(?:[\w,/()&#'-]|\.(?! ))*+"
+_TO_COLON = re.compile(rf"([^\W\d_]{_WORD_OF_HEADING}(?: +{_WORD_OF_HEADING}){{0,7}}+) *+:(?!(?<=\d:)\d):*+")
+_NEXT_WORD = re.compile(r"[ \n]*+([^\W\d_]++|[\d_(#])")
 _SMALL_LETTERS_SOON = re.compile(r"[ \n]*+(?:[^ \na-z]++[ \n]++){0,11}+[^ \na-z]*+[a-z]")
 _TAG = re.compile(
     r"<(/?)(?:[a-z]{1,20} +label=[\"'])?([a-z/]++(?: ++[a-z/]++){0,5}+)[\"']? *+>", re.IGNORECASE | re.ASCII
@@ -99,7 +108,11 @@ def _opening(text: str, start: int, line: bool) -> Heading | None:
     """The heading that a line or a sentence begins with."""
     first = _FIRST_WORD.match(text, start)
     begin = start
-    if first is None or first[0] in _NUMERALS:
+    if (
+        first is None
+        or first[0] in _NUMERALS
+        or (len(first[0]) == 1 and text[first.end() : first.end() + 1] in (".", ")"))
+    ):
         prefix = _PREFIX.match(text, start)
         begin = prefix.end() if prefix else start
         first = _FIRST_WORD.match(text, begin)
@@ -112,8 +125,15 @@ def _opening(text: str, start: int, line: bool) -> Heading | None:
             closing = _CLOSING.match(text, end)
             listed = look_up(text[begin:end])
             if closing and listed and _is_heading(text, begin, end, listed, closing, line):
-                return Heading(start, closing.end() if closing.lastgroup else end, listed.section, listed.main)
+                end = _end(text, closing) if closing.lastgroup else end
+                return Heading(start, end, listed.section, listed.main)
     return _unlisted(text, start, begin) if line and _COLON_AHEAD.match(text, begin) else None
+
+
+def _end(text: str, closing: re.Match[str]) -> int:
+    """Where a heading ends: behind what closes it, and what belongs to it on the next line."""
+    below = _NEXT_LINE.match(text, closing.end())
+    return below.end() if below else closing.end()
 
 
 def _is_heading(text: str, begin: int, end: int, listed: Listed, closing: re.Match[str], line: bool) -> bool:
@@ -126,6 +146,8 @@ def _is_heading(text: str, begin: int, end: int, listed: Listed, closing: re.Mat
         return False
     if closing.lastgroup == "dash":
         return True
+    if closing.lastgroup == "stop":
+        return line and written[0].isupper() and _stands_alone(text, begin, end)
     if closing.lastgroup == "alone":
         return _stands_alone(text, begin, end) if line else written.isupper()
     return written.isupper() and _begins_text(text, closing.end(), line)
@@ -181,6 +203,9 @@ def _closed(text: str, start: int, close: int) -> Heading | None:
         if begin == starts[0]:  # "normal.Impression:"
             begin += written.rfind(".") + 1
             written = text[begin:close].rstrip()
+        quoted = written.strip("\"'{,") if written[-1:] in ("'", '"') else ""
+        if quoted and (listed := look_up(quoted.replace("_", " "))):
+            return Heading(begin, close + 1, listed.section, listed.main)
         listed = look_up(written)
         if listed is None and begin == starts[0] and written.isupper():
             listed = look_up_misspelt(written)
@@ -188,6 +213,8 @@ def _closed(text: str, start: int, close: int) -> Heading | None:
             continue
         one_case = written.isupper() or not words[-1].isupper()  # not "Clinical FINDINGS:"
         before = text[start:begin].rstrip() or text[start - 1 : start]
+        if listed.form == OPENING and before[-1:] in ".!?" and text[close] == ":":
+            return Heading(begin, close + 1, listed.section, listed.main)
         if listed.form == ANY and one_case and _may_follow(before, written, text[close]):
             return Heading(begin, close + 1, listed.section, listed.main)
         if one_case:
@@ -216,18 +243,18 @@ def _tag(text: str, start: int) -> Heading | None:
 
 
 def _unlisted(text: str, start: int, begin: int) -> Heading | None:
-    """A misspelt heading, or one in capitals that is not listed."""
+    """A misspelt heading, the title of an image, what names staff or codes, or one in capitals that is not listed."""
     match = _TO_COLON.match(text, begin)
     if match is None:
         return None
-    listed = look_up_misspelt(match[1])
+    words = match[1]
+    listed = look_up_misspelt(words) or look_up_title(words)
     if listed is None:
-        words = match[1]
         if not words.isupper() or len(words) < 3 or words.split(" ", 1)[0].lower() in words_of("begins"):
             return None
         if not _SMALL_LETTERS_SOON.match(text, match.end()):
             return None
-        listed = by_its_words(match[1])
+        listed = by_its_words(words)
     return Heading(start, match.end(), listed.section, listed.main)
 
 
