@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from report_parsing.anatomy.coordination import described_end, is_of_state, opens_phrase
+from report_parsing.anatomy.landmarks import as_place
 from report_parsing.anatomy.positions import GENERAL, SIDES, ZONES, Words, merge
 from report_parsing.anatomy.runs import NOWHERE, Location, own_end, read_run, run_end, run_start
 from report_parsing.lexicon.words import Mention, Reading
@@ -32,11 +34,11 @@ def find_location(reading: Reading, mention: Mention, previous: tuple[Mention, L
 def _locate_finding(reading: Reading, mention: Mention, previous: tuple[Mention, Location] | None) -> Location:
     end = _clause_end(reading, mention)
     piece = _after(reading, mention.end, end)
-    location = _modifiers(reading, mention).narrowed(piece)
+    location = _modifiers(reading, mention).narrowed(as_place(reading, mention, piece))
     if piece.words:  # "bilaterally, predominantly in the bases"
         more = _after(reading, piece.end, end)
         if "and" not in reading.tags[piece.end : more.start]:
-            location = location.narrowed(more)
+            location = location.narrowed(as_place(reading, mention, more))
     if not location.words and previous is not None:
         location = _inherit_location(reading, mention, *previous)
     return location.narrowed(_subject(reading, mention) or NOWHERE)
@@ -95,7 +97,7 @@ def _modifiers(reading: Reading, mention: Mention) -> Location:
                 break  # "left greater than right" speaks of the finding before
             first = start - 1
         elif tag in ("and", "comma"):
-            if not _joins_modifiers(reading, start - 1):
+            if not _joins_modifiers(reading, start - 1) or is_of_state(reading, start - 1, mention):
                 break
         elif tag not in ("word", "state"):
             break
@@ -128,8 +130,11 @@ def _find_described(reading: Reading, mention: Mention) -> Location | None:
         tag = reading.tags[index]
         if tag == "location":
             stop = run_end(reading, index, end)
-            following = reading.tags[stop] if stop < end else ""
-            return None if following == "finding" else read_run(reading, index, stop)
+            if stop < end and reading.tags[stop] == "finding":
+                finding = next(item for item in reading.observations if item.start == stop)
+                cut = described_end(reading, mention, index, finding)
+                return None if cut is None else read_run(reading, index, cut)
+            return read_run(reading, index, stop)
         if tag == "finding":
             return None
         if tag in _SKIPPED:
@@ -148,6 +153,8 @@ def _after(reading: Reading, index: int, end: int) -> Location:
             stop = run_end(reading, index, end)
             return read_run(reading, index, own_end(reading, index, stop, end))
         if tag in ("partition", "stop") and not _leads_to_tip(reading, index, end):
+            return NOWHERE
+        if tag == "state" and opens_phrase(reading, index):
             return NOWHERE
         index += 1
     return NOWHERE

@@ -15,6 +15,8 @@ SIDES: Words = frozenset({"left", "right", "bilateral"})
 ZONES: Words = frozenset({"upper", "lower", "mid", "middle", "base"})
 # structures that any location in the lung may join: "pulmonary nodule in the right upper lobe"
 GENERAL: Words = frozenset({"lung", "pulmonary", "parenchymal", "interstitial"})
+_LOBE: Words = frozenset({"lobe"})
+_OF_LUNG = GENERAL | {"lobe", "base", "apical", "hilar", "retrocardiac", "pleural", "costophrenic"}
 UNSPECIFIED, OTHER = "unspecified", "other"
 BOTH_SIDES_NAMED = frozenset({"lung_bases", "lung_apices"})  # positions that stand for both sides
 
@@ -22,8 +24,10 @@ BOTH_SIDES_NAMED = frozenset({"lung_bases", "lung_apices"})  # positions that st
 @lru_cache(maxsize=4096)
 def positions_of(words: Words) -> tuple[str, ...]:
     """Positions of a composed location; a bilateral one without a name of its own gives its left and its right."""
-    if not words:
-        return (UNSPECIFIED,)
+    if not words - _LOBE:
+        return (UNSPECIFIED,)  # "lobar consolidation" is in one of five
+    if words - SIDES == _LOBE:
+        words = words & SIDES | {"lung"}
     if not words & SIDES and "lung" in words:
         words = words - {"lung"} | {"lungs"}
     if match_position(words - SIDES) != OTHER and _sides_unknown(words):
@@ -112,16 +116,23 @@ def is_complete(words: Words) -> bool:
 def merge(first: Iterable[Words], second: Iterable[Words]) -> tuple[Words, ...]:
     """Every location of `first` narrowed by those of `second` that do not contradict it.
 
-    A mere side gives way: the tip of a left subclavian line may lie in the right atrium.
+    A mere side gives way: the tip of a left subclavian line may lie in the right atrium. Both sides do not give way to
+    a part of one lung: "bilateral opacities, worst in the right upper lobe".
     """
     second = tuple(second)
     merged: list[Words] = []
     for words in first:
         narrowed = [words | more for more in second if _agree(words, more)]
-        if not narrowed and not has_structure(words):
+        if not narrowed and not has_structure(words) and not _holds(words, second):
             narrowed = [more for more in second if has_structure(more)]
         merged.extend(narrowed or [words])
     return tuple(dict.fromkeys(merged))
+
+
+def _holds(words: Words, places: tuple[Words, ...]) -> bool:
+    """Whether the words say both sides, and the places are parts of one lung."""
+    sides = frozenset[str]().union(*(place & SIDES for place in places))
+    return "bilateral" in words and len(sides) == 1 and all(place & _OF_LUNG for place in places)
 
 
 def _agree(first: Words, second: Words) -> bool:

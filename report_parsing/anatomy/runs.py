@@ -82,10 +82,16 @@ def run_end(reading: Reading, index: int, end: int) -> int:
             stop, joined = index + 1, False
         elif tag in ("and", "comma"):
             joined = True
-        elif tag != "determiner" and reading.words[index] != "of" and (tag != "word" or joined):
+        elif tag != "determiner" and reading.words[index] != "of" and not _is_inside(reading, index, joined=joined):
             break
         index += 1
     return stop
+
+
+def _is_inside(reading: Reading, index: int, *, joined: bool) -> bool:
+    """Whether a word may stand in a run; behind an "and" only the number of a structure may: "3rd and 4th ribs"."""
+    is_number = index in reading.ordinals or reading.words[index].isdigit()
+    return reading.tags[index] == "word" and (not joined or is_number)
 
 
 def run_start(reading: Reading, index: int, clause: int) -> int:

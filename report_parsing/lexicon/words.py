@@ -13,7 +13,16 @@ from report_parsing.lexicon.spelling import SHORTEST, Spelling
 from report_parsing.lexicon.tokens import tokenize
 from report_parsing.resources import read_cell, read_rows
 
-_MARKS = ("interpret", "inherit", "affirm", "assert", "study")  # classes of grammar.csv that are no tag
+_MARKS = (
+    "interpret",
+    "inherit",
+    "affirm",
+    "assert",
+    "study",
+    "noun",
+    "ordinal",
+    "overlie",
+)  # classes of grammar.csv that are no tag
 
 
 class Observation(NamedTuple):
@@ -64,6 +73,9 @@ class Reading:
     affirms: set[int] = field(default_factory=set)  # tokens such as "small"
     asserts: set[int] = field(default_factory=set)  # tokens such as "persists"
     studies: set[int] = field(default_factory=set)  # tokens such as "film"
+    nouns: set[int] = field(default_factory=set)  # tokens such as "hilum", which no name of a finding begins with
+    ordinals: set[int] = field(default_factory=set)  # tokens such as "sixth", and numbers
+    overlies: set[int] = field(default_factory=set)  # tokens such as "over"
     answers: list[Mention] = field(default_factory=list)  # cues that are heard behind the colon of a template only
     topics: list[Topic] = field(default_factory=list)
 
@@ -118,6 +130,9 @@ class Lexicon:
             affirms=self._marked(words, "affirm"),
             asserts=self._marked(words, "assert"),
             studies=self._marked(words, "study"),
+            nouns=self._marked(words, "noun"),
+            ordinals=self._marked(words, "ordinal"),
+            overlies=self._marked(words, "overlie"),
             answers=_longest(found["answer"]),
         )
 

@@ -1,0 +1,31 @@
+"""Structures that say how high or on which side a finding of the lung is seen: "nodule over the right sixth rib"."""
+
+from __future__ import annotations
+
+from report_parsing.anatomy.positions import SIDES, Words
+from report_parsing.anatomy.runs import NOWHERE, Location
+from report_parsing.lexicon.words import Mention, Reading
+
+_LANDMARKS: Words = frozenset({"rib", "clavicle", "heart", "aorta", "elsewhere"})
+_INSIDE = ("lung", "pleural")  # homes of findings that no bone holds
+_REACH = 4  # words between a preposition and the structure that it leads to
+
+
+def as_place(reading: Reading, mention: Mention, location: Location) -> Location:
+    """What a location behind a finding says of its place: of a landmark only the side, of a level nothing."""
+    if not location.words or mention.term.home not in _INSIDE:
+        return location
+    leading = range(max(mention.end, location.start - _REACH), location.start)
+    if any(reading.words[token] in ("level", "levels") for token in (*leading, location.start)):
+        return NOWHERE
+    prepositions = [token for token in leading if reading.tags[token] == "preposition"]
+    if not prepositions or prepositions[-1] not in reading.overlies:
+        return location
+    words = tuple(dict.fromkeys(_side_of(item) for item in location.words))
+    return Location(words, location.start, location.end) if any(words) else NOWHERE
+
+
+def _side_of(words: Words) -> Words:
+    if not words & _LANDMARKS:
+        return words
+    return words & SIDES | {"lung"} if words & SIDES else frozenset()
