@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from starlette.concurrency import run_in_threadpool
 
-from evaluation.dataset import knowledge
+from cohorts import registry
 from radalign.errors import RadalignError
 from radalign.model import Model
 from radalign.serving.answers import Answer, ImageFacts, ModelAnswer, Server
@@ -18,6 +18,8 @@ from radalign.serving.decoding import Decoder
 from radalign.serving.films import Film, GoneError, HeldFilms
 from radalign.serving.scoring import ServedModel, name_models
 from radalign.serving.uploads import MOST_BYTES, Room, Upload
+
+LABELLED = ("chexpert", "chestxray14")
 
 
 @dataclass
@@ -54,7 +56,7 @@ class Service:
         """What is served."""
         return Server(
             models=[model.facts for model in self.models.values()],
-            suggestions=knowledge().names("entity"),
+            suggestions=suggest_findings(),
             most_bytes=self.room.most_bytes,
         )
 
@@ -88,6 +90,12 @@ class Service:
         if name not in self.models:
             raise GoneError(f"There is no model of that name here; there is {' and '.join(self.models)}.")
         return self.models[name]
+
+
+def suggest_findings() -> list[str]:
+    """Findings that large datasets label, in words."""
+    named = [label for name in LABELLED for label in registry.dataset(name).classes]
+    return sorted({label.replace("_", " ").lower() for label in named})
 
 
 def describe_film(film: Film) -> ImageFacts:

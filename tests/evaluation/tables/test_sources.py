@@ -14,7 +14,7 @@ from evaluation.results.latest import latest_by_pretraining
 from evaluation.tables.build import write_tables
 from evaluation.tables.sources import Sources, find_sources
 from ingestion.workspace import Workspace
-from tests.evaluation.tables.browser import CHROMIUM, Browser
+from tests.browser import CHROMIUM, Browser
 from tests.evaluation.tables.home_of_results import PLACES, build_home
 
 METHODS = ["medklip", "mgca"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -59,6 +60,39 @@ class Browser:
     def evaluate(self, expression: str) -> Any:
         """The value of an expression of JavaScript."""
         return self._ask("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+
+    def resize(self, width: int, height: int, touch: bool = False) -> None:
+        """Show pages in so many pixels, as a phone does or as a screen."""
+        options = {"width": width, "height": height, "deviceScaleFactor": 2 if touch else 1, "mobile": touch}
+        self._ask("Emulation.setDeviceMetricsOverride", **options)
+
+    def prefer(self, **features: str) -> None:
+        """What the user prefers, such as `prefers_color_scheme="dark"`."""
+        listed = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
+        self._ask("Emulation.setEmulatedMedia", features=listed)
+
+    def choose_file(self, element: str, path: Path) -> None:
+        """Give a file to an input, which is an expression of JavaScript, as its dialogue would."""
+        found = self._ask("Runtime.evaluate", expression=element)["result"]
+        self._ask("DOM.setFileInputFiles", files=[str(path.resolve())], objectId=found["objectId"])
+
+    def type(self, text: str) -> None:
+        """Type letters where the focus is."""
+        for letter in text:
+            self.press(letter, text=letter)
+
+    def press(self, key: str, text: str = "", modifiers: int = 0) -> None:
+        """Press and release a key, such as `Tab`, `Enter` or `j`; modifiers: 8 is shift."""
+        code = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39,
+                "ArrowDown": 40, "Backspace": 8}.get(key, ord(key.upper()) if key.isalnum() else 0)  # fmt: skip
+        text = text or {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+        options = {"key": key, "windowsVirtualKeyCode": code, "modifiers": modifiers}
+        self._ask("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", text=text, **options)
+        self._ask("Input.dispatchKeyEvent", type="keyUp", **options)
+
+    def picture(self) -> bytes:
+        """A PNG of what is in sight."""
+        return base64.b64decode(self._ask("Page.captureScreenshot", format="png")["data"])
 
     def expect(self, condition: str) -> None:
         """Wait until a condition holds."""
