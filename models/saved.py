@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,21 @@ class ModelCard:
             raise _no_card(path) from error
         if not card._is_sound():
             raise _no_card(path)
-        return card
+        return card._in_folder(folder)
+
+    def _in_folder(self, folder: Path) -> ModelCard:
+        """The same with the encoders that lie in `folder`, which the file names relative to it."""
+        own = {
+            name: str(folder / str(self.method_config[name]))
+            for name in self.encoders.keys() & self.method_config.keys()
+            if (folder / str(self.method_config[name])).is_dir()
+        }
+        return replace(self, method_config=self.method_config | own)
+
+    def own_encoders(self, folder: Path) -> list[Path]:
+        """The folders of encoders that lie in `folder`, that of the run."""
+        named = {Path(self.method_config[name]) for name in self.encoders}
+        return sorted(path for path in named if path.parent == folder)
 
     def _is_sound(self) -> bool:
         """Whether the values are such as trainings write. What the method says of its own settings comes later."""

@@ -28,6 +28,7 @@ from tracking.tracker import RunIdentity, Tracker, open_run
 from training.state.finished import is_finished, write_result
 
 VARIANT = "released"  # what results call such a run, unless it has a name: medklip:released
+TEXTS = "text"  # the folder of the text encoder, in that of the run
 VOCABULARY = ("*.json", "*.txt")  # of a text encoder's folder: all but its weights
 SEED = 0  # of the untrained network of the same form
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # buffers that a network learns
@@ -71,7 +72,7 @@ def _keep_texts(settings: Mapping[str, Any], texts: Path | None, output: Path) -
     """The settings with the vocabulary of the text encoder beside the weights, where they name its folder."""
     if texts is None or str(texts) not in settings.values():
         return dict(settings)
-    kept = output / "text"
+    kept = output / TEXTS
     kept.mkdir(parents=True, exist_ok=True)
     for pattern in VOCABULARY:
         for file in sorted(texts.glob(pattern)):
@@ -87,8 +88,10 @@ def _write(
 ) -> None:
     """The files of a run; the result last, because it says that the others are whole."""
     output.mkdir(parents=True, exist_ok=True)
+    kept = output / TEXTS
+    portable = {key: TEXTS if value == str(kept) else value for key, value in settings.items()}
     ModelCard(
-        chosen, settings, [], network.size, encoders=named_encoders(settings), released=chosen
+        chosen, portable, [], network.size, encoders=named_encoders(settings), released=chosen
     ).save(output)  # fmt: skip
     _save(network.state_dict(), output / TRAINED)
     _save(_untrained(chosen, settings, network), output / UNTRAINED)

@@ -125,12 +125,16 @@ def _save(run: TrainedRun, folder: Path, cohort: str, path: Path) -> None:
 
 
 def _copy_run(folder: Path, to: Path) -> None:
-    """The files that prediction reads, and their seals."""
+    """The files that prediction reads, their seals, and the text encoders that lie beside them."""
+    from models.saved import ModelCard
+
     to.mkdir()
     for name in (CARD, RESULT, ORIGIN, TRAINED, METRICS):
         for path in (folder / name, folder / f"{name}.sha256"):
             if path.exists():
                 shutil.copyfile(path, to / path.name)
+    for encoder in ModelCard.load(folder).own_encoders(folder):
+        shutil.copytree(encoder, to / encoder.name)
 
 
 def _signature(cohort: str) -> ModelSignature:

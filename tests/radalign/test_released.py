@@ -36,6 +36,20 @@ def test_films_of_any_shape_are_scored_as_by_the_authors(tmp_path):
     np.testing.assert_allclose(model.zero_shot(files, names).scores, wanted, atol=1e-5)
 
 
+def test_it_is_evaluated_like_a_network_that_was_trained_here(tmp_path, shared_data):
+    found = find_fixtures("medklip_tiny")
+    if not found:
+        pytest.skip("no fixtures of released checkpoints: set RADALIGN_RELEASED to their folder")
+    workspace = Workspace(home=str(tmp_path / "home"), cohort="phantom")
+    texts = texts_folder(found[0], tmp_path / "texts")
+    run = import_released(workspace, found[0].file(tmp_path), lambda _: None, texts=texts, name="x")
+    model = radalign.load(workspace.home_path() / run.output)
+    table = radalign.evaluate(model, "covid_chestxray", str(shared_data / "covid_cxr"), home=workspace.home)
+    auroc = table[(table["task"] == "zero_shot_classification") & (table["metric"] == "auroc")]
+    assert set(auroc["method"]) == {"medklip", "untrained:medklip"}
+    assert auroc.loc[auroc["class"] == "macro", "value"].between(0, 1).all()
+
+
 def test_a_film_keeps_its_pixels_unless_it_is_large(tmp_path):
     film = np.random.default_rng(0).integers(0, 256, (90, 140), dtype=np.uint8)
     large = np.kron(film, np.ones((16, 16), np.uint8))

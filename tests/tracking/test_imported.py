@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 import pytest
 import torch
@@ -41,6 +44,25 @@ def test_it_is_the_latest_run_of_its_method(imported):
     found = record.client.get_run(record.run_id)
     assert (found.info.status, found.data.tags["radalign.origin"]) == ("FINISHED", "imported")
     assert found.data.params["imported.file"] == fixture.file(workspace.home_path()).name
+
+
+@torch.inference_mode()
+def test_a_copy_of_its_folder_and_its_version_in_mlflow_need_nothing_else(tmp_path):
+    found = find_fixtures("cxrclip_r50_tiny")
+    if not found:
+        pytest.skip("no fixtures of released checkpoints: set RADALIGN_RELEASED to their folder")
+    workspace, texts = Workspace(home=str(tmp_path / "home"), cohort="phantom"), tmp_path / "texts"
+    shutil.copytree(found[0].folder / "bert", texts)
+    run = import_released(workspace, found[0].file(tmp_path), lambda _: None, texts=texts)
+    record = tracker.attach(workspace.home_path(), run.mlflow_run)
+    (version,) = record.client.search_model_versions("name = 'cxr_clip-phantom'")
+    served = Path(unquote(urlparse(version.source).path)) / "data" / run.fingerprint
+    shutil.rmtree(texts)
+    vectors = []
+    for number, folder in enumerate((workspace.home_path() / run.output, served)):
+        shutil.move(folder, tmp_path / str(number))
+        vectors.append(load_method(tmp_path / str(number)).embed_texts(["pleural effusion"]))
+    assert (vectors[0] == vectors[1]).all()
 
 
 @torch.inference_mode()
