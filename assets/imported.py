@@ -22,7 +22,7 @@ class ImportConfig(dg.Config):
     name: str = Field(
         default="",
         pattern=r"^[A-Za-z0-9+_.-]*$",
-        description="What results call the run, as in medklip:NAME. Empty: released.",
+        description="Added to what results call the run: medklip:released-NAME.",
     )
 
 

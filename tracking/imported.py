@@ -27,7 +27,7 @@ from tracking.runs import Home, TrainedRun, remember
 from tracking.tracker import RunIdentity, Tracker, open_run
 from training.state.finished import is_finished, write_result
 
-VARIANT = "released"  # what results call such a run, unless it has a name: medklip:released
+VARIANT = "released"  # how results mark such a run: medklip:released, or with a name medklip:released-NAME
 TEXTS = "text"  # the folder of the text encoder, in that of the run
 VOCABULARY = ("*.json", "*.txt")  # of a text encoder's folder: all but its weights
 SEED = 0  # of the untrained network of the same form
@@ -42,7 +42,7 @@ def import_released(
     """Make a released file a run of the home, and the latest of its method on the workspace's dataset.
 
     `released` is the format; empty: it is recognised. `texts` is the folder of the text encoder, where the file lacks
-    what is in it. `name` is what results call the run: medklip:NAME. The same file is imported once.
+    what is in it. `name` is added to what results call the run: medklip:released-NAME. The same file is imported once.
 
     Raises:
         ModelError: the file cannot be used, in one sentence.
@@ -61,8 +61,9 @@ def import_released(
         _write(output, chosen, network, settings, source)
     for note in (*converted.notes, find_format(chosen).LICENCE):
         log(note)
-    tracker = _record(workspace, output, chosen, name or VARIANT, source, log)
-    imported = TrainedRun.of_folder(output, home, tracker.run_id, name or VARIANT)
+    variant = "-".join(filter(None, (VARIANT, name)))
+    tracker = _record(workspace, output, chosen, variant, source, log)
+    imported = TrainedRun.of_folder(output, home, tracker.run_id, variant)
     tracker.register(imported, output, workspace.cohort_name())
     remember(workspace, imported)
     return imported

@@ -16,7 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from evaluation.results.schema import DEFAULTS, FORMER_REPEAT, READ_FILES, RESAMPLES_DIGEST, RESULTS, UNSEALED_VERSIONS
+from evaluation.results.schema import (
+    COMPUTED_ON,
+    DEFAULTS,
+    FORMER_REPEAT,
+    READ_FILES,
+    RESAMPLES_DIGEST,
+    RESULTS,
+    UNSEALED_VERSIONS,
+)
 from store.atomic import PARTIAL
 from store.digests import known_digest
 from store.errors import DamageError, UserError
@@ -88,6 +96,15 @@ def damaged_predictions(path: Path, table: pa.Table) -> Iterator[Path]:
         predictions = path.parents[1] / name
         if not is_intact(predictions):
             yield predictions
+
+
+def read_computed_on(path: Path) -> str:
+    """Device and precision of a measurement, such as `cpu, fp32`; empty where the file does not say, or is gone."""
+    try:
+        found = json.loads((pq.read_schema(path).metadata or {})[COMPUTED_ON])
+    except (OSError, ValueError, KeyError, pa.ArrowException):
+        return ""
+    return ", ".join(filter(None, (found["device"], found["precision"])))
 
 
 def list_stray(folder: Path) -> Iterator[str]:

@@ -13,7 +13,7 @@ from glob import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from evaluation.results.files import measurement_path
+from evaluation.results.files import measurement_path, read_computed_on
 from evaluation.results.summary import UNTRAINED, Row, is_simulated
 from evaluation.results.trainings import Pretraining, Training, find_archive, is_simulation, name_cohort
 from evaluation.tables.measured_rows import make_key, sort_key
@@ -69,6 +69,7 @@ class FileSource:
     task: str
     what: str  # setting, and which network, seed and repeat where it is not the usual one
     place: Place
+    computed_on: str = ""  # device and precision; empty where the file does not say
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,11 @@ class Source:
     checkpoints: tuple[str, ...]  # of those
     data: tuple[DataSource, ...]
     files: tuple[FileSource, ...]
+
+    @property
+    def computed_on(self) -> str:
+        """Devices and precisions of all files."""
+        return "; ".join(dict.fromkeys(file.computed_on for file in self.files if file.computed_on))
 
 
 class Sources:
@@ -189,7 +195,9 @@ class _Finder:
         for row in rows:
             files.setdefault(measurement_path(self.home, row), row)
         ordered = sorted(files.items(), key=lambda file: (file[1]["task"], sort_key(make_key(file[1])), file[0]))
-        return tuple(FileSource(row["task"], _say_what(row), self._place(path)) for path, row in ordered)
+        return tuple(
+            FileSource(row["task"], _say_what(row), self._place(path), read_computed_on(path)) for path, row in ordered
+        )
 
     def _place(self, path: Path) -> Place:
         """Relative in the home, so that the page stays right where the home is moved or copied."""

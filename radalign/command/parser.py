@@ -22,6 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_evaluate,
         _add_import,
         _add_predict,
+        _add_export,
         _add_serve,
         _add_results,
         _add_doctor,
@@ -124,7 +125,7 @@ def _add_import(commands: argparse._SubParsersAction) -> None:  # type: ignore[t
         metavar="FOLDER",
         help="folder of the text encoder (configuration, vocabulary, weights where the file lacks them)",
     )
-    parser.add_argument("--name", default="", help="what results call it, as in medklip:NAME; default: released")
+    parser.add_argument("--name", default="", help="added to what results call it: medklip:released-NAME")
     _add_home(parser, "dataset that it is evaluated beside; default: RADALIGN_COHORT, else phantom")
 
 
@@ -145,6 +146,26 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:  # type: ignore[
     parser.add_argument("--out", default="", metavar="FILE", help="write the table to a CSV file instead")
     parser.add_argument(
         "--maps", default="", metavar="FOLDER", help="also write a picture of where each finding is seen in each image"
+    )
+
+
+def _add_export(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    parser = _command(
+        commands,
+        "export",
+        "Write a model as a folder that another project loads with its own tools.",
+        "using.run_export",
+    )
+    _add_model(parser)
+    parser.add_argument(
+        "--to",
+        required=True,
+        metavar="PROJECT",
+        help="open_clip, timm, transformers, onnx, or safetensors (a folder for radalign.load)",
+    )
+    parser.add_argument("--out", default="", metavar="FOLDER", help="default: METHOD-PROJECT, such as mgca-timm")
+    parser.add_argument(
+        "--findings", nargs="+", default=[], metavar="FINDING", help="with onnx: also a graph of their zero-shot scores"
     )
 
 

@@ -86,7 +86,7 @@ def test_the_same_file_is_imported_once(imported, tmp_path):
     folder = workspace.home_path() / run.output
     before = {name: (folder / name).stat().st_mtime_ns for name in (TRAINED, UNTRAINED)}
     again = import_released(workspace, fixture.file(tmp_path), lambda _: None, texts=texts, name="mine")
-    assert (again.output, again.mlflow_run, again.name) == (run.output, run.mlflow_run, "medklip:mine")
+    assert (again.output, again.mlflow_run, again.name) == (run.output, run.mlflow_run, "medklip:released-mine")
     assert {name: (folder / name).stat().st_mtime_ns for name in before} == before
 
 

@@ -59,7 +59,7 @@ def fill(workspace, methods=None, places=PLACES) -> None:
                 for chosen, cohort, setting in places:
                     values = _values(task(chosen).leading, level(pretraining, number, weights))
                     place = replace(key, cohort=cohort or pretraining)
-                    write_results(workspace.home_path(), chosen, place, values, setting)
+                    write_results(workspace.home_path(), chosen, place, values, setting, device="cpu", precision="fp32")
 
 
 def _values(metric, value):

@@ -99,6 +99,7 @@ def test_a_source_has_everything_that_made_its_numbers(place, archives):
     assert [(file.task, file.what) for file in source.files] == [
         ("linear_probe", setting + network) for network in ("", " untrained") for setting in ("1 %", "10 %", "100 %")
     ]
+    assert source.computed_on == "cpu, fp32"
     assert sources.archive("mimic_cxr").text == str(archives["mimic_cxr"])
     assert sources.link("mimic_cxr", "gloria", "covidx") == Sources().link("phantom", "mgca", "covidx") == ""
 
