@@ -16,11 +16,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from radalign.errors import RadalignError, UnknownFindingWarning
     from radalign.evaluation import evaluate
+    from radalign.exporting.export import export
     from radalign.loading import load
     from radalign.model import Model, ZeroShotPrediction
     from radalign.pretraining import pretrain
 
-__all__ = ["Model", "RadalignError", "UnknownFindingWarning", "ZeroShotPrediction", "evaluate", "load", "pretrain"]
+__all__ = [
+    "Model",
+    "RadalignError",
+    "UnknownFindingWarning",
+    "ZeroShotPrediction",
+    "evaluate",
+    "export",
+    "load",
+    "pretrain",
+]
 
 _HOMES = {
     "Model": "radalign.model",
@@ -28,6 +38,7 @@ _HOMES = {
     "UnknownFindingWarning": "radalign.errors",
     "ZeroShotPrediction": "radalign.model",
     "evaluate": "radalign.evaluation",
+    "export": "radalign.exporting.export",
     "load": "radalign.loading",
     "pretrain": "radalign.pretraining",
 }

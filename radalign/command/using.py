@@ -1,4 +1,4 @@
-"""The sub-commands that bring models in and use them: `import`, `predict`, `serve`. Each returns the exit status."""
+"""The sub-commands that bring models in, use them and take them out: `import`, `predict`, `export`, `serve`. Each returns the exit status."""
 
 from __future__ import annotations
 
@@ -55,6 +55,23 @@ def run_predict(options: Namespace) -> int:
     if failed:
         log(f"{failed} of {len(rows)} images cannot be read; the column `reason` says why.")
     return int(failed == len(rows))
+
+
+def run_export(options: Namespace) -> int:
+    """Write a model for another project, and print the folder."""
+    from radalign.exporting.export import export, find_target
+    from radalign.loading import load
+
+    find_target(options.to)
+    model = load(options.model, options.weights, options.home, options.cohort)
+    with warnings.catch_warnings():
+        warnings.simplefilter("once")
+        warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+        folder = export(
+            model, options.to, options.out or f"{model.card.method}-{options.to}", options.findings, home=options.home
+        )
+    print(f"The model is in {folder}; README.md in it says how it is loaded.")
+    return 0
 
 
 def run_serve(options: Namespace) -> int:
