@@ -1,4 +1,4 @@
-"""The sub-commands that bring models in, use them and take them out: `import`, `predict`, `export`, `serve`. Each returns the exit status."""
+"""The sub-commands that bring models in, use them and take them out. Each returns the exit status."""
 
 from __future__ import annotations
 
