@@ -60,7 +60,8 @@ def label_report(triplets: Iterable[Triplet]) -> dict[str, float | None]:
         said = {statement.value for statement in found if not _yields(statement, found)}
         if said:
             labels[label] = max(said, key=lambda value: _STRENGTH[value])
-    if not any(_is_finding(triplet) for triplet in triplets):
+    normal = {(triplet.start, triplet.end) for triplet in triplets if triplet.entity == "normal"}
+    if not any(_is_finding(item) for item in triplets if item.entity != "borderline" or item[3:] not in normal):
         labels[NO_FINDING] = POSITIVE
     return labels
 

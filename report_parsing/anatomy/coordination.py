@@ -11,7 +11,7 @@ _SEPARATORS = ("and", "comma")
 _IN_PHRASE = ("location", "word", "determiner")
 _LUNG = "lung"
 _OF_LUNG = GENERAL | {"lobe", "base", "apical", "retrocardiac", "pleural", "costophrenic", "volumes", "hilar"}
-_NAMES_NO_FINDING = frozenset(NORMAL_ENTITIES) - {"stable"}  # of states: "clear opacities" are none
+_OF_STRUCTURES = frozenset(NORMAL_ENTITIES) - {"stable"} | {"expand", "aerate"}  # no opacities are clear
 
 
 def described_end(reading: Reading, state: Mention, start: int, finding: Mention) -> int | None:
@@ -26,14 +26,17 @@ def described_end(reading: Reading, state: Mention, start: int, finding: Mention
 
 
 def is_of_state(reading: Reading, separator: int, finding: Mention) -> bool:
-    """Whether the locations in front of a separator are those of a state, and not of the finding behind it."""
+    """Whether the locations in front of a separator are those of a state, and not of the finding behind it.
+
+    A finding may stand there too: "hyperinflated lungs and left basilar scarring".
+    """
     start = separator
     while start > 0 and reading.tags[start - 1] in _IN_PHRASE:
         start -= 1
-    if start == 0 or reading.tags[start - 1] != "state":
+    if start == 0 or reading.tags[start - 1] not in ("state", "finding"):
         return False
-    state = next(item for item in reversed(reading.observations) if item.end == start)
-    return _keeps(reading, state, start, separator, finding)
+    described = next((item for item in reversed(reading.observations) if item.end == start), None)
+    return described is not None and _keeps(reading, described, start, separator, finding)
 
 
 def opens_phrase(reading: Reading, index: int) -> bool:
@@ -51,7 +54,7 @@ def _keeps(reading: Reading, state: Mention, start: int, separator: int, finding
     first = read_run(reading, start, separator).words
     if not first or not all(has_structure(words) for words in first):
         return False
-    if set(state.term.entities) & _NAMES_NO_FINDING:
+    if state.term.role == "finding" or set(state.term.entities) & _OF_STRUCTURES:
         return True
     behind = read_run(reading, separator, finding.start).words
     if not behind and not finding.term.home and "aorta" in first[0]:

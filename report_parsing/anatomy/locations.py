@@ -10,6 +10,7 @@ from report_parsing.lexicon.words import Mention, Reading
 from report_parsing.vocabulary import NORMAL_ENTITIES
 
 _SKIPPED = ("word", "determiner")
+_BETWEEN_SIDES = ("word", "determiner", "preposition", "comma", "and")
 _ATTRIBUTE_REACH = 2  # words between a state and what it describes: "normal appearing lungs"
 # an effusion "in the lower lobe" is in the pleura
 _BESIDE_PLEURA = frozenset({"lobe", "costophrenic", "diaphragm", "rib"})
@@ -34,14 +35,32 @@ def find_location(reading: Reading, mention: Mention, previous: tuple[Mention, L
 def _locate_finding(reading: Reading, mention: Mention, previous: tuple[Mention, Location] | None) -> Location:
     end = _clause_end(reading, mention)
     piece = _after(reading, mention.end, end)
-    location = _modifiers(reading, mention).narrowed(as_place(reading, mention, piece))
+    location = modifiers = _modifiers(reading, mention)
+    location = location.narrowed(as_place(reading, mention, piece))
     if piece.words:  # "bilaterally, predominantly in the bases"
         more = _after(reading, piece.end, end)
-        if "and" not in reading.tags[piece.end : more.start]:
+        if _is_other_side(reading, piece, more):
+            location = Location((*location.words, *more.words), location.start, more.end)
+        elif "and" not in reading.tags[piece.end : more.start]:
             location = location.narrowed(as_place(reading, mention, more))
     if not location.words and previous is not None:
         location = _inherit_location(reading, mention, *previous)
-    return location.narrowed(_subject(reading, mention) or NOWHERE)
+    location = location.narrowed(_subject(reading, mention, mention.start) or NOWHERE)
+    if modifiers.words and not any(words & SIDES for words in location.words):
+        subject = _subject(reading, mention, modifiers.start) or NOWHERE
+        if all(words & SIDES and words & _OF_LUNG for words in subject.words):
+            location = location.narrowed(subject)  # "the left lung shows basal atelectasis"
+    return location
+
+
+def _is_other_side(reading: Reading, first: Location, second: Location) -> bool:
+    """Whether the finding is on the other side too: "small effusion on the left, moderate on the right"."""
+    sides = [words for location in (first, second) for words in location.words]
+    between = range(first.end, second.start)
+    if len(sides) != 2 or sides[0] == sides[1] or not all(words <= SIDES - {"bilateral"} for words in sides):
+        return False
+    heard = any(cue.start in between for cue in (*reading.cues, *reading.answers))
+    return not heard and all(reading.tags[token] in _BETWEEN_SIDES for token in between)
 
 
 def _locate_state(reading: Reading, mention: Mention) -> Location | None:
@@ -49,12 +68,14 @@ def _locate_state(reading: Reading, mention: Mention) -> Location | None:
     if attribute is None:
         return None
     if attribute.words:
-        attribute = attribute.narrowed(_side_behind(reading, attribute, _clause_end(reading, mention)))
+        attribute = attribute.narrowed(_side_behind(reading, attribute.end, _clause_end(reading, mention)))
     location = attribute.narrowed(_modifiers(reading, mention))
-    subject = _subject(reading, mention)
+    subject = _subject(reading, mention, mention.start)
     if subject is None and not location.words:
         return None
     location = location.narrowed(subject or NOWHERE)
+    if subject and subject.words:  # "the diaphragm is elevated on the right"
+        location = location.narrowed(_side_behind(reading, mention.end, _clause_end(reading, mention)))
     if not location.words:
         location = _after(reading, mention.end, _clause_end(reading, mention))
     if not location.words and not set(mention.term.entities) & set(NORMAL_ENTITIES):
@@ -114,7 +135,10 @@ def _joins_modifiers(reading: Reading, separator: int) -> bool:
         return False
     while index >= 0 and reading.tags[index] in ("location", "word", "and", "comma"):
         index -= 1
-    return index < 0 or reading.tags[index] not in ("preposition", "determiner") or _is_opening(reading, index)
+    if index < 0 or reading.tags[index] not in ("preposition", "determiner") or _is_opening(reading, index):
+        return True
+    clause = reading.clauses[separator]  # "decrease in right upper and lower lobe opacities": nothing else is in there
+    return not any(item.end <= index and reading.clauses[item.start] == clause for item in reading.observations)
 
 
 def _is_opening(reading: Reading, index: int) -> bool:
@@ -130,11 +154,7 @@ def _find_described(reading: Reading, mention: Mention) -> Location | None:
         tag = reading.tags[index]
         if tag == "location":
             stop = run_end(reading, index, end)
-            if stop < end and reading.tags[stop] == "finding":
-                finding = next(item for item in reading.observations if item.start == stop)
-                cut = described_end(reading, mention, index, finding)
-                return None if cut is None else read_run(reading, index, cut)
-            return read_run(reading, index, stop)
+            return _cut_described(reading, mention, index, stop, end)
         if tag == "finding":
             return None
         if tag in _SKIPPED:
@@ -143,6 +163,20 @@ def _find_described(reading: Reading, mention: Mention) -> Location | None:
             break
         index += 1
     return NOWHERE
+
+
+def _cut_described(reading: Reading, mention: Mention, start: int, stop: int, end: int) -> Location | None:
+    """The locations from `start` to `stop` without those of a finding that follows them; None where it has them all."""
+    follower = stop
+    while follower < end and reading.tags[follower] == "word":
+        follower += 1
+    finding = next((item for item in reading.observations if item.start == follower < end), None)
+    if finding is None or finding.term.role != "finding":
+        return read_run(reading, start, stop)
+    cut = described_end(reading, mention, start, finding)
+    if cut is None:
+        return None if follower == stop else read_run(reading, start, stop)
+    return read_run(reading, start, min(cut, stop))
 
 
 def _after(reading: Reading, index: int, end: int) -> Location:
@@ -160,11 +194,11 @@ def _after(reading: Reading, index: int, end: int) -> Location:
     return NOWHERE
 
 
-def _side_behind(reading: Reading, location: Location, end: int) -> Location:
-    """The side that follows a structure: "prominent hilum on the left"."""
-    if location.end >= end or reading.tags[location.end] != "preposition":
+def _side_behind(reading: Reading, index: int, end: int) -> Location:
+    """The side that follows a structure or its state: "prominent hilum on the left"."""
+    if index >= end or reading.tags[index] != "preposition":
         return NOWHERE
-    behind = _after(reading, location.end, end)
+    behind = _after(reading, index, end)
     return behind if all(words <= SIDES for words in behind.words) else NOWHERE
 
 
@@ -173,15 +207,15 @@ def _leads_to_tip(reading: Reading, index: int, end: int) -> bool:
     return any(word in ("tip", "tips") for word in reading.words[index + 1 : min(index + 4, end)])
 
 
-def _subject(reading: Reading, mention: Mention) -> Location | None:
-    """The location that stands as the subject in front; None when a state has a finding for its subject."""
+def _subject(reading: Reading, mention: Mention, start: int) -> Location | None:
+    """The location that is the subject in front of `start`; None when a state has a finding for its subject."""
     clause = reading.clauses[mention.start]
-    index = mention.start - 1
+    index = start - 1
     while index >= 0 and reading.clauses[index] == clause:
         tag = reading.tags[index]
         if tag == "location":
-            start = run_start(reading, index, clause)
-            return NOWHERE if _belongs_to_finding(reading, start, clause) else read_run(reading, start, index + 1)
+            first = run_start(reading, index, clause)
+            return NOWHERE if _belongs_to_finding(reading, first, clause) else read_run(reading, first, index + 1)
         if tag == "finding":
             return None
         if tag == "state" and mention.term.role == "finding":

@@ -16,6 +16,7 @@ ZONES: Words = frozenset({"upper", "lower", "mid", "middle", "base"})
 # structures that any location in the lung may join: "pulmonary nodule in the right upper lobe"
 GENERAL: Words = frozenset({"lung", "pulmonary", "parenchymal", "interstitial"})
 _LOBE: Words = frozenset({"lobe"})
+_UPPER_LOBE: Words = frozenset({"lobe", "upper"})  # of either side, as the lower lobes without a side are the bases
 _OF_LUNG = GENERAL | {"lobe", "base", "apical", "hilar", "retrocardiac", "pleural", "costophrenic"}
 UNSPECIFIED, OTHER = "unspecified", "other"
 BOTH_SIDES_NAMED = frozenset({"lung_bases", "lung_apices"})  # positions that stand for both sides
@@ -26,8 +27,8 @@ def positions_of(words: Words) -> tuple[str, ...]:
     """Positions of a composed location; a bilateral one without a name of its own gives its left and its right."""
     if not words - _LOBE:
         return (UNSPECIFIED,)  # "lobar consolidation" is in one of five
-    if words - SIDES == _LOBE:
-        words = words & SIDES | {"lung"}
+    if words - SIDES == _LOBE or words == _UPPER_LOBE:
+        words = words - _LOBE | {"lung"}
     if not words & SIDES and "lung" in words:
         words = words - {"lung"} | {"lungs"}
     if match_position(words - SIDES) != OTHER and _sides_unknown(words):
