@@ -14,6 +14,10 @@ from typing import Any
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 PATIENCE = 60.0  # seconds
+CODES = {
+    "Backspace": 8, "Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39,
+    "ArrowDown": 40,
+}  # fmt: skip
 
 
 class Browser:
@@ -83,8 +87,8 @@ class Browser:
 
     def press(self, key: str, text: str = "", modifiers: int = 0) -> None:
         """Press and release a key, such as `Tab`, `Enter` or `j`; modifiers: 8 is shift."""
-        code = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39,
-                "ArrowDown": 40, "Backspace": 8}.get(key, ord(key.upper()) if key.isalnum() else 0)  # fmt: skip
+        other = ord(key.upper()) if len(key) == 1 and key.isalnum() else 0
+        code = CODES.get(key, other)
         text = text or {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
         options = {"key": key, "windowsVirtualKeyCode": code, "modifiers": modifiers}
         self._ask("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", text=text, **options)

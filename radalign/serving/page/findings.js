@@ -19,9 +19,14 @@ export function listFindings(list, findings, remove) {
   }));
 }
 
-/** A score in words, for the eye and for what reads aloud. */
+/** The number that stands for a finding, or nothing. */
+export function shortScore({ score, calibrated }) {
+  return score === null ? "" : (calibrated?.probability ?? score).toFixed(DIGITS);
+}
+
+/** A score in words. */
 export function describeScore(row) {
-  if (!row || row.score === null) return "no score";
+  if (row.score === null) return "no score";
   if (row.calibrated) return `calibrated probability ${row.calibrated.probability.toFixed(DIGITS)}`;
   return `score ${row.score.toFixed(DIGITS)}, not a probability`;
 }

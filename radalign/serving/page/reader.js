@@ -1,6 +1,6 @@
 "use strict";
 import { COLOURS } from "./colours.js";
-import { describeScore, listFindings, tabulate } from "./findings.js";
+import { describeScore, listFindings, shortScore, tabulate } from "./findings.js";
 import { Picture, View, Viewer, WHOLE } from "./viewer.js";
 
 const at = (id) => document.getElementById(id);
@@ -189,7 +189,7 @@ function showAnswer() {
   tabulate(at("scores"), answer?.models ?? [], answer?.findings ?? [], chosen, choose);
   state.viewers.forEach((viewer, number) => {
     const row = answer?.models[number].findings[chosen];
-    viewer.locate(row, row ? describeScore(row) : "");
+    viewer.locate(row, row && describeScore(row), row && shortScore(row));
   });
   draw();
 }

@@ -110,13 +110,13 @@ export class Viewer {
     this.canvas.style.setProperty("--proportions", `${picture.columns} / ${picture.rows}`);
   }
 
-  /** Lay the map of a finding over the image; `score` is its score in words. */
-  locate(row, score) {
+  /** Lay the map of a finding over the image; `score` is its score in words, `number` in digits. */
+  locate(row, score, number) {
     this.map = row?.map && { ...row.map, canvas: drawMap(row.map) };
-    const said = row ? `${row.finding}: ${score}` : "";
     const flat = row?.map && row.map.least === row.map.greatest;
-    this.figure.querySelector(".finding").textContent = flat ? `${said}; the model has no map of it` : said;
-    this.canvas.setAttribute("aria-label", `Radiograph, model ${this.name}${said && `, ${said}`}`);
+    const parts = row ? [row.finding, number, flat && "(no map)"] : [];
+    this.figure.querySelector(".finding").textContent = parts.filter(Boolean).join(" ");
+    this.canvas.setAttribute("aria-label", `Radiograph, model ${this.name}${row ? `, ${row.finding}: ${score}` : ""}`);
   }
 
   draw(opacity) {
