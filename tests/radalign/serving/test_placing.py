@@ -1,0 +1,84 @@
+"""Where maps lie over films of any shape, for networks that were trained here and for released ones."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from imaging.letterbox import letterbox
+from models.released.network import ReleasedNetwork
+from models.released.parts import films
+from models.saved import ModelCard
+from radalign.serving.placing import Extent, place_map
+from tests.models.tiny import TINY, tiny_method
+
+SHAPES = [(1024, 853), (700, 1024), (512, 512), (301, 200)]
+CARD = ModelCard("convirt", TINY["convirt"], [], 32, released="convirt")
+MEAN = (0.4,)
+
+
+class Prepared(ReleasedNetwork):
+    """A network with a preparation of films and nothing else."""
+
+    def __init__(self, prepare):
+        super().__init__()
+        self._prepare = prepare
+
+    def film(self, film):
+        return films.normalise(self._prepare(film), MEAN, MEAN)
+
+
+def stretch(film):
+    return np.rint((film - film.min()) / np.ptp(film) * 255.0).astype(np.uint8)
+
+
+PREPARATIONS = {  # what the code of others does, and what its map covers: all of the film, its square, or its middle
+    "squashed": (lambda film: films.squash(film, 224), "film"),
+    "padded": (lambda film: films.pad_square(film, 256), "square"),
+    "pasted": (lambda film: films.paste_square(film, 320), "square"),
+    "padded and cut": (lambda film: films.centre(films.pad_square(film, 256), 224), "square"),
+    "shorter side and cut": (lambda film: films.centre(films.shorter_side(stretch(film), 512), 480), "middle"),
+}
+
+
+def expected(shape, kind):
+    height, width = shape
+    side = {"square": max(shape), "middle": min(shape)}.get(kind)
+    if side is None:
+        return Extent()
+    return Extent((width - side) / 2 / width, (height - side) / 2 / height, side / width, side / height)
+
+
+def numbers(extent):
+    return [extent.left, extent.top, extent.width, extent.height]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", PREPARATIONS)
+def test_maps_of_released_networks_are_placed_by_what_they_do_to_a_film(kind, shape):
+    prepare, covered = PREPARATIONS[kind]
+    found = place_map(Prepared(prepare), CARD, shape)
+    assert numbers(found) == pytest.approx(numbers(expected(shape, covered)), abs=0.006)
+
+
+@pytest.mark.parametrize("fit", ["resize", "crop"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_spot_of_a_film_is_where_its_map_is_placed(shape, fit):
+    """The network's own input, laid over the film as its maps are, shows the spot where the film has it."""
+    network = tiny_method("convirt")
+    network.fit = fit
+    card = ModelCard("convirt", TINY["convirt"], [], network.size, fit, shard_size=48)
+    height, width = shape
+    film = np.zeros(shape, np.uint8)
+    spot = int(0.55 * height), int(0.45 * width)
+    cv2.circle(film, spot[::-1], min(shape) // 8, 255, -1)
+    square = torch.from_numpy(letterbox(film, 48))[None, None]
+    seen = network.fitted(square)[0, 0].float().numpy()
+    weights = seen / seen.sum()
+    down, across = ((np.arange(side) + 0.5) / side for side in seen.shape)
+    centre = (weights.sum(1) @ down, weights.sum(0) @ across)
+    extent = place_map(network, card, shape)
+    found = (extent.top + centre[0] * extent.height, extent.left + centre[1] * extent.width)
+    assert found == pytest.approx((spot[0] / height, spot[1] / width), abs=0.02)
