@@ -33,9 +33,11 @@ def find_location(reading: Reading, mention: Mention, previous: tuple[Mention, L
 
 
 def _locate_finding(reading: Reading, mention: Mention, previous: tuple[Mention, Location] | None) -> Location:
+    location = modifiers = _modifiers(reading, mention)
+    if modifiers.is_settled:
+        return location
     end = _clause_end(reading, mention)
     piece = _after(reading, mention.end, end)
-    location = modifiers = _modifiers(reading, mention)
     location = location.narrowed(as_place(reading, mention, piece))
     if piece.words:  # "bilaterally, predominantly in the bases"
         more = _after(reading, piece.end, end)
@@ -45,7 +47,8 @@ def _locate_finding(reading: Reading, mention: Mention, previous: tuple[Mention,
             location = location.narrowed(as_place(reading, mention, more))
     if not location.words and previous is not None:
         location = _inherit_location(reading, mention, *previous)
-    location = location.narrowed(_subject(reading, mention, mention.start) or NOWHERE)
+    if not location.is_settled:
+        location = location.narrowed(_subject(reading, mention, mention.start) or NOWHERE)
     if modifiers.words and not any(words & SIDES for words in location.words):
         subject = _subject(reading, mention, modifiers.start) or NOWHERE
         if all(words & SIDES and words & _OF_LUNG for words in subject.words):
@@ -261,6 +264,8 @@ def _beside(words: Words, home: str) -> Words:
 
 def _clause_end(reading: Reading, mention: Mention) -> int:
     clause = reading.clauses[mention.start]
+    if reading.clauses[-1] == clause:
+        return len(reading.clauses)
     end = mention.end
     while end < len(reading.clauses) and reading.clauses[end] == clause:
         end += 1

@@ -19,11 +19,16 @@ class Location:
     start: int = 0
     end: int = 0
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing can narrow it."""
+        return bool(self.words) and all(is_complete(words) for words in self.words)
+
     def narrowed(self, other: Location) -> Location:
         """This location with what the other adds, where they agree."""
         if not self.words:
             return other
-        if all(is_complete(words) for words in self.words):
+        if not other.words or self.is_settled:
             return self
         words = merge(self.words, other.words)
         if words == self.words:
@@ -36,6 +41,8 @@ NOWHERE = Location()
 
 def read_run(reading: Reading, start: int, end: int) -> Location:
     """The locations among the tokens, with conjuncts completed: "right upper and left lower lobes" are two."""
+    if start >= end or not reading.locations:
+        return NOWHERE
     conjuncts: list[Words] = [frozenset()]
     touched = []
     last = None
@@ -48,6 +55,8 @@ def read_run(reading: Reading, start: int, end: int) -> Location:
             conjuncts[-1] = _add_words(conjuncts[-1], mention.term)
             touched.append(mention)
             last = mention
+    if not touched:
+        return NOWHERE
     words = join_conjuncts(tuple(_attach_both_sides(conjuncts)))
     return Location(words, touched[0].start, touched[-1].end) if words else NOWHERE
 

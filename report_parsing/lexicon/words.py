@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 from report_parsing.lexicon.phrases import PhraseTree
@@ -13,16 +12,12 @@ from report_parsing.lexicon.spelling import SHORTEST, Spelling
 from report_parsing.lexicon.tokens import tokenize
 from report_parsing.resources import read_cell, read_rows
 
-_MARKS = (
-    "interpret",
-    "inherit",
-    "affirm",
-    "assert",
-    "study",
-    "noun",
-    "ordinal",
-    "overlie",
-)  # classes of grammar.csv that are no tag
+_KINDS = ("observation", "bound", "cue", "answer", "location", "grammar")
+_MARKS = {  # classes of grammar.csv that are no tag -> fields of a reading
+    **{"interpret": "links", "inherit": "inherits", "affirm": "affirms", "assert": "asserts", "study": "studies"},
+    **{"noun": "nouns", "ordinal": "ordinals", "overlie": "overlies"},
+}
+_NONE: Set[int] = frozenset()
 
 
 class Observation(NamedTuple):
@@ -68,14 +63,14 @@ class Reading:
     cues: list[Mention]
     locations: dict[int, Mention]  # by each of their tokens
     clauses: list[int] = field(default_factory=list)  # clause of each token
-    links: set[int] = field(default_factory=set)  # tokens such as "represents" or "versus"
-    inherits: set[int] = field(default_factory=set)  # tokens such as "adjacent"
-    affirms: set[int] = field(default_factory=set)  # tokens such as "small"
-    asserts: set[int] = field(default_factory=set)  # tokens such as "persists"
-    studies: set[int] = field(default_factory=set)  # tokens such as "film"
-    nouns: set[int] = field(default_factory=set)  # tokens such as "hilum", which no name of a finding begins with
-    ordinals: set[int] = field(default_factory=set)  # tokens such as "sixth", and numbers
-    overlies: set[int] = field(default_factory=set)  # tokens such as "over"
+    links: Set[int] = _NONE  # tokens such as "represents" or "versus"
+    inherits: Set[int] = _NONE  # tokens such as "adjacent"
+    affirms: Set[int] = _NONE  # tokens such as "small"
+    asserts: Set[int] = _NONE  # tokens such as "persists"
+    studies: Set[int] = _NONE  # tokens such as "film"
+    nouns: Set[int] = _NONE  # tokens such as "hilum", which no name of a finding begins with
+    ordinals: Set[int] = _NONE  # tokens such as "sixth"
+    overlies: Set[int] = _NONE  # tokens such as "over"
     answers: list[Mention] = field(default_factory=list)  # cues that are heard behind the colon of a template only
     topics: list[Topic] = field(default_factory=list)
 
@@ -86,15 +81,16 @@ class Lexicon:
     def __init__(self) -> None:
         self._phrases = PhraseTree()
         self._classes: dict[str, str] = {}
-        self._marks: dict[str, set[str]] = {name: set() for name in _MARKS}
-        words: dict[str, set[str]] = {}
+        self._marks: dict[str, list[str]] = {}  # by word
+        words: dict[str, set[str]] = {kind: set() for kind in _KINDS}
         for kind, term, forms in (*_observations(), *_cues(), *_locations()):
             for form in forms:
-                words.setdefault(kind, set()).update(self._add(form, kind, term))
+                words[kind].update(self._add(form, kind, term))
         self._add_grammar()
         correct = {row["word"] for row in read_rows("not_misspelt.csv")}
         self._spelling = Spelling(
-            words["observation"] | words["location"], words["cue"] | words["answer"] | set(self._classes) | correct
+            words["observation"] | words["location"],
+            words["bound"] | words["cue"] | words["answer"] | set(self._classes) | correct,
         )
 
     def knows(self, form: str) -> bool:
@@ -109,15 +105,15 @@ class Lexicon:
         """Tokens, tags and mentions of a sentence; the longest form wins where forms of a kind overlap."""
         words, spans = tokenize(sentence)
         words = [self._spelling.correct(word) if len(word) >= SHORTEST else word for word in words]
-        found: dict[str, list[Mention]] = {name: [] for name in ("observation", "cue", "answer", "location", "grammar")}
+        found: dict[str, list[Mention]] = {kind: [] for kind in _KINDS}
         for start, end, (kind, term) in self._phrases.find(words):
             found[kind].append(Mention(start, end, term))
         tags = [self._classes.get(word, "word") for word in words]
         for mention in _longest(found["grammar"]):
             tags[mention.start : mention.end] = [mention.term] * (mention.end - mention.start)
-        places = frozenset[str]().union(*(mention.term for mention in found["location"]))
-        observations = _longest([item for item in found["observation"] if _may_stand(item.term, places)])
+        observations = _longest(_with_bound(found) if found["bound"] else found["observation"])
         locations = self._tag_mentions(tags, observations, found["location"])
+        marks = self._marked(words)
         return Reading(
             words=words,
             spans=spans,
@@ -125,20 +121,24 @@ class Lexicon:
             observations=[mention for mention in observations if mention.term.entities],
             cues=_longest(found["cue"]),
             locations=locations,
-            links=self._marked(words, "interpret"),
-            inherits=self._marked(words, "inherit"),
-            affirms=self._marked(words, "affirm"),
-            asserts=self._marked(words, "assert"),
-            studies=self._marked(words, "study"),
-            nouns=self._marked(words, "noun"),
-            ordinals=self._marked(words, "ordinal"),
-            overlies=self._marked(words, "overlie"),
             answers=_longest(found["answer"]),
+            links=marks.get("links", _NONE),
+            inherits=marks.get("inherits", _NONE),
+            affirms=marks.get("affirms", _NONE),
+            asserts=marks.get("asserts", _NONE),
+            studies=marks.get("studies", _NONE),
+            nouns=marks.get("nouns", _NONE),
+            ordinals=marks.get("ordinals", _NONE),
+            overlies=marks.get("overlies", _NONE),
         )
 
-    def _marked(self, words: list[str], mark: str) -> set[int]:
-        marked = self._marks[mark].intersection(words)
-        return {index for index, word in enumerate(words) if word in marked} if marked else set()
+    def _marked(self, words: list[str]) -> dict[str, set[int]]:
+        """The tokens of each mark of grammar.csv that the words hold."""
+        marked: dict[str, set[int]] = {}
+        for index, word in enumerate(words):
+            for mark in self._marks.get(word, ()):
+                marked.setdefault(mark, set()).add(index)
+        return marked
 
     @staticmethod
     def _tag_mentions(tags: list[str], observations: list[Mention], locations: list[Mention]) -> dict[int, Mention]:
@@ -165,11 +165,10 @@ class Lexicon:
     def _add_grammar(self) -> None:
         for row in read_rows("grammar.csv"):
             forms = row["forms"].split("|")
-            if row["class"] in self._marks:
-                self._marks[row["class"]].update(forms)
-                continue
             for form in forms:
-                if len(tokenize(form)[0]) == 1:
+                if row["class"] in _MARKS:
+                    self._marks.setdefault(form, []).append(_MARKS[row["class"]])
+                elif len(tokenize(form)[0]) == 1:
                     self._classes[form] = row["class"]
                 else:
                     self._add(form, "grammar", row["class"])
@@ -185,7 +184,8 @@ def _observations() -> Iterator[tuple[str, Observation, tuple[str, ...]]]:
     for row in read_rows("observations.csv"):
         entities = () if row["entities"] == "-" else read_cell(row["entities"])
         location = frozenset(read_cell(row["place"], "+"))
-        yield "observation", Observation(entities, row["role"], row["home"], location), read_forms(row["forms"])
+        kind = "bound" if row["role"] == "state" and location else "observation"
+        yield kind, Observation(entities, row["role"], row["home"], location), read_forms(row["forms"])
 
 
 def _cues() -> Iterator[tuple[str, Cue, tuple[str, ...]]]:
@@ -199,19 +199,41 @@ def _locations() -> Iterator[tuple[str, frozenset[str], tuple[str, ...]]]:
         yield "location", frozenset(read_cell(row["words"], "+")), read_forms(row["forms"])
 
 
-def _may_stand(term: Observation, places: frozenset[str]) -> bool:
-    """Whether a sentence names what a state is said of, if it is said of certain structures only."""
-    return term.role != "state" or not term.location or not term.location.isdisjoint(places)
+def _with_bound(found: dict[str, list[Mention]]) -> list[Mention]:
+    """The observations with those states that are said of certain structures, where the sentence names one of them."""
+    places = frozenset[str]().union(*(mention.term for mention in found["location"]))
+    bound = [mention for mention in found["bound"] if not mention.term.location.isdisjoint(places)]
+    return sorted(found["observation"] + bound, key=lambda item: item[:2]) if bound else found["observation"]
 
 
 def _longest(mentions: list[Mention]) -> list[Mention]:
-    """Mentions in order of appearance; where they overlap the longest stays, and equal spans all stay."""
-    if all(second.start >= first.end for first, second in pairwise(mentions)):
+    """Of mentions in order of appearance the longest where they overlap; equal spans all stay."""
+    if len(mentions) < 2:
         return mentions
     kept: list[Mention] = []
+    group: list[Mention] = []  # mentions that overlap
+    end = 0
+    for mention in mentions:
+        if mention.start >= end and group:
+            kept += _longest_of(group, end)
+            group = []
+        group.append(mention)
+        end = max(end, mention.end)
+    return kept + _longest_of(group, end)
+
+
+def _longest_of(group: list[Mention], end: int) -> list[Mention]:
+    """The longest of mentions that overlap, and what is left beside it."""
+    if len(group) == 1:
+        return group
+    span = group[0].start, end
+    whole = [mention for mention in group if mention[:2] == span]
+    if whole:
+        return whole
+    kept: list[Mention] = []
     taken: dict[int, tuple[int, int]] = {}
-    for mention in sorted(mentions, key=lambda item: (item.start - item.end, item.start)):
-        span = (mention.start, mention.end)
+    for mention in sorted(group, key=lambda item: (item.start - item.end, item.start)):
+        span = mention[:2]
         if all(taken.get(token, span) == span for token in range(*span)):
             kept.append(mention)
             taken.update(dict.fromkeys(range(*span), span))

@@ -13,6 +13,7 @@ from report_parsing.lexicon.words import Reading
 from report_parsing.statements.topics import mark_topics
 
 _PLACED = SIDES | ZONES | {"retrocardiac", "apical"}
+_SEPARATORS = frozenset({"stop", "comma", "and"})
 _LIST_ONLY = frozenset({"or", "nor", "and/or", "/", "&"})
 
 
@@ -37,6 +38,8 @@ def split_clauses(reading: Reading) -> list[int]:
     """The number of the clause that each token belongs to; the topics of the reading are marked on the way."""
     mark_topics(reading)
     clauses = [0] * len(reading.words)
+    if _SEPARATORS.isdisjoint(reading.tags[:-1]):
+        return clauses
     current: _Segment | None = None
     number = 0
     closed = False  # a negated list has had its "or"
@@ -65,7 +68,7 @@ def _segments(reading: Reading) -> list[_Segment]:
         if index in topics and index > start:
             segments.append(_Segment(start, index, tuple(separators)))
             start, separators = index, []
-        if tag not in ("stop", "comma", "and"):
+        if tag not in _SEPARATORS:
             continue
         if index > start:
             segments.append(_Segment(start, index, tuple(separators)))
@@ -76,12 +79,13 @@ def _segments(reading: Reading) -> list[_Segment]:
 
 
 def _describe(reading: Reading, segment: _Segment) -> None:
-    segment.opens_topic = any(topic.start == segment.start for topic in reading.topics)
-    segment.within_topic = any(topic.start < segment.start < topic.separator for topic in reading.topics)
+    for topic in reading.topics:
+        segment.opens_topic |= topic.start == segment.start
+        segment.within_topic |= topic.start < segment.start < topic.separator
     tags = reading.tags[segment.start : segment.end]
     segment.verb = "verb" in tags
     segment.observation = "finding" in tags or "state" in tags
-    segment.affirmed = any(token in reading.affirms for token in range(segment.start, segment.end)) or (
+    segment.affirmed = any(segment.start <= token < segment.end for token in reading.affirms) or (
         segment.verb and segment.observation and _asserts(reading, segment)
     )
     segment.negated = any(
