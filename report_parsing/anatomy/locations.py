@@ -10,6 +10,7 @@ from report_parsing.lexicon.words import Mention, Reading
 from report_parsing.vocabulary import NORMAL_ENTITIES
 
 _SKIPPED = ("word", "determiner")
+_GOES_ON = ("which", "?")  # a clause that is about the finding before it: "opacity ?pneumonia"
 _BETWEEN_SIDES = ("word", "determiner", "preposition", "comma", "and")
 _ATTRIBUTE_REACH = 2  # words between a state and what it describes: "normal appearing lungs"
 # an effusion "in the lower lobe" is in the pleura
@@ -238,7 +239,7 @@ def _inherit_location(reading: Reading, mention: Mention, source: Mention, locat
     """The location of the finding before, if "adjacent", "represents", their kind or "and" passes it on."""
     between = range(source.end, mention.start)
     same_clause = reading.clauses[source.start] == reading.clauses[mention.start]
-    if not mention.term.home or not (same_clause or any(reading.words[token] == "which" for token in between)):
+    if not mention.term.home or not (same_clause or any(reading.words[token] in _GOES_ON for token in between)):
         return NOWHERE
     tags = {reading.tags[token] for token in between}
     interprets = not between or any(token in reading.links and reading.tags[token] != "and" for token in between)
