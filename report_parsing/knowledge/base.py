@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from report_parsing.knowledge.descriptions import Description, read_own, read_shipped
 from report_parsing.knowledge.term_index import Candidate, TermIndex
+from report_parsing.lexicon.slots import read_forms
 from report_parsing.resources import read_cell, read_rows
 from report_parsing.tables import KNOWLEDGE
 from report_parsing.vocabulary import ENTITIES, POSITIONS
@@ -207,8 +208,10 @@ def _forms() -> list[tuple[str, str]]:
     """Terms that look like an observation but are none, and the forms of the lexicon with their first observation."""
     others = [(term, "") for row in read_rows("not_observations.csv") for term in read_cell(row["terms"])]
     for row in read_rows("observations.csv"):
+        if row["role"] == "state" and row["place"]:
+            continue  # "large" is an observation beside the name of a structure only
         name = "" if row["entities"] == "-" else read_cell(row["entities"])[0]
-        others += [(form, name) for form in read_cell(row["forms"]) if _REMOVED not in form]
+        others += [(form, name) for form in read_forms(row["forms"]) if _REMOVED not in form]
     return others
 
 
