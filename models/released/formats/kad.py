@@ -93,7 +93,7 @@ class ReleasedKad(ReleasedNetwork):
     def answer(self, places: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (batch, queries, 2) and attention of the last layer (batch, queries, places)."""
         norm = self.decoder.norm  # which the code applies to what goes into the decoder, too
-        asked = norm(queries).expand(len(places), -1, -1)
+        asked = norm(queries).expand(places.shape[0], -1, -1)
         features, maps = self.decoder(asked, norm(places), attention=True)
         assert maps is not None
         return self.mlp_head(features), maps[-1]

@@ -108,7 +108,7 @@ class ReleasedPrior(ReleasedNetwork):
     def look(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Pooled (batch, channels), and what the code calls places (batch, places, channels)."""
         last = self.backbone.forward_features(pixels)
-        return self.image_pool(last.flatten(2).mT), last.reshape(len(last), -1, last.shape[1])
+        return self.image_pool(last.flatten(2).mT), last.reshape(last.shape[0], -1, last.shape[1])
 
     def embed_images(self, images: Tensor) -> Tensor:
         """(batch, dim) L2-normalised."""
