@@ -82,6 +82,8 @@ def _locate_state(reading: Reading, mention: Mention) -> Location | None:
         location = location.narrowed(_side_behind(reading, mention.end, _clause_end(reading, mention)))
     if not location.words:
         location = _after(reading, mention.end, _clause_end(reading, mention))
+    if not location.words:
+        location = _subject_before(reading, mention)
     if not location.words and not set(mention.term.entities) & set(NORMAL_ENTITIES):
         return None  # "elevated" of nothing that is in the image
     return location
@@ -228,6 +230,22 @@ def _subject(reading: Reading, mention: Mention, start: int) -> Location | None:
     return NOWHERE
 
 
+def _subject_before(reading: Reading, mention: Mention) -> Location:
+    """The subject that a state behind "but" has from the clause before: "lungs are hyperinflated but clear"."""
+    start = mention.start
+    while start > 0 and reading.tags[start - 1] in ("word", "verb"):
+        start -= 1
+    if start < 2 or reading.words[start - 1] not in ("but", "yet"):
+        return NOWHERE
+    clause = reading.clauses[start - 2]
+    first = next((token for token in range(start) if reading.clauses[token] == clause), start)
+    while first < start and reading.tags[first] in ("word", "determiner"):
+        first += 1
+    if reading.tags[first] != "location":
+        return NOWHERE
+    return read_run(reading, first, run_end(reading, first, start - 1))
+
+
 def _belongs_to_finding(reading: Reading, start: int, clause: int) -> bool:
     """Whether a finding or state of the same clause stands before the location: "opacity in the left base and ..."."""
     return any(
@@ -244,6 +262,7 @@ def _inherit_location(reading: Reading, mention: Mention, source: Mention, locat
     tags = {reading.tags[token] for token in between}
     interprets = not between or any(token in reading.links and reading.tags[token] != "and" for token in between)
     joined = "and" in tags or any(reading.words[token] == "with" for token in between)
+    interprets = interprets or (tags <= {"comma", "and"} and _is_passed_on(source, location))
     if not interprets and not joined and not any(token in reading.inherits for token in between):
         return NOWHERE
     if source.term.role == "state" and not interprets:
@@ -252,6 +271,11 @@ def _inherit_location(reading: Reading, mention: Mention, source: Mention, locat
     passed_on = SIDES | _OF_LUNG if alike else SIDES
     words = tuple(_beside(words, mention.term.home) for words in location.words if words & passed_on)
     return Location(words, mention.start, mention.end) if words else NOWHERE
+
+
+def _is_passed_on(mention: Mention, location: Location) -> bool:
+    """Whether the location of a mention is that of the finding before it: "opacity, likely edema, pneumonia or ..."."""
+    return not mention.term.location and (location.start, location.end) == (mention.start, mention.end)
 
 
 def _beside(words: Words, home: str) -> Words:

@@ -85,12 +85,12 @@ def _describe(reading: Reading, segment: _Segment) -> None:
     tags = reading.tags[segment.start : segment.end]
     segment.verb = "verb" in tags
     segment.observation = "finding" in tags or "state" in tags
+    for cue in reading.cues:
+        if segment.start <= cue.start < segment.end:
+            segment.negated |= cue.term.side == "before" and cue.term.says == "absent"
+            segment.verb |= cue.term.side == "after" and cue.term.says == "unexcluded"  # "edema difficult to exclude"
     segment.affirmed = any(segment.start <= token < segment.end for token in reading.affirms) or (
         segment.verb and segment.observation and _asserts(reading, segment)
-    )
-    segment.negated = any(
-        cue.term.side == "before" and cue.term.says == "absent" and segment.start <= cue.start < segment.end
-        for cue in reading.cues
     )
     first = next((index for index, tag in enumerate(tags) if tag in ("location", "finding", "state")), None)
     if first is not None and tags[first] == "location":

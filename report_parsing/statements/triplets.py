@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from report_parsing.anatomy.locations import Location, find_location
 from report_parsing.anatomy.positions import Words, match_position, positions_of
+from report_parsing.language.detection import is_parsed, language_of
 from report_parsing.lexicon.abbreviations import AbbreviationFinder
 from report_parsing.lexicon.expansion import Use, find_abbreviated, write_out
 from report_parsing.lexicon.lines import lines_with_origins, split_lines
@@ -56,8 +57,15 @@ class TripletParser:
     def parse_report(self, report: str, sentences: Iterable[Span]) -> list[list[Triplet]]:
         """The triplets of each of the sentences of a report; spans are characters of the report.
 
-        Short forms that the report defines and the lexicon does not know are read as what they stand for.
+        Short forms that the report defines and the lexicon does not know are read as what they stand for. Sentences
+        of a language that is not parsed have no triplets.
         """
+        spans = list(sentences)
+        if not is_parsed(language_of(" ".join(report[start:end] for start, end in spans))):
+            return [[] for _ in spans]
+        return self._parse_spans(report, spans)
+
+    def _parse_spans(self, report: str, sentences: Iterable[Span]) -> list[list[Triplet]]:
         uses = find_abbreviated(report, self._finder, self._lexicon.knows)
         return [self._parse_span(report, span, uses) for span in sentences]
 
@@ -65,15 +73,17 @@ class TripletParser:
         """The `triplets` table of a `reports` table.
 
         Args:
-            reports: rows of REPORTS; only sentences of findings, impression or last paragraph are read.
+            reports: rows of REPORTS; only sentences of findings, impression or last paragraph are read, and none of
+                a report in a language that is not parsed.
             progress: called with the number of reports done after each report.
         """
         rows: dict[str, list[object]] = {name: [] for name in TRIPLETS.names}
-        columns = (reports.column(name).to_pylist() for name in ("study_id", "report", "sentences"))
-        for done, (study, report, sentences) in enumerate(zip(*columns, strict=True), start=1):
-            numbers = [index for index, sentence in enumerate(sentences) if sentence["section"] in READ_SECTIONS]
+        columns = (reports.column(name).to_pylist() for name in ("study_id", "language", "report", "sentences"))
+        for done, (study, language, report, sentences) in enumerate(zip(*columns, strict=True), start=1):
+            read = sentences if is_parsed(language) else ()
+            numbers = [index for index, sentence in enumerate(read) if sentence["section"] in READ_SECTIONS]
             spans = [(sentences[index]["start"], sentences[index]["end"]) for index in numbers]
-            for number, found in zip(numbers, self.parse_report(report, spans), strict=True):
+            for number, found in zip(numbers, self._parse_spans(report, spans), strict=True):
                 for triplet in found:
                     for column, value in zip(rows.values(), (study, number, *triplet), strict=True):
                         column.append(value)
@@ -94,6 +104,8 @@ class TripletParser:
 
     def _parse_unseen_text(self, text: str) -> tuple[Triplet, ...]:
         """Line by line, as a sentence may be wrapped anywhere; the same words on other lines are known already."""
+        if not is_parsed(language_of(text)):
+            return ()
         if split_lines(text) == [text]:
             return self._parse_unseen_line(text)
         found = (
