@@ -32,6 +32,8 @@ _END = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _MARKER = re.compile(r"[ \n]*+(?:[#(]?(\d{1,2})[.)](?=[ \n]|[A-Z])|[-–*•●▪◦‣](?=[ \n]|[A-Z]))[ \n]*+")
+_ANSWERS = re.compile(r"[ \n]+(?:none|no|nil|yes|absent|present|negative|positive)[ \n]*(?:[.;,]|\Z)", re.IGNORECASE)
+_QUESTION = re.compile(r"(?:is|are|was|were|does|do|has|have|any|could|can)\b", re.IGNORECASE)
 _NEXT = re.compile(r"[ \n]*+(.)", re.DOTALL)
 _LONGEST = 24  # characters; what is longer is no abbreviation
 _DOTTED = re.compile(r"(?:[a-z]\.)+[a-z]")  # a.m, p.m, u.s
@@ -69,6 +71,8 @@ def split_sentences(report: str, start: int, end: int) -> list[Span]:
 def _cut(text: str, words: str, begin: int, match: re.Match[str], number: int) -> Span | None:
     """Where the sentence ends and the next one begins, or None when it goes on."""
     if match.lastgroup == "stop":
+        if match[0] == "?" and (_doubts(text, begin, match.start()) or _is_answered(text, begin, match)):
+            return None  # "opacity ? pneumonia", "Pneumothorax? None."
         return (match.end(), match.end()) if _stops(text, _word_before(words, begin, match.start()), match) else None
     if match.lastgroup == "glued":
         never = _word_before(words, begin, match.start()) in words_of("never")
@@ -93,6 +97,20 @@ def _stops(text: str, word: str, match: re.Match[str]) -> bool:
     if word in words_of("middle"):
         return not (following.islower() or following.isdigit())
     return not (word in words_of("number") and following.isdigit())
+
+
+def _doubts(text: str, begin: int, mark: int) -> bool:
+    """Whether a question mark that stands alone is about the words behind it: "opacity ? pneumonia"."""
+    following = _next(text, mark + 1)
+    if not following or (mark > begin and text[mark - 1] not in " \n("):
+        return False
+    before = text[max(begin, mark - _LONGEST) : mark].rstrip()
+    return following.islower() or not before or before[-1] == "(" or before[-1].isupper()
+
+
+def _is_answered(text: str, begin: int, match: re.Match[str]) -> bool:
+    """Whether the one word behind a question mark belongs to the words in front: a line of a template, no question."""
+    return bool(_ANSWERS.match(text, match.end())) and not _QUESTION.match(text, begin)
 
 
 def _ends_line(text: str, begin: int, match: re.Match[str], number: int) -> bool:

@@ -10,7 +10,8 @@ from report_parsing.anatomy.positions import has_structure
 from report_parsing.lexicon.words import Mention, Reading, Topic
 
 ANSWER = "answer"  # tag of the separator
-_SEPARATORS = frozenset({":", "-", "–", "—", "="})
+_SEPARATORS = frozenset({":", "-", "–", "—", "=", "?"})
+_ANSWERS = frozenset({"none", "no", "nil", "yes", "absent", "present", "negative", "positive"})  # to a question mark
 _OF_SUBJECT = ("finding", "location", "word", "determiner", "and", "comma", "preposition")
 _NAMES = ("finding", "location")
 _TIP = ("tip",)  # "Central line: tip in the SVC" says where the line is
@@ -27,6 +28,7 @@ def mark_topics(reading: Reading) -> None:
             if topic is not None:
                 reading.topics.append(topic)
                 reading.tags[index] = ANSWER
+                reading.cues = [cue for cue in reading.cues if cue.start != index]  # "Effusion? Yes." is no doubt
             elif word == "-" and _is_dash(reading, index):
                 reading.tags[index] = "stop"
 
@@ -36,6 +38,8 @@ def _separates(reading: Reading, index: int) -> bool:
     if index == 0 or index + 1 == len(reading.words):
         return False
     before, after = reading.words[index - 1], reading.words[index + 1]
+    if reading.words[index] == "?":
+        return after in _ANSWERS
     if reading.words[index] == "-":
         return reading.spans[index + 1][0] > reading.spans[index][1]
     return not (reading.words[index] == ":" and before[-1].isdigit() and after[0].isdigit())

@@ -70,6 +70,12 @@ def sentences(text):
         ("Compared to ___.There is edema.", ["Compared to ___.", "There is edema."]),
         ("Normal chest x-XXXX. XXXX. Clear.", ["Normal chest x-XXXX.", "Clear."]),
         ("XXXX-year-old. Dr. [**Last Name (un) **] saw.", ["XXXX-year-old.", "Dr. [**Last Name (un) **] saw."]),
+        # question marks of doubt, and of a template
+        ("Opacity ? pneumonia. Clear.", ["Opacity ? pneumonia.", "Clear."]),
+        ("Clear. ? effusion.", ["Clear.", "? effusion."]),
+        ("OPACITY ? PNEUMONIA", None),
+        ("Pneumothorax? None. Heart normal.", ["Pneumothorax? None.", "Heart normal."]),
+        ("Pneumothorax? No effusion.", ["Pneumothorax?", "No effusion."]),
         ("___ . ...", []),
         ("", []),
     ],
