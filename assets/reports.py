@@ -25,9 +25,10 @@ KnowledgeConfig = launchpad_config(KnowledgeSettings)
 
 def _preview_reports(workspace: Workspace, plan: Plan) -> Metadata:
     folder = workspace.folder("reports")
-    table = batches.read_batches(folder, plan, ("study_id", "text", "sentences"))
+    table = batches.read_batches(folder, plan, ("study_id", "text", "sentences", "language"))
     metadata: Metadata = {
         **summaries.summarize_reports(table),
+        "languages": previews.counts(table, "language"),
         **previews.reasons(batches.read_rejects(folder, plan)),
     }
     if workspace.may_show_text():
@@ -50,6 +51,7 @@ def _preview_triplets(workspace: Workspace, plan: Plan) -> Metadata:
         "positions seen": positions.num_rows,
         "entities": previews.head(entities, entities.column_names, entities.num_rows),
         "positions": previews.head(positions, positions.column_names, positions.num_rows),
+        **previews.reasons(batches.read_rejects(workspace.folder("triplets"), plan)),
     }
     if plan.settings["radgraph"]:  # its sentences are not those of the reports
         coverage = summaries.measure_coverage(workspace, plan)
@@ -78,7 +80,10 @@ triplets = batched_asset(
 
 def _preview_labels(workspace: Workspace, plan: Plan) -> Metadata:
     counts = summaries.count_report_labels(workspace, plan)
-    return {"labels": previews.markdown_table(counts.column_names, [list(row.values()) for row in counts.to_pylist()])}
+    return {
+        "labels": previews.markdown_table(counts.column_names, [list(row.values()) for row in counts.to_pylist()]),
+        **previews.reasons(batches.read_rejects(workspace.folder("report_labels"), plan)),
+    }
 
 
 report_labels = batched_asset(

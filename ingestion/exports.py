@@ -64,7 +64,7 @@ def write_report_graphs(workspace: Workspace, log: Log) -> GraphCounts:
     """Write the graphs of all reports, in the order of the studies."""
     from report_parsing.radgraph.files import write_graphs
 
-    reports = batches.read_batches(workspace.folder("reports"), columns=("study_id", "report", "sentences"))
+    reports = batches.read_batches(workspace.folder("reports"), columns=("study_id", "language", "report", "sentences"))
     counts = GraphCounts(workspace.folder("graphs") / GRAPHS_FILE, reports.num_rows)
     write_graphs(counts.path, _parse(reports.sort_by("study_id"), counts, log))
     return counts
@@ -72,13 +72,16 @@ def write_report_graphs(workspace: Workspace, log: Log) -> GraphCounts:
 
 def _parse(reports: pa.Table, counts: GraphCounts, log: Log) -> Iterator[tuple[str, Graph]]:
     """(study_id, graph) of every report, counted on the way."""
+    from report_parsing.language.detection import is_parsed
     from report_parsing.statements.relations import GraphParser
     from report_parsing.statements.triplets import READ_SECTIONS
 
     parser = GraphParser()
     logged = time.monotonic()
-    for done, (study, report, sentences) in enumerate(zip(*(column.to_pylist() for column in reports), strict=True)):
-        spans = [(item["start"], item["end"]) for item in sentences if item["section"] in READ_SECTIONS]
+    columns = (column.to_pylist() for column in reports)
+    for done, (study, language, report, sentences) in enumerate(zip(*columns, strict=True)):
+        read = sentences if is_parsed(language) else ()
+        spans = [(item["start"], item["end"]) for item in read if item["section"] in READ_SECTIONS]
         graph = parser.parse_report(report, spans)
         counts.labels.update(entity.label for entity in graph.entities.values())
         counts.relations.update(kind for entity in graph.entities.values() for kind, _ in entity.relations)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 from report_parsing.errors import ReportError
+from report_parsing.language.detection import ENGLISH, language_of
 from report_parsing.language.readable import is_plain, readable, without_surrogates
 from report_parsing.sections.deidentification import clean_line, clean_text, count_words, has_words
 from report_parsing.sections.layout import Section, Span
@@ -18,6 +19,7 @@ from store.errors import SettingError
 Style = Literal["sectioned", "free"]
 Repeated = Literal["last", "all"]
 COLUMNS = ("examination", "indication", "technique", "comparison", "findings", "impression", LAST_PARAGRAPH)
+_SHORT_TEXT = 40  # characters
 # What is read where a report has none of the wanted sections.
 _INSTEAD: dict[Sectioning, tuple[str, ...]] = {
     "mended": (LAST_PARAGRAPH,),
@@ -72,6 +74,7 @@ class ParsedReport:
     sections: list[Section]
     text: str
     sentences: list[Sentence]
+    language: str  # ISO 639-1, or "und"
 
 
 def parse_report(report: str, style: Style = "sectioned", options: ReportOptions | None = None) -> ParsedReport:
@@ -96,7 +99,14 @@ def parse_report(report: str, style: Style = "sectioned", options: ReportOptions
         sections=sections,
         text=text,
         sentences=sentences,
+        language=_language(text, report),
     )
+
+
+def _language(text: str, report: str) -> str:
+    """The language of the text that is read; of the whole report where that is short, "Pneumothorax."."""
+    found = language_of(text)
+    return language_of(report) if found == ENGLISH and len(text) < _SHORT_TEXT else found
 
 
 def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:

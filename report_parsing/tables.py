@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 SCHEMA_VERSION = "1"
-REPORTS_VERSION = "2"  # 2: sections, and the text of sentences
+REPORTS_VERSION = "3"  # 2: sections, and the text of sentences; 3: language
 
 SECTION = pa.struct(
     [
@@ -42,6 +42,7 @@ REPORTS = pa.schema(
         pa.field("sections", pa.list_(SECTION), nullable=False),  # they tile the report
         pa.field("text", pa.string(), nullable=False),  # the pretraining text
         pa.field("sentences", pa.list_(SENTENCE), nullable=False),  # of the sections of the pretraining text
+        pa.field("language", pa.string()),  # report_parsing.language.detection, of the text; null: no text
     ],
     metadata={"table": "reports", "version": REPORTS_VERSION},
 )

@@ -52,10 +52,12 @@ def imply(settings: Mapping[str, Any], _: Mapping[str, Plan]) -> Mapping[str, An
 
 
 def compute(work: Work) -> Computed:
-    """The triplets of one batch of reports."""
+    """The triplets of one batch of reports, and the reports in languages that our parser does not read."""
+    from ingestion.stages.unparsed import find_unparsed, list_unparsed
+
     reports = pq.read_table(work.inputs["reports"])
     if not work.settings["radgraph"]:
-        return _shared_parser().parse_table(reports), None
+        return _shared_parser().parse_table(reports), list_unparsed(reports.filter(find_unparsed(reports)), "triplets")
     found, _ = read_radgraph(Path(work.settings["radgraph"]), work.settings["radgraph_digest"])
     return found.filter(pc.is_in(found["study_id"], value_set=reports["study_id"].combine_chunks())), None
 
