@@ -16,14 +16,15 @@ from assets.workspace import WorkspaceResource, identify, one_sentence
 from cohorts.phantom.config import PhantomConfig
 from ingestion import checks, inventory
 from ingestion.checks import CheckResult
+from ingestion.contact_sheet import COLUMNS, count_doubts, make_contact_sheet
 from ingestion.inventory import Inventory, InventorySettings, update_inventory
 from ingestion.pipeline import IMAGES, SHARDS
 from ingestion.simulation import simulate_archive
 from ingestion.stage import count_batches
 from ingestion.subsets import SubsetsSettings, table_path, write_subsets, write_usable
-from ingestion.summaries import HEADER_COLUMNS, HeaderSummary, contact_sheet, summarize_headers
+from ingestion.summaries import HEADER_COLUMNS, HeaderSummary, summarize_headers
 from ingestion.versions import pin, take_version
-from ingestion.workspace import PHANTOM, Workspace
+from ingestion.workspace import Workspace
 from store import batches
 from store.batches import Plan
 from store.digests import fingerprint, known_digest
@@ -31,6 +32,7 @@ from store.digests import fingerprint, known_digest
 GROUP = "ingestion"
 ONLY_GREW = "only_grew"
 NAMED = 100  # images by name; the counts are of all
+SHEET = "some images"
 
 ArchiveConfig = launchpad_config(PhantomConfig)
 InventoryConfig = launchpad_config(InventorySettings)
@@ -120,19 +122,15 @@ def _only_grew(found: Inventory, whose: Metadata) -> dg.AssetCheckResult:
 
 def _preview_images(workspace: Workspace, plan: Plan) -> Metadata:
     folder = workspace.folder("images")
-    headers = summarize_headers(batches.read_batches(folder, plan, HEADER_COLUMNS, verified=False))
-    metadata: Metadata = {
+    images = batches.read_batches(folder, plan, (*HEADER_COLUMNS, *COLUMNS), verified=False)
+    sheet = make_contact_sheet(folder, plan)
+    return {
         "size": plan.settings["size"],
-        **show_headers(headers),
+        **({SHEET: previews.picture(sheet, SHEET)} if sheet else {}),
+        **count_doubts(images),
+        **show_headers(summarize_headers(images)),
         **previews.reasons(batches.read_rejects(folder, plan)),
     }
-    if workspace.cohort_name() == PHANTOM:
-        first = pq.read_table(batches.output_path(folder, plan.batches[0].fingerprint), columns=["pixels"])
-        if first.num_rows:
-            metadata["first images"] = previews.picture(
-                contact_sheet(first["pixels"].slice(0, 16).to_pylist()), "first images"
-            )
-    return metadata
 
 
 def show_headers(headers: HeaderSummary) -> Metadata:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -15,8 +16,9 @@ import numpy as np
 
 from imaging.borders import remove_borders
 from imaging.dicom.attributes import ImageHeader, attributes
+from imaging.dicom.contrast import FEWEST, Display, choose_display, sample, spread, stretch
 from imaging.dicom.reader import damage_as_image_error, looks_like_dicom, read_frame
-from imaging.dicom.render import render_averages, render_full_size, round_levels
+from imaging.dicom.render import find_display, render_averages, render_full_size, round_levels
 from imaging.errors import ImageError, MachineError
 from imaging.letterbox import Frame, letterbox, letterbox_mask
 from imaging.raster import jpg_size, looks_like_jpg, looks_like_raster, read_raster
@@ -24,7 +26,6 @@ from imaging.scaled_jpg import shrink_jpg
 from imaging.shrink import shrink
 from store.regular_files import NotRegularError, open_regular
 
-FEWEST_LEVELS = 3  # between the darkest and the brightest pixel of a square; noise of a coded black image has fewer
 HEAD_BYTES = 140  # a DICOM preamble, its magic word and the first tag behind it
 # What is wrong with the file itself when the system refuses it. Anything else is an outage: a disk, a network, memory.
 REFUSALS = {
@@ -68,15 +69,16 @@ class DecodedImage:
     height: int
     width: int
     header: ImageHeader = field(default_factory=ImageHeader)
+    display_fallback: str = ""  # what is shown as black to white where the file describes nearly one grey
 
 
 def read_grey(path: Path) -> np.ndarray:
     """Read a DICOM, JPG or PNG radiograph as (height, width) uint8, dark to bright as it is displayed.
 
-    Of several frames the first is read. Raises ImageError, whose `reason` is one of `imaging.errors.REASONS`, and
-    MachineError where a disk or a network fails.
+    Of several frames the first is read. What would be nearly one grey is shown over the range of its pixels. Raises
+    ImageError, whose `reason` is one of `imaging.errors.REASONS`, and MachineError where a disk or a network fails.
     """
-    return _read(path, _grey)
+    return _read(path, partial(_grey, as_described=False))
 
 
 def read_square(path: Path, options: SquareOptions) -> DecodedImage:
@@ -88,11 +90,11 @@ def read_square(path: Path, options: SquareOptions) -> DecodedImage:
 
 
 def read_film(path: Path, options: SquareOptions) -> DecodedImage:
-    """Read a radiograph that shows something, as `read_square` does; ImageError `one_grey` for any other image."""
+    """Read a radiograph that shows something, as `read_square` does; ImageError `constant_image` for any other."""
     image = read_square(path, options)
     frame = Frame.fit(image.height, image.width, options.size)
-    if np.ptp(frame.cut(image.pixels)) < FEWEST_LEVELS:
-        raise ImageError("one_grey")
+    if spread(frame.cut(image.pixels)) < FEWEST:
+        raise ImageError("constant_image")
     return image
 
 
@@ -101,7 +103,7 @@ def read_mask(path: Path, options: MaskOptions) -> np.ndarray:
 
     Raises as `read_grey` does, and ImageError where the mask would not lie on its radiograph.
     """
-    grey = read_grey(path)
+    grey = _read(path, partial(_grey, as_described=True))
     height, width = grey.shape
     if options.height and not _fits(height, width, options):
         found, wanted = f"{height} x {width}", f"{options.height} x {options.width}"
@@ -135,12 +137,14 @@ def _read(path: Path, read: Callable[[BinaryIO, bytes], Result]) -> Result:
         raise ImageError(reason) from None
 
 
-def _grey(stream: BinaryIO, head: bytes) -> np.ndarray:
+def _grey(stream: BinaryIO, head: bytes, as_described: bool) -> np.ndarray:
     if looks_like_raster(head):
-        return read_raster(stream)
+        grey = read_raster(stream)
+        return grey if as_described else _show(grey, _find_display(grey))
     with damage_as_image_error():
         dataset, stored = read_frame(stream)
-        return render_full_size(stored, dataset)
+        display = Display.DESCRIBED if as_described else find_display(stored, dataset)
+        return render_full_size(stored, dataset, display)
 
 
 def _square(stream: BinaryIO, head: bytes, options: SquareOptions) -> DecodedImage:
@@ -153,12 +157,13 @@ def _square(stream: BinaryIO, head: bytes, options: SquareOptions) -> DecodedIma
 def _dicom_square(stream: BinaryIO, options: SquareOptions) -> DecodedImage:
     dataset, stored = read_frame(stream, options.size if options.reduced_jpeg_2000 else 0)
     height, width = int(dataset.Rows), int(dataset.Columns)
+    display = find_display(stored, dataset)
     if options.crop_borders or max(height, width) < options.size:
-        pixels = _fit(render_full_size(stored, dataset), options)
+        pixels = _fit(render_full_size(stored, dataset, display), options)
     else:
         frame = Frame.fit(height, width, options.size)
-        pixels = frame.place(render_averages(stored, dataset, frame.height, frame.width), options.size)
-    return DecodedImage(pixels, height, width, attributes(dataset))
+        pixels = frame.place(render_averages(stored, dataset, frame.height, frame.width, display), options.size)
+    return DecodedImage(pixels, height, width, attributes(dataset), display.value)
 
 
 def _raster_square(stream: BinaryIO, head: bytes, options: SquareOptions) -> DecodedImage:
@@ -168,7 +173,19 @@ def _raster_square(stream: BinaryIO, head: bytes, options: SquareOptions) -> Dec
     stream.seek(0)
     grey = read_raster(stream)
     height, width = grey.shape
-    return DecodedImage(_fit(grey, options), height, width)
+    display = _find_display(grey)
+    return DecodedImage(_fit(_show(grey, display), options), height, width, display_fallback=display.value)
+
+
+def _show(grey: np.ndarray, display: Display) -> np.ndarray:
+    return grey if display is Display.DESCRIBED else round_levels(stretch(grey, display))
+
+
+def _find_display(grey: np.ndarray) -> Display:
+    """How the levels of a JPG or PNG show something. What is one grey but for noise is not stretched."""
+    levels = sample(grey)
+    is_constant = spread(levels) < FEWEST
+    return Display.DESCRIBED if is_constant else choose_display(partial(stretch, levels), levels)
 
 
 def _scaled_jpg(stream: BinaryIO, size: int) -> DecodedImage | None:
@@ -178,7 +195,11 @@ def _scaled_jpg(stream: BinaryIO, size: int) -> DecodedImage | None:
     frame = Frame.fit(*full, size)
     stream.seek(0)
     means = shrink_jpg(stream, full, frame.height, frame.width)
-    return None if means is None else DecodedImage(frame.place(round_levels(means), size), *full)
+    if means is None:
+        return None
+    display = _find_display(means)
+    pixels = frame.place(round_levels(stretch(means, display)), size)
+    return DecodedImage(pixels, *full, display_fallback=display.value)
 
 
 def _fit(grey: np.ndarray, options: SquareOptions) -> np.ndarray:

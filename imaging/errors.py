@@ -17,7 +17,7 @@ REASONS = {
     "no_pixels": "The DICOM file is whole but holds no pixels.",
     "unsupported_transfer_syntax": "The pixels are video or a compression that no radiograph uses; convert the file.",
     "unreadable_pixels": "The pixels, or the attributes that describe them, are damaged.",
-    "one_grey": "The image, or what its window and padding leave of it, is one grey, so it shows nobody.",
+    "constant_image": "All pixels of the image, or of what padding leaves of it, are the same but for a few letters.",
     "image_too_large": "The header announces more pixels than any radiograph has.",
     "too_much_memory": "Decoding the file takes more memory than any radiograph needs.",
     "decoder_timeout": "Decoding the file takes more processor time than any radiograph needs.",

@@ -248,7 +248,8 @@ def _is_whole(path: Path) -> bool:
 
 def _build_image(answer: dict[str, Any], content: bytes, size: int) -> DecodedImage:
     header = ImageHeader(answer["kept"], frozenset(answer["dropped"]), answer["burned_in"])
-    return DecodedImage(_square(content, size), answer["height"], answer["width"], header)
+    pixels = _square(content, size)
+    return DecodedImage(pixels, answer["height"], answer["width"], header, answer["display_fallback"])
 
 
 def _square(content: bytes, size: int) -> np.ndarray:

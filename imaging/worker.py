@@ -74,6 +74,7 @@ def _describe(image: DecodedImage) -> dict[str, Any]:
         "kept": header.kept,
         "dropped": sorted(header.dropped),
         "burned_in": header.burned_in,
+        "display_fallback": image.display_fallback,
     }
 
 

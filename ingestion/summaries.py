@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from store.batches import Plan
 
 HEADER_COLUMNS = ("image_id", "dropped", "burned_in")
-SHEET_TILE, SHEET_COLUMNS = 64, 8  # side of an image in pixels, images in a row
 BURNED_IN = {True: "yes", False: "no", None: "not said"}
 
 # Every sentence that is read, and whether it says anything.
@@ -151,20 +150,3 @@ def count_report_labels(workspace: Workspace, plan: Plan) -> pa.Table:
         for label in CHEXPERT_14
     ]
     return pa.Table.from_pylist(rows)
-
-
-def contact_sheet(pixels: Sequence[bytes]) -> bytes:
-    """A PNG of the first square images of a batch, small, side by side."""
-    import cv2
-    import numpy as np
-
-    tiles = []
-    for image in pixels[: 2 * SHEET_COLUMNS]:
-        square = np.frombuffer(image, np.uint8)
-        side = int(len(square) ** 0.5)
-        tile = cv2.resize(square.reshape(side, side), (SHEET_TILE, SHEET_TILE), interpolation=cv2.INTER_AREA)
-        tiles.append(tile)
-    blank = [np.zeros((SHEET_TILE, SHEET_TILE), np.uint8)] * (-len(tiles) % SHEET_COLUMNS)
-    rows = np.array(tiles + blank).reshape(-1, SHEET_COLUMNS, SHEET_TILE, SHEET_TILE)
-    sheet = rows.transpose(0, 2, 1, 3).reshape(-1, SHEET_COLUMNS * SHEET_TILE)
-    return cv2.imencode(".png", sheet)[1].tobytes()

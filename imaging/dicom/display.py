@@ -16,6 +16,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
+from imaging.dicom.contrast import Display, inner_range, sample
 from imaging.errors import ImageError
 
 WHITE = 255.0
@@ -26,17 +27,23 @@ LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601
 COLOUR = ("RGB", "PALETTE COLOR", "YBR_ICT", "YBR_RCT")  # the decoder turns the last two into RGB
 
 
-def grey_levels(values: np.ndarray, pixels: Callable[[], np.ndarray], dataset: Dataset) -> np.ndarray:
+def grey_levels(
+    values: np.ndarray,
+    pixels: Callable[[], np.ndarray],
+    dataset: Dataset,
+    display: Display = Display.DESCRIBED,
+) -> np.ndarray:
     """Grey levels, 0 to 255 and not rounded, of stored values; `pixels` gives those of the frame.
 
-    Only where there is no window are the pixels asked for: their range is shown then. ImageError where the attributes
-    make no grey levels of the values.
+    Only where their range is shown are the pixels asked for: in other displays than the described one, and where there
+    is no window. ImageError where the attributes make no grey levels of the values.
     """
-    absent = _absent(values, dataset)
+    absent = find_absent(values, dataset)
     with np.errstate(over="ignore", invalid="ignore"):
-        shown = _voi(_modality(values, dataset), dataset)
+        shown = _voi(_modality(values, dataset), dataset) if display is Display.DESCRIBED else None
         if shown is None:
-            shown = _linear(_modality(values, dataset), *_range(pixels(), dataset))
+            inner = display is Display.MOST_PIXELS
+            shown = _linear(_modality(values, dataset), *_range(pixels(), dataset, inner))
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         shown = 1 - shown
     if absent is not None:
@@ -188,7 +195,7 @@ def _signed(number: int, dataset: Dataset) -> int:
     return number - (1 << 16) if wrong else number
 
 
-def _absent(values: np.ndarray, dataset: Dataset) -> np.ndarray | None:
+def find_absent(values: np.ndarray, dataset: Dataset) -> np.ndarray | None:
     """Which values are padding or no number; None where none can be."""
     absent = ~np.isfinite(values) if values.dtype.kind == "f" else None
     padding = _padding(dataset)
@@ -198,15 +205,20 @@ def _absent(values: np.ndarray, dataset: Dataset) -> np.ndarray | None:
     return absent
 
 
-def _range(pixels: np.ndarray, dataset: Dataset) -> tuple[float, float]:
-    """Lowest and highest value of a frame behind the rescaling; of the padding if there is nothing else."""
-    absent = _absent(pixels, dataset)
+def _range(pixels: np.ndarray, dataset: Dataset, inner: bool) -> tuple[float, float]:
+    """Lowest and highest value of a frame behind the rescaling; of the padding if there is nothing else.
+
+    `inner`: of most pixels.
+    """
+    if inner:
+        pixels = sample(pixels)
+    absent = find_absent(pixels, dataset)
     inside = pixels if absent is None else pixels[~absent]
     if not inside.size:
         inside = pixels[np.isfinite(pixels)]
     if not inside.size:
         raise ImageError("unreadable_pixels", "No pixel is a number.")
-    ends = np.array([inside.min(), inside.max()])
+    ends = np.array(inner_range(inside) if inner else (inside.min(), inside.max()))
     low, high = np.sort(_modality(ends, dataset)).tolist()
     if low == high and ends[0] < ends[1]:
         raise ImageError("unreadable_pixels", "The rescaling leaves no difference between the pixels.")

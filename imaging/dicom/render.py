@@ -11,13 +11,14 @@ averaging the full-size 8-bit image:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 from pydicom.dataset import Dataset
 
-from imaging.dicom.display import grey_levels, is_colour, luminance
+from imaging.dicom.contrast import Display, choose_display, sample, stretch
+from imaging.dicom.display import find_absent, grey_levels, is_colour, luminance
 from imaging.dicom.reader import StoredFrame
 from imaging.shrink import Prepare, copy_band, shrink
 
@@ -37,21 +38,35 @@ class _Ramp:
     is_whole: bool  # no number of the frame lies outside
 
 
-def render_full_size(frame: StoredFrame, dataset: Dataset) -> np.ndarray:
+def find_display(frame: StoredFrame, dataset: Dataset) -> Display:
+    """How the frame shows something, if anything."""
+    numbers = sample(frame.numbers)
+    values = frame.unpack(_native(replace(frame, numbers=numbers)))
+    if is_colour(dataset):
+        levels = luminance(values, dataset)
+        return choose_display(partial(stretch, levels), levels)
+    absent = find_absent(values, dataset)
+    present = values if absent is None else values[~absent]
+    return choose_display(partial(grey_levels, present, lambda: present, dataset), present)
+
+
+def render_full_size(frame: StoredFrame, dataset: Dataset, display: Display = Display.DESCRIBED) -> np.ndarray:
     """Grey levels (rows, columns), uint8."""
     if not _has_table(frame, dataset):
-        return round_levels(_levels_of_pixels(frame, dataset))
+        return round_levels(_levels_of_pixels(frame, dataset, display))
     native = _native(frame)
-    every, levels = _every_level(native, frame, dataset)
+    every, levels = _every_level(native, frame, dataset, display)
     return _look_up(_by_code(every, round_levels(levels)), _codes(native))
 
 
-def render_averages(frame: StoredFrame, dataset: Dataset, height: int, width: int) -> np.ndarray:
+def render_averages(
+    frame: StoredFrame, dataset: Dataset, height: int, width: int, display: Display = Display.DESCRIBED
+) -> np.ndarray:
     """Grey levels (height, width), uint8: means over areas of the frame, which must not be smaller."""
     if not _has_table(frame, dataset):
-        return round_levels(shrink(_levels_of_pixels(frame, dataset), height, width))
+        return round_levels(shrink(_levels_of_pixels(frame, dataset, display), height, width))
     native = _native(frame)
-    every, levels = _every_level(native, frame, dataset)
+    every, levels = _every_level(native, frame, dataset, display)
     ramp = _find_ramp(int(every[0]), levels)
     if ramp is None:
         table = _by_code(every, levels.astype(np.float32))
@@ -69,11 +84,11 @@ def _has_table(frame: StoredFrame, dataset: Dataset) -> bool:
     return not is_colour(dataset) and frame.numbers.dtype.kind in "iu" and frame.numbers.itemsize <= 2
 
 
-def _levels_of_pixels(frame: StoredFrame, dataset: Dataset) -> np.ndarray:
+def _levels_of_pixels(frame: StoredFrame, dataset: Dataset, display: Display) -> np.ndarray:
     values = frame.unpack(frame.numbers)
     if is_colour(dataset):
-        return luminance(values, dataset)
-    return grey_levels(values, lambda: values, dataset)
+        return stretch(luminance(values, dataset), display)
+    return grey_levels(values, lambda: values, dataset, display)
 
 
 def _native(frame: StoredFrame) -> np.ndarray:
@@ -85,10 +100,12 @@ def _codes(native: np.ndarray) -> np.ndarray:
     return native.view(f"u{native.itemsize}")
 
 
-def _every_level(native: np.ndarray, frame: StoredFrame, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+def _every_level(
+    native: np.ndarray, frame: StoredFrame, dataset: Dataset, display: Display
+) -> tuple[np.ndarray, np.ndarray]:
     """Every number between the lowest and the highest of the frame, in order, and its grey level."""
     every = np.arange(int(native.min()), int(native.max()) + 1, dtype=np.int32).astype(native.dtype)
-    return every, grey_levels(frame.unpack(every), lambda: frame.unpack(native), dataset)
+    return every, grey_levels(frame.unpack(every), lambda: frame.unpack(native), dataset, display)
 
 
 def _by_code(every: np.ndarray, levels: np.ndarray) -> np.ndarray:

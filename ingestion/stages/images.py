@@ -48,7 +48,9 @@ class ImagesSettings:
 def images_schema(size: int) -> pa.Schema:
     """Rows of decoded images: letterboxed to `size`, with the height and width they had and, of a DICOM header, the
     allowed attributes as JSON, the keywords of identifying ones that were dropped, and whether it says that annotation
-    is burned into the pixels (null: it does not say)."""
+    is burned into the pixels (null: it does not say). `display_fallback` is what is shown as black to white where the
+    file describes nearly one grey, `doubt` why the image may not look as a radiograph should; both are empty for most.
+    """
     return pa.schema(
         [
             pa.field("image_id", pa.string(), nullable=False),
@@ -58,6 +60,8 @@ def images_schema(size: int) -> pa.Schema:
             pa.field("header", pa.string(), nullable=False),
             pa.field("dropped", pa.list_(pa.string()), nullable=False),
             pa.field("burned_in", pa.bool_()),
+            pa.field("display_fallback", pa.string(), nullable=False),
+            pa.field("doubt", pa.string(), nullable=False),
         ]
     )
 
@@ -94,6 +98,7 @@ def decode_batch(
     from imaging.decode import DecodedImage, SquareOptions
     from imaging.errors import ImageError
     from imaging.pool import DecoderPool, usable_cores
+    from ingestion.contact_sheet import find_doubt
 
     options = SquareOptions(size, **choices)
     paths = studies["image_path"].to_pylist()
@@ -118,6 +123,8 @@ def decode_batch(
             "header": pa.array([json.dumps(header.kept) for header in headers], pa.string()),
             "dropped": pa.array([sorted(header.dropped) for header in headers], pa.list_(pa.string())),
             "burned_in": pa.array([header.burned_in for header in headers], pa.bool_()),
+            "display_fallback": pa.array([image.display_fallback for image in decoded.values()], pa.string()),
+            "doubt": pa.array(map(find_doubt, decoded.values()), pa.string()),
         },
         schema=images_schema(size),
     )

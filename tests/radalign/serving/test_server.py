@@ -119,7 +119,7 @@ def test_every_error_is_a_sentence(server, film):
         "no image": (server.predict(b"", ["edema"]), 422, "There is no image"),
         "no image format": (server.predict(b"GIF89a" * 9, ["edema"]), 422, "neither DICOM nor JPG nor PNG"),
         "cut": (server.predict(good[:-3000], ["edema"]), 422, "ends before its pixels do"),
-        "one grey": (server.predict(grey, ["edema"]), 422, "one grey"),
+        "one grey": (server.predict(grey, ["edema"]), 422, "The image cannot be read"),
         "pixels": (server.predict(bomb, ["edema"]), 422, "more pixels than any radiograph"),
         "bytes": (server.predict(bytes((MOST_MIB << 20) + 1), ["edema"]), 413, f"more than {MOST_MIB} MiB"),
         "maps": (server.predict(good, ["edema"], maps="perhaps"), 422, "`maps` is not as it should be"),
