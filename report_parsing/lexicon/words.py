@@ -15,7 +15,7 @@ from report_parsing.resources import read_cell, read_rows
 _KINDS = ("observation", "bound", "cue", "answer", "location", "grammar")
 _MARKS = {  # classes of grammar.csv that are no tag -> fields of a reading
     **{"interpret": "links", "inherit": "inherits", "affirm": "affirms", "assert": "asserts", "study": "studies"},
-    **{"noun": "nouns", "ordinal": "ordinals", "overlie": "overlies"},
+    **{"noun": "nouns", "ordinal": "ordinals", "overlie": "overlies", "favor": "favors"},
 }
 _NONE: Set[int] = frozenset()
 
@@ -71,6 +71,7 @@ class Reading:
     nouns: Set[int] = _NONE  # tokens such as "hilum", which no name of a finding begins with
     ordinals: Set[int] = _NONE  # tokens such as "sixth"
     overlies: Set[int] = _NONE  # tokens such as "over"
+    favors: Set[int] = _NONE  # tokens such as "favors"
     answers: list[Mention] = field(default_factory=list)  # cues that are heard behind the colon of a template only
     topics: list[Topic] = field(default_factory=list)
 
@@ -130,6 +131,7 @@ class Lexicon:
             nouns=marks.get("nouns", _NONE),
             ordinals=marks.get("ordinals", _NONE),
             overlies=marks.get("overlies", _NONE),
+            favors=marks.get("favors", _NONE),
         )
 
     def _marked(self, words: list[str]) -> dict[str, set[int]]:

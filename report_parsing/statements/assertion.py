@@ -72,6 +72,8 @@ def _in_scope(reading: Reading, cue: Mention, mention: Mention) -> bool:
         return False
     if mention.term.role == "state" and cue.term.side == "before" and cue.term.says == ABSENT:
         return _negates_state(reading, cue, mention)
+    if cue.term.reach == "favored" and not any(token < cue.start for token in reading.favors):
+        return False
     between = range(start, end)
     if cue.term.reach == "phrase" and any(reading.tags[token] in ("comma", "and") for token in between):
         return False

@@ -38,7 +38,7 @@ def split_clauses(reading: Reading) -> list[int]:
     """The number of the clause that each token belongs to; the topics of the reading are marked on the way."""
     mark_topics(reading)
     clauses = [0] * len(reading.words)
-    if _SEPARATORS.isdisjoint(reading.tags[:-1]):
+    if not reading.topics and _SEPARATORS.isdisjoint(reading.tags[:-1]):
         return clauses
     current: _Segment | None = None
     number = 0
@@ -125,7 +125,7 @@ def _opens_clause(current: _Segment, segment: _Segment, closed: bool) -> bool:
         return True
     if segment.negated and segment.observation:
         return True
-    if segment.verb:  # "..., and the effusion has resolved"
+    if segment.verb and (segment.observation or segment.predicate):  # "..., and the effusion has resolved"
         return current.verb or (separators == {","} and not current.negated)
     return False
 
