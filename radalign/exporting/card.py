@@ -11,7 +11,7 @@ import yaml
 from evaluation.results.markdown import escape_markdown, markdown_table
 from evaluation.results.text_tables import format_value
 from radalign.exporting.facts import Facts
-from radalign.exporting.preparation import Preparation
+from radalign.exporting.preparation import LONGEST, Preparation
 from radalign.exporting.subject import Subject, Written
 from radalign.exporting.targets.safetensors import is_place
 from radalign.exporting.texts import describe_texts
@@ -88,6 +88,8 @@ def _preparation(preparation: Preparation) -> Iterator[str]:
             f"The transform of the other tool gives the same pixels for a square of {preparation.square} pixels. "
             "What it resizes from another size differs by its filter."
         )
+    if preparation.resize == LONGEST:
+        yield "Pad films to squares before you give them to the other tool: its transform pads with another grey, or cuts."
     yield "`radalign.load(RUN).read(files)` gives the squares of a network that was trained with Radalign."
 
 

@@ -104,9 +104,9 @@ class PresenceGraph(nn.Module):
 
 
 def refuse(subject: Subject) -> None:
-    """Raise NotExportableError where findings are asked of a network that scores none."""
+    """Raise RadalignError where findings are asked of a network that scores none."""
     if subject.queries and type(subject.network).zero_shot is Method.zero_shot:
-        raise NotExportableError("it has no zero-shot scores of findings")
+        raise RadalignError(f"{subject.card.method} scores no findings: export it to onnx without any.")
 
 
 @torch.inference_mode()
@@ -200,7 +200,7 @@ def _write_graph(
     """Write a graph, and compare it on all `inputs`; returns the largest difference of each output."""
     names = ["grey"] if len(inputs[0]) == 1 else ["ids", "mask"]
     axes: dict[int, Any] = {0: "batch"} if len(names) == 1 else {0: "batch", 1: "length"}
-    with _silently():
+    with _silently(), _exporting():
         program = torch.onnx.export(
             module.eval(), tuple(tensor.clone() for tensor in inputs[-1]), None, input_names=names,
             output_names=[name.replace(" ", "_") for name in outputs], dynamic_shapes=(axes,) * len(names), dynamo=True,
@@ -250,6 +250,18 @@ def _fixed_length(network: Any) -> int:
     """The length that all texts are padded to, or 0."""
     lengths = {_tokens(network, [text]).ids.shape[1] for text in SAMPLES}
     return lengths.pop() if len(lengths) == 1 else 0
+
+
+@contextmanager
+def _exporting() -> Iterator[None]:
+    """Raise what torch's exporter cannot do as NotExportableError."""
+    try:
+        yield
+    except Exception as error:  # of torch, onnxscript or onnx, which have errors of their own for every step
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise NotExportableError(f"torch makes no graph of it ({type(cause).__name__})") from error
 
 
 @contextmanager

@@ -1,0 +1,107 @@
+"""Networks at a size for tests, with random weights, in folders as `radalign.load` opens them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import radalign
+from models.method import Method
+from models.registry import build_method
+from models.released.opening import find_format
+from models.run_files import TRAINED
+from models.saved import ModelCard
+from models.text.folders import OFFLINE_ENCODER, encoder_folder
+from tests.models.tiny import KNOWLEDGE, SIZE, TINY
+
+RESNET = {
+    "blocks": [1, 1, 1, 1], "planes": [8, 8, 8, 16], "base_width": 64, "channels": 3, "groups": 1, "basic": False,
+}  # fmt: skip
+THREE_STAGES = RESNET | {"blocks": [1, 1, 1], "planes": [8, 8, 16]}
+BERT = {
+    "vocab_size": 30522, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
+    "max_position_embeddings": 512,
+}  # fmt: skip
+SWIN = {
+    "image_size": 224, "patch_size": 4, "num_channels": 3, "embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2],
+    "window_size": 7, "mlp_ratio": 2.0,
+}  # fmt: skip
+TEXTS = {"bert": BERT, "texts": encoder_folder(OFFLINE_ENCODER)}
+HEAD = {"backbone": RESNET, "head": [16, 8], "linear": False}
+BIOVIL = {"backbone": RESNET, "patch_width": 64, "hidden": 16, "dim": 8, "text_hidden": 16, **TEXTS}
+MGCA = {"hidden": 16, "dim": 8, "prototypes": 5, "temperature": 0.1, **TEXTS}
+RELEASED: dict[str, dict[str, Any]] = {
+    "benchx": HEAD,
+    "biovil": BIOVIL,
+    "biovil_t": BIOVIL | {"patch_width": 32, "width": 16, "channels": 64, "inner": 16, "blocks": 1},
+    "chexzero": {
+        "layers": 2, "width": 64, "patch": 32, "image_size": 224, "dim": 16, "text_layers": 2, "text_width": 32,
+        "text_heads": 2, "context": 77, "vocabulary": 49408,
+    },
+    "convirt": {"backbone": RESNET, "longest": 512, "dim": 8, **TEXTS},
+    "cxr_clip": {"image": {"kind": "resnet", "fields": RESNET}, "dim": 8, "length": 256, "pooling": "eos", **TEXTS},
+    "gloria": {"backbone": RESNET, "width": 32, "prompts": {}, "layers": 2, **TEXTS},
+    "kad": {
+        "size": 224, "backbone": THREE_STAGES, "channels": 64, "width": 32, "hidden": 16, "layers": 1,
+        "feed_forward": 16, **TEXTS,
+    },
+    "medclip": {"image": {"kind": "resnet", "fields": RESNET}, "dim": 8, **TEXTS},
+    "medklip": {
+        "backbone": THREE_STAGES, "entities": ["effusion", "nodule", "edema"], "width": 16, "text_width": 12,
+        "layers": 1, "feed_forward": 16,
+    },
+    "mgca": {"backbone": RESNET, **MGCA},
+    "moco": HEAD,
+    "prior": {"backbone": RESNET | {"channels": 1}, "channels": 64, "positions": 50, "dim": 8, "sentences": 6, **TEXTS},
+    "simclr": HEAD,
+}  # fmt: skip
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {  # other kinds of the same formats
+    "cxr_clip, released, Swin": (
+        "cxr_clip",
+        {"image": {"kind": "swin", "fields": SWIN}, "dim": 8, "length": 256, "pooling": "eos", **TEXTS},
+    ),
+    "medclip, released, Swin": ("medclip", {"image": {"kind": "swin", "fields": SWIN}, "dim": 8, **TEXTS}),
+    "mgca, released, ViT": (
+        "mgca",
+        {"vit": {"image_size": 224, "patch": 32, "width": 64, "depth": 2, "inner": 64}, **MGCA},
+    ),
+}
+
+
+def trained_model(name: str, folder: Path, **options: object) -> radalign.Model:
+    """A method's network in `folder`, of 32 x 32 pixels."""
+    settings = {**TINY[name], **options}
+    return _save(folder, build_seeded(lambda: build_method(name, settings, KNOWLEDGE, SIZE)), name, settings)
+
+
+def released_model(name: str, folder: Path, settings: dict[str, Any] | None = None) -> radalign.Model:
+    """A released format's network in `folder`."""
+    settings = settings or RELEASED[name]
+    return _save(folder, build_seeded(lambda: find_format(name).build(settings)), name, settings, name)
+
+
+def build_seeded(build: Callable[[], Method]) -> Method:
+    """The same random weights every time, also in batch norm, whose statistics begin with 0 and 1."""
+    torch.manual_seed(0)
+    network = build()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.75, 1.25)
+    for name, parameter in network.named_parameters():
+        if name == "logit_scale":
+            parameter.data.fill_(2.66)
+    return network
+
+
+def _save(folder: Path, network: Method, name: str, settings: dict[str, Any], released: str = "") -> radalign.Model:
+    folder.mkdir(parents=True)
+    ModelCard(name, settings, KNOWLEDGE, network.size, released=released).save(folder)
+    state = {key: tensor.clone().contiguous() for key, tensor in network.state_dict().items()}
+    save_file(state, folder / TRAINED)
+    return radalign.load(folder, device="cpu")
