@@ -13,6 +13,7 @@ from radalign.command.printing import log
 from radalign.errors import RadalignError, one_sentence
 from store.atomic import replacing
 
+MOST_MODELS = 4  # that a screen shows side by side
 NAME = re.compile(r"[A-Za-z0-9+_.-]+")  # of a run in results
 
 
@@ -81,6 +82,8 @@ def run_serve(options: Namespace) -> int:
     from radalign.loading import load
     from radalign.serving.server import serve
 
+    if len(options.models) > MOST_MODELS:
+        raise RadalignError(f"{len(options.models)} models are given: {MOST_MODELS} at most are served at once.")
     if options.limit < 1:
         raise RadalignError("--limit is at least 1 MiB.")
     models = [load(model, options.weights, options.home, options.cohort) for model in options.models]

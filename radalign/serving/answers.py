@@ -47,6 +47,7 @@ class ImageFacts(BaseModel):
     height: int = Field(description="Of the file, pixels.")
     width: int
     display: str = Field(description="How stored values became grey levels.")
+    display_fallback: str = Field(description="What is shown where the file describes nearly one grey; else empty.")
     attributes: dict[str, Any] = Field(description="Of a DICOM file: modality, view and format.")
 
 

@@ -56,7 +56,7 @@ class Decoder:
             for card, options in zip(self._cards, wanted, strict=False)
         )
         seen = self._film(upload, squares[SquareOptions(SHOWN)], SHOWN) if shown else None
-        return Film(first.height, first.width, first.header.kept, inputs, seen)
+        return Film(first.height, first.width, first.header.kept, inputs, first.display_fallback, seen)
 
     def processes(self) -> list[int]:
         """Ids of the processes that are running."""

@@ -31,6 +31,7 @@ class Film:
     width: int
     header: Mapping[str, Any]  # of a DICOM file, the attributes that ingestion keeps
     inputs: tuple[np.ndarray, ...]  # of each served network: (size, size) or (rows, columns) uint8
+    display_fallback: str = ""  # as `imaging.decode.DecodedImage` has it
     shown: np.ndarray | None = None  # (rows, columns) uint8, in the proportions of the file
 
     @property
@@ -41,6 +42,8 @@ class Film:
     @property
     def display(self) -> str:
         """How the stored values became grey levels."""
+        if self.display_fallback:
+            return f"{self.display_fallback}: as the file describes it, it is nearly of one grey"
         if "Rows" not in self.header:
             return "grey levels of the file"
         if "WindowCenter" in self.header and "WindowWidth" in self.header:

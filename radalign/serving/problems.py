@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -81,10 +82,20 @@ class Discreet:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request."""
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
         try:
-            await self._application(scope, receive, send)
+            await self._application(scope, receive, sending)
         except ClientDisconnect:
             return
+        except asyncio.CancelledError:  # by the server, which ends
+            if not started:
+                await as_json(Problem(problem="The server is ending."), status=503)(scope, receive, send)
         except Exception as error:
             sys.stderr.write(f"radalign: a request failed with {type(error).__name__} {_place(error)}\n")
             sys.stderr.flush()

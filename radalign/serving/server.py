@@ -41,7 +41,7 @@ def serve(models: Sequence[Model], port: int, most_mib: int, log: Callable[[str]
             _run(service, listener, port)
         finally:
             service.close()
-        if service.room.requests:  # threads that still decode or compute would keep the process
+        if service.working:  # such threads would keep the process
             sys.stdout.flush()
             os._exit(0)
 

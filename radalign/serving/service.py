@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 
@@ -19,6 +21,7 @@ from radalign.serving.films import Film, GoneError, HeldFilms
 from radalign.serving.scoring import ServedModel, name_models
 from radalign.serving.uploads import MOST_BYTES, Room, Upload
 
+Result = TypeVar("Result")
 LABELLED = ("chexpert", "chestxray14")
 
 
@@ -51,6 +54,8 @@ class Service:
         self.decoder = Decoder([model.card for model in models])
         self.decoder.warm_up()
         self.films, self.room = HeldFilms(), Room(most_bytes)
+        self.working = 0  # threads that decode or compute now
+        self._counting = threading.Lock()
 
     def describe(self) -> Server:
         """What is served."""
@@ -67,7 +72,7 @@ class Service:
     async def decode(self, upload: Upload, shown: bool, times: Times) -> Film:
         """The radiograph in an upload."""
         with times.of("decode"):
-            return await run_in_threadpool(self.decoder.decode, upload, shown)
+            return await self._run(self.decoder.decode, upload, shown)
 
     async def answer(
         self, film: Film, findings: Sequence[str], names: Sequence[str], maps: bool, times: Times
@@ -81,10 +86,26 @@ class Service:
         self, model: ServedModel, film: Film, findings: Sequence[str], maps: bool, times: Times
     ) -> ModelAnswer:
         pixels = film.inputs[self._order.index(model.name)]
-        found = await run_in_threadpool(model.score, pixels, (film.height, film.width), findings, maps)
+        found = await self._run(model.score, pixels, (film.height, film.width), findings, maps)
         times.seconds[f"wait-{model.name}"] = found.waited
         times.seconds[f"network-{model.name}"] = found.took
         return found.answer
+
+    async def _run(self, work: Callable[..., Result], *given: Any) -> Result:
+        """Work in a thread, counted until it is done, also where nobody waits for it any longer."""
+
+        def counted() -> Result:
+            try:
+                return work(*given)
+            finally:
+                self._count(-1)
+
+        self._count(1)
+        return await run_in_threadpool(counted)
+
+    def _count(self, change: int) -> None:
+        with self._counting:
+            self.working += change
 
     def _find(self, name: str) -> ServedModel:
         if name not in self.models:
@@ -100,7 +121,13 @@ def suggest_findings() -> list[str]:
 
 def describe_film(film: Film) -> ImageFacts:
     """What is told of a radiograph."""
-    return ImageFacts(height=film.height, width=film.width, display=film.display, attributes=film.facts)
+    return ImageFacts(
+        height=film.height,
+        width=film.width,
+        display=film.display,
+        display_fallback=film.display_fallback,
+        attributes=film.facts,
+    )
 
 
 def expect_findings(given: Sequence[str], most: int, longest: int) -> list[str]:

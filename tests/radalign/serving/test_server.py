@@ -73,10 +73,19 @@ def test_a_map_lies_over_the_letterboxed_square(server, film):
     found = answer["models"][0]["findings"][0]["map"]
     levels = np.frombuffer(base64.b64decode(found["levels"]), np.uint8).reshape(found["rows"], found["columns"])
     values = found["least"] + levels / 255 * (found["greatest"] - found["least"])
-    np.testing.assert_allclose(values, expected, atol=np.ptp(expected) / 255)
+    np.testing.assert_allclose(values, expected, atol=np.ptp(expected) / 255 + 1e-6)
     width = SHARD * 90 / 120  # of the film in its square
     assert found["left"] == pytest.approx(-(SHARD - width) / 2 / width)
     assert [found[side] for side in ("width", "top", "height")] == pytest.approx([SHARD / width, 0, 1])
+
+
+def test_a_window_beside_the_pixels_is_replaced_and_that_is_said(server, tmp_path):
+    path = write_dicom(tmp_path / "film", draw_image(64, 48, seed=3), WindowCenter=60000, WindowWidth=100)
+    answer = server.predict(path.read_bytes(), ["edema"]).json()
+    assert answer["image"]["display_fallback"] == "range of the pixels"
+    assert answer["image"]["display"].startswith("range of the pixels: ")
+    found = [row["score"] for row in answer["models"][0]["findings"]]
+    np.testing.assert_allclose(found, radalign.load(server.runs[0]).zero_shot(path, ["edema"]).scores[0], atol=2e-6)
 
 
 def test_each_finding_has_a_row_whatever_it_is(server, film):
