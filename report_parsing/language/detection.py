@@ -10,19 +10,18 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cache
-from importlib.resources import files
 from typing import NamedTuple
 
-from report_parsing.language.readable import is_plain, readable
-from report_parsing.resources import read_cell, read_rows
+from report_parsing.language.readable import readable
+from report_parsing.resources import LANGUAGES, language_files, read_cell, read_rows
 
 ENGLISH, UNKNOWN = "en", "und"  # und: "undetermined" in ISO 639-2
 PARSED = frozenset({ENGLISH})  # languages that triplets are read from
 _LEAST_SHARE = 1 / 8  # of the words, that a foreign language must have; names do not make a report foreign
+_END = 100  # characters at each end of a text
 _LONG, _LONG_WORDS = 5, 7  # letters of a word, and such words, that one English word must be among
 _FOREIGN_LETTERS = 0.3  # share of letters that are not Latin
 _WORD = re.compile(r"[^\W\d_]+")
-_NO_LETTERS = {code: " " for code in range(128) if not chr(code).isalpha()}
 
 
 class _Words(NamedTuple):
@@ -32,16 +31,9 @@ class _Words(NamedTuple):
 
 def language_of(text: str) -> str:
     """ISO 639-1 code of the language that a text is written in: "en" in doubt, "und" where it is none of ours."""
-    if not is_plain(text):
-        text = readable(text).text
-    text = text.lower()
-    if text.isascii():
-        words = text.translate(_NO_LETTERS).split()
-        if _foreign_words().isdisjoint(words) and not _languages()[ENGLISH].certain.isdisjoint(words):
-            return ENGLISH
-    else:
-        words = _WORD.findall(text)
-    return _most_likely(words)
+    if text.isascii() and _begins_and_ends_english(text):
+        return ENGLISH
+    return _most_likely(_WORD.findall(readable(text).text.lower()))
 
 
 def is_parsed(language: str | None) -> bool:
@@ -53,7 +45,15 @@ def language_name(code: str) -> str:
     """The language in English: "German", "an unknown language"."""
     if code == UNKNOWN:
         return "an unknown language"
-    return next(row["words"] for row in read_rows(f"languages/{code}/words.csv") if row["kind"] == "name")
+    return next(row["words"] for row in read_rows(f"{LANGUAGES}/{code}/words.csv") if row["kind"] == "name")
+
+
+def _begins_and_ends_english(text: str) -> bool:
+    """Whether both ends of a text have English words and none that English never has: told at once, and most have."""
+    ends = text if len(text) <= 2 * _END else f"{text[:_END]} {text[-_END:]}"
+    words = ends.lower().replace(".", " ").replace(",", " ").replace(":", " ").replace("-", " ").split()
+    marked = "<" in ends or "*" in ends or "\\" in ends
+    return not marked and _foreign_words().isdisjoint(words) and not _english_words().isdisjoint(words)
 
 
 def _most_likely(words: list[str]) -> str:
@@ -88,15 +88,19 @@ def _is_latin(letter: str) -> bool:
 @cache
 def _languages() -> dict[str, _Words]:
     """Code of a language -> its words."""
-    folders = (files("report_parsing") / "data" / "languages").iterdir()
-    return {code: _read_words(code) for code in sorted(folder.name for folder in folders if folder.is_dir())}
+    return {name.split("/")[1]: _read_words(name) for name in language_files("words.csv")}
 
 
-def _read_words(code: str) -> _Words:
+def _read_words(name: str) -> _Words:
     found: dict[str, set[str]] = {"certain": set(), "shared": set(), "name": set()}
-    for row in read_rows(f"languages/{code}/words.csv"):
+    for row in read_rows(name):
         found[row["kind"]].update(read_cell(row["words"]))
     return _Words(frozenset(found["certain"]), frozenset(found["shared"]))
+
+
+@cache
+def _english_words() -> frozenset[str]:
+    return _languages()[ENGLISH].certain
 
 
 @cache

@@ -7,7 +7,7 @@ from functools import cache
 from typing import NamedTuple
 
 from report_parsing.language.slips import one_less
-from report_parsing.resources import read_rows
+from report_parsing.resources import language_files, read_rows
 
 SUBHEADING, UNLISTED, OTHER, FINDINGS = "=", "unlisted", "other", "findings"
 ANY, OPENING = "any", "opening"  # forms of headings.csv; an empty one needs a line start and a colon
@@ -117,12 +117,18 @@ def _near_words() -> dict[str, str]:
 
 @cache
 def _rows() -> list[tuple[str, Listed]]:
-    return [(row["heading"], Listed(row["section"], row["form"])) for row in read_rows("headings.csv")]
+    """The rows of English, and behind them those of all other languages; templates mix them."""
+    files = ["headings.csv", *language_files("headings.csv")]
+    return [(row["heading"], Listed(row["section"], row["form"])) for name in files for row in read_rows(name)]
 
 
 @cache
 def _headings() -> dict[str, Listed]:
-    return {heading: listed for heading, listed in _rows() if listed.form not in (_WORD, _TITLE)}
+    headings: dict[str, Listed] = {}
+    for heading, listed in _rows():
+        if listed.form not in (_WORD, _TITLE):
+            headings.setdefault(heading, listed)
+    return headings
 
 
 @cache

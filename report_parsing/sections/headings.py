@@ -60,7 +60,7 @@ _CLOSING = re.compile(
       | (?P<stop> \. (?=\ +[A-Z]) ) )?""",
     re.VERBOSE,
 )
-_NEXT_LINE = re.compile(r"\n *+(?:(?:[-=~*#]{3,}+|_{8,}+) *+(?=\n|\Z)|:)")  # the colon of a heading, or a line under it
+_NEXT_LINE = re.compile(r" *+\n *+(?:(?:[-=~*#]{3,}+|_{8,}+) *+(?=\n|\Z)|:)")  # its colon, or a line under it
 _WORD_OF_HEADING = r"(?:[\w,/()&#'-]|\.(?! ))*+"
 _TO_COLON = re.compile(rf"([^\W\d_]{_WORD_OF_HEADING}(?: +{_WORD_OF_HEADING}){{0,7}}+) *+:(?!(?<=\d:)\d):*+")
 _NEXT_WORD = re.compile(r"[ \n]*+([^\W\d_]++|[\d_(#])")

@@ -8,6 +8,7 @@ next one begins with a capital. White space is read as report_parsing.sections.l
 from __future__ import annotations
 
 import re
+import string
 
 from report_parsing.language.readable import readable
 from report_parsing.sections.deidentification import has_words
@@ -35,6 +36,7 @@ _MARKER = re.compile(r"[ \n]*+(?:[#(]?(\d{1,2})[.)](?=[ \n]|[A-Z])|[-–*•●�
 _ANSWERS = re.compile(r"[ \n]+(?:none|no|nil|yes|absent|present|negative|positive)[ \n]*(?:[.;,]|\Z)", re.IGNORECASE)
 _QUESTION = re.compile(r"(?:is|are|was|were|does|do|has|have|any|could|can)\b", re.IGNORECASE)
 _NEXT = re.compile(r"[ \n]*+(.)", re.DOTALL)
+_BEGINS_WORD = frozenset(string.ascii_letters) - frozenset("Xx")  # x may begin a removed name
 _LONGEST = 24  # characters; what is longer is no abbreviation
 _DOTTED = re.compile(r"(?:[a-z]\.)+[a-z]")  # a.m, p.m, u.s
 
@@ -50,7 +52,7 @@ def split_sentences(report: str, start: int, end: int) -> list[Span]:
 
     def add(begin: int, end: int) -> None:
         sentence = text[begin:end].rstrip()
-        if has_words(sentence):
+        if sentence[:1] in _BEGINS_WORD or has_words(sentence):
             end = begin + len(sentence)
             if moved:
                 begin, end = read.span(begin, end)
@@ -146,12 +148,16 @@ def _word_before(words: str, begin: int, stop: int) -> str:
 
 def _next(text: str, start: int) -> str:
     """The next character that is not white space; empty at the end."""
+    if text[start : start + 1] == " " and (following := text[start + 1 : start + 2]) not in ("", " ", "\n"):
+        return following
     match = _NEXT.match(text, start)
     return match[1] if match else ""
 
 
 def _skip_marker(text: str, start: int, number: int) -> tuple[int, int]:
     """Where the words of a sentence begin behind the marker of a list, and the number of the last item."""
+    if text[start : start + 1] == " " and text[start + 1 : start + 2].isalpha():
+        return start + 1, number
     words = _NEXT.match(text, start)
     if words is None or words[1].isalpha():
         return words.start(1) if words else len(text), number
