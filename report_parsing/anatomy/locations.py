@@ -10,7 +10,7 @@ from report_parsing.lexicon.words import Mention, Reading
 from report_parsing.vocabulary import NORMAL_ENTITIES
 
 _SKIPPED = ("word", "determiner")
-_GOES_ON = ("which", "?")  # a clause that is about the finding before it: "opacity ?pneumonia"
+_GOES_ON = ("which", "?", "appearance", "this", "these")  # a clause about the finding before: "opacity; this suggests"
 _BETWEEN_SIDES = ("word", "determiner", "preposition", "comma", "and")
 _ATTRIBUTE_REACH = 2  # words between a state and what it describes: "normal appearing lungs"
 # an effusion "in the lower lobe" is in the pleura

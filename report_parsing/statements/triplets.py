@@ -20,8 +20,11 @@ from report_parsing.sections.layout import Span
 from report_parsing.statements.assertion import ABSENT, assertion_of
 from report_parsing.statements.clauses import split_clauses
 from report_parsing.tables import TRIPLETS, Triplet
+from report_parsing.vocabulary import DEVICE_ENTITIES
 
 READ_SECTIONS = ("findings", "impression", "last_paragraph")  # what is asked or was known before says nothing
+_FRACTURE = ("fracture",)
+_NOUN_PHRASE = ("word", "location", "determiner")
 _NO_PLACE = "-"  # in the cell `structure` of an implication
 _REMEMBERED = 20_000  # sentences, and lines of wrapped ones; "No pneumothorax." is read once
 
@@ -148,12 +151,26 @@ def located_mentions(reading: Reading) -> Iterable[tuple[Mention, Location, str]
     """Every mention with its location and its assertion; states that only describe a finding are left out."""
     previous: tuple[Mention, Location] | None = None
     for mention in reading.observations:
+        if _is_broken_device(reading, mention):
+            continue
         exists = assertion_of(reading, mention)
         location = find_location(reading, mention, None if exists == ABSENT else previous)
         if location is None:
             continue
         previous = mention, location
         yield mention, location, exists
+
+
+def _is_broken_device(reading: Reading, mention: Mention) -> bool:
+    """Whether a fracture is that of a device: "sternotomy wire fracture", "fracture of the upper sternal wire"."""
+    if mention.term.entities != _FRACTURE:
+        return False
+    before = next((item for item in reading.observations if item.end == mention.start), None)
+    end = mention.end
+    while end < len(reading.tags) and (reading.tags[end] in _NOUN_PHRASE or reading.words[end] == "of"):
+        end += 1
+    behind = next((item for item in reading.observations if item.start == end), None)
+    return any(item is not None and not DEVICE_ENTITIES.isdisjoint(item.term.entities) for item in (before, behind))
 
 
 def _evidence(reading: Reading, mention: Mention, location: Location) -> tuple[int, int]:
