@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from report_parsing.anatomy.positions import GENERAL, SIDES, ZONES, Words, has_structure
+from report_parsing.anatomy.positions import OF_LUNG, SIDES, ZONES, Words, has_structure
 from report_parsing.anatomy.runs import read_run
 from report_parsing.lexicon.words import Mention, Reading
 from report_parsing.vocabulary import NORMAL_ENTITIES
@@ -10,7 +10,6 @@ from report_parsing.vocabulary import NORMAL_ENTITIES
 _SEPARATORS = ("and", "comma")
 _IN_PHRASE = ("location", "word", "determiner")
 _LUNG = "lung"
-_OF_LUNG = GENERAL | {"lobe", "base", "apical", "retrocardiac", "pleural", "costophrenic", "volumes", "hilar"}
 _OF_STRUCTURES = frozenset(NORMAL_ENTITIES) - {"stable"} | {"expand", "aerate"}  # no opacities are clear
 
 
@@ -65,4 +64,4 @@ def _keeps(reading: Reading, state: Mention, start: int, separator: int, finding
 
 
 def _region(words: Words) -> str:
-    return _LUNG if words & _OF_LUNG else min(words - SIDES - ZONES)
+    return _LUNG if words & (OF_LUNG | {"volumes"}) else min(words - SIDES - ZONES)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from report_parsing.anatomy.coordination import described_end, is_of_state, opens_phrase
+from report_parsing.anatomy.inheritance import inherit_location
 from report_parsing.anatomy.landmarks import as_place
-from report_parsing.anatomy.positions import GENERAL, SIDES, ZONES, Words, merge
+from report_parsing.anatomy.positions import GENERAL, OF_LUNG, SIDES, ZONES, Words, merge
 from report_parsing.anatomy.runs import NOWHERE, Location, own_end, read_run, run_end, run_start
 from report_parsing.lexicon.words import Mention, Reading
 from report_parsing.vocabulary import NORMAL_ENTITIES
 
 _SKIPPED = ("word", "determiner")
-_GOES_ON = ("which", "?", "appearance", "this", "these")  # a clause about the finding before: "opacity; this suggests"
 _BETWEEN_SIDES = ("word", "determiner", "preposition", "comma", "and")
 _ATTRIBUTE_REACH = 2  # words between a state and what it describes: "normal appearing lungs"
 # an effusion "in the lower lobe" is in the pleura
 _BESIDE_PLEURA = frozenset({"lobe", "costophrenic", "diaphragm", "rib"})
-_OF_LUNG = GENERAL | ZONES | {"lobe", "apical", "hilar", "retrocardiac", "pleural", "costophrenic"}
 
 
 def find_location(reading: Reading, mention: Mention, previous: tuple[Mention, Location] | None) -> Location | None:
@@ -47,12 +46,12 @@ def _locate_finding(reading: Reading, mention: Mention, previous: tuple[Mention,
         elif "and" not in reading.tags[piece.end : more.start]:
             location = location.narrowed(as_place(reading, mention, more))
     if not location.words and previous is not None:
-        location = _inherit_location(reading, mention, *previous)
+        location = inherit_location(reading, mention, *previous)
     if not location.is_settled:
         location = location.narrowed(_subject(reading, mention, mention.start) or NOWHERE)
     if modifiers.words and not any(words & SIDES for words in location.words):
         subject = _subject(reading, mention, modifiers.start) or NOWHERE
-        if all(words & SIDES and words & _OF_LUNG for words in subject.words):
+        if all(words & SIDES and words & OF_LUNG for words in subject.words):
             location = location.narrowed(subject)  # "the left lung shows basal atelectasis"
     return location
 
@@ -251,40 +250,6 @@ def _belongs_to_finding(reading: Reading, start: int, clause: int) -> bool:
     return any(
         reading.clauses[token] == clause and reading.tags[token] in ("finding", "state") for token in range(start)
     )
-
-
-def _inherit_location(reading: Reading, mention: Mention, source: Mention, location: Location) -> Location:
-    """The location of the finding before, if "adjacent", "represents", their kind or "and" passes it on."""
-    between = range(source.end, mention.start)
-    same_clause = reading.clauses[source.start] == reading.clauses[mention.start]
-    if not mention.term.home or not (same_clause or any(reading.words[token] in _GOES_ON for token in between)):
-        return NOWHERE
-    tags = {reading.tags[token] for token in between}
-    interprets = not between or any(token in reading.links and reading.tags[token] != "and" for token in between)
-    joined = "and" in tags or any(reading.words[token] == "with" for token in between)
-    interprets = interprets or (tags <= {"comma", "and"} and _is_passed_on(source, location))
-    if not interprets and not joined and not any(token in reading.inherits for token in between):
-        return NOWHERE
-    if source.term.role == "state" and not interprets:
-        return NOWHERE
-    alike = interprets or source.term.home == mention.term.home == "lung"
-    passed_on = SIDES | _OF_LUNG if alike else SIDES
-    words = tuple(_beside(words, mention.term.home) for words in location.words if words & passed_on)
-    return Location(words, mention.start, mention.end) if words else NOWHERE
-
-
-def _is_passed_on(mention: Mention, location: Location) -> bool:
-    """Whether the location of a mention is that of the finding before it: "opacity, likely edema, pneumonia or ..."."""
-    return not mention.term.location and (location.start, location.end) == (mention.start, mention.end)
-
-
-def _beside(words: Words, home: str) -> Words:
-    """Lung beside a pleural finding is the base of that lung; pleura beside a lung finding is of the same side."""
-    if home == "lung" and words & {"pleural", "costophrenic"}:
-        return words & SIDES | {"lung", "base"}
-    if home == "pleural":
-        return words & (SIDES | {"apical"}) | (frozenset() if "apical" in words else {home})
-    return words
 
 
 def _clause_end(reading: Reading, mention: Mention) -> int:

@@ -17,7 +17,7 @@ ZONES: Words = frozenset({"upper", "lower", "mid", "middle", "base"})
 GENERAL: Words = frozenset({"lung", "pulmonary", "parenchymal", "interstitial"})
 _LOBE: Words = frozenset({"lobe"})
 _UPPER_LOBE: Words = frozenset({"lobe", "upper"})  # of either side, as the lower lobes without a side are the bases
-_OF_LUNG = GENERAL | {"lobe", "base", "apical", "hilar", "retrocardiac", "pleural", "costophrenic"}
+OF_LUNG: Words = GENERAL | {"lobe", "base", "apical", "hilar", "retrocardiac", "pleural", "costophrenic"}
 UNSPECIFIED, OTHER = "unspecified", "other"
 BOTH_SIDES_NAMED = frozenset({"lung_bases", "lung_apices"})  # positions that stand for both sides
 
@@ -133,7 +133,7 @@ def merge(first: Iterable[Words], second: Iterable[Words]) -> tuple[Words, ...]:
 def _holds(words: Words, places: tuple[Words, ...]) -> bool:
     """Whether the words say both sides, and the places are parts of one lung."""
     sides = frozenset[str]().union(*(place & SIDES for place in places))
-    return "bilateral" in words and len(sides) == 1 and all(place & _OF_LUNG for place in places)
+    return "bilateral" in words and len(sides) == 1 and all(place & OF_LUNG for place in places)
 
 
 def _agree(first: Words, second: Words) -> bool:

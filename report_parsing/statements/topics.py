@@ -27,7 +27,8 @@ def mark_topics(reading: Reading) -> None:
             topic = _find_topic(reading, index, heard)
             if topic is not None:
                 reading.topics.append(topic)
-                reading.tags[index] = ANSWER
+                first = _first_mark(reading, index)
+                reading.tags[first : index + 1] = [ANSWER] * (index + 1 - first)
                 reading.cues = [cue for cue in reading.cues if cue.start != index]  # "Effusion? Yes." is no doubt
             elif word == "-" and _is_dash(reading, index):
                 reading.tags[index] = "stop"
@@ -43,6 +44,13 @@ def _separates(reading: Reading, index: int) -> bool:
     if reading.words[index] == "-":
         return reading.spans[index + 1][0] > reading.spans[index][1]
     return not (reading.words[index] == ":" and before[-1].isdigit() and after[0].isdigit())
+
+
+def _first_mark(reading: Reading, separator: int) -> int:
+    """The first of the marks of a separator: "--" are two."""
+    while separator > 0 and reading.words[separator - 1] == reading.words[separator] == "-":
+        separator -= 1
+    return separator
 
 
 def _is_dash(reading: Reading, index: int) -> bool:
@@ -69,9 +77,7 @@ def _find_topic(reading: Reading, separator: int, heard: set[int]) -> Topic | No
 
 def _find_start(reading: Reading, separator: int, heard: set[int]) -> int:
     """The first word of the subject; the separator itself where there is none."""
-    start = separator
-    while start > 0 and reading.words[start - 1] == "-":  # "--"
-        start -= 1
+    start = _first_mark(reading, separator)
     while start > 0 and reading.tags[start - 1] in _OF_SUBJECT and start - 1 not in heard:
         start -= 1
     in_front = reading.tags[start - 1] if start else "stop"
