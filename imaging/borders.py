@@ -13,12 +13,19 @@ def remove_borders(grey: np.ndarray) -> np.ndarray:
 
     Boxes and masks are not moved with the image, so this is for pretraining on images alone.
     """
+    rows, columns = find_inner(grey)
+    return grey[rows, columns]
+
+
+def find_inner(grey: np.ndarray) -> tuple[slice, slice]:
+    """The rows and columns that `remove_borders` leaves."""
+    whole = slice(0, len(grey)), slice(0, grey.shape[1])
     top, bottom = _inner(grey)
     if bottom - top < SMALLEST * len(grey):
-        return grey
+        return whole
     inner = grey[top:bottom].T
     left, right = _inner(inner)
-    return grey if right - left < SMALLEST * len(inner) else inner[left:right].T
+    return whole if right - left < SMALLEST * len(inner) else (slice(top, bottom), slice(left, right))
 
 
 def _inner(grey: np.ndarray) -> tuple[int, int]:
