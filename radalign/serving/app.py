@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
 from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
 
 from radalign.errors import RadalignError
 from radalign.serving.answers import LONGEST_FINDING, MOST_FINDINGS, Answer, HeldImage, Problem, Question, Server
@@ -35,9 +36,15 @@ ASSETS = {
     "/findings.js": "text/javascript", "/colours.js": "text/javascript",
 }  # fmt: skip
 BINARY = {"schema": {"type": "string", "format": "binary"}}
-BODY: dict[str, Any] = {
+FILE: dict[str, Any] = {
     "requestBody": {
-        "description": "The bytes of a DICOM, JPG or PNG file, or nothing where `image` names one that is held.",
+        "description": "The bytes of a DICOM, JPG or PNG file.", "required": True,
+        "content": dict.fromkeys(IMAGES, BINARY),
+    }
+}  # fmt: skip
+FILE_OR_QUESTION: dict[str, Any] = {
+    "requestBody": {
+        "description": "The bytes of a file, JSON, or nothing where `image` names one that is held.",
         "content": {
             **dict.fromkeys(IMAGES, BINARY),
             JSON: {"schema": {"$ref": "#/components/schemas/Question"}},
@@ -93,7 +100,7 @@ def _add_images(app: FastAPI, service: Service) -> None:
         """The models, and the limits."""
         return as_json(service.describe())
 
-    @app.post("/images", status_code=201, response_model=HeldImage, responses=RESPONSES, openapi_extra=BODY)
+    @app.post("/images", status_code=201, response_model=HeldImage, responses=RESPONSES, openapi_extra=FILE)
     async def hold(request: Request) -> Response:
         """Decode a radiograph and hold it in memory, so that it can be shown and asked about several times.
 
@@ -122,7 +129,7 @@ def _add_images(app: FastAPI, service: Service) -> None:
 
 
 def _add_predict(app: FastAPI, service: Service) -> None:
-    @app.post("/predict", response_model=Answer, responses=RESPONSES, openapi_extra=BODY)
+    @app.post("/predict", response_model=Answer, responses=RESPONSES, openapi_extra=FILE_OR_QUESTION)
     async def predict(
         request: Request,
         findings: Texts = NONE,
@@ -144,7 +151,7 @@ def _add_predict(app: FastAPI, service: Service) -> None:
             if question.image:
                 film = service.films.find(question.image)
             elif question.content:
-                film = await _decode_text(question.content, service, times)
+                film = await _decode_text(question.content, service, place, times)
             else:
                 film = await _read_film(request, service, place, times, shown=False)
             return as_json(await service.answer(film, asked, question.models, question.maps, times), times)
@@ -173,15 +180,16 @@ async def _read_question(request: Request, place: Place) -> Question:
     body = bytearray()
     await _receive(request, place, most, body.extend)
     try:
-        return Question.model_validate_json(bytes(body))
+        return await run_in_threadpool(Question.model_validate_json, body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         raise RadalignError(sentence_of_parameter(first)) from None
 
 
-async def _decode_text(content: str, service: Service, times: Times) -> Film:
+async def _decode_text(content: str, service: Service, place: Place, times: Times) -> Film:
+    place.take(len(content))
     try:
-        decoded = base64.b64decode(content, validate=True)
+        decoded = await run_in_threadpool(base64.b64decode, content, validate=True)
     except (binascii.Error, ValueError):
         raise RadalignError("`content` is no base64.") from None
     with Upload() as upload:

@@ -17,6 +17,7 @@ from imaging.pool import DecoderPool, usable_cores
 from models.saved import ModelCard
 from radalign.images import FILM, film_in
 from radalign.serving.films import Film
+from radalign.serving.placing import WHOLE, find_part
 from radalign.serving.uploads import Upload
 
 SHOWN = 2048  # pixels of the longer side of what a reader sees; smaller images are shown as they are
@@ -28,6 +29,7 @@ class Decoder:
 
     def __init__(self, cards: Sequence[ModelCard]) -> None:
         self._cards = list(cards)
+        self._cuts = any(card.decoding.get("crop_borders") for card in cards)
         self._pool = DecoderPool(min(MOST_WORKERS, usable_cores()))
         self._threads = ThreadPoolExecutor(self._pool.workers, "decoding")
 
@@ -45,6 +47,7 @@ class Decoder:
             ImageError: it cannot be decoded.
             MachineError: this machine failed.
         """
+        shown = shown or self._cuts
         wanted = [_options(card) for card in self._cards] + [SquareOptions(SHOWN)] * shown
         different = list(dict.fromkeys(wanted))
         squares = dict(
@@ -56,7 +59,8 @@ class Decoder:
             for card, options in zip(self._cards, wanted, strict=False)
         )
         seen = self._film(upload, squares[SquareOptions(SHOWN)], SHOWN) if shown else None
-        return Film(first.height, first.width, first.header.kept, inputs, first.display_fallback, seen)
+        inner = find_part(seen) if self._cuts and seen is not None else WHOLE
+        return Film(first.height, first.width, first.header.kept, inputs, first.display_fallback, inner, seen)
 
     def processes(self) -> list[int]:
         """Ids of the processes that are running."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from radalign.errors import RadalignError
+from radalign.serving.placing import WHOLE, Extent
 
 MOST_HELD = 16  # radiographs
 SECONDS_HELD = 1800.0  # since one was last asked for
@@ -32,6 +33,7 @@ class Film:
     header: Mapping[str, Any]  # of a DICOM file, the attributes that ingestion keeps
     inputs: tuple[np.ndarray, ...]  # of each served network: (size, size) or (rows, columns) uint8
     display_fallback: str = ""  # as `imaging.decode.DecodedImage` has it
+    inner: Extent = WHOLE  # the part inside its borders, where a network's images are cut to it
     shown: np.ndarray | None = None  # (rows, columns) uint8, in the proportions of the file
 
     @property

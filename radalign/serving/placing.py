@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from imaging.borders import find_inner
 from imaging.letterbox import Frame
 from models.method import Method
 from models.released.network import ReleasedNetwork
@@ -33,6 +34,9 @@ class Extent:
     height: float = 1.0
 
 
+WHOLE = Extent()
+
+
 @dataclass(frozen=True)
 class _Line:
     """Positions along one axis: the share `start + slope * u` of a film, at the share `u` of the input."""
@@ -46,17 +50,34 @@ class _Line:
         return first, last - first
 
 
-def place_map(network: Method, card: ModelCard, shape: tuple[int, int]) -> Extent:
-    """Where maps of the network lie over a film of `shape` (height, width) that it was given."""
+def place_map(network: Method, card: ModelCard, shape: tuple[int, int], inner: Extent = WHOLE) -> Extent:
+    """Where maps of the network lie over a film of `shape` (height, width).
+
+    `inner` is the part inside the film's borders, which some networks' images are cut to.
+    """
     if isinstance(network, ReleasedNetwork):
         return _place_released(network, shape)
     side = card.shard_size or card.size
-    frame = Frame.fit(*shape, side)
+    part = inner if card.decoding.get("crop_borders") else WHOLE
+    frame = Frame.fit(max(1, round(shape[0] * part.height)), max(1, round(shape[1] * part.width)), side)
     start, seen = 0, side
     if network.fit == "crop" and side > network.size:
         start, seen = (side - network.size) // 2, network.size
+    across, down = part.width / frame.width, part.height / frame.height
     return Extent(
-        (start - frame.left) / frame.width, (start - frame.top) / frame.height, seen / frame.width, seen / frame.height
+        part.left + (start - frame.left) * across, part.top + (start - frame.top) * down, seen * across, seen * down
+    )
+
+
+def find_part(film: np.ndarray) -> Extent:
+    """The part of a film (rows, columns) uint8 inside its constant borders."""
+    rows, columns = find_inner(film)
+    height, width = film.shape
+    return Extent(
+        columns.start / width,
+        rows.start / height,
+        (columns.stop - columns.start) / width,
+        (rows.stop - rows.start) / height,
     )
 
 

@@ -16,6 +16,7 @@ from radalign.errors import RadalignError
 from radalign.model import Model
 from radalign.serving.answers import Calibrated, FindingAnswer, HeatMap, ModelAnswer, ModelFacts
 from radalign.serving.calibration import Curve, key_of, read_curves
+from radalign.serving.films import Film
 from radalign.serving.placing import Extent, place_map
 from radalign.serving.texts import remember_texts
 
@@ -55,37 +56,36 @@ class ServedModel:
         )
         self._warm_up()
 
-    def score(self, pixels: np.ndarray, shape: tuple[int, int], findings: Sequence[str], maps: bool) -> Timed:
-        """What the model says of `pixels` (rows, columns) uint8 that were decoded for it; each finding has a row.
-
-        `shape` is the height and width of the film in its own proportions, over which the maps will lie.
-        """
+    def score(self, film: Film, number: int, findings: Sequence[str], maps: bool) -> Timed:
+        """What the model says of a film, whose input of this `number` was decoded for it; each finding has a row."""
+        pixels = film.inputs[number]
         asked: dict[int, tuple[str, str]] = {}
         rows: dict[int, FindingAnswer] = {}
-        for number, finding in enumerate(findings):
+        for row, finding in enumerate(findings):
             try:
-                asked[number] = self.model.understand(finding)
+                asked[row] = self.model.understand(finding)
             except RadalignError as error:
-                rows[number] = FindingAnswer(finding=finding, score=None, problem=str(error))
+                rows[row] = FindingAnswer(finding=finding, score=None, problem=str(error))
         start = time.perf_counter()
         with self._lock:
             begun = time.perf_counter()
-            found = self._ask(pixels, {number: query for number, (query, _) in asked.items()})
+            found = self._ask(pixels, {row: query for row, (query, _) in asked.items()})
             ended = time.perf_counter()
-        extent = self._place(pixels, shape) if maps else None
-        for number, (_, doubt) in asked.items():
-            rows[number] = self._row(findings[number], found[number], doubt, extent)
+        extent = self._place(film, pixels) if maps else None
+        for row, (_, doubt) in asked.items():
+            rows[row] = self._row(findings[row], found[row], doubt, extent)
         answer = ModelAnswer(
             model=self.name,
             method=self.facts.method,
             digest=self.facts.digest,
-            findings=[rows[number] for number in range(len(findings))],
+            findings=[rows[row] for row in range(len(findings))],
         )
         return Timed(answer, begun - start, ended - begun)
 
-    def _place(self, pixels: np.ndarray, shape: tuple[int, int]) -> Extent:
+    def _place(self, film: Film, pixels: np.ndarray) -> Extent:
         card = self.model.card
-        return place_map(self.model.network, card, (pixels.shape[0], pixels.shape[1]) if card.released else shape)
+        shape = (pixels.shape[0], pixels.shape[1]) if card.released else (film.height, film.width)
+        return place_map(self.model.network, card, shape, film.inner)
 
     def _ask(self, pixels: np.ndarray, queries: dict[int, str]) -> dict[int, tuple[float, np.ndarray] | str]:
         """Score and map of each query, or a sentence that says why there are none."""
@@ -119,8 +119,9 @@ class ServedModel:
         ramp = np.tile(np.arange(256, dtype=np.uint8), (256, 1))
         card = self.model.card
         pixels = ramp if card.released else letterbox(ramp, card.shard_size or card.size)
+        film = Film(len(ramp), len(ramp), {}, (pixels,))
         for _ in range(2):
-            answer = self.score(pixels, ramp.shape, WARM, maps=True).answer
+            answer = self.score(film, 0, WARM, maps=True).answer
         problems = {row.problem for row in answer.findings}
         if "" not in problems and "is not known" not in "".join(problems):
             raise RadalignError(f"{self.model.folder} cannot be served: {problems.pop()}")

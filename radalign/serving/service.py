@@ -85,8 +85,7 @@ class Service:
     async def _score(
         self, model: ServedModel, film: Film, findings: Sequence[str], maps: bool, times: Times
     ) -> ModelAnswer:
-        pixels = film.inputs[self._order.index(model.name)]
-        found = await self._run(model.score, pixels, (film.height, film.width), findings, maps)
+        found = await self._run(model.score, film, self._order.index(model.name), findings, maps)
         times.seconds[f"wait-{model.name}"] = found.waited
         times.seconds[f"network-{model.name}"] = found.took
         return found.answer

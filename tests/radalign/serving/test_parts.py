@@ -137,7 +137,8 @@ def test_a_calibrated_run_gives_probabilities_and_others_do_not(tmp_path):
     path = calibration.calibrate(model, images, {"edema": present}, "noise")
     served = ServedModel(load(run), "convirt")
     assert served.facts.calibrated == ["edema"]
-    rows = served.score(images[0], (SHARD, SHARD), ["Edema ", "nodule"], maps=False).answer.findings
+    film = Film(SHARD, SHARD, {}, (images[0],))
+    rows = served.score(film, 0, ["Edema ", "nodule"], maps=False).answer.findings
     assert rows[0].calibrated.data == "noise"
     assert rows[0].calibrated.probability == pytest.approx(
         calibration.read_curves(model)["edema"].probability(float(scores[0])), abs=1e-3

@@ -11,11 +11,12 @@ from imaging.letterbox import letterbox
 from models.released.network import ReleasedNetwork
 from models.released.parts import films
 from models.saved import ModelCard
-from radalign.serving.placing import Extent, place_map
+from radalign.serving.placing import Extent, find_part, place_map
 from tests.models.tiny import TINY, tiny_method
 
 SHAPES = [(1024, 853), (700, 1024), (512, 512), (301, 200)]
 CARD = ModelCard("convirt", TINY["convirt"], [], 32, released="convirt")
+CARD_OF_WHOLE = ModelCard("convirt", TINY["convirt"], [], 32, shard_size=48)
 MEAN = (0.4,)
 
 
@@ -82,3 +83,15 @@ def test_a_spot_of_a_film_is_where_its_map_is_placed(shape, fit):
     extent = place_map(network, card, shape)
     found = (extent.top + centre[0] * extent.height, extent.left + centre[1] * extent.width)
     assert found == pytest.approx((spot[0] / height, spot[1] / width), abs=0.02)
+
+
+def test_a_map_lies_inside_the_borders_that_were_cut_off():
+    network = tiny_method("convirt")
+    card = ModelCard("convirt", TINY["convirt"], [], network.size, shard_size=48, decoding={"crop_borders": True})
+    film = np.zeros((400, 300), np.uint8)
+    film[100:300, 60:160] = np.random.default_rng(0).integers(0, 255, (200, 100))
+    found = place_map(network, card, film.shape, find_part(film))
+    assert numbers(found) == pytest.approx([(60 - 50) / 300, 100 / 400, 200 / 300, 200 / 400])
+    assert numbers(place_map(network, CARD_OF_WHOLE, film.shape, find_part(film))) == pytest.approx(
+        numbers(Extent(-50 / 300, 0, 400 / 300, 1))
+    )
