@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
 from imaging.dicom.contrast import Display, inner_range, sample
+from imaging.dicom.numbers import read_numbers
 from imaging.errors import ImageError
 
 WHITE = 255.0
@@ -77,7 +77,7 @@ def _modality(values: np.ndarray, dataset: Dataset) -> np.ndarray:
     table = _read_table(dataset, "ModalityLUTSequence", signed)
     if table:
         return table.look_up(values)
-    slope, intercept = (_first(_numbers(dataset, name)) for name in ("RescaleSlope", "RescaleIntercept"))
+    slope, intercept = (_first(read_numbers(dataset, name)) for name in ("RescaleSlope", "RescaleIntercept"))
     rescaled = values * (slope or 1.0) + (intercept or 0.0)
     if np.isinf(rescaled).any() and not np.isinf(values).any():
         raise _too_large()
@@ -104,7 +104,7 @@ def _voi(values: np.ndarray, dataset: Dataset) -> np.ndarray | None:
 
 def _window(dataset: Dataset, narrowest: float) -> tuple[float, float] | None:
     """Centre and width of the first window that is one."""
-    windows = zip(_numbers(dataset, "WindowCenter"), _numbers(dataset, "WindowWidth"), strict=False)
+    windows = zip(read_numbers(dataset, "WindowCenter"), read_numbers(dataset, "WindowWidth"), strict=False)
     return next((window for window in windows if np.isfinite(window).all() and window[1] >= narrowest), None)
 
 
@@ -154,24 +154,8 @@ def _may_be_negative(dataset: Dataset) -> bool:
     """Whether values behind the Modality LUT or the rescaling can be negative."""
     if dataset.get("ModalityLUTSequence"):
         return False
-    slope, intercept = (_first(_numbers(dataset, name)) for name in ("RescaleSlope", "RescaleIntercept"))
+    slope, intercept = (_first(read_numbers(dataset, name)) for name in ("RescaleSlope", "RescaleIntercept"))
     return int(dataset.get("PixelRepresentation", 0)) == 1 or (slope or 1.0) < 0 or (intercept or 0.0) < 0
-
-
-def _numbers(dataset: Dataset, keyword: str) -> list[float]:
-    """The numbers of an attribute of none, one or several; NaN for each that cannot be read."""
-    try:
-        value: Any = dataset.get(keyword)
-        several = isinstance(value, (list, tuple)) or hasattr(value, "append")
-        return [_number(one) for one in (value if several else [value])]
-    except MemoryError:
-        raise
-    except Exception:  # pydicom raises whatever the damage leads it to
-        return []
-
-
-def _number(value: Any) -> float:
-    return np.nan if value is None or value == "" else float(value)
 
 
 def _first(numbers: Sequence[float]) -> float | None:

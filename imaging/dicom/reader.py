@@ -22,12 +22,13 @@ import pydicom.config
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
 from pydicom.filereader import read_partial
-from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from imaging.dicom import codecs
 from imaging.dicom.codestream import describe_jpeg_2000
+from imaging.dicom.depth import find_depth
 from imaging.dicom.fragments import first_frame
+from imaging.dicom.header import bytes_of_a_frame, mend_header
 from imaging.errors import ImageError
 from imaging.limits import BYTES_PER_WORKER, check_size
 
@@ -93,6 +94,7 @@ def read_frame(stream: BinaryIO, reduced_to: int = 0) -> tuple[FileDataset, Stor
     """
     content = _inflate(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
     dataset, pixels = _parse(content)
+    mend_header(dataset, 0 if _syntax(dataset).is_encapsulated else pixels.length)
     value = _pixel_bytes(content, dataset, pixels)
     check_size(int(dataset.Rows), int(dataset.Columns))
     if _syntax(dataset).is_encapsulated:
@@ -164,11 +166,11 @@ def _parse(content: Content) -> tuple[FileDataset, _PixelElement]:
 
 
 def _pixel_bytes(content: Content, dataset: FileDataset, pixels: _PixelElement) -> memoryview:
-    """The value of the pixel element; of compressed pixels, whose end is among them, all that follows."""
+    """The first frame in the pixel element; of compressed pixels, whose end is among them, all that follows."""
     value = _view(content)[pixels.offset :]
     if _syntax(dataset).is_encapsulated:
         return value
-    length = get_expected_length(dataset)
+    length = bytes_of_a_frame(dataset)
     if length > min(pixels.length, len(value)):
         raise ImageError("truncated_dicom")
     return value[: length + length % 2]
@@ -252,4 +254,5 @@ def _frame(numbers: np.ndarray, dataset: FileDataset, coded_bits: int = 0) -> St
     if coded_bits:
         stored = min(stored, coded_bits) if signed else coded_bits
         return StoredFrame(numbers, stored, stored - 1, signed)
-    return StoredFrame(numbers, stored, int(dataset.get("HighBit", stored - 1)), signed)
+    depth = find_depth(numbers, stored, int(dataset.get("HighBit", stored - 1)), signed)
+    return StoredFrame(numbers, *depth, signed)
