@@ -89,7 +89,7 @@ def _preparation(preparation: Preparation) -> Iterator[str]:
             "What it resizes from another size differs by its filter."
         )
     if preparation.resize == LONGEST:
-        yield "Pad films to squares before you give them to the other tool: its transform pads with another grey, or cuts."
+        yield "Pad films to squares before the other tool reads them: its transform pads with another grey, or cuts."
     yield "`radalign.load(RUN).read(files)` gives the squares of a network that was trained with Radalign."
 
 

@@ -37,7 +37,10 @@ class Target(Protocol):
         """Raise NotExportableError where the target has no form for the network."""
 
     def write(self, subject: Subject, folder: Path) -> Written:
-        """Write the folder and open it again; NotExportableError where the numbers are not the same."""
+        """Write the folder and open it again.
+
+        NotExportableError as of `refuse`, and where the numbers are not the same.
+        """
 
 
 def target_names() -> list[str]:
@@ -67,7 +70,6 @@ def export(model: Model, to: str, folder: str | PathLike[str], findings: Sequenc
         facts = gather_facts(model, home)
         with replacing_folder(place) as partial:
             try:
-                target.refuse(subject)
                 written = target.write(subject, partial)
             except NotExportableError as error:
                 raise RadalignError(_refusal(subject, to, error)) from error
