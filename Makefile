@@ -31,9 +31,11 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup  ## the whole pipeline on simulated images, and its results
 	. ./activate && radalign pretrain medklip
 
-# Two processes; the tests of a file stay together because they share what they computed, and long files begin first.
+# A process more than there are cores, as many tests wait for processes that they start. The tests of a file stay
+# together because they share what they computed, and long files begin first.
+WORKERS ?= $(shell expr $$(nproc) + 1)
 test: setup  ## all tests
-	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	.venv/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 ui: setup  ## Dagster and MLflow in the browser, on this machine only
 	. ./activate && python -m pipelines.ui
