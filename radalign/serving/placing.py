@@ -81,6 +81,17 @@ def find_part(film: np.ndarray) -> Extent:
     )
 
 
+def cut_margin(located: np.ndarray, extent: Extent) -> tuple[np.ndarray, Extent]:
+    """A map (rows, columns) without outer rows and columns of zeros, and where the rest of it lies."""
+    rows, columns = (np.flatnonzero((located != 0).any(axis)) for axis in (1, 0))
+    if not len(rows):
+        return located, extent
+    (top, bottom), (left, right) = ((int(kept[0]), int(kept[-1]) + 1) for kept in (rows, columns))
+    down, across = extent.height / located.shape[0], extent.width / located.shape[1]
+    part = Extent(extent.left + left * across, extent.top + top * down, (right - left) * across, (bottom - top) * down)
+    return located[top:bottom, left:right], part
+
+
 @lru_cache(maxsize=256)
 def _place_released(network: ReleasedNetwork, shape: tuple[int, int]) -> Extent:
     across, down = _find_input(network, shape)

@@ -17,7 +17,7 @@ from radalign.model import Model
 from radalign.serving.answers import Calibrated, FindingAnswer, HeatMap, ModelAnswer, ModelFacts
 from radalign.serving.calibration import Curve, key_of, read_curves
 from radalign.serving.films import Film
-from radalign.serving.placing import Extent, place_map
+from radalign.serving.placing import Extent, cut_margin, place_map
 from radalign.serving.texts import remember_texts
 
 WARM = ("pleural effusion", "pneumothorax")
@@ -144,7 +144,11 @@ def describe_probability(curve: Curve, score: float) -> Calibrated:
 
 
 def describe_map(located: np.ndarray, extent: Extent) -> HeatMap:
-    """A map (rows, columns) as 8-bit levels from its least to its greatest value; what is not finite is the least."""
+    """A map (rows, columns) as 8-bit levels from its least to its greatest value; what is not finite is the least.
+
+    A margin of zeros, which the network did not see, is cut off.
+    """
+    located, extent = cut_margin(located, extent)
     known = np.isfinite(located)
     least, greatest = (float(located[known].min()), float(located[known].max())) if known.any() else (0.0, 0.0)
     spread = greatest - least

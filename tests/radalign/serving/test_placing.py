@@ -11,7 +11,7 @@ from imaging.letterbox import letterbox
 from models.released.network import ReleasedNetwork
 from models.released.parts import films
 from models.saved import ModelCard
-from radalign.serving.placing import Extent, find_part, place_map
+from radalign.serving.placing import Extent, cut_margin, find_part, place_map
 from tests.models.tiny import TINY, tiny_method
 
 SHAPES = [(1024, 853), (700, 1024), (512, 512), (301, 200)]
@@ -95,3 +95,13 @@ def test_a_map_lies_inside_the_borders_that_were_cut_off():
     assert numbers(place_map(network, CARD_OF_WHOLE, film.shape, find_part(film))) == pytest.approx(
         numbers(Extent(-50 / 300, 0, 400 / 300, 1))
     )
+
+
+def test_a_margin_that_the_network_did_not_see_is_cut_off():
+    located = np.zeros((8, 10))
+    located[1:7, 2:9] = np.random.default_rng(0).random((6, 7)) + 0.5
+    kept, extent = cut_margin(located, Extent(0.1, 0, 0.8, 1))
+    assert (kept == located[1:7, 2:9]).all()
+    assert numbers(extent) == pytest.approx([0.1 + 2 * 0.08, 1 / 8, 7 * 0.08, 6 / 8])
+    nothing, whole = cut_margin(np.zeros((3, 3)), Extent())
+    assert (nothing.shape, whole) == ((3, 3), Extent())
