@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from report_parsing.anatomy.locations import Location, find_location
 from report_parsing.anatomy.positions import Words, match_position, positions_of
-from report_parsing.language.detection import is_parsed, language_of
+from report_parsing.language.detection import ENGLISH, is_parsed, language_of
+from report_parsing.language.gloss import gloss
 from report_parsing.lexicon.abbreviations import AbbreviationFinder
 from report_parsing.lexicon.expansion import Use, find_abbreviated, write_out
 from report_parsing.lexicon.lines import lines_with_origins, split_lines
@@ -49,13 +50,17 @@ class TripletParser:
     def __init__(self) -> None:
         self._lexicon = Lexicon()
         self._implications = _read_implications()
+        self._calls_off = frozenset[str]().union(
+            *(rule.unless for rules in self._implications.values() for rule in rules)
+        )
         self._finder = AbbreviationFinder()
         self._parse_text = lru_cache(maxsize=_REMEMBERED)(self._parse_unseen_text)
+        self._state = lru_cache(maxsize=_REMEMBERED)(self._state_unseen)
         self._parse_line = lru_cache(maxsize=_REMEMBERED)(self._parse_unseen_line)
 
     def parse_sentence(self, text: str) -> list[Triplet]:
         """The triplets of one sentence in order of appearance, each once; spans are characters of `text`."""
-        return list(self._parse_text(text))
+        return list(self._parse_text(text, ENGLISH))
 
     def parse_report(self, report: str, sentences: Iterable[Span]) -> list[list[Triplet]]:
         """The triplets of each of the sentences of a report; spans are characters of the report.
@@ -64,13 +69,13 @@ class TripletParser:
         of a language that is not parsed have no triplets.
         """
         spans = list(sentences)
-        if not is_parsed(language_of(" ".join(report[start:end] for start, end in spans))):
-            return [[] for _ in spans]
-        return self._parse_spans(report, spans)
+        return self._parse_spans(report, spans, language_of(" ".join(report[start:end] for start, end in spans)))
 
-    def _parse_spans(self, report: str, sentences: Iterable[Span]) -> list[list[Triplet]]:
-        uses = find_abbreviated(report, self._finder, self._lexicon.knows)
-        return [self._parse_span(report, span, uses) for span in sentences]
+    def _parse_spans(self, report: str, sentences: list[Span], language: str) -> list[list[Triplet]]:
+        if not is_parsed(language):
+            return [[] for _ in sentences]
+        uses = find_abbreviated(report, self._finder, self._lexicon.knows) if language == ENGLISH else ()
+        return [self._parse_span(report, span, uses, language) for span in sentences]
 
     def parse_table(self, reports: pa.Table, progress: Callable[[int], None] | None = None) -> pa.Table:
         """The `triplets` table of a `reports` table.
@@ -86,7 +91,7 @@ class TripletParser:
             read = sentences if is_parsed(language) else ()
             numbers = [index for index, sentence in enumerate(read) if sentence["section"] in READ_SECTIONS]
             spans = [(sentences[index]["start"], sentences[index]["end"]) for index in numbers]
-            for number, found in zip(numbers, self._parse_spans(report, spans), strict=True):
+            for number, found in zip(numbers, self._parse_spans(report, spans, language or ENGLISH), strict=True):
                 for triplet in found:
                     for column, value in zip(rows.values(), (study, number, *triplet), strict=True):
                         column.append(value)
@@ -94,10 +99,10 @@ class TripletParser:
                 progress(done)
         return pa.Table.from_pydict(rows, schema=TRIPLETS)
 
-    def _parse_span(self, report: str, span: Span, uses: Sequence[Use]) -> list[Triplet]:
+    def _parse_span(self, report: str, span: Span, uses: Sequence[Use], language: str) -> list[Triplet]:
         start, end = span
         if not uses or not any(start <= use.start and use.end <= end for use in uses):
-            found = self._parse_text(report[start:end])
+            found = self._parse_text(report[start:end], language)
             return [Triplet(*triplet[:3], start + triplet.start, start + triplet.end) for triplet in found]
         text, origin = write_out(report, span, uses)
         return [
@@ -105,10 +110,19 @@ class TripletParser:
             for triplet in self.parse_sentence(text)
         ]
 
-    def _parse_unseen_text(self, text: str) -> tuple[Triplet, ...]:
-        """Line by line, as a sentence may be wrapped anywhere; the same words on other lines are known already."""
-        if not is_parsed(language_of(text)):
+    def _parse_unseen_text(self, text: str, language: str) -> tuple[Triplet, ...]:
+        """The triplets of a sentence of a report in this language; an English one may quote another."""
+        language = language_of(text) if language == ENGLISH else language
+        if language == ENGLISH:
+            return self._parse_english(text)
+        if not is_parsed(language):
             return ()
+        english = gloss(text, language)
+        found = self._parse_english(english.text)
+        return tuple(Triplet(*triplet[:3], *english.span(triplet.start, triplet.end)) for triplet in found)
+
+    def _parse_english(self, text: str) -> tuple[Triplet, ...]:
+        """Line by line, as a sentence may be wrapped anywhere; the same words on other lines are known already."""
         if split_lines(text) == [text]:
             return self._parse_unseen_line(text)
         found = (
@@ -124,27 +138,35 @@ class TripletParser:
             return ()
         reading.clauses = split_clauses(reading)
         found: dict[tuple[str, str, str], Triplet] = {}
+        called_off = self._calls_off.intersection(reading.words)
         for mention, location, exists in located_mentions(reading):
             span = _evidence(reading, mention, location)
-            for entity, position, said in self._statements(mention, location, exists, reading.words):
-                found.setdefault((entity, position, said), Triplet(entity, position, said, *span))
+            for statement in self._state(mention.term.entities, location.words, exists, called_off):
+                if statement not in found:
+                    found[statement] = Triplet(*statement, *span)
         return tuple(found.values())
 
-    def _statements(
-        self, mention: Mention, location: Location, exists: str, sentence: list[str]
-    ) -> Iterable[tuple[str, str, str]]:
-        """(entity, position, exists) of a mention at each of its locations, and what follows from them."""
-        for entity in mention.term.entities:
-            for words in location.words or (frozenset(),):
-                for position in positions_of(words):
-                    yield entity, position, exists
+    def _state_unseen(
+        self, entities: tuple[str, ...], locations: tuple[Words, ...], exists: str, sentence: Words
+    ) -> tuple[tuple[str, str, str], ...]:
+        """(entity, position, exists) of observations at each of their locations, and what follows from them.
+
+        Args:
+            entities: the observations of a mention.
+            locations: its locations, or none.
+            exists: its assertion.
+            sentence: the words of the sentence that call an implication off.
+        """
+        said: list[tuple[str, str, str]] = []
+        for entity in entities:
+            for words in locations or (frozenset(),):
+                positions = positions_of(words)
+                said += [(entity, position, exists) for position in positions]
                 for rule in self._implications.get(entity, ()):
-                    if exists == rule.exists and _applies(rule, words, mention, sentence):
-                        implied = (
-                            (match_position(rule.implied_location),) if rule.implied_location else positions_of(words)
-                        )
-                        for position in implied:
-                            yield rule.implied_entity, position, rule.implied_exists
+                    if exists == rule.exists and _applies(rule, words, entities, sentence):
+                        implied = (match_position(rule.implied_location),) if rule.implied_location else positions
+                        said += [(rule.implied_entity, position, rule.implied_exists) for position in implied]
+        return tuple(said)
 
 
 def located_mentions(reading: Reading) -> Iterable[tuple[Mention, Location, str]]:
@@ -181,15 +203,11 @@ def _evidence(reading: Reading, mention: Mention, location: Location) -> tuple[i
     return reading.spans[start][0], reading.spans[end - 1][1]
 
 
-def _applies(rule: _Implication, words: Words, mention: Mention, sentence: list[str]) -> bool:
-    """Whether a mention at a place of these words says what the rule implies."""
+def _applies(rule: _Implication, words: Words, entities: tuple[str, ...], sentence: Words) -> bool:
+    """Whether observations at a place of these words say what the rule implies."""
     if rule.structure and not words & rule.structure and not (_NO_PLACE in rule.structure and not words):
         return False
-    return (
-        rule.unless.isdisjoint(sentence)
-        and not rule.unless & words
-        and rule.unless_with.isdisjoint(mention.term.entities)
-    )
+    return not rule.unless & sentence and not rule.unless & words and rule.unless_with.isdisjoint(entities)
 
 
 def _read_implications() -> dict[str, list[_Implication]]:
