@@ -16,7 +16,8 @@ from report_parsing.language.readable import readable
 from report_parsing.resources import LANGUAGES, language_files, read_cell, read_rows
 
 ENGLISH, UNKNOWN = "en", "und"  # und: "undetermined" in ISO 639-2
-PARSED = frozenset({ENGLISH})  # languages that triplets are read from
+# The languages that triplets are read from: those with a lexicon (report_parsing.language.gloss), and English.
+PARSED = frozenset({ENGLISH, *(name.split("/")[1] for name in language_files("lexicon.csv"))})
 _LEAST_SHARE = 1 / 8  # of the words, that a foreign language must have; names do not make a report foreign
 _END = 100  # characters at each end of a text
 _LONG, _LONG_WORDS = 5, 7  # letters of a word, and such words, that one English word must be among
