@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from models.saved import ModelCard
 from radalign.exporting.preparation import Preparation, preparing_tensors
-from radalign.exporting.towers import NotExportableError, difference
+from radalign.exporting.towers import NotExportableError, TimmTower, difference, find_tower
 
 SAME = 1e-6  # relative difference of what is the same in float32
 
@@ -26,6 +27,11 @@ class Subject:
     weights: Path  # the file that they are from
     findings: tuple[str, ...] = ()  # whose scores a graph gives, in the user's words
     queries: tuple[str, ...] = ()  # what the network is asked for them
+
+    @cached_property
+    def tower(self) -> TimmTower:
+        """The image encoder in timm's terms; NotExportableError where it has none."""
+        return find_tower(self.network, self.preparation)
 
     @torch.inference_mode()
     def image_features(self, grey: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from models.encoders.clip import ClipImageEncoder, ClipTextEncoder, ProjectedIma
 from models.text.tokenizer import WordPieceTokenizer
 from radalign.exporting.subject import Subject, Written, expect_same
 from radalign.exporting.texts import SAMPLES, find_tokenizer, save_tokenizer
-from radalign.exporting.towers import NotExportableError, example, find_tower, in_colours, uses_quick_gelu
+from radalign.exporting.towers import NotExportableError, example, in_colours, uses_quick_gelu
 
 WEIGHTS, CONFIG = "open_clip_model.safetensors", "open_clip_config.json"
 LOAD = """import open_clip
@@ -63,7 +63,7 @@ def _describe(subject: Subject) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not isinstance(text, ClipTextEncoder) or tokenizer is None:
         raise NotExportableError("it has no text tower of CLIP's kind, which open_clip needs")
     if isinstance(visual, ClipImageEncoder):
-        find_tower(network, subject.preparation)  # refuses one that looks at selected regions
+        _ = subject.tower  # refuses one that looks at selected regions
         image, state = _clip_tower(visual)
     elif isinstance(visual, ProjectedImageEncoder):
         image, state = _timm_tower(subject, visual)
@@ -91,7 +91,7 @@ def _clip_tower(visual: ClipImageEncoder) -> tuple[dict[str, Any], dict[str, Ten
 
 
 def _timm_tower(subject: Subject, visual: ProjectedImageEncoder) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    tower = find_tower(subject.network, subject.preparation)
+    tower = subject.tower
     if tower.arguments:
         changed = " and ".join(tower.arguments)
         raise NotExportableError(

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from radalign.exporting.preparation import SHORTEST, Preparation
 from radalign.exporting.subject import Subject, Written, expect_same
-from radalign.exporting.towers import TimmTower, example, find_tower, pool_maps
+from radalign.exporting.towers import TimmTower, example, pool_maps
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 CLASSES = 1000  # of ImageNet
@@ -23,12 +23,12 @@ NOTE_MAPS = (
 
 def refuse(subject: Subject) -> None:
     """Raise NotExportableError where timm has no such image encoder."""
-    find_tower(subject.network, subject.preparation)
+    _ = subject.tower
 
 
 def write(subject: Subject, folder: Path) -> Written:
     """The image encoder, opened again by timm."""
-    tower = find_tower(subject.network, subject.preparation)
+    tower = subject.tower
     write_tower(tower, subject.preparation, folder)
     return Written(
         load=_how_to_load(tower),

@@ -18,7 +18,7 @@ from radalign.exporting.preparation import LONGEST, SQUASH, Preparation
 from radalign.exporting.subject import Subject, Written, expect_same
 from radalign.exporting.targets import timm as timm_target
 from radalign.exporting.texts import SAMPLES, find_bert, find_tokenizer, save_tokenizer
-from radalign.exporting.towers import NotExportableError, example, find_tower, uses_quick_gelu
+from radalign.exporting.towers import NotExportableError, example, uses_quick_gelu
 
 TEXT = "text"  # folder of the text tower
 PROCESSOR = "preprocessor_config.json"
@@ -73,10 +73,8 @@ NOTE_TOWERS = (
 
 def refuse(subject: Subject) -> None:
     """Raise NotExportableError where transformers has no such image encoder."""
-    if not _is_clip(subject.network) and not _is_swin(subject.network):
-        find_tower(subject.network, subject.preparation)
-    elif _is_clip(subject.network):
-        find_tower(subject.network, subject.preparation)  # refuses one that looks at selected regions
+    if not _is_swin(subject.network):
+        _ = subject.tower  # refuses also a CLIP that looks at selected regions
 
 
 def write(subject: Subject, folder: Path) -> Written:
@@ -116,7 +114,7 @@ def _write_image(subject: Subject, folder: Path) -> tuple[str, dict[str, float]]
         pooled = tower(subject.preparation.pixels(grey)).pooler_output
         kind = POOLED if torch.allclose(pooled, wanted, atol=1e-4, rtol=1e-4) else FIRST
     else:
-        found = find_tower(subject.network, subject.preparation)
+        found = subject.tower
         timm_target.write_tower(found, subject.preparation, folder, model_type="timm_wrapper")
         kind = LAST_MAP if found.gives_maps else POOLED
     return LOAD_IMAGE.replace("{features}", kind), {"image features": _check_image(subject, folder, kind, grey, wanted)}

@@ -17,6 +17,8 @@ from models.released.opening import find_format
 from models.run_files import TRAINED
 from models.saved import ModelCard
 from models.text.folders import OFFLINE_ENCODER, encoder_folder
+from radalign.exporting.preparation import describe_preparation
+from radalign.exporting.subject import Subject
 from tests.models.tiny import KNOWLEDGE, SIZE, TINY
 
 RESNET = {
@@ -83,6 +85,16 @@ def released_model(name: str, folder: Path, settings: dict[str, Any] | None = No
     """A released format's network in `folder`."""
     settings = settings or RELEASED[name]
     return _save(folder, build_seeded(lambda: find_format(name).build(settings)), name, settings, name)
+
+
+def subject_of(name: str, settings: dict[str, Any] | None = None, released: bool = False) -> Subject:
+    """A network as a target gets it, without files."""
+    settings = settings or (RELEASED[name] if released else TINY[name])
+    own = find_format(name).build if released else lambda given: build_method(name, given, KNOWLEDGE, SIZE)
+    network = build_seeded(lambda: own(settings)).eval()
+    kind = name if released else ""
+    card = ModelCard(name, settings, KNOWLEDGE, network.size, released=kind)
+    return Subject(network, card, describe_preparation(network, kind), Path())
 
 
 def build_seeded(build: Callable[[], Method]) -> Method:

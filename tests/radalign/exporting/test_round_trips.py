@@ -16,9 +16,7 @@ from tests.models.tiny import SIZE, tiny_method
 from tests.radalign.exporting.small import trained_model
 
 
-@pytest.mark.parametrize(
-    ("name", "encoder"), [("convirt", "resnet10t"), ("mgca", "vit/2x32p8"), ("medklip", "resnet10t")]
-)
+@pytest.mark.parametrize(("name", "encoder"), [("mgca", "vit/2x32p8"), ("medklip", "resnet10t")])
 @torch.inference_mode()
 def test_image_weights_take_the_file_of_timm(name, encoder, tmp_path):
     model = trained_model(name, tmp_path / "run", image_encoder=encoder)
