@@ -33,6 +33,8 @@ def find_location(reading: Reading, mention: Mention, previous: tuple[Mention, L
 
 
 def _locate_finding(reading: Reading, mention: Mention, previous: tuple[Mention, Location] | None) -> Location:
+    if not reading.locations and previous is None:
+        return NOWHERE
     location = modifiers = _modifiers(reading, mention)
     if modifiers.is_settled:
         return location

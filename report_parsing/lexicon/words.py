@@ -145,18 +145,16 @@ class Lexicon:
     @staticmethod
     def _tag_mentions(tags: list[str], observations: list[Mention], locations: list[Mention]) -> dict[int, Mention]:
         """Write observations and locations into the tags; a location inside an observation belongs to it."""
-        taken: set[int] = set()
-        for mention in observations:
-            tag = mention.term.role if mention.term.entities else "word"
-            tags[mention.start : mention.end] = [tag] * (mention.end - mention.start)
-            taken.update(range(mention.start, mention.end))
+        taken = bytearray(len(tags))  # 1 for a token of an observation
+        for start, end, term in observations:
+            tags[start:end] = [term.role if term.entities else "word"] * (end - start)
+            taken[start:end] = b"\1" * (end - start)
         located: dict[int, Mention] = {}
-        if not locations:
-            return located
-        for mention in _longest([item for item in locations if taken.isdisjoint(range(item.start, item.end))]):
-            tokens = range(mention.start, mention.end)
-            tags[mention.start : mention.end] = ["location" if mention.term else "word"] * len(tokens)
-            located.update(dict.fromkeys(tokens, mention) if mention.term else {})
+        for mention in _longest([item for item in locations if 1 not in taken[item.start : item.end]]):
+            start, end, words = mention
+            tags[start:end] = ["location" if words else "word"] * (end - start)
+            if words:
+                located.update(dict.fromkeys(range(start, end), mention))
         return located
 
     def _add(self, form: str, kind: str, term: Any) -> list[str]:

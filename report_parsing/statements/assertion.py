@@ -20,6 +20,8 @@ def assertion_of(reading: Reading, mention: Mention) -> str:
 
     Behind the colon of a template the first cue decides ("Pneumothorax: none, ...").
     """
+    if not reading.cues and not reading.topics:
+        return PRESENT
     answer = _answer(reading, mention) if reading.topics else ""
     if answer:
         return answer

@@ -14,6 +14,7 @@ from report_parsing.statements.topics import mark_topics
 
 _PLACED = SIDES | ZONES | {"retrocardiac", "apical"}
 _SEPARATORS = frozenset({"stop", "comma", "and"})
+_ALTERNATIVE = frozenset({"or", "nor"})
 _LIST_ONLY = frozenset({"or", "nor", "and/or", "/", "&"})
 
 
@@ -44,13 +45,16 @@ def split_clauses(reading: Reading) -> list[int]:
     number = 0
     closed = False  # a negated list has had its "or"
     segments = _segments(reading)
-    for index, segment in enumerate(segments):
+    last_or = max(
+        (segment.start for segment in segments if not _ALTERNATIVE.isdisjoint(segment.separators)), default=-1
+    )
+    for segment in segments:
         _describe(reading, segment)
-        segment.affirmed &= not any({"or", "nor"} & set(later.separators) for later in segments[index + 1 :])
+        segment.affirmed &= segment.start >= last_or
         if current is not None and _opens_clause(current, segment, closed):
             number += 1
             current, closed = None, False
-        closed = closed or bool(current and current.negated and {"or", "nor"} & set(segment.separators))
+        closed = closed or bool(current and current.negated and not _ALTERNATIVE.isdisjoint(segment.separators))
         current = _join_segments(current, segment)
         for token in range(segment.start - len(segment.separators), segment.end):
             clauses[token] = number
