@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 
 import cv2
@@ -49,11 +49,10 @@ class Decoder:
         """
         shown = shown or self._cuts
         wanted = [_options(card) for card in self._cards] + [SquareOptions(SHOWN)] * shown
-        different = list(dict.fromkeys(wanted))
-        squares = dict(
-            zip(different, self._threads.map(lambda options: self._square(upload, options), different), strict=True)
-        )
-        first = squares[different[0]]
+        asked = {options: self._threads.submit(self._square, upload, options) for options in dict.fromkeys(wanted)}
+        wait(asked.values())  # all of them, because the upload goes then
+        squares = {options: answer.result() for options, answer in asked.items()}
+        first = squares[wanted[0]]
         inputs = tuple(
             self._film(upload, squares[options], FILM) if card.released else squares[options].pixels
             for card, options in zip(self._cards, wanted, strict=False)
@@ -61,10 +60,6 @@ class Decoder:
         seen = self._film(upload, squares[SquareOptions(SHOWN)], SHOWN) if shown else None
         inner = find_part(seen) if self._cuts and seen is not None else WHOLE
         return Film(first.height, first.width, first.header.kept, inputs, first.display_fallback, inner, seen)
-
-    def processes(self) -> list[int]:
-        """Ids of the processes that are running."""
-        return self._pool.processes()
 
     def close(self) -> None:
         """End every process, also one that is decoding."""
