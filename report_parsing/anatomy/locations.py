@@ -5,7 +5,7 @@ from __future__ import annotations
 from report_parsing.anatomy.coordination import described_end, is_of_state, opens_phrase
 from report_parsing.anatomy.inheritance import inherit_location
 from report_parsing.anatomy.landmarks import as_place
-from report_parsing.anatomy.positions import GENERAL, OF_LUNG, SIDES, ZONES, Words, merge
+from report_parsing.anatomy.positions import GENERAL, OF_LUNG, SIDES, ZONES, Words, has_structure, merge
 from report_parsing.anatomy.runs import NOWHERE, Location, own_end, read_run, run_end, run_start
 from report_parsing.lexicon.words import Mention, Reading
 from report_parsing.vocabulary import NORMAL_ENTITIES
@@ -85,6 +85,7 @@ def _locate_state(reading: Reading, mention: Mention) -> Location | None:
         location = _after(reading, mention.end, _clause_end(reading, mention))
     if not location.words:
         location = _subject_before(reading, mention)
+    location = _with_structure(reading, location)
     if not location.words and not set(mention.term.entities) & set(NORMAL_ENTITIES):
         return None  # "elevated" of nothing that is in the image
     return location
@@ -125,7 +126,7 @@ def _modifiers(reading: Reading, mention: Mention) -> Location:
                 break  # "left greater than right" speaks of the finding before
             first = start - 1
         elif tag in ("and", "comma"):
-            if not _joins_modifiers(reading, start - 1) or is_of_state(reading, start - 1, mention):
+            if not _joins_modifiers(reading, start - 1, mention) or is_of_state(reading, start - 1, mention):
                 break
         elif tag not in ("word", "state"):
             break
@@ -133,12 +134,12 @@ def _modifiers(reading: Reading, mention: Mention) -> Location:
     return read_run(reading, first, mention.start)
 
 
-def _joins_modifiers(reading: Reading, separator: int) -> bool:
+def _joins_modifiers(reading: Reading, separator: int, mention: Mention) -> bool:
     """Whether a location stands right before the separator and is not the object of a preposition."""
     index = separator - 1
     while index >= 0 and reading.tags[index] in ("and", "comma"):
         index -= 1
-    if index < 0 or reading.tags[index] != "location":
+    if index < 0 or reading.tags[index] != "location" or (mention.term.home and index in reading.nouns):
         return False
     while index >= 0 and reading.tags[index] in ("location", "word", "and", "comma"):
         index -= 1
@@ -229,6 +230,17 @@ def _subject(reading: Reading, mention: Mention, start: int) -> Location | None:
             return NOWHERE
         index -= 1
     return NOWHERE
+
+
+def _with_structure(reading: Reading, location: Location) -> Location:
+    """A mere side with the structure of the other side: "the left angle is sharp, the right is blunted"."""
+    if len(location.words) != 1 or not location.words[0] or location.words[0] - SIDES:
+        return location
+    others = (reading.locations.get(token) for token in range(location.start - 1, -1, -1))
+    structure = next((other.term for other in others if other is not None and has_structure(other.term)), None)
+    if structure is None or structure & location.words[0]:
+        return location
+    return Location((structure - SIDES | location.words[0],), location.start, location.end)
 
 
 def _subject_before(reading: Reading, mention: Mention) -> Location:

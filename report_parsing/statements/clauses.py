@@ -125,7 +125,7 @@ def _opens_clause(current: _Segment, segment: _Segment, closed: bool) -> bool:
     if segment.location_first and segment.predicate:  # "..., heart size is normal"
         return True
     ends_list = closed or (current.negated and segment.affirmed)  # "no X or Y, Z"; "no X, small Y"
-    if ends_list and separators == {","} and segment.observation:
+    if ends_list and (separators == {","} or (segment.affirmed and separators == {"and"})) and segment.observation:
         return True
     if segment.negated and segment.observation:
         return True
