@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -65,7 +65,7 @@ class Ceiling:
 
     def train(self, data: ShardData, labels: np.ndarray) -> Classifier:
         """Train for `seconds`; the learning rate follows the same curve as pretraining, over time."""
-        config = self.config
+        config = replace(self.config, warmup_epochs=WARMUP_SHARE)  # an epoch is the whole time
         torch.manual_seed(self.seed)
         if config.threads:
             torch.set_num_threads(config.threads)
@@ -77,7 +77,7 @@ class Ceiling:
         start, bar = perf_counter(), tqdm(total=round(self.seconds), unit="s", disable=None)
         while (elapsed := perf_counter() - start) < self.seconds:
             tick = int(elapsed / self.seconds * SCHEDULE_TICKS)
-            rate = learning_rate(config, tick, SCHEDULE_TICKS, int(WARMUP_SHARE * SCHEDULE_TICKS), losses=())
+            rate = learning_rate(config, tick, SCHEDULE_TICKS, SCHEDULE_TICKS)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             rows = generator.choice(len(data), config.batch_size, replace=False)

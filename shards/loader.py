@@ -18,17 +18,22 @@ AHEAD = 4  # batches per thread that are made before they are needed
 class Shuffle:
     """An endless sequence of batches. Every epoch is a permutation of all `pairs` that follows from (seed, epoch).
 
-    Where an epoch does not end with a batch, the next one begins within it: no pair is left out, and all batches are
-    of one size. Any batch can be asked for at once, so resuming needs nothing but its number.
+    Where an epoch does not end with a batch, `last` says what becomes of its last pairs: the next epoch begins within
+    their batch (`across`), they are left out of this epoch (`drop`), or they are a shorter batch (`keep`). Any batch
+    can be asked for at once, so resuming needs nothing but its number.
     """
 
-    def __init__(self, pairs: int, batch_size: int, seed: int) -> None:
+    def __init__(self, pairs: int, batch_size: int, seed: int, last: str = "across") -> None:
         self.pairs = pairs
         self.batch_size = batch_size
+        self.last = last
         self._order = lru_cache(maxsize=2)(lambda epoch: np.random.default_rng([seed, epoch]).permutation(pairs))
 
     def batch(self, number: int) -> np.ndarray:
         """Which pairs, of 0 .. pairs - 1, are in batch `number` (counting from 0), in this order."""
+        if self.last != "across":
+            epoch, place = divmod(number, int(self.batches_per_epoch))
+            return self._order(epoch)[place * self.batch_size : (place + 1) * self.batch_size]
         positions = number * self.batch_size + np.arange(self.batch_size)
         epochs = positions // self.pairs
         parts = [
@@ -38,8 +43,17 @@ class Shuffle:
 
     @property
     def batches_per_epoch(self) -> float:
-        """How many batches show every pair once."""
-        return self.pairs / self.batch_size
+        """How many batches show every pair once, or with `drop` at most once."""
+        if self.last == "across":
+            return self.pairs / self.batch_size
+        whole, rest = divmod(self.pairs, self.batch_size)
+        return whole + (self.last == "keep" and rest > 0)
+
+    def epochs_before(self, number: int) -> int:
+        """How many epochs have ended before batch `number`."""
+        if self.last == "across":
+            return number * self.batch_size // self.pairs
+        return number // int(self.batches_per_epoch)
 
 
 class Loader(Generic[T]):

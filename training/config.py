@@ -16,7 +16,9 @@ from training.recipes import merge_settings, preset_options
 
 CHOICES = {
     "optimizer": ("adamw", "adam", "sgd"),
-    "schedule": ("cosine", "constant", "plateau"),
+    "schedule": ("cosine", "constant", "plateau", "staircase"),
+    "decay": ("matrices", "all"),
+    "last_batch": ("across", "drop", "keep"),
     "precision": ("auto", "bf16", "fp32"),
 }
 RENAMED = {"chunks": "micro_batches"}  # options by their former names
@@ -37,6 +39,11 @@ class TrainingConfig:
     epochs: float = setting(60.0, "Passes over the training split.")
     max_steps: int = setting(0, "Number of steps, in place of `epochs`; 0 for as many as those take.")
     batch_size: int = setting(32, "Pairs that are contrasted with each other, over all processes together.")
+    last_batch: str = setting(
+        "across",
+        "Where an epoch does not end with a batch: `across` begins the next epoch within it, `drop` leaves its pairs "
+        "out of the epoch, `keep` takes a shorter batch.",
+    )
     accumulate: int = setting(1, "Batches whose gradients are averaged for one step.")
     micro_batches: int = setting(
         1, "Parts in which a batch passes the encoders (GradCache): the same gradients in less memory."
@@ -47,19 +54,24 @@ class TrainingConfig:
         1e-5, "The learning rate at the end of the cosine schedule, and the lowest of the plateau schedule."
     )
     schedule: str = setting(
-        "cosine", "`cosine`, `constant`, or `plateau`: lowered when the validation loss stops falling."
+        "cosine",
+        "`cosine`, `constant`, `plateau`: lowered when the validation loss stops falling, or `staircase`, which is that "
+        "of MedKLIP's code.",
     )
     warmup_epochs: float = setting(5.0, "Epochs in which the learning rate rises linearly.")
     warmup_start: float = setting(0.1, "Learning rate at the start of the warm-up, as a share of the highest.")
     plateau_patience: int = setting(
-        5, "Epochs without a lower validation loss after which the plateau schedule lowers the learning rate."
+        5, "Epochs without a lower validation loss that the plateau schedule bears; the next one lowers the rate."
     )
     plateau_factor: float = setting(0.5, "Factor by which the plateau schedule lowers the learning rate.")
+    stair_steps: int = setting(100, "Steps of a stair of the staircase schedule.")
+    stairs: int = setting(5, "Stairs of the staircase schedule from `warmup_start` to the highest rate.")
     early_stop: int = setting(0, "Epochs without a lower validation loss that end the run; 0 for never.")
     beta1: float = setting(0.9, "First moment's decay of `adamw` and `adam`.")
     beta2: float = setting(0.999, "Second moment's decay of `adamw` and `adam`.")
     momentum: float = setting(0.9, "Momentum of `sgd`.")
-    weight_decay: float = setting(0.02, "Weight decay of matrices; biases and norms have none.")
+    weight_decay: float = setting(0.02, "Weight decay.")
+    decay: str = setting("matrices", "What has it: `matrices`, which leaves out biases and norms, or `all` parameters.")
     clip_norm: float = setting(0.0, "Norm to which gradients are clipped; 0 for no clipping.")
     precision: str = setting("auto", "`bf16`, `fp32`, or `auto`: bf16 where the hardware multiplies it fast.")
     gradient_checkpointing: bool = setting(False, "Encoders recompute activations in the backward pass: less memory.")
@@ -79,7 +91,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name in (
             "epochs", "batch_size", "accumulate", "micro_batches", "learning_rate", "plateau_patience",
-            "checkpoint_every", "log_every", "loader_threads",
+            "checkpoint_every", "log_every", "loader_threads", "stair_steps", "stairs",
         ):  # fmt: skip
             if getattr(self, name) <= 0:
                 raise TrainingError(f"training option `{name}` is {getattr(self, name)}, but must be above 0")

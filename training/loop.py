@@ -86,7 +86,7 @@ class Run:
         self.method = self.build(size, reader.manifest)
         self.data = training_pairs(config, reader, self.method.texts, origin.fingerprint)
         self.validation = validation_pairs(config, reader, self.method.texts, origin.fingerprint)
-        self.shuffle = Shuffle(len(self.data), config.batch_size, config.seed)
+        self.shuffle = Shuffle(len(self.data), config.batch_size, config.seed, config.last_batch)
         self.room = self.data.room(count_buffers(config.loader_threads), config.batch_size)
         self.per_epoch = self.shuffle.batches_per_epoch / config.accumulate
         self.steps = config.max_steps or max(1, round(config.epochs * self.per_epoch))
@@ -135,7 +135,7 @@ class Run:
             while not self.finished():
                 self.take_step(loader, log)
                 self.step += 1
-                if self.pairs_seen(self.step) // len(self.data) > self.pairs_seen(self.step - 1) // len(self.data):
+                if self.epochs_done(self.step) > self.epochs_done(self.step - 1):
                     self.validate(log)
                 wish, done = stop.agree(self.device), self.finished()
                 log.report(self.step, self.epoch, last=bool(wish) or done)
@@ -159,9 +159,9 @@ class Run:
         """Passes over the training split so far."""
         return self.step / self.per_epoch
 
-    def pairs_seen(self, step: int) -> int:
-        """Pairs in the first `step` steps."""
-        return step * self.config.accumulate * self.config.batch_size
+    def epochs_done(self, step: int) -> int:
+        """Epochs that have ended in the first `step` steps."""
+        return self.shuffle.epochs_before(step * self.config.accumulate)
 
     def take_step(self, loader: Loader[Pairs], log: MetricsLog) -> None:
         """One update from `accumulate` batches."""
@@ -190,7 +190,7 @@ class Run:
         expect_finite(self.output, self.step + 1, terms, norm_value, lambda: self.data.image_ids(np.concatenate(rows)))
         update(self.optimizer)
         facts = {"train/loss": sum(values), "learning_rate": rate, "gradient_norm": norm_value}
-        log.add(self.pairs_seen(1) // world_size(), terms, facts)
+        log.add(sum(map(len, rows)) // world_size(), terms, facts)
 
     def backward(self, batch: Batch, number: int, last: bool) -> dict[str, torch.Tensor]:
         """Add a batch's share to the gradients; returns its share of the loss terms."""
@@ -220,8 +220,7 @@ class Run:
 
     def set_learning_rate(self) -> float:
         """Set and return the learning rate of this step."""
-        warmup = min(round(self.config.warmup_epochs * self.per_epoch), self.steps // 2)
-        rate = learning_rate(self.config, self.step, self.steps, warmup, self.losses)
+        rate = learning_rate(self.config, self.step, self.steps, self.per_epoch, self.losses)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         return rate

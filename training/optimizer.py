@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 def build_optimizer(method: nn.Module, config: TrainingConfig) -> Optimizer:
     """AdamW, Adam or SGD over the trained parameters of `method`; the loop sets the learning rate of each step."""
-    groups = parameter_groups(method, config.weight_decay)
+    groups = parameter_groups(method, config.weight_decay, config.decay)
     if config.optimizer == "sgd":  # whose fused kernel does not know sharded tensors
         return SGD(groups, lr=config.learning_rate, momentum=config.momentum, fused=not config.fsdp)
     kind = AdamW if config.optimizer == "adamw" else Adam
     return kind(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True)
 
 
-def parameter_groups(method: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay on matrices only: biases and norms are left alone."""
+def parameter_groups(method: nn.Module, weight_decay: float, decay: str = "matrices") -> list[dict[str, Any]]:
+    """Two groups: with weight decay, which are the matrices or all parameters, and without."""
     trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
-    matrices = [parameter for parameter in trained if parameter.ndim > 1]
-    others = [parameter for parameter in trained if parameter.ndim <= 1]
+    matrices = [parameter for parameter in trained if parameter.ndim > 1 or decay == "all"]
+    others = [parameter for parameter in trained if parameter.ndim <= 1 and decay != "all"]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 

@@ -95,3 +95,18 @@ def test_an_epoch_fits_into_less_memory_than_the_shards_take(tmp_path):
     root = Path(__file__).resolve().parents[2]
     child = subprocess.run([sys.executable, "-c", EPOCH, tmp_path], cwd=root, capture_output=True, text=True)
     assert child.stdout.strip() == str(pixels.sum(dtype=np.int64)), child.stderr
+
+
+@pytest.mark.parametrize(("pairs", "batch_size"), [(10, 4), (12, 4), (5, 5), (9, 2)])
+def test_the_end_of_an_epoch(pairs, batch_size):
+    whole, rest = divmod(pairs, batch_size)
+    drop, keep = (Shuffle(pairs, batch_size, 3, last) for last in ("drop", "keep"))
+    assert (drop.batches_per_epoch, keep.batches_per_epoch) == (whole, whole + bool(rest))
+    for epoch in range(3):
+        order = Shuffle(pairs, pairs, 3).batch(epoch)
+        for shuffle, expected in ((drop, order[: whole * batch_size]), (keep, order)):
+            numbers = range(epoch * int(shuffle.batches_per_epoch), (epoch + 1) * int(shuffle.batches_per_epoch))
+            batches = [shuffle.batch(number) for number in numbers]
+            assert (np.concatenate(batches) == expected).all()
+            assert [shuffle.epochs_before(number) for number in numbers] == [epoch] * len(batches)
+            assert all(len(batch) == batch_size for batch in batches[:whole])

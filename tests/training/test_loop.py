@@ -100,13 +100,36 @@ def three_steps(shards, tmp_path_factory) -> TrainingConfig:
 @pytest.mark.parametrize(
     ("option", "value"),
     [("seed", 1), ("learning_rate", 5e-3), ("weight_decay", 0.9), ("batch_size", 4), ("clip_norm", 1e-4),
-     ("augmentation", {"crop_scale": 0.9}), ("warmup_epochs", 0.0), ("precision", "bf16")],
+     ("augmentation", {"crop_scale": 0.9}), ("warmup_epochs", 0.0), ("precision", "bf16"),
+     ("decay", "all"), ("schedule", "staircase")],
 )  # fmt: skip
 def test_every_option_changes_the_weights(three_steps, tmp_path, option, value):
     other = replace(three_steps, output=str(tmp_path / "other"), **{option: value})
     train(other)
     expected, changed = weights(three_steps), weights(other)
     assert any(not torch.equal(expected[name], changed[name]) for name in expected)
+
+
+@pytest.mark.parametrize("last", ["across", "drop", "keep"])
+def test_the_end_of_an_epoch(config, last):
+    config = replace(config, max_steps=0, epochs=2.0, last_batch=last, log_every=1, warmup_epochs=0.0)
+    pairs = train(replace(config, output=f"{config.output}-size", max_steps=1))["pairs"]
+    batch_size = next(size for size in range(5, pairs) if pairs % size > 1)
+    whole = pairs // batch_size
+    result = train(replace(config, batch_size=batch_size))
+    assert result["steps"] == {"across": round(2 * pairs / batch_size), "drop": 2 * whole, "keep": 2 * whole + 2}[last]
+    assert result["epochs"] == pytest.approx(2, abs=0.2)
+
+
+def test_a_last_batch_that_cannot_be_trained_on_is_refused(config):
+    config = replace(config, max_steps=0, epochs=1.0, last_batch="keep")
+    pairs = train(replace(config, output=f"{config.output}-size", max_steps=1))["pairs"]
+    alone = next(size for size in range(2, pairs) if pairs % size == 1)
+    with pytest.raises(TrainingError, match="of 1 pairs, has nothing to be contrasted with"):
+        train(replace(config, batch_size=alone))
+    odd = next(size for size in range(6, pairs, 3) if pairs % size % 3 and pairs % size > 1)
+    with pytest.raises(TrainingError, match="cannot be divided into 3 parts; set `last_batch` to drop or across"):
+        train(replace(config, batch_size=odd, micro_batches=3, output=f"{config.output}-odd"))
 
 
 def test_another_configuration_in_the_same_folder_is_refused(config):

@@ -126,7 +126,8 @@ class PairData:
         share = own_rows(len(rows), parts)
         # of the whole batch, so that all texts are padded to one length
         whole = self.reports.build_batch(torch.empty(len(rows)), sampled, flipped & self.swaps)
-        images = torch.from_numpy(self.pixels.read(rows[share], into))[:, None]
+        room = None if into is None else into[: len(share)]
+        images = torch.from_numpy(self.pixels.read(rows[share], room))[:, None]
         return Pairs(replace(whole.part(share), images=images), torch.from_numpy(flipped[share]), rows)
 
 
@@ -153,7 +154,19 @@ def training_pairs(
             f"{config.shards} has {len(data)} training pairs with {lacking}, fewer than one batch of "
             f"{config.batch_size}; lower `batch_size` or add studies"
         )
+    _expect_last_batch(config, len(data) % config.batch_size)
     return data
+
+
+def _expect_last_batch(config: TrainingConfig, pairs: int) -> None:
+    """Raise TrainingError where the short batch at the end of an epoch cannot be trained on."""
+    parts = config.micro_batches * world_size()
+    if config.last_batch == "keep" and pairs and (pairs == 1 or pairs % parts):
+        why = "has nothing to be contrasted with" if pairs == 1 else f"cannot be divided into {parts} parts"
+        raise TrainingError(
+            f"training option `last_batch` is keep, and the last batch of an epoch, of {pairs} pairs, {why}; set "
+            "`last_batch` to drop or across, or change `batch_size`"
+        )
 
 
 def validation_pairs(

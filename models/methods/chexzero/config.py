@@ -19,6 +19,7 @@ TRAINING: dict[str, Any] = {
     "schedule": "constant",
     "warmup_epochs": 0,
     "weight_decay": 0.0,
+    "last_batch": "keep",  # of the code
     "augmentation": {"crop_scale": 1.0},  # none: images are only resized
 }
 SCORES = ("cosines", "scaled", "standardised")

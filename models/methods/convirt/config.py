@@ -18,6 +18,7 @@ TRAINING: dict[str, Any] = {
     "learning_rate": 1e-4,
     "final_learning_rate": 0.0,
     "weight_decay": 1e-6,
+    "decay": "all",  # torch's default; the paper does not say
     "warmup_epochs": 0.0,
     "schedule": "plateau",
     "plateau_patience": 5,

@@ -16,6 +16,8 @@ TRAINING: dict[str, Any] = {
     "beta1": 0.5,
     "beta2": 0.999,
     "weight_decay": 1e-6,
+    "decay": "all",  # of the code; the paper does not say
+    "last_batch": "drop",  # of the code
     "schedule": "plateau",
     "plateau_factor": 0.5,
     "plateau_patience": 5,

@@ -17,6 +17,8 @@ TRAINING: dict[str, Any] = {
     "learning_rate": 1e-4,
     "final_learning_rate": 1e-5,
     "weight_decay": 0.02,
+    "decay": "matrices",  # of the code; the paper does not say
+    "last_batch": "drop",  # of the code
     "schedule": "cosine",
     "warmup_epochs": 5.0,  # 500 steps in the code
     "warmup_start": 0.1,

@@ -15,6 +15,9 @@ TRAINING: dict[str, Any] = {
     "learning_rate": 2e-5,
     "final_learning_rate": 1e-8,
     "weight_decay": 0.05,
+    "decay": "all",  # of the code; the paper does not say
+    "last_batch": "drop",  # of the code
+    "early_stop": 5,
     "schedule": "cosine",
     "warmup_epochs": 20.0,
     "warmup_start": 0.0005,
