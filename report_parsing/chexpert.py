@@ -33,6 +33,7 @@ REPORT_LABELS = pa.schema(
 )
 _VALUES = {"present": POSITIVE, "uncertain": UNCERTAIN, "absent": NEGATIVE}
 _STRENGTH = {POSITIVE: 3, UNCERTAIN: 2, NEGATIVE: 1}
+_FINDINGS = tuple(label for label in CHEXPERT_14 if label not in (NO_FINDING, SUPPORT_DEVICES))
 # what may be said of an image without findings
 _NO_FINDINGS = frozenset({*NORMAL_ENTITIES, "expand", "aerate", "excluded_obs", "finding", "process", "abnormality"})
 
@@ -61,7 +62,8 @@ def label_report(triplets: Iterable[Triplet]) -> dict[str, float | None]:
         if said:
             labels[label] = max(said, key=lambda value: _STRENGTH[value])
     normal = {(triplet.start, triplet.end) for triplet in triplets if triplet.entity == "normal"}
-    if not any(_is_finding(item) for item in triplets if item.entity != "borderline" or item[3:] not in normal):
+    found = any(_is_finding(item) for item in triplets if item.entity != "borderline" or item[3:] not in normal)
+    if not found and not any(labels[label] in (POSITIVE, UNCERTAIN) for label in _FINDINGS):
         labels[NO_FINDING] = POSITIVE
     return labels
 

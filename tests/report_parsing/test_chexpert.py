@@ -29,7 +29,7 @@ CASES = [
     (["Right lower lobe consolidation suspicious for pneumonia."], {"Consolidation": 1, "Pneumonia": -1}),
     (["Mediastinal contours within normal limits."], {"Enlarged Cardiomediastinum": 0, "No Finding": 1}),
     (["Cardiomediastinal silhouette is unremarkable."], {"Enlarged Cardiomediastinum": 0, "Cardiomegaly": 0}),
-    (["Stable cardiomediastinal silhouette."], {"Enlarged Cardiomediastinum": -1, "No Finding": 1}),
+    (["Stable cardiomediastinal silhouette."], {"Enlarged Cardiomediastinum": -1, "No Finding": None}),
     (["Cardiac silhouette is unchanged."], {"Cardiomegaly": -1}),
     (["Heart size has not changed."], {"Cardiomegaly": -1}),
     (["Heart size is stable and normal."], {"Cardiomegaly": 0}),
