@@ -14,7 +14,7 @@ from models.saved import ModelCard
 from radalign.exporting.preparation import Preparation, preparing_tensors
 from radalign.exporting.towers import NotExportableError, TimmTower, difference, find_tower
 
-SAME = 1e-6  # relative difference of what is the same in float32
+SAME = 1e-5  # relative; what is the same in float32 differs by 1e-7 to 1e-6, in deep transformers most
 
 
 @dataclass(frozen=True)

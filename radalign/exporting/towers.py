@@ -20,9 +20,9 @@ from models.released.parts.towers import RESNET, ImageTower
 from radalign.errors import RadalignError
 from radalign.exporting.preparation import Preparation, preparing_tensors
 
-# By which the weights of a grey stem are shared among three channels. Powers of two: the parts are exact, and so is
-# their sum.
-GREY_SHARES = (0.25, 0.5, 0.25)
+# By which the weights of a grey stem are shared among three channels. One of them has all: of images whose channels are
+# the same the products are the same, to the last bit, and the sum over the channels gives the weights back.
+GREY_SHARES = (0.0, 1.0, 0.0)
 RESNETS = {  # blocks of the stages and whether they are basic -> timm's name
     ((2, 2, 2, 2), True): "resnet18",
     ((3, 4, 6, 3), True): "resnet34",
@@ -84,7 +84,7 @@ def find_tower(network: Method, preparation: Preparation) -> TimmTower:
         ours = network.image_features(grey.to(network.device)).float().cpu()
     theirs = tower.features(preparation.colours(grey))
     if ours.shape != theirs.shape or difference(theirs, ours) > TOLERANCE:
-        raise NotExportableError("its image features are not what its image encoder alone returns")
+        raise NotExportableError(f"its image features are not what timm's {architecture} returns")
     return tower
 
 
