@@ -62,8 +62,8 @@ def label_report(triplets: Iterable[Triplet]) -> dict[str, float | None]:
         if said:
             labels[label] = max(said, key=lambda value: _STRENGTH[value])
     normal = {(triplet.start, triplet.end) for triplet in triplets if triplet.entity == "normal"}
-    found = any(_is_finding(item) for item in triplets if item.entity != "borderline" or item[3:] not in normal)
-    if not found and not any(labels[label] in (POSITIVE, UNCERTAIN) for label in _FINDINGS):
+    has_findings = any(_is_finding(item) for item in triplets if item.entity != "borderline" or item[3:] not in normal)
+    if not has_findings and not any(labels[label] in (POSITIVE, UNCERTAIN) for label in _FINDINGS):
         labels[NO_FINDING] = POSITIVE
     return labels
 
