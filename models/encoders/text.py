@@ -38,12 +38,19 @@ class TextEncoder(nn.Module):
     """A BERT. `name` is a hub name, a folder, `all-MiniLM-L6-v2`, or `bert/2x128`: 2 layers of width 128 from scratch.
 
     `layers` keeps the first so many (0: all); `frozen_layers` freezes the embeddings and the first so many layers
-    (0: nothing). With `weights=False` the architecture is built and left at random: a checkpoint's follow.
+    (0: nothing). With `weights=False` the architecture is built and left at random: a checkpoint's follow. Without
+    `positions` every token stands at the first place and has no type, so that the order of words says nothing.
     """
 
-    def __init__(self, name: str, weights: bool = True, layers: int = 0, frozen_layers: int = 0) -> None:
+    def __init__(
+        self, name: str, weights: bool = True, layers: int = 0, frozen_layers: int = 0, positions: bool = True
+    ) -> None:
         super().__init__()
         self.bert = _bert(name, weights, layers)
+        self.positions = positions
+        if not positions:
+            types = self.bert.embeddings.token_type_embeddings.weight.requires_grad_(False)
+            types.zero_()
         self.dim = int(self.bert.config.hidden_size)
         if frozen_layers:
             for part in (self.bert.embeddings, *self.bert.encoder.layer[:frozen_layers]):
@@ -51,7 +58,10 @@ class TextEncoder(nn.Module):
 
     def forward(self, tokens: Tokens, attention: bool = False) -> TextFeatures:
         """Hidden states of all layers and, with `attention`, the last layer's attention from [CLS]."""
-        output = self.bert(input_ids=tokens.ids, attention_mask=tokens.mask.long(), output_hidden_states=True)
+        places = None if self.positions else torch.zeros_like(tokens.ids)
+        output = self.bert(
+            input_ids=tokens.ids, attention_mask=tokens.mask.long(), position_ids=places, output_hidden_states=True
+        )
         layers = output.hidden_states
         return TextFeatures(layers, self._attention(layers[-2].detach(), tokens.mask) if attention else None)
 

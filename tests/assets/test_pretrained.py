@@ -37,7 +37,7 @@ def test_the_launchpad_offers_exactly_what_training_and_method_take(method):
 def test_the_launchpad_shows_the_value_of_each_preset():
     fields = pretraining_config("medklip").model_fields
     assert fields["batch_size"].description.endswith("Empty: 32.")
-    assert fields["epochs"].description.endswith("Empty: demo 18, paper 60.0, small_gpu 20.0.")
+    assert fields["epochs"].description.endswith("Empty: demo 14, paper 60.0, small_gpu 20.0.")
 
 
 class Pipes:

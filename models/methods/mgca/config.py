@@ -49,6 +49,11 @@ class MgcaConfig:
         "Text encoder: hub name, local folder, all-MiniLM-L6-v2, or `bert/2x128` for a small one from scratch.",
     )
     text_layers: int = setting(0, "Number of first layers of the text encoder to use; 0 for all 12. Code: 6.")
+    token_positions: bool = setting(
+        True,
+        "Whether the text encoder knows the order of words. Code: off, since it passes the types of tokens for their "
+        "positions; every token then stands at the first place and has no type.",
+    )
     sections: str = setting(
         "impression+findings", "Sections of the report, joined by +; `a/b` takes b where the reports have no section a."
     )

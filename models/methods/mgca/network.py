@@ -279,5 +279,5 @@ def build(
     settings, fresh = MgcaConfig(**config), state is None
     stage = settings.image_stage if settings.token_weight else 0
     images = ImageEncoder(settings.image_encoder, size, settings.image_weights if fresh else "", stage)
-    texts = TextEncoder(settings.text_encoder, weights=fresh, layers=settings.text_layers)
+    texts = TextEncoder(settings.text_encoder, fresh, settings.text_layers, positions=settings.token_positions)
     return Mgca(settings, images, texts, WordPieceTokenizer(settings.text_encoder, settings.text_length), size)

@@ -93,6 +93,25 @@ def test_layers_keeps_the_first_ones():
         TextEncoder("all-MiniLM-L6-v2", layers=9)
 
 
+@torch.inference_mode()
+def test_without_positions_the_order_of_words_says_nothing():
+    tokens = tokenizer("bert/2x128", 16)(["small left effusion", "effusion small left"])
+    torch.manual_seed(0)
+    ordered = TextEncoder("bert/2x128").eval()
+    loose = TextEncoder("bert/2x128", positions=False).eval()
+    whole = ordered(tokens).tokens[:, 0]
+    assert not torch.allclose(whole[0], whole[1], atol=1e-4)
+    whole = loose(tokens).tokens[:, 0]
+    torch.testing.assert_close(whole[0], whole[1])
+    # the same as a BERT whose places are all the first, and whose types are zero
+    loose.load_state_dict(ordered.state_dict())
+    loose.bert.embeddings.token_type_embeddings.weight.zero_()
+    places = ordered.bert.embeddings.position_embeddings.weight
+    places.copy_(places[:1].expand_as(places).clone())
+    ordered.bert.embeddings.token_type_embeddings.weight.zero_()
+    torch.testing.assert_close(loose(tokens).tokens, ordered(tokens).tokens)
+
+
 def test_tokens_are_padded_cut_and_know_their_words():
     pieces = tokenizer("all-MiniLM-L6-v2", 8)
     ragged = pieces.encode(SENTENCES)
