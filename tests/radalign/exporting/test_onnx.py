@@ -39,14 +39,14 @@ def test_medklip_scores_fixed_findings(tmp_path):
         grey = squares[:, None].astype(np.float32)
         close(image.run(None, {"grey": grey})[0], model.image_features(squares))
         close(scores.run(None, {"grey": grey})[0], model.zero_shot(squares, FINDINGS).scores)
-    with pytest.raises(NotExportableError, match="what was written gives image features that differ by"):
-        inputs = [(torch.from_numpy(grey),)]
+    inputs = [(torch.from_numpy(grey),)]
+    with pytest.raises(NotExportableError, match="what was written gives features that differ by"):
         target._compare(
             lambda given: model.network.image_features(given) * 1.001,
             folder / "image.onnx",
             inputs,
             ["grey"],
-            ["image features"],
+            ["features"],
         )
 
 
