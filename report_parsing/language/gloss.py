@@ -20,7 +20,7 @@ from report_parsing.resources import LANGUAGES, read_cell, read_rows
 NOUN, ADJECTIVE, JOIN = "noun", "adjective", "join"  # kinds of lexicon.csv; all others stay where they are
 _TOKEN = re.compile(r"[^\W\d_]+|\d+(?:[.,]\d+)*|_+|[^\w\s]")
 _ENDINGS = re.compile(r"\(([^()]*)\)")
-_BEGINNING = "^"  # of a sentence, in a form of lexicon.csv
+_BEGINNING, _END = "^", "$"  # of a sentence, in a form of lexicon.csv
 _CLINGS = frozenset(".,:;)?!")  # marks that no blank stands in front of
 
 Span = tuple[int, int]
@@ -65,7 +65,9 @@ def gloss(sentence: str, language: str) -> Gloss:
 def _pieces(sentence: str, language: str) -> Iterator[_Piece]:
     """The longest forms that fit, one behind the other, and the tokens that fit none."""
     read = readable(sentence)
-    tokens = [(_BEGINNING, (0, 0)), *((match[0], read.span(*match.span())) for match in _TOKEN.finditer(read.text))]
+    tokens = [(match[0], read.span(*match.span())) for match in _TOKEN.finditer(read.text)]
+    end = len(tokens) - bool(tokens and tokens[-1][0] in _CLINGS)
+    tokens = [(_BEGINNING, (0, 0)), *tokens[:end], (_END, (0, 0)), *tokens[end:]]
     words = [_plain(word) for word, _ in tokens]
     lexicon, longest = _lexicon(language)
     place = 0
@@ -75,8 +77,9 @@ def _pieces(sentence: str, language: str) -> Iterator[_Piece]:
             if entry:
                 break
         else:
-            entry, length = _Entry("word", tokens[place][0].lower() if place else ""), 1
-        yield _Piece(*entry, tokens[place][1][0], tokens[place + length - 1][1][1])
+            entry, length = _Entry("word", "" if tokens[place][1] == (0, 0) else tokens[place][0].lower()), 1
+        places = [span for _, span in tokens[place : place + length] if span != (0, 0)]
+        yield _Piece(*entry, *((places[0][0], places[-1][1]) if places else (0, 0)))
         place += length
 
 
@@ -117,7 +120,7 @@ def _inflected(form: str) -> Iterator[str]:
         yield form
         return
     for ending in endings[1].split(","):
-        yield from _inflected(form[: endings.start()] + ending.strip() + form[endings.end() :])
+        yield from _inflected(form[: endings.start()] + ending + form[endings.end() :])
 
 
 def _plain(word: str) -> str:

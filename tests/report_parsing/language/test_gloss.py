@@ -12,6 +12,7 @@ from report_parsing.language.detection import PARSED
 from report_parsing.language.gloss import gloss
 from report_parsing.reports import parse_report
 from report_parsing.statements.triplets import TripletParser
+from report_parsing.vocabulary import NO_FINDING, POSITIVE, UNCERTAIN
 
 LINES = Path(__file__).with_name("spanish.csv").read_text(encoding="utf-8").splitlines()
 SENTENCES = list(csv.DictReader(line for line in LINES if not line.startswith("#")))
@@ -37,6 +38,31 @@ def test_no_denied_finding_is_affirmed():
         affirmed = {entity for entity, _, exists in said(row["english"]) if exists != "absent"}
         wrong = {entity for entity, _, exists in said(row["spanish"]) if exists == "present"} & (denied - affirmed)
         assert not wrong, row["spanish"]
+
+
+def test_what_is_denied_in_many_ways():
+    sentences = Path(__file__).with_name("denied_in_spanish.txt").read_text(encoding="utf-8").splitlines()
+    for sentence in sentences:
+        (found,) = PARSER.parse_report(sentence, [(0, len(sentence))])
+        labels = {label for label, value in label_report(found).items() if value in (POSITIVE, UNCERTAIN)}
+        assert labels - {NO_FINDING, "Support Devices"} == set(), sentence
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Fractura costal no desplazada.",
+        "Neumotórax no a tensión.",
+        "Derrame sin cambios respecto al previo.",
+        "No hay mejoría del infiltrado.",
+        "El derrame no ha disminuido.",
+        "No ha cambiado el derrame pleural derecho.",
+        "Infiltrado no resuelto.",
+        "Atelectasia basal y no neumonía.",
+    ],
+)
+def test_no_is_not_always_a_denial(sentence):
+    assert any(exists == "present" for *_, exists in said(sentence))
 
 
 @pytest.mark.parametrize(
