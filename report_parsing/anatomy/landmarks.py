@@ -18,8 +18,7 @@ def as_place(reading: Reading, mention: Mention, location: Location) -> Location
     leading = range(max(mention.end, location.start - _REACH), location.start)
     if any(reading.words[token] in ("level", "levels") for token in (*leading, location.start)):
         return NOWHERE
-    prepositions = [token for token in leading if reading.tags[token] == "preposition"]
-    if not prepositions or prepositions[-1] not in reading.overlies:
+    if reading.overlies.isdisjoint(leading):
         return location
     words = tuple(dict.fromkeys(_side_of(item) for item in location.words))
     return Location(words, location.start, location.end) if any(words) else NOWHERE
