@@ -5,6 +5,7 @@ from __future__ import annotations
 from report_parsing.anatomy.positions import SIDES, Words
 from report_parsing.anatomy.runs import NOWHERE, Location
 from report_parsing.lexicon.words import Mention, Reading
+from report_parsing.vocabulary import DEVICE_ENTITIES
 
 _LANDMARKS: Words = frozenset({"rib", "clavicle", "heart", "aorta", "elsewhere"})
 _INSIDE = ("lung", "pleural")  # homes of findings that no bone holds
@@ -22,6 +23,11 @@ def as_place(reading: Reading, mention: Mention, location: Location) -> Location
         return location
     words = tuple(dict.fromkeys(_side_of(item) for item in location.words))
     return Location(words, location.start, location.end) if any(words) else NOWHERE
+
+
+def is_passed(mention: Mention, location: Location) -> bool:
+    """Whether a device only passes a structure: "tube below the diaphragm, terminating in the stomach"."""
+    return not DEVICE_ENTITIES.isdisjoint(mention.term.entities) and all("diaphragm" in item for item in location.words)
 
 
 def _side_of(words: Words) -> Words:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from report_parsing.anatomy.coordination import described_end, is_of_state, opens_phrase
 from report_parsing.anatomy.inheritance import inherit_location
-from report_parsing.anatomy.landmarks import as_place
+from report_parsing.anatomy.landmarks import as_place, is_passed
 from report_parsing.anatomy.positions import GENERAL, OF_LUNG, SIDES, ZONES, Words, has_structure, merge
 from report_parsing.anatomy.runs import NOWHERE, Location, own_end, read_run, run_end, run_start
 from report_parsing.lexicon.words import Mention, Reading
@@ -43,7 +43,9 @@ def _locate_finding(reading: Reading, mention: Mention, previous: tuple[Mention,
     location = location.narrowed(as_place(reading, mention, piece))
     if piece.words:  # "bilaterally, predominantly in the bases"
         more = _after(reading, piece.end, end)
-        if _is_other_side(reading, piece, more):
+        if more.words and is_passed(mention, piece):
+            location = modifiers.narrowed(more)
+        elif _is_other_side(reading, piece, more):
             location = Location((*location.words, *more.words), location.start, more.end)
         elif "and" not in reading.tags[piece.end : more.start]:
             location = location.narrowed(as_place(reading, mention, more))
