@@ -106,8 +106,10 @@ def _doubts(text: str, begin: int, mark: int) -> bool:
     following = _next(text, mark + 1)
     if not following or (mark > begin and text[mark - 1] not in " \n("):
         return False
-    before = text[max(begin, mark - _LONGEST) : mark].rstrip()
-    return following.islower() or not before or before[-1] == "(" or before[-1].isupper()
+    end = mark
+    while end > begin and text[end - 1] in " \n":
+        end -= 1
+    return following.islower() or end == begin or text[end - 1] == "(" or text[end - 1].isupper()
 
 
 def _is_answered(text: str, begin: int, match: re.Match[str]) -> bool:
