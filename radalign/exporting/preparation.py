@@ -97,9 +97,11 @@ def describe_preparation(network: Any, released: str) -> Preparation:
 def _own(network: Any) -> Preparation:
     """Of a network that was trained here."""
     side = network.prepare(torch.zeros(1, 1, network.size, network.size, device=network.device)).shape[-1]
+    constants = network.colours if network.channels == COLOURS else ((network.grey_mean,), (network.grey_std,))
+    mean, std = (tuple(value / GREATEST for value in values) for values in constants)
     return Preparation(
         square=network.size, seen=network.size, side=side,
-        mean=(network.grey_mean / GREATEST,), std=(network.grey_std / GREATEST,),
+        mean=mean, std=std,
         film=f"The longer side becomes {network.size} pixels, by areas; the film lies in the middle of black.",
         resize=LONGEST,
         difference=_enlarging(side if side != network.size else 0),
@@ -196,7 +198,7 @@ RELEASED: dict[str, Callable[[Any], Preparation]] = {
     "chexzero": _chexzero,
     "convirt": lambda network: _squashed(network.size),
     "cxr_clip": _cxr_clip,
-    "gloria": lambda _: _padded(gloria.WHOLE, gloria.CROP, gloria.UPSAMPLED),
+    "gloria": lambda network: _padded(network.size, network.crop, gloria.UPSAMPLED),
     "kad": lambda network: _squashed(network.size, BICUBIC),
     "medclip": _medclip,
     "medklip": lambda network: _squashed(network.size),

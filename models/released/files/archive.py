@@ -1,7 +1,8 @@
 """Files of `torch.save` that name classes of other packages, such as hyper-parameters in a class of Lightning.
 
 The tensors and plain values are read. Whatever class or function the file names is replaced by one that does nothing,
-so that neither the package is needed nor anything of the file runs.
+so that neither the package is needed nor anything of the file runs. Of omegaconf's settings, as GLoRIA's file has them,
+the plain values are kept.
 """
 
 from __future__ import annotations
@@ -11,7 +12,11 @@ from typing import Any
 
 from models.encoders.torchscript import OPCODES, STORAGES, TENSORS, ArchiveReader, read_pickle
 
+CONTENT, VALUE = "_content", "_val"  # in the state of a node of omegaconf: nodes by name, or a value
 MORE_OPCODES = {"SHORT_BINSTRING", "BINSTRING", "LONG4", "MEMOIZE", "EMPTY_SET", "ADDITEMS", "SHORT_BINUNICODE"}
+
+
+PLAIN = (str, int, float)
 
 
 class StandIn(dict[Any, Any]):
@@ -28,7 +33,12 @@ class StandIn(dict[Any, Any]):
         return id(self)
 
     def __setstate__(self, state: Any) -> None:
-        """A state is dropped."""
+        """A state is dropped, but for the plain values of omegaconf's settings."""
+        content = state.get(CONTENT) if isinstance(state, dict) else None
+        if isinstance(content, dict):
+            self.update((name, _plain(node)) for name, node in content.items() if isinstance(name, str))
+        elif isinstance(state, dict) and isinstance(state.get(VALUE), PLAIN):
+            self[VALUE] = state[VALUE]
 
     def append(self, item: Any) -> None:
         """An item is dropped."""
@@ -37,6 +47,13 @@ class StandIn(dict[Any, Any]):
         """Items are dropped."""
 
     add = append
+
+
+def _plain(node: Any) -> Any:
+    """The value of a node of omegaconf, or the node where it holds others."""
+    if isinstance(node, StandIn):
+        return node.get(VALUE, node)
+    return node if isinstance(node, PLAIN) else None
 
 
 class _Reader(ArchiveReader):

@@ -21,7 +21,7 @@ from torch import Tensor
 from models.encoders.torchscript import is_torchscript, read_torchscript
 from models.encoders.weight_files import expect_no_bomb, is_plain
 from models.errors import ModelError
-from models.released.files.archive import read_archive
+from models.released.files.archive import StandIn, read_archive
 from store.regular_files import open_regular
 
 Content = dict[str, Any]  # names -> tensors, plain values, or dicts of them
@@ -72,6 +72,8 @@ def tensors_of(content: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor
         for name, value in holder.items():
             if isinstance(name, str) and is_plain(value):
                 found[start + name] = value
+            elif isinstance(value, StandIn):  # holds plain values at most
+                continue
             elif isinstance(name, str) and isinstance(value, Mapping) and depth < 4:
                 todo.append((f"{start}{name}.", value, depth + 1))
     return found

@@ -24,6 +24,7 @@ from models.released.parts.films import centre, normalise, pad_square
 from models.released.parts.maps import on_whole
 from models.released.parts.reports import askable, prepared, read_reports
 from models.released.parts.resnet import COLOURS, describe_resnet, enlarge, residual_maps, residual_stages, resnet
+from models.released.parts.settings import expect_setting, find_number
 from models.released.parts.states import size, under, weights_of
 from models.text.gloria_prompts import sample_prompts
 from models.text.tokenizer import WordPieceTokenizer
@@ -65,7 +66,8 @@ class ReleasedGloria(ReleasedNetwork):
         self.backbone = resnet(**settings["backbone"])
         pooled, local = (4 * settings["backbone"]["planes"][stage] for stage in (-1, 2))
         self.prompts: dict[str, list[str]] = settings.get("prompts", {})
-        self.layers = int(settings.get("layers", LAYERS))
+        self.layers, self.layer_pooling = int(settings.get("layers", LAYERS)), settings.get("layer_pooling", "sum")
+        self.size, self.crop = settings.get("whole", WHOLE), settings.get("crop", CROP)
         if width := settings.get("width"):
             self.global_embedder = nn.Linear(pooled, width)
             self.local_embedder = nn.Conv2d(local, width, 1, bias=False)
@@ -73,16 +75,19 @@ class ReleasedGloria(ReleasedNetwork):
             self.classifier = nn.Linear(pooled, classes)
         self.reads = "bert" in settings
         if self.reads:
-            self.text = TextTower(settings["bert"], WordPieceTokenizer(settings["texts"], TOKENS))
-        self.local_similarity = WordRegionSimilarity(1 / ATTENTION, 1 / WORDS, "words_regions", "max")
+            self.text = TextTower(
+                settings["bert"], WordPieceTokenizer(settings["texts"], settings.get("tokens", TOKENS))
+            )
+        temperatures = (1 / settings.get(name, usual) for name, usual in (("attention", ATTENTION), ("words", WORDS)))
+        self.local_similarity = WordRegionSimilarity(*temperatures, "words_regions", "max")
 
     def film(self, film: np.ndarray) -> Tensor:
-        """(3, 224, 224) in -1..1: padded to a square of 256, of which the middle is cut out."""
-        return normalise(centre(pad_square(film, WHOLE), CROP), (0.5,) * 3, (0.5,) * 3)
+        """(3, crop, crop) in -1..1: padded to a square of `size`, of which the middle is cut out."""
+        return normalise(centre(pad_square(film, self.size), self.crop), (0.5,) * 3, (0.5,) * 3)
 
     def whole_film(self, film: np.ndarray) -> Tensor:
-        """(3, 256, 256): without the cut."""
-        return normalise(pad_square(film, WHOLE), (0.5,) * 3, (0.5,) * 3)
+        """(3, size, size): without the cut."""
+        return normalise(pad_square(film, self.size), (0.5,) * 3, (0.5,) * 3)
 
     def stages(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Pooled (batch, channels) and local features (batch, channels, 19, 19) of the network's input."""
@@ -102,7 +107,8 @@ class ReleasedGloria(ReleasedNetwork):
     def read(self, texts: Sequence[str]) -> Texts:
         """The text tower."""
         tokens = self.tokens(texts)
-        summed = torch.stack(self.text(tokens).hidden[-self.layers :]).sum(0)
+        layers = torch.stack(self.text(tokens).hidden[-self.layers :])
+        summed = layers.sum(0) if self.layer_pooling == "sum" else layers.mean(0)
         words, present = aggregate(summed, tokens.ids, self.text.tokenizer.continues.to(self.device), tokens.mask)
         return Texts(words.mean(1), words, present.sum(1) - 2)
 
@@ -128,7 +134,7 @@ class ReleasedGloria(ReleasedNetwork):
 
     def image_maps(self, images: Tensor) -> list[Tensor]:
         """Maps (batch, channels, rows, columns) of the residual network, fine to coarse, of whole films as large."""
-        return residual_maps(self.backbone, enlarge(self.prepare_whole(images), UPSAMPLED * WHOLE // CROP))
+        return residual_maps(self.backbone, enlarge(self.prepare_whole(images), UPSAMPLED * self.size // self.crop))
 
     def class_logits(self, images: Tensor) -> Tensor:
         """(batch, classes) of the classifier of a checkpoint that has one."""
@@ -158,7 +164,7 @@ class ReleasedGloria(ReleasedNetwork):
         vectors, regions = self.look(self.prepare(images))
         prompts = [self.prompts_of(query) for query in queries]
         attention = torch.stack([self._attention(regions, group).mean(1) for group in prompts], dim=1)
-        maps = on_whole(attention, CROP, WHOLE, shared=True)
+        maps = on_whole(attention, self.crop, self.size, shared=True)
         return ZeroShot(self._best(vectors, regions, prompts).sigmoid(), maps)
 
     def prompts_of(self, finding: str) -> list[str]:
@@ -174,7 +180,7 @@ class ReleasedGloria(ReleasedNetwork):
         words = [self.text.tokenizer.words(prepared(sentence)) for sentence in sentences]
         real = _behind_first(texts.words, texts.counts)[:, 1:, None, None]
         own = (attention[:, 1:] * real)[:, : int(texts.counts.max())]
-        return WordMaps(words, on_whole(own, CROP, WHOLE, shared=True))
+        return WordMaps(words, on_whole(own, self.crop, self.size, shared=True))
 
     def phrase_maps(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
         """Attention of the words, mean over them; a phrase of one word is asked for with `there is` before it."""
@@ -245,7 +251,7 @@ def convert(content: Content, texts: Path | None) -> Converted:
     heads = {name for name in found if name.startswith(("img_encoder.global_embedder", "img_encoder.local_embedder"))}
     backbone = {name: tensor for name, tensor in under(found, inner).items() if f"{inner}{name}" not in heads}
     state = {f"backbone.{name}": tensor for name, tensor in backbone.items()}
-    settings: dict[str, Any] = {"backbone": describe_resnet(backbone, COLOURS)}
+    settings: dict[str, Any] = {"backbone": describe_resnet(backbone, COLOURS), **_settings(content)}
     if heads:
         state |= {name.removeprefix("img_encoder."): found[name] for name in heads}
         settings["width"] = size(found, "img_encoder.global_embedder.weight")
@@ -255,7 +261,6 @@ def convert(content: Content, texts: Path | None) -> Converted:
     if tower:
         folder = expect_folder(texts, "Bio_ClinicalBERT")
         settings |= {"bert": describe_bert(tower, folder), "texts": str(folder), "prompts": _prompts(folder)}
-        settings["layers"] = _layers(content)
         state |= {f"text.bert.{name}": tensor for name, tensor in tower.items()}
     used = ("img_encoder.", "text_encoder.model.")
     state |= {name: tensor for name, tensor in found.items() if not name.startswith(used)}
@@ -287,9 +292,21 @@ def _prompts(folder: Path) -> dict[str, list[str]]:
         raise ModelError(f"{path} does not give a list of prompts for the name of each finding") from None
 
 
-def _layers(content: Content) -> int:
-    """How many last hidden states are summed, where the file says so in plain values."""
-    found: Any = content.get("hyper_parameters")
-    for name in ("model", "text", "last_n_layers"):
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found if isinstance(found, int) and found > 0 else LAYERS
+def _settings(content: Content) -> dict[str, Any]:
+    """What the file's own settings say, in whose place there is what the authors' configuration has."""
+    given = "hyper_parameters"
+    expect_setting(content, f"{given}.transforms.norm", "half")
+    expect_setting(content, f"{given}.model.text.norm", False)
+    expect_setting(content, f"{given}.model.text.agg_tokens", True)
+    found = {
+        "layers": int(find_number(content, f"{given}.model.text.last_n_layers", LAYERS)),
+        "layer_pooling": expect_setting(content, f"{given}.model.text.aggregate_method", "sum", "mean"),
+        "tokens": int(find_number(content, f"{given}.data.text.word_num", TOKENS)),
+        "whole": int(find_number(content, f"{given}.data.image.imsize", WHOLE)),
+        "crop": int(find_number(content, f"{given}.transforms.random_crop.crop_size", CROP)),
+        "attention": find_number(content, f"{given}.model.gloria.temp1", ATTENTION),
+        "words": find_number(content, f"{given}.model.gloria.temp2", WORDS),
+    }
+    if found["crop"] > found["whole"]:
+        raise ModelError(f"the file's settings cut {found['crop']} pixels out of films of {found['whole']}")
+    return found
