@@ -32,6 +32,8 @@ WORDS = (
     *("FINDINGS", "FINDINGS ", "findings\n", "FINDINGS A. ", "FINDINGS ((", "a FINDINGS:", "IMPRESSION - ", "CHEST, "),
     *("REASON FOR ", "Dictated by\n", "FINAL REPORT\n", "LUNGS: a\n", "ADDENDUM\n", "IV. ", "<", "<a", "</findings>"),
     *("_", "___ ", "X", "XXXX ", "x-XXXX. ", "[**", "[**a", "\ufffd", "-/", "dr. ", "dr. A", "a.m. ", "a.b", "A.B.C."),
+    *("\u00ad", "\u00ada", "ﬁ", "＊", "<br>", "<b>", "<b>a", "&nbsp;", "&amp", "\\n", "\\.br\\", "**a ", "*a", "_a "),
+    *("XR CHEST 1 :", "A) ", "1.1 ", "FINDINGS.", "FINDINGS....", "findings ->", '"findings": ', "FINDINGS\n---\n"),
     *("effusion.the", "figs.aa", "Aa.Aa", "AAAA.AA", '.")', "a;b", "x, ", "é", "a" * 50 + " ", " " * 60 + ":"),
 )  # fmt: skip
 
