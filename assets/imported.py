@@ -19,6 +19,10 @@ class ImportConfig(dg.Config):
     texts: str = Field(
         default="", description="Folder of the text encoder (vocabulary, configuration), where the file lacks it."
     )
+    size: int = Field(
+        default=0,
+        description="Side of its images in pixels, where files of its format do not say it (KAD); 0: as usual.",
+    )
     name: str = Field(
         default="",
         pattern=r"^[A-Za-z0-9+_.-]*$",
@@ -39,7 +43,8 @@ def imported(
     place = workspace.plain()
     with one_sentence():
         texts = Path(config.texts) if config.texts else None
-        run = import_released(place, Path(config.path), context.log.info, config.released, texts, config.name)
+        log, path = context.log.info, Path(config.path)
+        run = import_released(place, path, log, config.released, texts, config.name, config.size)
     return dg.MaterializeResult(
         metadata={
             "run": run.name,

@@ -37,19 +37,20 @@ Log = Callable[[str], object]
 
 
 def import_released(
-    workspace: Home, path: Path, log: Log, released: str = "", texts: Path | None = None, name: str = ""
+    workspace: Home, path: Path, log: Log, released: str = "", texts: Path | None = None, name: str = "", size: int = 0
 ) -> TrainedRun:
     """Make a released file a run of the home, and the latest of its method on the workspace's dataset.
 
     `released` is the format; empty: it is recognised. `texts` is the folder of the text encoder, where the file lacks
-    what is in it. `name` is added to what results call the run: medklip:released-NAME. The same file is imported once.
+    what is in it. `name` is added to what results call the run: medklip:released-NAME. `size` is the
+    side of its images in pixels, where the file's format needs it. The same file is imported once.
 
     Raises:
         ModelError: the file cannot be used, in one sentence.
     """
     if not path.is_file():
         raise ModelError(f"There is no file {path}: name a file of weights.")
-    chosen, converted = convert_file(path, released, texts)
+    chosen, converted = convert_file(path, released, texts, size)
     source = {"file": path.name, "digest": file_digest(path), "format": chosen}
     code = code_version(*evaluated_modules(chosen))
     home, run = workspace.home_path(), fingerprint(source, converted.settings, code)

@@ -19,6 +19,7 @@ from models.released.network import ReleasedNetwork
 from store.suggestions import did_you_mean
 
 PACKAGE = f"{__package__}.formats"
+LARGEST = 4096  # side of an image, pixels
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,10 @@ def recognise(content: Content, path: Path) -> str:
     return found[0]
 
 
-def convert_file(path: Path, name: str = "", texts: Path | None = None) -> tuple[str, Converted]:
+def convert_file(path: Path, name: str = "", texts: Path | None = None, size: int = 0) -> tuple[str, Converted]:
     """A released file in our terms, with the name of its format.
+
+    `size` is the side of its images in pixels, where a format has several and its files do not say which; 0: as usual.
 
     Raises:
         ModelError: it cannot be read, is of another format than `name`, lacks weights or has some left over.
@@ -82,7 +85,19 @@ def convert_file(path: Path, name: str = "", texts: Path | None = None) -> tuple
         hint = f"it is one of {' or '.join(others)}" if others else "its names of weights are others"
         raise ModelError(f"{path} is no file of {chosen}: {hint}")
     with explaining(path, chosen):
-        return chosen, find_format(chosen).convert(content, texts)
+        converted = find_format(chosen).convert(content, texts)
+        return chosen, _at_size(chosen, converted, size) if size else converted
+
+
+def _at_size(chosen: str, converted: Converted, size: int) -> Converted:
+    """The file for images of `size` pixels, where its format has a function `at_size` for it."""
+    choose = getattr(find_format(chosen), "at_size", None)
+    if choose is None:
+        raise ModelError(f"the size of images follows from a file of {chosen}: leave it out")
+    if not 0 < size <= LARGEST:
+        raise ModelError(f"images have 1 to {LARGEST} pixels on a side, not {size}")
+    resized: Converted = choose(converted, size)
+    return resized
 
 
 @contextmanager

@@ -125,6 +125,13 @@ def _add_import(commands: argparse._SubParsersAction) -> None:  # type: ignore[t
         metavar="FOLDER",
         help="folder of the text encoder (configuration, vocabulary, weights where the file lacks them)",
     )
+    parser.add_argument(
+        "--size",
+        type=int,
+        default=0,
+        metavar="PIXELS",
+        help="side of its images, where files of its format do not say it: 224, 512 or 1024 of KAD",
+    )
     parser.add_argument("--name", default="", help="added to what results call it: medklip:released-NAME")
     _add_home(parser, "dataset that it is evaluated beside; default: RADALIGN_COHORT, else phantom")
 

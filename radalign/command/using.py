@@ -27,7 +27,7 @@ def run_import(options: Namespace) -> int:
     workspace = Workspace(home=options.home, cohort=options.cohort)
     texts = Path(options.texts) if options.texts else None
     with one_sentence():
-        run = import_released(workspace, Path(options.file), log, options.method, texts, options.name)
+        run = import_released(workspace, Path(options.file), log, options.method, texts, options.name, options.size)
     print(f"{run.name} is in {workspace.home_path() / run.output}.")
     print(f"`radalign evaluate {run.method}` evaluates it.")
     return 0

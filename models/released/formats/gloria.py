@@ -78,8 +78,9 @@ class ReleasedGloria(ReleasedNetwork):
             self.text = TextTower(
                 settings["bert"], WordPieceTokenizer(settings["texts"], settings.get("tokens", TOKENS))
             )
-        temperatures = (1 / settings.get(name, usual) for name, usual in (("attention", ATTENTION), ("words", WORDS)))
-        self.local_similarity = WordRegionSimilarity(*temperatures, "words_regions", "max")
+        self.local_similarity = WordRegionSimilarity(
+            1 / settings.get("attention", ATTENTION), 1 / settings.get("words", WORDS), "words_regions", "max"
+        )
 
     def film(self, film: np.ndarray) -> Tensor:
         """(3, crop, crop) in -1..1: padded to a square of `size`, of which the middle is cut out."""

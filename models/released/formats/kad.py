@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,17 @@ def convert(content: Content, texts: Path | None) -> Converted:
         if not name.startswith(("decoder_norm.", "logit_scale"))
     }
     return Converted(settings, state, notes)
+
+
+def at_size(converted: Converted, size: int) -> Converted:
+    """A file whose images have `size` pixels on a side, which a user knows where the file does not say it."""
+    stages, usual = len(converted.settings["backbone"]["blocks"]), min(SIZES.values())
+    if (stages in SIZES and SIZES[stages] == usual) != (size == usual):
+        raise ModelError(
+            f"images of {size} pixels do not go with it: a network of {stages} stages is for images of "
+            f"{usual if SIZES.get(stages) == usual else f'more than {usual}'} pixels"
+        )
+    return replace(converted, settings={**converted.settings, "size": size}, notes=())
 
 
 def build(settings: Mapping[str, Any]) -> ReleasedKad:

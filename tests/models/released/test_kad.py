@@ -7,8 +7,8 @@ import torch
 
 from models.errors import ModelError
 from models.released.formats import kad
-from models.released.opening import fill, open_file
-from tests.models.released.fixtures import close, find_fixtures
+from models.released.opening import convert_file, fill, open_file
+from tests.models.released.fixtures import close, find_fixtures, some_file
 
 FIXTURES = find_fixtures("kad")
 
@@ -89,3 +89,20 @@ def test_the_file_says_how_large_its_images_are(opened):
     assert kad.convert(content, texts).notes == (
         f"The file does not say how large its images are: {network.size} pixels are assumed.",
     )
+
+
+def test_a_user_says_how_large_its_images_are(opened, tmp_path):
+    fixture, network, content = opened
+    texts, path = fixture.folder / "bert", tmp_path / "best_valid.pt"
+    torch.save(content, path)
+    right, wrong = (1024, 224) if network.size > 224 else (224, 512)
+    _, converted = convert_file(path, "kad", texts, right)
+    assert (converted.settings["size"], converted.notes) == (right, ())
+    with pytest.raises(ModelError, match=f"images of {wrong} pixels do not go with it"):
+        convert_file(path, "kad", texts, wrong)
+
+
+def test_other_formats_take_no_size(tmp_path):
+    fixture = some_file("moco_")
+    with pytest.raises(ModelError, match="the size of images follows from a file of moco: leave it out"):
+        convert_file(fixture.file(tmp_path), size=512)
