@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from report_parsing.anatomy.positions import SIDES, ZONES, Words, has_structure, is_complete, join_conjuncts, merge
 from report_parsing.lexicon.words import Reading
@@ -11,8 +11,7 @@ _BOTH = frozenset({"bilateral"})
 DEIDENTIFIED = frozenset({"xxxx", "___"})
 
 
-@dataclass(frozen=True)
-class Location:
+class Location(NamedTuple):
     """Alternatives of anatomy words ("both bases" may be two), and the tokens they were read from."""
 
     words: tuple[Words, ...] = ()
