@@ -9,7 +9,7 @@ from report_parsing.vocabulary import DEVICE_ENTITIES
 
 _LANDMARKS: Words = frozenset({"rib", "clavicle", "heart", "aorta", "elsewhere"})
 _INSIDE = ("lung", "pleural")  # homes of findings that no bone holds
-_REACH = 4  # words between a preposition and the structure that it leads to
+_REACH = 8  # words between a preposition and the structure that it leads to: "between the posterior 5th and 6th ribs"
 
 
 def as_place(reading: Reading, mention: Mention, location: Location) -> Location:
