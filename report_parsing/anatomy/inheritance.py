@@ -1,9 +1,9 @@
-"""The location that a finding has from the one before it: "left effusion with adjacent atelectasis"."""
+"""The location that an observation has from what is said before it: "left effusion with adjacent atelectasis"."""
 
 from __future__ import annotations
 
-from report_parsing.anatomy.positions import OF_LUNG, SIDES, ZONES, Words
-from report_parsing.anatomy.runs import NOWHERE, Location
+from report_parsing.anatomy.positions import OF_LUNG, SIDES, ZONES, Words, has_structure
+from report_parsing.anatomy.runs import NOWHERE, Location, read_run, run_end
 from report_parsing.lexicon.words import Mention, Reading
 
 _GOES_ON = ("which", "?", "appearance", "this", "these")  # a clause about the finding before: "opacity; this suggests"
@@ -27,6 +27,33 @@ def inherit_location(reading: Reading, mention: Mention, source: Mention, locati
     passed_on = SIDES | ZONES | OF_LUNG if alike else SIDES
     words = tuple(_beside(words, mention.term.home) for words in location.words if words & passed_on)
     return Location(words, mention.start, mention.end) if words else NOWHERE
+
+
+def with_structure(reading: Reading, location: Location) -> Location:
+    """A mere side with the structure of the other side: "the left angle is sharp, the right is blunted"."""
+    if len(location.words) != 1 or not location.words[0] or location.words[0] - SIDES:
+        return location
+    others = (reading.locations.get(token) for token in range(location.start - 1, -1, -1))
+    structure = next((other.term for other in others if other is not None and has_structure(other.term)), None)
+    if structure is None or structure & location.words[0]:
+        return location
+    return Location((structure - SIDES | location.words[0],), location.start, location.end)
+
+
+def subject_before(reading: Reading, mention: Mention) -> Location:
+    """The subject that a state behind "but" has from the clause before: "lungs are hyperinflated but clear"."""
+    start = mention.start
+    while start > 0 and reading.tags[start - 1] in ("word", "verb"):
+        start -= 1
+    if start < 2 or reading.words[start - 1] not in ("but", "yet"):
+        return NOWHERE
+    clause = reading.clauses[start - 2]
+    first = next((token for token in range(start) if reading.clauses[token] == clause), start)
+    while first < start and reading.tags[first] in ("word", "determiner"):
+        first += 1
+    if reading.tags[first] != "location":
+        return NOWHERE
+    return read_run(reading, first, run_end(reading, first, start - 1))
 
 
 def _is_passed_on(mention: Mention, location: Location) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from report_parsing.anatomy.coordination import described_end, is_of_state, opens_phrase
-from report_parsing.anatomy.inheritance import inherit_location
+from report_parsing.anatomy.inheritance import inherit_location, subject_before, with_structure
 from report_parsing.anatomy.landmarks import as_place, is_passed
-from report_parsing.anatomy.positions import GENERAL, OF_LUNG, SIDES, ZONES, Words, has_structure, merge
+from report_parsing.anatomy.positions import GENERAL, OF_LUNG, SIDES, ZONES, Words, merge
 from report_parsing.anatomy.runs import NOWHERE, Location, own_end, read_run, run_end, run_start
 from report_parsing.lexicon.words import Mention, Reading
 from report_parsing.vocabulary import NORMAL_ENTITIES
@@ -86,8 +86,8 @@ def _locate_state(reading: Reading, mention: Mention) -> Location | None:
     if not location.words:
         location = _after(reading, mention.end, _clause_end(reading, mention))
     if not location.words:
-        location = _subject_before(reading, mention)
-    location = _with_structure(reading, location)
+        location = subject_before(reading, mention)
+    location = with_structure(reading, location)
     if not location.words and not set(mention.term.entities) & set(NORMAL_ENTITIES):
         return None  # "elevated" of nothing that is in the image
     return location
@@ -232,33 +232,6 @@ def _subject(reading: Reading, mention: Mention, start: int) -> Location | None:
             return NOWHERE
         index -= 1
     return NOWHERE
-
-
-def _with_structure(reading: Reading, location: Location) -> Location:
-    """A mere side with the structure of the other side: "the left angle is sharp, the right is blunted"."""
-    if len(location.words) != 1 or not location.words[0] or location.words[0] - SIDES:
-        return location
-    others = (reading.locations.get(token) for token in range(location.start - 1, -1, -1))
-    structure = next((other.term for other in others if other is not None and has_structure(other.term)), None)
-    if structure is None or structure & location.words[0]:
-        return location
-    return Location((structure - SIDES | location.words[0],), location.start, location.end)
-
-
-def _subject_before(reading: Reading, mention: Mention) -> Location:
-    """The subject that a state behind "but" has from the clause before: "lungs are hyperinflated but clear"."""
-    start = mention.start
-    while start > 0 and reading.tags[start - 1] in ("word", "verb"):
-        start -= 1
-    if start < 2 or reading.words[start - 1] not in ("but", "yet"):
-        return NOWHERE
-    clause = reading.clauses[start - 2]
-    first = next((token for token in range(start) if reading.clauses[token] == clause), start)
-    while first < start and reading.tags[first] in ("word", "determiner"):
-        first += 1
-    if reading.tags[first] != "location":
-        return NOWHERE
-    return read_run(reading, first, run_end(reading, first, start - 1))
 
 
 def _belongs_to_finding(reading: Reading, start: int, clause: int) -> bool:
