@@ -96,16 +96,19 @@ def describe_preparation(network: Any, released: str) -> Preparation:
 
 def _own(network: Any) -> Preparation:
     """Of a network that was trained here."""
-    side = network.prepare(torch.zeros(1, 1, network.size, network.size, device=network.device)).shape[-1]
-    constants = network.colours if network.channels == COLOURS else ((network.grey_mean,), (network.grey_std,))
-    mean, std = (tuple(value / GREATEST for value in values) for values in constants)
+    given = network.prepare(torch.zeros(1, 1, network.size, network.size, device=network.device))
+    side = given.shape[-1]
+    mean, std = network.colours if given.shape[1] == COLOURS else ((network.grey_mean,), (network.grey_std,))
     return Preparation(
-        square=network.size, seen=network.size, side=side,
-        mean=mean, std=std,
+        square=network.size,
+        seen=network.size,
+        side=side,
+        mean=tuple(value / GREATEST for value in mean),
+        std=tuple(value / GREATEST for value in std),
         film=f"The longer side becomes {network.size} pixels, by areas; the film lies in the middle of black.",
         resize=LONGEST,
         difference=_enlarging(side if side != network.size else 0),
-    )  # fmt: skip
+    )
 
 
 def _enlarging(side: int) -> str:

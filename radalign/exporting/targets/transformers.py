@@ -137,7 +137,7 @@ def _write_text(network: Any, folder: Path) -> None:
     """The BERT as transformers computes it by itself, and its tokenizer."""
     bert = find_bert(network)
     state = dict(bert.state_dict())
-    if isinstance(network, ReleasedMgca):  # which reads all tokens at the first position
+    if _knows_no_order(network):
         state[POSITIONS] = state[POSITIONS][:1].expand_as(state[POSITIONS])
     folder.mkdir()
     bert.save_pretrained(folder, state_dict={name: tensor.contiguous() for name, tensor in state.items()})
@@ -145,6 +145,11 @@ def _write_text(network: Any, folder: Path) -> None:
     assert tokenizer is not None
     save_tokenizer(tokenizer, folder)
     _forget_machine(folder / "config.json")
+
+
+def _knows_no_order(network: Any) -> bool:
+    """Whether the BERT reads all tokens at the first position, as MGCA's code does."""
+    return isinstance(network, ReleasedMgca) or not getattr(getattr(network, "text_encoder", None), "positions", True)
 
 
 @torch.inference_mode()
@@ -155,7 +160,7 @@ def _check_text(network: Any, folder: Path) -> float:
     assert tokenizer is not None
     texts = [text.rstrip(".") for text in SAMPLES]  # some towers read them without the full stop
     tokens = tokenizer(texts)
-    positions = {"position_ids": torch.zeros_like(tokens.ids)} if isinstance(network, ReleasedMgca) else {}
+    positions = {"position_ids": torch.zeros_like(tokens.ids)} if _knows_no_order(network) else {}
     wanted = bert(input_ids=tokens.ids, attention_mask=tokens.mask.long(), **positions).last_hidden_state
     given = AutoTokenizer.from_pretrained(folder)(texts, padding=True, truncation=True, return_tensors="pt")
     if not torch.equal(given["input_ids"], tokens.ids):

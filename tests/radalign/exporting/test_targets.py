@@ -106,10 +106,10 @@ def test_open_clip_gives_the_vectors_of_images_and_texts(name, options, tmp_path
     close(network.encode_text(tokens, normalize=True), model.embed_texts(SAMPLES))
 
 
-@pytest.mark.parametrize("name", ["convirt", "gloria"])
+@pytest.mark.parametrize(("name", "options"), [("convirt", {}), ("mgca", {"token_positions": False})])
 @torch.inference_mode()
-def test_transformers_give_features_and_the_states_of_texts(name, tmp_path, squares):
-    model = trained_model(name, tmp_path / "run")
+def test_transformers_give_features_and_the_states_of_texts(name, options, tmp_path, squares):
+    model = trained_model(name, tmp_path / "run", **options)
     folder = radalign.export(model, "transformers", tmp_path / "out", home=str(tmp_path))
     processor, network = AutoImageProcessor.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
     pixels = processor([as_colours(square) for square in squares], return_tensors="pt")["pixel_values"]
