@@ -6,18 +6,19 @@ The functions here decode in the calling process. `imaging.pool` decodes in othe
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import numpy as np
+from pydicom.dataset import Dataset
 
 from imaging.borders import remove_borders
 from imaging.dicom.attributes import ImageHeader, attributes
 from imaging.dicom.contrast import FEWEST, Display, choose_display, sample, spread, stretch
-from imaging.dicom.reader import damage_as_image_error, looks_like_dicom, read_frame
+from imaging.dicom.reader import StoredFrame, damage_as_image_error, looks_like_dicom, read_frame
 from imaging.dicom.render import find_display, render_averages, render_full_size, round_levels
 from imaging.errors import ImageError, MachineError
 from imaging.letterbox import Frame, letterbox, letterbox_mask
@@ -86,16 +87,22 @@ def read_square(path: Path, options: SquareOptions) -> DecodedImage:
 
     Raises ImageError as `read_grey` does. `reduced_jpeg_2000` gives up the bound on the error.
     """
-    return _read(path, lambda stream, head: _square(stream, head, options))
+    return _read(path, lambda stream, head: _squares(stream, head, [options]))[0]
 
 
 def read_film(path: Path, options: SquareOptions) -> DecodedImage:
     """Read a radiograph that shows something, as `read_square` does; ImageError `constant_image` for any other."""
-    image = read_square(path, options)
-    frame = Frame.fit(image.height, image.width, options.size)
-    if spread(frame.cut(image.pixels)) < FEWEST:
-        raise ImageError("constant_image")
-    return image
+    return read_films(path, [options])[0]
+
+
+def read_films(path: Path, several: Sequence[SquareOptions]) -> list[DecodedImage]:
+    """Several squares of one radiograph, each as `read_film` gives it; the pixels of a DICOM are decoded once."""
+    images = _read(path, lambda stream, head: _squares(stream, head, several))
+    for image, options in zip(images, several, strict=True):
+        frame = Frame.fit(image.height, image.width, options.size)
+        if spread(frame.cut(image.pixels)) < FEWEST:
+            raise ImageError("constant_image")
+    return images
 
 
 def read_mask(path: Path, options: MaskOptions) -> np.ndarray:
@@ -147,15 +154,16 @@ def _grey(stream: BinaryIO, head: bytes, as_described: bool) -> np.ndarray:
         return render_full_size(stored, dataset, display)
 
 
-def _square(stream: BinaryIO, head: bytes, options: SquareOptions) -> DecodedImage:
+def _squares(stream: BinaryIO, head: bytes, several: Sequence[SquareOptions]) -> list[DecodedImage]:
     if looks_like_raster(head):
-        return _raster_square(stream, head, options)
+        return [_raster_square(stream, head, options) for options in several]
     with damage_as_image_error():
-        return _dicom_square(stream, options)
+        reductions = {options: options.size if options.reduced_jpeg_2000 else 0 for options in several}
+        frames = {reduction: read_frame(stream, reduction) for reduction in dict.fromkeys(reductions.values())}
+        return [_dicom_square(*frames[reductions[options]], options) for options in several]
 
 
-def _dicom_square(stream: BinaryIO, options: SquareOptions) -> DecodedImage:
-    dataset, stored = read_frame(stream, options.size if options.reduced_jpeg_2000 else 0)
+def _dicom_square(dataset: Dataset, stored: StoredFrame, options: SquareOptions) -> DecodedImage:
     height, width = int(dataset.Rows), int(dataset.Columns)
     display = find_display(stored, dataset)
     if options.crop_borders or max(height, width) < options.size:
@@ -167,6 +175,7 @@ def _dicom_square(stream: BinaryIO, options: SquareOptions) -> DecodedImage:
 
 
 def _raster_square(stream: BinaryIO, head: bytes, options: SquareOptions) -> DecodedImage:
+    stream.seek(0)
     image = _scaled_jpg(stream, options.size) if looks_like_jpg(head) and not options.crop_borders else None
     if image:
         return image

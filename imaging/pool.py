@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from queue import LifoQueue
@@ -65,6 +66,19 @@ class DecoderPool:
         found = self._ask(path, square=asdict(options))
         return found if isinstance(found, ImageError) else _build_image(*found, options.size)
 
+    def decode_several(self, path: Path, several: Sequence[SquareOptions]) -> list[DecodedImage] | ImageError:
+        """Several squares of one file, whose pixels are decoded once where they can be."""
+        found = self._ask(path, squares=[asdict(options) for options in several])
+        if isinstance(found, ImageError):
+            return found
+        answer, content = found
+        images = []
+        for options, described in zip(several, answer["images"], strict=True):
+            size = described["bytes"]
+            images.append(_build_image(described, content[:size], options.size))
+            content = content[size:]
+        return images
+
     def decode_mask(self, path: Path, options: MaskOptions) -> np.ndarray | ImageError:
         """Read a mask, (size, size) bool, or say why it cannot be decoded."""
         found = self._ask(path, mask=asdict(options))
@@ -79,7 +93,7 @@ class DecoderPool:
         """Ids of the processes that are running."""
         return [worker.process.id for worker in self._all if worker.process]
 
-    def _ask(self, path: Path, **task: dict[str, Any]) -> tuple[dict[str, Any], bytes] | ImageError:
+    def _ask(self, path: Path, **task: Any) -> tuple[dict[str, Any], bytes] | ImageError:
         worker = self._idle.get()
         try:
             return worker.decode(Path(os.path.abspath(path)), task)

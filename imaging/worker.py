@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 
-from imaging.decode import DecodedImage, MaskOptions, SquareOptions, read_film, read_mask
+from imaging.decode import DecodedImage, MaskOptions, SquareOptions, read_film, read_films, read_mask
 from imaging.errors import ImageError, MachineError
 from imaging.limits import BYTES_PER_WORKER, CPU_SECONDS_PER_FILE
 
@@ -61,6 +61,10 @@ def _decode(path: Path, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]
     if "mask" in request:
         mask = read_mask(path, MaskOptions(**request["mask"]))
         return {"bytes": mask.size}, mask.astype(np.uint8).tobytes()
+    if "squares" in request:
+        images = read_films(path, [SquareOptions(**options) for options in request["squares"]])
+        pixels = b"".join(image.pixels.tobytes() for image in images)
+        return {"bytes": len(pixels), "images": [_describe(image) for image in images]}, pixels
     image = read_film(path, SquareOptions(**request["square"]))
     return _describe(image), image.pixels.tobytes()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import cv2
@@ -31,14 +31,13 @@ class Decoder:
         self._cards = list(cards)
         self._cuts = any(card.decoding.get("crop_borders") for card in cards)
         self._pool = DecoderPool(min(MOST_WORKERS, usable_cores()))
-        self._threads = ThreadPoolExecutor(self._pool.workers, "decoding")
 
     def warm_up(self) -> None:
         """Start every process."""
         picture = cv2.imencode(".png", np.arange(64 * 64, dtype=np.uint8).reshape(64, 64))[1].tobytes()
-        with Upload() as upload:
+        with Upload() as upload, ThreadPoolExecutor(self._pool.workers) as threads:
             upload.write(picture)
-            list(self._threads.map(lambda _: self._square(upload, SquareOptions(64)), range(self._pool.workers)))
+            list(threads.map(lambda _: self._squares(upload, [SquareOptions(64)]), range(self._pool.workers)))
 
     def decode(self, upload: Upload, shown: bool) -> Film:
         """The radiograph in an upload, with what a reader sees of it if it will be `shown`.
@@ -49,9 +48,8 @@ class Decoder:
         """
         shown = shown or self._cuts
         wanted = [_options(card) for card in self._cards] + [SquareOptions(SHOWN)] * shown
-        asked = {options: self._threads.submit(self._square, upload, options) for options in dict.fromkeys(wanted)}
-        wait(asked.values())  # all of them, because the upload goes then
-        squares = {options: answer.result() for options, answer in asked.items()}
+        asked = list(dict.fromkeys(wanted))
+        squares = dict(zip(asked, self._squares(upload, asked), strict=True))
         first = squares[wanted[0]]
         inputs = tuple(
             self._film(upload, squares[options], FILM) if card.released else squares[options].pixels
@@ -63,17 +61,16 @@ class Decoder:
 
     def close(self) -> None:
         """End every process, also one that is decoding."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
         self._pool.__exit__()
         for process in self._pool.processes():
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
 
     def _film(self, upload: Upload, square: DecodedImage, size: int) -> np.ndarray:
-        return film_in(square, size, lambda options: self._square(upload, options))
+        return film_in(square, size, lambda options: self._squares(upload, [options])[0])
 
-    def _square(self, upload: Upload, options: SquareOptions) -> DecodedImage:
-        found = self._pool.decode(upload.path, options)
+    def _squares(self, upload: Upload, several: Sequence[SquareOptions]) -> list[DecodedImage]:
+        found = self._pool.decode_several(upload.path, several)
         if isinstance(found, ImageError):
             raise found
         return found

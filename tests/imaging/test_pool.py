@@ -86,6 +86,35 @@ def test_same_image_as_in_this_process(tmp_path):
         assert missing.reason == "missing_file"
 
 
+@pytest.mark.parametrize("kind", ["explicit", "jpeg_lossless_sv1", "jpeg_2000", "deflated"])
+def test_several_squares_of_a_file_are_those_that_are_asked_one_by_one(tmp_path, kind):
+    path = write_dicom(tmp_path / "image", draw_image(300, 200, seed=0), kind)
+    several = [
+        SquareOptions(64),
+        SquareOptions(400),
+        SquareOptions(64, reduced_jpeg_2000=True),
+        SquareOptions(50, True),
+    ]
+    with DecoderPool(1) as decoders:
+        found = decoders.decode_several(path, several)
+        expected = [decoders.decode(path, options) for options in several]
+        path.write_bytes(path.read_bytes()[:5000])
+        assert isinstance(decoders.decode_several(path, several), ImageError)
+    for one, other in zip(found, expected, strict=True):
+        assert (one.pixels == other.pixels).all()
+        assert (one.height, one.width, one.header) == (other.height, other.width, other.header)
+
+
+def test_several_squares_of_a_jpg(tmp_path):
+    path = tmp_path / "image.jpg"
+    Image.fromarray((draw_image(300, 200, seed=0) >> 4).astype(np.uint8)).save(path, quality=92)
+    several = [SquareOptions(40), SquareOptions(300), SquareOptions(500)]
+    with DecoderPool(1) as decoders:
+        found = decoders.decode_several(path, several)
+        for image, options in zip(found, several, strict=True):
+            assert (image.pixels == decoders.decode(path, options).pixels).all()
+
+
 def test_only_the_file_is_lost(mischievous, tmp_path, capfd):
     reasons = {}
     crashes = ("segfault", "SIGFPE", "SIGBUS", "exits")
