@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from report_parsing.language.readable import readable
+from report_parsing.language.readable import is_plain, readable
 from report_parsing.sections.heading_words import FINDINGS, OTHER, SUBHEADING, UNLISTED
 from report_parsing.sections.headings import Heading, find_headings
 from report_parsing.sections.layout import Section, Span, plain, trim
@@ -40,9 +40,10 @@ def tile(report: str, sectioning: Sectioning = "mended") -> list[Section]:
     """The sections in order; the first starts at 0, each where the one before ends, the last ends with the report."""
     if sectioning == "reference":
         return tile_as_published(report) if report else []
+    if is_plain(report):
+        return _tile_plain(report)
     read = readable(report, emphasis=True)
-    text = plain(read.text)
-    sections = _named(_with_last_paragraph(text, _cut(text, _opening_headings(text, find_headings(text)))))
+    sections = _tile_plain(plain(read.text))
     if read.starts is None:
         return sections
     if not sections:  # nothing that is read
@@ -66,6 +67,10 @@ def bodies(report: str, sections: list[Section], published: bool = False) -> Sec
         if end > start or (published and not is_absent(name, "")):
             found.setdefault(name, []).append((start, end))
     return found
+
+
+def _tile_plain(text: str) -> list[Section]:
+    return _named(_with_last_paragraph(text, _cut(text, _opening_headings(text, find_headings(text)))))
 
 
 def _opening_headings(text: str, headings: list[Heading]) -> list[Heading]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import string
 
-from report_parsing.language.readable import readable
+from report_parsing.language.readable import is_plain, readable
 from report_parsing.sections.deidentification import has_words
 from report_parsing.sections.headings import words_of
 from report_parsing.sections.layout import Span, is_short, plain, trim
@@ -44,10 +44,12 @@ _DOTTED = re.compile(r"(?:[a-z]\.)+[a-z]")  # a.m, p.m, u.s
 def split_sentences(report: str, start: int, end: int) -> list[Span]:
     """Spans of the sentences of `report[start:end]`, without list markers, each with a word in it."""
     start, end = trim(report, start, end)
-    read = readable(report[start:end])
-    text = plain(read.text)
+    text = report[start:end]
+    moved = False
+    if not is_plain(text):
+        read = readable(text)
+        text, moved = plain(read.text), read.starts is not None
     words = text.replace("\n", " ")
-    moved = read.starts is not None
     spans: list[Span] = []
 
     def add(begin: int, end: int) -> None:
