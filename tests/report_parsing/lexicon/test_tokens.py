@@ -30,7 +30,7 @@ def test_spans_hold_the_words_in_order(text):
     for word, (start, stop) in zip(words, spans, strict=True):
         written = readable(text[start:stop]).text
         assert place <= start < stop <= len(text)
-        assert word in lower(written) or word == "not" or written.lower() in ("ca", "wo", "sha")
+        assert word in lower(written).replace("–", "-") + "–" or word == "not" or written.lower() in ("ca", "wo", "sha")
         place = start
     covered = {index for span in spans for index in range(*span)}
     words_read = [read.span(index, index + 1)[0] for index, character in enumerate(read.text) if character.isalnum()]
