@@ -1,4 +1,4 @@
-"""CheXzero's released checkpoints (Tiu et al., Nat. Biomed. Eng. 2022), and CLIPs of OpenAI's names like them."""
+"""CheXzero's released checkpoints (Tiu et al., Nat. Biomed. Eng. 2022), and OpenAI's CLIPs, those with ResNets too."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from models.method import TextSource, Tokens
 from models.released.files.containers import Content
 from models.released.network import ReleasedNetwork
 from models.released.opening import Converted
+from models.released.parts.clip_resnet import POSITIONS, ClipResNet, describe_clip_resnet
 from models.released.parts.films import paste_square
-from models.released.parts.states import count, size, weights_of
+from models.released.parts.states import count, size, under, weights_of
 from models.text.clip_tokenizer import ClipTokenizer
 from models.text.prompts import PromptPair
 
@@ -34,6 +35,8 @@ ARGUMENTS = "arguments.json"  # of the class CLIP, in the folder given for texts
 FACTS = ("input_resolution", "context_length", "vocab_size")  # which OpenAI's archives keep beside the weights
 MASK = "attn_mask"
 PROJECTION = "visual.proj"
+IMAGE = "visual."
+POOL = f"{IMAGE}{POSITIONS}"  # of a residual image tower
 
 
 class ReleasedChexzero(ReleasedNetwork, DualEncoder):
@@ -60,10 +63,13 @@ class ReleasedChexzero(ReleasedNetwork, DualEncoder):
                 f"{tokenizer.vocabulary}"
             )
         self.resolution = int(settings["image_size"])
-        self.visual = ClipImageEncoder(
-            settings["layers"], settings["width"], max(1, settings["width"] // HEAD_WIDTH), settings["patch"],
-            self.resolution, settings["dim"],
-        )  # fmt: skip
+        if "blocks" in settings:
+            self.visual: Any = ClipResNet(settings["blocks"], settings["width"], self.resolution, settings["dim"])
+        else:
+            self.visual = ClipImageEncoder(
+                settings["layers"], settings["width"], max(1, settings["width"] // HEAD_WIDTH), settings["patch"],
+                self.resolution, settings["dim"],
+            )  # fmt: skip
         self.text = ClipTextEncoder(
             settings["text_layers"], settings["text_width"], settings["text_heads"], settings["context"],
             settings["vocabulary"], settings["dim"],
@@ -95,13 +101,14 @@ class ReleasedChexzero(ReleasedNetwork, DualEncoder):
         return super().presence(positive, negative)
 
     def image_features(self, images: Tensor) -> Tensor:
-        """(batch, width): the class token after the last norm."""
+        """(batch, width): the class token after the last norm; of a residual network its attention pool."""
         pooled: Tensor = self.visual(self.prepare(images)).pooled
         return pooled
 
     def image_maps(self, images: Tensor) -> list[Tensor]:
-        """The patch tokens as one map (batch, width, rows, columns)."""
-        return self.visual.maps(self.prepare(images))
+        """The patch tokens as one map (batch, width, rows, columns), or the maps of a residual network."""
+        maps: list[Tensor] = self.visual.maps(self.prepare(images))
+        return maps
 
     def tokens(self, texts: Sequence[str]) -> Tokens:
         """CLIP's byte pairs, padded to the longest."""
@@ -110,8 +117,9 @@ class ReleasedChexzero(ReleasedNetwork, DualEncoder):
 
 
 def recognises(content: Content) -> bool:
-    """Whether the names are those of OpenAI's CLIP with a vision transformer, without wrappers."""
-    return {PROJECTION, "visual.conv1.weight", "token_embedding.weight", "text_projection"} <= content.keys()
+    """Whether the names are those of OpenAI's CLIP, without wrappers."""
+    common = {"visual.conv1.weight", "token_embedding.weight", "text_projection"} <= content.keys()
+    return common and (PROJECTION in content or POOL in content)
 
 
 def convert(content: Content, texts: Path | None) -> Converted:
@@ -124,16 +132,9 @@ def convert(content: Content, texts: Path | None) -> Converted:
         for name, tensor in weights_of(content).items()
         if name not in FACTS and name.rpartition(".")[2] != MASK
     }
-    patch, text_width = size(found, "visual.conv1.weight", 3), size(found, "token_embedding.weight", 1)
-    patches = max(0, size(found, "visual.positional_embedding") - 1)
-    if math.isqrt(patches) ** 2 != patches:
-        raise ModelError(f"`visual.positional_embedding` has {patches} positions of patches, which are no square")
+    text_width = size(found, "token_embedding.weight", 1)
     settings = {
-        "layers": count(found, "visual.transformer.resblocks."),
-        "width": size(found, PROJECTION),
-        "patch": patch,
-        "image_size": math.isqrt(patches) * patch,
-        "dim": size(found, PROJECTION, 1),
+        **(describe_clip_resnet(under(found, IMAGE)) if POOL in found else _describe_transformer(found)),
         "text_layers": count(found, "transformer.resblocks."),
         "text_width": text_width,
         "text_heads": _heads(texts, text_width),
@@ -145,6 +146,21 @@ def convert(content: Content, texts: Path | None) -> Converted:
         for name, tensor in found.items()
     }
     return Converted(settings, state)
+
+
+def _describe_transformer(found: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Sizes of a vision transformer."""
+    patch = size(found, "visual.conv1.weight", 3)
+    patches = max(0, size(found, "visual.positional_embedding") - 1)
+    if math.isqrt(patches) ** 2 != patches:
+        raise ModelError(f"`visual.positional_embedding` has {patches} positions of patches, which are no square")
+    return {
+        "layers": count(found, "visual.transformer.resblocks."),
+        "width": size(found, PROJECTION),
+        "patch": patch,
+        "image_size": math.isqrt(patches) * patch,
+        "dim": size(found, PROJECTION, 1),
+    }
 
 
 def build(settings: Mapping[str, Any]) -> ReleasedChexzero:

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.encoders.clip import ClipImageEncoder, ClipTextEncoder, ProjectedImageEncoder
+from models.released.parts.clip_resnet import ClipResNet
 from models.text.tokenizer import WordPieceTokenizer
 from radalign.exporting.subject import Subject, Written, expect_same
 from radalign.exporting.texts import SAMPLES, find_tokenizer, save_tokenizer
@@ -67,6 +68,8 @@ def _describe(subject: Subject) -> tuple[dict[str, Any], dict[str, Tensor]]:
         image, state = _clip_tower(visual)
     elif isinstance(visual, ProjectedImageEncoder):
         image, state = _timm_tower(subject, visual)
+    elif isinstance(visual, ClipResNet):
+        image, state = _clip_resnet(visual)
     else:
         raise NotExportableError("open_clip has no such image tower")
     model = {
@@ -87,6 +90,13 @@ def _clip_tower(visual: ClipImageEncoder) -> tuple[dict[str, Any], dict[str, Ten
         "image_size": int(visual.image_size[0]), "layers": len(blocks), "width": width,
         "head_width": width // int(blocks[0].attn.num_heads), "patch_size": int(visual.patch_size[0]),
     }  # fmt: skip
+    return settings, _named(visual, "visual.")
+
+
+def _clip_resnet(visual: ClipResNet) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    stages: list[Any] = [visual.layer1, visual.layer2, visual.layer3, visual.layer4]
+    width = int(visual.conv3.out_channels)
+    settings = {"layers": [len(stage) for stage in stages], "width": width, "image_size": int(visual.image_size)}
     return settings, _named(visual, "visual.")
 
 

@@ -101,3 +101,34 @@ def test_a_clip_of_openai_is_read_from_its_archive(tmp_path):
     half = open_file(tmp_path / "half.pt")
     close(half.project_images(pixels)[0], clip.encode_image(pixels).numpy(), 1e-2)
     assert half.visual.proj.dtype == torch.float32
+
+
+@torch.inference_mode()
+def test_a_clip_with_a_residual_network_is_as_open_clip_has_it(tmp_path):
+    torch.manual_seed(0)
+    towers = {
+        "vision_cfg": {"layers": [1, 2, 1, 1], "width": 8, "image_size": 64},
+        "text_cfg": {"width": 64, "heads": 1, "layers": 1},
+    }
+    clip = open_clip.model.CLIP(16, **towers, quick_gelu=True).eval()
+    for module in clip.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.weight.uniform_(0.5, 1.5)
+    path = tmp_path / "RN.pt"
+    torch.save({name: tensor for name, tensor in clip.state_dict().items() if name != "attn_mask"}, path)
+    network = open_file(path)
+    pixels = network.films([np.random.default_rng(0).integers(0, 256, (70, 90), np.uint8)])
+    assert pixels.shape == (1, 3, 64, 64)
+    close(network.project_images(pixels)[0], clip.encode_image(pixels).numpy())
+    assert network.project_images(pixels)[1:][1] == (2, 2)
+    texts = ["pleural effusion", "no pneumothorax is seen"]
+    wanted = clip.encode_text(open_clip.SimpleTokenizer()(texts), normalize=True)
+    close(network.embed_texts(texts), wanted.numpy())
+    square = torch.zeros(2, 1, 320, 320)
+    assert [maps.shape[1] for maps in network.image_maps(square)] == [8, 32, 64, 128, 256]
+    assert network.zero_shot(square, ["edema"]).maps.shape == (2, 1, 2, 2)
+    broken = clip.state_dict() | {"visual.attnpool.positional_embedding": torch.zeros(4, 256)}
+    torch.save(broken, path)
+    with pytest.raises(ModelError, match="3 positions of places, which are no square"):
+        open_file(path, "chexzero")

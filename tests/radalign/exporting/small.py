@@ -63,6 +63,20 @@ RELEASED: dict[str, dict[str, Any]] = {
     "simclr": HEAD,
 }  # fmt: skip
 OTHERS: dict[str, tuple[str, dict[str, Any]]] = {  # other kinds of the same formats
+    "chexzero, released, ResNet": (
+        "chexzero",
+        {
+            "blocks": [1, 1, 1, 1],
+            "width": 8,
+            "image_size": 64,
+            "dim": 16,
+            "text_layers": 1,
+            "text_width": 32,
+            "text_heads": 2,
+            "context": 77,
+            "vocabulary": 49408,
+        },
+    ),
     "cxr_clip, released, Swin": (
         "cxr_clip",
         {"image": {"kind": "swin", "fields": SWIN}, "dim": 8, "length": 256, "pooling": "eos", **TEXTS},
