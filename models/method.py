@@ -116,12 +116,18 @@ class Method(nn.Module):
     query_kind = "label"  # what zero-shot queries are: a cohort's label names, or `entity` names of the knowledge
     size = 224  # side of the images that the network takes
     fit = "resize"  # how larger images come to that size outside training: resize, or crop to the centre
+    channels = 1  # of the network's input; 3: the grey image in each colour, normalised as a colour image
     grey_mean, grey_std = 0.449 * 255, 0.226 * 255  # of ImageNet, averaged over its three channels
+    colours = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # mean and std of ImageNet's channels, 0..255
     precision = FP32  # of a trained network's products, see models.compute; the pretraining has a setting of its own
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Grey levels 0..255 (batch, 1, side, side) -> the network's input (batch, 1, size, size)."""
-        return (self.fitted(images).float() - self.grey_mean) / self.grey_std
+        """Grey levels 0..255 (batch, 1, side, side) -> the network's input (batch, channels, size, size)."""
+        levels = self.fitted(images).to(self.numbers)
+        if self.channels == 1:
+            return (levels - self.grey_mean) / self.grey_std
+        mean, std = (levels.new_tensor(values)[:, None, None] for values in self.colours)
+        return (levels - mean) / std
 
     def fitted(self, images: Tensor) -> Tensor:
         """Images of another side than the network's, resized or cropped to it."""
@@ -193,6 +199,11 @@ class Method(nn.Module):
     def device(self) -> torch.device:
         """Where the network lies."""
         return next(self.parameters()).device
+
+    @property
+    def numbers(self) -> torch.dtype:
+        """Of the parameters: float32, or float64 where a comparison asks for it."""
+        return next(self.parameters()).dtype
 
     def autocast(self) -> torch.autocast:
         """Products in `precision`."""

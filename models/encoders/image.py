@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from models.encoders.weight_files import numbers_like
 from models.errors import ModelError
+from models.losses.precision import at_least_float32
 
 SCRATCH = re.compile(r"vit/(\d+)x(\d+)(?:p(\d+)|(r))")
 ENDING = re.compile(r"(\w+)/(\d)")
 STAGES = 4  # of a residual network
+COLOURS = 3
 HEAD_WIDTH = 64  # of every published ViT
 
 
@@ -34,7 +36,7 @@ class ImageFeatures:
 
 
 class ImageEncoder(nn.Module):
-    """A timm network without its classifier, on normalised grey images (batch, 1, size, size).
+    """A timm network without its classifier, on normalised images (batch, channels, size, size).
 
     `name` is a timm name; `resnet18/2`: a residual network that ends with its second stage; or `vit/4x128p8`: a ViT of
     4 blocks, width 128, patches of 8, from scratch. With `r` for `p8` its patches are the locations of a ResNet-18's
@@ -43,6 +45,10 @@ class ImageEncoder(nn.Module):
     `stage` says which residual stage gives the local features (the stem is 0, the stages are 1 to 4; 0 stands for the
     last); transformers give their patch tokens. With `pooled=False` the stages behind that one are left out, and the
     local features are what is pooled. `output_stride` 8 or 16 keeps a residual network's maps finer by dilation.
+
+    `channels` is 1 for grey images, or 3 for a grey image in each colour. The two start alike from the same colour
+    weights, under the same constants of normalisation, and train differently: of three channels each gets the gradient
+    of the one, so the first convolution moves up to three times as fast.
 
     `weights` is "" for random ones, `imagenet`, or a file of safetensors or of plain tensors.
     """
@@ -55,8 +61,11 @@ class ImageEncoder(nn.Module):
         stage: int = 0,
         output_stride: int = 32,
         pooled: bool = True,
+        channels: int = 1,
     ) -> None:
         super().__init__()
+        if channels not in (1, COLOURS):
+            raise ModelError(f"channels of the image encoder are 1 or {COLOURS}, not {channels}")
         if ending := ENDING.fullmatch(name):
             name, stage, pooled = ending[1], int(ending[2]), False
         self.stops = not pooled
@@ -64,18 +73,18 @@ class ImageEncoder(nn.Module):
             raise ModelError(f"image encoder `{name}` has the stages 1 to {STAGES}, not {stage}")
         stages = {"features_only": True, "out_indices": tuple(range(stage + 1))}
         options = stages if self.stops else {"num_classes": 0}
-        self.network = _network(name, size, weights == "imagenet", output_stride, options)
+        self.network: Any = _network(name, size, weights == "imagenet", output_stride, options, channels)
         self.transformer = isinstance(self.network, VisionTransformer)
         if weights not in ("", "imagenet"):
             load_weights(self.network, weights)
         if self.transformer:
             self.dim = self.local_dim = int(self.network.num_features)
             return
-        channels = self.network.feature_info.channels() if self.stops else self._channels()
-        if not 0 <= stage < (5 if self.stops else len(channels)):
-            raise ModelError(f"image encoder `{name}` has the stages 1 to {len(channels) - 1}, not {stage}")
-        self.stage = stage or len(channels) - 1
-        self.local_dim = int(channels[-1 if self.stops else self.stage])
+        widths = self.network.feature_info.channels() if self.stops else self._channels()
+        if not 0 <= stage < (5 if self.stops else len(widths)):
+            raise ModelError(f"image encoder `{name}` has the stages 1 to {len(widths) - 1}, not {stage}")
+        self.stage = stage or len(widths) - 1
+        self.local_dim = int(widths[-1 if self.stops else self.stage])
         self.dim = self.local_dim if self.stops else int(self.network.num_features)
 
     def _channels(self) -> list[int]:
@@ -126,14 +135,14 @@ def class_attention(attend: Any, tokens: Tensor) -> Tensor:
     heads = attend.num_heads
     query, key, _ = attend.qkv(tokens).unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
     query, key = attend.q_norm(query[:, :, :1]), attend.k_norm(key)
-    logits = (query @ key.transpose(-1, -2)).float() * attend.scale
+    logits = at_least_float32(query @ key.transpose(-1, -2)) * attend.scale
     return logits.softmax(-1)[:, :, 0].mean(1)
 
 
-def _network(name: str, size: int, pretrained: bool, output_stride: int, options: dict[str, Any]) -> Any:
+def _network(name: str, size: int, pretrained: bool, output_stride: int, options: dict[str, Any], channels: int) -> Any:
     scratch = SCRATCH.fullmatch(name)
     if scratch:
-        return _vit(int(scratch[1]), int(scratch[2]), size, int(scratch[3] or 0))
+        return _vit(int(scratch[1]), int(scratch[2]), size, int(scratch[3] or 0), channels)
     if name not in timm.list_models():
         raise ModelError(
             f"image encoder `{name}` is neither known to timm {timm.__version__} (see timm.list_models()) nor of the "
@@ -144,7 +153,7 @@ def _network(name: str, size: int, pretrained: bool, output_stride: int, options
     elif output_stride != 32:
         options = {**options, "output_stride": output_stride}
     try:
-        return timm.create_model(name, pretrained=pretrained, in_chans=1, **options)
+        return timm.create_model(name, pretrained=pretrained, in_chans=channels, **options)
     except (OSError, RuntimeError) as error:
         reason = "its ImageNet weights are not reachable" if pretrained else str(error)
         raise ModelError(
@@ -153,23 +162,24 @@ def _network(name: str, size: int, pretrained: bool, output_stride: int, options
         ) from error
 
 
-def _vit(blocks: int, width: int, size: int, patch: int) -> VisionTransformer:
+def _vit(blocks: int, width: int, size: int, patch: int, channels: int) -> VisionTransformer:
     """A ViT on patches of so many pixels, or for 0 on the second stage of a ResNet-18."""
     embed: dict[str, Any] = {"patch_size": patch}
     if not patch:
-        stem = timm.create_model("resnet18", in_chans=1, features_only=True, out_indices=(2,))
+        stem = timm.create_model("resnet18", in_chans=channels, features_only=True, out_indices=(2,))
         embed = {"patch_size": 1, "embed_layer": partial(HybridEmbed, backbone=stem)}
     heads = max(1, width // HEAD_WIDTH)
     return VisionTransformer(
-        img_size=size, in_chans=1, num_classes=0, embed_dim=width, depth=blocks, num_heads=heads, **embed
+        img_size=size, in_chans=channels, num_classes=0, embed_dim=width, depth=blocks, num_heads=heads, **embed
     )
 
 
 def load_weights(network: nn.Module, path: str) -> None:
     """Load the file of weights at `path`; weights that do not fit are an error.
 
-    The file may be of timm, torchvision, transformers or open_clip, or a checkpoint that holds such an encoder. A first
-    convolution for three colours is summed over them, which is the same for a grey image.
+    The file may be of timm, torchvision, transformers or open_clip, or a checkpoint that holds such an encoder. For an
+    encoder of one channel a first convolution for three colours is summed over them, which is the same for a grey image
+    that is normalised alike in each.
     """
     from models.released.parts.plain import read_encoder
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import ModelError
+from models.losses.precision import at_least_float32
 from models.method import Tokens
 from models.text.folders import encoder_folder, quiet, reachable
 from models.text.tokenizer import WordPieceTokenizer
@@ -72,7 +73,7 @@ class TextEncoder(nn.Module):
             heads = attend.num_attention_heads
             query = attend.query(hidden[:, :1]).unflatten(-1, (heads, -1)).transpose(1, 2)
             key = attend.key(hidden).unflatten(-1, (heads, -1)).transpose(1, 2)
-            logits = (query @ key.transpose(-1, -2)).float() * query.shape[-1] ** -0.5
+            logits = at_least_float32(query @ key.transpose(-1, -2)) * query.shape[-1] ** -0.5
             return logits.masked_fill(~mask[:, None, None], -torch.inf).softmax(-1)[:, :, 0]
 
 

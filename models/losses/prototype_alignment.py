@@ -23,12 +23,13 @@ def prototype_alignment(
     """Mean over both directions of the cross-entropy of one side's prediction with the other side's Sinkhorn code.
 
     `images` and `texts` (batch, dim) and `prototypes` (prototypes, dim) are L2-normalised. Similarities are divided by
-    `temperature` for the predictions and by `epsilon` for the codes, which get no gradient. 0 for an empty batch.
+    `temperature` for the predictions and by `epsilon` for the codes, which get no gradient and are float32, as in the
+    released code. 0 for an empty batch.
     """
     with torch.autocast(images.device.type, enabled=False):
         prototypes = at_least_float32(prototypes)
         image_logits, text_logits = at_least_float32(images) @ prototypes.T, at_least_float32(texts) @ prototypes.T
-    codes = [sinkhorn(logits, epsilon, iterations) for logits in (text_logits, image_logits)]
+    codes = [sinkhorn(logits, epsilon, iterations).float() for logits in (text_logits, image_logits)]
     terms = [
         -(code * (logits / temperature).log_softmax(1)).sum() / max(len(logits), 1)
         for code, logits in zip(codes, (image_logits, text_logits), strict=True)

@@ -46,6 +46,9 @@ class ConvirtConfig:
         "imagenet",
         "Weights of the image encoder: empty for random ones (ConVIRT-pytorch), `imagenet`, or a checkpoint's path.",
     )
+    channels: int = setting(
+        1, "Channels of the image encoder: 1, or 3 for a grey image in each colour, as in the released code."
+    )
     image_stage: int = setting(0, "The residual stage whose features are pooled; 0 for the last.")
     output_stride: int = setting(32, "Pixels per location of the last feature map; 8 or 16 refine it by dilation.")
     text_encoder: str = setting(

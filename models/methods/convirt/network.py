@@ -37,8 +37,7 @@ class Convirt(DualEncoder):
     ) -> None:
         super().__init__()
         self.prompts = PromptPair(config.positive_prompt, config.negative_prompt)
-        self.config = config
-        self.size = size
+        self.config, self.size, self.channels = config, size, config.channels
         self.image_encoder, self.text_encoder = image_encoder, text_encoder
         self.image_projection = _projection(image_encoder.dim, config.dimension)
         self.text_projection = _projection(text_encoder.dim, config.dimension)
@@ -106,6 +105,7 @@ def build(
         settings.image_stage,
         settings.output_stride,
         pooled=settings.image_stage == 0,
+        channels=settings.channels,
     )
     text_encoder = TextEncoder(settings.text_encoder, fresh, frozen_layers=settings.frozen_layers)
     return Convirt(

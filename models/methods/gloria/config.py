@@ -44,6 +44,9 @@ class GloriaConfig:
     image_weights: str = setting(
         "imagenet", "Weights of the image encoder: empty for random ones, `imagenet`, or the path of a checkpoint."
     )
+    channels: int = setting(
+        1, "Channels of the image encoder: 1, or 3 for a grey image in each colour, as in the released code."
+    )
     upsampled: int = setting(299, "Side in pixels to which images are enlarged before the encoder; 0 for not at all.")
     text_encoder: str = setting(
         "emilyalsentzer/Bio_ClinicalBERT",

@@ -44,13 +44,14 @@ class Gloria(DualEncoder):
 
     continues: Tensor  # (vocabulary,), True for a piece that goes on with the word before it
     grey_mean = grey_std = 255 / 2  # to -1..1
+    colours = (grey_mean,) * 3, (grey_std,) * 3
 
     def __init__(
         self, config: GloriaConfig, image_encoder: ImageEncoder, text_encoder: TextEncoder,
         tokenizer: WordPieceTokenizer, size: int = 224,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.config, self.size = config, size
+        self.config, self.size, self.channels = config, size, config.channels
         sections = tuple(config.sections.split("+"))
         unit = "report" if config.full_report else "sentence"
         self.texts = TextSource(tokenizer, sections, unit, cleaning="words", minimum_words=MINIMUM_WORDS)
@@ -219,6 +220,7 @@ def build(
         settings.upsampled or size,
         settings.image_weights if fresh else "",
         settings.image_stage,
+        channels=settings.channels,
     )
     texts = TextEncoder(settings.text_encoder, weights=fresh)
     return Gloria(settings, images, texts, WordPieceTokenizer(settings.text_encoder, settings.text_length), size)

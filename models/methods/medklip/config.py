@@ -51,6 +51,9 @@ class MedklipConfig:
         "Weights of the image encoder: empty for random ones (as in the authors' code; the paper names none), "
         "`imagenet`, or the path of a checkpoint.",
     )
+    channels: int = setting(
+        1, "Channels of the image encoder: 1, or 3 for a grey image in each colour, as in the released code."
+    )
     text_encoder: str = setting(
         "emilyalsentzer/Bio_ClinicalBERT",
         "Frozen text encoder of the descriptions: hub name, local folder, or all-MiniLM-L6-v2 (bundled).",

@@ -37,7 +37,7 @@ class Medklip(Method):
         entity_book: Tensor, position_book: Tensor, texts: FrozenTexts, size: int = Method.size,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.config, self.size = config, size
+        self.config, self.size, self.channels = config, size, config.channels
         self.entities = list(entities)
         self.frozen_texts = texts
         self.backbone: Any = backbone  # mypy takes a module's attributes for tensors
@@ -227,7 +227,7 @@ def build(
         entity_book, position_book = state["entity_book"], state["position_book"]
     backbone = ImageEncoder(
         settings.image_encoder, size, settings.image_weights if state is None else "", settings.image_stage,
-        settings.output_stride, pooled=False,
+        settings.output_stride, pooled=False, channels=settings.channels,
     )  # fmt: skip
     names = [row["name"] for row in entities]
     texts = FrozenTexts(settings, described)

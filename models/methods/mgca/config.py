@@ -38,6 +38,9 @@ class MgcaConfig:
     image_weights: str = setting(
         "imagenet", "Weights of the image encoder: empty for random ones, `imagenet`, or the path of a checkpoint."
     )
+    channels: int = setting(
+        1, "Channels of the image encoder: 1, or 3 for a grey image in each colour, as in the released code."
+    )
     image_stage: int = setting(
         3, "The stage of a residual network whose locations are the patches: 19 x 19 for images of 299 pixels."
     )

@@ -48,6 +48,7 @@ class Mgca(DualEncoder):
     """The network."""
 
     grey_mean = grey_std = 255 / 2  # to -1..1
+    colours = (grey_mean,) * 3, (grey_std,) * 3
     continues: Tensor  # (vocabulary,)
 
     def __init__(
@@ -55,7 +56,7 @@ class Mgca(DualEncoder):
     ) -> None:
         super().__init__()
         self.prompts = PromptPair(config.positive_prompt, config.negative_prompt)
-        self.config, self.size = config, size
+        self.config, self.size, self.channels = config, size, config.channels
         self.texts = TextSource(tokenizer, tuple(config.sections.split("+")), cleaning="words", minimum_words=2)
         self.end, self.tokenizer = tokenizer.end, tokenizer
         self.register_buffer("continues", tokenizer.continues, persistent=False)
@@ -278,6 +279,8 @@ def build(
     """An MGCA for images of `size`; with the `state` of a saved one no weights are fetched. It reads no `knowledge`."""
     settings, fresh = MgcaConfig(**config), state is None
     stage = settings.image_stage if settings.token_weight else 0
-    images = ImageEncoder(settings.image_encoder, size, settings.image_weights if fresh else "", stage)
+    images = ImageEncoder(
+        settings.image_encoder, size, settings.image_weights if fresh else "", stage, channels=settings.channels
+    )
     texts = TextEncoder(settings.text_encoder, fresh, settings.text_layers, positions=settings.token_positions)
     return Mgca(settings, images, texts, WordPieceTokenizer(settings.text_encoder, settings.text_length), size)
