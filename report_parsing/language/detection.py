@@ -34,7 +34,7 @@ def language_of(text: str) -> str:
     """ISO 639-1 code of the language that a text is written in: "en" in doubt, "und" where it is none of ours."""
     if text.isascii() and _begins_and_ends_english(text):
         return ENGLISH
-    return _most_likely(_WORD.findall(readable(text).text.lower()))
+    return _most_likely(_WORD.findall(readable(text).text.lower().replace("non-", " ")))  # "non-displaced" is English
 
 
 def is_parsed(language: str | None) -> bool:
@@ -52,7 +52,15 @@ def language_name(code: str) -> str:
 def _begins_and_ends_english(text: str) -> bool:
     """Whether both ends of a text have English words and none that English never has: told at once, and most have."""
     ends = text if len(text) <= 2 * _END else f"{text[:_END]} {text[-_END:]}"
-    words = ends.lower().replace(".", " ").replace(",", " ").replace(":", " ").replace("-", " ").split()
+    words = (
+        ends.lower()
+        .replace("non-", " ")
+        .replace(".", " ")
+        .replace(",", " ")
+        .replace(":", " ")
+        .replace("-", " ")
+        .split()
+    )
     marked = "<" in ends or "*" in ends or "\\" in ends
     return not marked and _foreign_words().isdisjoint(words) and not _english_words().isdisjoint(words)
 
@@ -77,7 +85,7 @@ def _is_unknown(words: list[str], english: int) -> bool:
     if strange > len(letters) * _FOREIGN_LETTERS:
         return True
     accented = sum(any(not letter.isascii() and _is_latin(letter) for letter in word) for word in words)
-    if english < accented > 1:
+    if accented > english:
         return True
     return english == 0 and len({word for word in words if len(word) >= _LONG}) >= _LONG_WORDS
 

@@ -40,8 +40,9 @@ def test_no_denied_finding_is_affirmed():
         assert not wrong, row["spanish"]
 
 
-def test_what_is_denied_in_many_ways():
-    sentences = Path(__file__).with_name("denied_in_spanish.txt").read_text(encoding="utf-8").splitlines()
+@pytest.mark.parametrize("file", ["denied_in_spanish.txt", "denied_in_others.txt"])
+def test_what_is_denied_in_many_ways(file):
+    sentences = Path(__file__).with_name(file).read_text(encoding="utf-8").splitlines()
     for sentence in sentences:
         (found,) = PARSER.parse_report(sentence, [(0, len(sentence))])
         labels = {label for label, value in label_report(found).items() if value in (POSITIVE, UNCERTAIN)}
