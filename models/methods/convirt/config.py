@@ -34,6 +34,7 @@ TRAINING: dict[str, Any] = {
         "contrast": 0.4,
         "blur": 3.0,
     },
+    "method_config": {"channels": 3},  # of the code; a network that does not say has one
 }
 
 

@@ -28,6 +28,7 @@ TRAINING: dict[str, Any] = {
     "clip_norm": 0.25,
     "input_size": 224,
     "augmentation": {"window": True},
+    "method_config": {"channels": 3},  # of the code; a network that does not say has one
 }
 
 

@@ -29,6 +29,7 @@ TRAINING: dict[str, Any] = {
         "horizontal_flip": 0.5,
         "flip_sides": "swap",
     },
+    "method_config": {"channels": 3},  # of the code; a network that does not say has one
 }
 
 

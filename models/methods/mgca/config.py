@@ -25,6 +25,7 @@ TRAINING: dict[str, Any] = {
     "epochs": 50,
     "input_size": 224,
     "augmentation": {"window": True},
+    "method_config": {"channels": 3},  # of the code; a network that does not say has one
 }
 
 
