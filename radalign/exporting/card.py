@@ -31,12 +31,14 @@ PREPARE = (
 TASKS = {True: "zero-shot-image-classification", False: "image-feature-extraction"}
 
 
-def write_card(subject: Subject, facts: Facts, written: Written, to: str, reads_texts: bool) -> str:
+def write_card(subject: Subject, facts: Facts, written: Written, to: str) -> str:
     """The text of README.md."""
-    front = yaml.safe_dump(_front_matter(facts, written, reads_texts), sort_keys=False)
+    front = yaml.safe_dump(_front_matter(facts, written), sort_keys=False)
     parts = [f"---\n{front}---", f"# {escape_markdown(facts.name or facts.method)}, exported to {to}", WARNING]
     parts += [markdown_table(("", ""), list(_rows(facts))), f"## Intended use\n\n{USE}"]
-    parts.append(f"## Load\n\n```python\n{written.load}\n```\n\n`FOLDER` stands for this folder.")
+    parts.append(
+        f"## Load\n\n```python\n{written.load}\n```\n\n`FOLDER` stands for this folder, an image for a prepared one."
+    )
     parts.append("## Prepare images\n\n" + "\n".join(f"- {line}" for line in _preparation(subject.preparation)))
     if texts := describe_texts(subject.network):
         parts.append(f"## Texts\n\n{texts}")
@@ -49,10 +51,11 @@ def write_card(subject: Subject, facts: Facts, written: Written, to: str, reads_
     return "\n\n".join(parts) + "\n"
 
 
-def _front_matter(facts: Facts, written: Written, reads_texts: bool) -> dict[str, Any]:
+def _front_matter(facts: Facts, written: Written) -> dict[str, Any]:
+    compares = any(name.startswith(("vectors of texts", "embedding of texts")) for name in written.differences)
     return {
         "library_name": written.library,
-        "pipeline_tag": TASKS[reads_texts],
+        "pipeline_tag": TASKS[compares],
         "license": "other",
         "license_name": "as-stated-below",
         "tags": ["radalign", "chest-x-ray", "radiology", facts.method.replace("_", "-")],
@@ -71,7 +74,7 @@ def _rows(facts: Facts) -> Iterator[tuple[str, Any]]:
         yield "Data version", facts.data_version or UNKNOWN
         yield "Settings of the training", facts.preset or UNKNOWN
         yield "Seed", UNKNOWN if facts.seed is None else facts.seed
-    yield "Digest of the weights (SHA-256)", facts.weights
+    yield "Digest of the weights (SHA-256)", f"{facts.weights}{' (before the training)' if facts.untrained else ''}"
     yield "Exported by", f"radalign {version('radalign')}"
 
 

@@ -73,8 +73,7 @@ def export(model: Model, to: str, folder: str | PathLike[str], findings: Sequenc
                 written = target.write(subject, partial)
             except NotExportableError as error:
                 raise RadalignError(_refusal(subject, to, error)) from error
-            reads = type(subject.network).embed_texts is not Method.embed_texts
-            (partial / "README.md").write_text(write_card(subject, facts, written, to, reads), encoding="utf-8")
+            (partial / "README.md").write_text(write_card(subject, facts, written, to), encoding="utf-8")
             _mark(partial, to, facts.method, facts.weights)
     return place
 

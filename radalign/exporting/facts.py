@@ -41,6 +41,7 @@ class Facts:
     data_version: str = ""
     preset: str = ""
     seed: int | None = None
+    untrained: bool = False  # whether they are the weights before the training
     settings: Mapping[str, Any] = field(default_factory=dict)  # of the training
     results: tuple[Mapping[str, Any], ...] = ()  # rows of evaluation.results.schema, means over classes
 
@@ -60,6 +61,7 @@ def gather_facts(model: Model, home: str) -> Facts:
         simulated=bool(place and place.simulated),
         data_version=origin.get("data_version", ""),
         preset=training.preset_text if training and not card.released else "",
+        untrained=bool(training and digest == training.run.untrained_digest != training.run.checkpoint_digest),
         seed=settings.get("seed") if not card.released else None,
         settings={name: settings[name] for name in SETTINGS if name in settings},
         results=_results(home, digest),

@@ -77,7 +77,7 @@ def test_it_names_run_data_and_numbers(run, tmp_path):
 def test_weights_of_others_keep_their_licence(tmp_path):
     model = released_model("biovil", tmp_path / "run")
     subject, facts = open_subject(model), gather_facts(model, str(tmp_path))
-    text = write_card(subject, facts, Written("load()", "timm", {}), "timm", reads_texts=True)
+    text = write_card(subject, facts, Written("load()", "timm", {}), "timm")
     assert "released for research use, not for clinical use" in text
     assert "Boecking" in text
     assert "Nothing was measured" in text
@@ -89,7 +89,7 @@ def test_weights_of_others_keep_their_licence(tmp_path):
 def test_what_others_wrote_is_no_markup(tmp_path):
     model = released_model("moco", tmp_path / "run")
     facts = Facts("moco", "ab", "None.", imported={"file": "<script>|x.pth", "digest": "cd"}, name="moco:[a](b)")
-    text = write_card(open_subject(model), facts, Written("load()", "timm", {}), "timm", reads_texts=False)
+    text = write_card(open_subject(model), facts, Written("load()", "timm", {}), "timm")
     assert "<script>" not in text
     assert "[a](b)" not in text
     assert yaml.safe_load(text.split("---\n")[1])["pipeline_tag"] == "image-feature-extraction"
