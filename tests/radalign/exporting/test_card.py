@@ -12,6 +12,7 @@ import radalign
 from evaluation.metrics.values import MACRO, ResultValue
 from evaluation.results.store import ResultKey, write_results
 from models.run_files import METRICS, ORIGIN, TRAINED, UNTRAINED
+from radalign.command import main
 from radalign.exporting.card import write_card
 from radalign.exporting.export import open_subject
 from radalign.exporting.facts import Facts, gather_facts
@@ -93,3 +94,15 @@ def test_what_others_wrote_is_no_markup(tmp_path):
     assert "<script>" not in text
     assert "[a](b)" not in text
     assert yaml.safe_load(text.split("---\n")[1])["pipeline_tag"] == "image-feature-extraction"
+
+
+def test_the_command_writes_the_same(run, tmp_path, monkeypatch, capsys):
+    model, home = run
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(model.folder), "--to", "timm", "--home", str(home)]) == 0
+    assert capsys.readouterr().out == "The model is in convirt-timm; README.md in it says how it is loaded.\n"
+    assert "0.812 [0.750, 0.870]" in (tmp_path / "convirt-timm" / "README.md").read_text()
+    assert main(["export", str(model.folder), "--to", "tim", "--home", str(home)]) == 1
+    assert main(["export", str(model.folder), "--to", "timm", "--out", str(home)]) == 1
+    assert "did you mean `timm`" in (said := capsys.readouterr().err)
+    assert "holds something that is no export" in said
