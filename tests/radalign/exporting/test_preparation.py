@@ -56,12 +56,16 @@ def test_a_square_is_prepared_as_by_the_network(name):
         assert (given - preparation.colours(middle)[0]).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize(("name", "upsampled"), [("gloria", 0), ("gloria", 48), ("mgca", 48), ("medklip", 0)])
-def test_a_method_is_described_as_it_prepares(name, upsampled):
+@pytest.mark.parametrize(
+    ("name", "upsampled", "channels"),
+    [("gloria", 0, 1), ("gloria", 48, 3), ("mgca", 48, 1), ("medklip", 0, 1), ("convirt", 0, 3)],
+)
+def test_a_method_is_described_as_it_prepares(name, upsampled, channels):
     options = {"upsampled": upsampled, "image_encoder": "resnet10t"} if upsampled else {}
-    network = tiny_method(name, **options)
+    network = tiny_method(name, channels=channels, **options)
     preparation = describe_preparation(network, "")
     square = torch.from_numpy(noise(SIZE))[None, None]
     assert (preparation.pixels(square) - network.prepare(square)).abs().max() < 1e-5
     assert (preparation.square, preparation.side) == (SIZE, upsampled or SIZE)
+    assert len(preparation.mean) == len(preparation.std) == channels
     assert bool(preparation.difference) == bool(upsampled)
