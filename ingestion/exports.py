@@ -72,7 +72,7 @@ def write_report_graphs(workspace: Workspace, log: Log) -> GraphCounts:
 
 def _parse(reports: pa.Table, counts: GraphCounts, log: Log) -> Iterator[tuple[str, Graph]]:
     """(study_id, graph) of every report, counted on the way."""
-    from report_parsing.language.detection import is_parsed
+    from report_parsing.language.gloss import is_parsed
     from report_parsing.statements.relations import GraphParser
     from report_parsing.statements.triplets import READ_SECTIONS
 

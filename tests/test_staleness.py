@@ -161,6 +161,8 @@ TABLE: dict[str, set[Thing]] = {
     "report_parsing/statements/clauses.py": stage("triplets"),
     "report_parsing/data/cues.csv": stage("triplets"),
     "report_parsing/data/chexpert.csv": stage("report_labels"),
+    "report_parsing/data/languages/es/headings.csv": stage("reports"),
+    "report_parsing/data/languages/es/lexicon.csv": stage("triplets", "report_labels"),  # it decides what is parsed
     "shards/writer.py": stage("shards"),
     # what only shows, arranges or runs
     "evaluation/evaluator.py": NOTHING,

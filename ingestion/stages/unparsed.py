@@ -21,7 +21,7 @@ UNPARSED = pa.schema(
 
 def find_unparsed(reports: pa.Table) -> pa.Array:
     """Whether each report is in a language that is not parsed."""
-    from report_parsing.language.detection import is_parsed
+    from report_parsing.language.gloss import is_parsed
 
     return pa.array([not is_parsed(language) for language in reports["language"].to_pylist()], pa.bool_())
 

@@ -16,8 +16,6 @@ from report_parsing.language.readable import readable
 from report_parsing.resources import LANGUAGES, language_files, read_cell, read_rows
 
 ENGLISH, UNKNOWN = "en", "und"  # und: "undetermined" in ISO 639-2
-# The languages that triplets are read from: those with a lexicon (report_parsing.language.gloss), and English.
-PARSED = frozenset({ENGLISH, *(name.split("/")[1] for name in language_files("lexicon.csv"))})
 _LEAST_SHARE = 1 / 8  # of the words, that a foreign language must have; names do not make a report foreign
 _END = 100  # characters at each end of a text
 _LONG, _LONG_WORDS = 5, 7  # letters of a word, and such words, that one English word must be among
@@ -35,11 +33,6 @@ def language_of(text: str) -> str:
     if text.isascii() and _begins_and_ends_english(text):
         return ENGLISH
     return _most_likely(_WORD.findall(readable(text).text.lower().replace("non-", " ")))  # "non-displaced" is English
-
-
-def is_parsed(language: str | None) -> bool:
-    """Whether triplets can be read from reports in a language; None: a report without text."""
-    return language is None or language in PARSED
 
 
 def language_name(code: str) -> str:

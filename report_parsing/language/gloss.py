@@ -14,9 +14,12 @@ from functools import cache
 from itertools import chain
 from typing import NamedTuple
 
+from report_parsing.language.detection import ENGLISH
 from report_parsing.language.readable import readable
-from report_parsing.resources import LANGUAGES, read_cell, read_rows
+from report_parsing.resources import LANGUAGES, language_files, read_cell, read_rows
 
+# The languages that triplets are read from: those with a lexicon, and English.
+PARSED = frozenset({ENGLISH, *(name.split("/")[1] for name in language_files("lexicon.csv"))})
 NOUN, ADJECTIVE, JOIN = "noun", "adjective", "join"  # kinds of lexicon.csv; all others stay where they are
 _TOKEN = re.compile(r"[^\W\d_]+|\d+(?:[.,]\d+)*|_+|[^\w\s]")
 _ENDINGS = re.compile(r"\(([^()]*)\)")
@@ -50,6 +53,11 @@ class Gloss(NamedTuple):
         """The characters of the original from the first to the last that a span of the gloss stands for."""
         starts, ends = zip(*self.origins[start:end], strict=True)
         return min(starts), max(ends)
+
+
+def is_parsed(language: str | None) -> bool:
+    """Whether triplets can be read from reports in a language; None: a report without text."""
+    return language is None or language in PARSED
 
 
 def gloss(sentence: str, language: str) -> Gloss:

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from report_parsing.anatomy.locations import Location, find_location
 from report_parsing.anatomy.positions import Words, match_position, positions_of
-from report_parsing.language.detection import ENGLISH, is_parsed, language_of
-from report_parsing.language.gloss import gloss
+from report_parsing.language.detection import ENGLISH, language_of
+from report_parsing.language.gloss import gloss, is_parsed
 from report_parsing.lexicon.abbreviations import AbbreviationFinder
 from report_parsing.lexicon.expansion import Use, find_abbreviated, write_out
 from report_parsing.lexicon.lines import lines_with_origins, split_lines

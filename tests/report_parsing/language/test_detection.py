@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from report_parsing.language.detection import ENGLISH, UNKNOWN, is_parsed, language_name, language_of
+from report_parsing.language.detection import ENGLISH, UNKNOWN, language_name, language_of
+from report_parsing.language.gloss import is_parsed
 from tests.report_parsing.test_real_sections import read_csv
 
 REPORTS = Path(__file__).with_name("reports")  # written for this test, one a line

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from report_parsing.chexpert import label_report
-from report_parsing.language.detection import PARSED
-from report_parsing.language.gloss import gloss
+from report_parsing.language.gloss import PARSED, gloss
 from report_parsing.reports import parse_report
 from report_parsing.statements.triplets import TripletParser
 from report_parsing.vocabulary import NO_FINDING, POSITIVE, UNCERTAIN
