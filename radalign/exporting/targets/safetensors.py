@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,15 @@ def write(subject: Subject, folder: Path) -> Written:
     replace(subject.card, method_config=settings, encoders=named_encoders(beside)).save(folder)
     shutil.copyfile(subject.weights, folder / TRAINED)
     seal(folder / TRAINED)
-    return Written(LOAD, "radalign", _check(subject, folder))
+    return Written(LOAD, "radalign", _check(subject, folder), tuple(_notes(subject.network, settings)))
+
+
+def _notes(network: Any, settings: Mapping[str, Any]) -> Iterator[str]:
+    if hasattr(network, "frozen_texts") and settings["text_encoder"] != TEXT:
+        yield (
+            f"Findings that were none of the training's are read by the text encoder `{settings['text_encoder']}`, which "
+            "is not in this folder."
+        )
 
 
 def keep_texts(network: Any, settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from transformers import BertConfig, BertModel
 
 import radalign
 from models.method import Method
@@ -16,24 +21,55 @@ from models.registry import build_method
 from models.released.opening import find_format
 from models.run_files import TRAINED
 from models.saved import ModelCard
-from models.text.folders import OFFLINE_ENCODER, encoder_folder
 from radalign.exporting.preparation import describe_preparation
 from radalign.exporting.subject import Subject
 from tests.models.tiny import KNOWLEDGE, SIZE, TINY
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+@cache
+def texts_folder() -> str:
+    """The folder of a BERT of width 32 whose pieces are letters."""
+    folder = tempfile.mkdtemp(prefix="texts-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    pieces = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *LETTERS,
+        *(f"##{letter}" for letter in LETTERS),
+        ".",
+        ",",
+        ";",
+    ]
+    (Path(folder) / "vocab.txt").write_text("\n".join(pieces))
+    (Path(folder) / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer", "do_lower_case": true}')
+    torch.manual_seed(0)
+    BertModel(BertConfig(**BERT | {"vocab_size": len(pieces)}), add_pooling_layer=False).save_pretrained(folder)
+    return folder
+
 
 RESNET = {
     "blocks": [1, 1, 1, 1], "planes": [8, 8, 8, 16], "base_width": 64, "channels": 3, "groups": 1, "basic": False,
 }  # fmt: skip
 THREE_STAGES = RESNET | {"blocks": [1, 1, 1], "planes": [8, 8, 16]}
 BERT = {
-    "vocab_size": 30522, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
+    "vocab_size": 60, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
     "max_position_embeddings": 512,
 }  # fmt: skip
 SWIN = {
     "image_size": 224, "patch_size": 4, "num_channels": 3, "embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2],
     "window_size": 7, "mlp_ratio": 2.0,
 }  # fmt: skip
-TEXTS = {"bert": BERT, "texts": encoder_folder(OFFLINE_ENCODER)}
+TEXTS = {"bert": BERT, "texts": texts_folder()}
+OWN = {  # settings that name a text encoder, by method
+    "chexzero": {"text_tokenizer": texts_folder()},
+    "lrclr": {"text_tokenizer": texts_folder()},
+    "medklip": {"text_encoder": texts_folder(), "text_pooling": "cls"},
+}
 HEAD = {"backbone": RESNET, "head": [16, 8], "linear": False}
 BIOVIL = {"backbone": RESNET, "patch_width": 64, "hidden": 16, "dim": 8, "text_hidden": 16, **TEXTS}
 MGCA = {"hidden": 16, "dim": 8, "prototypes": 5, "temperature": 0.1, **TEXTS}
@@ -89,9 +125,14 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {  # other kinds of the same for
 }
 
 
+def own_texts(name: str) -> dict[str, Any]:
+    """The small text encoder in the settings of a method."""
+    return OWN.get(name, {"text_encoder": texts_folder()})
+
+
 def trained_model(name: str, folder: Path, **options: object) -> radalign.Model:
     """A method's network in `folder`, of 32 x 32 pixels."""
-    settings = {**TINY[name], **options}
+    settings = {**TINY[name], **own_texts(name), **options}
     return _save(folder, build_seeded(lambda: build_method(name, settings, KNOWLEDGE, SIZE)), name, settings)
 
 
@@ -103,7 +144,7 @@ def released_model(name: str, folder: Path, settings: dict[str, Any] | None = No
 
 def subject_of(name: str, settings: dict[str, Any] | None = None, released: bool = False) -> Subject:
     """A network as a target gets it, without files."""
-    settings = settings or (RELEASED[name] if released else TINY[name])
+    settings = settings or (RELEASED[name] if released else {**TINY[name], **own_texts(name)})
     own = find_format(name).build if released else lambda given: build_method(name, given, KNOWLEDGE, SIZE)
     network = build_seeded(lambda: own(settings)).eval()
     kind = name if released else ""
