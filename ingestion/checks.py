@@ -1,4 +1,4 @@
-"""The five checks of a dataset: queries over its Parquet files that tell bad data before a network learns from it."""
+"""The checks of a dataset: queries over its Parquet files that tell bad data before a network learns from it."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ NO_PATIENT_IN_TWO_SPLITS = "no_patient_in_two_splits"
 AS_MANY_ROWS_AS_STUDIES = "as_many_rows_as_studies"
 NO_EMPTY_TEXT = "no_empty_text"
 PIXELS_ARE_SANE = "pixels_are_sane"
+REPORTS_HAVE_TRIPLETS = "reports_have_triplets"
 # Check -> what it holds to be true, of the tables and of the shards.
 STUDIES_CHECKS = {
     NOTHING_LOST: "Every image of the archive is in `studies` or in `rejects`, in one only, and no image is rejected "
@@ -35,13 +36,16 @@ SHARDS_CHECKS = {
     AS_MANY_ROWS_AS_STUDIES: "The shards hold exactly the images of `studies`.",
     NO_EMPTY_TEXT: "Every image comes with a text.",
     PIXELS_ARE_SANE: "Hardly any image is constant, black or white (over an even sample of rows).",
+    REPORTS_HAVE_TRIPLETS: "Most reports say something that the parser, or RadGraph, reads. A method that learns from "
+    "triplets learns nothing from the others.",
 }
-WARNINGS = (PIXELS_ARE_SANE,)  # the others stop a run
+WARNINGS = (PIXELS_ARE_SANE, REPORTS_HAVE_TRIPLETS)  # the others stop a run
 
 MEAN_BOUNDS = (10.0, 245.0)  # grey levels; an image outside is blank or burnt out
 FLAT = 2.0  # standard deviation in grey levels, below which an image is constant
 SANE_SHARE = 0.01  # of the images may be flat or out of bounds
 SAMPLE = 2_000
+SILENT_SHARE = 0.5  # of the rows may have no triplet
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,7 @@ def check_shards(workspace: Workspace) -> Iterator[CheckResult]:
         {"empty_texts": empty},
     )
     yield check_pixels(paths, int(plan.settings["size"]))
+    yield _check_triplets(files, rows, has_reports)
 
 
 def check_pixels(paths: Sequence[Path], size: int) -> CheckResult:
@@ -161,6 +166,14 @@ def check_pixels(paths: Sequence[Path], size: int) -> CheckResult:
         "mean_contrast": float(stds.mean()) if len(odd) else 0.0,
     }
     return CheckResult(PIXELS_ARE_SANE, share <= SANE_SHARE, "shards", figures=figures)
+
+
+def _check_triplets(files: Sequence[str], rows: int, has_reports: bool) -> CheckResult:
+    (silent,) = _query("select count(*) from read_parquet(?) where len(triplets) = 0", files)
+    passed = bool(not has_reports or silent <= rows * SILENT_SHARE)
+    why = "the page of `triplets` says how many reports are in a language that is not parsed"
+    description = "" if passed else f"{silent} of {rows} rows have no triplets; {why}"
+    return CheckResult(REPORTS_HAVE_TRIPLETS, passed, "shards", description, {"rows_without_triplets": silent})
 
 
 def sample_images(paths: Sequence[Path], size: int, limit: int) -> Iterator[np.ndarray]:

@@ -153,6 +153,8 @@ def _update(workspace: Workspace, settings: IngestionSettings, log: Log, progres
     for result in results:
         if result.blocks:
             raise CohortError(explain_check(result, workspace.cohort_name()))
+        if not result.passed:
+            log(f"Warning: {explain_check(result, workspace.cohort_name())}")
     return keep_ready(workspace)
 
 

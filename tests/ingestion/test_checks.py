@@ -17,6 +17,7 @@ from store.seals import seal, write_sealed_json, write_sealed_table
 
 SIZE = 8
 NAME = "1" * 20
+TRIPLETS = ({"entity": 1, "position": 0, "exists": 1},)
 
 
 def study(image, subject="p1", split="train"):
@@ -46,7 +47,7 @@ def write(workspace, studies, rejects=(), source_rows=None, has_reports=True):
         write_sealed_table(pa.Table.from_pylist(content, schema=schema), workspace.folder(name) / f"{name}.parquet")
 
 
-def write_shards(workspace, images, text="Clear lungs.", grey=None):
+def write_shards(workspace, images, text="Clear lungs.", grey=None, triplets=TRIPLETS):
     rng = np.random.default_rng(0)
     rows = [
         {
@@ -62,7 +63,7 @@ def write_shards(workspace, images, text="Clear lungs.", grey=None):
             ).tobytes(),
             "text": text,
             "sentences": [{"section": "findings", "text": text}],
-            "triplets": [],
+            "triplets": list(triplets),
             "labels": None,
         }
         for image in images
@@ -116,6 +117,7 @@ def test_a_patient_in_two_splits_is_found(workspace):
         ("no_empty_text", {"images": ["a", "b"], "text": " "}),
         ("pixels_are_sane", {"images": ["a", "b"], "grey": 100}),
         ("pixels_are_sane", {"images": ["a", "b"], "grey": 0}),
+        ("reports_have_triplets", {"images": ["a", "b"], "triplets": ()}),
     ],
 )
 def test_bad_shards_are_found(workspace, check, shards):
@@ -127,7 +129,7 @@ def test_bad_shards_are_found(workspace, check, shards):
 
 def test_images_without_reports_need_no_text(workspace):
     write(workspace, [study("a"), study("b")], has_reports=False)
-    write_shards(workspace, ["a", "b"], text="")
+    write_shards(workspace, ["a", "b"], text="", triplets=())
     assert set(verdicts(check_shards, workspace).values()) == {True}
 
 

@@ -47,7 +47,7 @@ def test_every_dataset_brings_one_asset_with_its_checks():
         checks = {check.name for check in GRAPH.asset_check_keys if check.asset_key == key}
         assert checks == {
             *("ready", "nothing_lost", "no_patient_in_two_splits", "as_many_rows_as_studies", "no_empty_text"),
-            "pixels_are_sane",
+            *("pixels_are_sane", "reports_have_triplets"),
         }
 
 
