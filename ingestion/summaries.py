@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ingestion.stages.triplets import read_radgraph
+from ingestion.stages.unparsed import find_unparsed
 from store import batches
 
 if TYPE_CHECKING:
@@ -96,7 +97,9 @@ def count_silent_sentences(workspace: Workspace, plan: Plan) -> tuple[int, int]:
     """The sentences that are read, and those that have no triplet."""
     from report_parsing.statements.triplets import READ_SECTIONS
 
-    reports = batches.read_batches(workspace.folder("reports"), columns=("study_id", "sentences.list.element.section"))
+    wanted = ("study_id", "language", "sentences.list.element.section")
+    reports = batches.read_batches(workspace.folder("reports"), columns=wanted)
+    reports = reports.filter(pc.invert(find_unparsed(reports)))
     with duckdb.connect() as database:
         columns = ("study_id", "sentence")
         database.register("triplets", batches.read_batches(workspace.folder("triplets"), plan, columns))
