@@ -33,8 +33,8 @@ class KnowledgeSettings:
 
     descriptions: str = setting(
         "",
-        "CSV file of your own findings, relative to the checkout: kind,name,aliases,description,source, where kind is "
-        "`unseen` and aliases are joined by |. Empty: none.",
+        "CSV file of your own findings, relative to the checkout: kind,name,aliases,description,source. The kind is "
+        "`unseen`, or `entity` for other words for one of MedKLIP's 75; aliases are joined by |. Empty: none.",
     )
 
 

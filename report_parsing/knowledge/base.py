@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from report_parsing.knowledge.descriptions import Description, read_own, read_shipped
+from report_parsing.knowledge.descriptions import ENTITY, Description, read_own, read_shipped
 from report_parsing.knowledge.term_index import Candidate, TermIndex
 from report_parsing.lexicon.slots import read_forms
 from report_parsing.resources import read_cell, read_rows
@@ -98,11 +98,16 @@ class KnowledgeBase:
     def with_descriptions(self, path: Path) -> KnowledgeBase:
         """This base and the descriptions of a user's CSV file; their names take precedence over our aliases.
 
+        Those of kind `entity` take the place of ours of the same name.
+
         Raises:
             DescriptionError: the file cannot be used, in one sentence.
         """
         own = read_own(path, self.descriptions)
-        return KnowledgeBase([*self.descriptions, *own], self._forms, self.threshold, self._declared)
+        instead = {item.name: item for item in own if item.kind == ENTITY}
+        shipped = [instead.get(item.name, item) for item in self.descriptions]
+        added = [item for item in own if item.kind != ENTITY]
+        return KnowledgeBase([*shipped, *added], self._forms, self.threshold, self._declared)
 
     @property
     def version(self) -> str:

@@ -1,14 +1,15 @@
 """Descriptions of findings, read from CSV files: ours in `data/knowledge.csv` and those that a user adds.
 
 Columns: kind, name, aliases (joined by |), description, source. Lines that start with `#` are remarks; one of ours says
-`# version: N`. A user's file adds findings that the vocabulary does not have, so its kind is `unseen`.
+`# version: N`. A user's file adds findings that the vocabulary does not have, of kind `unseen`, and describes those
+that it has, of kind `entity`, in other words.
 """
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +19,8 @@ from report_parsing.resources import read_cell
 from store.errors import UserError
 
 COLUMNS = ("kind", "name", "aliases", "description", "source")
-OWN_KINDS = ("unseen",)
+ENTITY = "entity"
+KINDS = (ENTITY, "unseen")
 _VERSION = re.compile(r"^#\s*version:\s*(\S+)", re.MULTILINE)
 
 
@@ -46,11 +48,13 @@ def read_shipped() -> tuple[str, list[Description]]:
     version = _VERSION.search(text)
     if version is None:
         raise DescriptionError("knowledge.csv has no line `# version: N`; put one at its top.")
-    return version[1], _parse(text, "knowledge.csv", ("entity", *OWN_KINDS), ())
+    return version[1], _parse(text, "knowledge.csv")
 
 
 def read_own(path: Path, known: Collection[Description]) -> list[Description]:
     """The findings that a user describes in a CSV file, checked against those that are `known`.
+
+    One of kind `entity` has the name of one of these, and takes its place.
 
     Raises:
         DescriptionError: the file cannot be read, or a row repeats, contradicts or leaves out something.
@@ -60,15 +64,26 @@ def read_own(path: Path, known: Collection[Description]) -> list[Description]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise DescriptionError(f"{path} cannot be read ({reason}); give the path of a CSV file.") from None
-    return _parse(text, str(path), OWN_KINDS, known)
+    entities = {key_of(item.name): item for item in known if item.kind == ENTITY}
+    return _parse(text, str(path), known, entities)
 
 
-def _parse(text: str, file: str, kinds: tuple[str, ...], known: Collection[Description]) -> list[Description]:
+def _parse(
+    text: str,
+    file: str,
+    known: Collection[Description] = (),
+    entities: Mapping[str, Description] | None = None,
+) -> list[Description]:
+    """The rows; where there are `entities` by the key of their name, rows of that kind are other words for these."""
     meanings = _Meanings(known)
     found = []
+    replaced: set[str] = set()
     for place, row in _rows(text, file):
-        item = _description(row, place, kinds)
-        meanings.add_name(item, place)
+        item = _description(row, place)
+        if item.kind == ENTITY and entities is not None:
+            item = _replace(item, entities, replaced, place)
+        else:
+            meanings.add_name(item, place)
         found.append((place, item))
     for place, item in found:
         meanings.add_aliases(item, place)
@@ -101,12 +116,27 @@ def _rows(text: str, file: str) -> Iterable[tuple[str, dict[str, str]]]:
         yield place, {column: row[column].strip() for column in COLUMNS}
 
 
-def _description(row: dict[str, str], place: str, kinds: tuple[str, ...]) -> Description:
+def _replace(item: Description, entities: Mapping[str, Description], replaced: set[str], place: str) -> Description:
+    """The entity that `item` names, in its words."""
+    before = entities.get(key_of(item.name))
+    if before is None:
+        raise DescriptionError(
+            f"{place}, column `name`: `{item.name}` is none of the {len(entities)} entities; write the kind `unseen`, "
+            "or the name of one."
+        )
+    if before.name in replaced:
+        raise DescriptionError(f"{place}, column `name`: `{before.name}` is described twice; leave one out.")
+    replaced.add(before.name)
+    aliases = dict.fromkeys((*before.aliases, *item.aliases))
+    return item._replace(name=before.name, aliases=tuple(aliases))
+
+
+def _description(row: dict[str, str], place: str) -> Description:
     for column in ("name", "description", "source"):
         if not row[column] or (column == "name" and not key_of(row[column])):
             raise DescriptionError(f"{place}, column `{column}` is empty; every finding needs one.")
-    if row["kind"] not in kinds:
-        allowed = " or ".join(f"`{kind}`" for kind in kinds)
+    if row["kind"] not in KINDS:
+        allowed = " or ".join(f"`{kind}`" for kind in KINDS)
         raise DescriptionError(f"{place}, column `kind`: `{row['kind']}` is no kind of finding here; write {allowed}.")
     return Description(row["kind"], row["name"], row["description"], row["source"], read_cell(row["aliases"]))
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from report_parsing.knowledge.base import KnowledgeBase
 from report_parsing.knowledge.descriptions import DescriptionError, read_own, read_shipped
 from report_parsing.vocabulary import ENTITIES
 
@@ -48,6 +49,19 @@ def test_a_users_name_may_be_one_of_our_aliases(own):
     assert own(HEADER + "unseen,empyema,pus around the lung,White lens shape.,own\n")[0].name == "empyema"
 
 
+def test_a_user_describes_an_entity_in_other_words(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text(HEADER + "entity,Edema,wet lung,Water in the lungs.,own\n" + GOOD)
+    base, shipped = KnowledgeBase.default(path), KnowledgeBase.default()
+    names = [item.name for item in base.descriptions if item.kind == "entity"]
+    assert names == list(ENTITIES)
+    changed = [one.name for one, other in zip(base.descriptions, shipped.descriptions, strict=False) if one != other]
+    assert changed == ["edema"]
+    assert base.describe("edema") == "Water in the lungs."
+    assert base.lookup("wet lung").name == "edema"
+    assert base.version != shipped.version
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -58,7 +72,8 @@ def test_a_users_name_may_be_one_of_our_aliases(own):
         (HEADER + "unseen,...,,Stripes.,own\n", "own.csv, row 2, column `name` is empty"),
         (HEADER + GOOD + "unseen,lion,,Mane.,\n", "own.csv, row 3, column `source` is empty"),
         (HEADER + "animal,zebra,,Stripes.,own\n", "row 2, column `kind`: `animal` is no kind of finding"),
-        (HEADER + "entity,zebra,,Stripes.,own\n", "`entity` is no kind of finding here; write `unseen`."),
+        (HEADER + "entity,zebra,,Stripes.,own\n", "row 2, column `name`: `zebra` is none of the 75 entities"),
+        (HEADER + 2 * "entity,Edema,,Water.,own\n", "row 3, column `name`: `edema` is described twice"),
         (HEADER + "unseen,COVID 19,,White.,own\n", "row 2, column `name`: `covid_19` is there already"),
         (HEADER + GOOD + "# remark\n" + GOOD, "row 4, column `name`: `zebra lung` is there already"),
         (HEADER + "unseen,zebra,zz|enlarged heart,Stripes.,own\n", "`enlarged heart` already means `cardiomegaly`"),
