@@ -44,10 +44,8 @@ def write(subject: Subject, folder: Path) -> Written:
 
 def _notes(network: Any, settings: Mapping[str, Any]) -> Iterator[str]:
     if hasattr(network, "frozen_texts") and settings["text_encoder"] != TEXT:
-        yield (
-            f"Findings that were none of the training's are read by the text encoder `{settings['text_encoder']}`, which "
-            "is not in this folder."
-        )
+        name = settings["text_encoder"]
+        yield f"Findings that were none of the training's are read by the text encoder `{name}`, which is not in here."
 
 
 def keep_texts(network: Any, settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
