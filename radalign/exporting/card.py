@@ -99,7 +99,7 @@ def _preparation(preparation: Preparation) -> Iterator[str]:
 def _measured(results: Sequence[Any]) -> str:
     if not results:
         return "Nothing was measured of these weights in the home that they were exported from."
-    header = ("dataset", "task", "setting", "metric", "value [95 % interval]", "images")
+    header = ("dataset", "task", "setting", "metric", "value [95 % interval]", "classes")
     rows = [
         (
             f"{row['cohort']}{' (simulated)' if row['simulated'] else ''}", row["task"], row["setting"], row["metric"],
