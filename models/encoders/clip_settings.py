@@ -43,3 +43,6 @@ class ClipSettings:
         "{}", "Prompt for the presence of a finding. The directions of several prompts, joined by |, are averaged."
     )
     negative_prompt: str = setting("no {}", "Prompt for the absence of a finding, in the same form.")
+    literal_no_finding: bool = setting(
+        False, "Ask for the label No Finding with the prompt `no No Finding`, as the released code does."
+    )

@@ -1,8 +1,9 @@
-"""One patch per attention head: the one whose attention reaches the class token through all layers but the last.
+"""One patch per attention head: the one whose attention reaches the class token through the layers.
 
 LRCLR's region selection, which follows TransFG (He et al., arXiv 2103.07976, part selection module): per head the plain
 product of the attention matrices, the later times the earlier, without identity and without renormalisation; of its
-class row the largest patch. Equation 3 of LRCLR prints a product with the values V, an error: the product of several
+class row the largest patch. LRCLR's equation 4 multiplies the matrices of all layers, TransFG all but the last: both
+are there. Equation 3 of LRCLR prints a product with the values V, an error: the product of several
 layers needs matrices of tokens by tokens.
 """
 
@@ -15,7 +16,7 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
-from models.encoders.attention import AttentionRecorder, LayerAttention, transformer_blocks
+from models.encoders.attention import AttentionRecorder, LayerAttention, attention_of, transformer_blocks
 from models.encoders.image import ImageFeatures
 from models.errors import ModelError
 
@@ -30,6 +31,7 @@ class Regions:
     tokens: Tensor  # (batch, 1 + heads, dim): the class token, then one patch token per head
     index: Tensor  # (batch, heads) int64: which patch, row by row; heads may agree
     grid: tuple[int, int]  # rows and columns of the patches
+    score: Tensor  # (batch, heads): the product's entry of that patch, by which regions are ranked
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class SelectedRegions:
     index: Tensor  # (batch, heads) int64: patches, row by row; heads may agree
     grid: tuple[int, int]  # rows and columns of patches
     attention: Tensor  # (batch, prompts, heads): of a prompt's end token to each region, at most 1 in sum
+    score: Tensor  # (batch, heads): of each region in the product of the attention matrices
 
     def maps(self) -> Tensor:
         """(batch, prompts, rows, columns): the attention at its patches, 0 elsewhere."""
@@ -84,16 +87,17 @@ class RegionSelection:
     as it is, and the tokens are the selected ones of its last layer.
     """
 
-    def __init__(self, vit: nn.Module, rerun: bool) -> None:
+    def __init__(self, vit: nn.Module, rerun: bool, every_layer: bool = False) -> None:
         *before, last = transformer_blocks(vit)
         if not before:
             raise ModelError("regions are selected by the layers before the last: choose a ViT of two layers or more")
-        self.rerun = rerun
+        self.rerun, self.every_layer = rerun, every_layer
         self.heads = int(last.attn.num_heads)  # type: ignore[union-attr,arg-type]
         self.prefix = int(getattr(vit, "num_prefix_tokens", 1))
         self._recorder = AttentionRecorder(before)
         self._layers: list[LayerAttention] = []
         self._index: Tensor | None = None
+        self._score: Tensor | None = None
         last.register_forward_pre_hook(self._before_last)
 
     def __call__(self, encode: Callable[[Tensor], ImageFeatures], images: Tensor) -> Regions:
@@ -103,8 +107,10 @@ class RegionSelection:
             features = encode(images)
         self._layers = []
         assert self._index is not None
+        assert self._score is not None
         local = features.local if self.rerun else take_tokens(features.local, self._index)
-        return Regions(features.pooled, torch.cat([features.pooled[:, None], local], 1), self._index, features.grid)
+        tokens = torch.cat([features.pooled[:, None], local], 1)
+        return Regions(features.pooled, tokens, self._index, features.grid, self._score)
 
     def forget(self) -> None:
         """Let all patches through the last block, until regions are selected again."""
@@ -112,8 +118,9 @@ class RegionSelection:
 
     def _before_last(self, block: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         if self._layers:  # none when gradient checkpointing runs the block again: the selection stays
-            product = attention_product(layer.weights() for layer in reversed(self._layers))
-            self._index = strongest_patches(product, self.prefix)[1]
+            last = [attention_of(block, inputs[0])] if self.every_layer else []
+            product = attention_product(layer.weights() for layer in reversed([*self._layers, *last]))
+            self._score, self._index = strongest_patches(product, self.prefix)
         if not self.rerun or self._index is None:
             return None
         hidden = inputs[0]

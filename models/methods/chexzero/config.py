@@ -39,9 +39,6 @@ class ChexzeroConfig(ClipSettings):
         "",
         "Text of a report without the `sections`; empty leaves its pair out. The released code has `NO IMPRESSION`.",
     )
-    literal_no_finding: bool = setting(
-        False, "Ask for the label No Finding with the prompt `no No Finding`, as the released code does."
-    )
     scores: str = setting(
         "cosines",
         "Zero-shot score: `cosines`, softmax of the cosines with both prompts (paper); `scaled`, of these times the "

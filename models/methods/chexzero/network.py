@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.dual_encoder import DualEncoder
+from models.encoders.attention import attention_maps
 from models.encoders.clip import CLIP, ClipImageEncoder, ClipTextEncoder, ProjectedImageEncoder, load_clip
+from models.encoders.region_selection import SelectedRegions, attention_product, strongest_patches, take_tokens
 from models.losses.info_nce import info_nce
 from models.method import Batch, Method, TextSource, TextTokenizer, Tokens
 from models.methods.chexzero.config import ChexzeroConfig
@@ -81,6 +83,21 @@ class Chexzero(DualEncoder):
             return F.layer_norm(positive, positive.shape[-1:], eps=1e-12).sigmoid()
         scale = self.logit_scale.exp() if self.config.scores == "scaled" else 1.0
         return super().presence(scale * positive, scale * negative)
+
+    def selected_regions(self, images: Tensor, prompts: Sequence[str]) -> SelectedRegions:
+        """The region that each head of the image tower selects, for comparison with LRCLR (figure 5 of its paper).
+
+        The attention matrices of all layers are multiplied. In the place of attention to a prompt stand the softmaxed
+        cosines of the regions with it, as CheXzero has no layers over both.
+        """
+        vit = getattr(self.visual, "network", self.visual)
+        prepared = self.prepare(images)
+        product = attention_product(reversed(attention_maps(vit, prepared)))
+        score, index = strongest_patches(product, int(getattr(vit, "num_prefix_tokens", 1)))
+        _, local, grid = self.project_images(prepared)
+        chosen = F.normalize(take_tokens(local, index).float(), dim=-1)  # (batch, heads, embedding)
+        cosines = self.embed_texts(prompts) @ chosen.mT
+        return SelectedRegions(index, grid, cosines.softmax(-1), score)
 
     def image_features(self, images: Tensor) -> Tensor:
         """(batch, vision width) class tokens."""

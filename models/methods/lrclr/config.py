@@ -23,6 +23,7 @@ TRAINING: dict[str, Any] = {
     "weight_decay": 0.0,
     "last_batch": "keep",  # of the code
     "augmentation": {"crop_scale": 1.0},
+    "method_config": {"selection_layers": "all"},  # equation 4; a network that does not say has TransFG's
 }
 
 
@@ -37,6 +38,11 @@ class LrclrConfig(ClipSettings):
         "openai",
         "Weights to start from: `openai`, the file of a CLIP (such as CheXzero's), the folder of one of our runs, or "
         "empty for random ones.",
+    )
+    selection_layers: str = setting(
+        "before_last",
+        "Attention matrices that are multiplied to select regions: of `all` layers (equation 4), or of those "
+        "`before_last`, as in TransFG.",
     )
     rerun_last_block: bool = setting(
         True,
@@ -58,6 +64,8 @@ class LrclrConfig(ClipSettings):
     local_chunk: int = setting(256, "Pairs compared at once in the memory, where `local_pairs` is `all`.")
 
     def __post_init__(self) -> None:
+        if self.selection_layers not in ("all", "before_last"):
+            raise ModelError(f"lrclr: selection_layers is `all` or `before_last`, not `{self.selection_layers}`")
         if self.local_pairs not in ("matched", "all"):
             raise ModelError(f"lrclr: local_pairs is `matched` or `all`, not `{self.local_pairs}`")
         if self.local_reduction not in ("sum", "mean"):

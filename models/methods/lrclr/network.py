@@ -41,7 +41,8 @@ class Lrclr(Chexzero):
     ) -> None:
         super().__init__(config.clip(), size, tokenizer, image_encoder)
         self.local = config
-        self.selection = RegionSelection(getattr(self.visual, "network", self.visual), config.rerun_last_block)
+        vit = getattr(self.visual, "network", self.visual)
+        self.selection = RegionSelection(vit, config.rerun_last_block, config.selection_layers == "all")
         self.cross = CrossModality(
             self.visual.dim, self.text.dim, self.selection.heads, tokenizer.length, config.cross_width,
             config.cross_layers, config.cross_heads, config.cross_types, config.cross_positions,
@@ -116,14 +117,14 @@ class Lrclr(Chexzero):
         text = self._text_sequence(prompts)
         everyone = torch.zeros(len(regions.tokens), dtype=torch.long, device=regions.tokens.device)
         attention = [self.cross.attention(regions.tokens, text.at(everyone + prompt)) for prompt in range(len(prompts))]
-        return SelectedRegions(regions.index, regions.grid, torch.stack(attention, 1))
+        return SelectedRegions(regions.index, regions.grid, torch.stack(attention, 1), regions.score)
 
     def phrase_maps(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
         """The phrase's attention to the selected regions, nothing elsewhere."""
         regions = self.regions(images)
         own = torch.arange(len(phrases), device=regions.tokens.device)
         attention = self.cross.attention(regions.tokens, self._text_sequence(phrases).at(own))
-        return SelectedRegions(regions.index, regions.grid, attention[:, None]).maps()[:, 0]
+        return SelectedRegions(regions.index, regions.grid, attention[:, None], regions.score).maps()[:, 0]
 
     def zero_shot(self, images: Tensor, queries: Sequence[str]) -> ZeroShot:
         """Scores: CheXzero's, from the global vectors. Maps: the first positive prompt's attention to the regions."""

@@ -93,6 +93,22 @@ def test_both_variants(name):
     assert not torch.allclose(regions.pooled, plain.pooled)
 
 
+@pytest.mark.parametrize("name", ["timm", "clip", "registers"])
+@pytest.mark.parametrize("rerun", [True, False])
+def test_the_last_layer_counts_where_every_layer_does(name, rerun):
+    encoder, vit = towers()[name]
+    images = torch.randn(4, 1, 16, 16)
+    channels = images.expand(-1, 3, -1, -1) if name == "clip" else images
+    maps, prefix = attention_maps(vit, channels), 3 if name == "registers" else 1
+    score, index = strongest_patches(attention_product(reversed(maps)), prefix)
+    regions = RegionSelection(vit, rerun, every_layer=True)(encoder, images)
+    torch.testing.assert_close(regions.index, index)
+    torch.testing.assert_close(regions.score, score)
+    encoder, vit = towers()[name]
+    fewer = RegionSelection(vit, rerun, every_layer=False)(encoder, images)
+    assert not torch.allclose(fewer.score, score)
+
+
 def gradients(vit: VisionTransformer, images: torch.Tensor) -> list[torch.Tensor]:
     encoder = ImageEncoder("vit/3x128p4", size=16)
     encoder.network = vit

@@ -13,6 +13,7 @@ from models.method import Batch
 from models.methods.chexzero import network as chexzero
 from models.methods.lrclr.config import LrclrConfig
 from models.methods.lrclr.network import Lrclr, build
+from models.registry import recipe
 
 SMALL = {
     "start_from": "", "vision_layers": 3, "vision_width": 32, "vision_heads": 4, "patch": 8, "text_layers": 2,
@@ -190,3 +191,34 @@ def test_defaults_are_the_papers():
     assert (config.local_weight, config.local_pairs, config.local_reduction) == (0.5, "matched", "sum")
     assert replace(config, sections="findings").clip().sections == "findings"
     assert (config.context, config.text_layers, config.text_width, config.text_heads) == (77, 12, 512, 8)
+
+
+def test_every_layer_takes_part_in_the_selection_where_that_is_asked_for():
+    images = batch(method()).images
+    every, fewer = (
+        method(selection_layers=name).eval().selected_regions(images, ["edema"]) for name in ("all", "before_last")
+    )
+    assert every.score.shape == every.index.shape == (4, 4)
+    assert not torch.allclose(every.score, fewer.score)
+    assert recipe("lrclr")["method_config"]["selection_layers"] == "all"  # equation 4
+
+
+def test_the_label_no_finding_has_chexzeros_options():
+    asked = [method(literal_no_finding=literal).prompts.fill("No Finding") for literal in (False, True)]
+    assert asked == [(("normal",), ("abnormal",)), (("No Finding",), ("no No Finding",))]
+
+
+def test_chexzero_selects_regions_too():
+    torch.manual_seed(0)
+    model = chexzero.build(
+        {**{name: value for name, value in SMALL.items() if not name.startswith(("cross", "start"))}, "weights": ""},
+        (),
+        32,
+    ).eval()
+    found = model.selected_regions(batch(method()).images, ["edema", "nodule"])
+    assert found.index.shape == found.score.shape == (4, 4)
+    assert found.grid == (4, 4)
+    torch.testing.assert_close(found.attention.sum(-1), torch.ones(4, 2))
+    maps = found.maps()
+    assert maps.shape == (4, 2, 4, 4)
+    assert ((maps > 0).flatten(2).sum(-1) <= 4).all()
