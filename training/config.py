@@ -55,8 +55,8 @@ class TrainingConfig:
     )
     schedule: str = setting(
         "cosine",
-        "`cosine`, `constant`, `plateau`: lowered when the validation loss stops falling, or `staircase`, which is that "
-        "of MedKLIP's code.",
+        "`cosine`, `constant`, `plateau`: lowered when the validation loss stops falling, or `staircase`: that of "
+        "MedKLIP's code.",
     )
     warmup_epochs: float = setting(5.0, "Epochs in which the learning rate rises linearly.")
     warmup_start: float = setting(0.1, "Learning rate at the start of the warm-up, as a share of the highest.")
