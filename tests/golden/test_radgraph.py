@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +27,16 @@ def sibling(path: Path, name: str, suffix: str) -> Path:
 def table(path: Path, name: str) -> list[list[str]]:
     """Rows of one of the authors' tables, without its header; all cells are text."""
     with sibling(path, name, ".csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.reader(file))[1:]
+        return [[plain(cell) for cell in row] for row in csv.reader(file)][1:]
 
 
 def as_cells(rows) -> list[list[str]]:
-    return sorted(["" if cell is None else str(cell) for cell in row] for row in rows)
+    return sorted(["" if cell is None else plain(str(cell)) for cell in row] for row in rows)
+
+
+def plain(cell: str) -> str:
+    """A whole number without the fraction that a column with gaps gives it in the authors' tables."""
+    return cell.removesuffix(".0") if re.fullmatch(r"\d+\.0", cell) else cell
 
 
 def read(path: Path) -> list:
