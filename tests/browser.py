@@ -20,6 +20,10 @@ CODES = {
 }  # fmt: skip
 
 
+class BetweenPagesError(Exception):
+    """The page that was asked is just left for another one."""
+
+
 class Browser:
     """One tab. Close it when done."""
 
@@ -101,9 +105,15 @@ class Browser:
     def expect(self, condition: str) -> None:
         """Wait until a condition holds."""
         end = time.monotonic() + PATIENCE
-        while not self.evaluate(condition):
+        while not self._holds(condition):
             assert time.monotonic() < end, condition
             time.sleep(0.05)
+
+    def _holds(self, condition: str) -> bool:
+        try:
+            return bool(self.evaluate(condition))
+        except BetweenPagesError:
+            return False
 
     def close(self) -> None:
         """End the browser."""
@@ -121,6 +131,9 @@ class Browser:
         while True:
             answer = json.loads(self._read())
             if answer.get("id") == self._asked:
+                message = answer.get("error", {}).get("message", "")
+                if "navigated" in message or "context" in message:
+                    raise BetweenPagesError(message)
                 assert "error" not in answer, answer
                 found: dict[str, Any] = answer["result"]
                 return found
