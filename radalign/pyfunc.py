@@ -6,12 +6,13 @@ MLflow calls `_load_pyfunc` with the folder of a run (`tracking.model_versions`)
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from radalign.errors import RadalignError
+from radalign.serving.uploads import Upload
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,19 +43,27 @@ class ImageScorer:
             raise RadalignError(f'The parameter {FINDINGS} names no finding: give some, such as ["pleural effusion"].')
         if IMAGE not in images.columns:
             raise RadalignError(f"The input has no column `{IMAGE}` with the bytes of image files.")
-        with TemporaryDirectory() as folder:
-            paths = list(_write_files(images[IMAGE], Path(folder)))
+        with ExitStack() as stack:
+            uploads = [stack.enter_context(_upload(content)) for content in images[IMAGE]]
+            paths = [upload.path for upload in uploads]
             try:
                 return self.model.zero_shot(paths, labels).to_frame()
             except RadalignError as error:
-                raise RadalignError(str(error).replace(f"{folder}/", "")) from None
+                raise RadalignError(_name_rows(str(error), paths)) from None
 
 
-def _write_files(contents: Iterable[bytes], folder: Path) -> Iterable[Path]:
-    for number, content in enumerate(contents):
-        path = folder / f"of row {number + 1}"
-        path.write_bytes(content)
-        yield path
+def _upload(content: bytes) -> Upload:
+    """A file in memory: nothing of an image is written to a disk."""
+    upload = Upload()
+    upload.write(content)
+    return upload
+
+
+def _name_rows(sentence: str, paths: Sequence[Path]) -> str:
+    """The sentence with the rows of the table in the place of their paths."""
+    for row, path in reversed(list(enumerate(paths, 1))):
+        sentence = sentence.replace(str(path), f"of row {row}")
+    return sentence
 
 
 def _load_pyfunc(folder: str) -> ImageScorer:
