@@ -81,11 +81,6 @@ class Model:
         """(n, size, size) uint8: the images as they would stand in the shards that the network was trained on."""
         return read_images(images, self.card.shard_size or self.card.size, self.card.decoding)
 
-    def show(self, image: Images) -> np.ndarray:
-        """(rows, columns) uint8: an image as its maps lie over it."""
-        shown: np.ndarray = read_films(image)[0] if self.card.released else self.read(image)[0]
-        return shown
-
     def zero_shot(self, images: Images, labels: Sequence[str] | Mapping[str, str]) -> ZeroShotPrediction:
         """Score and locate findings that are named in words, such as `pleural effusion`.
 

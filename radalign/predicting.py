@@ -18,6 +18,7 @@ from tqdm import tqdm
 from imaging.dicom.reader import looks_like_dicom
 from imaging.raster import looks_like_raster
 from radalign.errors import RadalignError
+from radalign.images import read_films
 from store.atomic import replacing
 
 if TYPE_CHECKING:
@@ -79,19 +80,23 @@ def as_text(rows: Sequence[Row], labels: Sequence[str], separator: str) -> str:
 
 
 def write_pictures(model: Model, rows: Sequence[Row], labels: Sequence[str], folder: Path) -> int:
-    """A picture of each finding in each image, `0001-NAME-FINDING.png`; returns how many."""
+    """A picture of each finding over each film, `0001-NAME-FINDING.png`; returns how many."""
     from evaluation.figures.pictures import draw_overlay
+    from radalign.placing import WHOLE, cut_margin, find_part, lay_over, place_map
 
     folder.mkdir(parents=True, exist_ok=True)
     written = 0
     for number, row in enumerate(rows, 1):
         if row.maps is None:
             continue
-        image = model.show(row.path)
-        for label, located in zip(labels, row.maps, strict=True):
+        film = read_films(row.path)[0]
+        inner = find_part(film) if model.card.decoding.get("crop_borders") else WHOLE
+        extent = place_map(model.network, model.card, film.shape, inner)
+        for label, whole in zip(labels, row.maps, strict=True):
+            located = lay_over(*cut_margin(whole, extent), film.shape)
             name = "-".join((f"{number:04}", _plain(row.path.stem), _plain(label)))
             with replacing(folder / f"{name}.png") as partial:
-                partial.write_bytes(draw_overlay(image, located))
+                partial.write_bytes(draw_overlay(film, located))
             written += 1
     return written
 

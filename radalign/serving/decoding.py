@@ -16,8 +16,8 @@ from imaging.errors import ImageError
 from imaging.pool import DecoderPool, usable_cores
 from models.saved import ModelCard
 from radalign.images import FILM, film_in
+from radalign.placing import WHOLE, find_part
 from radalign.serving.films import Film
-from radalign.serving.placing import WHOLE, find_part
 from radalign.serving.uploads import Upload
 
 SHOWN = 2048  # pixels of the longer side of what a reader sees; smaller images are shown as they are

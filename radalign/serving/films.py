@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from radalign.errors import RadalignError
-from radalign.serving.placing import WHOLE, Extent
+from radalign.placing import WHOLE, Extent
 
 MOST_HELD = 16  # radiographs
 SECONDS_HELD = 1800.0  # since one was last asked for

@@ -14,10 +14,10 @@ import torch
 from imaging.letterbox import letterbox
 from radalign.errors import RadalignError
 from radalign.model import Model
+from radalign.placing import Extent, cut_margin, place_map
 from radalign.serving.answers import Calibrated, FindingAnswer, HeatMap, ModelAnswer, ModelFacts
 from radalign.serving.calibration import Curve, key_of, read_curves
 from radalign.serving.films import Film
-from radalign.serving.placing import Extent, cut_margin, place_map
 from radalign.serving.texts import remember_texts
 
 WARM = ("pleural effusion", "pneumothorax")

@@ -10,6 +10,7 @@ import pytest
 
 from evaluation.figures.pictures import draw_overlay
 from radalign.command import main
+from radalign.images import read_films
 
 FINDINGS = ["pleural effusion", "pneumothorax"]
 
@@ -42,7 +43,10 @@ def test_a_folder_is_a_row_per_image(home, folder, tmp_path, capsys):
         *("0002-b-pleural_effusion.png", "0002-b-pneumothorax.png"),
         *("0003-c-pleural_effusion.png", "0003-c-pneumothorax.png"),
     ]
-    assert cv2.imread(str(maps / "0002-b-pneumothorax.png")).shape == (64, 64, 3)
+    film = read_films(folder / "inner/b")[0]
+    picture = cv2.imread(str(maps / "0002-b-pneumothorax.png"))
+    assert picture.shape == (*film.shape, 3)
+    assert film.shape[0] != film.shape[1]
     assert "1 of 3 images cannot be read" in capsys.readouterr().err
 
 

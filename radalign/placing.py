@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+import cv2
 import numpy as np
 
 from imaging.borders import find_inner
@@ -90,6 +91,21 @@ def cut_margin(located: np.ndarray, extent: Extent) -> tuple[np.ndarray, Extent]
     down, across = extent.height / located.shape[0], extent.width / located.shape[1]
     part = Extent(extent.left + left * across, extent.top + top * down, (right - left) * across, (bottom - top) * down)
     return located[top:bottom, left:right], part
+
+
+def lay_over(located: np.ndarray, extent: Extent, shape: tuple[int, int]) -> np.ndarray:
+    """A map (rows, columns) that lies at `extent`, at every pixel of a film of `shape`; NaN where it does not reach."""
+    height, width = shape
+    rows, columns = located.shape
+    across = ((np.arange(width) + 0.5) / width - extent.left) / extent.width
+    down = ((np.arange(height) + 0.5) / height - extent.top) / extent.height
+    reached = ((down >= 0) & (down <= 1))[:, None] & ((across >= 0) & (across <= 1))
+    where = np.meshgrid(across * columns - 0.5, down * rows - 0.5)
+    horizontal, vertical = (axis.astype(np.float32) for axis in where)
+    levels = cv2.remap(
+        located.astype(np.float32), horizontal, vertical, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.where(reached, levels, np.float32(np.nan))
 
 
 @lru_cache(maxsize=256)

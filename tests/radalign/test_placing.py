@@ -11,7 +11,7 @@ from imaging.letterbox import letterbox
 from models.released.network import ReleasedNetwork
 from models.released.parts import films
 from models.saved import ModelCard
-from radalign.serving.placing import Extent, cut_margin, find_part, place_map
+from radalign.placing import Extent, cut_margin, find_part, lay_over, place_map
 from tests.models.tiny import TINY, tiny_method
 
 SHAPES = [(1024, 853), (700, 1024), (512, 512), (301, 200)]
@@ -105,3 +105,32 @@ def test_a_margin_that_the_network_did_not_see_is_cut_off():
     assert numbers(extent) == pytest.approx([0.1 + 2 * 0.08, 1 / 8, 7 * 0.08, 6 / 8])
     nothing, whole = cut_margin(np.zeros((3, 3)), Extent())
     assert (nothing.shape, whole) == ((3, 3), Extent())
+
+
+def test_a_map_is_laid_over_the_part_that_it_covers():
+    located = np.arange(4, dtype=np.float32).reshape(2, 2)
+    over = lay_over(located, Extent(0.25, -0.5, 0.5, 2.0), (40, 80))
+    assert np.isnan(over[:, :20]).all()
+    assert np.isnan(over[:, 60:]).all()
+    seen = over[:, 20:60]
+    assert np.isfinite(seen).all()
+    # The film shows the middle half of the map's height: rows from a quarter to three quarters of it.
+    assert seen[20, 0] == pytest.approx(1.0, abs=0.06)
+    assert seen[0, 10] == pytest.approx(0.0, abs=0.06)
+    assert seen[0, 30] == pytest.approx(1.0, abs=0.06)
+    assert seen[39, 10] == pytest.approx(2.0, abs=0.06)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_brightest_place_of_a_map_lies_where_the_network_saw_it(shape):
+    """Of a network that was trained here: the letterboxed square and its map have the same proportions."""
+    height, width = shape
+    film = np.zeros(shape, np.uint8)
+    film[height // 4 : height // 4 + 20, width // 3 : width // 3 + 20] = 255
+    square = letterbox(film, 48).astype(np.float32)
+    method = tiny_method("convirt")
+    over = lay_over(*cut_margin(square, place_map(method, CARD_OF_WHOLE, shape)), shape)
+    row, column = np.unravel_index(np.nanargmax(over), shape)
+    cell = max(shape) / 48
+    assert abs(row - height // 4 - 10) < 1.5 * cell
+    assert abs(column - width // 3 - 10) < 1.5 * cell
