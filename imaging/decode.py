@@ -147,7 +147,7 @@ def _read(path: Path, read: Callable[[BinaryIO, bytes], Result]) -> Result:
 def _grey(stream: BinaryIO, head: bytes, as_described: bool) -> np.ndarray:
     if looks_like_raster(head):
         grey = read_raster(stream)
-        return grey if as_described else _show(grey, _find_display(grey))
+        return _show(grey, Display.DESCRIBED if as_described else _find_display(grey, _is_deep(grey)))
     with damage_as_image_error():
         dataset, stored = read_frame(stream)
         display = Display.DESCRIBED if as_described else find_display(stored, dataset)
@@ -182,19 +182,25 @@ def _raster_square(stream: BinaryIO, head: bytes, options: SquareOptions) -> Dec
     stream.seek(0)
     grey = read_raster(stream)
     height, width = grey.shape
-    display = _find_display(grey)
+    display = _find_display(grey, _is_deep(grey))
     return DecodedImage(_fit(_show(grey, display), options), height, width, display_fallback=display.value)
 
 
 def _show(grey: np.ndarray, display: Display) -> np.ndarray:
-    return grey if display is Display.DESCRIBED else round_levels(stretch(grey, display))
+    levels = stretch(grey, grey, display)
+    return levels if levels.dtype == np.uint8 else round_levels(levels)
 
 
-def _find_display(grey: np.ndarray) -> Display:
-    """How the levels of a JPG or PNG show something. What is one grey but for noise is not stretched."""
+def _find_display(grey: np.ndarray, is_deep: bool) -> Display:
+    """How the levels of a JPG or PNG show something. What 8 bits hold as one grey but for noise is not stretched."""
     levels = sample(grey)
-    is_constant = spread(levels) < FEWEST
-    return Display.DESCRIBED if is_constant else choose_display(partial(stretch, levels), levels)
+    is_constant = not is_deep and spread(levels) < FEWEST
+    return Display.DESCRIBED if is_constant else choose_display(partial(stretch, levels, grey), levels)
+
+
+def _is_deep(grey: np.ndarray) -> bool:
+    """Whether these levels of a whole file come from 16 bits."""
+    return grey.dtype != np.uint8
 
 
 def _scaled_jpg(stream: BinaryIO, size: int) -> DecodedImage | None:
@@ -206,8 +212,8 @@ def _scaled_jpg(stream: BinaryIO, size: int) -> DecodedImage | None:
     means = shrink_jpg(stream, full, frame.height, frame.width)
     if means is None:
         return None
-    display = _find_display(means)
-    pixels = frame.place(round_levels(stretch(means, display)), size)
+    display = _find_display(means, is_deep=False)
+    pixels = frame.place(round_levels(stretch(means, means, display)), size)
     return DecodedImage(pixels, *full, display_fallback=display.value)
 
 

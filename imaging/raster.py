@@ -34,10 +34,10 @@ def looks_like_jpg(head: bytes) -> bool:
 
 
 def read_raster(stream: BinaryIO, reduction: int = 1) -> np.ndarray:
-    """Decode an open JPG or PNG file to (height, width) uint8.
+    """Decode an open JPG or PNG file to grey levels, 0 to 255, (height, width): uint8, or float32 of a 16-bit image.
 
     Colour becomes luminance (ITU-R 601), transparency lies on black, and the range of a 16-bit image is
-    stretched over the 8 bits, as for a DICOM without a window. A JPG may be decoded at a height and width divided by
+    stretched over the grey levels, as for a DICOM without a window. A JPG may be decoded at a height and width divided by
     a `reduction` of 2, 4 or 8, rounded up.
     """
     try:
@@ -102,5 +102,4 @@ def _grey(image: Image.Image) -> np.ndarray:
 
 def _stretch(pixels: np.ndarray) -> np.ndarray:
     low, high = int(pixels.min()), int(pixels.max())
-    scaled = (pixels.astype(np.float32) - low) * (255.0 / max(high - low, 1))
-    return (scaled + 0.5).astype(np.uint8)
+    return (pixels.astype(np.float32) - low) * np.float32(255.0 / max(high - low, 1))

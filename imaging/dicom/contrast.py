@@ -67,11 +67,11 @@ def inner_range(values: np.ndarray) -> tuple[float, float]:
     return float(ordered[first]), float(ordered[last])
 
 
-def stretch(levels: np.ndarray, display: Display) -> np.ndarray:
-    """Grey levels that are all that a file has, shown over their range; float32."""
+def stretch(levels: np.ndarray, whole: np.ndarray, display: Display) -> np.ndarray:
+    """Grey levels of some pixels of a file that has no others, shown over the range of the `whole` picture; float32."""
     if display is Display.DESCRIBED:
         return levels
-    ends = (levels.min(), levels.max()) if display is Display.PIXELS else inner_range(sample(levels))
+    ends = (whole.min(), whole.max()) if display is Display.PIXELS else inner_range(sample(whole))
     low, high = float(ends[0]), float(ends[1])
     return np.clip((levels.astype(np.float32) - low) * (GREYS / max(high - low, 1e-6)), 0, GREYS)
 

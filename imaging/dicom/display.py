@@ -44,6 +44,8 @@ def grey_levels(
         if shown is None:
             inner = display is Display.MOST_PIXELS
             shown = _linear(_modality(values, dataset), *_range(pixels(), dataset, inner))
+            if _table_falls(dataset):
+                shown = 1 - shown
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         shown = 1 - shown
     if absent is not None:
@@ -100,6 +102,12 @@ def _voi(values: np.ndarray, dataset: Dataset) -> np.ndarray | None:
     if function == "LINEAR":  # C.11.2.1.2.1: the window ends on the centres of pixel values
         centre, width = centre - 0.5, width - 1
     return _linear(values, centre - width / 2, centre + width / 2)
+
+
+def _table_falls(dataset: Dataset) -> bool:
+    """Whether a VOI LUT, which gives way to the range of the pixels, makes high values dark."""
+    table = _read_table(dataset, "VOILUTSequence", _may_be_negative(dataset))
+    return table is not None and bool(table.entries[-1] < table.entries[0])
 
 
 def _window(dataset: Dataset, narrowest: float) -> tuple[float, float] | None:
@@ -163,7 +171,7 @@ def _first(numbers: Sequence[float]) -> float | None:
     return numbers[0] if len(numbers) and np.isfinite(numbers[0]) else None
 
 
-def _padding(dataset: Dataset) -> tuple[int, int] | None:
+def find_padding(dataset: Dataset) -> tuple[int, int] | None:
     """Lowest and highest stored value that marks pixels outside the field of view."""
     value = dataset.get("PixelPaddingValue")
     if not isinstance(value, int):
@@ -182,7 +190,7 @@ def _signed(number: int, dataset: Dataset) -> int:
 def find_absent(values: np.ndarray, dataset: Dataset) -> np.ndarray | None:
     """Which values are padding or no number; None where none can be."""
     absent = ~np.isfinite(values) if values.dtype.kind == "f" else None
-    padding = _padding(dataset)
+    padding = find_padding(dataset)
     if padding is not None:
         padded = (values >= padding[0]) & (values <= padding[1])
         absent = padded if absent is None else absent | padded

@@ -27,6 +27,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEnd
 from imaging.dicom import codecs
 from imaging.dicom.codestream import describe_jpeg_2000
 from imaging.dicom.depth import find_depth
+from imaging.dicom.display import find_padding
 from imaging.dicom.fragments import first_frame
 from imaging.dicom.header import bytes_of_a_frame, mend_header
 from imaging.errors import ImageError
@@ -254,5 +255,5 @@ def _frame(numbers: np.ndarray, dataset: FileDataset, coded_bits: int = 0) -> St
     if coded_bits:
         stored = min(stored, coded_bits) if signed else coded_bits
         return StoredFrame(numbers, stored, stored - 1, signed)
-    depth = find_depth(numbers, stored, int(dataset.get("HighBit", stored - 1)), signed)
+    depth = find_depth(numbers, stored, int(dataset.get("HighBit", stored - 1)), signed, find_padding(dataset))
     return StoredFrame(numbers, *depth, signed)

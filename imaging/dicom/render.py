@@ -40,14 +40,20 @@ class _Ramp:
 
 def find_display(frame: StoredFrame, dataset: Dataset) -> Display:
     """How the frame shows something, if anything."""
-    numbers = sample(frame.numbers)
-    values = frame.unpack(_native(replace(frame, numbers=numbers)))
+    values = frame.unpack(_native(replace(frame, numbers=sample(frame.numbers))))
     if is_colour(dataset):
         levels = luminance(values, dataset)
-        return choose_display(partial(stretch, levels), levels)
+        return choose_display(partial(_stretch_colour, levels, frame, dataset), levels)
     absent = find_absent(values, dataset)
     present = values if absent is None else values[~absent]
-    return choose_display(partial(grey_levels, present, lambda: present, dataset), present)
+    return choose_display(partial(grey_levels, present, lambda: frame.unpack(_native(frame)), dataset), present)
+
+
+def _stretch_colour(levels: np.ndarray, frame: StoredFrame, dataset: Dataset, display: Display) -> np.ndarray:
+    """Levels of some pixels of a colour frame, all of which are looked at only where their range is shown."""
+    if display is Display.DESCRIBED:
+        return levels
+    return stretch(levels, luminance(frame.unpack(frame.numbers), dataset), display)
 
 
 def render_full_size(frame: StoredFrame, dataset: Dataset, display: Display = Display.DESCRIBED) -> np.ndarray:
@@ -87,7 +93,8 @@ def _has_table(frame: StoredFrame, dataset: Dataset) -> bool:
 def _levels_of_pixels(frame: StoredFrame, dataset: Dataset, display: Display) -> np.ndarray:
     values = frame.unpack(frame.numbers)
     if is_colour(dataset):
-        return stretch(luminance(values, dataset), display)
+        levels = luminance(values, dataset)
+        return stretch(levels, levels, display)
     return grey_levels(values, lambda: values, dataset, display)
 
 

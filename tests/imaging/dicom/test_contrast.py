@@ -77,6 +77,36 @@ def test_a_few_pixels_far_away_do_not_darken_the_others(write_dicom, attributes)
     assert np.ptp(np.quantile(film.pixels[:, 10:50], [0.05, 0.95])) > 150
 
 
+@pytest.mark.parametrize("place", [(5, 5), (4, 4)])  # of a file that a sample of its pixels has, or has not
+@pytest.mark.parametrize("kind", ["dicom", "png", "shallow png", "colour"])
+def test_one_pixel_far_away_does_not_darken_the_others(write_dicom, tmp_path, kind, place):
+    shallow = (FILM - LOW) // 100
+    film, far = (shallow.astype(np.uint8), 255) if kind in ("shallow png", "colour") else (FILM, 65_535)
+    dead = film.copy()
+    dead[place] = far
+    path = tmp_path / "dead.png"
+    if kind == "dicom":
+        path = write_dicom(dead)
+    elif kind == "colour":
+        Image.fromarray(np.dstack([dead] * 3)).save(path)
+    else:
+        Image.fromarray(dead).save(path)
+    grey = read_grey(path).astype(float)
+    low, high = np.quantile(film, [0.005, 0.995])
+    wanted = np.clip((film - low) / (high - low), 0, 1) * 255
+    wanted[place] = 255
+    assert np.abs(grey - wanted).max() <= (2 if far > 255 else 13)  # the ends of few levels are whole ones
+    assert read_film(path, SquareOptions(64)).display_fallback == "range of most pixels"
+
+
+def test_a_table_that_ends_low_keeps_its_direction(write_dicom):
+    """What it makes dark is dark over the range of the pixels as well."""
+    falling = {"VOILUTSequence": table(np.linspace(3_000, 0, 4_096), 0, 16)}
+    assert np.abs(read_grey(write_dicom(FILM, **falling)) - (255 - OVER_ITS_RANGE)).max() <= 1
+    negative = write_dicom(FILM, PhotometricInterpretation="MONOCHROME1", **falling)
+    assert np.abs(read_grey(negative) - OVER_ITS_RANGE).max() <= 1
+
+
 @pytest.mark.parametrize("kind", ["constant", "letters", "padding"])
 def test_what_is_constant_is_no_radiograph(write_dicom, kind):
     pixels, attributes = np.full((300, 240), 700, np.uint16), {"WindowCenter": 40_000, "WindowWidth": 5_000}

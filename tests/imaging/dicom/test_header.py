@@ -134,6 +134,27 @@ def test_an_overlay_above_the_value_is_no_part_of_it(write_dicom, bits, shift):
     assert (read_grey(write_dicom(overlay, "overlay.dcm", bits=bits)) == clean).all()
 
 
+@pytest.mark.parametrize("bit", [12, 15])
+@pytest.mark.parametrize("place", [np.s_[50:200, 50:200], np.s_[10:20, 10:40], np.s_[10:30:3, 10:60:2], np.s_[15:16]])
+@pytest.mark.parametrize("noise", [0, 40])
+def test_an_overlay_of_any_form_is_no_part_of_the_value(write_dicom, bit, place, noise):
+    """A filled box has few edges, and its bit makes the range of all numbers larger."""
+    film = np.clip(FILM + np.random.default_rng(0).normal(0, noise, FILM.shape), 0, 4095).astype(np.uint16)
+    overlay = film.copy()
+    overlay[place] |= 1 << bit
+    clean = read_grey(write_dicom(film, "clean.dcm", bits=12))
+    assert (read_grey(write_dicom(overlay, "overlay.dcm", bits=12)) == clean).all()
+
+
+def test_padding_above_the_value_is_black(write_dicom):
+    padded = FILM.copy()
+    padded[:, :60] = 65_535
+    grey = read_grey(write_dicom(padded, "padding above.dcm", PixelPaddingValue=65_535, **WINDOW))
+    clean = read_grey(write_dicom(FILM, "no padding.dcm", **WINDOW))
+    assert not grey[:, :60].any()
+    assert (grey[:, 60:] == clean[:, 60:]).all()
+
+
 @pytest.mark.parametrize(
     ("text", "numbers"),
     [
