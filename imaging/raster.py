@@ -37,8 +37,8 @@ def read_raster(stream: BinaryIO, reduction: int = 1) -> np.ndarray:
     """Decode an open JPG or PNG file to grey levels, 0 to 255, (height, width): uint8, or float32 of a 16-bit image.
 
     Colour becomes luminance (ITU-R 601), transparency lies on black, and the range of a 16-bit image is
-    stretched over the grey levels, as for a DICOM without a window. A JPG may be decoded at a height and width divided by
-    a `reduction` of 2, 4 or 8, rounded up.
+    stretched over the grey levels, as for a DICOM without a window. A JPG may be decoded at a height and width divided
+    by a `reduction` of 2, 4 or 8, rounded up.
     """
     try:
         with Image.open(stream, formats=("JPEG", "PNG")) as image:
