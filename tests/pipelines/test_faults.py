@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+import subprocess
+import sys
 
-from benchmarks.faults import ARCHIVE, HEALED, WRONG, Bench, try_fault
-from store import batches, seals
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    return Bench(tmp_path_factory.mktemp("bench"), lambda _: None, ("ingest",), counterparts=False)
+from benchmarks.faults import HEALED, WRONG
+from store.code import ROOT
+from tests.pipelines.some_faults import FAULTS
 
 
-@pytest.mark.parametrize(("kind", "damage"), [("shard", "one bit, old time"), (ARCHIVE, "unmounted")])
-def test_a_fault_is_healed(bench: Bench, kind: str, damage: str) -> None:
-    verdict = try_fault(bench, kind, damage)
-    assert (verdict.state, verdict.text) == (HEALED, "")
-
-
-def test_a_product_that_verifies_nothing_is_found(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (seals, batches):
-        monkeypatch.setattr(module, "is_intact", lambda path: path.exists(), raising=False)
-    verdict = try_fault(bench, "images batch", "one bit, old time")
-    assert verdict.state == WRONG
+def test_faults_are_healed_and_a_product_that_verifies_nothing_is_found(tmp_path):
+    command = [sys.executable, "-m", "tests.pipelines.some_faults", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    *healed, planted = json.loads(done.stdout.splitlines()[-1])
+    assert healed == [[HEALED, ""]] * len(FAULTS)
+    assert planted[0] == WRONG
