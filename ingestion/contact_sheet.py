@@ -1,7 +1,6 @@
 """A small picture of some decoded images, so that people see what a network will see; doubtful ones first.
 
-An image is doubtful if it was shown over the range of its pixels, has little contrast, or seems inverted. Doubtful
-images are kept and learned from like all others.
+An image is doubtful if it was shown over the range of its pixels, or if `ingestion.stages.doubts` says why.
 """
 
 from __future__ import annotations
@@ -19,38 +18,11 @@ import pyarrow.parquet as pq
 from store import batches
 
 if TYPE_CHECKING:
-    from imaging.decode import DecodedImage
     from store.batches import Plan
 
 COLUMNS = ("display_fallback", "doubt")  # of the images, which make one doubtful where they are not empty
 TILE, ACROSS, TILES = 64, 8, 16  # side of an image in pixels, images in a row, and in all
 MOST_BATCHES = 4  # that doubtful images are taken from, and as many for others
-LOW_CONTRAST, INVERTED = "low contrast", "seems inverted"
-LEAST_DEVIATION = 15.0  # standard deviation of the grey levels; of 586 public radiographs all but three have more
-LEAST_INVERSION = 10.0  # grey levels; finds 98 % of those radiographs once inverted, and 1 % as they are
-
-
-def find_doubt(image: DecodedImage) -> str:
-    """Why an image may not look as a radiograph should; empty where it does."""
-    from imaging.letterbox import Frame
-
-    shown = Frame.fit(image.height, image.width, len(image.pixels)).cut(image.pixels).astype(np.float32)
-    if shown.std() < LEAST_DEVIATION:
-        return LOW_CONTRAST
-    return INVERTED if _measure_inversion(shown) > LEAST_INVERSION else ""
-
-
-def _measure_inversion(shown: np.ndarray) -> float:
-    """How much brighter the upper corners and the lungs of a frontal radiograph are than they should be."""
-    height, width = shown.shape
-    corner = slice(0, max(1, height // 6)), max(1, width // 6)
-    corners = np.concatenate([shown[corner[0], : corner[1]], shown[corner[0], -corner[1] :]])
-    middle = shown[height // 4 : height - height // 4, width // 2 - width // 10 : width // 2 + width // 10 + 1]
-    band = slice(height // 4, max(height // 4 + 1, height * 6 // 10))
-    lungs = np.concatenate([shown[band, width // 6 : width * 2 // 5], shown[band, width * 3 // 5 : width * 5 // 6]], 1)
-    if not middle.size or not lungs.size:
-        return 0.0
-    return float((corners.mean() - shown.mean()) / 2 - (middle.mean() - lungs.mean()))
 
 
 def count_doubts(images: pa.Table) -> dict[str, int]:

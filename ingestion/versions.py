@@ -196,13 +196,23 @@ def _write(workspace: Workspace, target: Path, data: Manifest) -> None:
                 shutil.copyfile(path, partial / folder / name)
                 shutil.copyfile(seal_path(path), seal_path(partial / folder / name))
     data.write(partial / "shards")
-    said = [batch.fingerprint for batch in batches.read_plan(workspace.folder("triplets")).batches]
-    links = [("shards", Path(shard.file)) for shard in data.shards]
-    links += [("triplets", batches.output_path(Path(), fingerprint)) for fingerprint in said]
-    for folder, path in links:
-        for each in (path, seal_path(path)):
-            (partial / folder / each.name).symlink_to(Path("..", "..", "..", folder, each.name))
+    for folder, path in _linked(workspace, data):
+        (partial / folder / path.name).symlink_to(Path("..", "..", "..", folder, path.name))
     _replace_folder(partial, target)
+
+
+def _linked(workspace: Workspace, data: Manifest) -> Iterator[tuple[str, Path]]:
+    """Folder and name of the batches that a version links to, with their rejects and seals."""
+    triplets = workspace.folder("triplets")
+    said = [batch.fingerprint for batch in batches.read_plan(triplets).batches]
+    outputs = [("shards", Path(shard.file)) for shard in data.shards]
+    outputs += [("triplets", batches.output_path(Path(), name)) for name in said]
+    for folder, path in outputs:
+        yield folder, path
+        yield folder, seal_path(path)
+    for rejects in [batches.rejects_path(Path(), name) for name in said]:
+        if (triplets / rejects).exists():  # the seal of the output covers them
+            yield "triplets", rejects
 
 
 def _replace_folder(partial: Path, target: Path) -> None:

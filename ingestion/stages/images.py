@@ -98,7 +98,7 @@ def decode_batch(
     from imaging.decode import DecodedImage, SquareOptions
     from imaging.errors import ImageError
     from imaging.pool import DecoderPool, usable_cores
-    from ingestion.contact_sheet import find_doubt
+    from ingestion.stages.doubts import find_doubt
 
     options = SquareOptions(size, **choices)
     paths = studies["image_path"].to_pylist()

@@ -124,7 +124,7 @@ def test_everything_is_there_after_one_command(place):
     measured = f"from '{place.home}/results/*.parquet' where source = 'measured'"
     methods = duckdb.execute(f"select distinct method {measured}").fetchall()
     assert set(methods) == {("medklip",), ("untrained:medklip",)}
-    assert "first images" in place.metadata("images")
+    assert "some images" in place.metadata("images")
 
 
 def test_nothing_warns_of_the_command_itself(place):

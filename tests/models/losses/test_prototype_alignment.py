@@ -68,7 +68,7 @@ def test_alignment_equals_the_literal_equation(temperature):
             total = math.log(sum(map(math.exp, scores)))
             loss -= sum(float(code[i, k]) * (scores[k] - total) for k in range(11)) / 5 / 2
     ours = prototype_alignment(images, texts, prototypes, temperature)
-    assert ours.item() == pytest.approx(loss, rel=1e-10)
+    assert ours.item() == pytest.approx(loss, rel=1e-8)  # codes are float32
 
 
 def test_gradients_leave_the_codes_out():
