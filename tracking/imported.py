@@ -23,7 +23,7 @@ from store.atomic import replacing
 from store.code import code_version
 from store.digests import file_digest, fingerprint
 from store.seals import write_sealed_json
-from tracking.runs import Home, TrainedRun, remember
+from tracking.runs import Home, TrainedRun, known_runs, remember
 from tracking.tracker import RunIdentity, Tracker, open_run
 from training.state.finished import is_finished, write_result
 
@@ -66,8 +66,19 @@ def import_released(
     tracker = _record(workspace, output, chosen, variant, source, log)
     imported = TrainedRun.of_folder(output, home, tracker.run_id, variant)
     tracker.register(imported, output, workspace.cohort_name())
+    _say_what_gives_way(workspace, imported, log)
     remember(workspace, imported)
     return imported
+
+
+def _say_what_gives_way(workspace: Home, imported: TrainedRun, log: Log) -> None:
+    """Name the run of other weights that results called the same so far."""
+    for known in known_runs(workspace, imported.method):
+        if known.name == imported.name and known.checkpoint_digest != imported.checkpoint_digest:
+            log(
+                f"{imported.name} was the run in {workspace.home_path() / known.output} so far; from now on results and "
+                "tables show this one. `--name` keeps both."
+            )
 
 
 def _keep_texts(settings: Mapping[str, Any], texts: Path | None, output: Path) -> dict[str, Any]:

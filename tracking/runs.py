@@ -112,10 +112,8 @@ def trained_run(workspace: Home, method: str) -> TrainedRun:
         DamageError: the file that names it is damaged, or of another method or dataset.
     """
     if not is_trained(workspace, method):
-        raise TrainingError(
-            f"{method} has no finished run on {workspace.cohort_name()}: "
-            f"run `dagster job execute -j pretrain_{method}` first."
-        )
+        command = "radalign import FILE" if method in only_imported() else f"dagster job execute -j pretrain_{method}"
+        raise TrainingError(f"{method} has no finished run on {workspace.cohort_name()}: run `{command}` first.")
     return _read_run(workspace, method, _pointer(workspace, method))
 
 

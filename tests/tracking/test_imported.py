@@ -90,6 +90,22 @@ def test_the_same_file_is_imported_once(imported, tmp_path):
     assert {name: (folder / name).stat().st_mtime_ns for name in before} == before
 
 
+def test_other_weights_of_the_same_name_are_said_to_take_its_place(tmp_path):
+    found = find_fixtures("chexzero_tiny")
+    if not found:
+        pytest.skip("no fixtures of released checkpoints: set RADALIGN_RELEASED to their folder")
+    workspace = Workspace(home=str(tmp_path / "home"), cohort="phantom")
+    first = import_released(workspace, found[0].file(tmp_path), lambda _: None)
+    weights = torch.load(found[0].file(tmp_path), weights_only=True)
+    torch.save({name: tensor * 1.5 for name, tensor in weights.items()}, tmp_path / "other.pt")
+    said = []
+    import_released(workspace, tmp_path / "other.pt", said.append, name="mine")
+    import_released(workspace, found[0].file(tmp_path), said.append)
+    assert not any("so far" in sentence for sentence in said)
+    import_released(workspace, tmp_path / "other.pt", said.append)
+    assert f"chexzero:released was the run in {workspace.home_path() / first.output} so far" in said[-1]
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
