@@ -76,8 +76,8 @@ def _say_what_gives_way(workspace: Home, imported: TrainedRun, log: Log) -> None
     for known in known_runs(workspace, imported.method):
         if known.name == imported.name and known.checkpoint_digest != imported.checkpoint_digest:
             log(
-                f"{imported.name} was the run in {workspace.home_path() / known.output} so far; from now on results and "
-                "tables show this one. `--name` keeps both."
+                f"{imported.name} was the run in {workspace.home_path() / known.output} so far; from now on results "
+                "and tables show this one. `--name` keeps both."
             )
 
 

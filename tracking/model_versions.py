@@ -37,8 +37,8 @@ CHECKPOINT_TAG = "radalign.checkpoint"
 NOT_SERVED = {"assets", "pipelines"}  # rooms that no prediction needs
 NOT_NEEDED = ("dagster",)  # the beginnings of distributions that no prediction needs
 DESCRIPTION = """\
-{method}, pretrained by Radalign on {cohort}, or released by others and imported beside it: the tag `radalign.run` of a \
-version says which. Not a medical device.
+{method}, pretrained by Radalign on {cohort}, or released by others and imported beside it: the tag `radalign.run` \
+of a version says which. Not a medical device.
 
 The input is a table with the column `image`: the bytes of a DICOM, JPG or PNG file, in JSON as base64. The parameter \
 `findings` names findings in words. The output has a column for each of them with scores in 0..1. Scores order images; \

@@ -78,7 +78,7 @@ def test_images_without_reports_are_refused(workspace):
 
 def test_an_untrained_method_says_which_job_to_run(workspace):
     assert not is_trained(workspace, "medklip")
-    with pytest.raises(TrainingError, match="kad has no finished run on .*: run `radalign import FILE` first"):
+    with pytest.raises(TrainingError, match=r"kad has no finished run on .*: run `radalign import FILE` first"):
         trained_run(workspace, "kad")
     with pytest.raises(TrainingError, match="run `dagster job execute -j pretrain_medklip` first"):
         trained_run(workspace, "medklip")
