@@ -14,7 +14,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +98,8 @@ def is_intact(path: Path) -> bool:
     if not all(_is_as_sealed(path, each, paths[each]) for each in touched):
         return False
     if touched:
-        os.utime(seal_path(path))  # the next time they need not be read
+        with suppress(OSError):  # in a home that may only be read, they are read each time
+            os.utime(seal_path(path))  # the next time they need not be read
     return True
 
 

@@ -40,22 +40,38 @@ def run_predict(options: Namespace) -> int:
 
     paths = find_images(options.images)
     model = load(options.model, options.weights, options.home, options.cohort)
+    _expect_places(options)
     with warnings.catch_warnings():
         warnings.simplefilter("once")
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
         rows = list(score_files(model, paths, options.labels))
     if options.out:
-        with replacing(Path(options.out)) as partial:
+        with one_sentence(), replacing(Path(options.out)) as partial:
             partial.write_text(as_text(rows, options.labels, ","), encoding="utf-8")
         print(f"{len(rows)} rows are in {options.out}.")
     else:
         sys.stdout.write(as_text(rows, options.labels, "\t"))
     if options.maps:
-        print(f"{write_pictures(model, rows, options.labels, Path(options.maps))} pictures are in {options.maps}.")
+        with one_sentence():
+            written = write_pictures(model, rows, options.labels, Path(options.maps))
+        print(f"{written} pictures are in {options.maps}.")
     failed = sum(row.scores is None for row in rows)
     if failed:
         log(f"{failed} of {len(rows)} images cannot be read; the column `reason` says why.")
     return int(failed == len(rows))
+
+
+def _expect_places(options: Namespace) -> None:
+    """RadalignError where a table or pictures cannot be written, before anything is computed."""
+    if options.out and Path(options.out).is_dir():
+        raise RadalignError(f"{options.out} is a folder: give --out the name of a file.")
+    if options.maps and Path(options.maps).exists() and not Path(options.maps).is_dir():
+        raise RadalignError(f"{options.maps} is no folder: give --maps the name of one.")
+    with one_sentence():
+        if options.out:
+            Path(options.out).parent.mkdir(parents=True, exist_ok=True)
+        if options.maps:
+            Path(options.maps).mkdir(parents=True, exist_ok=True)
 
 
 def run_export(options: Namespace) -> int:

@@ -68,6 +68,25 @@ def test_where_there_is_no_image_it_says_so(home, name, sentence, status, tmp_pa
     assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "place", "sentence"),
+    [
+        ("--out", "films", "films is a folder: give --out the name of a file."),
+        ("--maps", "films/notes.txt", "notes.txt is no folder: give --maps the name of one."),
+        ("--out", "films/notes.txt/table.csv", "notes.txt cannot be used: "),
+        ("--maps", "films/notes.txt/maps", "maps cannot be used: Not a directory."),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_named_before_images_are_read(
+    home, folder, option, place, sentence, capsys, monkeypatch
+):
+    monkeypatch.setattr("radalign.predicting.score_files", None)
+    image = str(folder / "inner/b")
+    place = str(folder.parent / place)
+    assert main(["predict", str(home.model.folder), image, "--label", "pneumothorax", option, place]) == 1
+    assert sentence in capsys.readouterr().err
+
+
 def test_all_unreadable_is_a_failure(home, folder, capsys):
     assert main(["predict", str(home.model.folder), str(folder / "a.dcm"), "--label", "pneumothorax"]) == 1
     assert "truncated_dicom" in capsys.readouterr().out

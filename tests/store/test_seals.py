@@ -111,6 +111,19 @@ def test_a_copy_of_a_folder_is_intact_in_whatever_order_its_files_are_copied(fil
     assert copy.stat().st_ctime_ns < seal_path(copy).stat().st_ctime_ns  # it was read once
 
 
+def test_a_copy_that_may_only_be_read_is_intact(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is read-only, or a home of somebody else."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    file.touch()
+    monkeypatch.setattr(os, "utime", refuse)
+    assert is_intact(file)
+    flip(file)
+    assert not is_intact(file)
+
+
 def test_a_writer_that_fails_leaves_the_old_file_and_its_seal(file: Path) -> None:
     def fail() -> None:
         with sealing(file) as partial:
