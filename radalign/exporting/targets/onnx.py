@@ -207,6 +207,8 @@ def _write_graph(
             verbose=False, optimize=optimize,
         )  # fmt: skip
         assert program is not None
+        for node in program.model.graph.all_nodes():
+            node.metadata_props.clear()  # traces of the calls, with the paths of this machine
         program.save(path, external_data=_is_large(module))
     return _compare(module, path, inputs, names, outputs)
 
