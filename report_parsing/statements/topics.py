@@ -11,6 +11,7 @@ from report_parsing.lexicon.words import Mention, Reading, Topic
 
 ANSWER = "answer"  # tag of the separator
 _SEPARATORS = frozenset({":", "-", "–", "—", "=", "?"})
+_LEADERS = frozenset({".", "…"})  # several full stops, or one mark of them: "Effusion ..... none"
 _ANSWERS = frozenset({"none", "no", "nil", "yes", "absent", "present", "negative", "positive"})  # to a question mark
 _OF_SUBJECT = ("finding", "location", "word", "determiner", "and", "comma", "preposition")
 _NAMES = ("finding", "location")
@@ -19,11 +20,11 @@ _TIP = ("tip",)  # "Central line: tip in the SVC" says where the line is
 
 def mark_topics(reading: Reading) -> None:
     """Find the topics of a sentence; their separators become tags of their own, so that no clause ends there."""
-    if _SEPARATORS.isdisjoint(reading.words):
+    if _SEPARATORS.isdisjoint(reading.words) and _LEADERS.isdisjoint(reading.words):
         return
     heard = {token for cue in reading.cues for token in range(cue.start, cue.end)}
     for index, word in enumerate(reading.words):
-        if word in _SEPARATORS and _separates(reading, index):
+        if (word in _SEPARATORS and _separates(reading, index)) or _is_leader(reading, index):
             topic = _find_topic(reading, index, heard)
             if topic is not None:
                 reading.topics.append(topic)
@@ -46,9 +47,25 @@ def _separates(reading: Reading, index: int) -> bool:
     return not (reading.words[index] == ":" and before[-1].isdigit() and after[0].isdigit())
 
 
+def _is_leader(reading: Reading, index: int) -> bool:
+    """Whether the last full stop of several leads to an answer that denies or doubts, not to another sentence.
+
+    Behind another answer any is one: "Effusion ... none, edema ... mild".
+    """
+    if index == 0:
+        return False
+    before, word, *behind = reading.words[index - 1 : index + 2]
+    if word not in _LEADERS or (word == "." and before != ".") or not behind or behind[0] in _LEADERS:
+        return False
+    return bool(reading.topics) or any(
+        cue.start == index + 1 and cue.term.says != "present" for cue in (*reading.answers, *reading.cues)
+    )
+
+
 def _first_mark(reading: Reading, separator: int) -> int:
     """The first of the marks of a separator: "--" are two."""
-    while separator > 0 and reading.words[separator - 1] == reading.words[separator] == "-":
+    marks = ("-", ".")
+    while separator > 0 and reading.words[separator - 1] == reading.words[separator] in marks:
         separator -= 1
     return separator
 
@@ -122,4 +139,8 @@ def _starts_next(reading: Reading, mention: Mention) -> bool:
     token = mention.end
     while token < len(reading.tags) and reading.tags[token] in _OF_SUBJECT and reading.words[token] not in _SEPARATORS:
         token += 1
-    return token < len(reading.tags) - 1 and reading.words[token] in _SEPARATORS and _separates(reading, token)
+    if token >= len(reading.tags) - 1:
+        return False
+    if reading.words[token] in _LEADERS:  # "effusion ... none, pneumothorax ... none"
+        return reading.words[token] == "…" or reading.words[token + 1] == "."
+    return reading.words[token] in _SEPARATORS and _separates(reading, token)
