@@ -28,7 +28,9 @@ def find_location(reading: Reading, mention: Mention, previous: tuple[Mention, L
     if mention.term.role == "state":
         location = _locate_state(reading, mention)
         only = mention.term.location  # "large" is said of the heart
-        return None if location is None or (only and only.isdisjoint(*location.words[:1])) else location
+        if location is None or (only and (not location.words or only.isdisjoint(location.words[0]))):
+            return None
+        return location
     return _add_own_location(mention, _locate_finding(reading, mention, previous))
 
 

@@ -33,7 +33,9 @@ _END = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _MARKER = re.compile(r"[ \n]*+(?:[#(]?(\d{1,2})[.)](?=[ \n]|[A-Z])|[-–*•●▪◦‣](?=[ \n]|[A-Z]))[ \n]*+")
-_ANSWERS = re.compile(r"[ \n]+(?:none|no|nil|yes|absent|present|negative|positive)[ \n]*(?:[.;,]|\Z)", re.IGNORECASE)
+_ANSWERS = re.compile(
+    r"[ \n]+(?:none|no|nil|yes|absent|present|negative|positive)(?:[ ]*\n|[ \n]*(?:[.;,]|\Z))", re.IGNORECASE
+)
 _QUESTION = re.compile(r"(?:is|are|was|were|does|do|has|have|any|could|can)\b", re.IGNORECASE)
 _NEXT = re.compile(r"[ \n]*+(.)", re.DOTALL)
 _BEGINS_WORD = frozenset(string.ascii_letters) - frozenset("Xx")  # x may begin a removed name

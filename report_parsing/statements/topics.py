@@ -10,7 +10,7 @@ from report_parsing.anatomy.positions import has_structure
 from report_parsing.lexicon.words import Mention, Reading, Topic
 
 ANSWER = "answer"  # tag of the separator
-_SEPARATORS = frozenset({":", "-", "–", "—", "=", "?"})
+_SEPARATORS = frozenset({":", "-", "–", "—", "=", "?", "|"})
 _LEADERS = frozenset({".", "…"})  # several full stops, or one mark of them: "Effusion ..... none"
 _ANSWERS = frozenset({"none", "no", "nil", "yes", "absent", "present", "negative", "positive"})  # to a question mark
 _OF_SUBJECT = ("finding", "location", "word", "determiner", "and", "comma", "preposition")

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from report_parsing.lexicon.words import Lexicon, observation_forms
@@ -148,6 +148,7 @@ def test_any_text_parses(parser, text):
 
 @settings(max_examples=300, deadline=None)
 @given(words=st.lists(st.sampled_from(WORDS), max_size=14), joint=st.sampled_from([" ", "-", "\n"]))
+@example(["no change", "(-)", "enlargement of the cardiomediastinal silhouette"], " ")
 def test_any_words_of_the_lexicon_parse(parser, words, joint):
     report = joint.join(words)
     parsed = parser.parse_with_spans(report)

@@ -3,7 +3,9 @@
 import pytest
 
 from report_parsing.lexicon.words import Lexicon
+from report_parsing.reports import parse_report
 from report_parsing.statements.topics import mark_topics
+from report_parsing.statements.triplets import TripletParser
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +47,14 @@ def test_what_the_answer_repeats_is_not_said_twice(lexicon):
     reading = lexicon.read("Effusion: no effusion")
     mark_topics(reading)
     assert [mention.start for mention in reading.observations] == [3]
+
+
+def test_a_question_on_each_line_has_the_answer_of_its_line():
+    report = "FINDINGS:\nPneumothorax? No\nEffusion? Yes, small right\nEdema? No\n"
+    spans = [(sentence.start, sentence.end) for sentence in parse_report(report).sentences]
+    triplets = [item for one in TripletParser().parse_report(report, spans) for item in one]
+    assert [(item.entity, item.position, item.exists) for item in triplets] == [
+        ("pneumothorax", "unspecified", "absent"),
+        ("effusion", "right_pleural", "present"),
+        ("edema", "unspecified", "absent"),
+    ]
