@@ -20,7 +20,7 @@ _TIP = ("tip",)  # "Central line: tip in the SVC" says where the line is
 
 def mark_topics(reading: Reading) -> None:
     """Find the topics of a sentence; their separators become tags of their own, so that no clause ends there."""
-    if _SEPARATORS.isdisjoint(reading.words) and _LEADERS.isdisjoint(reading.words):
+    if _SEPARATORS.isdisjoint(reading.words) and reading.words.count(".") < len("..") and "…" not in reading.words:
         return
     heard = {token for cue in reading.cues for token in range(cue.start, cue.end)}
     for index, word in enumerate(reading.words):
