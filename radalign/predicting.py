@@ -39,16 +39,17 @@ class Row:
     reason: str = ""  # why there are none
 
 
-def find_images(given: Sequence[str]) -> list[Path]:
+def find_images(given: Sequence[str], pictures: str = "") -> list[Path]:
     """The files that were named, and the images of all folders that were, in order.
 
-    RadalignError for what is neither, and where there is no image at all.
+    What lies in the folder `pictures`, where maps are written to, is left out of other folders. RadalignError for what is neither, and where there is no image at all.
     """
     found: list[Path] = []
     for name in given:
         path = Path(name)
         if path.is_dir():
-            found += _images_below(path)
+            own = Path(pictures).resolve() if pictures and Path(pictures).resolve() != path.resolve() else None
+            found += [image for image in _images_below(path) if own is None or own not in image.resolve().parents]
         elif path.is_file():
             found.append(path)
         else:

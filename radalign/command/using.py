@@ -38,7 +38,7 @@ def run_predict(options: Namespace) -> int:
     from radalign.loading import load
     from radalign.predicting import as_text, find_images, score_files, write_pictures
 
-    paths = find_images(options.images)
+    paths = find_images(options.images, options.maps)
     model = load(options.model, options.weights, options.home, options.cohort)
     _expect_places(options)
     with warnings.catch_warnings():

@@ -11,6 +11,7 @@ import pytest
 from evaluation.figures.pictures import draw_overlay
 from radalign.command import main
 from radalign.images import read_films
+from radalign.predicting import find_images
 
 FINDINGS = ["pleural effusion", "pneumothorax"]
 
@@ -48,6 +49,15 @@ def test_a_folder_is_a_row_per_image(home, folder, tmp_path, capsys):
     assert picture.shape == (*film.shape, 3)
     assert film.shape[0] != film.shape[1]
     assert "1 of 3 images cannot be read" in capsys.readouterr().err
+
+
+def test_pictures_of_maps_are_no_films(folder):
+    films = find_images([str(folder)])
+    (folder / "maps").mkdir()
+    cv2.imwrite(str(folder / "maps" / "0001.png"), np.zeros((8, 8), np.uint8))
+    assert find_images([str(folder)], str(folder / "maps")) == films
+    assert len(find_images([str(folder)])) == len(films) + 1
+    assert len(find_images([str(folder / "maps")], str(folder / "maps"))) == 1
 
 
 def test_a_file_is_printed(home, folder, capsys):
