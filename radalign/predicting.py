@@ -42,7 +42,8 @@ class Row:
 def find_images(given: Sequence[str], pictures: str = "") -> list[Path]:
     """The files that were named, and the images of all folders that were, in order.
 
-    What lies in the folder `pictures`, where maps are written to, is left out of other folders. RadalignError for what is neither, and where there is no image at all.
+    What lies in the folder `pictures`, where maps are written to, is left out of other folders. RadalignError for what
+    is neither, and where there is no image at all.
     """
     found: list[Path] = []
     for name in given:
