@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from radalign.errors import RadalignError
 from radalign.serving.uploads import Upload
+from tracking.model_versions import FINDINGS, IMAGE
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from radalign.model import Model
 
-IMAGE, FINDINGS = "image", "findings"  # the column of the input, and the parameter
 CODE = str(Path(__file__).resolve().parents[1])
 
 

@@ -142,7 +142,7 @@ def _signature(cohort: str) -> ModelSignature:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
-    findings = list((registry.dataset(cohort).zero_shot or dict.fromkeys(USUAL_FINDINGS)).keys())
+    findings = list(registry.dataset(cohort).zero_shot or USUAL_FINDINGS)
     return ModelSignature(
         Schema([ColSpec(DataType.binary, IMAGE)]),
         Schema([ColSpec(DataType.double, finding) for finding in findings]),
