@@ -44,17 +44,10 @@ def bytes_of_a_frame(dataset: Dataset) -> int:
 
 
 def _mend_whole(dataset: Dataset, keyword: str) -> None:
+    """Write a whole number anew, with the representation that it should have, or remove what is none."""
     number = read_whole(dataset, keyword)
-    try:
-        value = dataset.get(keyword)
-    except MemoryError:
-        raise
-    except Exception:  # pydicom raises whatever the damage leads it to
-        value = None
-    if number is None:
-        del dataset[keyword]
-    elif not isinstance(value, int):
-        del dataset[keyword]  # with its representation, which is another one
+    del dataset[keyword]
+    if number is not None:
         setattr(dataset, keyword, number)
 
 
