@@ -108,10 +108,9 @@ def attention_of(block: Any, hidden: Tensor) -> LayerAttention:
     """What the attention of a block, of timm or CLIP, is made of where `hidden` (batch, tokens, width) enters it."""
     if isinstance(block.attn, nn.MultiheadAttention):
         return _queries_and_keys(block.attn, block.ln_1(hidden))
-    attention, width = block.attn, hidden.shape[-1]
+    attention = block.attn
     projected = attention.qkv(block.norm1(hidden)).unflatten(-1, (3, attention.num_heads, -1))
     queries, keys, _ = projected.permute(2, 0, 3, 1, 4).unbind(0)
-    assert queries.shape[-1] * attention.num_heads == width
     return LayerAttention(attention.q_norm(queries), attention.k_norm(keys), float(attention.scale))
 
 
