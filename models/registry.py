@@ -1,18 +1,21 @@
 """Methods by name. Being in `models/methods/` is what registers a method.
 
 A method is a folder with `config.py` (settings and recipe, without torch) and `network.py`, or one file with both.
-Names, and the settings of methods that are folders, are read without importing torch.
+Such files may lie in a folder, a family, that has no `network.py` itself. Names and settings are read without importing
+torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import is_dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.errors import ModelError
+from models.settings_part import load_settings_part
 from store.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -20,14 +23,20 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "methods"
 PACKAGE = f"{__package__}.{FOLDER.name}"
+SHARED = "config"  # the file of a family with settings that its methods have in common
 RELEASED = Path(__file__).parent / "released" / "formats"
 
 
 def method_names() -> list[str]:
     """Names of all methods, sorted."""
-    files = [path.stem for path in FOLDER.glob("[!_]*.py")]
-    folders = [path.parent.name for path in FOLDER.glob("[!_]*/network.py")]
-    return sorted({*files, *folders})
+    return sorted(_method_files())
+
+
+def _method_files() -> dict[str, Path]:
+    """Name of a method -> its file, or its `network.py`."""
+    networks = {path.parent.name: path for path in FOLDER.glob("[!_]*/network.py")}
+    files = [*FOLDER.glob("[!_]*.py"), *FOLDER.glob("[!_]*/[!_]*.py")]
+    return networks | {path.stem: path for path in files if path.parent.name not in networks and path.stem != SHARED}
 
 
 def settings_class(name: str) -> type[Any]:
@@ -61,9 +70,9 @@ def method_modules(name: str) -> tuple[str, ...]:
     if name not in method_names():
         guess = did_you_mean(name, method_names())
         raise ModelError(f"unknown method `{name}`{guess}: choose one of {', '.join(method_names())}")
-    if (FOLDER / name).is_dir():
-        return f"{PACKAGE}.{name}.network", f"{PACKAGE}.{name}.config"
-    return (f"{PACKAGE}.{name}",)
+    path = _method_files()[name].relative_to(FOLDER).with_suffix("")
+    module = ".".join((PACKAGE, *path.parts))
+    return (module, f"{module.rpartition('.')[0]}.config") if path.name == "network" else (module,)
 
 
 def evaluated_names() -> list[str]:
@@ -94,4 +103,11 @@ def build_method(name: str, config: dict[str, Any], knowledge: Sequence[dict[str
 
 
 def _config_module(name: str) -> Any:
-    return import_module(method_modules(name)[-1])
+    """The module with a method's settings and recipe."""
+    *network, module = method_modules(name)
+    return import_module(module) if network else _settings_part(_method_files()[name], module)
+
+
+@cache
+def _settings_part(path: Path, module: str) -> Any:
+    return load_settings_part(path, module)

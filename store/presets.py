@@ -1,12 +1,13 @@
 """Presets: files of settings in the folder `configs` of the checkout, `configs/<preset>/<topic>.yaml`.
 
-A preset is chosen by name. It gives every setting that nobody gave.
+A preset is chosen by name. It gives every setting that nobody gave. Its files may lie in folders of their own.
 """
 
 from __future__ import annotations
 
 import os
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -53,7 +54,7 @@ def has_presets() -> bool:
 
 def has_preset(name: str, topic: str) -> bool:
     """Whether the preset has a file on this topic."""
-    return (FOLDER / name / f"{topic}.yaml").is_file()
+    return _find_file(name, topic) is not None
 
 
 @cache
@@ -61,9 +62,14 @@ def read_preset(name: str, topic: str) -> dict[str, Any]:
     """The content of a preset's file; PresetError where there is none."""
     if not has_presets():
         raise PresetError(f"There is no preset {name}: presets lie in configs/ of a checkout, not in a package.")
-    path = FOLDER / name / f"{topic}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(found.parent.name for found in FOLDER.glob(f"*/{topic}.yaml"))) or "not there"
+    path = _find_file(name, topic)
+    if path is None:
+        known = ", ".join(sorted(preset for preset in PRESETS if has_preset(preset, topic))) or "not there"
         raise PresetError(f"There is no preset {name} of {topic}; its presets are {known}.")
     content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return content
+
+
+def _find_file(name: str, topic: str) -> Path | None:
+    """The file of a preset on a topic, in its folder or in one below it."""
+    return next((FOLDER / name).rglob(f"{topic}.yaml"), None)

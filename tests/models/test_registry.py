@@ -17,17 +17,49 @@ from store.settings import described_settings
 
 
 def test_methods_are_folders_or_files(tmp_path, monkeypatch):
-    for path in ("one.py", "two/network.py", "two/config.py", "__init__.py", "no_method/config.py"):
+    files = ("one.py", "two/network.py", "two/config.py", "__init__.py", "family/__init__.py", "family/config.py")
+    for path in (*files, "family/three.py"):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text("")
     monkeypatch.setattr(registry, "FOLDER", tmp_path)
     monkeypatch.setattr(methods, "__path__", [str(tmp_path)])
-    assert method_names() == ["one", "two"]
+    assert method_names() == ["one", "three", "two"]
+    assert method_modules("three") == ("models.methods.family.three",)
     assert method_modules("one") == ("models.methods.one",)
     assert method_modules("two") == ("models.methods.two.network", "models.methods.two.config")
     assert recipe("one") == {}
     with pytest.raises(ModelError, match="one dataclass whose name ends in Config, not 0"):
         settings_class("one")
+
+
+FILE = """
+from __future__ import annotations
+import no_such_module
+from dataclasses import dataclass
+from store.settings import setting
+LARGEST = 2 * (HALF := 8)
+TRAINING = {"epochs": 3}
+@dataclass(frozen=True)
+class OneConfig:
+    width: int = setting(LARGEST, "Width.")
+    def __post_init__(self) -> None:
+        check(self.width)
+def check(width: int) -> None:
+    if width > LARGEST: raise ValueError(width)
+class Network(no_such_module.Module): pass
+"""
+
+
+def test_settings_of_one_file_are_read_without_the_rest_of_it(tmp_path, monkeypatch):
+    (tmp_path / "one.py").write_text(FILE)
+    monkeypatch.setattr(registry, "FOLDER", tmp_path)
+    settings = settings_class("one")
+    assert settings().width == 16
+    assert recipe("one") == {"epochs": 3}
+    assert list(described_settings(settings)) == [("width", int, 16, "Width.")]
+    with pytest.raises(ValueError, match="17"):
+        settings(17)
+    assert "models.methods.one" not in sys.modules
 
 
 def test_settings_and_recipes_need_no_torch():
