@@ -18,7 +18,7 @@ from torch import Tensor
 from evaluation.errors import EvaluationError, NotAvailableError
 from evaluation.figures.pictures import TRUTH, as_png
 from evaluation.inference import predict_batches
-from models.encoders.region_selection import SelectedRegions
+from models.encoders.fusion.region_selection import SelectedRegions
 from models.method import Method
 
 ACROSS = 6  # panels in a row

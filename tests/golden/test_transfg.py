@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 
 from models.encoders.attention import AttentionRecorder, attention_maps
+from models.encoders.fusion.region_selection import ALL_ROWS, RegionSelection, attention_product, strongest_patches
 from models.encoders.image import ImageFeatures
-from models.encoders.region_selection import ALL_ROWS, RegionSelection, attention_product, strongest_patches
 from models.losses.part_contrast import part_contrast
 from tests.golden.conftest import golden_files, load
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from models.dual_encoder import DualEncoder
 from models.encoders.attention import attention_maps
 from models.encoders.clip import CLIP, ClipImageEncoder, ClipTextEncoder, ProjectedImageEncoder, load_clip
-from models.encoders.region_selection import SelectedRegions, attention_product, strongest_patches, take_tokens
+from models.encoders.fusion.region_selection import SelectedRegions, attention_product, strongest_patches, take_tokens
 from models.losses.info_nce import info_nce
 from models.method import Batch, Method, TextSource, TextTokenizer, Tokens
 from models.methods.chexzero.config import ChexzeroConfig

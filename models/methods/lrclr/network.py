@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.encoders.clip import CLIP, ProjectedImageEncoder, load_clip
-from models.encoders.cross_modality import CrossModality, TextSequence
-from models.encoders.region_selection import Regions, RegionSelection, SelectedRegions
+from models.encoders.fusion.cross_modality import CrossModality, TextSequence
+from models.encoders.fusion.region_selection import Regions, RegionSelection, SelectedRegions
 from models.losses.local_alignment import all_pairs_scores, local_alignment, matched_scores
 from models.method import Batch, TextTokenizer, ZeroShot
 from models.methods.chexzero.network import Chexzero

@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.dual_encoder import DualEncoder
-from models.encoders.cross_attention import CrossAttention
+from models.encoders.fusion.cross_attention import CrossAttention
+from models.encoders.heads.mgca_projection import ProjectionHead
 from models.encoders.image import ImageEncoder, ImageFeatures
-from models.encoders.projection import ProjectionHead
 from models.encoders.text import TextEncoder, TextFeatures
 from models.errors import ModelError
 from models.losses.info_nce import info_nce

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.dual_encoder import DualEncoder
-from models.encoders.cross_attention import attend
-from models.encoders.projection import ProjectionHead
+from models.encoders.fusion.cross_attention import attend
+from models.encoders.heads.mgca_projection import ProjectionHead
 from models.method import Tokens, WordMaps, ZeroShot
 from models.released.files.containers import Content
 from models.released.network import ReleasedNetwork

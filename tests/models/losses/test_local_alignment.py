@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from models.encoders.cross_modality import CrossModality, TextSequence
+from models.encoders.fusion.cross_modality import CrossModality, TextSequence
 from models.losses.local_alignment import all_pairs_scores, local_alignment, matched_scores
 from models.losses.part_contrast import part_contrast
 

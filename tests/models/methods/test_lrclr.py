@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.encoders.cross_modality import TextSequence
+from models.encoders.fusion.cross_modality import TextSequence
 from models.method import Batch
 from models.methods.chexzero import network as chexzero
 from models.methods.lrclr.config import LrclrConfig

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from models.encoders.batch_norm import share_batch_norm
-from models.encoders.projection import MaskedBatchNorm, ProjectionHead
+from models.encoders.heads.mgca_projection import MaskedBatchNorm, ProjectionHead
 from tests.models.processes import Processes
 
 
@@ -72,7 +72,7 @@ def test_half_precision_keeps_its_statistics_in_single():
 
 def test_two_processes_with_shared_batch_norm_are_one(monkeypatch):
     processes = Processes(2)
-    monkeypatch.setattr("models.encoders.projection.gather", processes.gather)
+    monkeypatch.setattr("models.encoders.heads.mgca_projection.gather", processes.gather)
     features, mask = tokens()
     norms = [MaskedBatchNorm(3).double() for _ in range(2)]
     for norm in norms:

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.encoders.cross_attention import CrossAttention
+from models.encoders.fusion.cross_attention import CrossAttention
 
 
 def sides():

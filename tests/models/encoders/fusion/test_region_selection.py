@@ -6,8 +6,8 @@ from timm.models.vision_transformer import VisionTransformer
 
 from models.encoders.attention import attention_maps
 from models.encoders.clip import ClipImageEncoder
+from models.encoders.fusion.region_selection import ALL_ROWS, RegionSelection, attention_product, strongest_patches
 from models.encoders.image import ImageEncoder
-from models.encoders.region_selection import ALL_ROWS, RegionSelection, attention_product, strongest_patches
 
 
 def matrices(layers: int, tokens: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.encoders.cross_modality import CrossModality, TextSequence
+from models.encoders.fusion.cross_modality import CrossModality, TextSequence
 
 
 def inputs() -> tuple[torch.Tensor, TextSequence]:
