@@ -1,0 +1,1 @@
+"""Decoders that write reports: a recurrent one, a transformer, and the search for the likeliest text."""

@@ -1,0 +1,1 @@
+"""Losses over the words of texts: captioning and masked-language modelling."""

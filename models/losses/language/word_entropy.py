@@ -1,0 +1,29 @@
+"""Cross-entropy of words, as sums and counts of each text, so that the mean is one over all words of the batch.
+
+A mean of the means of texts would give the words of short texts more weight. Image captioning divides by the real words
+of the batch (Xu et al., ICML 2015, in the code that is used most), masked-language modelling by its masked tokens.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.losses.precision import at_least_float32
+
+
+def word_entropies(logits: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of -log p(target) and number of targets of each text, (texts,) both, in float32 at least.
+
+    `logits` (texts, length, vocabulary), `targets` (texts, length) int64, `mask` (texts, length), True for a target.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        logits = at_least_float32(logits)
+        entropies = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
+    return torch.where(mask, entropies, 0).sum(1), mask.sum(1).to(entropies.dtype)
+
+
+def mean_over_words(sums: Tensor, counts: Tensor) -> Tensor:
+    """The scalar loss of the whole batch from `word_entropies` (texts,); 0 for a batch without targets."""
+    return sums.sum() / counts.sum().clamp_min(1)
