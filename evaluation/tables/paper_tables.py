@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -79,6 +80,14 @@ class _Remarks:
         return tuple(sorted(found))
 
 
+@cache
+def read_papers() -> dict[str, Any]:
+    """The papers and their tables, as `data/paper_tables.yaml` has them."""
+    with (DATA / "paper_tables.yaml").open(encoding="utf-8") as file:
+        papers: dict[str, Any] = yaml.safe_load(file)["papers"]
+    return papers
+
+
 def build_tables(results: Mapping[str, pa.Table]) -> list[PaperTable]:
     """Build every table of the papers from the measured rows of `results`, and a table per task for the other rows.
 
@@ -90,9 +99,7 @@ def build_tables(results: Mapping[str, pa.Table]) -> list[PaperTable]:
         cohort: MeasuredRows(row for row in table.to_pylist() if row["source"] == MEASURED)
         for cohort, table in results.items()
     }
-    with (DATA / "paper_tables.yaml").open(encoding="utf-8") as file:
-        papers = yaml.safe_load(file)["papers"].values()
-    tables = [_build_table(paper, spec, measured) for paper in papers for spec in paper["tables"]]
+    tables = [_build_table(paper, spec, measured) for paper in read_papers().values() for spec in paper["tables"]]
     shown = {_make_line_key(line) for table in tables for line in table.lines}
     others = {key for rows in measured.values() for key in rows.rows if key not in shown and key[-1] == MACRO}
     return [*tables, *(_build_remaining(task, others, measured) for task in sorted({key[2] for key in others}))]

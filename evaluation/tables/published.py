@@ -1,6 +1,7 @@
 """The published numbers, as printed and as rows of `results`. They never replace measured ones.
 
-`data/published.csv` holds every number with its source. `data/published_names.yaml` maps printed names to ours.
+`data/published.csv` holds every number of the papers with its source, `data/model_cards.csv` those of public model
+cards. `data/published_names.yaml` maps printed names to ours.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from evaluation.metrics.values import MACRO, ZERO_SHOT
 from evaluation.results.schema import RESULTS
 
 DATA = Path(__file__).parent / "data"
-UNITS = {"percent": 0.01, "percent points": 0.01, "fraction": 1.0, "rank": 1.0}  # to fractions
+FILES = ("published.csv", "model_cards.csv")
+UNITS = {"percent": 0.01, "percent points": 0.01, "fraction": 1.0, "rank": 1.0, "ratio": 1.0}  # to fractions
 FRACTION = re.compile(r"(\d+(?:\.\d+)?) ?%")  # of the labels, in a setting
 STD = re.compile(r"std=([\d.]+)(?:; )?")  # in the notes of a mean of several runs
 WITH_NETWORK = ("segmentation", "detection")  # tasks whose setting also says whether the encoder is tuned
@@ -61,16 +63,31 @@ class PublishedNumber:
 
 @cache
 def read_published() -> tuple[PublishedNumber, ...]:
-    """Every published number, in the order of the file."""
-    with (DATA / "published.csv").open(newline="", encoding="utf-8") as file:
-        return tuple(PublishedNumber(value=float(row.pop("value")), **row) for row in csv.DictReader(file))
+    """Every published number, in the order of the files."""
+    return tuple(number for name in FILES for number in _read_numbers(DATA / name))
+
+
+def _read_numbers(path: Path) -> list[PublishedNumber]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return [PublishedNumber(value=float(row.pop("value")), **row) for row in csv.DictReader(file)]
+
+
+def find_counterpart(number: PublishedNumber) -> str | None:
+    """The network of ours that a printed row is, as results call it; None where there is none."""
+    name: str | None = _read_names()["methods"].get(number.source, {}).get(number.method)
+    return name
+
+
+def explain_missing(number: PublishedNumber) -> str:
+    """Why a printed row has no network of ours beside it; empty where nobody has said."""
+    return str(_read_names()["without"].get(number.source, {}).get(number.method, ""))
 
 
 def to_row(number: PublishedNumber) -> dict[str, Any]:
     """The number as a row of `results`, with our names where we have them, and as a fraction."""
     names = _read_names()
     return {
-        "method": names["methods"].get(number.source, {}).get(number.method, number.method),
+        "method": find_counterpart(number) or number.method,
         "checkpoint": "",
         "mlflow_run": "",
         "cohort": names["cohorts"].get(number.dataset, number.dataset),
