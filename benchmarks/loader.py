@@ -121,11 +121,12 @@ class Ours:
     """Batches as the training loop takes them."""
 
     def __init__(self, shards: Path, batch_size: int = BATCH) -> None:
-        source = TextSource(tokenizer("all-MiniLM-L6-v2", 128), ("findings",))
-        self.data = PairData(ShardReader(shards), "train", source, AugmentationConfig(), shards / "texts.npz")
+        self.method = Method()
+        self.method.texts = TextSource(tokenizer("all-MiniLM-L6-v2", 128), ("findings",))
+        self.data = PairData(ShardReader(shards), "train", self.method, AugmentationConfig(), shards / "texts.npz")
         self.shuffle = Shuffle(len(self.data), batch_size, seed=0)
         self.room = self.data.room(count_buffers(THREADS), batch_size)
-        self.augmentation, self.method = Augmentation(AugmentationConfig(window=True), CROP), Method()
+        self.augmentation = Augmentation(AugmentationConfig(window=True), CROP)
 
     def pairs(self, number: int) -> Pairs:
         """A batch of 8-bit pixels and tokens."""
@@ -142,7 +143,7 @@ class Ours:
     def as_floats(self, number: int) -> Iterator[torch.Tensor]:
         """The same, with a random window and normalised without a GPU."""
         for pairs in self.batches(number):
-            yield self.method.prepare(self.augmentation(pairs.batch.images, pairs.flipped))
+            yield self.method.prepare(self.augmentation(pairs.batch.images, *pairs.flipped))
 
 
 def images_per_second(batches: Callable[[], Iterator[Any]]) -> float:

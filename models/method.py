@@ -8,8 +8,8 @@ either.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,14 +24,22 @@ from models.text.cleaning import CLEANING
 
 @dataclass(frozen=True)
 class Tokens:
-    """Texts as token ids, padded to one length."""
+    """Texts as token ids, padded to one length.
+
+    Where a method reads several texts of a report, such as all its sentences, the shape is (batch, texts, length). A
+    report with fewer texts than another has texts of padding alone.
+    """
 
     ids: Tensor  # (batch, length) int64
     mask: Tensor  # (batch, length) bool: True for a token, special ones included, False for padding
 
+    def apply(self, change: Callable[[Tensor], Tensor]) -> Tokens:
+        """The same with both tensors changed."""
+        return Tokens(change(self.ids), change(self.mask))
+
     def to(self, device: torch.device) -> Tokens:
         """The same tokens on another device."""
-        return Tokens(self.ids.to(device), self.mask.to(device))
+        return self.apply(lambda tensor: tensor.to(device))
 
 
 @dataclass(frozen=True)
@@ -41,21 +49,29 @@ class Batch:
     images: Tensor  # (batch, 1, size, size) grey levels 0..255
     tokens: Tokens | None = None  # of methods that read text
     targets: Tensor | None = None  # (batch, positions, entities) int8: 1 present, 0 absent, -1 not mentioned
+    views: Tensor | None = None  # as `images`, augmented a second time, of methods with `two_views`
+    text_targets: Tensor | None = None  # as `targets`, of the text in `tokens` alone, of methods that read both
 
     def __len__(self) -> int:
         return len(self.images)
 
+    def apply(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The same with every tensor changed."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed = {
+            name: value.apply(change) if isinstance(value, Tokens) else change(value)
+            for name, value in values.items()
+            if value is not None
+        }
+        return replace(self, **changed)
+
     def part(self, rows: slice | np.ndarray) -> Batch:
         """The pairs of `rows`."""
-        tokens = self.tokens and Tokens(self.tokens.ids[rows], self.tokens.mask[rows])
-        targets = None if self.targets is None else self.targets[rows]
-        return replace(self, images=self.images[rows], tokens=tokens, targets=targets)
+        return self.apply(lambda tensor: tensor[rows])
 
     def to(self, device: torch.device) -> Batch:
         """The same pairs on another device."""
-        tokens = self.tokens and self.tokens.to(device)
-        targets = None if self.targets is None else self.targets.to(device)
-        return replace(self, images=self.images.to(device), tokens=tokens, targets=targets)
+        return self.apply(lambda tensor: tensor.to(device))
 
 
 class TextTokenizer(Protocol):
@@ -78,7 +94,7 @@ class TextSource:
 
     tokenizer: TextTokenizer
     sections: tuple[str, ...] = ("findings", "impression")  # joined in this order; "a/b": b in archives without a
-    unit: str = "report"  # report: all of it; sentence: one, sampled for every step
+    unit: str = "report"  # report: all of it; sentence: one, sampled for every step; sentences: each; sections: each
     cleaning: str = "none"  # words: lower-case words only, as GLoRIA and MGCA prepare them
     minimum_words: int = 1  # a sentence with fewer is left out
     missing: str = ""  # text of a report without any of the sections; "": its pair is left out
@@ -113,6 +129,8 @@ class Method(nn.Module):
     """A pretraining method: named loss terms of a batch, and zero-shot predictions where it has them."""
 
     texts: TextSource | None = None  # None: the method reads no text
+    reads_targets = False  # whether it reads the findings of a report; without both it reads images alone
+    two_views = False  # whether it is given each image twice, augmented differently
     query_kind = "label"  # what zero-shot queries are: a cohort's label names, or `entity` names of the knowledge
     size = 224  # side of the images that the network takes
     fit = "resize"  # how larger images come to that size outside training: resize, or crop to the centre
@@ -155,6 +173,16 @@ class Method(nn.Module):
         """The losses."""
         return self.losses(batch)
 
+    def on_step_start(self) -> None:
+        """Called before the first batch of a step: a method may update what follows its weights, as a key encoder."""
+
+    def on_step_end(self) -> None:
+        """Called after the update of a step: a method may keep what it has seen in the step, as a queue of keys.
+
+        What outlives a step is a parameter or a buffer, and so in the checkpoint. `contrast` is called for every batch
+        of a step, so it sets aside what is kept here, in training mode alone.
+        """
+
     def on_gradients(self, epoch: float) -> None:
         """Called between backward and update, `epoch` counting from 0: a method may hold gradients back here."""
 
@@ -190,6 +218,11 @@ class Method(nn.Module):
         """(batch, rows, columns), non-negative: where in grey levels 0..255 (batch, 1, side, side) a phrase points,
         one phrase per image."""
         raise NotImplementedError(f"{type(self).__name__} has no maps of phrases")
+
+    def write_reports(self, images: Tensor, beam: int = 1) -> list[str]:
+        """A report for each of the grey levels 0..255 (batch, 1, side, side): by the likeliest word at a time, or by
+        a search that keeps `beam` beginnings."""
+        raise NotImplementedError(f"{type(self).__name__} writes no reports")
 
     def word_maps(self, images: Tensor, sentences: Sequence[str]) -> WordMaps:
         """Attention of the words over grey levels 0..255 (batch, 1, side, side), one sentence per image."""

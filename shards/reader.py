@@ -33,6 +33,7 @@ class Triplets(NamedTuple):
     entity: np.ndarray  # index into the manifest's entities
     position: np.ndarray  # index into the manifest's positions
     exists: np.ndarray  # 1 present, 0 absent, -1 uncertain
+    sentence: np.ndarray  # index into the sentences of the row; -1: not known
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def flat_triplets(lists: pa.Array) -> Triplets:
     """The triplets of a column of shards."""
     rows = np.repeat(np.arange(len(lists)), np.diff(lists.offsets.to_numpy()))
     flat = lists.flatten()
-    fields = [flat.field(name).to_numpy().astype(np.int64) for name in ("entity", "position", "exists")]
+    fields = [flat.field(name).to_numpy().astype(np.int64) for name in Triplets._fields[1:]]
     return Triplets(rows, *fields)
 
 

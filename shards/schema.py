@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = "2"  # 2: sentences carry the section they come from
+SCHEMA_VERSION = "3"  # 2: sentences carry the section they come from; 3: triplets carry their sentence
+
+NO_SENTENCE = -1
 
 SENTENCE = pa.struct(
     [
@@ -18,6 +20,7 @@ TRIPLET = pa.struct(
         pa.field("entity", pa.int16(), nullable=False),  # index into the manifest's entities
         pa.field("position", pa.int16(), nullable=False),  # index into the manifest's positions
         pa.field("exists", pa.int8(), nullable=False),  # 1 present, 0 absent, -1 uncertain
+        pa.field("sentence", pa.int16(), nullable=False),  # index into the row's sentences; -1: not known
     ]
 )
 

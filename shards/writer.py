@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from shards.errors import ShardError
 from shards.manifest import Manifest, ShardEntry, known_entries
-from shards.schema import SCHEMA_VERSION, SENTENCE, TRIPLET, shard_schema
+from shards.schema import NO_SENTENCE, SCHEMA_VERSION, SENTENCE, TRIPLET, shard_schema
 from store.atomic import replacing
 
 ROW_GROUP = 256
@@ -34,11 +34,13 @@ def build_shard(
     entities: Sequence[str],
     positions: Sequence[str],
     size: int,
+    has_sentences: bool = True,
 ) -> pa.Table:
     """Join the four tables strictly by id: one row per row of `studies`, in the order of `image_id`.
 
     Every study row needs its image and its report, and every image needs its study row: `ShardError` names
     the first id that lacks one. `reports` may hold studies without a row (all of their images were rejected).
+    `has_sentences`: whether the sentences of `triplets` are those of `reports`; in a RadGraph file they are not.
     """
     for table, key in ((studies, "image_id"), (images, "image_id"), (reports, "study_id")):
         _check_unique(table[key])
@@ -53,7 +55,7 @@ def build_shard(
         "pixels": _pixels(images["pixels"], size).take(image_rows),
         "text": texts.take(report_rows),
         "sentences": sentences.take(report_rows),
-        "triplets": _triplets(triplets, reports["study_id"], entities, positions).take(report_rows),
+        "triplets": _triplets(triplets, reports["study_id"], entities, positions, has_sentences).take(report_rows),
     }
     schema = shard_schema(size)
     arrays = [_one_chunk(columns[field.name]).cast(field.type) for field in schema]
@@ -146,7 +148,11 @@ def _texts(reports: pa.Table) -> tuple[pa.Array, pa.Array]:
 
 
 def _triplets(
-    triplets: pa.Table, studies: pa.ChunkedArray, entities: Sequence[str], positions: Sequence[str]
+    triplets: pa.Table,
+    studies: pa.ChunkedArray,
+    entities: Sequence[str],
+    positions: Sequence[str],
+    has_sentences: bool,
 ) -> pa.Array:
     """The triplets of each study of `studies` as a list of ids, in the order of the report."""
     triplets = triplets.sort_by([(name, "ascending") for name in TRIPLET_ORDER])
@@ -155,10 +161,12 @@ def _triplets(
     counts = np.bincount(owners.to_numpy(zero_copy_only=False), minlength=len(studies))
     names = list(EXISTS)
     exists = np.array([EXISTS[name] for name in names], np.int8)[_ids(triplets, "exists", names)]
+    sentences = triplets["sentence"].to_numpy() if has_sentences else np.full(len(triplets), NO_SENTENCE)
     arrays: list[Any] = [
         pa.array(_ids(triplets, "entity", entities)[order], pa.int16()),
         pa.array(_ids(triplets, "position", positions)[order], pa.int16()),
         pa.array(exists[order], pa.int8()),
+        pa.array(sentences[order], pa.int16()),
     ]
     offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
     rows = pa.StructArray.from_arrays(arrays, fields=list(TRIPLET))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -84,8 +85,8 @@ class Run:
         reader = open_shards(config)
         size = config.input_size or reader.manifest.size
         self.method = self.build(size, reader.manifest)
-        self.data = training_pairs(config, reader, self.method.texts, origin.fingerprint)
-        self.validation = validation_pairs(config, reader, self.method.texts, origin.fingerprint)
+        self.data = training_pairs(config, reader, self.method, origin.fingerprint)
+        self.validation = validation_pairs(config, reader, self.method, origin.fingerprint)
         self.shuffle = Shuffle(len(self.data), config.batch_size, config.seed, config.last_batch)
         self.room = self.data.room(count_buffers(config.loader_threads), config.batch_size)
         self.per_epoch = self.shuffle.batches_per_epoch / config.accumulate
@@ -167,6 +168,7 @@ class Run:
         """One update from `accumulate` batches."""
         config = self.config
         rate = self.set_learning_rate()
+        self.method.on_step_start()
         self.optimizer.zero_grad(set_to_none=True)
         sums: dict[str, torch.Tensor] = {}
         rows = []
@@ -189,6 +191,7 @@ class Run:
         terms = dict(zip(sums, values, strict=True))
         expect_finite(self.output, self.step + 1, terms, norm_value, lambda: self.data.image_ids(np.concatenate(rows)))
         update(self.optimizer)
+        self.method.on_step_end()
         facts = {"train/loss": sum(values), "learning_rate": rate, "gradient_norm": norm_value}
         log.add(sum(map(len, rows)) // world_size(), terms, facts)
 
@@ -239,9 +242,12 @@ class Run:
     def on_device(self, pairs: Pairs) -> Batch:
         """The batch on the device, its images augmented there."""
         batch = pairs.batch.to(self.device)
+        flipped = pairs.flipped.to(self.device)
         with row_noise(len(pairs.rows), self.config.micro_batches):
-            images = self.augmentation(batch.images, pairs.flipped.to(self.device))
-        return Batch(images.contiguous(memory_format=torch.channels_last), batch.tokens, batch.targets)
+            images, *views = (
+                self.augmentation(batch.images, view).contiguous(memory_format=torch.channels_last) for view in flipped
+            )
+        return replace(batch, images=images, views=views[0] if views else None)
 
     def validate(self, log: MetricsLog) -> None:
         """Add the validation loss of an epoch, and keep the weights if it is the lowest so far."""

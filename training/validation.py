@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -27,8 +28,9 @@ def validation_terms(objective: Objective, data: PairData, config: TrainingConfi
     for number in range(batches):
         chosen = order[number * size : (number + 1) * size]
         pairs = data.pairs(chosen, np.random.default_rng([FIXED, number]))
+        batch = replace(pairs.batch, views=pairs.batch.images) if data.two_views else pairs.batch
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            terms = objective(pairs.batch.to(device), seed=FIXED + number, pairs=size)
+            terms = objective(batch.to(device), seed=FIXED + number, pairs=size)
         for name, term in terms.items():
             sums[name] += float(term) / batches
     objective.train(training)

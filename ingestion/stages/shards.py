@@ -23,10 +23,15 @@ CODE = ("ingestion.stages.shards",)
 
 
 def imply(_: Mapping[str, Any], upstream: Mapping[str, Plan]) -> Mapping[str, Any]:
-    """The size of the images and the vocabulary, which every shard depends on."""
+    """What every shard depends on: the size of the images, the vocabulary, and whose sentences the triplets count."""
     from report_parsing.vocabulary import ENTITIES, POSITIONS
 
-    return {"size": upstream["images"].settings["size"], "entities": list(ENTITIES), "positions": list(POSITIONS)}
+    return {
+        "size": upstream["images"].settings["size"],
+        "entities": list(ENTITIES),
+        "positions": list(POSITIONS),
+        "has_sentences": not upstream["triplets"].settings.get("radgraph"),
+    }
 
 
 def compute(work: Work) -> Computed:
@@ -41,8 +46,8 @@ def compute(work: Work) -> Computed:
     )
     studies = studies.filter(usable)
     images = images.filter(pc.is_in(images["image_id"], value_set=studies["image_id"].combine_chunks()))
-    vocabulary = (work.settings["entities"], work.settings["positions"])
-    return build_shard(studies, images, reports, tables["triplets"], *vocabulary, work.settings["size"]), None
+    given = (work.settings[name] for name in ("entities", "positions", "size", "has_sentences"))
+    return build_shard(studies, images, reports, tables["triplets"], *given), None
 
 
 def write(table: pa.Table, path: Path) -> None:

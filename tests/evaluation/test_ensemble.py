@@ -19,7 +19,7 @@ SMALL = {
 def images_of(seed: int) -> ShardData:
     rng = np.random.default_rng(seed)
     names = np.array([f"{row}" for row in range(30)], dtype=object)
-    none = Triplets(*(np.zeros(0, np.int64) for _ in range(4)))
+    none = Triplets(*(np.zeros(0, np.int64) for _ in Triplets._fields))
     labels = {name: rng.integers(-1, 2, 30).astype(np.float32) for name in ("edema", "effusion")}
     labels["never"] = np.zeros(30, np.float32)
     pixels, sizes = rng.integers(0, 256, (30, 16, 16), dtype=np.uint8), np.full(30, 16)

@@ -56,7 +56,7 @@ def shard_data(rows):
     names = np.array([f"i{row}" for row in range(rows)], dtype=object)
     pixels = rng.integers(0, 256, (rows, 4, 4), dtype=np.uint8)
     sizes = np.full(rows, 4)
-    none = Triplets(*(np.zeros(0, np.int64) for _ in range(4)))
+    none = Triplets(*(np.zeros(0, np.int64) for _ in Triplets._fields))
     return ShardData(names, names, names, names, names, pixels, sizes, sizes, [], [], none, {})
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
-from models.method import Batch, Method
+from models.method import Batch, Method, Tokens
 from models.registry import build_method
+from training.data.texts import TOGETHER
 
 SIZE = 32
 ENTITIES = ("effusion", "nodule", "edema", "normal")
@@ -53,8 +54,24 @@ def tiny_batch(method: Method, pairs: int, seed: int = 0) -> Batch:
     """Images of noise, with reports of 4 to 12 words or with triplets, whatever the method reads."""
     rng = np.random.default_rng(seed)
     images = torch.from_numpy(rng.integers(0, 256, (pairs, 1, SIZE, SIZE), np.uint8))
-    if method.texts:
-        texts = [" ".join(rng.choice(WORDS, rng.integers(4, 13))) for _ in range(pairs)]
-        return Batch(images, method.texts.tokenizer(texts))
+    views = torch.from_numpy(rng.integers(0, 256, images.shape, np.uint8)) if method.two_views else None
+    targets, text_targets = (_targets(rng, pairs) if method.reads_targets else None for _ in range(2))
+    if method.texts is None:
+        return Batch(images, None, targets, views)
+    texts = [" ".join(rng.choice(WORDS, rng.integers(4, 13))) for _ in range(3 * pairs)]
+    tokens = method.texts.tokenizer(texts[:pairs])
+    if method.texts.unit in TOGETHER:
+        tokens = _some_texts(method.texts.tokenizer(texts), len(method.texts.sections))
+    return Batch(images, tokens, targets, views, text_targets)
+
+
+def _targets(rng: np.random.Generator, pairs: int) -> torch.Tensor:
     said = rng.random((pairs, len(POSITIONS), len(ENTITIES)))
-    return Batch(images, targets=torch.from_numpy(np.where(said < 0.3, said < 0.15, -1).astype(np.int8)))
+    return torch.from_numpy(np.where(said < 0.3, said < 0.15, -1).astype(np.int8))
+
+
+def _some_texts(tokens: Tokens, most: int) -> Tokens:
+    """Up to `most` texts, at least two, of each of the pairs."""
+    tokens = tokens.apply(lambda tensor: tensor.unflatten(0, (-1, 3))[:, : max(2, min(3, most))])
+    tokens.mask[1::2, -1] = False
+    return tokens

@@ -91,7 +91,7 @@ CHANGES = {
     "pixels": bytes(range(1, SIZE * SIZE + 1)),
     "text": "Another text.",
     "sentences": [{"section": "impression", "text": "Another sentence."}],
-    "triplets": [{"entity": 2, "position": 1, "exists": -1}],
+    "triplets": [{"entity": 2, "position": 1, "exists": -1, "sentence": 0}],
     "labels": [("effusion", -1.0)],
 }
 

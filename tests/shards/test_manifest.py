@@ -52,7 +52,7 @@ def test_changed_shard_is_named_when_asked(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": "0"}, "has schema version 0, not 2"),
+        ({"schema_version": "0"}, "has schema version 0, not 3"),
         ({"size": 8}, "was changed after it was written"),
         ({"shards": [{"file": "a.parquet"}]}, "is not a shard manifest"),
         ({"shards": [{"file": "a", "rows": "x", "digest": "", "content": "0", "splits": {}}]}, "is not a shard"),

@@ -36,7 +36,9 @@ def assert_equal(data, rows, size):
     assert data.pixels.shape == (len(rows), size, size)
     assert data.pixels.dtype == np.uint8
     assert data.pixels.tobytes() == b"".join(row["pixels"] for row in rows)
-    triplets = [(i, t["entity"], t["position"], t["exists"]) for i, r in enumerate(rows) for t in r["triplets"]]
+    triplets = [
+        (i, t["entity"], t["position"], t["exists"], t["sentence"]) for i, r in enumerate(rows) for t in r["triplets"]
+    ]
     assert list(zip(*data.triplets, strict=True)) == triplets
     names = {name for row in rows for name, _ in row["labels"] or ()}
     assert list(data.labels) == sorted(names)

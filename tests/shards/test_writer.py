@@ -39,6 +39,7 @@ def test_join_equals_a_literal_loop(sources):
                 "entity": given.entities.index(t["entity"]),
                 "position": given.positions.index(t["position"]),
                 "exists": EXISTS[t["exists"]],
+                "sentence": t["sentence"],
             }
             for t in triplets
         ]

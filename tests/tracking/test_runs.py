@@ -12,7 +12,7 @@ from store import batches
 from store.batches import Plan
 from store.errors import DamageError
 from store.seals import seal, seal_path, write_sealed_json, write_sealed_table
-from tests.training.conftest import write_shards
+from tests.training.conftest import shard_rows, write_shards
 from tracking.requests import expect_reports, training_request
 from tracking.runs import TrainedRun, is_trained, known_runs, remember, runs_to_evaluate, trained_run
 from training.config import TrainingConfig
@@ -33,7 +33,7 @@ def workspace(tmp_path, monkeypatch) -> Workspace:
 
 @pytest.fixture
 def filled(workspace) -> Workspace:
-    write_shards(workspace.folder("shards"), 8)
+    write_shards(workspace.folder("shards"), shard_rows(8))
     write_knowledge(workspace, "fluid")
     return workspace
 
@@ -56,7 +56,7 @@ def test_equal_requests_share_a_folder_and_every_setting_counts(filled):
 
 def test_other_data_or_knowledge_is_another_run(filled):
     before = folder(filled)
-    write_shards(filled.folder("shards"), 9)
+    write_shards(filled.folder("shards"), shard_rows(9))
     more_data = folder(filled)
     write_knowledge(filled, "water")
     assert len({before, more_data, folder(filled)}) == 3

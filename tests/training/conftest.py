@@ -37,7 +37,7 @@ def shard_rows(number: int) -> list[dict]:
             pixels[8:24, 18:28] = 250 if left else pixels[8:24, 18:28]
             pixels[8:24, 4:14] = pixels[8:24, 4:14] if left else 250
         where = (0 if left else 1) if present else 2
-        triplets = [{"entity": 0, "position": where, "exists": int(present)}]
+        triplets = [{"entity": 0, "position": where, "exists": int(present), "sentence": 0}]
         said = f"There is a {'left' if left else 'right'} effusion." if present else "There is no effusion."
         split = "test" if index % 8 == 7 else "train"
         rows.append(
@@ -54,13 +54,13 @@ def shard_rows(number: int) -> list[dict]:
 
 @pytest.fixture(scope="session")
 def shards(tmp_path_factory) -> Path:
-    return write_shards(tmp_path_factory.mktemp("shards"), 96)
+    return write_shards(tmp_path_factory.mktemp("shards"), shard_rows(96))
 
 
-def write_shards(folder: Path, number: int) -> Path:
-    """One shard of `number` rows, and the knowledge table."""
+def write_shards(folder: Path, rows: list[dict]) -> Path:
+    """One shard of the rows, and the knowledge table."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_shard(pa.Table.from_pylist(shard_rows(number), schema=shard_schema(SIZE)), folder / "a.parquet")
+    write_shard(pa.Table.from_pylist(rows, schema=shard_schema(SIZE)), folder / "a.parquet")
     write_manifest(folder, [folder / "a.parquet"], ENTITIES, POSITIONS, SIZE, "phantom")
     knowledge = [
         {"kind": kind, "name": name, "description": f"{name} on an image", "source": "test"}

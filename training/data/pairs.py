@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,32 +11,14 @@ from torch import Tensor
 
 from imaging.augment import AugmentationConfig
 from models.distributed import world_size
-from models.method import Batch, TextSource, Tokens
+from models.method import Batch, Method
 from shards.reader import ShardReader
 from store.digests import fingerprint
 from store.seals import unlink
 from training.config import TrainingConfig
-from training.data.targets import ReportTargets
-from training.data.texts import cached_texts
+from training.data.reports import read_reports
 from training.errors import TrainingError
 from training.parallel.rows import own_rows
-
-
-class Reports(Protocol):
-    """What a method reads of the reports of a split: texts or targets."""
-
-    @property
-    def readable(self) -> np.ndarray:
-        """(rows,) bool: whether there is anything to read."""
-
-    def sample(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """(rows,) what is read of each row in one step."""
-
-    def can_mirror(self, sampled: np.ndarray) -> np.ndarray:
-        """(rows,) bool: whether the text can be changed to describe the mirrored image."""
-
-    def build_batch(self, images: Tensor, sampled: np.ndarray, mirrored: np.ndarray) -> Batch:
-        """The images with what was sampled of their reports, or where `mirrored` with its mirror image."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +26,18 @@ class Pairs:
     """The pairs of a batch that one process works on, as they are in the shards."""
 
     batch: Batch  # images 8-bit, not augmented; texts of flipped ones describe the mirrored image
-    flipped: Tensor  # (batch,) bool: the image is yet to be mirrored
+    flipped: Tensor  # (views, batch) bool: the image is yet to be mirrored; a second row is of the second view
     rows: np.ndarray  # of the whole batch, all processes together
 
     def pinned(self, device: torch.device) -> Pairs:
         """The pairs where a GPU fetches them without waiting; as they are for a CPU."""
         if device.type != "cuda":
             return self
-        tokens, targets = self.batch.tokens, self.batch.targets
-        tokens = tokens and Tokens(tokens.ids.pin_memory(), tokens.mask.pin_memory())
-        targets = None if targets is None else targets.pin_memory()
-        return replace(self, batch=Batch(self.batch.images.pin_memory(), tokens, targets))
+        return replace(self, batch=self.batch.apply(Tensor.pin_memory))
 
 
 class PairData:
-    """The pairs of a split that a method can learn from: those with text, or for one without `texts` with triplets.
+    """The pairs of a split that a method can learn from: those of whose report it reads anything.
 
     `cache` is the file that keeps the token ids for the next start, and `made_by` tells the run that they are of.
     """
@@ -68,22 +46,15 @@ class PairData:
         self,
         reader: ShardReader,
         split: str,
-        source: TextSource | None,
+        method: Method,
         flips: AugmentationConfig,
         cache: Path,
         made_by: str = "",
     ) -> None:
         self.reader, self.split, self.flips, self.cache = reader, split, flips, cache
         self.swaps = bool(flips.horizontal_flip) and flips.flip_sides == "swap"
-        self.reports: Reports
-        if source is None:
-            triplets = reader.columns(split, ["triplets"])["triplets"]
-            self.reports = ReportTargets(triplets, reader.manifest.entities, reader.manifest.positions)
-        else:
-            made_by = fingerprint(made_by, split)
-            self.reports = cached_texts(
-                cache, lambda: reader.columns(split, ["sentences"]), source, self.swaps, made_by
-            )
+        self.two_views = method.two_views
+        self.reports = read_reports(reader, split, method, self.swaps, cache, fingerprint(made_by, split))
         self.pixels = reader.pixels(split)
         self.rows = np.flatnonzero(self.reports.readable)
 
@@ -123,12 +94,13 @@ class PairData:
         flipped = rng.random(len(rows)) < self.flips.horizontal_flip
         if self.swaps:
             flipped &= self.reports.can_mirror(sampled)
+        views = [flipped, rng.random(len(rows)) < self.flips.horizontal_flip] if self.two_views else [flipped]
         share = own_rows(len(rows), parts)
         # of the whole batch, so that all texts are padded to one length
         whole = self.reports.build_batch(torch.empty(len(rows)), sampled, flipped & self.swaps)
         room = None if into is None else into[: len(share)]
         images = torch.from_numpy(self.pixels.read(rows[share], room))[:, None]
-        return Pairs(replace(whole.part(share), images=images), torch.from_numpy(flipped[share]), rows)
+        return Pairs(replace(whole.part(share), images=images), torch.from_numpy(np.stack(views)[:, share]), rows)
 
 
 def open_shards(config: TrainingConfig) -> ShardReader:
@@ -142,20 +114,23 @@ def open_shards(config: TrainingConfig) -> ShardReader:
     return reader
 
 
-def training_pairs(
-    config: TrainingConfig, reader: ShardReader, source: TextSource | None, made_by: str = ""
-) -> PairData:
+def training_pairs(config: TrainingConfig, reader: ShardReader, method: Method, made_by: str = "") -> PairData:
     """The training split, which has to hold a batch."""
     flips = AugmentationConfig(**config.augmentation)
-    data = PairData(reader, "train", source, flips, Path(config.output) / "train_texts.npz", made_by)
+    data = PairData(reader, "train", method, flips, Path(config.output) / "train_texts.npz", made_by)
     if len(data) < config.batch_size:
-        lacking = "a triplet" if source is None else f"text under {' or '.join(source.sections)}"
         raise TrainingError(
-            f"{config.shards} has {len(data)} training pairs with {lacking}, fewer than one batch of "
+            f"{config.shards} has {len(data)} training {_describe_pairs(method)}, fewer than one batch of "
             f"{config.batch_size}; lower `batch_size` or add studies"
         )
     _expect_last_batch(config, len(data) % config.batch_size)
     return data
+
+
+def _describe_pairs(method: Method) -> str:
+    if method.texts is not None:
+        return f"pairs with text under {' or '.join(method.texts.sections)}"
+    return "pairs with a triplet" if method.reads_targets else "images"
 
 
 def _expect_last_batch(config: TrainingConfig, pairs: int) -> None:
@@ -169,12 +144,10 @@ def _expect_last_batch(config: TrainingConfig, pairs: int) -> None:
         )
 
 
-def validation_pairs(
-    config: TrainingConfig, reader: ShardReader, source: TextSource | None, made_by: str = ""
-) -> PairData | None:
+def validation_pairs(config: TrainingConfig, reader: ShardReader, method: Method, made_by: str = "") -> PairData | None:
     """The validation split, whose images are never flipped; None where there is none and nothing depends on it."""
     cache = Path(config.output) / "validate_texts.npz"
-    data = PairData(reader, "validate", source, AugmentationConfig(), cache, made_by)
+    data = PairData(reader, "validate", method, AugmentationConfig(), cache, made_by)
     if len(data):
         return data
     if config.keeps_best:

@@ -1,4 +1,4 @@
-"""The triplets of reports as label matrices, for methods that read no text (MedKLIP)."""
+"""The triplets of reports as label matrices, of whole reports (MedKLIP) and of single sentences (MedCLIP)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from torch import Tensor
 from models.method import Batch
 from models.text.laterality import mirror_positions
 from shards.reader import flat_triplets
+from shards.schema import NO_SENTENCE
+from training.errors import TrainingError
 
 NOWHERE = -1  # mirror image of a position that has none
 
@@ -24,7 +26,7 @@ class ReportTargets:
         found = flat_triplets(triplets.combine_chunks())
         self._starts = np.searchsorted(found.row, np.arange(len(triplets) + 1))
         mirrors = np.array([NOWHERE if index is None else index for index in mirror_positions(positions)])
-        self._entity, self._exists = found.entity, found.exists
+        self._entity, self._exists, self._sentence = found.entity, found.exists, found.sentence
         self._position = np.stack([found.position, mirrors[found.position]])
         self._sided = np.bincount(found.row, self._position[1] == NOWHERE, len(triplets)) > 0
 
@@ -42,9 +44,13 @@ class ReportTargets:
         return ~self._sided[rows]
 
     def build_batch(self, images: Tensor, rows: np.ndarray, mirrored: np.ndarray) -> Batch:
-        """The images with (batch, positions, entities) int8 targets.
+        """The images with (batch, positions, entities) int8 targets, see `matrices`."""
+        return Batch(images, targets=self.matrices(rows, mirrored))
 
-        1 is present, 0 absent, -1 not mentioned or uncertain; present wins.
+    def matrices(self, rows: np.ndarray, mirrored: np.ndarray, sentences: np.ndarray | None = None) -> Tensor:
+        """(rows, positions, entities) int8: 1 is present, 0 absent, -1 not mentioned or uncertain; present wins.
+
+        With `sentences` (rows,) only what these sentences of the reports say; NO_SENTENCE stands for all of them.
         """
         matrix = np.full((len(rows), *self.shape), -1, np.int8)
         counts = self._starts[rows + 1] - self._starts[rows]
@@ -52,7 +58,18 @@ class ReportTargets:
         places = np.arange(len(batch)) - np.repeat(np.cumsum(counts) - counts, counts) + self._starts[rows][batch]
         entity, exists = self._entity[places], self._exists[places]
         position = self._position[mirrored[batch].astype(int), places]
+        said = np.ones(len(batch), bool)
+        if sentences is not None:
+            said = (self._sentence[places] == sentences[batch]) | (sentences[batch] == NO_SENTENCE)
         for value in (0, 1):
-            chosen = exists == value
+            chosen = said & (exists == value)
             matrix[batch[chosen], position[chosen], entity[chosen]] = value
-        return Batch(images, targets=torch.from_numpy(matrix))
+        return torch.from_numpy(matrix)
+
+    def expect_sentences(self) -> None:
+        """Raise TrainingError where it is not known which sentence a triplet is from."""
+        if (self._sentence == NO_SENTENCE).any():
+            raise TrainingError(
+                "the triplets come from a RadGraph file, which does not tell the sentences of the reports apart; this "
+                "method needs the findings of single sentences: leave `radgraph` of the asset `triplets` empty"
+            )

@@ -17,12 +17,14 @@ from models.distributed import rank
 from models.method import Batch, TextSource, Tokens
 from models.text.cleaning import CLEANING
 from models.text.laterality import mirror_text
+from shards.schema import NO_SENTENCE
 from store.errors import DamageError
 from store.seals import expect_intact, sealing
 from training.errors import TrainingError
 
-UNITS = ("report", "sentence")
-TOGETHER = 4096  # texts given to the tokenizer in one call
+UNITS = ("report", "sentence", "sentences", "sections")
+TOGETHER = UNITS[2:]  # of which a step reads all that a report has
+AT_ONCE = 4096  # texts given to the tokenizer in one call
 NO_TEXT = -1
 MADE_AGAIN = "it is made again from the shards."
 
@@ -36,9 +38,12 @@ class ReportTexts:
     Row r has the texts `owned[row_starts[r]:row_starts[r + 1]]`, and text t the ids `ids[starts[t]:starts[t + 1]]`.
     """
 
+    together: bool  # whether a step reads all texts of a row, in their order, or one
+
     ids: np.ndarray  # (tokens of all texts,) int32
     starts: np.ndarray  # (texts + 1,)
-    owned: np.ndarray  # (texts of all rows,)
+    owned: np.ndarray  # (texts of all rows,); NO_TEXT: a section that the report does not have
+    sentences: np.ndarray  # (texts of all rows,) which sentence of its row each is; NO_SENTENCE: not one alone
     row_starts: np.ndarray  # (rows + 1,)
     mirrors: np.ndarray  # (texts,) the text that describes the mirrored image; NO_TEXT: there is none
     pad: int  # id behind the end of shorter texts
@@ -46,25 +51,42 @@ class ReportTexts:
     @property
     def readable(self) -> np.ndarray:
         """(rows,) bool: whether there is a text at all."""
-        return np.diff(self.row_starts) > 0
+        texts = np.concatenate([[0], np.cumsum(self.owned != NO_TEXT)])
+        return np.diff(texts[self.row_starts]) > 0
 
     def sample(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """(rows,) one of each row's texts, uniformly."""
+        """(rows, texts) places in `owned`: one of each row's, uniformly, or all of them; NO_TEXT fills the others."""
         counts = self.row_starts[rows + 1] - self.row_starts[rows]
-        return self.owned[self.row_starts[rows] + rng.integers(counts)]
+        if not self.together:
+            return (self.row_starts[rows] + rng.integers(counts))[:, None]
+        numbers = np.arange(counts.max(initial=0))
+        return np.where(numbers < counts[:, None], self.row_starts[rows][:, None] + numbers, NO_TEXT)
 
-    def can_mirror(self, texts: np.ndarray) -> np.ndarray:
-        """(texts,) bool: whether there is a text for the mirrored image."""
-        return self.mirrors[texts] != NO_TEXT
+    def can_mirror(self, places: np.ndarray) -> np.ndarray:
+        """(rows,) bool: whether there are texts for the mirrored image."""
+        texts = self._texts(places)
+        return ((texts == NO_TEXT) | (self.mirrors[texts] != NO_TEXT)).all(1)
 
-    def build_batch(self, images: Tensor, texts: np.ndarray, mirrored: np.ndarray) -> Batch:
-        """The images with the token ids of `texts`, or of their mirror images, padded to the longest."""
-        texts = np.where(mirrored, self.mirrors[texts], texts)
-        lengths = self.starts[texts + 1] - self.starts[texts]
-        mask = np.arange(lengths.max()) < lengths[:, None]
-        places = np.where(mask, self.starts[texts][:, None] + np.arange(lengths.max()), 0)
-        ids = np.where(mask, self.ids[places], self.pad).astype(np.int64)
-        return Batch(images, Tokens(torch.from_numpy(ids), torch.from_numpy(mask)))
+    def build_batch(self, images: Tensor, places: np.ndarray, mirrored: np.ndarray) -> Batch:
+        """The images with the token ids of their texts, or of the mirror images of these, padded to the longest.
+
+        Of one text per row the tokens are (rows, length), of several (rows, texts, length).
+        """
+        texts = self._texts(places)
+        texts = np.where(mirrored[:, None] & (texts != NO_TEXT), self.mirrors[texts], texts)
+        lengths = np.where(texts == NO_TEXT, 0, self.starts[texts + 1] - self.starts[texts])
+        mask = np.arange(lengths.max()) < lengths[..., None]
+        letters = np.where(mask, self.starts[texts][..., None] + np.arange(lengths.max()), 0)
+        ids = np.where(mask, self.ids[letters], self.pad).astype(np.int64)
+        tokens = Tokens(torch.from_numpy(ids), torch.from_numpy(mask))
+        return Batch(images, tokens if self.together else tokens.apply(lambda tensor: tensor[:, 0]))
+
+    def owners(self, places: np.ndarray) -> np.ndarray:
+        """(rows,) the row that sampled places, (rows, texts), belong to."""
+        return np.searchsorted(self.row_starts, places[:, 0], side="right") - 1
+
+    def _texts(self, places: np.ndarray) -> np.ndarray:
+        return np.where(places == NO_TEXT, NO_TEXT, self.owned[places])
 
     def save(self, path: Path, made_by: str = "") -> None:
         """Write to `path`, atomically, and seal the file; `made_by` tells what it was made from."""
@@ -77,8 +99,8 @@ class ReportTexts:
         with np.load(expect_intact(path, MADE_AGAIN), allow_pickle=False) as content:
             if str(content["made_by"]) != made_by:
                 raise DamageError(f"{path} is of another run; {MADE_AGAIN}")
-            arrays = {name: content[name] for name in content.files if name not in ("pad", "made_by")}
-            return cls(**arrays, pad=int(content["pad"]))
+            arrays = {name: content[name] for name in content.files if name not in ("pad", "together", "made_by")}
+            return cls(**arrays, pad=int(content["pad"]), together=bool(content["together"]))
 
 
 def cached_texts(
@@ -113,32 +135,55 @@ def read_texts(sentences: pa.ChunkedArray, source: TextSource, mirrored: bool) -
     texts: dict[str, int] = {}  # every text to read, and its number
     raw: list[str] = []  # before cleaning, which takes away what tells left from right
     owned: list[int] = []
+    places: list[int] = []
     row_starts = [0]
     for candidates in _candidates(sentences, source):
-        for candidate in candidates:
+        for candidate, place in candidates:
             if clean(candidate):
                 if candidate not in texts:
                     texts[candidate] = len(raw)
                     raw.append(candidate)
                 owned.append(texts[candidate])
+                places.append(place)
+            elif source.unit == "sections":
+                owned.append(NO_TEXT)
+                places.append(NO_SENTENCE)
         row_starts.append(len(owned))
     mirrors = _mirrors(raw, texts) if mirrored else np.full(len(raw), NO_TEXT)
     ids, starts = _tokenise([clean(text) for text in raw], source)
-    return ReportTexts(ids, starts, np.array(owned, np.int64), np.array(row_starts), mirrors, source.tokenizer.pad)
+    numbers = (np.array(part, np.int64) for part in (owned, places, row_starts))
+    return ReportTexts(source.unit in TOGETHER, ids, starts, *numbers, mirrors, source.tokenizer.pad)
 
 
-def _candidates(sentences: pa.ChunkedArray, source: TextSource) -> Iterator[list[str]]:
-    """For every row the texts that a step may read: one, if it reads whole reports."""
+def _candidates(sentences: pa.ChunkedArray, source: TextSource) -> Iterator[list[tuple[str, int]]]:
+    """For every row the texts that a step may read, and which sentence of the row each is."""
     sections = _choose_sections(sentences, source.sections)
-    for start in range(0, len(sentences), TOGETHER):
-        for row in sentences[start : start + TOGETHER].to_pylist():
-            wanted = [
-                sentence["text"]
+    for start in range(0, len(sentences), AT_ONCE):
+        for row in sentences[start : start + AT_ONCE].to_pylist():
+            by_section = [
+                [
+                    (sentence["text"], place)
+                    for place, sentence in enumerate(row)
+                    if sentence["section"] == section and len(sentence["text"].split()) >= source.minimum_words
+                ]
                 for section in sections
-                for sentence in row
-                if sentence["section"] == section and len(sentence["text"].split()) >= source.minimum_words
-            ] or [source.missing]
-            yield [" ".join(wanted)] if source.unit == "report" else wanted
+            ]
+            yield _units(by_section, source)
+
+
+def _units(by_section: list[list[tuple[str, int]]], source: TextSource) -> list[tuple[str, int]]:
+    """The texts of a row from the sentences of each section, with their places; what stands in for none of them."""
+    missing = (source.missing, NO_SENTENCE)
+    if source.unit == "sections":
+        return [(_join(wanted), NO_SENTENCE) for wanted in by_section]
+    wanted = [sentence for section in by_section for sentence in section]
+    if source.unit == "report":
+        return [(_join(wanted) or source.missing, NO_SENTENCE)]
+    return wanted or [missing]
+
+
+def _join(sentences: list[tuple[str, int]]) -> str:
+    return " ".join(text for text, _ in sentences)
 
 
 def _choose_sections(sentences: pa.ChunkedArray, sections: tuple[str, ...]) -> list[str]:
@@ -164,8 +209,8 @@ def _tokenise(texts: list[str], source: TextSource) -> tuple[np.ndarray, np.ndar
     """Ids of all texts in one array, and where each begins."""
     parts = [np.empty(0, np.int32)]
     lengths: list[int] = []
-    for start in range(0, len(texts), TOGETHER):
-        encoded = source.tokenizer.encode(texts[start : start + TOGETHER])
+    for start in range(0, len(texts), AT_ONCE):
+        encoded = source.tokenizer.encode(texts[start : start + AT_ONCE])
         lengths += map(len, encoded)
         parts.append(np.fromiter(_flat(encoded), np.int32))
     return np.concatenate(parts), np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])

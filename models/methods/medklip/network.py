@@ -28,6 +28,7 @@ class Medklip(Method):
     """The network. `entities` are names; the books hold one frozen text vector each for entities and positions."""
 
     query_kind = "entity"
+    reads_targets = True
     entity_book: Tensor  # (entities, text width)
     position_book: Tensor  # (positions, text width)
     excluded: Tensor  # (entities,) bool

@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from imaging.augment import AugmentationConfig
-from models.method import TextSource
+from models.method import Method, TextSource
 from models.text.tokenizer import tokenizer
 from shards.reader import ShardReader
+from shards.schema import NO_SENTENCE
+from tests.training.conftest import shard_rows, write_shards
 from training.data.pairs import PairData, training_pairs
 from training.data.targets import ReportTargets
 from training.data.texts import ReportTexts, cached_texts, read_texts
@@ -27,6 +29,10 @@ REPORTS = [
     [],
 ]
 SENTENCES = pa.chunked_array([[[{"section": s, "text": t} for s, t in report] for report in REPORTS]])
+
+
+class ReadsTargets(Method):
+    reads_targets = True
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +60,32 @@ def test_sentences_are_drawn_uniformly(source):
     counts = dict(zip(*np.unique(said(texts, drawn, source), return_counts=True), strict=True))
     assert set(counts) == {"left effusion.", "heart size is normal."}
     assert counts["left effusion."] == pytest.approx(2000, abs=100)  # it is there twice
+
+
+def test_sentences_come_together_in_their_order(source):
+    texts = read_texts(SENTENCES, replace(source, unit="sentences"), mirrored=True)
+    rows = np.array([1, 0])
+    drawn = texts.sample(rows, np.random.default_rng(0))
+    assert texts.owners(drawn).tolist() == [1, 0]
+    tokens = texts.build_batch(torch.empty(2), drawn, np.array([True, False])).tokens
+    assert tokens.ids.shape == tokens.mask.shape == (2, 3, tokens.ids.shape[2])
+    assert tokens.mask.any(2).tolist() == [[True, False, False], [True, True, True]]
+    assert (tokens.ids[~tokens.mask] == source.tokenizer.pad).all()
+    decode = source.tokenizer._tokenizer.decode
+    read = [[decode(ids[mask], skip_special_tokens=True) for ids, mask in zip(*pair, strict=True)] for pair in
+            zip(tokens.ids, tokens.mask, strict=True)]  # fmt: skip
+    assert read == [["left effusion.", "", ""], ["left effusion.", "heart size is normal.", "left effusion."]]
+    assert texts.can_mirror(texts.sample(np.array([0, 3]), np.random.default_rng(0))).tolist() == [True, False]
+
+
+def test_sections_keep_their_places(source):
+    reports = pa.chunked_array([[[{"section": "findings", "text": "Clear."}], [], SENTENCES[0].as_py()]])
+    texts = read_texts(reports, replace(source, unit="sections", sections=("impression", "findings")), mirrored=False)
+    assert texts.readable.tolist() == [True, False, True]
+    tokens = texts.build_batch(
+        torch.empty(2), texts.sample(np.array([0, 2]), np.random.default_rng(0)), np.zeros(2, bool)
+    ).tokens
+    assert tokens.mask.any(2).tolist() == [[False, True], [True, True]]
 
 
 def test_cleaning_and_short_sentences(source):
@@ -116,8 +148,8 @@ def flip(path):
 
 def replace_by_another(path):
     """With a seal that fits."""
-    arrays = {name: np.zeros(5, int) for name in ("ids", "starts", "owned", "row_starts", "mirrors")}
-    ReportTexts(**arrays, pad=0).save(path, "another run")
+    arrays = {name: np.zeros(5, int) for name in ("ids", "starts", "owned", "sentences", "row_starts", "mirrors")}
+    ReportTexts(**arrays, together=False, pad=0).save(path, "another run")
 
 
 def replace_by_code(path):
@@ -145,13 +177,13 @@ def test_kept_texts_that_are_not_the_runs_own_are_made_again(source, tmp_path, d
 
 
 def test_an_unknown_unit_is_named(source):
-    with pytest.raises(TrainingError, match="report or sentence"):
+    with pytest.raises(TrainingError, match="report or sentence or sentences or sections"):
         read_texts(SENTENCES, replace(source, unit="word"), mirrored=False)
 
 
 @pytest.fixture
 def data(config) -> PairData:
-    return training_pairs(config, ShardReader(config.shards), None)
+    return training_pairs(config, ShardReader(config.shards), ReadsTargets())
 
 
 def test_pairs_without_a_triplet_are_left_out_and_counted(data, shards):
@@ -164,7 +196,7 @@ def literal_targets(reader: ShardReader, rows: np.ndarray, swap: dict[str, str])
     triplets, names = reader.read("train").triplets, reader.manifest.positions
     matrix = np.full((len(rows), len(names), len(reader.manifest.entities)), -1)
     for index, row in enumerate(rows):
-        for entity, position, exists in zip(*(part[triplets.row == row] for part in triplets[1:]), strict=True):
+        for entity, position, exists in zip(*(part[triplets.row == row] for part in triplets[1:4]), strict=True):
             name = swap.get(names[position], names[position])
             matrix[index, names.index(name), entity] = max(matrix[index, names.index(name), entity], exists)
     return matrix
@@ -184,10 +216,10 @@ def test_targets_are_the_triplets_in_a_matrix(shards, swap):
 def test_flips_take_what_is_said_with_them(shards, tmp_path, sides, swapped):
     reader = ShardReader(shards)
     flips = AugmentationConfig(horizontal_flip=0.5, flip_sides=sides)
-    data = PairData(reader, "train", None, flips, tmp_path / "unused")
+    data = PairData(reader, "train", ReadsTargets(), flips, tmp_path / "unused")
     pairs = data.pairs(np.arange(len(data)), np.random.default_rng(0))
     plain = data.reports.build_batch(torch.empty(len(data)), data.rows, np.zeros(len(data), bool)).targets
-    flipped = pairs.flipped.numpy()
+    (flipped,) = pairs.flipped.numpy()
     assert 0.3 < flipped.mean() < 0.7
     expected = plain.clone()
     if swapped:
@@ -195,10 +227,55 @@ def test_flips_take_what_is_said_with_them(shards, tmp_path, sides, swapped):
     assert torch.equal(pairs.batch.targets, expected)
 
 
+def test_a_text_comes_with_what_its_report_and_it_say(tmp_path, source):
+    studies = shard_rows(24)
+    for row in studies:
+        row["sentences"].append({"section": "findings", "text": "A nodule."})
+        row["triplets"] = [*row["triplets"], {"entity": 1, "position": 3, "exists": 1, "sentence": 1}]
+    reader, method = ShardReader(write_shards(tmp_path, studies)), ReadsTargets()
+    method.texts = replace(source, unit="sentence")
+    data = PairData(reader, "train", method, AugmentationConfig(), tmp_path / "texts.npz")
+    whole = reader.read("train")
+    chosen = np.arange(len(data))
+    batch = data.pairs(chosen, np.random.default_rng(3)).batch
+    places = data.reports.sample(data.rows[chosen], np.random.default_rng(3))
+    assert np.array_equal(data.reports.texts.owners(places), data.rows)
+    triplets = whole.triplets
+    expected = np.full(tuple(batch.text_targets.shape), -1)
+    for index, (row, place) in enumerate(zip(data.rows, data.reports.texts.sentences[places[:, 0]], strict=True)):
+        of_sentence = (triplets.row == row) & (triplets.sentence == place)
+        for entity, position, exists in zip(*(part[of_sentence] for part in triplets[1:4]), strict=True):
+            expected[index, position, entity] = max(expected[index, position, entity], exists)
+    assert np.array_equal(batch.text_targets.numpy(), expected)
+    assert np.array_equal(batch.targets.numpy(), literal_targets(reader, data.rows, {}))
+    assert 0 < (expected != -1).sum() < (batch.targets != -1).sum()
+
+
+def test_triplets_of_unknown_sentences_are_refused():
+    fields = [("entity", pa.int16()), ("position", pa.int16()), ("exists", pa.int8()), ("sentence", pa.int16())]
+    one = {"entity": 0, "position": 0, "exists": 1, "sentence": NO_SENTENCE}
+    triplets = pa.chunked_array([pa.array([[one]], pa.list_(pa.struct(fields)))])
+    with pytest.raises(TrainingError, match="RadGraph file"):
+        ReportTargets(triplets, ("effusion",), ("left_pleural",)).expect_sentences()
+
+
+def test_images_alone_are_seen_twice(shards, tmp_path):
+    reader, method = ShardReader(shards), Method()
+    method.two_views = True
+    data = PairData(reader, "train", method, AugmentationConfig(horizontal_flip=0.5), tmp_path / "unused")
+    assert len(data) == len(reader.read("train"))
+    pairs = data.pairs(np.arange(len(data)), np.random.default_rng(0))
+    first, second = pairs.flipped.numpy()
+    assert 0.3 < (first != second).mean() < 0.7
+    assert pairs.batch.tokens is pairs.batch.targets is None
+
+
 def test_an_image_that_cannot_be_mirrored_is_not_flipped(shards, tmp_path, monkeypatch):
     monkeypatch.setattr(ReportTargets, "can_mirror", lambda self, rows: rows % 2 == 0)
-    data = PairData(ShardReader(shards), "train", None, AugmentationConfig(horizontal_flip=1.0), tmp_path / "unused")
-    assert np.array_equal(data.pairs(np.arange(20), np.random.default_rng(0)).flipped.numpy(), data.rows[:20] % 2 == 0)
+    flips = AugmentationConfig(horizontal_flip=1.0)
+    data = PairData(ShardReader(shards), "train", ReadsTargets(), flips, tmp_path / "unused")
+    flipped = data.pairs(np.arange(20), np.random.default_rng(0)).flipped
+    assert np.array_equal(flipped.numpy(), data.rows[None, :20] % 2 == 0)
 
 
 @pytest.mark.parametrize(("parts", "shares"), [(1, ([0, 1, 2, 3], [4, 5, 6, 7])), (2, ([0, 1, 4, 5], [2, 3, 6, 7]))])
