@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ from training.recipes import merge_settings, preset_options
 
 CHOICES = {
     "optimizer": ("adamw", "adam", "sgd"),
-    "schedule": ("cosine", "constant", "plateau", "staircase"),
+    "schedule": ("cosine", "constant", "plateau", "staircase", "milestones"),
     "decay": ("matrices", "all"),
     "last_batch": ("across", "drop", "keep"),
     "precision": ("auto", "bf16", "fp32"),
 }
+MILESTONES = re.compile(r"(\d+(\.\d+)?(\+\d+(\.\d+)?)*)?")
 RENAMED = {"chunks": "micro_batches"}  # options by their former names
 
 
@@ -55,8 +57,8 @@ class TrainingConfig:
     )
     schedule: str = setting(
         "cosine",
-        "`cosine`, `constant`, `plateau`: lowered when the validation loss stops falling, or `staircase`: that of "
-        "MedKLIP's code.",
+        "`cosine`, `constant`, `plateau`: lowered when the validation loss stops falling, `staircase`: that of "
+        "MedKLIP's code, or `milestones`: lowered at given epochs.",
     )
     warmup_epochs: float = setting(5.0, "Epochs in which the learning rate rises linearly.")
     warmup_start: float = setting(0.1, "Learning rate at the start of the warm-up, as a share of the highest.")
@@ -66,6 +68,8 @@ class TrainingConfig:
     plateau_factor: float = setting(0.5, "Factor by which the plateau schedule lowers the learning rate.")
     stair_steps: int = setting(100, "Steps of a stair of the staircase schedule.")
     stairs: int = setting(5, "Stairs of the staircase schedule from `warmup_start` to the highest rate.")
+    milestones: str = setting("", "Epochs at which the milestones schedule lowers the rate, joined by +, as `120+160`.")
+    milestone_factor: float = setting(0.1, "Factor by which the milestones schedule lowers the rate each time.")
     early_stop: int = setting(0, "Epochs without a lower validation loss that end the run; 0 for never.")
     beta1: float = setting(0.9, "First moment's decay of `adamw` and `adam`.")
     beta2: float = setting(0.999, "Second moment's decay of `adamw` and `adam`.")
@@ -99,9 +103,12 @@ class TrainingConfig:
             if getattr(self, name) not in choices:
                 known = f"{', '.join(choices[:-1])} or {choices[-1]}"
                 raise TrainingError(f"training option `{name}` is {known}, not `{getattr(self, name)}`")
-        if not 0 < self.plateau_factor < 1:
+        for name in ("plateau_factor", "milestone_factor"):
+            if not 0 < getattr(self, name) < 1:
+                raise TrainingError(f"training option `{name}` is {getattr(self, name)}, but must be between 0 and 1")
+        if not MILESTONES.fullmatch(self.milestones):
             raise TrainingError(
-                f"training option `plateau_factor` is {self.plateau_factor}, but must be between 0 and 1"
+                f"training option `milestones` is `{self.milestones}`; give epochs joined by +, such as 120+160"
             )
         if self.fsdp and self.compile:
             raise TrainingError("training options `fsdp` and `compile` exclude each other; switch one of them off")
@@ -110,6 +117,11 @@ class TrainingConfig:
                 f"training option `micro_batches` is {self.micro_batches}, but must divide the `batch_size` of "
                 f"{self.batch_size}"
             )
+
+    @property
+    def milestone_epochs(self) -> list[float]:
+        """`milestones` as numbers."""
+        return [float(epoch) for epoch in self.milestones.split("+") if epoch]
 
     @property
     def keeps_best(self) -> bool:

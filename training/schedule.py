@@ -24,6 +24,9 @@ def learning_rate(
         return _cosine(config, min((step - warmup) / max(steps - warmup, 1), 1.0))
     if config.schedule == "plateau":
         return reduced_rate(config, losses)
+    if config.schedule == "milestones":
+        passed = sum(step >= epoch * per_epoch for epoch in config.milestone_epochs)
+        return config.learning_rate * config.milestone_factor**passed
     return config.learning_rate
 
 

@@ -47,6 +47,7 @@ def test_a_configuration_survives_its_file(tmp_path):
         ({"method": "medklip", "optimizer": "lion"}, "adamw, adam or sgd, not `lion`"),
         ({"method": "medklip", "schedule": "linear"}, "cosine, constant, plateau or staircase"),
         ({"method": "medklip", "plateau_factor": 1.0}, "must be between 0 and 1"),
+        ({"method": "medklip", "milestones": "2,3"}, "give epochs joined by [+]"),
         ({"method": "medklip", "batch_size": 32, "micro_batches": 5}, "`micro_batches` is 5, but must divide"),
         ({"method": "medklip", "chunks": 2}, "`chunks` is called `micro_batches` now"),
         ({"method": "clip"}, "unknown method `clip`: choose one of chexzero"),

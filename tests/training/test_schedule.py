@@ -28,6 +28,16 @@ def test_a_constant_stays():
     assert {learning_rate(config, step, 100, 10, [1.0, 2.0]) for step in range(100)} == {1e-3}
 
 
+def test_milestones_lower_the_rate_as_torchs_multistep_does():
+    config = replace(CONFIG, schedule="milestones", warmup_epochs=0, milestones="2+3.5+6", milestone_factor=0.5)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=config.learning_rate)
+    theirs = torch.optim.lr_scheduler.MultiStepLR(optimizer, [20, 35, 60], 0.5)
+    for step in range(70):
+        assert learning_rate(config, step, 70, 10) == pytest.approx(theirs.get_last_lr()[0], rel=1e-12), step
+        optimizer.step()
+        theirs.step()
+
+
 def test_a_plateau_lowers_the_rate_down_to_the_final_one():
     config = replace(CONFIG, schedule="plateau", plateau_patience=2, plateau_factor=0.1, warmup_epochs=0)
     falling, flat = [4.0, 3.0, 2.0, 1.0], [1.0, 2.0, 2.0, 2.0]
