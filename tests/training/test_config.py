@@ -45,7 +45,7 @@ def test_a_configuration_survives_its_file(tmp_path):
         ({"method": "medklip", "precision": "half"}, "auto, bf16 or fp32"),
         ({"method": "medklip", "batch_size": 0}, "`batch_size` is 0"),
         ({"method": "medklip", "optimizer": "lion"}, "adamw, adam or sgd, not `lion`"),
-        ({"method": "medklip", "schedule": "linear"}, "cosine, constant, plateau or staircase"),
+        ({"method": "medklip", "schedule": "linear"}, "cosine, constant, plateau, staircase or milestones"),
         ({"method": "medklip", "plateau_factor": 1.0}, "must be between 0 and 1"),
         ({"method": "medklip", "milestones": "2,3"}, "give epochs joined by [+]"),
         ({"method": "medklip", "batch_size": 32, "micro_batches": 5}, "`micro_batches` is 5, but must divide"),
