@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from PIL import Image
-from scipy.ndimage import gaussian_filter1d
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.dual_encoder import DualEncoder
+from models.encoders.heads.biovil_projection import TextProjection, patch_projection
+from models.encoders.patch_maps import lay_on_film, smoothed_cosines
 from models.errors import ModelError
 from models.method import TextSource, Tokens, ZeroShot
 from models.released.files.containers import Content, read_content, tensors_of
@@ -36,23 +36,6 @@ LANGUAGE_HEAD = "cls.predictions."
 TEXT_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 RESIZED, CROPPED = 512, 480  # pixels
 LENGTH = 512  # tokens
-SIGMA = 1.5  # of the maps' smoothing, in patches
-TEXT_EPSILON = 1e-12
-
-
-class TextProjection(nn.Module):
-    """From [CLS] to the joint space: a layer with GELU and norm, and a linear one."""
-
-    def __init__(self, width: int, hidden: int, dim: int) -> None:
-        super().__init__()
-        self.dense_to_hidden = nn.Linear(width, hidden)
-        self.LayerNorm = nn.LayerNorm(hidden, eps=TEXT_EPSILON)
-        self.dense_to_output = nn.Linear(hidden, dim)
-
-    def forward(self, vectors: Tensor) -> Tensor:
-        """(texts, width) -> (texts, dim)."""
-        projected: Tensor = self.dense_to_output(self.LayerNorm(F.gelu(self.dense_to_hidden(vectors))))
-        return projected
 
 
 class ReleasedBiovil(ReleasedNetwork, DualEncoder):
@@ -72,12 +55,7 @@ class ReleasedBiovil(ReleasedNetwork, DualEncoder):
         super().__init__()
         self.backbone = resnet(**settings["backbone"])
         hidden, dim = settings["hidden"], settings["dim"]
-        self.projector = nn.Sequential(
-            nn.Conv2d(settings["patch_width"], hidden, 1, bias=False),
-            nn.BatchNorm2d(hidden),
-            nn.ReLU(),
-            nn.Conv2d(hidden, dim, 1),
-        )
+        self.projector = patch_projection(settings["patch_width"], hidden, dim)
         self.text = TextTower(settings["bert"], Prompts(settings["texts"], LENGTH))
         self.text_projection = TextProjection(self.text.width, settings["text_hidden"], dim)
         self.texts = TextSource(self.text.tokenizer)
@@ -138,27 +116,20 @@ class ReleasedBiovil(ReleasedNetwork, DualEncoder):
         """(rows, columns) of the film: its smoothed cosines with a prompt, bilinear; NaN where the network is blind."""
         _, local, grid = self.project_images(self.films([film]))
         cosines = smoothed_cosines(local, self.embed_texts([prompt]), grid)
-        side = int(self.cropped * min(film.shape) / RESIZED)
-        inside = F.interpolate(cosines, size=(side, side), mode="bilinear", align_corners=False)[0, 0]
-        (above, below), (left, right) = (((length - side) // 2, -((side - length) // 2)) for length in film.shape)
-        return F.pad(inside, (left, right, above, below), value=float("nan"))
+        return lay_on_film(cosines[0, 0], (film.shape[0], film.shape[1]), RESIZED, self.cropped)
 
     def _on_film(self, cosines: Tensor) -> Tensor:
         """Values 0..1 on a grid over the whole square film."""
         return on_whole((1 + cosines) / 2, self.cropped, RESIZED)
 
 
-def smoothed_cosines(local: Tensor, vectors: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(batch, vectors, rows, columns): cosines of places (batch, places, dim) with unit vectors (vectors, dim), or
-    (batch, vectors, dim) where every image has its own, after a Gaussian filter."""
-    cosines = (F.normalize(local, dim=-1) @ vectors.mT).mT.unflatten(-1, grid)
-    rows, columns = (_smoothing(side).to(cosines) for side in grid)
-    return rows @ cosines @ columns.mT
+def stretch(film: np.ndarray, percentiles: tuple[float, float] = (0, 100)) -> np.ndarray:
+    """Grey levels of a film from its lowest to its highest onto 0..255, cut to whole numbers, as the authors' code.
 
-
-def stretch(film: np.ndarray) -> np.ndarray:
-    """Grey levels of a film from its lowest to its highest onto 0..255, cut to whole numbers, as the authors' code."""
-    levels = film.astype(float) - film.min()
+    Those outside `percentiles` become the nearest inside. A film of one level is black; the authors divide by zero.
+    """
+    lowest, highest = np.percentile(film, percentiles)
+    levels = film.astype(float).clip(lowest, highest) - lowest
     return (levels / max(levels.max(), 1) * 255).astype(np.uint8)
 
 
@@ -222,8 +193,3 @@ def read_texts(texts: Path | None) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def build(settings: Mapping[str, Any]) -> ReleasedBiovil:
     """The network of a checkpoint's settings."""
     return ReleasedBiovil(settings)
-
-
-def _smoothing(side: int) -> Tensor:
-    """(side, side): the Gaussian filter of one axis as a matrix."""
-    return torch.from_numpy(gaussian_filter1d(np.eye(side), SIGMA, axis=0))

@@ -21,7 +21,7 @@ SOURCE = (
 )
 LICENCE = biovil.LICENCE
 CROPPED = 448  # pixels: 14 x 14 patches
-HEADS = 8
+HEADS = 8  # of the pooler
 EPSILON = 1e-6
 PERIOD = 10_000  # of the slowest wave of the positions
 POOLER = "encoder.vit_pooler."
@@ -30,8 +30,9 @@ POOLER = "encoder.vit_pooler."
 class Block(nn.Module):
     """Attention and a feed-forward layer; places and films are told apart in queries, keys and values alike."""
 
-    def __init__(self, width: int, inner: int) -> None:
+    def __init__(self, width: int, inner: int, heads: int) -> None:
         super().__init__()
+        self.heads = heads
         self.norm1, self.norm2 = nn.LayerNorm(width, EPSILON), nn.LayerNorm(width, EPSILON)
         self.attn = nn.ModuleDict({f"proj_{part}": nn.Linear(width, width, bias=False) for part in "qkv"})
         self.attn["proj"] = nn.Linear(width, width)
@@ -41,7 +42,7 @@ class Block(nn.Module):
         """(batch, tokens, width) after the block; `origins` (tokens, width) is added before attention."""
         given = self.norm1(tokens) + origins
         query, key, value = (
-            self.attn[f"proj_{part}"](given).unflatten(-1, (HEADS, -1)).transpose(1, 2) for part in "qkv"
+            self.attn[f"proj_{part}"](given).unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in "qkv"
         )
         seen = nn.functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         tokens = tokens + self.attn["proj"](seen)
@@ -52,18 +53,19 @@ class Block(nn.Module):
 class Pooler(nn.Module):
     """What differs between a film and a previous one, for each patch of the former."""
 
-    def __init__(self, width: int, inner: int, blocks: int) -> None:
+    def __init__(self, width: int, inner: int, blocks: int, heads: int = HEADS) -> None:
         super().__init__()
         self.type_embed = nn.Parameter(torch.zeros(2, 1, width))
-        self.blocks = nn.ModuleList(Block(width, inner) for _ in range(blocks))
+        self.blocks = nn.ModuleList(Block(width, inner, heads) for _ in range(blocks))
         self.norm_post = nn.LayerNorm(width, EPSILON)
 
-    def forward(self, film: Tensor, previous: Tensor) -> Tensor:
-        """(batch, width, rows, columns) of two of that shape."""
+    def forward(self, film: Tensor, previous: Tensor | None = None) -> Tensor:
+        """(batch, width, rows, columns) of two of that shape, or of the film alone."""
         rows, columns = film.shape[2:]
         places = positions(rows, columns, film.shape[1]).to(film)
-        origins = torch.cat([places + kind for kind in self.type_embed])
-        tokens = torch.cat([film, previous], dim=2).flatten(2).transpose(1, 2)
+        films = [film] if previous is None else [film, previous]
+        origins = torch.cat([places + kind for kind in self.type_embed[: len(films)]])
+        tokens = torch.cat(films, dim=2).flatten(2).transpose(1, 2)
         for block in self.blocks:
             tokens = block(tokens, origins)
         found: Tensor = self.norm_post(tokens)[:, : rows * columns]

@@ -51,7 +51,10 @@ def paste_square(film: np.ndarray, size: int) -> np.ndarray:
 
 
 def centre(film: np.ndarray, size: int) -> np.ndarray:
-    """(size, size) from the middle of a film that is no smaller; the start is rounded as torchvision does."""
+    """(size, size) from the middle of a film; the start is rounded, and a smaller film padded, as torchvision does."""
+    if min(film.shape) < size:
+        margins = [max(size - side, 0) for side in film.shape]
+        film = np.pad(film, [(margin // 2, margin - margin // 2) for margin in margins])
     top, left = (round((side - size) / 2) for side in film.shape)
     return film[top : top + size, left : left + size]
 

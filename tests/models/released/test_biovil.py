@@ -11,8 +11,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from models.encoders.patch_maps import smoothed_cosines
 from models.errors import ModelError
-from models.released.formats.biovil import smoothed_cosines, stretch
+from models.released.formats.biovil import stretch
 from models.released.opening import open_file
 from models.released.parts.bert import Prompts
 from tests.models.released.fixtures import close, find_fixtures, some_file
