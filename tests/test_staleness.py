@@ -122,7 +122,7 @@ TABLE: dict[str, set[Thing]] = {
     "models/losses/sinkhorn.py": of_methods("mgca"),
     "models/losses/word_region.py": of_methods("gloria"),
     "models/text/gloria_prompts.py": of_methods("gloria"),
-    "models/encoders/query_decoder.py": of_methods("medklip"),
+    "models/encoders/fusion/query_decoder.py": of_methods("medklip"),
     "models/method.py": of_methods(*METHODS),
     "models/saved.py": of_methods(*METHODS),
     "models/ensemble.py": NOTHING,

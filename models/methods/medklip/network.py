@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.encoders.fusion.query_decoder import QueryDecoder
 from models.encoders.image import ImageEncoder
-from models.encoders.query_decoder import QueryDecoder
 from models.encoders.text import embed_texts
 from models.errors import ModelError
 from models.losses.existence import existence_loss

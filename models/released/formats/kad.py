@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from models.encoders.query_decoder import QueryDecoder
+from models.encoders.fusion.query_decoder import QueryDecoder
 from models.errors import ModelError
 from models.method import Tokens, ZeroShot
 from models.released.files.containers import Content, tensors_of

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from models.encoders.query_decoder import QueryDecoder
+from models.encoders.fusion.query_decoder import QueryDecoder
 from models.encoders.text import embed_texts
 from models.errors import ModelError
 from models.method import ZeroShot
