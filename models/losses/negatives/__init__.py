@@ -1,0 +1,1 @@
+"""Losses of pairs against negatives: other views, keys of a queue, and the hardest texts."""
