@@ -19,7 +19,7 @@ from assets.settings.presets import chosen_training, training_presets
 from assets.tables import MLFLOW
 from assets.workspace import WorkspaceResource, identify, one_sentence
 from ingestion.versions import pinned
-from models.registry import settings_class
+from models.registry import own_variant, settings_class
 from models.run_files import METRICS
 from store.atomic import write_json
 from store.code import ROOT
@@ -79,9 +79,10 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
         workspace: WorkspaceResource,
         pipes: dg.PipesSubprocessClient,
     ) -> dg.MaterializeResult[Any]:
-        variant, plain = config.variant, workspace.plain()  # type: ignore[attr-defined]
+        plain = workspace.plain()
         with one_sentence():
             settings = chosen_training(method, config, plain.preset_name())
+            variant = config.variant or own_variant(method, settings["method_config"])  # type: ignore[attr-defined]
             kept = pinned(plain, context.run.run_id, context.log.info)
             expect_reports(kept)
             request = training_request(kept, method, settings)

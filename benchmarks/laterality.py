@@ -96,7 +96,7 @@ def one_sided(data: ShardData, mirror: list[int | None]) -> Tensor:
     triplets = data.triplets
     present = {
         (int(row), int(entity), int(position))
-        for row, entity, position, exists in zip(*triplets, strict=True)
+        for row, entity, position, exists, _ in zip(*triplets, strict=True)
         if exists == 1
     }
     found = [

@@ -43,7 +43,9 @@ class AugmentationConfig:
     scaling: float = setting(0.0, "0.05 scales images by 0.95 to 1.05.")
     brightness: float = setting(0.0, "0.2 multiplies grey levels by 0.8 to 1.2.")
     contrast: float = setting(0.0, "0.2 multiplies distances from the mean grey level by 0.8 to 1.2.")
+    jitter_probability: float = setting(1.0, "Share of the images whose brightness and contrast are changed.")
     blur: float = setting(0.0, "Largest std of a Gaussian blur in pixels. 0: no blur.")
+    blur_probability: float = setting(1.0, "Share of the images that are blurred.")
     random_operations: int = setting(0, "RandAugment: number of its ten operations, one after the other.")
     random_magnitude: float = setting(7.0, "Magnitude of RandAugment's operations, up to 10.")
     horizontal_flip: float = setting(
@@ -58,8 +60,9 @@ class AugmentationConfig:
             raise SettingError("augmentation: crop_scale and crop_ratio must lie above 0 and at most at 1")
         if not 0 <= self.random_magnitude <= LARGEST_MAGNITUDE:
             raise SettingError(f"augmentation: random_magnitude is {self.random_magnitude}, but must lie in 0..10")
-        if not 0 <= self.horizontal_flip <= 1:
-            raise SettingError(f"augmentation: horizontal_flip is {self.horizontal_flip}, but is a probability")
+        for name in ("horizontal_flip", "jitter_probability", "blur_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise SettingError(f"augmentation: {name} is {getattr(self, name)}, but is a probability")
         if self.flip_sides not in ("swap", "paper"):
             raise SettingError(f"augmentation: flip_sides is `swap` or `paper`, not `{self.flip_sides}`")
         if (self.blur and self.blur < SMALLEST_BLUR) or not 0 <= self.scaling < 1:
@@ -141,13 +144,15 @@ class Augmentation(nn.Module):
         return images
 
     def _jitter(self, images: Tensor, rng: _Sampler) -> Tensor:
-        config = self.config
+        config, given = self.config, images
         if config.brightness:
             images = adjust_brightness(images, _per_image(1 + rng.either(config.brightness), images))
         if config.contrast:
             images = adjust_contrast(images, _per_image(1 + rng.either(config.contrast), images))
+        images = rng.keep(given, images, config.jitter_probability)
         if config.blur:
-            images = blur(images, rng.uniform(SMALLEST_BLUR, config.blur).to(images.device))
+            blurred = blur(images, rng.uniform(SMALLEST_BLUR, config.blur).to(images.device))
+            images = rng.keep(images, blurred, config.blur_probability)
         return images
 
 
@@ -165,6 +170,12 @@ class _Sampler:
 
     def integers(self, count: int) -> Tensor:
         return torch.randint(count, (self.batch,), generator=self.generator)
+
+    def keep(self, before: Tensor, after: Tensor, probability: float) -> Tensor:
+        """The images `after` a change, with this probability each, else those `before`."""
+        if probability == 1 or before is after:
+            return after
+        return torch.where(_per_image(self.uniform(0, 1) < probability, before).bool(), after, before)
 
     def operations(self, rounds: int) -> list[Tensor]:
         """Indices of operations (batch,), one tensor per round; 0, the identity, where an operation is skipped."""

@@ -60,6 +60,11 @@ def recipe(name: str) -> dict[str, Any]:
     return dict(getattr(_config_module(name), "TRAINING", {}))
 
 
+def own_variant(name: str, settings: dict[str, Any]) -> str:
+    """The variant that a run is of where nobody named one: the encoder of a system without pretraining, else none."""
+    return str(getattr(settings_class(name)(**settings), "variant", ""))
+
+
 def method_module(name: str) -> Any:
     """The module that builds a method's network; raises ModelError for an unknown name."""
     return import_module(method_modules(name)[0])

@@ -90,7 +90,7 @@ class Run:
         self.shuffle = Shuffle(len(self.data), config.batch_size, config.seed, config.last_batch)
         self.room = self.data.room(count_buffers(config.loader_threads), config.batch_size)
         self.per_epoch = self.shuffle.batches_per_epoch / config.accumulate
-        self.steps = config.max_steps or max(1, round(config.epochs * self.per_epoch))
+        self.steps = self.count_steps()
         self.augmentation = Augmentation(AugmentationConfig(**config.augmentation), size)
         self.objective = Objective(self.method, config.micro_batches, config.compile)
         self.shared = share(self.objective, config, device)
@@ -101,6 +101,12 @@ class Run:
         self.result: dict[str, Any] = state.get("result", {})  # of a run that has ended
         self.resumed_from = self.step
         self.log = self.open_log(state.get("metrics", ""))
+
+    def count_steps(self) -> int:
+        """Steps of the whole run: none for a system without pretraining."""
+        if not self.method.is_trained:
+            return 0
+        return self.config.max_steps or max(1, round(self.config.epochs * self.per_epoch))
 
     def build(self, size: int, manifest: Manifest) -> Method:
         """The network with the run's initial weights, which are kept as the floor to compare with."""
@@ -128,6 +134,7 @@ class Run:
     def finish(self, progress: Progress | None, stop: StopRequest) -> None:
         """Take all remaining steps, if there are any."""
         if self.finished():
+            self.result = self.result or self.facts()
             return
         log = self.log
         self.method.train()

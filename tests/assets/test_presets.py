@@ -18,11 +18,12 @@ from store.presets import FOLDER, PRESETS, PresetError
 from training.config import TrainingConfig
 
 EVALUATION = "evaluation.yaml"
-METHODS = sorted(path for path in FOLDER.glob("*/*.yaml") if path.name not in (EVALUATION, "ingest.yaml"))
+FILES = sorted(path for path in FOLDER.rglob("*.yaml") if path.name not in (EVALUATION, "ingest.yaml"))
+METHODS = [path for path in FILES if path.relative_to(FOLDER).parts[0] in PRESETS]
 EVALUATIONS = sorted(FOLDER.glob(f"*/{EVALUATION}"))
 
 
-@pytest.mark.parametrize("path", METHODS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(FOLDER).as_posix())
 def test_a_preset_is_a_run_configuration_of_its_job(path):
     config = yaml.safe_load(path.read_text())
     (step,) = [step for step in config["ops"] if step.startswith("pretrained__")]
@@ -39,10 +40,10 @@ def test_the_paper_preset_is_what_the_code_says_the_paper_does(method):
     assert launched["method_config"] == {**asdict(settings_class(method)()), **expected["method_config"]}
 
 
-@pytest.mark.parametrize("path", METHODS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("path", METHODS, ids=lambda path: path.relative_to(FOLDER).as_posix())
 def test_a_file_of_a_preset_gives_what_the_preset_gives(path, monkeypatch):
     """Whether it is named as the preset or given as a run config."""
-    name = path.parent.name
+    name = path.relative_to(FOLDER).parts[0]
     content = yaml.safe_load(path.read_text())
     (step,) = [step for step in content["ops"] if step.startswith("pretrained__")]
     method = step.removeprefix("pretrained__")

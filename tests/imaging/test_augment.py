@@ -112,6 +112,17 @@ def test_an_affine_map_turns_about_the_centre():
     assert place.max() > 4
 
 
+@pytest.mark.parametrize(
+    "changes", [{"blur": 2.0, "blur_probability": 0.3}, {"contrast": 0.5, "jitter_probability": 0.3}]
+)
+def test_a_share_of_the_images_is_changed(changes):
+    images = torch.randint(0, 256, (400, 1, 8, 8), dtype=torch.uint8)
+    torch.manual_seed(0)
+    found = Augmentation(AugmentationConfig(**changes), 8)(images)
+    changed = (found != images).flatten(1).any(1)
+    assert 0.2 < changed.float().mean() < 0.4
+
+
 def test_random_operations_are_drawn_per_sample_and_half_of_them_are_skipped():
     batch = (RAMP // 2 + 20).repeat(600, 1, 1, 1)  # an auto-contrast would act
     same = (augmented(AugmentationConfig(random_operations=1), batch) == batch).all(-1).all(-1)[:, 0]
@@ -122,7 +133,7 @@ def test_random_operations_are_drawn_per_sample_and_half_of_them_are_skipped():
 @pytest.mark.parametrize(
     ("option", "value"),
     [("crop_scale", 0), ("crop_ratio", 2), ("random_magnitude", 11), ("horizontal_flip", 2), ("flip_sides", "both"),
-     ("blur", 0.01), ("scaling", 1.5)],
+     ("blur", 0.01), ("scaling", 1.5), ("blur_probability", 1.5)],
 )  # fmt: skip
 def test_an_impossible_setting_is_refused(option, value):
     with pytest.raises(ValueError, match=option):

@@ -1,8 +1,13 @@
 """Every method at a size for tests, and batches for it; a new method adds a line."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import torch
+from safetensors.torch import save_file
 
+from models.encoders.image import ImageEncoder
 from models.method import Batch, Method, Tokens
 from models.registry import build_method
 from training.data.texts import TOGETHER
@@ -17,9 +22,15 @@ KNOWLEDGE = [
 ]
 WORDS = ("left", "right", "pleural", "effusion", "small", "large", "heart", "lungs", "are", "clear", "no", "nodule")
 
+FOLDER = tempfile.TemporaryDirectory()  # of weights that a method cannot do without
 VIT, BERT = "vit/2x32p8", "bert/2x32"
 TINY: dict[str, dict] = {
+    "blip": {"image_encoder": VIT, "image_weights": f"{FOLDER.name}/blip.safetensors"},
     "chexzero": {
+        "weights": "", "vision_layers": 2, "vision_width": 32, "vision_heads": 2, "patch": 8, "text_layers": 2,
+        "text_width": 32, "text_heads": 2, "text_tokenizer": "all-MiniLM-L6-v2", "context": 24, "embedding": 16,
+    },
+    "clip": {
         "weights": "", "vision_layers": 2, "vision_width": 32, "vision_heads": 2, "patch": 8, "text_layers": 2,
         "text_width": 32, "text_heads": 2, "text_tokenizer": "all-MiniLM-L6-v2", "context": 24, "embedding": 16,
     },
@@ -29,6 +40,7 @@ TINY: dict[str, dict] = {
     "gloria": {
         "image_encoder": VIT, "image_weights": "", "image_stage": 0, "upsampled": 0, "text_encoder": BERT,
     },
+    "imagenet": {"image_encoder": "resnet10t", "image_weights": ""},
     "lrclr": {
         "start_from": "", "vision_layers": 3, "vision_width": 32, "vision_heads": 4, "patch": 8, "text_layers": 2,
         "text_width": 32, "text_heads": 2, "text_tokenizer": "all-MiniLM-L6-v2", "context": 24, "embedding": 24,
@@ -41,7 +53,18 @@ TINY: dict[str, dict] = {
     "mgca": {
         "image_encoder": VIT, "image_weights": "", "text_encoder": BERT, "dim": 16, "hidden": 32, "prototypes": 7,
     },
+    "random": {"image_encoder": "resnet10t"},
 }  # fmt: skip
+
+
+def _save_weights(name: str, path: Path) -> None:
+    """Random weights of an encoder in a file."""
+    if not path.exists():
+        torch.manual_seed(0)
+        save_file(ImageEncoder(name, SIZE, channels=3).network.state_dict(), path)
+
+
+_save_weights(VIT, Path(TINY["blip"]["image_weights"]))
 
 
 def tiny_method(name: str, **options: object) -> Method:

@@ -151,8 +151,9 @@ def read_texts(sentences: pa.ChunkedArray, source: TextSource, mirrored: bool) -
         row_starts.append(len(owned))
     mirrors = _mirrors(raw, texts) if mirrored else np.full(len(raw), NO_TEXT)
     ids, starts = _tokenise([clean(text) for text in raw], source)
-    numbers = (np.array(part, np.int64) for part in (owned, places, row_starts))
-    return ReportTexts(source.unit in TOGETHER, ids, starts, *numbers, mirrors, source.tokenizer.pad)
+    texts_of_rows, sentences_of_rows = np.array(owned, np.int64), np.array(places, np.int64)
+    together, starts_of_rows, pad = source.unit in TOGETHER, np.array(row_starts), source.tokenizer.pad
+    return ReportTexts(together, ids, starts, texts_of_rows, sentences_of_rows, starts_of_rows, mirrors, pad)
 
 
 def _candidates(sentences: pa.ChunkedArray, source: TextSource) -> Iterator[list[tuple[str, int]]]:

@@ -1,0 +1,28 @@
+"""What all systems of an image encoder alone have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from store.settings import setting
+
+# Nothing is trained; a batch of one fits every dataset.
+UNTRAINED: dict[str, Any] = {"batch_size": 1, "input_size": 224, "last_batch": "across", "schedule": "constant"}
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """An image encoder alone."""
+
+    image_encoder: str = setting(
+        "resnet50", "Image encoder: a timm name, or `vit/4x128p8` for a small ViT from scratch."
+    )
+    channels: int = setting(
+        3, "Channels of the image encoder: 1, or 3 for a grey image in each colour, as in the papers' code."
+    )
+
+    @property
+    def variant(self) -> str:
+        """The encoder's name, which a result of this system carries."""
+        return self.image_encoder.replace("/", "-")
