@@ -40,17 +40,19 @@ class Images:
     split: str
     rows: np.ndarray  # (n,) places in the split
     image_ids: np.ndarray  # (n,)
+    study_ids: np.ndarray  # (n,)
     subjects: np.ndarray  # (n,) patients
     labels: pa.Array  # (n,) maps of label -> value
     stored: _Stored
 
     @classmethod
     def of_array(cls, pixels: np.ndarray, subjects: np.ndarray) -> Images:
-        """Images (n, size, size) uint8 in memory, and their patients (n,)."""
+        """Images (n, size, size) uint8 in memory, each of its own study, and their patients (n,)."""
         if len(pixels) != len(subjects):
             raise EvaluationError(f"{len(pixels)} images and {len(subjects)} patients do not fit together.")
         rows = np.arange(len(subjects))
-        return cls("", rows, rows.astype(str), subjects, pa.nulls(len(rows)), _InMemory(pixels))
+        names = rows.astype(str)
+        return cls("", rows, names, names, subjects, pa.nulls(len(rows)), _InMemory(pixels))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -62,6 +64,7 @@ class Images:
             self,
             rows=self.rows[kept],
             image_ids=self.image_ids[kept],
+            study_ids=self.study_ids[kept],
             subjects=self.subjects[kept],
             labels=self.labels.take(pa.array(kept)),
         )
@@ -129,10 +132,11 @@ class EvaluationDataset:
 
     def images(self, split: str) -> Images:
         """All images of a split."""
-        table = self.reader.columns(split, ["image_id", "subject_id", "labels"])
-        ids, subjects = (table[name].to_numpy() for name in ("image_id", "subject_id"))
+        names = ("image_id", "study_id", "subject_id")
+        table = self.reader.columns(split, [*names, "labels"])
+        ids = [table[name].to_numpy() for name in names]
         labels = table["labels"].combine_chunks()
-        return Images(split, np.arange(len(table)), ids, subjects, labels, self.reader.pixels(split))
+        return Images(split, np.arange(len(table)), *ids, labels, self.reader.pixels(split))
 
     def fraction(self, share: float, repeat: int = 0) -> Images:
         """The train images of a share of the patients; `repeat` 0 is the table `subsets`."""

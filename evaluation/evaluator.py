@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cohorts.subsets import FRACTIONS
 from evaluation.dataset import EvaluationDataset
 from evaluation.errors import NotAvailableError
+from evaluation.metrics.units import IMAGE
 from evaluation.metrics.values import MACRO, ResultValue
 from evaluation.predictions import WEIGHTS, Predictions
 from evaluation.tasks.base import NEVER, QUERY_LABELS, REGION_TABLE, TRIPLET_TABLE, Setting
-from evaluation.tasks.registry import check_options, repeated_settings, task, task_module
+from evaluation.tasks.registry import check_options, explain_units, repeated_settings, task, task_module
 from models.compute import AUTOMATIC, Compute, full_convolutions
 from store.code import code_version
 from store.digests import fingerprint
@@ -102,7 +103,7 @@ class Outcome:
         return self._name(task(self.task).leading, MACRO) if is_first else ""
 
     def _name(self, metric: str, label: str) -> str:
-        place = [self.task, *([] if self.setting.fraction is None else [_plain(self.setting.name)])]
+        place = [self.task, *([] if self.setting.is_usual else [_plain(self.setting.name)])]
         place += [] if self.weights == "trained" else [self.weights]
         place += [f"repeat{self.setting.repeat}"] if self.setting.repeat else []
         return "/".join([*place, metric, label])
@@ -150,17 +151,20 @@ class Evaluator:
         fractions: Sequence[float] = FRACTIONS,
         repeats: int = 1,
         untrained: bool = True,
+        unit: str = IMAGE,
     ) -> Iterator[Outcome]:
         """Results of every task with all of its settings, as they are done; `untrained`: of both networks."""
-        yield from self.evaluate_settings(repeated_settings(tasks, fractions, repeats), untrained)
+        yield from self.evaluate_settings(repeated_settings(tasks, fractions, repeats, unit), untrained)
 
     def evaluate_settings(self, settings: Sequence[tuple[str, Setting]], untrained: bool = True) -> Iterator[Outcome]:
         """Results of pairs of a task and a setting, as they are done; DamageError for weights of another run."""
         self.expect_weights(untrained)
         self._update_regions()
         self.log(f"{self.run.name} seed {self.run.seed}, {self.name}: computing on {self.compute.description}.")
+        for sentence in explain_units(settings):
+            self.log(sentence)
         for name, setting in settings:
-            for weights in _networks(untrained):
+            for weights in self._networks(untrained):
                 outcome = self._evaluate(name, setting, weights)
                 if outcome.failed or not outcome.reused:
                     self._report(outcome)
@@ -168,8 +172,12 @@ class Evaluator:
 
     def expect_weights(self, untrained: bool = True) -> None:
         """Raise DamageError or ModelError unless the weights are those that the run recorded."""
-        for weights in _networks(untrained):
+        for weights in self._networks(untrained):
             self.predictions[weights].expect_weights()
+
+    def _networks(self, untrained: bool) -> tuple[str, ...]:
+        """Both, or the trained one alone: also of a system without pretraining, which is what it was before."""
+        return WEIGHTS if untrained and self.run.untrained_digest != self.run.checkpoint_digest else WEIGHTS[:1]
 
     def fail(self, settings: Sequence[tuple[str, Setting]], why: str) -> Iterator[Outcome]:
         """Every result as failed, all for the reason `why`, which lies outside of them.
@@ -323,10 +331,6 @@ class Evaluator:
             self.compute.precision,
             result_code(name, self.run.method),
         )
-
-
-def _networks(untrained: bool) -> tuple[str, ...]:
-    return WEIGHTS if untrained else WEIGHTS[:1]
 
 
 def result_code(name: str, method: str) -> str:

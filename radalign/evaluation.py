@@ -35,6 +35,7 @@ def evaluate(
     options: dict[str, dict[str, Any]] | None = None,
     split: str = "",
     untrained: bool = True,
+    unit: str = "image",
     device: str = "",
     precision: str = "",
     log: Log = lambda line: None,
@@ -58,6 +59,8 @@ def evaluate(
         options: settings by task, over those of the preset.
         split: family of splits, where the dataset has several (default: its first).
         untrained: whether the same network before training is evaluated too.
+        unit: what has one score: `image`, or `study`, whose score is the mean of those of its images. Tasks that have
+            a meaning for images alone, such as grounding, keep the image, which `log` is told.
         device: where networks compute, as for `radalign.load` (default: that of the model).
         precision: the precision that they compute in, as for `radalign.load` (default: that of the model).
         log: called with a line of progress.
@@ -69,7 +72,13 @@ def evaluate(
     from cohorts.subsets import FRACTIONS
     from evaluation.dataset import EvaluationDataset
     from evaluation.evaluator import Evaluator
-    from evaluation.tasks.registry import check_options, own_tasks, preset_options, repeated_settings, tasks_on
+    from evaluation.tasks.registry import (
+        check_options,
+        own_tasks,
+        preset_options,
+        repeated_settings,
+        tasks_on,
+    )
     from ingestion.pipeline import update
     from ingestion.versions import at_version, living, pin
     from ingestion.workspace import Workspace
@@ -86,14 +95,14 @@ def evaluate(
         settings = {**settings, **{task: {**settings.get(task, {}), **own} for task, own in (options or {}).items()}}
         check_options(settings)
         fractions = FRACTIONS if fractions is None else fractions
-        repeated_settings(chosen, fractions, repeats)  # refuses amounts before any work
+        repeated_settings(chosen, fractions, repeats, unit)  # refuses amounts before any work
         state = update(workspace, _ingestion_settings(model, workspace, split), log)
         run = f"python-{os.getpid()}"
         with living(workspace.home_path(), run):
             pin(workspace, run, state)
             kept = EvaluationDataset(at_version(workspace, state["version"]), facts)
             evaluator = Evaluator(kept, model.run, settings, log, compute=compute)
-            outcomes = list(evaluator.evaluate(chosen, fractions, repeats, untrained=untrained))
+            outcomes = list(evaluator.evaluate(chosen, fractions, repeats, untrained, unit))
     return _as_frame(outcomes, compute)
 
 

@@ -35,6 +35,7 @@ class Amount:
         False, "Evaluate the latest run of every variant and every seed of the method, not the very latest alone."
     )
     repeats: int = setting(1, "Repeats of whatever is trained, each with its own patients, order and layers.", least=1)
+    unit: str = setting("image", "What has one score: `image`, or `study`, by the mean of the scores of its images.")
     simulated_studies: int = setting(
         600, "Studies per simulated archive, for datasets without one when pretraining is simulated; 0: none.", least=0
     )

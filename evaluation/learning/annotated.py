@@ -96,9 +96,9 @@ def prepare(
     return train.select(own_patients(train.subjects, validate.subjects, test.subjects)), validate, test
 
 
-def learnt_labels(train: LabelledImages, test: LabelledImages) -> np.ndarray:
-    """The labels of `test`, nan for a class of which `train` has one label only; both are prepared."""
-    return np.where([is_scorable(column) for column in train.labels.T], test.labels, np.nan)
+def learnt_labels(train: LabelledImages, labels: np.ndarray) -> np.ndarray:
+    """The `labels` (n, classes) of a test split, nan for a class of which `train`, prepared, has one label only."""
+    return np.where([is_scorable(column) for column in train.labels.T], labels, np.nan)
 
 
 def _clean(images: LabelledImages, classes: Sequence[str], exclusive: bool) -> LabelledImages:

@@ -17,6 +17,7 @@ from evaluation.inference import IndexedPixels, predict_batches
 from evaluation.learning.annotated import LabelledImages, learnt_labels, prepare
 from evaluation.learning.fitting import FitOptions, Progress, fit, image_tensor, seeded
 from evaluation.metrics.classification import RESAMPLES, accuracy, auroc, aurocs, is_scorable, patient_weights
+from evaluation.metrics.units import IMAGE, Scored
 from evaluation.metrics.values import ResultValue, add_positives, summarise
 from imaging.augment import Augmentation, AugmentationConfig
 from models.method import Method
@@ -62,6 +63,7 @@ def fit_and_score(
     settings: FineTuneSettings,
     repeat: int,
     exclusive: bool = False,
+    unit: str = IMAGE,
     resamples: int = RESAMPLES,
     progress: Progress | None = None,
 ) -> list[ResultValue]:
@@ -69,16 +71,18 @@ def fit_and_score(
 
     Where the classes are `exclusive`, also the accuracy of the most probable one: one row, of class MACRO, whose n
     counts images. Images of `train` whose patient is also in another split are left out. A class of which `train` or
-    `test` has only one label has a row with value None and is not in the mean.
+    `test` has only one label has a row with value None and is not in the mean. What has one score is the `unit`.
     """
     train, validate, test = prepare(train, validate, test, classes, exclusive)
     scores = tune(method, train, validate, settings, repeat, exclusive, progress).probabilities(test.pixels, exclusive)
-    weights = patient_weights(test.subjects, resamples, seed=0)  # the same for every repeat and method
-    labels = learnt_labels(train, test)
+    scored = Scored.of(test.images, unit)
+    scores, present = scored.average(scores), scored.join_labels(test.labels, exclusive)
+    weights = patient_weights(scored.subjects, resamples, seed=0)  # the same for every repeat and method
+    labels = learnt_labels(train, present)
     points, resampled = aurocs(labels, scores, weights)
     values = summarise("auroc", classes, points, resampled, (~np.isnan(labels)).sum(axis=0))
-    values = add_positives(values, classes, test.labels)
-    return [*values, accuracy(test.labels, scores, weights)] if exclusive else values
+    values = add_positives(values, classes, present)
+    return [*values, accuracy(present, scores, weights)] if exclusive else values
 
 
 def tune(

@@ -22,9 +22,9 @@ class ResultValue:
     value: float | None
     low: float | None
     high: float | None
-    n: int  # images behind the number; for MACRO the classes it is the mean of
+    n: int  # images, or studies, behind the number; for MACRO the classes it is the mean of
     resampled: np.ndarray | None = field(default=None, compare=False, repr=False)  # (resamples,), nan where unknown
-    positives: int | None = None  # images that have the class; None where that does not apply
+    positives: int | None = None  # images or studies that have the class; None where that does not apply
 
     def as_row(self) -> dict[str, Any]:
         """The columns of `results` that hold the number."""

@@ -13,23 +13,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cohorts.subsets import FRACTIONS
-from evaluation.metrics.values import MACRO, ZERO_SHOT
+from evaluation.metrics.units import IMAGE, UNITS
+from evaluation.metrics.values import MACRO
 from evaluation.results.markdown import escape_markdown
 from evaluation.results.summary import UNTRAINED, Row, summarise_rows
 from evaluation.results.text_tables import WIDTH, align, as_markdown, format_value
 from evaluation.results.trainings import Pretraining, Training
-from evaluation.tasks.base import Setting
+from evaluation.tasks.base import BY_STUDY, Setting
 
 METRIC = "auroc"
 ZERO_SHOT_NUMBER = "zero-shot AUROC"
-PLACES = (  # of the number that stands for a training: the first that was measured on its own cohort
-    (ZERO_SHOT_NUMBER, "zero_shot_classification", ZERO_SHOT),
-    *(
-        (f"linear probe AUROC, {setting.name} of the labels", "linear_probe", setting.name)
-        for setting in map(Setting, sorted(FRACTIONS, reverse=True))
-    ),
+PLACES = tuple(  # of the number that stands for a training: the first that was measured on its own cohort
+    (number + BY_STUDY * (unit != IMAGE), task, Setting(share, unit=unit).name)
+    for unit in UNITS
+    for number, task, share in (
+        (ZERO_SHOT_NUMBER, "zero_shot_classification", None),
+        *(
+            (f"linear probe AUROC, {Setting(share).name} of the labels", "linear_probe", share)
+            for share in sorted(FRACTIONS, reverse=True)
+        ),
+    )
 )
-CHANGED, PROBED = "*", " (probe)"
+CHANGED, PROBED, STUDIED = "*", " (probe)", " (by study)"
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Headline:
     @property
     def is_zero_shot(self) -> bool:
         """Whether the number is that of a zero-shot classification."""
-        return self.number == ZERO_SHOT_NUMBER
+        return self.number.startswith(ZERO_SHOT_NUMBER)
 
     @property
     def about(self) -> str:
@@ -106,6 +111,12 @@ def summarise_as_markdown(found: Sequence[tuple[Pretraining, pa.Table]]) -> str:
     return "\n\n".join(parts)
 
 
+def _mark(headline: Headline) -> str:
+    """What tells a number from the zero-shot AUROC by image."""
+    probed = bool(headline.number) and not headline.is_zero_shot
+    return PROBED * probed + STUDIED * headline.number.endswith(BY_STUDY)
+
+
 def list_trainings(pretraining: Pretraining, rows: Sequence[Row]) -> str:
     """A table of all trainings on a cohort, newest first, with a note on what its marks mean."""
     headlines = [make_headline(pretraining, training, rows) for training in pretraining.trainings]
@@ -113,7 +124,7 @@ def list_trainings(pretraining: Pretraining, rows: Sequence[Row]) -> str:
         (
             one.training.name,
             one.training.preset + CHANGED * bool(one.training.changed),
-            (one.trained or "not measured") + PROBED * bool(one.number and not one.is_zero_shot),
+            (one.trained or "not measured") + _mark(one),
             one.untrained,
             one.training.duration,
             one.training.date,
@@ -124,7 +135,8 @@ def list_trainings(pretraining: Pretraining, rows: Sequence[Row]) -> str:
     notes = {
         CHANGED: f"{CHANGED}: with other settings than the preset; the page of tables lists them.",
         PROBED: f"{PROBED.strip()}: of a linear probe, as there is no zero-shot AUROC.",
+        STUDIED: f"{STUDIED.strip()}: one score per study, the mean over its images.",
     }
-    found = [text for mark, text in notes.items() if any(cell.endswith(mark) for cell in cells)]
+    found = [text for mark, text in notes.items() if any(mark in cell for cell in cells)]
     table = align([("method", "preset", ZERO_SHOT_NUMBER, "untrained", "training", "finished"), *lines])
     return "\n".join([table, *found])

@@ -65,7 +65,7 @@ def means_to_plot(outcomes: Sequence[Outcome], leading_only: bool = False, prefi
                 prefix,
                 outcome.task,
                 value.metric,
-                outcome.setting.name if outcome.setting.fraction is not None else "",
+                "" if outcome.setting.is_usual else outcome.setting.name,
                 "" if outcome.weights == "trained" else outcome.weights,
             )
             if part

@@ -18,7 +18,7 @@ RESULTS = pa.schema(
         pa.field("cohort", pa.string(), nullable=False),
         pa.field("data_version", pa.string(), nullable=False),  # digest of the shard manifest
         pa.field("task", pa.string(), nullable=False),
-        pa.field("setting", pa.string(), nullable=False),  # zero-shot, 1 %, 10 %, 100 %
+        pa.field("setting", pa.string(), nullable=False),  # zero-shot, 1 %, 10 %, tuned; and `, by study`
         pa.field("metric", pa.string(), nullable=False),
         pa.field("class", pa.string(), nullable=False),  # macro for the mean over classes
         pa.field("value", pa.float64()),  # null where the class cannot be scored

@@ -20,7 +20,8 @@ SIMULATION_NOTE = (
     "They say nothing about patients."
 )
 INTERVAL_NOTE = (
-    "Brackets hold 95 % intervals (bootstrap by patient). n counts images; for macro it counts the averaged classes. "
+    "Brackets hold 95 % intervals (bootstrap by patient). n counts images, or studies where the setting says so; for "
+    "macro it counts the averaged classes. "
     "An interval over a handful of images says little."
 )
 LEADING = (  # at least one of each task

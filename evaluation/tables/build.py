@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from evaluation.dataset import EvaluationDataset
+from evaluation.figures.catalogue import EMBEDDED_BY_PAPERS
+from evaluation.figures.methods import draw_method_figures
 from evaluation.leakage.datasets import read_leaks
-from evaluation.metrics.values import ZERO_SHOT
+from evaluation.metrics.units import UNITS, Scored
 from evaluation.predictions import WEIGHTS, Predictions
 from evaluation.results.files import FOLDER as RESULTS_FOLDER
 from evaluation.results.files import PUBLISHED, Say
@@ -27,7 +30,8 @@ from evaluation.tables.page import as_html
 from evaluation.tables.paper_tables import build_tables
 from evaluation.tables.published import tabulate_published
 from evaluation.tables.sources import find_sources
-from evaluation.tables.texts import TablesDocument
+from evaluation.tables.texts import Picture, TablesDocument
+from evaluation.tasks.base import Setting
 from ingestion.workspace import Workspace
 from models.registry import evaluated_names
 from store.atomic import replacing
@@ -40,6 +44,7 @@ from tracking.store import TrackingError
 
 FOLDER = "tables"  # under the results
 PAGE = "index.html"
+FIGURES = "figures"  # beside the page
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,22 @@ class WrittenTables:
     page: Path
 
 
-def write_tables(workspace: Workspace, mlflow_url: str, log: Say, warn: Say | None = None) -> WrittenTables:
-    """Write the tables as a page, Markdown, CSV and LaTeX, and the published numbers as rows of `results`.
+@dataclass(frozen=True)
+class FigureOptions:
+    """What the figures of methods against methods are drawn from."""
+
+    cohort: str = ""  # the dataset; empty: that of the pretraining
+    embedded: int = EMBEDDED_BY_PAPERS  # images in a figure of embeddings, at most
+
+
+def write_tables(
+    workspace: Workspace,
+    mlflow_url: str,
+    log: Say,
+    warn: Say | None = None,
+    options: FigureOptions = FigureOptions(),
+) -> WrittenTables:
+    """Write the tables as a page, Markdown, CSV and LaTeX, the figures, and the published numbers as rows of `results`.
 
     Measured numbers on the page link to their run under `mlflow_url`. `warn` is told of files that cannot be
     used, `log` where it is not given.
@@ -70,6 +89,7 @@ def write_tables(workspace: Workspace, mlflow_url: str, log: Say, warn: Say | No
         build_group(one.cohort, latest.to_pylist(), tables, pairs[one.cohort], one.simulated) for one, latest in found
     ]
     classes = [pair for one, latest in found for pair in _compare_classes(one.workspace, latest, log)]
+    pictures = {one.cohort: _write_figures(one, latest, folder, options, log) for one, latest in found}
     leaks = {one.cohort: read_leaks(results, one.cohort, warn) for one, _ in found}
     document = TablesDocument(
         tables,
@@ -77,6 +97,7 @@ def write_tables(workspace: Workspace, mlflow_url: str, log: Say, warn: Say | No
         {one.cohort: one.simulated for one, _ in found},
         list(dict.fromkeys(_say_whose(name, leak, len(found) > 1) for name in leaks for leak in leaks[name])),
         tuple(group for group in groups if group.matrices),
+        pictures,
     )
     runs = {row["mlflow_run"] for _, latest in found for row in latest.select(["mlflow_run"]).to_pylist()}
     sources = find_sources(
@@ -101,6 +122,22 @@ def make_headlines(found: Sequence[tuple[Pretraining, pa.Table]]) -> dict[str, l
         one.cohort: [make_headline(one, training, rows) for rows in [latest.to_pylist()] for training in one.trainings]
         for one, latest in found
     }
+
+
+def _write_figures(
+    pretraining: Pretraining, latest: pa.Table, folder: Path, options: FigureOptions, log: Say
+) -> list[Picture]:
+    """The figures of the networks of a pretraining, each as a file below the folder of the tables."""
+    found = draw_method_figures(
+        pretraining.workspace, options.cohort, latest.to_pylist(), log, options.embedded
+    )
+    pictures = []
+    for figure in found:
+        path = Path(FIGURES, pretraining.cohort, options.cohort or pretraining.cohort, f"{figure.name}.png")
+        with replacing(folder / path) as partial:
+            partial.write_bytes(figure.png)
+        pictures.append(Picture(figure.title, figure.png, path.as_posix()))
+    return pictures
 
 
 def _say_whose(pretraining: str, leak: str, several: bool) -> str:
@@ -128,19 +165,22 @@ def _compare_classes(workspace: Workspace, latest: pa.Table, log: Say) -> list[P
 def _compare_seeds(workspace: Workspace, latest: pa.Table, log: Say) -> Iterator[Pair]:
     here = {"cohort": workspace.cohort_name(), "task": "zero_shot_classification"}
     rows = [row for row in latest.to_pylist() if here.items() <= row.items() and row["value"] is not None]
-    predicted = {(row["method"], row["seed"]) for row in rows}
+    measured = {(row["setting"], row["method"], row["seed"]) for row in rows}
     simulated = any(map(is_simulated, rows))
     dataset = EvaluationDataset(workspace)
     runs = [run for method in evaluated_names() for run in known_runs(workspace, method)]
-    for seed in sorted({run.seed for run in runs}):
+    for seed, setting in product(sorted({run.seed for run in runs}), (Setting(unit=unit) for unit in UNITS)):
         scores: dict[str, np.ndarray] = {}
-        for run in (run for run in runs if run.seed == seed and (run.name, seed) in predicted):
+        for run in (run for run in runs if run.seed == seed and (setting.name, run.name, seed) in measured):
             for weights, name in zip(WEIGHTS, (run.name, UNTRAINED + run.name), strict=True):
                 scores[name] = Predictions(dataset, run, weights, log).zero_shot("test").scores
         if scores:
-            place = {**here, "setting": ZERO_SHOT, "seed": seed, "repeat": 0, "simulated": simulated}
+            place = {**here, "setting": setting.name, "seed": seed, "repeat": 0, "simulated": simulated}
             images, classes = dataset.images("test"), dataset.query_labels
-            yield from compare_scores(place, dataset.label_values(images, classes), scores, classes, images.subjects)
+            scored = Scored.of(images, setting.unit)
+            labels = scored.join_labels(dataset.label_values(images, classes))
+            averaged = {name: scored.average(found) for name, found in scores.items()}
+            yield from compare_scores(place, labels, averaged, classes, scored.subjects)
 
 
 def _link_runs(home: Path, address: str, runs: Collection[str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from evaluation.metrics.values import MACRO
 from evaluation.results.summary import UNTRAINED, Row, describe_classes, describe_rows
 from evaluation.tables.published import FRACTION
+from evaluation.tasks.base import BY_STUDY
 
 Key = tuple[str, str, str, str, str, str]  # method, cohort, task, level, metric, class
 
@@ -60,8 +61,8 @@ def _drop_metric(key: Key) -> Key:
 
 
 def _unify_setting(setting: str) -> str:
-    """The fraction of the labels and whether the encoder is tuned; the setting itself where it names no fraction."""
+    """The fraction of the labels, whether the encoder is tuned, and the unit; without a fraction the setting itself."""
     fraction = FRACTION.search(setting)
     if not fraction:
         return setting
-    return f"{fraction[1]} %{' tuned' if 'tun' in setting else ''}"
+    return f"{fraction[1]} %{' tuned' if 'tun' in setting else ''}{BY_STUDY if setting.endswith(BY_STUDY) else ''}"

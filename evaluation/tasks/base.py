@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evaluation.errors import EvaluationError
+from evaluation.metrics.units import IMAGE
 from evaluation.metrics.values import ZERO_SHOT, ResultValue
 from store.settings import check_bounds
 
@@ -22,23 +23,29 @@ if TYPE_CHECKING:
 QUERY_LABELS = "query labels"  # the labels of zero-shot tasks
 REGION_TABLE = "regions"  # masks, outlines or boxes
 TRIPLET_TABLE = "triplets"  # what reports say, sentence by sentence
+BY_STUDY = ", by study"  # the end of the name of a setting whose unit is the study
 NEVER, ONCE, BOTH = "never", "once", "both"  # whether a task trains, and whether with a frozen and a tuned encoder
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How much a task may learn from labels."""
+    """How much a task may learn from labels, and what it scores."""
 
     fraction: float | None = None  # of the train patients; None: nothing is learnt
     tuned: bool = False  # whether the image encoder learns too
     repeat: int = 0  # which patients, in which order, from which new layers
+    unit: str = IMAGE  # of evaluation.metrics.units.UNITS: what has one score
 
     @property
     def name(self) -> str:
         """As results call it."""
-        if self.fraction is None:
-            return ZERO_SHOT
-        return f"{100 * self.fraction:g} %{', tuned' if self.tuned else ''}"
+        learnt = ZERO_SHOT if self.fraction is None else f"{100 * self.fraction:g} %"
+        return "".join([learnt, ", tuned" * self.tuned, BY_STUDY * (self.unit != IMAGE)])
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether numbers of a task with it need no other name than the task's: zero-shot, by image."""
+        return self.name == ZERO_SHOT
 
 
 class Task(ABC):
@@ -54,6 +61,7 @@ class Task(ABC):
     settings: ClassVar[type | None] = None  # dataclass of store.settings
     settings_of: ClassVar[str] = ""  # the task whose settings it shares; empty: its own
     figures: ClassVar[tuple[str, ...]] = ()  # names in evaluation.figures
+    only_images: ClassVar[str] = ""  # a sentence: why it scores images whatever the unit; empty: it scores studies, too
 
     @abstractmethod
     def score(self, predictions: Predictions, setting: Setting, settings: Any) -> Sequence[ResultValue]:
@@ -62,15 +70,16 @@ class Task(ABC):
         `settings` is an object of the task's dataclass. NotAvailableError where the method cannot do the task.
         """
 
-    def repeated_settings(self, fractions: Sequence[float], repeats: int) -> Iterator[Setting]:
-        """Everything that it is evaluated with."""
+    def repeated_settings(self, fractions: Sequence[float], repeats: int, unit: str = IMAGE) -> Iterator[Setting]:
+        """Everything that it is evaluated with; the `unit` is the image where a study has no meaning."""
+        unit = IMAGE if self.only_images else unit
         if self.learning == NEVER:
-            yield Setting()
+            yield Setting(unit=unit)
             return
         for repeat in range(repeats):
             for fraction in fractions:
                 for tuned in (False, True) if self.learning == BOTH else (False,):
-                    yield Setting(fraction, tuned, repeat)
+                    yield Setting(fraction, tuned, repeat, unit)
 
     def read_settings(self, options: Mapping[str, Mapping[str, Any]]) -> Any:
         """Its settings, of options by task, over its defaults; None where it has none."""

@@ -54,6 +54,7 @@ class Detection(Task):
 
     name = "detection"
     purpose = BOXES
+    only_images = "a box lies on one image."
     leading = "map"
     selection = "The epoch that is kept is the best on the validate split."
     learning = ONCE

@@ -73,4 +73,5 @@ class FineTune(Task):
         if not names or not len(train) or not len(test):
             return []
         exclusive = predictions.dataset.facts.exclusive and len(names) > 1
-        return fit_and_score(predictions.method, train, validate, test, names, settings, setting.repeat, exclusive)
+        data = train, validate, test
+        return fit_and_score(predictions.method, *data, names, settings, setting.repeat, exclusive, setting.unit)

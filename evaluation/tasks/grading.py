@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 
 from cohorts.dataset import GRADES
 from evaluation.metrics.classification import RESAMPLES
+from evaluation.metrics.units import IMAGE, Scored
 from evaluation.metrics.values import ResultValue
 from evaluation.tasks import zero_shot_classification
 from evaluation.tasks.base import ONCE, Setting, Task
 from evaluation.tasks.fine_tune import FineTuneSettings
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from evaluation.inference import Progress
     from evaluation.learning.annotated import LabelledImages
     from evaluation.predictions import Predictions
@@ -45,7 +48,8 @@ class Grading(Task):
         names, train, validate, test = label_splits(predictions.dataset, setting)
         if not names or not len(train) or not len(test):
             return []
-        return fit_and_score(predictions.method, train, validate, test, names, settings, setting.repeat)
+        data = train, validate, test
+        return fit_and_score(predictions.method, *data, names, settings, setting.repeat, setting.unit)
 
 
 def fit_and_score(
@@ -56,22 +60,29 @@ def fit_and_score(
     levels: Sequence[str],
     settings: FineTuneSettings,
     repeat: int,
+    unit: str = IMAGE,
     resamples: int = RESAMPLES,
     progress: Progress | None = None,
 ) -> list[ResultValue]:
     """METRICS on `test` of a copy of `method` that was tuned on `train`, per level and their mean.
 
     A level that is not in `train` or in `test`, or is all there is, has rows with value None and is not in the mean;
-    one that is not in `validate` has no threshold and keeps its AUROC only.
+    one that is not in `validate` has no threshold and keeps its AUROC only. What has one score is the `unit`: a study
+    whose images have several levels is left out.
     """
     from evaluation.learning.annotated import learnt_labels, prepare
     from evaluation.learning.classifier import tune
 
     train, validate, test = prepare(train, validate, test, levels, exclusive=True)
     classifier = tune(method, train, validate, settings, repeat, exclusive=True, progress=progress)
-    thresholds = zero_shot_classification.best_thresholds(
-        classifier.probabilities(validate.pixels, exclusive=True), validate.labels
-    )
-    scores, labels = classifier.probabilities(test.pixels, exclusive=True), learnt_labels(train, test)
-    values = zero_shot_classification.score(scores, labels, levels, test.subjects, thresholds, resamples=resamples)
+
+    def grade(images: LabelledImages) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        scored = Scored.of(images.images, unit)
+        scores = scored.average(classifier.probabilities(images.pixels, exclusive=True))
+        return scores, scored.join_labels(images.labels, exclusive=True), scored.subjects
+
+    thresholds = zero_shot_classification.best_thresholds(*grade(validate)[:2])
+    scores, labels, subjects = grade(test)
+    known = learnt_labels(train, labels)
+    values = zero_shot_classification.score(scores, known, levels, subjects, thresholds, resamples=resamples)
     return [value for value in values if value.metric in METRICS]

@@ -40,6 +40,7 @@ class ImageImageRetrieval(Task):
 
     name = "image_image_retrieval"
     purpose = CATEGORIES
+    only_images = "what is ranked is images, and embeddings are not averaged."
     leading = "precision_at_5"
     selection = "Nothing is chosen."
     on_pretraining_cohort = True

@@ -42,6 +42,7 @@ class ImageReportRetrieval(Task):
 
     name = "image_report_retrieval"
     purpose = REPORTS_PURPOSE
+    only_images = "each image looks for its report, and images of one study have the same."
     leading = "recall_at_1"
     selection = "Nothing is chosen."
     on_pretraining_cohort = True

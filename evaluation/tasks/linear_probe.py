@@ -18,6 +18,7 @@ import numpy as np
 from cohorts.dataset import CLASSES
 from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import RESAMPLES, accuracy, auroc, aurocs, is_scorable, patient_weights
+from evaluation.metrics.units import IMAGE, Scored
 from evaluation.metrics.values import ResultValue, add_positives, summarise
 from evaluation.tasks.base import ONCE, Setting, Task
 
@@ -65,7 +66,8 @@ class LinearProbe(Task):
             return Labelled(predictions.features(images), dataset.label_values(images, names), images.subjects)
 
         exclusive = dataset.facts.exclusive and len(names) > 1
-        return fit_and_score(label(train), label(validate), label(test), names, exclusive)
+        scored = Scored.of(test, setting.unit)
+        return fit_and_score(label(train), label(validate), label(test), names, exclusive, scored)
 
 
 def fit_and_score(
@@ -74,6 +76,7 @@ def fit_and_score(
     test: Labelled,
     classes: Sequence[str],
     exclusive: bool = False,
+    scored: Scored | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> list[ResultValue]:
@@ -81,17 +84,23 @@ def fit_and_score(
 
     Images of `train` whose patient is also in one of the others are left out. A class of which `train` or `test` has
     only one label has a row with value None and is not in the mean. With `exclusive` classes there is an accuracy.
+    `scored` says which studies the images of `test` are of, whose probabilities are averaged; None: images are scored.
     """
+    from scipy.special import expit
+
     for sample in (train, validate, test):
         _check(sample, classes)
     train = train.select(~np.isin(train.subjects, np.concatenate([validate.subjects, test.subjects])))
-    scores = predict(train, validate, test.features, exclusive)
-    known = np.where(np.isin(test.labels, (0, 1)) & ~np.isnan(scores), test.labels, np.nan)
-    weights = patient_weights(test.subjects, resamples, seed)
+    scores, labels, subjects = predict(train, validate, test.features, exclusive), test.labels, test.subjects
+    if scored and scored.unit != IMAGE:
+        scores = scored.average(scores if exclusive else expit(scores))
+        labels, subjects = scored.join_labels(labels, exclusive), scored.subjects
+    known = np.where(np.isin(labels, (0, 1)) & ~np.isnan(scores), labels, np.nan)
+    weights = patient_weights(subjects, resamples, seed)
     points, resampled = aurocs(known, np.nan_to_num(scores), weights)
     values = summarise("auroc", classes, points, resampled, (~np.isnan(known)).sum(axis=0))
-    values = add_positives(values, classes, test.labels)
-    return [*values, accuracy(test.labels, scores, weights)] if exclusive else values
+    values = add_positives(values, classes, labels)
+    return [*values, accuracy(labels, scores, weights)] if exclusive else values
 
 
 def predict(train: Labelled, validate: Labelled, features: np.ndarray, exclusive: bool = False) -> np.ndarray:

@@ -61,6 +61,7 @@ class PhraseGrounding(Task):
 
     name = "phrase_grounding"
     purpose = PHRASES
+    only_images = "a region lies on one image."
     leading = "contrast_to_noise"
     selection = "Nothing is chosen: the levels of the regions are set in advance."
     on_pretraining_cohort = True

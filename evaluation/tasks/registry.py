@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cohorts.dataset import PURPOSES
 from cohorts.subsets import FRACTIONS
 from evaluation.errors import EvaluationError
+from evaluation.metrics.units import IMAGE, UNITS
 from evaluation.tasks.base import Setting, Task
 from store.presets import read_preset
 
@@ -74,14 +75,26 @@ def check_options(options: Mapping[str, Mapping[str, Any]]) -> None:
         task(name).read_settings(options)
 
 
-def repeated_settings(tasks: Sequence[str], fractions: Sequence[float], repeats: int) -> list[tuple[str, Setting]]:
+def repeated_settings(
+    tasks: Sequence[str], fractions: Sequence[float], repeats: int, unit: str = IMAGE
+) -> list[tuple[str, Setting]]:
     """Every task with every setting that it is evaluated with; EvaluationError for amounts that cannot be evaluated."""
+    if unit not in UNITS:
+        raise EvaluationError(f"The unit of the evaluation is `{unit}`, but must be one of {', '.join(UNITS)}.")
     if unknown := set(fractions) - set(FRACTIONS):
         known = ", ".join(map(str, FRACTIONS))
         raise EvaluationError(f"There is no label fraction {min(unknown)}; the fractions are {known}.")
     if repeats < 1:
         raise EvaluationError(f"The number of repeats is {repeats}, but must be at least 1.")
-    return [(name, setting) for name in tasks for setting in task(name).repeated_settings(fractions, repeats)]
+    return [(name, setting) for name in tasks for setting in task(name).repeated_settings(fractions, repeats, unit)]
+
+
+def explain_units(settings: Sequence[tuple[str, Setting]]) -> list[str]:
+    """Where some tasks score studies, a sentence for each of the others, which score images."""
+    if all(setting.unit == IMAGE for _, setting in settings):
+        return []
+    reasons = {name: task(name).only_images for name, setting in settings if setting.unit == IMAGE}
+    return [f"{name} has one score per image: {why}" for name, why in reasons.items()]
 
 
 @cache

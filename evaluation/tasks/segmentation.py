@@ -60,6 +60,7 @@ class Segmentation(Task):
 
     name = "segmentation"
     purpose = MASKS
+    only_images = "a mask lies on one image."
     leading = "dice"
     selection = "The epoch that is kept is the best on the validate split."
     learning = BOTH

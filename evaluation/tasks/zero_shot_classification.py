@@ -23,6 +23,7 @@ from evaluation.metrics.classification import (
     patient_weights,
     rates,
 )
+from evaluation.metrics.units import Scored
 from evaluation.metrics.values import ResultValue, add_positives, summarise
 from evaluation.tasks.base import QUERY_LABELS, Setting, Task
 
@@ -49,16 +50,23 @@ class ZeroShotClassification(Task):
 
     def score(self, predictions: Predictions, setting: Setting, settings: None) -> Sequence[ResultValue]:
         """AUROC, and the metrics that need a threshold, per class and their mean."""
-        dataset = predictions.dataset
-        images, names = dataset.images("test"), dataset.query_labels
-        scores = predictions.zero_shot("test").scores
-        if not names or not len(images):
+        names = predictions.dataset.query_labels
+        scores, labels, subjects = _read_split(predictions, "test", setting.unit)
+        if not names or not len(scores):
             return []
-        labels = dataset.label_values(images, names)
-        validate = dataset.label_values(dataset.images("validate"), names), predictions.zero_shot("validate").scores
-        thresholds, by_mcc = (best_thresholds(validate[1], validate[0], criterion) for criterion in ("f1", "mcc"))
-        scored = scores, labels, names, images.subjects
+        known = _read_split(predictions, "validate", setting.unit)
+        thresholds, by_mcc = (best_thresholds(known[0], known[1], criterion) for criterion in ("f1", "mcc"))
+        scored = scores, labels, names, subjects
         return score(*scored, thresholds) + score_by_papers(*scored, by_mcc)
+
+
+def _read_split(predictions: Predictions, split: str, unit: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores and labels (units, classes) of a split, and the patients (units,)."""
+    dataset = predictions.dataset
+    images = dataset.images(split)
+    scored = Scored.of(images, unit)
+    labels = scored.join_labels(dataset.label_values(images, dataset.query_labels))
+    return scored.average(predictions.zero_shot(split).scores), labels, scored.subjects
 
 
 def best_thresholds(scores: np.ndarray, labels: np.ndarray, criterion: str = "f1") -> np.ndarray:

@@ -44,6 +44,7 @@ class ZeroShotGrounding(Task):
 
     name = "zero_shot_grounding"
     purpose = REGIONS
+    only_images = "a region lies on one image."
     leading = "pointing_game"
     selection = (
         "Thresholds are chosen on the validate split; metrics that end in `_by_test_dice` take MedKLIP's, from the "

@@ -104,6 +104,9 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:  # type: ignore
         help="number of trainings of each classifier, detector or decoder, each with another random seed",
     )
     parser.add_argument("--split", default="", help="family of splits, where the dataset has several")
+    parser.add_argument(
+        "--unit", default="image", help="what has one score: `image` (default), or `study`, the mean over its images"
+    )
     parser.add_argument("--csv", default="", metavar="FILE", help="write all numbers to a CSV file")
 
 

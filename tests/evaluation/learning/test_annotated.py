@@ -49,7 +49,7 @@ def test_exclusive_classes_are_all_known_or_none():
 
 def test_what_has_one_label_in_train_cannot_be_scored():
     train, _, test = prepare(split([[1, 0], [1, 1]], ["a", "b"]), OTHER, OTHER, CLASSES, exclusive=False)
-    np.testing.assert_array_equal(learnt_labels(train, test), [[np.nan, 0], [np.nan, 1]])
+    np.testing.assert_array_equal(learnt_labels(train, test.labels), [[np.nan, 0], [np.nan, 1]])
 
 
 def test_mistakes_are_one_sentence():

@@ -87,6 +87,16 @@ def test_another_number_or_none_is_named(tmp_path):
     assert make_headline(one, one.trainings[0], unscored).numbers.endswith("of the labels not scored")
 
 
+def test_a_number_by_study_stands_where_there_is_none_by_image(tmp_path):
+    workspace = Workspace(home=str(tmp_path))
+    fill(workspace, ["mgca"], [("zero_shot_classification", "", "zero-shot, by study")])
+    one, rows = latest_by_pretraining(workspace)[0]
+    assert make_headline(one, one.trainings[0], rows.to_pylist()).numbers.startswith("zero-shot AUROC, by study 0.6")
+    text = list_trainings(one, rows.to_pylist())
+    assert "(by study): one score per study" in text
+    assert "(probe)" not in text
+
+
 def test_six_methods_stand_side_by_side_in_a_terminal(place):
     for one, rows in latest_by_pretraining(place):
         trainings, text = list_trainings(one, rows.to_pylist()), compare_methods(rows.to_pylist(), "x")

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from evaluation.leakage.datasets import FILE as LEAKS_FILE
 from evaluation.metrics.values import ResultValue, summarise
@@ -14,6 +15,7 @@ from evaluation.results.latest import latest_results
 from evaluation.results.store import ResultKey, read_results, write_results
 from evaluation.results.text_tables import LEADING, SIMULATION_NOTE
 from evaluation.tables.build import write_tables
+from evaluation.tables.comparisons import DELONG
 from evaluation.tables.published import read_published
 from evaluation.tasks.registry import task, task_names
 from store.seals import write_sealed_json
@@ -131,6 +133,29 @@ def test_classes_are_tested_where_zero_shot_predictions_are_kept(measured, monke
     assert tests[0].startswith(
         "| phantom (simulated) | phantom, simulated | zero_shot_classification | zero-shot | auroc | Edema | 0 | 0 |"
     )
+
+
+def test_classes_are_tested_by_study_where_studies_were_scored(measured, monkeypatch):
+    monkeypatch.setattr("evaluation.tables.build.Predictions", KeptPredictions)
+    monkeypatch.setattr("evaluation.tables.build.EvaluationDataset", TwoLabels)
+    images = SimpleNamespace(subjects=np.arange(60) // 4, study_ids=np.arange(60) % 2)  # studies of two equal images
+    monkeypatch.setattr(TwoLabels, "images", lambda self, split: images)
+    home, found = measured.home_path(), {}
+    for setting in ("zero-shot", "zero-shot, by study"):
+        for method in ("mgca", "convirt"):
+            key = ResultKey(method, f"{method} weights", "", "phantom", "d", 0)
+            value = ResultValue("auroc", "macro", 0.5, None, None, 1)
+            write_results(home, "zero_shot_classification", key, [value], setting)
+        pairs = build(measured).document.pairs
+        found |= {pair.setting: pair for pair in pairs if (pair.test, pair.second) == (DELONG, "mgca")}
+    assert set(found) == {"zero-shot", "zero-shot, by study"}
+    labels, scores = np.tile([0.0, 1.0], 15), {}
+    for method, noise in (("convirt", 2), ("mgca", 0.1)):
+        every = np.tile([0.0, 1.0], 30) + noise * np.random.default_rng(0).normal(size=(60, 1))[:, 0]
+        scores[method] = every.reshape(15, 2, 2).mean(axis=1).reshape(30)
+    expected = roc_auc_score(labels, scores["convirt"]) - roc_auc_score(labels, scores["mgca"])
+    assert found["zero-shot, by study"].comparison.difference == pytest.approx(expected)
+    assert found["zero-shot"].comparison.difference != pytest.approx(expected)
 
 
 def test_networks_of_one_seed_are_tested_with_each_other(measured, monkeypatch):
