@@ -74,7 +74,8 @@ def _read_numbers(path: Path) -> list[PublishedNumber]:
 
 def find_counterpart(number: PublishedNumber) -> str | None:
     """The network of ours that a printed row is, as results call it; None where there is none."""
-    name: str | None = _read_names()["methods"].get(number.source, {}).get(number.method)
+    found = _read_names()["methods"].get(number.source, {}).get(number.method)
+    name: str | None = found.get(number.task) if isinstance(found, dict) else found
     return name
 
 
@@ -86,6 +87,7 @@ def explain_missing(number: PublishedNumber) -> str:
 def to_row(number: PublishedNumber) -> dict[str, Any]:
     """The number as a row of `results`, with our names where we have them, and as a fraction."""
     names = _read_names()
+    chance = names["chance"].get(number.source, {}).get(number.method, {}).get(number.task)
     return {
         "method": find_counterpart(number) or number.method,
         "checkpoint": "",
@@ -94,7 +96,7 @@ def to_row(number: PublishedNumber) -> dict[str, Any]:
         "data_version": "",
         "task": names["tasks"].get(number.task, number.task),
         "setting": _translate_setting(number, names["tasks"].get(number.task, number.task)),
-        "metric": names["metrics"].get(number.metric, number.metric),
+        "metric": chance or names["metrics"].get(number.metric, number.metric),
         "class": names["classes"].get(number.setting, MACRO),
         "value": number.value * UNITS[number.unit],
         "low": None,

@@ -88,3 +88,17 @@ def test_the_std_of_several_runs_is_a_number_of_its_own():
     assert number.std == pytest.approx(0.0064)
     assert "std" not in number.remark
     assert all((number.std is None) == ("std=" not in number.notes) for number in read_published())
+
+
+def test_a_row_that_ranks_at_random_stands_beside_the_chance_of_our_candidates():
+    rows = [
+        to_row(number)
+        for number in read_published()
+        if (number.table, number.method) == ("Zero-shot retrieval", "Random")
+    ]
+    found = {(row["task"], row["method"], row["metric"]) for row in rows}
+    assert ("text_image_retrieval", "convirt", "precision_chance") in found
+    assert ("image_image_retrieval", "random:resnet50", "precision_at_5") in found
+    assert len(rows) == 6
+    assert len(found) == 4
+    assert {row["value"] for row in rows} == {0.125}
