@@ -26,6 +26,14 @@ FOLDER = tempfile.TemporaryDirectory()  # of weights that a method cannot do wit
 VIT, BERT = "vit/2x32p8", "bert/2x32"
 TINY: dict[str, dict] = {
     "blip": {"image_encoder": VIT, "image_weights": f"{FOLDER.name}/blip.safetensors"},
+    "caption_lstm": {
+        "image_encoder": "resnet10t/2", "image_weights": "", "vocabulary": "all-MiniLM-L6-v2", "embedding": 8,
+        "hidden": 16, "attention": 8,
+    },
+    "caption_transformer": {
+        "image_encoder": "resnet10t/2", "image_weights": "", "vocabulary": "all-MiniLM-L6-v2", "width": 16, "heads": 2,
+        "head_width": 8, "feed_forward": 24, "memory": 3, "layers": 2,
+    },
     "chexzero": {
         "weights": "", "vision_layers": 2, "vision_width": 32, "vision_heads": 2, "patch": 8, "text_layers": 2,
         "text_width": 32, "text_heads": 2, "text_tokenizer": "all-MiniLM-L6-v2", "context": 24, "embedding": 16,
@@ -37,10 +45,22 @@ TINY: dict[str, dict] = {
     "convirt": {
         "image_encoder": "resnet10t", "image_weights": "", "text_encoder": BERT, "frozen_layers": 0, "dimension": 16,
     },
+    "contrastive_binary": {
+        "image_encoder": "resnet10t/2", "image_weights": "", "text_encoder": BERT, "frozen_layers": 0, "width": 16,
+        "hidden": 16,
+    },
+    "dsve": {
+        "image_encoder": "resnet10t/2", "image_weights": "", "word_width": 8, "layers": 2,
+        "dimension": 16, "largest": 2, "smallest": 1,
+    },
     "gloria": {
         "image_encoder": VIT, "image_weights": "", "image_stage": 0, "upsampled": 0, "text_encoder": BERT,
     },
     "imagenet": {"image_encoder": "resnet10t", "image_weights": ""},
+    "lovt": {
+        "image_encoder": VIT, "image_weights": "", "text_encoder": BERT, "frozen_layers": 0, "heads": 2, "hidden": 32,
+        "dimension": 16,
+    },
     "lrclr": {
         "start_from": "", "vision_layers": 3, "vision_width": 32, "vision_heads": 4, "patch": 8, "text_layers": 2,
         "text_width": 32, "text_heads": 2, "text_tokenizer": "all-MiniLM-L6-v2", "context": 24, "embedding": 24,
@@ -53,7 +73,10 @@ TINY: dict[str, dict] = {
     "mgca": {
         "image_encoder": VIT, "image_weights": "", "text_encoder": BERT, "dim": 16, "hidden": 32, "prototypes": 7,
     },
+    "moco": {"image_encoder": "resnet10t/2", "image_weights": "", "dimension": 16, "queue": 24},
     "random": {"image_encoder": "resnet10t"},
+    "simclr": {"image_encoder": "resnet10t/2", "image_weights": "", "dimension": 16},
+    "vsepp": {"image_encoder": "resnet10t/2", "image_weights": "", "word_width": 8, "dimension": 16},
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""MGCA's projection head (Wang et al., NeurIPS 2022), and the batch norm in it, which knows padding."""
+"""MGCA's projection head (Wang et al., NeurIPS 2022), also LoVT's, and the batch norm in it, which knows padding."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ from models.encoders.batch_norm import SharedBatchNorm
 
 
 class ProjectionHead(nn.Module):
-    """Linear, batch norm, ReLU, linear, batch norm without scale and shift; applied to each token alike."""
+    """Linear, batch norm, ReLU, linear, applied to each token alike.
 
-    def __init__(self, width: int, hidden: int, dim: int) -> None:
+    Then a batch norm without scale and shift (MGCA), unless `normalised` is off (LoVT, arXiv 2112.02889).
+    """
+
+    def __init__(self, width: int, hidden: int, dim: int, normalised: bool = True) -> None:
         super().__init__()
         self.hidden, self.hidden_norm = nn.Linear(width, hidden), MaskedBatchNorm(hidden)
-        self.output, self.output_norm = nn.Linear(hidden, dim), MaskedBatchNorm(dim, affine=False)
+        self.output = nn.Linear(hidden, dim)
+        self.output_norm = MaskedBatchNorm(dim, affine=False) if normalised else None
 
     def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """(..., width) -> (..., dim); where `mask` (...) is False, nothing enters the statistics."""
         hidden = self.hidden_norm(self.hidden(features), mask).relu()
-        return self.output_norm(self.output(hidden), mask)
+        output: Tensor = self.output(hidden)
+        return output if self.output_norm is None else self.output_norm(output, mask)
 
 
 class MaskedBatchNorm(nn.Module):

@@ -1,0 +1,1 @@
+"""Losses of methods that contrast images with texts beyond the pairs of a batch."""
