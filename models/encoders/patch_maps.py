@@ -48,9 +48,7 @@ def lay_on_film(
         return _resize(maps, film, interpolation)
     side = int(cropped * min(film) / resized) if resized else cropped
     inside = _resize(maps, (side, side), interpolation)
-    (above, below), (left, right) = (
-        (margin // 2, margin - margin // 2) for margin in (length - side for length in film)
-    )
+    (above, below), (left, right) = (((length - side) // 2, (length - side + 1) // 2) for length in film)
     return F.pad(inside, (left, right, above, below), value=float("nan"))
 
 

@@ -28,8 +28,8 @@ class WordPieceTokenizer:
                 "[PAD], [CLS] and [SEP] among them; get its files again"
             )
         self.pad, self.start, self.end = map(int, ids)
-        pieces = self._tokenizer.convert_ids_to_tokens(list(range(self.vocabulary)))
-        self.continues: Tensor = torch.tensor([piece.startswith("##") for piece in pieces])
+        self.pieces: list[str] = self._tokenizer.convert_ids_to_tokens(list(range(self.vocabulary)))
+        self.continues: Tensor = torch.tensor([piece.startswith("##") for piece in self.pieces])
 
     @staticmethod
     def load(folder: str) -> Any:
@@ -47,6 +47,19 @@ class WordPieceTokenizer:
         """The words that the pieces of `text` make (`models.text.words`), [CLS] and [SEP] left out."""
         pieces = self._tokenizer.convert_ids_to_tokens(self.encode([text])[0])
         return " ".join(pieces[1:-1]).replace(" ##", "").split()
+
+    @property
+    def mask(self) -> int:
+        """Id of the piece that stands for a masked one; ModelError for a vocabulary without it."""
+        if self._tokenizer.mask_token_id is None:
+            raise ModelError("the tokenizer of the text encoder has no [MASK], which masked-language modelling needs")
+        return int(self._tokenizer.mask_token_id)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text that ids make, up to the first [SEP]; special tokens are left out."""
+        written = list(ids)[: list(ids).index(self.end)] if self.end in ids else list(ids)
+        text: str = self._tokenizer.decode(written, skip_special_tokens=True, clean_up_tokenization_spaces=True)
+        return text
 
     def __call__(self, texts: Sequence[str]) -> Tokens:
         """Padded to the longest."""

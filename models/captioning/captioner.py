@@ -1,0 +1,73 @@
+"""Methods that pretrain an image encoder by writing the reports of images: what they have in common."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from models.captioning.search import Decoder, search
+from models.encoders.image import ImageEncoder
+from models.losses.language.word_entropy import mean_over_words, word_entropies
+from models.method import Batch, Method, TextSource
+from models.methods.captioning.config import CaptionSettings
+from models.text.tokenizer import WordPieceTokenizer
+
+
+class Captioner(Method):
+    """An image encoder, and a decoder that looks at its locations. Probes read the pooled features."""
+
+    decoder: Decoder
+
+    def __init__(self, config: CaptionSettings, image_encoder: ImageEncoder, size: int) -> None:
+        super().__init__()
+        self.size, self.channels = size, config.channels
+        self.tokenizer = WordPieceTokenizer(config.vocabulary, config.maximum_tokens)
+        self.texts = TextSource(self.tokenizer, tuple(config.sections.split("+")), cleaning=config.cleaning)
+        self.image_encoder = image_encoder
+
+    def tell(self, cells: Tensor, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """`logits` (texts, words, vocabulary) of the word behind each of `ids` (texts, words), about `cells` (texts,
+        cells, dim), and whatever else (texts, ...) the losses need; `mask` is False where the next word is padding."""
+        raise NotImplementedError
+
+    def encode(self, batch: Batch) -> dict[str, Tensor]:
+        """Of each pair the summed cross-entropy of its words, and their number: all words see the true ones before."""
+        assert batch.tokens is not None
+        ids, mask = batch.tokens.ids, batch.tokens.mask
+        told = self.tell(self.cells(batch.images), ids[:, :-1], mask[:, 1:])
+        sums, counts = word_entropies(told.pop("logits"), ids[:, 1:], mask[:, 1:])
+        return {"sums": sums, "counts": counts, **told}
+
+    def contrast(self, encoded: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The mean cross-entropy over all words of the batch."""
+        return {"words": mean_over_words(encoded["sums"], encoded["counts"])}
+
+    def cells(self, images: Tensor) -> Tensor:
+        """Locations (batch, cells, dim) of grey levels (batch, 1, side, side)."""
+        return self.image_encoder(self.prepare(images)).local
+
+    @torch.no_grad()
+    def write_reports(self, images: Tensor, beam: int = 1) -> list[str]:
+        """The likeliest report found for each image, word by word; `beam` beginnings are kept (see `search`)."""
+        names = self.tokenizer
+        ids = search(
+            self.decoder, self.cells(images), names.start, names.end, names.length - 1, beam, (names.pad, names.start)
+        )
+        return [names.decode(text) for text in ids.tolist()]
+
+    def image_features(self, images: Tensor) -> Tensor:
+        """(batch, dim) pooled features of the image encoder."""
+        return self.image_encoder(self.prepare(images)).pooled
+
+    def image_maps(self, images: Tensor) -> list[Tensor]:
+        """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse."""
+        return self.image_encoder.maps(self.prepare(images))
+
+
+def caption_images(config: CaptionSettings, size: int, fresh: bool) -> ImageEncoder:
+    """The image encoder of the settings, without pretrained weights unless `fresh`."""
+    weights = config.image_weights if fresh else ""
+    return ImageEncoder(
+        config.image_encoder, size, weights, config.image_stage,
+        pooled=config.image_stage == 0, channels=config.channels,
+    )  # fmt: skip
