@@ -129,7 +129,6 @@ class Method(nn.Module):
     """A pretraining method: named loss terms of a batch, and zero-shot predictions where it has them."""
 
     texts: TextSource | None = None  # None: the method reads no text
-    is_trained = True  # False: a system without pretraining, which is evaluated as it starts
     reads_targets = False  # whether it reads the findings of a report; without both it reads images alone
     two_views = False  # whether it is given each image twice, augmented differently
     query_kind = "label"  # what zero-shot queries are: a cohort's label names, or `entity` names of the knowledge

@@ -38,7 +38,9 @@ class TrainingConfig:
     augmentation: dict[str, Any] = setting({}, "Settings of the augmentation, over the defaults of imaging/augment.py.")
     input_size: int = setting(0, "Side in pixels of the images that the network sees; 0 for that of the shards.")
     seed: int = setting(0, "Seed of weights, shuffling, augmentation and sampling.")
-    epochs: float = setting(60.0, "Passes over the training split.")
+    epochs: float = setting(
+        60.0, "Passes over the training split; 0 for none: the network is evaluated as it starts."
+    )
     max_steps: int = setting(0, "Number of steps, in place of `epochs`; 0 for as many as those take.")
     batch_size: int = setting(32, "Pairs that are contrasted with each other, over all processes together.")
     last_batch: str = setting(
@@ -94,11 +96,13 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for name in (
-            "epochs", "batch_size", "accumulate", "micro_batches", "learning_rate", "plateau_patience",
+            "batch_size", "accumulate", "micro_batches", "learning_rate", "plateau_patience",
             "checkpoint_every", "log_every", "loader_threads", "stair_steps", "stairs",
         ):  # fmt: skip
             if getattr(self, name) <= 0:
                 raise TrainingError(f"training option `{name}` is {getattr(self, name)}, but must be above 0")
+        if self.epochs < 0:
+            raise TrainingError(f"training option `epochs` is {self.epochs}, but must be at least 0")
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 known = f"{', '.join(choices[:-1])} or {choices[-1]}"

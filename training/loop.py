@@ -103,10 +103,9 @@ class Run:
         self.log = self.open_log(state.get("metrics", ""))
 
     def count_steps(self) -> int:
-        """Steps of the whole run: none for a system without pretraining."""
-        if not self.method.is_trained:
-            return 0
-        return self.config.max_steps or max(1, round(self.config.epochs * self.per_epoch))
+        """Steps of the whole run."""
+        epochs = self.config.epochs
+        return self.config.max_steps or max(int(epochs > 0), round(epochs * self.per_epoch))
 
     def build(self, size: int, manifest: Manifest) -> Method:
         """The network with the run's initial weights, which are kept as the floor to compare with."""

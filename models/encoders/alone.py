@@ -9,9 +9,7 @@ from models.method import Batch, Method
 
 
 class EncoderAlone(Method):
-    """It reads no reports and is not trained: its features are evaluated as they are."""
-
-    is_trained = False
+    """It reads no reports and has no loss: its features are evaluated as they are."""
 
     def __init__(self, image_encoder: ImageEncoder, size: int, channels: int) -> None:
         super().__init__()

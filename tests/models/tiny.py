@@ -1,6 +1,7 @@
 """Every method at a size for tests, and batches for it; a new method adds a line."""
 
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from safetensors.torch import save_file
 
 from models.encoders.image import ImageEncoder
 from models.method import Batch, Method, Tokens
-from models.registry import build_method
+from models.registry import build_method, method_names, recipe, settings_class
 from training.data.texts import TOGETHER
 
 SIZE = 32
@@ -66,6 +67,9 @@ TINY: dict[str, dict] = {
         "text_width": 32, "text_heads": 2, "text_tokenizer": "all-MiniLM-L6-v2", "context": 24, "embedding": 24,
         "cross_width": 16, "cross_heads": 2,
     },
+    "medclip": {
+        "image_encoder": VIT, "image_weights": "", "text_encoder": BERT, "dimension": 16, "label_entities": "",
+    },
     "medklip": {
         "image_encoder": "resnet10t", "image_stage": 1, "text_encoder": "all-MiniLM-L6-v2", "text_pooling": "mean",
         "width": 16, "heads": 2, "layers": 1, "feed_forward": 32, "negatives": 3,
@@ -88,6 +92,16 @@ def _save_weights(name: str, path: Path) -> None:
 
 
 _save_weights(VIT, Path(TINY["blip"]["image_weights"]))
+
+
+# Without the systems of which no step is taken.
+TRAINED = [name for name in method_names() if recipe(name).get("epochs") != 0]
+
+
+def settings_for(name: str, section: str) -> dict:
+    """The settings of the method on reports that have one section alone."""
+    has_sections = "sections" in {field.name for field in fields(settings_class(name))}
+    return {**TINY[name], **({"sections": section} if has_sections else {})}
 
 
 def tiny_method(name: str, **options: object) -> Method:

@@ -60,7 +60,7 @@ TABLE = {
     "1e-4": (PRETRAIN, "ops: {pretrained__medklip: {config: {learning_rate: 1e-4}}}", {}, ["write it like 1.0e-4"]),
     "list for a number": (PRETRAIN, medklip(batch_size=[8]), {}, ["batch_size is [8]", "must be a single value"]),
     "text for a switch": (PRETRAIN, medklip(compile="yes"), {}, ["compile is 'yes'", "true or false"]),
-    "negative epochs": (PRETRAIN, medklip(epochs=-1), {}, ["`epochs` is -1.0", "above 0"]),
+    "negative epochs": (PRETRAIN, medklip(epochs=-1), {}, ["`epochs` is -1.0", "at least 0"]),
     "no batch": (PRETRAIN, medklip(batch_size=0), {}, ["`batch_size` is 0", "above 0"]),
     "optimizer": (PRETRAIN, medklip(optimizer="adamm"), {}, ["adamw, adam or sgd", "`adamm`"]),
     "micro batches": (PRETRAIN, medklip(batch_size=8, micro_batches=3), {}, ["`micro_batches` is 3", "divide"]),

@@ -17,12 +17,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from models.registry import method_names
 from models.saved import TRAINED, UNTRAINED
 from shards.schema import shard_schema
 from shards.writer import write_manifest, write_shard
 from store.code import ROOT
-from tests.models.tiny import TINY
+from tests.models.tiny import TRAINED as METHODS
+from tests.models.tiny import settings_for
 from tests.training.conftest import ENTITIES, POSITIONS, SIZE, shard_rows
 from tests.training.two_processes import RANDOM
 from training.__main__ import main
@@ -42,7 +42,7 @@ OPTIONS = {  # each method with something more that could tell two processes fro
 # norm divides vectors by how little they differ at first: it enlarges rounding, of double precision too, 10,000 times.
 # GLoRIA's gradients are large here (a norm of 243), so that rounding of the first step, which differs between
 # processors, shows in the later ones.
-APART = {method: (1e-5, 1e-4, 1e-3) for method in method_names()} | {
+APART = {method: (1e-5, 1e-4, 1e-3) for method in METHODS} | {
     "gloria": (1e-5, 5e-3, 5e-3),
     "mgca": (2e-3, 1e-1, 1e-2),
 }
@@ -75,16 +75,15 @@ def settings(shards, reports, tmp_path_factory) -> TrainingConfig:
 def two_processes(settings) -> Path:
     """The folder of what two processes have trained: a run of every method."""
     folder = Path(settings.output) / "two"
-    configs = [save(with_method(settings, method, folder / method)) for method in method_names()]
+    configs = [save(with_method(settings, method, folder / method)) for method in METHODS]
     torchrun("tests.training.many_runs", *configs)
     return folder
 
 
 def with_method(settings: TrainingConfig, method: str, output: Path) -> TrainingConfig:
     """A tiny network with batch norm, and with dropout where the method has any."""
-    sections = {} if method == "medklip" else {"sections": "findings"}
-    network = {**TINY[method], **RANDOM.get(method, {}), **sections}
-    return replace(settings, method=method, output=str(output), method_config=network, **OPTIONS[method])
+    network = {**settings_for(method, "findings"), **RANDOM.get(method, {})}
+    return replace(settings, method=method, output=str(output), method_config=network, **OPTIONS.get(method, {}))
 
 
 def save(config: TrainingConfig) -> Path:
@@ -112,7 +111,7 @@ def weights(path: Path) -> torch.Tensor:
     return torch.cat([tensor.double().flatten() for tensor in load_file(path).values() if tensor.is_floating_point()])
 
 
-@pytest.mark.parametrize("method", method_names())
+@pytest.mark.parametrize("method", METHODS)
 def test_two_processes_take_the_steps_of_one(method, settings, two_processes, tmp_path):
     config = with_method(settings, method, tmp_path / "one")
     assert main([str(save(config))]) == 0  # what `python -m training` calls

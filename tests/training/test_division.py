@@ -10,11 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.registry import method_names
 from shards.manifest import Manifest
 from shards.schema import shard_schema
 from shards.writer import write_manifest, write_shard
-from tests.models.tiny import TINY
+from tests.models.tiny import TRAINED, settings_for
 from tests.training.conftest import ENTITIES, POSITIONS, SIZE, shard_rows
 from training.loop import train
 
@@ -43,15 +42,14 @@ def divided(tmp_path_factory, shards) -> dict[str, Path]:
     return folders
 
 
-@pytest.mark.parametrize("method", method_names())
+@pytest.mark.parametrize("method", TRAINED)
 def test_fifty_steps_give_the_same_weights_however_the_rows_are_divided(method, divided, config, tmp_path):
     results = []
-    sections = {} if method == "medklip" else {"sections": "findings"}
     for name, folder in divided.items():
         run = replace(
             config,
             method=method,
-            method_config={**TINY[method], **sections},
+            method_config=settings_for(method, "findings"),
             shards=str(folder),
             knowledge=str(folder / "knowledge.parquet"),
             output=str(tmp_path / name),

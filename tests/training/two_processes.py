@@ -11,8 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from models.distributed import rank, world_size
-from models.registry import method_names
-from tests.models.tiny import tiny_batch, tiny_method
+from tests.models.tiny import TRAINED, tiny_batch, tiny_method
 from training.config import TrainingConfig
 from training.loop import train
 from training.objective import Objective, checkpoint_encoders
@@ -78,7 +77,7 @@ def trained_once(name: str, micro_batches: int = 1, **options: bool) -> dict[str
 def main(folder: Path) -> None:
     """All methods in one of the two processes, then a whole run; results go to files in `folder`."""
     with process_group():
-        for name in method_names():
+        for name in TRAINED:
             for dtype in TYPES:
                 torch.save(losses_and_gradients(name, dtype), folder / f"{name} {dtype} {rank()}")
             for micro_batches in (1, 2):

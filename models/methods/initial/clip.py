@@ -34,7 +34,6 @@ class ClipConfig(ClipSettings):
 class Clip(Chexzero):
     """Both towers, with CLIP's own normalisation of images."""
 
-    is_trained = False
     channels = CHANNELS
     colours = MEAN, STD
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from store.settings import setting
 
-# Nothing is trained; a batch of one fits every dataset.
-UNTRAINED: dict[str, Any] = {"batch_size": 1, "input_size": 224, "last_batch": "across", "schedule": "constant"}
+# No step is taken; a batch of one fits every dataset.
+UNTRAINED: dict[str, Any] = {"epochs": 0, "batch_size": 1, "input_size": 224, "schedule": "constant"}
 
 
 @dataclass(frozen=True)

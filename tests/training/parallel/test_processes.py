@@ -12,10 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from models.registry import method_names
 from models.saved import TRAINED, UNTRAINED
 from store.code import ROOT
 from tests.models.tiny import TINY, tiny_method
+from tests.models.tiny import TRAINED as METHODS
 from tests.training.two_processes import OPTIMIZERS, TYPES, WITH_BLOCKS, losses_and_gradients, trained_once
 from training.config import TrainingConfig
 from training.errors import TrainingError
@@ -67,7 +67,7 @@ def difference(found: dict, expected: dict) -> float:
 
 
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
-@pytest.mark.parametrize("name", method_names())
+@pytest.mark.parametrize("name", METHODS)
 def test_two_processes_are_one(results, name, dtype):
     expected = losses_and_gradients(name, dtype)
     for process in (0, 1):
@@ -81,7 +81,7 @@ def test_a_gather_without_gradient_would_be_noticed(results):
 
 
 @pytest.mark.parametrize("micro_batches", [1, 2])
-@pytest.mark.parametrize("name", method_names())
+@pytest.mark.parametrize("name", METHODS)
 def test_two_processes_train_as_one(results, name, micro_batches):
     """With the dropout of one process, and batch norm over the rows that it sees at once."""
     expected = trained_once(name, micro_batches)
@@ -108,7 +108,7 @@ def test_batch_norm_of_each_process_would_be_noticed(results):
 
 
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
-@pytest.mark.parametrize("name", method_names())
+@pytest.mark.parametrize("name", METHODS)
 def test_micro_batches_give_the_gradients_of_the_whole_batch(name, dtype):
     expected, found = losses_and_gradients(name, dtype), losses_and_gradients(name, dtype, micro_batches=4)
     assert difference(found, expected) < TOLERANCE[dtype]
