@@ -87,6 +87,15 @@ class ImageEncoder(nn.Module):
         self.local_dim = int(widths[-1 if self.stops else self.stage])
         self.dim = self.local_dim if self.stops else int(self.network.num_features)
 
+    @classmethod
+    def of(cls, settings: Any, size: int, fresh: bool) -> ImageEncoder:
+        """The encoder of a method's settings; without `fresh` its weights follow, and none are fetched.
+
+        With an `image_stage` the features of that stage are pooled, and those behind it are left out.
+        """
+        weights, stage = settings.image_weights if fresh else "", settings.image_stage
+        return cls(settings.image_encoder, size, weights, stage, settings.output_stride, stage == 0, settings.channels)
+
     def _channels(self) -> list[int]:
         return [int(info["num_chs"]) for info in self.network.feature_info]
 
@@ -111,6 +120,9 @@ class ImageEncoder(nn.Module):
             local = last = self.network(images)[-1]
         else:
             last, (local,) = self.network.forward_intermediates(images, indices=[self.stage])
+            if getattr(self.network, "output_fmt", "NCHW") == "NHWC":  # a Swin transformer, whose end has a norm
+                last = last.permute(0, 3, 1, 2)
+                local = last if self.stage == len(self._channels()) - 1 else local
         grid = (int(local.shape[2]), int(local.shape[3]))
         return ImageFeatures(last.mean((2, 3)), local.flatten(2).transpose(1, 2), grid)
 
@@ -148,7 +160,7 @@ def _network(name: str, size: int, pretrained: bool, output_stride: int, options
             f"image encoder `{name}` is neither known to timm {timm.__version__} (see timm.list_models()) nor of the "
             "form `vit/4x128p8`"
         )
-    if name.startswith(("vit", "deit")):
+    if name.startswith(("vit", "deit", "swin")):
         options = {"num_classes": 0, "img_size": size}
     elif output_stride != 32:
         options = {**options, "output_stride": output_stride}

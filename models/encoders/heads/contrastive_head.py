@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from models.errors import ModelError
@@ -34,7 +36,7 @@ class GoogleHead(nn.Module):
     def __init__(self, width: int, dimension: int, layers: int = 3) -> None:
         super().__init__()
         widths = [width] * layers + [dimension]
-        self.layers = nn.ModuleList(nn.Linear(*pair, bias=False) for pair in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(*pair, bias=False) for pair in pairwise(widths))
         self.norms = nn.ModuleList(nn.BatchNorm1d(each) for each in widths[1:])
         self.norms[-1].bias.requires_grad_(False)  # type: ignore[union-attr,operator]  # and is 0
 

@@ -1,4 +1,4 @@
-"""Binary cross-entropy of matched and mismatched pairs, the question of LXMERT and VL-BERT: do these belong together?"""
+"""Binary cross-entropy of matched and mismatched pairs: do these belong together? As in LXMERT and VL-BERT."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Methods that read images alone: what is gained by reports shows beside them."""
