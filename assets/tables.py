@@ -11,6 +11,7 @@ from assets import previews
 from assets.evaluated import GROUP
 from assets.leakage import LEAKAGE
 from assets.workspace import WorkspaceResource, identify, one_sentence
+from evaluation.figures.catalogue import EMBEDDED_BY_PAPERS
 from evaluation.metrics.values import MACRO
 
 NAMES = ("pretraining", "method", "cohort", "task", "setting", "metric")
@@ -56,6 +57,15 @@ class TablesConfig(dg.Config):
     mlflow_url: str = Field(
         default=MLFLOW, description="Where MLflow is served, for links from measured numbers to their run there."
     )
+    figures_on: str = Field(
+        default="",
+        description="Dataset of the figures of methods against methods. Empty: that of the pretraining.",
+    )
+    embedded: int = Field(
+        default=EMBEDDED_BY_PAPERS,
+        ge=5,
+        description="Images at most in the figure of embeddings (t-SNE), of the test split.",
+    )
 
 
 @dg.asset(name="tables", group_name=GROUP, kinds={"html", "csv"}, deps=["results", LEAKAGE])
@@ -67,10 +77,11 @@ def tables_asset(
     Written to results/tables: a page for the browser, Markdown, CSV and LaTeX. The published numbers become rows of
     `results`, whose source is the table that each is printed in.
     """
-    from evaluation.tables.build import write_tables
+    from evaluation.tables.build import FigureOptions, write_tables
 
+    options = FigureOptions(config.figures_on, config.embedded)
     with one_sentence():
-        written = write_tables(workspace.plain(), config.mlflow_url, context.log.info, context.log.warning)
+        written = write_tables(workspace.plain(), config.mlflow_url, context.log.info, context.log.warning, options)
     tables = written.document.tables
     lines = [line for table in tables for line in table.lines]
     filled = [
@@ -84,6 +95,11 @@ def tables_asset(
             "pairs": len(written.document.pairs),
             "page": dg.MetadataValue.path(str(written.page)),
             "tables": previews.markdown_table(("paper", "table", "measured", "rows"), filled),
+            **{
+                f"{pretraining}: {one.title}": previews.picture(one.png, one.title)
+                for pretraining, pictures in written.document.pictures.items()
+                for one in pictures
+            },
             **identify(workspace.plain()),
         }
     )

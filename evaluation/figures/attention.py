@@ -6,7 +6,7 @@ The figures show sentences, and go to MLflow and into metadata. The sentences mu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,6 +115,24 @@ def draw_selected_regions(regions: AttendedRegions, titles: Sequence[str], note:
     for index, (axes, image, title) in enumerate(zip(panels, regions.images, titles, strict=False)):
         _show_image(axes, image, title)
         _draw_boxes(axes, image, regions.selected[index], regions.maps[index, index])
+    return as_png(figure, note)
+
+
+def draw_regions_of_networks(found: Mapping[str, AttendedRegions], titles: Sequence[str], note: str = "") -> bytes:
+    """Draw the regions of several networks, a row for each, with the same images in the columns.
+
+    Each image has one prompt, in the same order. `titles` name them.
+    """
+    if not found or any(len(regions.images) != len(titles) for regions in found.values()) or not titles:
+        raise EvaluationError("A figure of selected regions needs networks, and a title for each of their images.")
+    size = (len(titles) * REGION_INCHES, len(found) * (REGION_INCHES + 0.25) + 0.4)
+    figure = Figure(figsize=size, layout="constrained")
+    for row, (name, regions) in zip(
+        figure.subplots(len(found), len(titles), squeeze=False), found.items(), strict=True
+    ):
+        for index, (axes, title) in enumerate(zip(_hide_axes(row), titles, strict=True)):
+            _show_image(axes, regions.images[index], f"{name}: {title}")
+            _draw_boxes(axes, regions.images[index], regions.selected[index], regions.maps[index, index])
     return as_png(figure, note)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PICTURED = 6  # radiographs in the figure of heat maps
 ATTENDED = 3  # radiographs in a figure of attention
 EMBEDDED = 300  # images in a figure of embeddings
+EMBEDDED_BY_PAPERS = 1600  # of MGCA and of CheXpert 8x200 (ConVIRT)
 CORNERS = 3  # classes from which on there is a radar chart
 
 Networks = Mapping[str, Predictions]  # trained and untrained
@@ -128,7 +129,7 @@ def _draw_word_attention(networks: Networks, note: str) -> bytes:
     from evaluation.figures.attention import compute_word_attention, draw_word_attention
 
     network = networks["trained"]
-    pixels, sentences, _ = _find_examples(network)
+    pixels, sentences, _ = find_examples(network)
     return draw_word_attention(compute_word_attention(network.method, pixels, sentences), note) if len(pixels) else b""
 
 
@@ -136,7 +137,7 @@ def _draw_selected_regions(networks: Networks, note: str) -> bytes:
     from evaluation.figures.attention import compute_selected_regions, draw_selected_regions
 
     network = networks["trained"]
-    pixels, sentences, labels = _find_examples(network)
+    pixels, sentences, labels = find_examples(network)
     return (
         draw_selected_regions(compute_selected_regions(network.method, pixels, sentences), labels, note)
         if len(pixels)
@@ -144,7 +145,7 @@ def _draw_selected_regions(networks: Networks, note: str) -> bytes:
     )
 
 
-def _find_examples(network: Predictions) -> tuple[np.ndarray, list[str], list[str]]:
+def find_examples(network: Predictions) -> tuple[np.ndarray, list[str], list[str]]:
     """The first test image (k, size, size) of some labels that there is a sentence for, the sentences, the labels."""
     from evaluation.tasks.text_image_retrieval import categories_of, read_queries
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib import colormaps
@@ -82,6 +82,31 @@ def draw_embeddings(
     figure = Figure(figsize=(5.6 * len(colourings), 4.2), layout="constrained")
     for axes, groups in zip(figure.subplots(1, len(colourings), squeeze=False)[0], colourings, strict=True):
         _draw_points(axes, points, groups)
+    return as_png(figure, note)
+
+
+def draw_embeddings_of_networks(
+    vectors: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    classes: Sequence[str],
+    note: str = "",
+    seed: int = 0,
+    largest: int = LARGEST_SAMPLE,
+) -> bytes:
+    """t-SNE of the same images by several networks, a panel for each.
+
+    `vectors` (n, dim) are by the name of the network, `labels` (n, classes) are those of the images. At most `largest`
+    images are drawn, chosen at random, as in `draw_embeddings`.
+    """
+    if not vectors or any(len(found) != len(labels) for found in vectors.values()) or len(labels) < LEAST_SAMPLE:
+        raise EvaluationError(
+            f"A figure of embeddings needs vectors of each network for at least {LEAST_SAMPLE} labelled images."
+        )
+    rows = np.sort(np.random.default_rng(seed).permutation(len(labels))[:largest])
+    groups = group_by_label(labels[rows], classes)
+    figure = Figure(figsize=(5.6 * len(vectors), 4.2), layout="constrained")
+    for axes, (name, found) in zip(figure.subplots(1, len(vectors), squeeze=False)[0], vectors.items(), strict=True):
+        _draw_points(axes, reduce_to_plane(found[rows], seed), replace(groups, title=f"{name}, by label"))
     return as_png(figure, note)
 
 

@@ -23,6 +23,8 @@ INLINE_LIMIT = 45_000  # bytes; as base64 it stays below 60 kB
 TRUTH = "#37d0ff"
 OVERLAY = 0.6  # how much a map covers the image where it is strongest
 QUALITIES = (85, 75, 65, 50)
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's, for every eye
+DASHES = ("-", "--", ":", "-.")  # of the lines beyond the colours
 
 
 def draw_heat_maps(
@@ -91,6 +93,11 @@ def draw_roc_curves(scores: np.ndarray, labels: np.ndarray, classes: Sequence[st
     axes.set(xlabel="1 - specificity", ylabel="sensitivity", box_aspect=1, xlim=(0, 1), ylim=(0, 1.01))
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), title="AUROC", frameon=False)
     return as_png(figure, note)
+
+
+def style_line(index: int) -> dict[str, str]:
+    """The colour and the dashes of the line `index` of a figure; they repeat after 24 lines."""
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index // len(COLOURS) % len(DASHES)]}
 
 
 def shrink(png: bytes, limit: int = INLINE_LIMIT) -> bytes:

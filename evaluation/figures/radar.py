@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from evaluation.errors import EvaluationError
-from evaluation.figures.pictures import as_png
+from evaluation.figures.pictures import COLOURS, as_png, style_line
 
 LEAST_CORNERS = 3  # of a radar; fewer classes are bars
+INSIDE = (0.06, 0, 0.94, 1)  # left, bottom, width, height: the labels of the left corners lie outside of the axes
+LETTERS = 15  # of a class in a line
 CHANCE = 0.5  # AUROC
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's, for every eye
+FEW = 3  # lines whose areas are filled
 UNSCORED = "#888888"
 
 
@@ -30,18 +34,21 @@ def draw_radar(
     lines = {name: np.array(numbers, dtype=float) for name, numbers in values.items()}
     numbers = np.stack(list(lines.values()))
     scored = np.isfinite(numbers)
-    figure = Figure(figsize=(7.6, 5.4), layout="constrained")
+    figure = Figure(figsize=(7.6, 5.4), layout=ConstrainedLayoutEngine(rect=INSIDE))
     if len(classes) >= LEAST_CORNERS:
         axes = _draw_corners(figure, lines, max(0.0, np.floor(10 * min([CHANCE, *numbers[scored]])) / 10 - 0.1))
     else:
         axes = _draw_bars(figure, lines)
     axes.set_xticklabels(
-        [name if known else f"{name}:\nnot scored" for name, known in zip(classes, scored.any(0), strict=True)]
+        [
+            _wrap(name) if known else f"{_wrap(name)}:\nnot scored"
+            for name, known in zip(classes, scored.any(0), strict=True)
+        ]
     )
     for label, known in zip(axes.get_xticklabels(), scored.any(0), strict=True):
         label.set(fontsize=8, color="black" if known else UNSCORED, parse_math=False)
     axes.legend(
-        fontsize=8, loc="center left", bbox_to_anchor=(1.12, 0.5), title=f"{metric} (mean)", frameon=False
+        fontsize=8, loc="center left", bbox_to_anchor=(1.24, 0.5), title=f"{metric} (mean)", frameon=False
     )  # right of the labels
     return as_png(figure, note)
 
@@ -54,10 +61,10 @@ def _draw_corners(figure: Figure, lines: Mapping[str, np.ndarray], lowest: float
     axes.plot(circle, np.full_like(circle, CHANCE), color="grey", linewidth=0.8, linestyle="--", label="chance")
     for index, (name, numbers) in enumerate(lines.items()):
         closed = np.append(angles, 2 * np.pi), np.append(numbers, numbers[0])
-        colour = COLOURS[index % len(COLOURS)]
-        axes.plot(*closed, color=colour, linewidth=1.6, marker="o", markersize=3.5, label=_format_label(name, numbers))
-        if np.isfinite(numbers).all():
-            axes.fill(*closed, color=colour, alpha=0.08)
+        style = style_line(index)
+        axes.plot(*closed, **style, linewidth=1.6, marker="o", markersize=3.5, label=_format_label(name, numbers))
+        if np.isfinite(numbers).all() and len(lines) <= FEW:
+            axes.fill(*closed, color=style["color"], alpha=0.08)
     axes.set(xticks=angles, ylim=(lowest, 1), yticks=np.arange(np.ceil(10 * lowest), 11, 2) / 10)
     axes.tick_params(axis="x", pad=4)
     for label, angle in zip(axes.get_xticklabels(), angles, strict=True):
@@ -77,6 +84,11 @@ def _draw_bars(figure: Figure, lines: Mapping[str, np.ndarray]) -> Axes:
         axes.bar(left, numbers, width, color=COLOURS[index % len(COLOURS)], label=_format_label(name, numbers))
     axes.set(xticks=places, xlim=(-0.6, len(places) - 0.4), ylim=(0, 1))
     return axes
+
+
+def _wrap(name: str) -> str:
+    """A class in lines that fit beside the circle."""
+    return textwrap.fill(name, LETTERS, break_long_words=False)
 
 
 def _format_label(name: str, numbers: np.ndarray) -> str:

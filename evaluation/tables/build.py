@@ -128,9 +128,7 @@ def _write_figures(
     pretraining: Pretraining, latest: pa.Table, folder: Path, options: FigureOptions, log: Say
 ) -> list[Picture]:
     """The figures of the networks of a pretraining, each as a file below the folder of the tables."""
-    found = draw_method_figures(
-        pretraining.workspace, options.cohort, latest.to_pylist(), log, options.embedded
-    )
+    found = draw_method_figures(pretraining.workspace, options.cohort, latest.to_pylist(), log, options.embedded)
     pictures = []
     for figure in found:
         path = Path(FIGURES, pretraining.cohort, options.cohort or pretraining.cohort, f"{figure.name}.png")

@@ -6,7 +6,7 @@ Numbers are in percent, as the papers print them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from evaluation.leakage.selection import describe_selection
 from evaluation.metrics.values import MACRO
@@ -57,6 +57,22 @@ PAIR_NOTE = (
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A figure of methods against methods. `path` is that of its file, from the folder of the tables."""
+
+    title: str
+    png: bytes
+    path: str
+
+    @property
+    def address(self) -> str:
+        """The picture itself, small enough for a page."""
+        from evaluation.figures.pictures import data_uri, shrink
+
+        return data_uri(shrink(self.png))
+
+
+@dataclass(frozen=True)
 class TablesDocument:
     """The content of the files."""
 
@@ -65,6 +81,7 @@ class TablesDocument:
     pretrainings: Mapping[str, bool]  # the cohorts of the pretrainings, the newest first, and which are simulated
     leaks: Sequence[str] = ()  # sentences about test data that was seen before
     groups: Sequence[Group] = ()  # the results of the home by the cohort of the pretraining
+    pictures: Mapping[str, Sequence[Picture]] = field(default_factory=dict)  # by the cohort of the pretraining
 
     @property
     def simulated(self) -> bool:

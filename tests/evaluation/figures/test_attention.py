@@ -12,6 +12,7 @@ from evaluation.figures.attention import (
     WordAttention,
     compute_selected_regions,
     compute_word_attention,
+    draw_regions_of_networks,
     draw_selected_regions,
     draw_word_attention,
 )
@@ -103,3 +104,17 @@ def test_pictures_of_nothing_are_refused():
         draw_word_attention(WordAttention(empty, [], np.zeros((0, 1, 2, 2))))
     with pytest.raises(EvaluationError, match="a title, for each image"):
         draw_selected_regions(AttendedRegions(empty, empty > 0, empty[:, None]), [])
+
+
+def test_regions_of_chexzero_stand_below_those_of_lrclr(images):
+    found = {name: compute_selected_regions(tiny_method(name), images, SENTENCES) for name in ("lrclr", "chexzero")}
+    assert found["chexzero"].selected.any()
+    drawn = draw_regions_of_networks(found, ["effusion", "heart"], "A simulation.")
+    alone = draw_regions_of_networks({"lrclr": found["lrclr"]}, ["effusion", "heart"], "A simulation.")
+    assert picture(drawn).shape == (610, 520, 3)
+    assert picture(alone).shape == (325, 520, 3)
+    assert of_colour(drawn, HIGHEST) > of_colour(alone, HIGHEST) > 0
+    with pytest.raises(EvaluationError, match="needs networks"):
+        draw_regions_of_networks({}, ["effusion"])
+    with pytest.raises(EvaluationError, match="a title for each"):
+        draw_regions_of_networks(found, ["effusion"])

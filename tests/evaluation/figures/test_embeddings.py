@@ -13,6 +13,7 @@ from evaluation.figures.embeddings import (
     REST,
     _choose_palette,
     draw_embeddings,
+    draw_embeddings_of_networks,
     group_by_label,
     group_by_prototype,
     reduce_to_plane,
@@ -71,6 +72,19 @@ def test_a_panel_by_label_and_one_by_prototype():
         colour = colormaps["tab10"](index)
         assert of_colour(both, colour) > of_colour(one, colour) > 100
     assert of_colour(one, REST)
+
+
+def test_networks_have_a_panel_each_of_the_same_images():
+    vectors, of = clusters()
+    labels = np.eye(4)[of]
+    both = {"imagenet": vectors, "$convirt$": vectors[:, ::-1]}
+    drawn = draw_embeddings_of_networks(both, labels, list("abcd"), "A simulation.", largest=20)
+    assert picture(drawn).shape == (420, 1120, 3)
+    alone = [draw_embeddings_of_networks({"a": vectors}, labels, list("abcd"), seed=s, largest=9) for s in (0, 0, 1)]
+    assert alone[0] == alone[1] != alone[2]
+    for wrong in ({}, {"a": vectors, "b": vectors[1:]}):
+        with pytest.raises(EvaluationError, match="vectors of each network"):
+            draw_embeddings_of_networks(wrong, labels, list("abcd"))
 
 
 def test_fewer_images_are_drawn_of_many_the_same_each_time():
