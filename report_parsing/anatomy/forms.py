@@ -16,6 +16,7 @@ from report_parsing.lexicon.slots import read_forms
 from report_parsing.lexicon.tokens import tokenize
 from report_parsing.lexicon.words import observation_forms
 from report_parsing.resources import read_cell, read_rows
+from report_parsing.vocabulary import DEVICE_ENTITIES
 
 HEAD, MODIFIER = "head", "modifier"
 ROOT = "root"  # the other roles of anatomy words are the classes of modifiers.csv
@@ -61,13 +62,25 @@ class FormReader:
         for row in read_rows("locations.csv"):
             for form in read_forms(row["forms"]):
                 self._locations.add(tokenize(form)[0], frozenset(read_cell(row["words"], "+")))
+        self._silent = {
+            form: row["class"]
+            for row in read_rows("grammar.csv")
+            if row["class"] in _SILENT
+            for form in read_cell(row["forms"])
+        }
         self._anatomy: dict[str, str] = {}
         self._modifiers = PhraseTree()
         self._describing: set[str] = set()
+        self._adjectives: set[str] = set()
+        self._general: set[str] = set()  # words of places that are no entity: "region"
         self._whole: set[tuple[str, ...]] = set()  # names that are one entity: "heart failure"
         for row in read_rows("modifiers.csv"):
             forms = read_cell(row["forms"])
-            if row["label"] == "anatomy":
+            if row["class"] == "general":
+                self._general.update(forms)
+            elif row["class"] == "adjective":
+                self._adjectives.update(forms)
+            elif row["label"] == "anatomy":
                 self._anatomy.update(dict.fromkeys(forms, row["class"]))
             elif row["class"] == "phrase":
                 self._whole.update(tuple(tokenize(form)[0]) for form in forms)
@@ -75,12 +88,6 @@ class FormReader:
                 for form in forms:
                     self._modifiers.add(tokenize(form)[0], row["class"])
                 self._describing.update(forms)
-        self._silent = {
-            form: row["class"]
-            for row in read_rows("grammar.csv")
-            if row["class"] in _SILENT
-            for form in read_cell(row["forms"])
-        }
         self.read_observation = lru_cache(maxsize=_REMEMBERED)(self._read_observation)
         self.read_location = lru_cache(maxsize=_REMEMBERED)(self._read_location)
 
@@ -96,6 +103,10 @@ class FormReader:
         """What a word is that no location form need hold ("lateral" is a sublocation), or an empty string."""
         kind = self._anatomy.get(word, "")
         return ROOT if kind == STRUCTURE else kind
+
+    def is_adjective(self, word: str) -> bool:
+        """Whether the name of a finding is an adjective: "dense"."""
+        return word in self._adjectives
 
     def _read_observation(
         self, words: tuple[str, ...], entities: tuple[str, ...], has_location: bool
@@ -122,13 +133,17 @@ class FormReader:
         return (Piece(head.start, head.end, HEAD), *inner, *self._modifiers_of(head, rest, entities))
 
     def _head(self, units: list[_Unit], entities: tuple[str, ...]) -> _Unit | None:
-        """The word that alone says most of the observations; of equals the last before a preposition."""
-        best, most = None, 0
+        """The word that alone says most of the observations; of equals the last before a preposition.
+
+        The name of a device says more than words for its kinds: the head of "port catheter" is "catheter".
+        """
+        best, most = None, (False, 0)
         for unit in units:
             if best is not None and self._silent.get(unit.text) == "preposition":
                 break
-            said = len((self._alone.get(unit.text, set()) | {unit.text}) & set(entities))
-            if said and said >= most:
+            count = len((self._alone.get(unit.text, set()) | {unit.text}) & set(entities))
+            said = unit.text.removesuffix("s") in DEVICE_ENTITIES.intersection(entities), count
+            if count and said >= most:
                 best, most = unit, said
         return best
 
@@ -174,7 +189,7 @@ class FormReader:
         pieces: list[Piece] = []
         opens = False
         for index, word in enumerate(words):
-            if not self._speaks(word):
+            if word in self._general or not self._speaks(word):
                 opens = opens or self._silent.get(word) == _CONJUNCTION
                 continue
             role = MODIFIER if word in self._describing else self.anatomy_role(word) or ROOT

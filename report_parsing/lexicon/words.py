@@ -112,7 +112,8 @@ class Lexicon:
         tags = [self._classes.get(word, "word") for word in words]
         for mention in _longest(found["grammar"]):
             tags[mention.start : mention.end] = [mention.term] * (mention.end - mention.start)
-        observations = _longest(_with_bound(found) if found["bound"] else found["observation"])
+        named = _with_bound(found) if found["bound"] else found["observation"]
+        observations = _longest(_outside(named, found["location"]))
         locations = self._tag_mentions(tags, observations, found["location"])
         marks = self._marked(words)
         return Reading(
@@ -204,6 +205,21 @@ def _with_bound(found: dict[str, list[Mention]]) -> list[Mention]:
     places = frozenset[str]().union(*(mention.term for mention in found["location"]))
     bound = [mention for mention in found["bound"] if not mention.term.location.isdisjoint(places)]
     return sorted(found["observation"] + bound, key=lambda item: item[:2]) if bound else found["observation"]
+
+
+def _outside(observations: list[Mention], locations: list[Mention]) -> list[Mention]:
+    """The observations that are no part of a place of several words: no "cavity" in "pleural cavity"."""
+    wide = [item for item in locations if item.end - item.start > 1] if observations else []
+    if not wide:
+        return observations
+    return [
+        item
+        for item in observations
+        if not any(
+            place.start <= item.start and item.end <= place.end and place[:2] != item[:2] and place.term
+            for place in wide
+        )
+    ]
 
 
 def _longest(mentions: list[Mention]) -> list[Mention]:

@@ -18,12 +18,14 @@ from report_parsing.anatomy.forms import FormReader
 from report_parsing.lexicon.lines import split_lines
 from report_parsing.lexicon.tokens import find_in_order
 from report_parsing.lexicon.words import Lexicon
-from report_parsing.radgraph.graph import Entity, Graph, Relation
+from report_parsing.radgraph.graph import MODIFY, PRESENT, UNCERTAIN, Entity, Graph, Relation
 from report_parsing.sections.layout import Span
 from report_parsing.sections.sentences import split_sentences
 from report_parsing.statements.clauses import split_clauses
+from report_parsing.statements.reference import add_reference
 from report_parsing.statements.sentence_graph import sentence_nodes
 
+_SUBJECT = -1  # in the relations of a line: the finding of a line before
 _REMEMBERED = 20_000  # sentences; "No pneumothorax." is read once
 # what has no full stop for 1,200 characters is read in pieces, so that time grows with length only
 _TOKEN = re.compile(r"\w+(?:[-'’]\w+)*|[^\w\s]")
@@ -51,6 +53,7 @@ class _Line(NamedTuple):
 
     tokens: tuple[str, ...]
     entities: tuple[_LineEntity, ...]
+    subject: tuple[tuple[str, int], ...] = ()  # relations of a finding before that the sentence goes on about, "it"
 
 
 class GraphParser:
@@ -83,10 +86,11 @@ class GraphParser:
         """
         tokens: list[str] = []
         entities: dict[str, Entity] = {}
+        subject = ""  # the finding that "it" stands for
         for start, end, is_sentence in _pieces(text, sentences):
             for line in split_lines(text[start:end]) if is_sentence else ():
                 read = self._parse_line(line)
-                _add_entities(entities, read, len(tokens))
+                subject = _add_entities(entities, read, len(tokens), subject) or subject
                 tokens.extend(read.tokens)
             if not is_sentence:
                 tokens.extend(_TOKEN.findall(text, start, end))
@@ -96,12 +100,14 @@ class GraphParser:
 
     def _parse_unseen_line(self, line: str) -> _Line:
         reading = self._lexicon.read(line)
+        refers = add_reference(reading)
         reading.clauses = split_clauses(reading)
         nodes = sentence_nodes(reading, self._forms)
+        pronoun = nodes.pop(0) if refers else None
         spans = [(reading.spans[node.start][0], reading.spans[node.end - 1][1]) for node in nodes]
         tokens = list(_cut_tokens(line, spans))
         starts = [start for start, _ in tokens]
-        order = {id(node): index for index, node in enumerate(nodes)}
+        order = {id(pronoun): _SUBJECT, **{id(node): index for index, node in enumerate(nodes)}}
         entities = tuple(
             _LineEntity(
                 bisect_right(starts, start) - 1,
@@ -111,7 +117,8 @@ class GraphParser:
             )
             for node, (start, end) in zip(nodes, spans, strict=True)
         )
-        return _Line(tuple(line[start:end] for start, end in tokens), entities)
+        subject = tuple((kind, order[id(target)]) for kind, target in pronoun.relations) if pronoun else ()
+        return _Line(tuple(line[start:end] for start, end in tokens), entities, subject)
 
 
 def _pieces(text: str, sentences: Sequence[Span] | None) -> Iterator[tuple[int, int, bool]]:
@@ -144,12 +151,30 @@ def _cut_tokens(line: str, spans: Sequence[Span]) -> Iterator[Span]:
         yield from pairwise((start, *inner, end))
 
 
-def _add_entities(entities: dict[str, Entity], line: _Line, first_token: int) -> None:
-    """Number the entities of a line behind those there are."""
+def _add_entities(entities: dict[str, Entity], line: _Line, first_token: int, subject: str) -> str:
+    """Number the entities of a line behind those there are; the first finding that is affirmed or doubted, if any.
+
+    Args:
+        entities: what the lines before said; the relations of "it" are added to its subject.
+        line: the entities to add.
+        first_token: of the line.
+        subject: the entity that "it" stands for, or an empty string.
+    """
     before = len(entities) + 1
+    if subject:
+        entity = entities[subject]
+        more = (Relation(kind, str(before + target)) for kind, target in line.subject)
+        entities[subject] = entity._replace(relations=(*entity.relations, *more))
+    first = ""
     for item in line.entities:
         tokens = " ".join(line.tokens[item.start : item.end + 1])
-        relations = tuple(Relation(kind, str(before + target)) for kind, target in item.relations)
-        entities[str(len(entities) + 1)] = Entity(
-            tokens, item.label, first_token + item.start, first_token + item.end, relations
+        relations = tuple(
+            Relation(kind, subject if target == _SUBJECT else str(before + target))
+            for kind, target in item.relations
+            if subject or target != _SUBJECT
         )
+        key = str(len(entities) + 1)
+        entities[key] = Entity(tokens, item.label, first_token + item.start, first_token + item.end, relations)
+        if not first and item.label in (PRESENT, UNCERTAIN) and all(kind != MODIFY for kind, _ in relations):
+            first = key
+    return "" if line.subject else first

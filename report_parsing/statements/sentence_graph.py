@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from itertools import pairwise
-from typing import NamedTuple
 
 from report_parsing.anatomy.forms import HEAD, MEASURE, MODIFIER, SIDE, FormReader, Piece
 from report_parsing.anatomy.positions import SIDES, Words
 from report_parsing.anatomy.runs import Location
 from report_parsing.anatomy.structures import Node, Structure, structures_of
-from report_parsing.lexicon.words import Mention, Reading
+from report_parsing.lexicon.words import Reading
 from report_parsing.radgraph import graph
 from report_parsing.statements.assertion import ABSENT, UNCERTAIN, assertion_of
+from report_parsing.statements.description import Finding, attach_attributes, descriptions, is_attribute
 from report_parsing.statements.triplets import located_mentions
 
 _LABELS = {ABSENT: graph.ABSENT, UNCERTAIN: graph.UNCERTAIN}
@@ -23,37 +23,32 @@ _ONE_NAME = 4  # tokens from "heart" to "lungs" where one name holds both
 _PASSED = ("word", "determiner", "location")  # between a modifier and its finding: "small left effusion"
 
 
-class _Finding(NamedTuple):
-    """An observation as an entity, where it is, and the pieces of its name, as tokens of the sentence."""
-
-    mention: Mention
-    location: Location | None  # None for a state that only describes a finding
-    head: Node
-    pieces: list[Piece]
-
-
 def sentence_nodes(reading: Reading, forms: FormReader) -> list[Node]:
     """The entities of a sentence with its clauses, in order of appearance, with their relations."""
     findings = _findings(reading, forms)
     located = [finding for finding in findings if finding.location is not None]
     locations = [finding.location for finding in located if finding.location is not None]
     structures = structures_of(reading, _anatomy(reading, findings, forms), locations, forms)
-    _locate(located, structures)
+    suggested = list(_interpretations(reading, located))
+    _locate(located, structures, {id(target) for _, target in suggested})
     _attach_sides(reading, located, structures)
-    _interpret(reading, located)
-    kept = located + _attach_states(reading, findings)
+    for source, target in suggested:
+        source.relate(graph.SUGGESTIVE_OF, target)
+    kept = located + attach_attributes(reading, findings)
     nodes = [finding.head for finding in kept]
     nodes += [node for structure in structures for node in structure.nodes]
     nodes += _parts_of_names(kept)
-    nodes += _descriptions(reading, findings, nodes, forms)
+    nodes += descriptions(reading, findings, structures, nodes, forms)
     return sorted(nodes, key=lambda node: (node.start, node.end))
 
 
-def _findings(reading: Reading, forms: FormReader) -> list[_Finding]:
+def _findings(reading: Reading, forms: FormReader) -> list[Finding]:
     said = {id(mention): (location, exists) for mention, location, exists in located_mentions(reading)}
-    findings: dict[int, _Finding] = {}
+    findings: dict[int, Finding] = {}
     for mention in reading.observations:
         location, exists = said.get(id(mention)) or (None, assertion_of(reading, mention))
+        if is_attribute(reading, mention, forms):
+            location = None
         words = tuple(reading.words[mention.start : mention.end])
         pieces = [
             piece._replace(start=mention.start + piece.start, end=mention.start + piece.end)
@@ -61,11 +56,11 @@ def _findings(reading: Reading, forms: FormReader) -> list[_Finding]:
         ]
         head = next(piece for piece in pieces if piece.role == HEAD)
         node = Node(head.start, head.end, _LABELS.get(exists, graph.PRESENT))
-        findings.setdefault(mention.start, _Finding(mention, location, node, pieces))
+        findings.setdefault(mention.start, Finding(mention, location, node, pieces))
     return list(findings.values())
 
 
-def _anatomy(reading: Reading, findings: Sequence[_Finding], forms: FormReader) -> Iterator[Piece]:
+def _anatomy(reading: Reading, findings: Sequence[Finding], forms: FormReader) -> Iterator[Piece]:
     """The anatomy words of the locations and of the names of findings."""
     for start, mention in reading.locations.items():
         if start == mention.start:
@@ -76,7 +71,7 @@ def _anatomy(reading: Reading, findings: Sequence[_Finding], forms: FormReader) 
         yield from (piece for piece in finding.pieces if piece.role not in (HEAD, MODIFIER))
 
 
-def _parts_of_names(findings: Sequence[_Finding]) -> Iterator[Node]:
+def _parts_of_names(findings: Sequence[Finding]) -> Iterator[Node]:
     """The words in the name of a finding that modify its head: "nasogastric" of "nasogastric tube"."""
     for finding in findings:
         for piece in finding.pieces:
@@ -86,8 +81,11 @@ def _parts_of_names(findings: Sequence[_Finding]) -> Iterator[Node]:
                 yield node
 
 
-def _locate(findings: Sequence[_Finding], structures: Sequence[Structure]) -> None:
-    """Relate every finding to the roots of its locations, and let the sides of the location modify them."""
+def _locate(findings: Sequence[Finding], structures: Sequence[Structure], suggested: Set[int]) -> None:
+    """Relate every finding to the roots of its locations, and let the sides of the location modify them.
+
+    What a finding suggests is only where its own words say: in "lobar opacity, likely edema" the opacity is lobar.
+    """
     before: list[Structure] = []  # where the finding before is
     for mention, location, head, _ in findings:
         assert location is not None
@@ -96,10 +94,8 @@ def _locate(findings: Sequence[_Finding], structures: Sequence[Structure]) -> No
             item for item in structures if item.start < location.end and location.start < item.end and not item.leans
         ]
         inside += [item for item in found if item not in inside]
-        if (location.start, location.end) == (
-            mention.start,
-            mention.end,
-        ):  # stated by the finding, or passed on
+        is_passed_on = (location.start, location.end) == (mention.start, mention.end)  # or stated by the finding
+        if is_passed_on and id(head) not in suggested:
             inside += [item for item in before if item not in inside]
         for words in location.words:
             matches = _best(words, inside)
@@ -118,7 +114,7 @@ def _location_at(head: Node, structure: Structure) -> None:
         head.relate(graph.LOCATED_AT, node)
 
 
-def _attach_sides(reading: Reading, findings: Sequence[_Finding], structures: Sequence[Structure]) -> None:
+def _attach_sides(reading: Reading, findings: Sequence[Finding], structures: Sequence[Structure]) -> None:
     """Bare sides that no location holds: "hilum on the left", "bilateral effusions, left greater than right"."""
     locations = {id(target) for finding in findings for _, target in finding.head.relations}
     for structure, item in pairwise(structures):
@@ -131,7 +127,7 @@ def _attach_sides(reading: Reading, findings: Sequence[_Finding], structures: Se
             _compare(reading, item, findings, structures)
 
 
-def _compare(reading: Reading, item: Structure, findings: Sequence[_Finding], structures: Sequence[Structure]) -> None:
+def _compare(reading: Reading, item: Structure, findings: Sequence[Finding], structures: Sequence[Structure]) -> None:
     """Let the sides of a comparison modify the location of the finding in front, or be its location."""
     before = [finding for finding in findings if finding.mention.end <= item.start]
     if before and reading.clauses[before[-1].mention.start] == reading.clauses[item.start]:
@@ -180,80 +176,8 @@ def _compose(
     return lenders
 
 
-def _attach_states(reading: Reading, findings: Sequence[_Finding]) -> list[_Finding]:
-    """The states that describe a finding ("stable effusion"), as its modifiers; those of nothing named are left out."""
-    heads = _by_token(findings)
-    attached = []
-    for finding in findings:
-        if finding.location is None:
-            described = _find_described(reading, finding.mention.start, finding.mention.end, "", heads)
-            if described is not None:
-                finding.head.relate(graph.MODIFY, described)
-                attached.append(finding)
-    return attached
-
-
-def _descriptions(
-    reading: Reading, findings: Sequence[_Finding], nodes: Sequence[Node], forms: FormReader
-) -> Iterator[Node]:
-    """The words that describe a finding, as entities that modify it."""
-    heads = _by_token(findings)
-    taken = {token for node in nodes for token in range(node.start, node.end)} | heads.keys()
-    taken.update(token for cue in reading.cues for token in range(cue.start, cue.end))
-    for start, end, kind in forms.modifiers(reading.words) if heads else ():
-        if taken.isdisjoint(range(start, end)):
-            described = _find_described(reading, start, end, kind, heads)
-            if described is not None:
-                yield Node(start, end, described.label, [(graph.MODIFY, described)])
-
-
-def _by_token(findings: Sequence[_Finding]) -> dict[int, _Finding]:
-    return {token: item for item in findings for token in range(item.mention.start, item.mention.end)}
-
-
-def _find_described(reading: Reading, start: int, end: int, kind: str, heads: dict[int, _Finding]) -> Node | None:
-    """The finding of the noun phrase, or the one in front that the words are said of."""
-    following = _following(reading, end, kind, heads, joins=False)
-    if following is None and start and reading.tags[start - 1] == "verb":
-        following = _preceding(reading, start, heads)
-    return following or _following(reading, end, kind, heads, joins=True) or _preceding(reading, start, heads)
-
-
-def _following(reading: Reading, index: int, kind: str, heads: dict[int, _Finding], *, joins: bool) -> Node | None:
-    """The next finding of the noun phrase; with `joins` also behind "and": "small and moderate effusions"."""
-    clause = reading.clauses[index - 1]
-    opened = False
-    while index < len(reading.words) and reading.clauses[index] == clause:
-        tag = reading.tags[index]
-        finding = heads.get(index)
-        if finding is not None and finding.location is not None:
-            return None if opened else finding.head
-        if tag in ("and", "comma") and joins:
-            opened = True
-        elif finding is not None or tag in _PASSED:
-            opened = False
-        elif reading.words[index] != "of" and not (kind == "change" and reading.words[index] == "in"):
-            return None
-        index += 1
-    return None
-
-
-def _preceding(reading: Reading, start: int, heads: dict[int, _Finding]) -> Node | None:
-    """The nearest finding in front, in the clause or before its "which"."""
-    clause = reading.clauses[start]
-    for index in range(start - 1, -1, -1):
-        if reading.clauses[index] != clause:
-            if reading.words[index + 1] != "which":
-                return None
-            clause = reading.clauses[index]
-        finding = heads.get(index)
-        if finding is not None and finding.location is not None and finding.mention.term.role == "finding":
-            return finding.head
-    return None
-
-
-def _interpret(reading: Reading, findings: Sequence[_Finding]) -> None:
-    """Relate findings to what they suggest, alternatives included: "opacity, likely atelectasis or edema"."""
+def _interpretations(reading: Reading, findings: Sequence[Finding]) -> Iterator[tuple[Node, Node]]:
+    """(finding, what it suggests), alternatives included: "opacity, likely atelectasis or edema"."""
     sources: list[Node] = []
     chain = [finding.head for finding in findings[:1]]  # the last finding and those it is listed with
     for previous, finding in pairwise(findings):
@@ -264,7 +188,7 @@ def _interpret(reading: Reading, findings: Sequence[_Finding]) -> None:
             sources, chain = [], []
         chain.append(finding.head)
         for source in sources if finding.mention.term.role == "finding" else ():
-            source.relate(graph.SUGGESTIVE_OF, finding.head)
+            yield source, finding.head
 
 
 def _is_interpreted(reading: Reading, between: range) -> bool:
