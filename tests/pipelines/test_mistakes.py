@@ -43,7 +43,7 @@ def evaluation(**config):
 
 # The job, the run config (text or a mapping), variables, and what the sentence says.
 TABLE = {
-    "method": ("pretrain_medclip", {}, {}, ["`medclip`", "did you mean `medklip`?"]),
+    "method": ("pretrain_medklp", {}, {}, ["`medklp`", "did you mean `medklip`?"]),
     "job": ("injest", {}, {}, ["no job injest", "did you mean `ingest`?"]),
     "YAML": (INGEST, "ops: {images: [1, 2\n", {}, ["run.yaml, line 2", "no YAML", "Correct it"]),
     "Python file": (INGEST, "import dagster as dg\n", {}, ["run.yaml is no run config", "it begins with `ops:`"]),
