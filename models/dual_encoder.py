@@ -17,6 +17,7 @@ class DualEncoder(Method):
 
     prompts = PromptPair()
     text_batch = 256  # texts embedded at once
+    unit_prompts = True  # whether prompts that mean the same are averaged as unit vectors, or as they are projected
 
     def project_images(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
         """Network input -> vectors (batch, dim), vectors of the locations (batch, locations, dim), and their grid.
@@ -36,11 +37,14 @@ class DualEncoder(Method):
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """(texts, dim) L2-normalised."""
+        return F.normalize(self.text_vectors(texts), dim=-1)
+
+    def text_vectors(self, texts: Sequence[str]) -> Tensor:
+        """(texts, dim) as they are projected, in single precision."""
         assert self.texts is not None
         device = next(self.parameters()).device
         parts = [texts[start : start + self.text_batch] for start in range(0, len(texts), self.text_batch)]
-        vectors = torch.cat([self.project_texts(self.texts.tokens(part, device)) for part in parts])
-        return F.normalize(vectors.float(), dim=-1)
+        return torch.cat([self.project_texts(self.texts.tokens(part, device)) for part in parts]).float()
 
     def prompt_vectors(self, queries: Sequence[str]) -> Tensor:
         """(2, queries, dim): per query the mean direction of its positive, and of its negative prompts."""
@@ -49,7 +53,8 @@ class DualEncoder(Method):
         return torch.stack(sides)
 
     def _mean_directions(self, groups: Sequence[Sequence[str]]) -> Tensor:
-        vectors = self.embed_texts([text for group in groups for text in group])
+        texts = [text for group in groups for text in group]
+        vectors = self.embed_texts(texts) if self.unit_prompts else self.text_vectors(texts)
         means = [part.mean(0) for part in vectors.split([len(group) for group in groups])]
         return F.normalize(torch.stack(means), dim=-1)
 

@@ -45,7 +45,7 @@ def reorder_sentences(tokens: Tokens, keys: Tensor) -> Tokens:
 
     Sentences with a key of `LAST` or above are left out: they become padding.
     """
-    order = keys.argsort(1, stable=True)
+    order = keys.argsort(dim=1, stable=True)
     left_out = (keys.gather(1, order) >= LAST)[..., None]
     sorted_tokens = tokens.apply(lambda tensor: tensor.gather(1, order[..., None].expand_as(tensor)))
     return Tokens(sorted_tokens.ids, sorted_tokens.mask & ~left_out)

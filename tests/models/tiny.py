@@ -27,6 +27,10 @@ FOLDER = tempfile.TemporaryDirectory()  # of weights that a method cannot do wit
 VIT, BERT = "vit/2x32p8", "bert/2x32"
 TINY: dict[str, dict] = {
     "blip": {"image_encoder": VIT, "image_weights": f"{FOLDER.name}/blip.safetensors"},
+    "biovil": {
+        "image_encoder": "resnet10t/2", "image_weights": "", "text_encoder": BERT, "hidden": 16, "dimension": 16,
+        "local_weight": 0.1,
+    },
     "caption_lstm": {
         "image_encoder": "resnet10t/2", "image_weights": "", "vocabulary": "all-MiniLM-L6-v2", "embedding": 8,
         "hidden": 16, "attention": 8,

@@ -27,3 +27,14 @@ def word_entropies(logits: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tenso
 def mean_over_words(sums: Tensor, counts: Tensor) -> Tensor:
     """The scalar loss of the whole batch from `word_entropies` (texts,); 0 for a batch without targets."""
     return sums.sum() / counts.sum().clamp_min(1)
+
+
+def chosen_entropies(logits: Tensor, targets: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """As `word_entropies`, of few words of each text: their `logits` (words, vocabulary) and `targets` (words,).
+
+    They are in the order of `chosen` (texts, length), which is True for them.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        entropies = F.cross_entropy(at_least_float32(logits), targets, reduction="none")
+    placed = entropies.new_zeros(chosen.shape).masked_scatter(chosen, entropies)
+    return placed.sum(1), chosen.sum(1).to(entropies.dtype)

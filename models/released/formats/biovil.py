@@ -50,6 +50,7 @@ class ReleasedBiovil(ReleasedNetwork, DualEncoder):
     size = RESIZED
     cropped = CROPPED
     prompts = PromptPair("Findings suggesting {}", "No evidence of {}")
+    unit_prompts = False
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__()

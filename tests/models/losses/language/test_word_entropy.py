@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models.losses.language.coverage import uncovered
-from models.losses.language.word_entropy import mean_over_words, word_entropies
+from models.losses.language.word_entropy import chosen_entropies, mean_over_words, word_entropies
 
 
 def words(texts=3, length=5, vocabulary=7, seed=0):
@@ -65,3 +65,10 @@ def test_gradients():
     torch.autograd.gradcheck(lambda given: mean_over_words(*word_entropies(given, targets, mask)), logits)
     attention = torch.rand(2, 3, 4, dtype=torch.float64, requires_grad=True)
     torch.autograd.gradcheck(lambda given: uncovered(given, mask[:, :3]), attention)
+
+
+def test_few_words_of_long_texts_need_no_logits_of_the_others():
+    logits, targets, mask = words()
+    few = chosen_entropies(logits[mask], targets[mask], mask)
+    for found, expected in zip(few, word_entropies(logits, targets, mask), strict=True):
+        torch.testing.assert_close(found, expected)
