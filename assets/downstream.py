@@ -69,7 +69,7 @@ def downstream_asset(method: str, cohorts: Sequence[str]) -> dg.AssetsDefinition
             metadata["computed on"] = evaluators[0].compute.description
             metadata |= means_to_plot(found, leading_only=True, prefix=cohort)
             metadata[cohort] = dg.MetadataValue.md(tabulate_outcomes(found))
-            metadata |= {} if why else figures(evaluators[0], found, prefix=f"{cohort} ")
+            metadata |= {} if why else figures(evaluators[0], found, wanted.amount.embedded, f"{cohort} ")
         yield dg.MaterializeResult(
             metadata={**count_outcomes(outcomes), **metadata, **identify(place)},
             data_version=dg.DataVersion(digest_outcomes(outcomes)),

@@ -52,7 +52,7 @@ def evaluated_asset(method: str) -> dg.AssetsDefinition:
             "computed on": evaluators[0].compute.description,
             "version": evaluators[0].dataset.workspace.version,
             "numbers": dg.MetadataValue.md(tabulate_outcomes(outcomes)),
-            **figures(evaluators[0], outcomes),
+            **figures(evaluators[0], outcomes, chosen.amount.embedded),
             **means_to_plot(outcomes),
         }
         check, version = check_results(key, outcomes, identify(place)), dg.DataVersion(digest_outcomes(outcomes))
@@ -166,7 +166,7 @@ def check_results(key: dg.AssetKey, outcomes: Sequence[Outcome], whose: Mapping[
     )
 
 
-def figures(evaluator: Evaluator, outcomes: Sequence[Outcome], prefix: str = "") -> dict[str, Any]:
+def figures(evaluator: Evaluator, outcomes: Sequence[Outcome], embedded: int, prefix: str = "") -> dict[str, Any]:
     """The figures of the tasks that have numbers; drawn again where a number is new."""
     from evaluation.figures.catalogue import draw_figures
 
@@ -174,7 +174,7 @@ def figures(evaluator: Evaluator, outcomes: Sequence[Outcome], prefix: str = "")
     scored = [one for one in own if one.values and not one.failed]
     names = [name for one in dict.fromkeys(outcome.task for outcome in scored) for name in task(one).figures]
     anew = any(not outcome.reused for outcome in scored)
-    drawn = draw_figures(evaluator.predictions, names, evaluator.tracker, anew)
+    drawn = draw_figures(evaluator.predictions, names, evaluator.tracker, anew, embedded)
     return {
         f"{prefix}{name.replace('_', ' ')}": (
             previews.picture(figure, name) if isinstance(figure, bytes) else dg.MetadataValue.text(figure)

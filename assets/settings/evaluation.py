@@ -12,6 +12,7 @@ from pydantic import Field, create_model
 from assets.settings.launchpad import given_values, preset_config, preset_fields
 from cohorts.subsets import FRACTIONS
 from evaluation.errors import EvaluationError
+from evaluation.figures.catalogue import EMBEDDED
 from evaluation.tasks.registry import preset_settings, task, task_names
 from models.compute import AUTO, Compute
 from store.errors import SettingError
@@ -36,6 +37,9 @@ class Amount:
     )
     repeats: int = setting(1, "Repeats of whatever is trained, each with its own patients, order and layers.", least=1)
     unit: str = setting("image", "What has one score: `image`, or `study`, by the mean of the scores of its images.")
+    embedded: int = setting(
+        EMBEDDED, "Images at most in a figure of embeddings (t-SNE), of the test split; MGCA: 1,600.", least=5
+    )
     simulated_studies: int = setting(
         600, "Studies per simulated archive, for datasets without one when pretraining is simulated; 0: none.", least=0
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ PICTURED = 6  # radiographs in the figure of heat maps
 ATTENDED = 3  # radiographs in a figure of attention
 EMBEDDED = 300  # images in a figure of embeddings
 EMBEDDED_BY_PAPERS = 1600  # of MGCA and of CheXpert 8x200 (ConVIRT)
+EMBEDDINGS = "embeddings"
 CORNERS = 3  # classes from which on there is a radar chart
 
 Networks = Mapping[str, Predictions]  # trained and untrained
@@ -28,11 +30,16 @@ Drawing = Callable[[Networks, str], bytes]  # returns a PNG with a note, or noth
 
 
 def draw_figures(
-    predictions: Networks, names: Sequence[str], tracker: Tracker | None = None, anew: bool = True
+    predictions: Networks,
+    names: Sequence[str],
+    tracker: Tracker | None = None,
+    anew: bool = True,
+    embedded: int = EMBEDDED,
 ) -> dict[str, bytes | str]:
     """The figures by name, as PNG, or a sentence where a figure could not be drawn.
 
-    A figure is drawn where its file is missing. With `anew`, all are drawn.
+    A figure is drawn where its file is missing. With `anew`, all are drawn. `embedded` is the most images in a figure
+    of embeddings; another number than the usual one is in the name of the file.
     """
     from evaluation.results.text_tables import SIMULATION_NOTE
 
@@ -41,13 +48,16 @@ def draw_figures(
     cohort, note = workspace.cohort_name(), SIMULATION_NOTE if workspace.shows_simulation() else ""
     figures: dict[str, bytes | str] = {}
     for name in names:
-        path = workspace.home_path() / network.run.output / "pictures" / cohort / f"{name}.png"
+        drawing, file = DRAWINGS[name], name
+        if name == EMBEDDINGS and embedded != EMBEDDED:
+            drawing, file = functools.partial(_draw_embeddings, embedded=embedded), f"{name}_{embedded}"
+        path = workspace.home_path() / network.run.output / "pictures" / cohort / f"{file}.png"
         kept = _read_picture(path, network.log)
         if kept and not anew:
             figures[name] = kept
             continue
         try:
-            png = DRAWINGS[name](predictions, note)
+            png = drawing(predictions, note)
         except NotAvailableError:
             continue  # the result of the task says so
         except Exception as error:  # a figure that cannot be drawn must not take the numbers away
@@ -107,7 +117,7 @@ def _draw_radar(networks: Networks, note: str) -> bytes:
     return draw_radar(classes, areas, note) if scored else b""
 
 
-def _draw_embeddings(networks: Networks, note: str) -> bytes:
+def _draw_embeddings(networks: Networks, note: str, embedded: int = EMBEDDED) -> bytes:
     """The test images, by label and, for methods that have prototypes, by prototype."""
     from cohorts.labels import label_names
     from evaluation.figures.embeddings import LEAST_SAMPLE, draw_embeddings
@@ -121,7 +131,7 @@ def _draw_embeddings(networks: Networks, note: str) -> bytes:
     vectors = network.features(images) if prototypes is None else network.embeddings(images)
     known = None if prototypes is None else prototypes.weight.detach().cpu().numpy()
     labels = network.dataset.label_values(images, names)
-    return draw_embeddings(vectors, labels, names, known, note, largest=EMBEDDED)
+    return draw_embeddings(vectors, labels, names, known, note, largest=embedded)
 
 
 def _draw_word_attention(networks: Networks, note: str) -> bytes:
@@ -191,5 +201,5 @@ DRAWINGS: dict[str, Drawing] = {  # by the names that tasks have for their figur
     "heat_maps": _draw_heat_maps,
     "selected_regions": _draw_selected_regions,
     "word_attention": _draw_word_attention,
-    "embeddings": _draw_embeddings,
+    EMBEDDINGS: _draw_embeddings,
 }

@@ -6,6 +6,7 @@ import base64
 import io
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -95,7 +96,7 @@ def draw_roc_curves(scores: np.ndarray, labels: np.ndarray, classes: Sequence[st
     return as_png(figure, note)
 
 
-def style_line(index: int) -> dict[str, str]:
+def style_line(index: int) -> dict[str, Any]:
     """The colour and the dashes of the line `index` of a figure; they repeat after 24 lines."""
     return {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index // len(COLOURS) % len(DASHES)]}
 

@@ -6,7 +6,7 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from evaluation.figures.catalogue import draw_figures
+from evaluation.figures.catalogue import EMBEDDED, draw_figures
 from evaluation.predictions import WEIGHTS
 from tests.evaluation.damage import DAMAGES
 from tests.evaluation.seer import RUN, predictions_of
@@ -39,3 +39,16 @@ def test_mlflow_that_takes_no_file_costs_no_figure(cohort, seer):
     tracker = MagicMock()
     tracker.log_file.side_effect = OSError("no space left")
     assert isinstance(draw(cohort, tracker), bytes)
+
+
+def test_another_number_of_embedded_images_is_another_file(cohort, seer, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        "evaluation.figures.embeddings.draw_embeddings", lambda *given, largest: drawn.append(largest) or b"png"
+    )
+    networks = {weights: predictions_of(cohort, weights) for weights in WEIGHTS}
+    for embedded in (EMBEDDED, 7, 7):
+        draw_figures(networks, ["embeddings"], anew=False, embedded=embedded)
+    assert drawn == [EMBEDDED, 7]
+    folder = cohort.home_path() / RUN.output / "pictures" / "phantom"
+    assert {path.name for path in folder.glob("*.png")} == {"embeddings.png", "embeddings_7.png"}
