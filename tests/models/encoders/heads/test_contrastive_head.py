@@ -19,7 +19,7 @@ def test_forms():
     assert weights["mlp_without_bias"] == {"0.weight", "2.weight"}
     for form in FORMS:
         assert contrastive_head(form, 6, 4)(torch.randn(3, 6)).shape == (3, 4)
-    with pytest.raises(ModelError, match="head is one of linear, .*, not `deep`"):
+    with pytest.raises(ModelError, match="head is one of linear"):
         contrastive_head("deep", 6, 4)
 
 
