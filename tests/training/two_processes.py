@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from models.distributed import rank, world_size
+from tests.models.methods.images_only.moco_steps import state_by_our_loop
 from tests.models.tiny import TRAINED, tiny_batch, tiny_method
 from training.config import TrainingConfig
 from training.loop import train
@@ -85,6 +86,8 @@ def main(folder: Path) -> None:
                 again = trained_once(name, micro_batches, gradient_checkpointing=True) if name == "convirt" else {}
                 torch.save(again, folder / f"{name} checkpointed {micro_batches} {rank()}")
         torch.save(trained_once("convirt", sync_batch_norm=False), folder / f"convirt apart {rank()}")
+        for accumulate in (1, 4):
+            torch.save(state_by_our_loop(accumulate, micro_batches=1), folder / f"moco steps {accumulate} {rank()}")
         train(TrainingConfig.load(folder / "run.json"))
         for name in WITH_BLOCKS:
             for micro_batches in (1, 2):

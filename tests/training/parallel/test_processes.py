@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from models.saved import TRAINED, UNTRAINED
 from store.code import ROOT
+from tests.models.methods.images_only.moco_steps import state_by_the_paper
 from tests.models.tiny import TINY, tiny_method
 from tests.models.tiny import TRAINED as METHODS
 from tests.training.two_processes import OPTIMIZERS, TYPES, WITH_BLOCKS, losses_and_gradients, trained_once
@@ -112,6 +113,15 @@ def test_batch_norm_of_each_process_would_be_noticed(results):
 def test_micro_batches_give_the_gradients_of_the_whole_batch(name, dtype):
     expected, found = losses_and_gradients(name, dtype), losses_and_gradients(name, dtype, micro_batches=4)
     assert difference(found, expected) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_mocos_queue_and_key_network_on_two_processes_are_those_of_the_paper(results, accumulate):
+    """After twenty steps; weights and statistics too."""
+    expected = state_by_the_paper(accumulate, micro_batches=1)
+    for process in (0, 1):
+        found = torch.load(results / f"moco steps {accumulate} {process}")
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
 
 
 def test_a_batch_is_cut_evenly(monkeypatch):
