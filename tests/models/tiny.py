@@ -26,6 +26,10 @@ WORDS = ("left", "right", "pleural", "effusion", "small", "large", "heart", "lun
 FOLDER = tempfile.TemporaryDirectory()  # of weights that a method cannot do without
 VIT, BERT = "vit/2x32p8", "bert/2x32"
 TINY: dict[str, dict] = {
+    "albef": {
+        "image_encoder": VIT, "image_weights": "", "text_encoder": "bert/3x32", "fusion_layers": 1, "dimension": 16,
+        "queue": 24,
+    },
     "blip": {"image_encoder": VIT, "image_weights": f"{FOLDER.name}/blip.safetensors"},
     "biovil": {
         "image_encoder": "resnet10t/2", "image_weights": "", "text_encoder": BERT, "hidden": 16, "dimension": 16,
@@ -85,6 +89,9 @@ TINY: dict[str, dict] = {
     "random": {"image_encoder": "resnet10t"},
     "simclr": {"image_encoder": "resnet10t/2", "image_weights": "", "dimension": 16},
     "vsepp": {"image_encoder": "resnet10t/2", "image_weights": "", "word_width": 8, "dimension": 16},
+    "seibold": {
+        "image_encoder": "resnet10t/2", "image_weights": "", "text_encoder": BERT, "dimension": 16,
+    },
 }  # fmt: skip
 
 

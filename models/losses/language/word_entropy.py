@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.losses.contrast.soft_cross_entropy import soft_cross_entropy
 from models.losses.precision import at_least_float32
 
 
@@ -38,3 +39,10 @@ def chosen_entropies(logits: Tensor, targets: Tensor, chosen: Tensor) -> tuple[T
         entropies = F.cross_entropy(at_least_float32(logits), targets, reduction="none")
     placed = entropies.new_zeros(chosen.shape).masked_scatter(chosen, entropies)
     return placed.sum(1), chosen.sum(1).to(entropies.dtype)
+
+
+def distilled_entropies(logits: Tensor, targets: Tensor, chosen: Tensor) -> Tensor:
+    """(texts,) as the sums of `chosen_entropies`, where `targets` (words, vocabulary) are distributions."""
+    with torch.autocast(logits.device.type, enabled=False):
+        entropies = soft_cross_entropy(logits, targets)
+    return entropies.new_zeros(chosen.shape).masked_scatter(chosen, entropies).sum(1)
