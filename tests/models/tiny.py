@@ -47,6 +47,7 @@ TINY: dict[str, dict] = {
         "weights": "", "vision_layers": 2, "vision_width": 32, "vision_heads": 2, "patch": 8, "text_layers": 2,
         "text_width": 32, "text_heads": 2, "text_tokenizer": "all-MiniLM-L6-v2", "context": 24, "embedding": 16,
     },
+    "classifier": {"image_encoder": "resnet10t", "image_weights": ""},
     "clip": {
         "weights": "", "vision_layers": 2, "vision_width": 32, "vision_heads": 2, "patch": 8, "text_layers": 2,
         "text_width": 32, "text_heads": 2, "text_tokenizer": "all-MiniLM-L6-v2", "context": 24, "embedding": 16,
@@ -87,11 +88,11 @@ TINY: dict[str, dict] = {
     },
     "moco": {"image_encoder": "resnet10t/2", "image_weights": "", "dimension": 16, "queue": 24},
     "random": {"image_encoder": "resnet10t"},
-    "simclr": {"image_encoder": "resnet10t/2", "image_weights": "", "dimension": 16},
-    "vsepp": {"image_encoder": "resnet10t/2", "image_weights": "", "word_width": 8, "dimension": 16},
     "seibold": {
         "image_encoder": "resnet10t/2", "image_weights": "", "text_encoder": BERT, "dimension": 16,
     },
+    "simclr": {"image_encoder": "resnet10t/2", "image_weights": "", "dimension": 16},
+    "vsepp": {"image_encoder": "resnet10t/2", "image_weights": "", "word_width": 8, "dimension": 16},
 }  # fmt: skip
 
 
