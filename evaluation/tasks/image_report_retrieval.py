@@ -4,6 +4,9 @@ Reports with the very same words are equally right for each other's images: noth
 Where a wrong one is as similar as a right one it counts as ranked before it, so that a network that gives
 the same similarity to everything finds nothing. The pool of what is ranked stays whole when patients are resampled;
 the queries are resampled.
+
+`per_class` adds 5x200 (GLoRIA, BenchX): up to 200 pairs of each of five classes, positive for one of them alone, where
+any report of the same class is right. They are drawn from the test split, as many as there are.
 """
 
 from __future__ import annotations
@@ -15,17 +18,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cohorts.dataset import REPORTS as REPORTS_PURPOSE
+from evaluation.dataset import entities_of
 from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import RESAMPLES, patient_weights
+from evaluation.metrics.precision_at import choose_candidates
+from evaluation.metrics.same_class import score_same_class
 from evaluation.metrics.values import ResultValue, summarise
 from evaluation.tasks.base import Setting, Task
 from store.settings import setting as option
 
 if TYPE_CHECKING:
+    from evaluation.dataset import Images
     from evaluation.predictions import Predictions
 
 DEPTHS = (1, 5, 10)
 REPORTS = "reports"  # the one class of these numbers
+CLASSES = ("atelectasis", "cardiomegaly", "consolidation", "edema", "effusion")  # of 5x200, as observations are called
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,11 @@ class ImageReportRetrievalSettings:
 
     pairs: int = option(
         1000, "Pairs at most, chosen from the test split; as many as BenchX takes (MIMIC 5x200).", least=1
+    )
+    per_class: int = option(
+        0,
+        "Pairs at most of each of five classes, where any report of the class is right; 0: none; 5x200: 200.",
+        least=0,
     )
 
 
@@ -51,22 +64,46 @@ class ImageReportRetrieval(Task):
     def score(
         self, predictions: Predictions, setting: Setting, settings: ImageReportRetrievalSettings
     ) -> Sequence[ResultValue]:
-        """Recall at 1, 5 and 10 in both directions."""
+        """Recall at 1, 5 and 10 in both directions, and hits and precision of 5x200 where these are asked for."""
         images = predictions.dataset.images("test")
         texts = predictions.dataset.reader.columns("test", ["text"])["text"].to_pylist()
         chosen = choose_pairs(texts, settings)
         if len(chosen) < 2:
             return []
-        images = images.select(chosen)
+        own = images.select(chosen)
         reports = [texts[row] for row in chosen]
-        distinct, of_image = np.unique(reports, return_inverse=True)
-        similarities = predictions.similarities(images, distinct.tolist())[:, of_image]
-        return score(similarities, np.arange(len(images)), reports, images.subjects)
+        values = score(_compare(predictions, own, reports), np.arange(len(own)), reports, own.subjects)
+        return values + (_score_classes(predictions, images, texts, settings) if settings.per_class else [])
+
+
+def _compare(predictions: Predictions, images: Images, reports: Sequence[str]) -> np.ndarray:
+    """(images, reports) similarities; reports of the same words are read once."""
+    distinct, of_image = np.unique(np.asarray(reports, dtype=object), return_inverse=True)
+    return predictions.similarities(images, distinct.tolist())[:, of_image]
+
+
+def _score_classes(
+    predictions: Predictions, images: Images, texts: Sequence[str], settings: ImageReportRetrievalSettings
+) -> list[ResultValue]:
+    """5x200; none where the dataset has fewer than two of the classes."""
+    dataset = predictions.dataset
+    names = [label for label, entity in entities_of(dataset.queries).items() if entity in CLASSES]
+    labels = np.where(_has_report(texts)[:, None], dataset.label_values(images, names), np.nan)
+    chosen = choose_candidates(labels, settings.per_class)
+    if len(np.unique(chosen.categories)) < 2:
+        return []
+    pairs = images.select(chosen.rows)
+    similarities = _compare(predictions, pairs, [texts[row] for row in chosen.rows])
+    return score_same_class(similarities, chosen.categories, pairs.subjects)
+
+
+def _has_report(texts: Sequence[str]) -> np.ndarray:
+    return np.array([bool(text.strip()) for text in texts], bool)
 
 
 def choose_pairs(reports: Sequence[str], settings: ImageReportRetrievalSettings, seed: int = 0) -> np.ndarray:
     """Places of the images, in order, that are evaluated: of those whose report is not empty."""
-    there = np.flatnonzero([bool(report.strip()) for report in reports])
+    there = np.flatnonzero(_has_report(reports))
     return np.sort(np.random.default_rng(seed).permutation(there)[: settings.pairs])
 
 
