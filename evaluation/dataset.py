@@ -194,16 +194,18 @@ class EvaluationDataset:
         listed = {row["image_id"]: row["boxes"] or () for row in table.to_pylist() if row["image_id"] in wanted}
         sizes = self.reader.columns(images.split, ["height", "width"])
         heights, widths = sizes["height"].to_numpy()[images.rows], sizes["width"].to_numpy()[images.rows]
-        size, found = self.reader.manifest.size, []
+        manifest, found = self.reader.manifest, []
         for name, height, width in zip(images.image_ids.tolist(), heights.tolist(), widths.tolist(), strict=True):
             own = [
-                letterbox_box((box["x"], box["y"], box["width"], box["height"]), height, width, size)
+                letterbox_box(
+                    (box["x"], box["y"], box["width"], box["height"]), height, width, manifest.size, manifest.squash
+                )
                 for box in listed[name]
                 if box["label"] in self.facts.regions
             ]
             corners = np.array(own, np.float32).reshape(-1, 4)
             corners[:, 2:] += corners[:, :2]
-            corners = corners.clip(0, size)  # annotators draw beyond the image
+            corners = corners.clip(0, manifest.size)  # annotators draw beyond the image
             found.append(corners[(corners[:, 2:] > corners[:, :2]).all(axis=1)])
         return found
 

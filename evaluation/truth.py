@@ -18,7 +18,7 @@ class Masks:
 
     rows: np.ndarray  # (m,) index of the image
     columns: np.ndarray  # (m,) index of the class
-    pixels: np.ndarray  # (m, size, size) bool, letterboxed like the image
+    pixels: np.ndarray  # (m, size, size) bool, fitted into the square like the image
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -50,6 +50,11 @@ class SquareOptions:
     size: int  # side of the square, pixels
     crop_borders: bool = False  # cut off constant borders first; boxes and masks are not moved
     reduced_jpeg_2000: bool = False  # decode JPEG 2000 at a lower resolution: many times faster, but not exact
+    squash: bool = False  # stretch the image to the square; else its proportions stay, and black is added
+
+    def frame(self, height: int, width: int) -> Frame:
+        """Where an image of this height and width lies in the square."""
+        return Frame.fit(height, width, self.size, self.squash)
 
 
 @dataclass(frozen=True)
@@ -60,11 +65,12 @@ class MaskOptions:
     threshold: int = 0  # grey level
     height: int = 0  # of the radiograph, pixels; 0: not known, so that a mask of any shape is read
     width: int = 0
+    squash: bool = False  # as the radiograph was
 
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """A letterboxed image (size, size) uint8, its original height and width, and what is kept of its header."""
+    """A square image (size, size) uint8, its original height and width, and what is kept of its header."""
 
     pixels: np.ndarray
     height: int
@@ -83,7 +89,7 @@ def read_grey(path: Path) -> np.ndarray:
 
 
 def read_square(path: Path, options: SquareOptions) -> DecodedImage:
-    """Read a radiograph as a letterboxed square, within one grey level of `letterbox(read_grey(path), size)`.
+    """Read a radiograph as a square, within one grey level of `letterbox(read_grey(path), size, squash)`.
 
     Raises ImageError as `read_grey` does. `reduced_jpeg_2000` gives up the bound on the error.
     """
@@ -99,14 +105,14 @@ def read_films(path: Path, several: Sequence[SquareOptions]) -> list[DecodedImag
     """Several squares of one radiograph, each as `read_film` gives it; the pixels of a DICOM are decoded once."""
     images = _read(path, lambda stream, head: _squares(stream, head, several))
     for image, options in zip(images, several, strict=True):
-        frame = Frame.fit(image.height, image.width, options.size)
+        frame = options.frame(image.height, image.width)
         if spread(frame.cut(image.pixels)) < FEWEST:
             raise ImageError("constant_image")
     return images
 
 
 def read_mask(path: Path, options: MaskOptions) -> np.ndarray:
-    """Read a mask as (size, size) bool, letterboxed.
+    """Read a mask as (size, size) bool, letterboxed or squashed.
 
     Raises as `read_grey` does, and ImageError where the mask would not lie on its radiograph.
     """
@@ -115,11 +121,11 @@ def read_mask(path: Path, options: MaskOptions) -> np.ndarray:
     if options.height and not _fits(height, width, options):
         found, wanted = f"{height} x {width}", f"{options.height} x {options.width}"
         raise ImageError("unreadable_pixels", f"The mask has {found} pixels and its image {wanted}, of another shape.")
-    return letterbox_mask(grey > options.threshold, options.size)
+    return letterbox_mask(grey > options.threshold, options.size, options.squash)
 
 
 def _fits(height: int, width: int, options: MaskOptions) -> bool:
-    """Whether an image of this size fills the same part of the square as the radiograph, to within a pixel."""
+    """Whether an image of this size has the proportions of the radiograph, to within a pixel of a letterbox."""
     one, other = Frame.fit(height, width, options.size), Frame.fit(options.height, options.width, options.size)
     return abs(one.height - other.height) <= 1 and abs(one.width - other.width) <= 1
 
@@ -166,17 +172,17 @@ def _squares(stream: BinaryIO, head: bytes, several: Sequence[SquareOptions]) ->
 def _dicom_square(dataset: Dataset, stored: StoredFrame, options: SquareOptions) -> DecodedImage:
     height, width = int(dataset.Rows), int(dataset.Columns)
     display = find_display(stored, dataset)
-    if options.crop_borders or max(height, width) < options.size:
+    frame = options.frame(height, width)
+    if options.crop_borders or frame.enlarges(height, width):
         pixels = _fit(render_full_size(stored, dataset, display), options)
     else:
-        frame = Frame.fit(height, width, options.size)
         pixels = frame.place(render_averages(stored, dataset, frame.height, frame.width, display), options.size)
     return DecodedImage(pixels, height, width, attributes(dataset), display.value)
 
 
 def _raster_square(stream: BinaryIO, head: bytes, options: SquareOptions) -> DecodedImage:
     stream.seek(0)
-    image = _scaled_jpg(stream, options.size) if looks_like_jpg(head) and not options.crop_borders else None
+    image = _scaled_jpg(stream, options) if looks_like_jpg(head) and not options.crop_borders else None
     if image:
         return image
     stream.seek(0)
@@ -203,25 +209,25 @@ def _is_deep(grey: np.ndarray) -> bool:
     return grey.dtype != np.uint8
 
 
-def _scaled_jpg(stream: BinaryIO, size: int) -> DecodedImage | None:
+def _scaled_jpg(stream: BinaryIO, options: SquareOptions) -> DecodedImage | None:
     full = jpg_size(stream)
-    if max(full) < size:
+    frame = options.frame(*full)
+    if frame.enlarges(*full):
         return None
-    frame = Frame.fit(*full, size)
     stream.seek(0)
     means = shrink_jpg(stream, full, frame.height, frame.width)
     if means is None:
         return None
     display = _find_display(means, is_deep=False)
-    pixels = frame.place(round_levels(stretch(means, means, display)), size)
+    pixels = frame.place(round_levels(stretch(means, means, display)), options.size)
     return DecodedImage(pixels, *full, display_fallback=display.value)
 
 
 def _fit(grey: np.ndarray, options: SquareOptions) -> np.ndarray:
     if options.crop_borders:
         grey = remove_borders(grey)
-    if max(grey.shape) < options.size:
-        return letterbox(grey, options.size)
     height, width = grey.shape
-    frame = Frame.fit(height, width, options.size)
+    frame = options.frame(height, width)
+    if frame.enlarges(height, width):
+        return letterbox(grey, options.size, options.squash)
     return frame.place(round_levels(shrink(grey, frame.height, frame.width)), options.size)

@@ -1,4 +1,4 @@
-"""The regions that experts marked on images (masks, outlines), letterboxed like the shards and kept beside them.
+"""The regions that experts marked on images (masks, outlines), in squares like those of the shards, kept beside them.
 
 The table is made once for each version of the studies, the shards and the mask files. Its metadata holds a digest of
 what it says, and of the boxes in the studies table: results on a dataset depend on both.
@@ -72,7 +72,7 @@ def update_regions(workspace: Workspace) -> None:
             strict=True,
         )
     )
-    table = make_regions(rows, root, reader.manifest.size, shapes, stamps)
+    table = make_regions(rows, root, reader.manifest.size, shapes, stamps, reader.manifest.squash)
     missing = [_row(name, "", error=f"Image {name} is not in {path.name}; rebuild the shards from it.")
                for name in unknown.to_pylist()]  # fmt: skip
     table = pa.concat_tables([table, pa.Table.from_pylist(missing, REGIONS)])
@@ -103,20 +103,22 @@ def make_regions(
     size: int,
     shapes: Mapping[str, tuple[int, int]],
     stamps: Mapping[str, str] | None = None,
+    squash: bool = False,
 ) -> pa.Table:
     """One mask for every (image, label) of `studies` that has a region; mask files lie under `root`.
 
     Masks and outlines that share a label within one image are joined. A region counts where the label is present, or
     where the image has no labels at all and the region is not empty. `shapes` has the height and width of each image,
-    `stamps` the state of each mask file when the archive was listed. Errors of a storage, MachineError, and OutageError
-    where a file is in another state, are raised: no mask is lost because of an outage.
+    `stamps` the state of each mask file when the archive was listed; `squash` says how images were fitted into squares.
+    Errors of a storage, MachineError, and OutageError where a file is in another state, are raised: no mask is lost
+    because of an outage.
     """
     from concurrent.futures import ThreadPoolExecutor
 
     from imaging.pool import DecoderPool
 
     with DecoderPool() as pool, ThreadPoolExecutor(pool.workers) as threads:
-        painter = _Painter(root, size, pool, stamps or {})
+        painter = _Painter(root, size, squash, pool, stamps or {})
         tasks = [(study, shapes[study["image_id"]]) for study in studies]
         rows = threads.map(lambda task: list(_rows(painter, *task)), tasks)
         return pa.Table.from_pylist([row for found in rows for row in found], REGIONS)
@@ -132,6 +134,7 @@ class _Painter:
 
     root: Path
     size: int
+    squash: bool
     pool: DecoderPool
     stamps: Mapping[str, str]  # of the files when the archive was listed
     drawing: Lock = field(default_factory=Lock)  # held because a shape takes many bytes per pixel of its image
@@ -150,7 +153,7 @@ class _Painter:
         try:
             with self.drawing:
                 mask = shape_mask(region["kind"], region["points"], height, width)
-                return letterbox_mask(mask > 0, self.size)
+                return letterbox_mask(mask > 0, self.size, self.squash)
         except ShapeError as error:
             raise _NoMaskError(f"The {region['label']} of {image_path} cannot be drawn: {error}") from error
 
@@ -159,7 +162,7 @@ class _Painter:
         from imaging.decode import MaskOptions
         from imaging.errors import ImageError
 
-        path, options = region["path"], MaskOptions(self.size, region["threshold"], height, width)
+        path, options = region["path"], MaskOptions(self.size, region["threshold"], height, width, self.squash)
         mask = read_listed(self.root, path, self.stamps.get(path), lambda file: self.pool.decode_mask(file, options))
         if isinstance(mask, ImageError) and mask.reason == "path_outside_root":
             raise _NoMaskError(f"The file {path} lies outside of {self.root}; correct the studies table.")

@@ -39,6 +39,11 @@ class ModelCard:
     encoders: dict[str, str] = field(default_factory=dict)  # digests of the local folders that settings name
     released: str = ""  # the format of `models.released` that it was imported from, whose settings are `method_config`
 
+    @property
+    def squash(self) -> bool:
+        """Whether its images are stretched to their square; else their proportions stay, and black is added."""
+        return bool(self.decoding.get("squash"))
+
     def save(self, folder: Path) -> None:
         """Write `model.json`, and seal it."""
         write_sealed_json(folder / CARD, asdict(self))

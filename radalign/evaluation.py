@@ -121,7 +121,7 @@ def _ingestion_settings(model: Model, workspace: Workspace, split: str) -> Inges
 
     before = last_settings(workspace)
     size = model.card.shard_size or model.card.size
-    before["images"] = {**before.get("images", {}), **model.card.decoding, "size": size}
+    before["images"] = {**before.get("images", {}), "squash": False, **model.card.decoding, "size": size}
     before.setdefault("inventory", {})["split"] = split  # empty: the first of the dataset
     settings = {name: SETTINGS[name](**values) for name, values in before.items()}
     record = read_record(workspace.root()) if workspace.simulated() else None

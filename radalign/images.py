@@ -25,17 +25,18 @@ Images: TypeAlias = "Image | Sequence[Image]"
 def read_images(images: Images, size: int, decoding: Mapping[str, Any] | None = None) -> np.ndarray:
     """(n, size, size) uint8 squares of one image or of several: paths (DICOM, JPG, PNG) or grey arrays.
 
-    A file is decoded and letterboxed by the code that prepares the shards. An array has grey levels 0..255 and the
-    shape (height, width); an array (n, height, width) is n images. `decoding` are further fields of
-    `imaging.decode.SquareOptions`, for files.
+    A file is decoded and brought into its square by the code that prepares the shards. An array has grey levels 0..255
+    and the shape (height, width); an array (n, height, width) is n images. `decoding` are further fields of
+    `imaging.decode.SquareOptions`, of which arrays follow `squash` alone.
     """
     listed = _as_list(images)
     if not listed:
         raise RadalignError(NO_IMAGE)
+    options = SquareOptions(size, **(decoding or {}))
     files = [Path(image) for image in listed if not isinstance(image, np.ndarray)]
-    decoded = iter(_decode(files, SquareOptions(size, **(decoding or {}))))
+    decoded = iter(_decode(files, options))
     return np.stack(
-        [_square(image, size) if isinstance(image, np.ndarray) else next(decoded).pixels for image in listed]
+        [_square(image, options) if isinstance(image, np.ndarray) else next(decoded).pixels for image in listed]
     )
 
 
@@ -82,9 +83,9 @@ def _decode(files: Sequence[Path], options: SquareOptions) -> list[DecodedImage]
     return [image for image in found if not isinstance(image, ImageError)]
 
 
-def _square(image: np.ndarray, size: int) -> np.ndarray:
+def _square(image: np.ndarray, options: SquareOptions) -> np.ndarray:
     grey = _grey(image)
-    return grey if grey.shape == (size, size) else letterbox(grey, size)
+    return grey if grey.shape == (options.size, options.size) else letterbox(grey, options.size, options.squash)
 
 
 def _grey(image: np.ndarray) -> np.ndarray:

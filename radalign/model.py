@@ -33,7 +33,7 @@ class ZeroShotPrediction:
 
     labels: tuple[str, ...]
     scores: np.ndarray  # (images, labels) in 0..1; a higher score means that the label is more likely present
-    maps: np.ndarray  # (images, labels, rows, columns), non-negative: where in the letterboxed image each label points
+    maps: np.ndarray  # (images, labels, rows, columns), non-negative: where in the square image each label points
 
     def to_frame(self) -> pd.DataFrame:
         """The scores as a table: a row per image, a column per label."""

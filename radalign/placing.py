@@ -1,6 +1,7 @@
 """Where a network's map lies over a radiograph, in shares of the radiograph's width and height.
 
-Of a network that was trained here, the map lies over the letterboxed square, or over the middle of it. A released one
+Of a network that was trained here, the map lies over the square that a film was letterboxed or squashed into, or over
+the middle of it. A released one
 squashes, pads or cuts a film as its authors do. Where its input lies is measured: films that rise evenly from black to
 white, along and across, say of each point of the input where on the film it is from. Its map covers all of a square
 film, by definition, and therefore the same part of its input for a film of any shape.
@@ -60,7 +61,8 @@ def place_map(network: Method, card: ModelCard, shape: tuple[int, int], inner: E
         return _place_released(network, shape)
     side = card.shard_size or card.size
     part = inner if card.decoding.get("crop_borders") else WHOLE
-    frame = Frame.fit(max(1, round(shape[0] * part.height)), max(1, round(shape[1] * part.width)), side)
+    height, width = max(1, round(shape[0] * part.height)), max(1, round(shape[1] * part.width))
+    frame = Frame.fit(height, width, side, card.squash)
     start, seen = 0, side
     if network.fit == "crop" and side > network.size:
         start, seen = (side - network.size) // 2, network.size

@@ -1,10 +1,11 @@
 """The manifest of a folder of shards, and the data version that runs and results record.
 
-The data version is the identity of the content: of the rows, and of the vocabulary, size and schema by which they are
-read. It does not depend on the names of shards, on how rows are divided over them, on the order of writing, on paths or
-on time stamps. Each row has a SHA-256 digest of all its columns. The digests of all rows are added modulo 2**256, so
-any division of the same rows into shards gives the same sum, and a shard is digested once. The manifest also holds the
-digest of each file, which tells a damaged file.
+The data version is the identity of the content: of the rows, of the vocabulary, size and schema by which they are
+read, and of whether images were squashed, as a network reads other films alike. It does not depend on the names of
+shards, on how rows are divided over them, on the order of writing, on paths or on time stamps. Each row has a SHA-256
+digest of all its columns. The digests of all rows are added modulo 2**256, so any division of the same rows into
+shards gives the same sum, and a shard is digested once. The manifest also holds the digest of each file, which tells a
+damaged file.
 """
 
 from __future__ import annotations
@@ -79,11 +80,16 @@ class Manifest:
         return dict(sorted(total.items()))
 
     @property
+    def squash(self) -> bool:
+        """Whether images were stretched to the square; boxes and maps on them lie accordingly."""
+        return bool(self.decoding.get("squash"))
+
+    @property
     def digest(self) -> str:
         """The data version: what the rows say, and how they are to be read."""
         content = sum(int(shard.content, 16) for shard in self.shards) % MODULUS
         reading = (self.cohort, self.schema_version, self.size, self.entities, self.positions, self.rows)
-        return _canonical_digest([*reading, f"{content:064x}"])
+        return _canonical_digest([*reading, f"{content:064x}", *["squash"] * self.squash])
 
     @property
     def checksum(self) -> str:

@@ -14,11 +14,11 @@ LEAST_DEVIATION = 15.0  # standard deviation of the grey levels; of 586 public r
 LEAST_INVERSION = 10.0  # grey levels; finds 98 % of those radiographs once inverted, and 1 % as they are
 
 
-def find_doubt(image: DecodedImage) -> str:
-    """Why an image may not look as a radiograph should; empty where it does."""
+def find_doubt(image: DecodedImage, squash: bool = False) -> str:
+    """Why an image, which may be squashed, may not look as a radiograph should; empty where it does."""
     from imaging.letterbox import Frame
 
-    shown = Frame.fit(image.height, image.width, len(image.pixels)).cut(image.pixels).astype(np.float32)
+    shown = Frame.fit(image.height, image.width, len(image.pixels), squash).cut(image.pixels).astype(np.float32)
     if shown.std() < LEAST_DEVIATION:
         return LOW_CONTRAST
     return INVERTED if _measure_inversion(shown) > LEAST_INVERSION else ""

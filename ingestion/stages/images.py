@@ -1,4 +1,4 @@
-"""Stage `images`: the files of a batch of studies, decoded and letterboxed."""
+"""Stage `images`: the files of a batch of studies, decoded and brought into squares."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ SIZES = (32, 1024)
 class ImagesSettings:
     """What the radiographs are turned into."""
 
-    size: int = setting(96, "Side of the letterboxed square, pixels; the paper reads 224.")
+    size: int = setting(96, "Side of the square, pixels; the paper reads 224.")
+    squash: bool = setting(
+        False, "Stretch images to the square, as MedKLIP's code does; else their proportions stay, and black is added."
+    )
     crop_borders: bool = setting(False, "Cut off constant borders; boxes and masks do not follow.")
     reduced_jpeg_2000: bool = setting(
         False, "Decode JPEG 2000 at a lower resolution: over 8 times faster, up to 12 of 255 levels off."
@@ -46,7 +49,7 @@ class ImagesSettings:
 
 
 def images_schema(size: int) -> pa.Schema:
-    """Rows of decoded images: letterboxed to `size`, with the height and width they had and, of a DICOM header, the
+    """Rows of decoded images: squares of `size`, with the height and width they had and, of a DICOM header, the
     allowed attributes as JSON, the keywords of identifying ones that were dropped, and whether it says that annotation
     is burned into the pixels (null: it does not say). `display_fallback` is what is shown as black to white where the
     file describes nearly one grey, `doubt` why the image may not look as a radiograph should; both are empty for most.
@@ -124,7 +127,7 @@ def decode_batch(
             "dropped": pa.array([sorted(header.dropped) for header in headers], pa.list_(pa.string())),
             "burned_in": pa.array([header.burned_in for header in headers], pa.bool_()),
             "display_fallback": pa.array([image.display_fallback for image in decoded.values()], pa.string()),
-            "doubt": pa.array(map(find_doubt, decoded.values()), pa.string()),
+            "doubt": pa.array([find_doubt(image, options.squash) for image in decoded.values()], pa.string()),
         },
         schema=images_schema(size),
     )

@@ -93,8 +93,9 @@ def open_subject(model: Model, findings: Sequence[str] = ()) -> Subject:
     network = load_method(model.folder, model.weights)
     names = {"trained": TRAINED, "untrained": UNTRAINED}
     weights = model.folder / names.get(model.weights, model.weights)
+    preparation = describe_preparation(network, model.card.released, model.card.squash)
     return Subject(
-        network, model.card, describe_preparation(network, model.card.released), weights, tuple(findings),
+        network, model.card, preparation, weights, tuple(findings),
         tuple(_name(network, finding) for finding in findings),
     )  # fmt: skip
 

@@ -82,19 +82,20 @@ def preparing_tensors(network: Method, preparation: Preparation) -> Iterator[Met
         del network.prepare
 
 
-def describe_preparation(network: Any, released: str) -> Preparation:
+def describe_preparation(network: Any, released: str, squash: bool = False) -> Preparation:
     """How the network prepares films; `released` is the format that it was imported from, or "".
 
-    RadalignError where nobody has described that of the format.
+    `squash`: whether the images that it was trained on here were squashed. RadalignError where nobody has described
+    what the format does.
     """
     if not released:
-        return _own(network)
+        return _own(network, squash)
     if released not in RELEASED:
         raise RadalignError(f"The preparation of films of `{released}` is not described, so it cannot be exported.")
     return RELEASED[released](network)
 
 
-def _own(network: Any) -> Preparation:
+def _own(network: Any, squash: bool) -> Preparation:
     """Of a network that was trained here."""
     given = network.prepare(torch.zeros(1, 1, network.size, network.size, device=network.device))
     side = given.shape[-1]
@@ -105,8 +106,12 @@ def _own(network: Any) -> Preparation:
         side=side,
         mean=tuple(value / GREATEST for value in mean),
         std=tuple(value / GREATEST for value in std),
-        film=f"The longer side becomes {network.size} pixels, by areas; the film lies in the middle of black.",
-        resize=LONGEST,
+        film=(
+            f"The film is resized to {network.size} x {network.size} pixels, by areas, whatever its proportions are."
+            if squash
+            else f"The longer side becomes {network.size} pixels, by areas; the film lies in the middle of black."
+        ),
+        resize=SQUASH if squash else LONGEST,
         difference=_enlarging(side if side != network.size else 0),
     )
 

@@ -52,7 +52,7 @@ def image(index, shape=WIDE, split="test", subject=None, labels=(), **said):
 def build(workspace):
     """Writes images as studies, subsets and shards."""
 
-    def write(*rows, facts=OWN):
+    def write(*rows, facts=OWN, decoding=None):
         studies = pa.Table.from_pylist([{name: row.get(name) for name in STUDIES.names} for row in rows], STUDIES)
         write_sealed_table(studies, workspace.folder("studies") / "studies.parquet")
         write_sealed_table(subset_table(studies), workspace.folder("subsets") / "subsets.parquet")
@@ -60,7 +60,7 @@ def build(workspace):
         folder.mkdir(parents=True)
         shard = pa.Table.from_pylist([{name: row[name] for name in schema.names} for row in rows], schema)
         write_shard(shard, folder / "a.parquet")
-        write_manifest(folder, [folder / "a.parquet"], [], [], SIZE, "phantom")
+        write_manifest(folder, [folder / "a.parquet"], [], [], SIZE, "phantom", decoding)
         update_regions(workspace)
         return EvaluationDataset(workspace, facts)
 
@@ -82,6 +82,20 @@ def test_boxes_lie_where_the_letterbox_puts_them(build):
             x, y, width, height = letterbox_box(one, *shape, SIZE)
             np.testing.assert_allclose(corners, [x, y, x + width, y + height], rtol=1e-6)
     np.testing.assert_array_equal(found[0][1], [0, 4, 16, 12])  # a wide image fills the middle half of its square
+
+
+def test_boxes_and_masks_lie_on_squashed_images_where_these_were_stretched(build):
+    place = (10, 5, 30, 20)
+    row = image(0, WIDE, boxes=[box(*place)], shapes=[rectangle(*place)], labels=[(OPACITY, 1)])
+    data = build(row, facts=REGIONS, decoding={"squash": True})
+    (boxes,) = data.boxes(data.images("test"))
+    across, down = SIZE / WIDE[1], SIZE / WIDE[0]
+    np.testing.assert_allclose(boxes, [[10 * across, 5 * down, 40 * across, 25 * down]], rtol=1e-6)
+    (mask,) = data.joined_masks(data.images("test"))
+    expected = np.zeros(WIDE, bool)
+    expected[5:25, 10:40] = True
+    np.testing.assert_array_equal(mask, letterbox_mask(expected, SIZE, squash=True))
+    assert not np.array_equal(mask, letterbox_mask(expected, SIZE))
 
 
 def test_boxes_and_masks_follow_the_chosen_images(build):

@@ -61,15 +61,37 @@ def test_empty_mask_stays_empty():
     assert not letterbox_mask(np.zeros((40, 30), bool), 16).any()
 
 
+@settings(max_examples=50, deadline=None)
+@given(height=SIDES, width=SIDES, size=SIZES)
+def test_a_squashed_image_fills_the_square(height, width, size):
+    square = letterbox(np.full((height, width), 200, np.uint8), size, squash=True)
+    assert square.shape == (size, size)
+    assert (square == 200).all()
+    assert Frame.fit(height, width, size, squash=True) == Frame(0, 0, size, size)
+
+
+def test_squashing_averages_the_side_that_shrinks_and_interpolates_the_one_that_grows():
+    image = np.random.default_rng(0).integers(0, 256, (64, 8)).astype(np.float32)
+    square = letterbox(image, 16, squash=True)
+    lines = image.reshape(16, 4, 8).mean(1)
+    places = (np.arange(16) + 0.5) / 2 - 0.5
+    expected = [np.interp(places, np.arange(8), line) for line in lines]
+    np.testing.assert_allclose(square, expected, atol=1e-3)
+    assert np.abs(square - letterbox(image, 16)).max() > 50
+    even = np.tile(image, 8)  # 64 x 64: squashed and letterboxed are the same
+    np.testing.assert_array_equal(letterbox(even, 16, squash=True), letterbox(even, 16))
+
+
+@pytest.mark.parametrize("squash", [False, True])
 @settings(max_examples=100, deadline=None)
 @given(height=st.integers(64, 300), width=st.integers(64, 300), data=st.data())
-def test_box_follows_its_pixels(height, width, data):
+def test_box_follows_its_pixels(squash, height, width, data):
     x, y = data.draw(st.integers(0, width - 32)), data.draw(st.integers(0, height - 32))
     across, down = data.draw(st.integers(16, width - x)), data.draw(st.integers(16, height - y))
     mask = np.zeros((height, width), bool)
     mask[y : y + down, x : x + across] = True
-    square = letterbox_mask(mask, 224)
-    left, top, box_width, box_height = letterbox_box((x, y, across, down), height, width, 224)
+    square = letterbox_mask(mask, 224, squash)
+    left, top, box_width, box_height = letterbox_box((x, y, across, down), height, width, 224, squash)
     columns, rows = np.flatnonzero(square.any(0)), np.flatnonzero(square.any(1))
     assert columns[0] == pytest.approx(left, abs=1.5)
     assert columns[-1] + 1 == pytest.approx(left + box_width, abs=1.5)

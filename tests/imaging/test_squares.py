@@ -30,7 +30,7 @@ def difference(path: Path, size: int, **choices) -> int:
     grey = read_grey(path)
     assert (square.height, square.width) == grey.shape
     assert square.pixels.dtype == np.uint8
-    return int(np.abs(square.pixels.astype(int) - letterbox(grey, size)).max())
+    return int(np.abs(square.pixels.astype(int) - letterbox(grey, size, choices.get("squash", False))).max())
 
 
 @settings(max_examples=60, deadline=None)
@@ -196,6 +196,18 @@ def test_turned_odd_and_coloured_jpgs(tmp_path):
     for pixels, options in ((soft, {}), (soft[:1200, :992], {"exif": exif}), (colour[:1200, :992], {})):
         for size in (48, 96):
             assert difference(jpg(tmp_path / "image.jpg", pixels, **options), size) <= 1
+
+
+@pytest.mark.parametrize("shape", [(700, 523), (300, 64), (64, 300), (40, 30)])  # some have a side that grows
+def test_squashed_squares(shape, tmp_path):
+    soft = cv2.resize(cv2.GaussianBlur(IMAGE, (0, 0), 3), shape[::-1])
+    levels = (soft >> 4).astype(np.uint8)
+    Image.fromarray(levels).save(tmp_path / "image.png")
+    paths = [write_dicom(tmp_path / "image", soft, next(iter(COMPRESSIONS))), jpg(tmp_path / "image.jpg", levels)]
+    for path in (*paths, tmp_path / "image.png"):
+        assert difference(path, 96, squash=True) <= 1
+        square, boxed = (read_square(path, SquareOptions(96, squash=squash)).pixels for squash in (True, False))
+        assert (boxed == 0).sum() - (square == 0).sum() > 1000  # the black beside a letterboxed film
 
 
 def test_reduced_jpeg_2000_is_an_option_with_an_error(tmp_path):

@@ -50,6 +50,17 @@ def test_images_are_letterboxed_in_order(archive):
     assert set(images["width"].to_pylist()) == {40}
 
 
+def test_images_are_squashed_on_request(archive):
+    cohort, studies = archive
+    (boxed, _), (squashed, _) = (decode_batch(cohort.root, studies, SIZE, squash=squash) for squash in (False, True))
+    assert squashed["height"].equals(boxed["height"])
+    for row in range(8):
+        pixels = np.frombuffer(squashed["pixels"][row].as_py(), np.uint8).reshape(SIZE, SIZE)
+        expected = letterbox(read_grey(path(cohort, studies, row)), SIZE, squash=True).astype(int)
+        assert np.abs(pixels - expected).max() <= 1
+        assert squashed["pixels"][row] != boxed["pixels"][row]
+
+
 def test_hostile_images_are_rejected_with_their_reasons(archive, tmp_path_factory, caplog, capfd):
     cohort, studies = archive
     whole = path(cohort, studies, 0).read_bytes()

@@ -45,9 +45,9 @@ def study(image: str, file: str) -> dict:
     return {"image_id": image, "image_path": f"{image}.png", "labels": None, "masks": [mask], "shapes": None}
 
 
-def is_mask(row: dict, mask: np.ndarray) -> bool:
+def is_mask(row: dict, mask: np.ndarray, squash: bool = False) -> bool:
     bits = np.unpackbits(np.frombuffer(row["bits"], np.uint8), count=SIZE * SIZE).reshape(SIZE, SIZE)
-    return bool((bits == letterbox_mask(mask, SIZE)).all())
+    return bool((bits == letterbox_mask(mask, SIZE, squash)).all())
 
 
 def test_a_mask_that_kills_its_decoder_is_named_and_the_others_are_there(tmp_path, values, monkeypatch):
@@ -100,3 +100,13 @@ def test_what_the_machine_causes_ends_the_run(tmp_path, values, monkeypatch):
     monkeypatch.setattr(pool, "PAUSE_SECONDS", 0.01)
     with pytest.raises(MachineError, match=r"ended by SIGKILL .*ended\.png"):
         make_regions([study("a", "ended.png"), study("b", "good.png")], tmp_path, SIZE, SHAPES)
+
+
+@pytest.mark.parametrize("squash", [False, True])
+def test_masks_and_outlines_are_squashed_as_the_images_were(tmp_path, values, squash):
+    outline = {"label": "mass", "kind": "rectangle", "points": [5, 10, 25, 30]}
+    studies = [study("a", "good.png"), {**study("b", "good.png"), "masks": None, "shapes": [outline]}]
+    drawn = make_regions(studies, tmp_path, SIZE, SHAPES, squash=squash).to_pylist()
+    for row in drawn:
+        assert is_mask(row, values > 127, squash)
+        assert not is_mask(row, values > 127, not squash)

@@ -57,9 +57,11 @@ def test_what_is_predicted_for_a_file_is_what_its_shard_gives(home):
 
 
 def test_files_are_decoded_as_the_images_of_the_training_were(home, tmp_path):
-    """Also where borders are cut off, which is a setting of the ingestion and not of the model."""
+    """Also where borders are cut off and films squashed, which are settings of the ingestion and not of the model."""
     workspace = replace(home.workspace, home=str(tmp_path), archive_root=str(home.workspace.root()))
-    update(workspace, IngestionSettings(images=ImagesSettings(size=SIZE, crop_borders=True)), progress=False)
+    update(
+        workspace, IngestionSettings(images=ImagesSettings(size=SIZE, crop_borders=True, squash=True)), progress=False
+    )
     shards = workspace.folder("shards")
     options = {"input_size": SIZE, "max_steps": 1, "batch_size": 8, "threads": 1}
     network = {**NETWORK, "frozen_layers": 0}
@@ -70,6 +72,9 @@ def test_files_are_decoded_as_the_images_of_the_training_were(home, tmp_path):
     files = [paths[name] for name in data.image_ids]
     assert (model.read(files) == data.pixels).all()
     assert (home.model.read(files) != data.pixels).any()
+    assert (model.card.squash, home.model.card.squash) == (True, False)
+    film = np.full((60, 90), 7, np.uint8)
+    assert (model.read(film).min(), home.model.read(film).min()) == (7, 0)  # an array follows: no black is added
 
 
 def test_one_image_is_a_path_an_array_or_a_list_of_either(home):

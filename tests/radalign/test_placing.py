@@ -64,18 +64,19 @@ def test_maps_of_released_networks_are_placed_by_what_they_do_to_a_film(kind, sh
     assert numbers(found) == pytest.approx(numbers(expected(shape, covered)), abs=0.006)
 
 
+@pytest.mark.parametrize("squash", [False, True])
 @pytest.mark.parametrize("fit", ["resize", "crop"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_spot_of_a_film_is_where_its_map_is_placed(shape, fit):
+def test_a_spot_of_a_film_is_where_its_map_is_placed(shape, fit, squash):
     """The network's own input, laid over the film as its maps are, shows the spot where the film has it."""
     network = tiny_method("convirt")
     network.fit = fit
-    card = ModelCard("convirt", TINY["convirt"], [], network.size, fit, shard_size=48)
+    card = ModelCard("convirt", TINY["convirt"], [], network.size, fit, shard_size=48, decoding={"squash": squash})
     height, width = shape
     film = np.zeros(shape, np.uint8)
     spot = int(0.55 * height), int(0.45 * width)
     cv2.circle(film, spot[::-1], min(shape) // 8, 255, -1)
-    square = torch.from_numpy(letterbox(film, 48))[None, None]
+    square = torch.from_numpy(letterbox(film, 48, squash))[None, None]
     seen = network.fitted(square)[0, 0].float().numpy()
     weights = seen / seen.sum()
     down, across = ((np.arange(side) + 0.5) / side for side in seen.shape)

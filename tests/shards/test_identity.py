@@ -129,7 +129,7 @@ def test_exchanged_values_of_two_rows_are_another_version(tmp_path):
     assert write_folder(tmp_path / "one", {"a": tables[0]}) != write_folder(tmp_path / "other", {"a": tables[1]})
 
 
-def test_the_version_follows_vocabulary_size_and_cohort(tmp_path):
+def test_the_version_follows_vocabulary_size_fit_and_cohort(tmp_path):
     table = make_sources(3, SIZE).build()
     version = write_folder(tmp_path, {"a": table})
     path = tmp_path / "a.parquet"
@@ -138,7 +138,9 @@ def test_the_version_follows_vocabulary_size_and_cohort(tmp_path):
         write_manifest(tmp_path, [path], ENTITIES, POSITIONS[::-1], SIZE, "toy"),
         write_manifest(tmp_path, [path], ENTITIES, POSITIONS, SIZE, "another"),
     }
-    assert len(others | {version}) == 4
+    others.add(write_manifest(tmp_path, [path], ENTITIES, POSITIONS, SIZE, "toy", {"squash": True}))
+    assert len(others | {version}) == 5
+    assert write_manifest(tmp_path, [path], ENTITIES, POSITIONS, SIZE, "toy", {"squash": False}) == version
     assert (
         write_manifest(tmp_path, [path], ENTITIES, POSITIONS, SIZE, "toy") == version == Manifest.load(tmp_path).digest
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import timm
 import torch
 from PIL import Image
 
+from imaging.letterbox import letterbox
 from models.registry import released_names
 from models.released.opening import find_format
 from models.released.parts.films import centre
@@ -69,3 +71,17 @@ def test_a_method_is_described_as_it_prepares(name, upsampled, channels):
     assert (preparation.square, preparation.side) == (SIZE, upsampled or SIZE)
     assert len(preparation.mean) == len(preparation.std) == channels
     assert bool(preparation.difference) == bool(upsampled)
+    assert preparation.resize == "longest"
+
+
+def test_films_of_a_network_that_saw_squashed_ones_are_squashed():
+    """By the transform that timm makes of the description, as by our own reading but for the filter."""
+    network = tiny_method("convirt", channels=3)
+    preparation = describe_preparation(network, "", squash=True)
+    film = cv2.GaussianBlur(noise(4 * SIZE)[:, : 3 * SIZE], (0, 0), 8)
+    config = timm.data.resolve_data_config(describe_input(preparation), model=None)
+    given = timm.data.create_transform(**config)(Image.fromarray(film).convert("RGB"))
+    ours = network.prepare(torch.from_numpy(letterbox(film, SIZE, squash=True))[None, None])[0]
+    assert given.shape == ours.shape
+    assert (given - ours).abs().max() < 0.1
+    assert (given - network.prepare(torch.from_numpy(letterbox(film, SIZE))[None, None])[0]).abs().max() > 1
