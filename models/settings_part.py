@@ -25,7 +25,7 @@ def load_settings_part(path: Path, name: str) -> ModuleType:
         node = defined[todo.pop()]
         if node not in wanted:
             wanted.add(node)
-            todo += [part.id for part in ast.walk(node) if isinstance(part, ast.Name) and part.id in defined]
+            todo += [read for read in _names(node, ast.Load) if read in defined]
     tree.body = [node for node in tree.body if node in wanted]
     module = ModuleType(name)
     module.__file__ = str(path)
@@ -47,9 +47,13 @@ def _defined_names(node: ast.stmt) -> Iterator[str]:
     elif isinstance(node, ast.ClassDef | ast.FunctionDef):
         yield node.name
     else:
-        yield from (
-            part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
-        )
+        yield from _names(node, ast.Store)
+
+
+def _names(node: ast.stmt, use: type[ast.expr_context]) -> list[str]:
+    """The names that a statement reads (Load) or defines (Store)."""
+    names = [part for part in ast.walk(node) if isinstance(part, ast.Name)]
+    return [part.id for part in names if isinstance(part.ctx, use)]
 
 
 def _is_future(node: ast.stmt) -> bool:
