@@ -23,13 +23,38 @@ from models.encoders.text import TextEncoder
 from models.losses.negatives.matching import matching_loss
 from models.losses.negatives.mismatched import mismatched
 from models.method import Batch, Method, TextSource, Tokens
-from models.methods.convirt.config import TRAINING as CONVIRT
 from models.methods.matching.config import MatchingSettings
 from models.text.fingerprints import fingerprints
 from models.text.tokenizer import tokenizer
 from store.settings import setting
 
-TRAINING: dict[str, Any] = CONVIRT  # recalled: nothing else is said of this baseline
+# As ConVIRT, which is recalled.
+TRAINING: dict[str, Any] = {
+    "input_size": 224,
+    "epochs": 200.0,  # never reached: the validation loss stops falling before
+    "batch_size": 32,
+    "optimizer": "adam",
+    "learning_rate": 1e-4,
+    "final_learning_rate": 0.0,
+    "weight_decay": 1e-6,
+    "decay": "all",
+    "warmup_epochs": 0.0,
+    "schedule": "plateau",
+    "plateau_patience": 5,
+    "plateau_factor": 0.5,
+    "early_stop": 10,
+    "augmentation": {
+        "crop_scale": 0.6,
+        "horizontal_flip": 0.5,
+        "rotation": 20.0,
+        "translation": 0.1,
+        "scaling": 0.05,
+        "brightness": 0.4,
+        "contrast": 0.4,
+        "blur": 3.0,
+    },
+    "method_config": {"channels": 3},
+}
 MINIMUM_WORDS = 3  # of a sentence
 
 
