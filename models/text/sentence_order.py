@@ -22,7 +22,7 @@ def sentence_ends(tokenizer: WordPieceTokenizer) -> tuple[Tensor, Tensor]:
     )
 
 
-def shuffle_sentences(tokens: Tokens, ends: tuple[Tensor, Tensor], draws: Tensor) -> Tokens:
+def shuffle_text(tokens: Tokens, ends: tuple[Tensor, Tensor], draws: Tensor) -> Tokens:
     """Texts (..., length), special tokens at both ends, with their sentences in the order of `draws` (..., length).
 
     `ends` are those of `sentence_ends`; sentence k of a text has the k-th of its draws, which are uniform in 0..1.

@@ -32,7 +32,7 @@ from models.losses.word_region import WordRegionSimilarity
 from models.method import Batch, TextSource, Tokens, ZeroShot
 from models.text.masking import Masking
 from models.text.prompts import PromptPair
-from models.text.sentence_order import sentence_ends, shuffle_sentences
+from models.text.sentence_order import sentence_ends, shuffle_text
 from models.text.tokenizer import WordPieceTokenizer
 from store.settings import setting
 
@@ -216,7 +216,7 @@ class Biovil(DualEncoder):
         """The sections with their sentences in random order, in training."""
         if not (self.config.shuffle_sentences and self.training):
             return tokens
-        return shuffle_sentences(tokens, self.ends, torch.rand(tokens.ids.shape, device=tokens.ids.device))
+        return shuffle_text(tokens, self.ends, torch.rand(tokens.ids.shape, device=tokens.ids.device))
 
     def _read(self, tokens: Tokens) -> Tensor:
         """Hidden states (batch, sections, length, width). A missing section is read as one token of padding."""

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.text.sentence_order import LAST, reorder_sentences, sentence_ends, shuffle_sentences
+from models.text.sentence_order import LAST, reorder_sentences, sentence_ends, shuffle_text
 from models.text.tokenizer import WordPieceTokenizer
 
 TEXTS = ["the heart is large . no effusion . lungs are clear .", "clear .", "a nodule of 3.5 cm . no edema"]
@@ -31,7 +31,7 @@ def test_sentences_stand_in_the_order_of_their_draws(tokenizer):
     orders = set()
     for _ in range(10):
         draws = torch.rand(tokens.ids.shape, generator=generator)
-        shuffled = shuffle_sentences(tokens, sentence_ends(tokenizer), draws)
+        shuffled = shuffle_text(tokens, sentence_ends(tokenizer), draws)
         assert shuffled.mask.equal(tokens.mask)
         for row, length in enumerate(tokens.mask.sum(1).tolist()):
             ids = tokens.ids[row, :length].tolist()
@@ -48,8 +48,8 @@ def test_sentences_stand_in_the_order_of_their_draws(tokenizer):
 def test_several_texts_of_a_report_are_shuffled_by_themselves(tokenizer):
     tokens = tokenizer(TEXTS)
     draws = torch.rand(tokens.ids.shape, generator=torch.Generator().manual_seed(0))
-    alone = shuffle_sentences(tokens, sentence_ends(tokenizer), draws)
-    together = shuffle_sentences(tokens.apply(lambda tensor: tensor[None]), sentence_ends(tokenizer), draws[None])
+    alone = shuffle_text(tokens, sentence_ends(tokenizer), draws)
+    together = shuffle_text(tokens.apply(lambda tensor: tensor[None]), sentence_ends(tokenizer), draws[None])
     assert together.ids[0].equal(alone.ids)
 
 

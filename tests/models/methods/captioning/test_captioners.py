@@ -17,7 +17,7 @@ EACH = pytest.mark.parametrize("name", NAMES)
 
 def network(name, **options):
     torch.manual_seed(0)
-    return build_method(name, {**TINY[name], **options}, [], 32)
+    return build_method(name, {**TINY[name], "maximum_tokens": 40, **options}, [], 32)
 
 
 def batch(model, texts=TEXTS, seed=1):
