@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,8 +56,9 @@ class Masking:
         if training:
             return torch.rand(shape, device=device)
         whole = (*tokens.ids.shape[1:-1], self.tokenizer.length, DRAWS)
-        fixed = torch.rand(whole, generator=torch.Generator().manual_seed(FIXED))[..., : tokens.ids.shape[-1], :]
-        return fixed.to(device).expand(shape)
+        # numpy's, which `row_noise` does not see: these are no numbers of rows
+        fixed = torch.from_numpy(np.random.default_rng(FIXED).random(whole, np.float32))
+        return fixed[..., : tokens.ids.shape[-1], :].to(device).expand(shape)
 
 
 def _first_piece(ids: Tensor, continues: Tensor) -> Tensor:
