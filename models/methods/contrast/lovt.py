@@ -211,14 +211,16 @@ class Lovt(DualEncoder):
         config, terms = self.config, {}
         if not config.region_weight and not config.sentence_weight:
             return {}
-        counted = report.mask if config.missing_sentences == "left_out" else None  # in the statistics of batch norm
-        regions, sentences = self.region_head(image.places), self.sentence_head(report.places, counted)
+        counted: tuple[Tensor | None, Tensor | None] = (image.mask, report.mask)  # in the statistics of batch norm
+        if config.missing_sentences == "zeros":
+            counted = None, None
+        regions, sentences = self.region_head(image.places), self.sentence_head(report.places, counted[1])
         scores = self.look.scores(regions, sentences)
         if config.region_weight:
-            seen = self.look.gather(scores, sentences, report.mask, image.mask)
+            seen = self.look.gather(scores, sentences, report.mask, image.mask, counted[0])
             terms["regions"], terms["seen_by_regions"] = self._contrast_places(regions, seen, image)
         if config.sentence_weight:
-            seen = self.look.gather(scores.mT, regions, image.mask, report.mask, counted)
+            seen = self.look.gather(scores.mT, regions, image.mask, report.mask, counted[1])
             terms["sentences"], terms["seen_by_sentences"] = self._contrast_places(sentences, seen, report)
         return terms
 
