@@ -6,6 +6,7 @@ import atexit
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from transformers import BertConfig, BertModel
 
 import radalign
 from models.method import Method
-from models.registry import build_method
+from models.registry import build_method, settings_class
 from models.released.opening import find_format
 from models.run_files import TRAINED
 from models.saved import ModelCard
@@ -65,11 +66,8 @@ SWIN = {
     "window_size": 7, "mlp_ratio": 2.0,
 }  # fmt: skip
 TEXTS = {"bert": BERT, "texts": texts_folder()}
-OWN = {  # settings that name a text encoder, by method
-    "chexzero": {"text_tokenizer": texts_folder()},
-    "lrclr": {"text_tokenizer": texts_folder()},
-    "medklip": {"text_encoder": texts_folder(), "text_pooling": "cls"},
-}
+TEXT_SETTINGS = ("text_encoder", "text_tokenizer", "tokenizer", "vocabulary")  # what methods call it
+OWN = {"medklip": {"text_pooling": "cls"}}  # what goes with it
 HEAD = {"backbone": RESNET, "head": [16, 8], "linear": False}
 BIOVIL = {"backbone": RESNET, "patch_width": 64, "hidden": 16, "dim": 8, "text_hidden": 16, **TEXTS}
 MGCA = {"hidden": 16, "dim": 8, "prototypes": 5, "temperature": 0.1, **TEXTS}
@@ -126,8 +124,9 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {  # other kinds of the same for
 
 
 def own_texts(name: str) -> dict[str, Any]:
-    """The small text encoder in the settings of a method."""
-    return OWN.get(name, {"text_encoder": texts_folder()})
+    """The small text encoder in the settings of a method, where it has one."""
+    known = {field.name for field in fields(settings_class(name))}
+    return {setting: texts_folder() for setting in TEXT_SETTINGS if setting in known} | OWN.get(name, {})
 
 
 def trained_model(name: str, folder: Path, **options: object) -> radalign.Model:
