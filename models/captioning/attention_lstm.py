@@ -36,7 +36,7 @@ class SoftAttention(nn.Module):
     def __init__(self, cells: int, hidden: int, width: int) -> None:
         super().__init__()
         self.of_cells, self.of_hidden = nn.Linear(cells, width), nn.Linear(hidden, width)
-        self.score = nn.Linear(width, 1)
+        self.score = nn.Linear(width, 1, bias=False)  # the code has a bias, which changes no attention
 
     def forward(self, cells: Tensor, projected: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """The context (texts, dim) and the attention (texts, cells) of hidden states (texts, hidden).
