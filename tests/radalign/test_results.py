@@ -5,9 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from models.registry import method_names
 from radalign.command import main
-from tests.evaluation.tables.home_of_results import build_home
+from tests.evaluation.tables.home_of_results import METHODS, build_home
 
 WIDTH = 100
 
@@ -73,7 +72,7 @@ def test_the_table_names_the_cohort_of_the_pretraining(results, tmp_path):
     results("--csv", str(tmp_path / "all.csv"))
     table = pd.read_csv(tmp_path / "all.csv")
     counts = table[table["class"] == "macro"].groupby("pretraining")["method"].nunique()
-    assert counts.to_dict() == {"mimic_cxr": 2 * len(method_names()), "phantom": 2 * len(method_names())}
+    assert counts.to_dict() == {"mimic_cxr": 2 * len(METHODS), "phantom": 2 * len(METHODS)}
 
 
 def test_a_home_without_a_training_says_what_to_do(tmp_path, capsys):

@@ -13,9 +13,8 @@ from evaluation.results.side_by_side import compare_methods
 from evaluation.results.text_tables import WIDTH
 from evaluation.results.trainings import find_archive, find_pretrainings, format_seconds
 from ingestion.workspace import Workspace
-from models.registry import method_names
 from models.run_files import RESULT
-from tests.evaluation.tables.home_of_results import build_home, fill
+from tests.evaluation.tables.home_of_results import METHODS, build_home, fill
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +28,7 @@ def test_cohorts_and_trainings_are_newest_first(place):
         ("mimic_cxr", "mimic_cxr"),
         ("phantom", "phantom (simulated)"),
     ]
-    assert [training.name for training in found[0].trainings] == method_names()
+    assert [training.name for training in found[0].trainings] == METHODS
     finished = [training.finished for training in found[0].trainings]
     assert finished == sorted(finished, reverse=True)
 
@@ -101,9 +100,9 @@ def test_six_methods_stand_side_by_side_in_a_terminal(place):
     for one, rows in latest_by_pretraining(place):
         trainings, text = list_trainings(one, rows.to_pylist()), compare_methods(rows.to_pylist(), "x")
         assert max(map(len, [*trainings.splitlines(), *text.splitlines()])) <= WIDTH
-        assert [line.split()[0] for line in trainings.splitlines()[2:8]] == method_names()
+        assert [line.split()[0] for line in trainings.splitlines()[2:8]] == METHODS
         head, _, chexpert, raw = text.splitlines()[1:5]
-        assert head.split() == ["dataset", "labels", *method_names()]
+        assert head.split() == ["dataset", "labels", *METHODS]
         assert len(chexpert.split()) - chexpert.startswith("chexpert (") == 8
         assert raw.split() == ["untrained", *["0.500"] * 6]
 

@@ -19,13 +19,13 @@ from ingestion.inventory import InventorySettings, update_inventory
 from ingestion.pipeline import describe_absent, write_state
 from ingestion.simulation import simulate_archive
 from ingestion.workspace import Workspace
-from models.registry import method_names
 from models.run_files import ORIGIN, RESULT
 from store.digests import file_digest
 from store.seals import write_sealed_json
 from tracking.runs import TrainedRun, remember
 from training.config import preset
 
+METHODS = ["chexzero", "convirt", "gloria", "lrclr", "medklip", "mgca"]
 PROBED = ("chexpert", "rsna_pneumonia", "covidx")
 PLACES = (
     *(("zero_shot_classification", cohort, "zero-shot") for cohort in ("", "chexpert", "rsna_pneumonia")),
@@ -49,7 +49,7 @@ def fill(workspace, methods=None, places=PLACES) -> None:
     """Write runs and results."""
     for pretraining in GAINS:
         there = replace(workspace, cohort=pretraining)
-        for number, method in enumerate(methods or method_names()):
+        for number, method in enumerate(methods or METHODS):
             digests = [f"{method} {pretraining} {weights}" for weights in ("trained", "untrained")]
             run = f"{pretraining}-{method}"
             remember(there, TrainedRun(method, run, f"checkpoints/{run}", run, "v", 0, *digests))
@@ -70,7 +70,7 @@ def _values(metric, value):
 def write_run_folders(workspace, methods=None) -> None:
     """What trainings leave in their folders: those on mimic_cxr are newer, the first method is the newest of each."""
     for pretraining, newest in NEWEST.items():
-        for number, method in enumerate(methods or method_names()):
+        for number, method in enumerate(methods or METHODS):
             folder = workspace.home_path() / "checkpoints" / f"{pretraining}-{method}"
             folder.mkdir(parents=True, exist_ok=True)
             settings = vars(preset(method, "demo", epochs=None if number else 1))
