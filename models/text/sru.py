@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from models.losses.precision import at_least_float32
 
 
+LONGEST = 512  # tokens of any text: what a BERT's tokenizer cuts at
+
+
 class SRU(nn.Module):
     """Layers of simple recurrent units, with dropout before each one in training."""
 
@@ -50,11 +53,13 @@ class SruLayer(nn.Module):
 def linear_recurrence(factors: Tensor, terms: Tensor) -> Tensor:
     """c_t = factors_t * c_{t-1} + terms_t along axis 1 of (batch, length, width), from c = 0; same shape.
 
-    By doubling: after each of log2(length) rounds an element holds twice as many steps.
+    By doubling: after each of log2(length) rounds an element holds twice as many steps. An exported graph has the rounds
+    of the longest text.
     """
     shift, length = 1, factors.shape[1]
-    while shift < length:
-        terms = terms + factors * F.pad(terms[:, :-shift], (0, 0, shift, 0))
-        factors = factors * F.pad(factors[:, :-shift], (0, 0, shift, 0))
+    longest = LONGEST if torch.compiler.is_exporting() else length
+    while shift < longest:
+        terms = terms + factors * F.pad(terms, (0, 0, shift, 0))[:, :length]
+        factors = factors * F.pad(factors, (0, 0, shift, 0))[:, :length]
         shift *= 2
     return terms

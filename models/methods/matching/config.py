@@ -39,7 +39,7 @@ class MatchingSettings:
 class HingeSettings(MatchingSettings):
     """Words, prompts, and a hinge loss."""
 
-    tokenizer: str = setting(
+    text_tokenizer: str = setting(
         "all-MiniLM-L6-v2", "Tokenizer whose word pieces are read; the published codes read whole words."
     )
     margin: float = setting(0.2, "Margin by which a pair is to score higher than others.")

@@ -83,7 +83,7 @@ class Dsve(DualEncoder):
         super().__init__()
         self.config, self.size, self.channels = config, size, config.channels
         self.prompts = PromptPair(config.positive_prompt, config.negative_prompt)
-        pieces = tokenizer(config.tokenizer, config.maximum_tokens)
+        pieces = tokenizer(config.text_tokenizer, config.maximum_tokens)
         self.texts = TextSource(pieces, tuple(config.sections.split("+")), config.unit)
         self.image_encoder = image_encoder
         self.map_projection = nn.Linear(image_encoder.local_dim, config.dimension)  # a convolution of 1 x 1

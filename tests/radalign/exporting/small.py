@@ -66,7 +66,7 @@ SWIN = {
     "window_size": 7, "mlp_ratio": 2.0,
 }  # fmt: skip
 TEXTS = {"bert": BERT, "texts": texts_folder()}
-TEXT_SETTINGS = ("text_encoder", "text_tokenizer", "tokenizer", "vocabulary")  # what methods call it
+TEXT_SETTINGS = ("text_encoder", "text_tokenizer", "vocabulary")  # what methods call it
 OWN = {"medklip": {"text_pooling": "cls"}}  # what goes with it
 HEAD = {"backbone": RESNET, "head": [16, 8], "linear": False}
 BIOVIL = {"backbone": RESNET, "patch_width": 64, "hidden": 16, "dim": 8, "text_hidden": 16, **TEXTS}
