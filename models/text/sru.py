@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from models.losses.precision import at_least_float32
 
-
 LONGEST = 512  # tokens of any text: what a BERT's tokenizer cuts at
 
 
@@ -53,8 +52,8 @@ class SruLayer(nn.Module):
 def linear_recurrence(factors: Tensor, terms: Tensor) -> Tensor:
     """c_t = factors_t * c_{t-1} + terms_t along axis 1 of (batch, length, width), from c = 0; same shape.
 
-    By doubling: after each of log2(length) rounds an element holds twice as many steps. An exported graph has the rounds
-    of the longest text.
+    By doubling: after each of log2(length) rounds an element holds twice as many steps. An exported graph has as many
+    rounds as the longest text needs.
     """
     shift, length = 1, factors.shape[1]
     longest = LONGEST if torch.compiler.is_exporting() else length
