@@ -35,8 +35,13 @@ def as_cells(rows) -> list[list[str]]:
 
 
 def plain(cell: str) -> str:
-    """A whole number without the fraction that a column with gaps gives it in the authors' tables."""
-    return cell.removesuffix(".0") if re.fullmatch(r"\d+\.0", cell) else cell
+    """A number in its shortest form: a column with gaps has fractions in the authors' tables, such as `0.0` for 0."""
+    return f"{float(cell):.15g}" if re.fullmatch(r"-?\d+\.\d+", cell) else cell
+
+
+def test_numbers_are_compared_as_numbers():
+    assert [plain(cell) for cell in ("0", "0.0", "-1.0", "12.00", "0.50", "")] == ["0", "0", "-1", "12", "0.5", ""]
+    assert [plain(cell) for cell in ("1.0 cm", "OBS-DP", "50000001")] == ["1.0 cm", "OBS-DP", "50000001"]
 
 
 def read(path: Path) -> list:

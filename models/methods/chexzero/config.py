@@ -14,7 +14,7 @@ TRAINING: dict[str, Any] = {
     "epochs": 4,
     "batch_size": 64,  # the code's default is 16
     "optimizer": "sgd",
-    "momentum": 0.9,  # of the code; the paper does not say
+    "momentum": 0.9,  # of the code
     "learning_rate": 1e-4,
     "schedule": "constant",
     "warmup_epochs": 0,

@@ -13,7 +13,7 @@ from store.settings import setting
 TRAINING: dict[str, Any] = {
     "input_size": 224,
     "epochs": 20,
-    # Optimizer, learning rate and batch size are not in the paper; these are CheXzero's.
+    # Batch size, optimizer, learning rate and the last batch are not in the paper; these are CheXzero's.
     "batch_size": 64,
     "optimizer": "sgd",
     "momentum": 0.9,
@@ -21,7 +21,7 @@ TRAINING: dict[str, Any] = {
     "schedule": "constant",
     "warmup_epochs": 0,
     "weight_decay": 0.0,
-    "last_batch": "keep",  # of the code
+    "last_batch": "keep",
     "augmentation": {"crop_scale": 1.0},
     "method_config": {"selection_layers": "all"},  # equation 4; a network that does not say has TransFG's
 }

@@ -8,7 +8,8 @@ from typing import Any
 from models.errors import ModelError
 from store.settings import setting
 
-# Section 4 of the paper; the augmentation is that of the code, whose flips contradict the positions. Ours swap them.
+# Section 4 of the paper. What it does not say is the code's: the schedule, weight decay, and the augmentation, whose flips
+# contradict the positions; ours swap them.
 TRAINING: dict[str, Any] = {
     "input_size": 224,
     "batch_size": 32,  # 48 in the code
@@ -17,8 +18,8 @@ TRAINING: dict[str, Any] = {
     "learning_rate": 1e-4,
     "final_learning_rate": 1e-5,
     "weight_decay": 0.02,
-    "decay": "matrices",  # of the code; the paper does not say
-    "last_batch": "drop",  # of the code
+    "decay": "matrices",
+    "last_batch": "drop",
     "schedule": "cosine",
     "warmup_epochs": 5.0,  # 500 steps in the code
     "warmup_start": 0.1,
@@ -35,7 +36,7 @@ TRAINING: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class MedklipConfig:
-    """MedKLIP's settings. The defaults are the paper's (section 4 and its appendix)."""
+    """MedKLIP's settings. The defaults are the paper's, or the code's where the paper does not say."""
 
     image_encoder: str = setting(
         "resnet50",

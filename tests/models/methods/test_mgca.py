@@ -163,11 +163,22 @@ def default_losses():
         {"token_weights": "clipped"}, {"words": "shifted"}, {"padding": "negatives"}, {"normalised_words": False},
         {"epsilon": 0.1}, {"sinkhorn_iterations": 1}, {"contrasted": 2}, {"instance_weight": 2.0},
         {"token_weight": 0.7}, {"prototype_weight": 0.5}, {"text_layers": 1}, {"text_length": 4},
+        {"token_positions": False}, {"channels": 3},
     ],
     ids=str,
 )  # fmt: skip
 def test_each_option_changes_the_losses(options, default_losses):
     assert values(**options) != default_losses
+
+
+def test_without_positions_the_order_of_words_is_not_known():
+    """The released code passes the types of tokens for their positions."""
+    orders = ["small left effusion", "effusion left small"]
+    for positions in (True, False):
+        model = mgca(token_positions=positions).eval()
+        with torch.no_grad():
+            first, second = model.embed_texts(orders)
+        assert torch.allclose(first, second, atol=1e-6) == (not positions)
 
 
 def test_the_attention_temperature_is_that_of_cosines():

@@ -75,6 +75,14 @@ def finished(tmp_path_factory) -> TrainingConfig:
     return config
 
 
+@pytest.mark.parametrize(("patience", "epochs"), [(0, 4), (1, 2), (2, 3)])
+def test_a_run_ends_early_where_the_validation_loss_does_not_fall(finished, tmp_path, patience, epochs):
+    still = {"learning_rate": 1e-15, "final_learning_rate": 0.0, "weight_decay": 0.0}
+    whole = {"max_steps": 0, "epochs": 4.0, "batch_size": 5, "last_batch": "drop"}
+    config = replace(finished, output=str(tmp_path / "run"), early_stop=patience, **whole, **still)
+    assert train(config)["steps"] == 4 * epochs
+
+
 @pytest.fixture(scope="module")
 def other(finished) -> Path:
     """The folder of a run of a narrower network."""
