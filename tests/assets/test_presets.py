@@ -11,11 +11,12 @@ from assets.settings.evaluation import FRACTIONS_TAG, EvaluationSettings, chosen
 from assets.settings.presets import chosen_training, image_presets
 from cohorts.phantom.marker import mark
 from ingestion.workspace import Workspace
-from models.registry import method_names, settings_class
+from models.registry import method_names, recipe, settings_class
 from pipelines.definitions import defs
 from pipelines.identity import workspace_of
 from store.presets import FOLDER, PRESETS, PresetError
 from training.config import TrainingConfig
+from training.recipes import merge_settings
 
 EVALUATION = "evaluation.yaml"
 FILES = sorted(path for path in FOLDER.rglob("*.yaml") if path.name not in (EVALUATION, "ingest.yaml"))
@@ -38,6 +39,22 @@ def test_the_paper_preset_is_what_the_code_says_the_paper_does(method):
     for name in sorted(set(launched) - {"method_config"}):
         assert launched[name] == expected[name], name
     assert launched["method_config"] == {**asdict(settings_class(method)()), **expected["method_config"]}
+
+
+@pytest.mark.parametrize("name", ["medklip", "mgca", "mgca_resnet50"])
+def test_what_a_file_says_of_the_code_are_settings(name):
+    """The indented lines of its first comment are laid over it, and change all that they name."""
+    path = FOLDER / "paper" / f"{name}.yaml"
+    lines = [line[4:] for line in path.read_text().splitlines() if line.startswith("#   ")]
+    given, method = yaml.safe_load(f"{{{' '.join(lines)}}}"), name.partition("_")[0]
+    paper = yaml.safe_load(path.read_text())["ops"][f"pretrained__{method}"]["config"]
+    settings = merge_settings(merge_settings(recipe(method), paper), given)
+    TrainingConfig.from_dict({"method": method, **settings}, path.name)
+    own = settings_class(method)(**settings["method_config"])
+    before = asdict(settings_class(method)(**{**recipe(method)["method_config"], **paper["method_config"]}))
+    for key, value in given["method_config"].items():
+        assert getattr(own, key) == value
+        assert before[key] != value or (name, key) == ("mgca_resnet50", "normalised_words"), key
 
 
 @pytest.mark.parametrize("path", METHODS, ids=lambda path: path.relative_to(FOLDER).as_posix())

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,9 @@ from evaluation.dataset import EvaluationDataset
 from evaluation.predictions import Predictions
 from ingestion.pipeline import IngestionSettings, update
 from ingestion.stages.images import ImagesSettings
+from ingestion.workspace import Workspace
+from models.saved import ModelCard
+from radalign.evaluation import _ingestion_settings
 from radalign.model import name_finding
 from shards.reader import ShardReader
 from store.code import ROOT
@@ -127,6 +131,16 @@ def test_a_model_is_loaded_by_its_folder(home):
     pixels = ShardReader(home.workspace.folder("shards")).read("test").pixels[:2]
     assert (again.embed_images(pixels) == home.model.embed_images(pixels)).all()
     assert (untrained.embed_images(pixels) != home.model.embed_images(pixels)).any()
+
+
+@pytest.mark.parametrize("squash", [None, False, True])
+def test_a_dataset_is_squashed_as_the_images_of_the_network_were(monkeypatch, squash):
+    """Whatever the dataset was before; the cards of earlier versions do not say, and their images are letterboxed."""
+    monkeypatch.setattr("ingestion.pipeline.last_settings", lambda place: {"images": {"squash": squash is not True}})
+    card = ModelCard("convirt", {}, [], SIZE, decoding={} if squash is None else {"squash": squash})
+    model = SimpleNamespace(card=card)
+    place = Workspace(cohort="rsna_pneumonia")
+    assert _ingestion_settings(model, place, "").images == ImagesSettings(size=SIZE, squash=bool(squash))
 
 
 @pytest.mark.parametrize(
