@@ -148,7 +148,7 @@ def show_headers(headers: HeaderSummary) -> Metadata:
 images = batched_asset(
     IMAGES,
     GROUP,
-    "Radiographs as letterboxed 8-bit squares; what cannot be read is rejected, and why. Of a DICOM header only an "
+    "Radiographs as 8-bit squares; what cannot be read is rejected, and why. Of a DICOM header only an "
     "allow-list is kept; which identifying attributes were there is counted, never their values.",
     _preview_images,
 )
