@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.captioning.multi_head import FeedForward, MultiHead
+from models.captioning.multi_head import FeedForward, MultiHead, xavier
 from models.captioning.search import State
 
 PERIOD = 10_000  # of the slowest wave of the positions
@@ -58,11 +58,8 @@ class MeshedLayer(nn.Module):
         super().__init__()
         self.among_words = MultiHead(width, heads, key_width, value_width, dropout=dropout)
         self.at_image = MultiHead(width, heads, key_width, value_width, dropout=dropout)
-        self.gates = nn.ModuleList(nn.Linear(2 * width, width) for _ in range(levels))
+        self.gates = nn.ModuleList(xavier(nn.Linear(2 * width, width)) for _ in range(levels))
         self.feed_forward = FeedForward(width, inner, dropout)
-        for gate in self.gates:
-            nn.init.xavier_uniform_(gate.weight)
-            nn.init.zeros_(gate.bias)
 
     def forward(self, words: Tensor, levels: Tensor, later: Tensor, real: Tensor, absent: Tensor | None) -> Tensor:
         """Words (texts, words, width) after the layer.

@@ -21,16 +21,14 @@ class MultiHead(nn.Module):
     ) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.query, self.key = nn.Linear(width, heads * key_width), nn.Linear(width, heads * key_width)
-        self.value, self.output = nn.Linear(width, heads * value_width), nn.Linear(heads * value_width, width)
+        self.query, self.key = (xavier(nn.Linear(width, heads * key_width)) for _ in range(2))
+        self.value = xavier(nn.Linear(width, heads * value_width))
+        self.output = xavier(nn.Linear(heads * value_width, width))
         self.norm = nn.LayerNorm(width)
         self.memory = memory
         if memory:
             self.memory_keys = nn.Parameter(torch.randn(1, memory, heads * key_width) / key_width)
             self.memory_values = nn.Parameter(torch.randn(1, memory, heads * value_width) / memory)
-        for layer in (self.query, self.key, self.value, self.output):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
 
     def forward(self, queries: Tensor, seen: Tensor, hidden: Tensor | None = None) -> Tensor:
         """(texts, queries, width) of `queries` (texts, queries, width), which look at `seen` (texts, keys, width).
@@ -69,3 +67,10 @@ class FeedForward(nn.Module):
         """(..., width) to the same shape."""
         inner = F.dropout(self.widen(tokens).relu(), self.dropout, self.training)
         return self.norm(tokens + F.dropout(self.narrow(inner), self.dropout, self.training))
+
+
+def xavier(layer: nn.Linear) -> nn.Linear:
+    """The layer with the weights that the authors' code begins with."""
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -201,8 +201,8 @@ class Biovil(DualEncoder):
             loss = info_nce(encoded["images"], encoded["texts"], config.temperature, 1, 1)
             terms["global"] = config.global_weight * loss
         if config.section_weight and encoded["sections"].shape[1] == 2:
-            pair = encoded["sections"].unbind(1)
-            loss = section_matching(*pair, encoded["present"].all(1), config.section_temperature)
+            first, second = encoded["sections"].unbind(1)
+            loss = section_matching(first, second, encoded["present"].all(1), config.section_temperature)
             terms["sections"] = config.section_weight * loss
         if "language_sums" in encoded:
             loss = mean_over_words(encoded["language_sums"], encoded["language_counts"])
