@@ -28,12 +28,12 @@ VIT, BERT = "vit/2x32p8", "bert/2x32"
 TINY: dict[str, dict] = {
     "albef": {
         "image_encoder": VIT, "image_weights": "", "text_encoder": "bert/3x32", "fusion_layers": 1, "dimension": 16,
-        "queue": 24,
+        "queue": 24, "masked_share": 0.4,
     },
     "blip": {"image_encoder": VIT, "image_weights": f"{FOLDER.name}/blip.safetensors"},
     "biovil": {
         "image_encoder": "resnet10t/2", "image_weights": "", "text_encoder": BERT, "hidden": 16, "dimension": 16,
-        "local_weight": 0.1,
+        "local_weight": 0.1, "hidden_share": 0.4,
     },
     "caption_lstm": {
         "image_encoder": "resnet10t/2", "image_weights": "", "vocabulary": "all-MiniLM-L6-v2", "embedding": 8,
