@@ -134,9 +134,9 @@ class EvaluationDataset:
         """All images of a split."""
         names = ("image_id", "study_id", "subject_id")
         table = self.reader.columns(split, [*names, "labels"])
-        ids = [table[name].to_numpy() for name in names]
+        ids, studies, subjects = (table[name].to_numpy() for name in names)
         labels = table["labels"].combine_chunks()
-        return Images(split, np.arange(len(table)), *ids, labels, self.reader.pixels(split))
+        return Images(split, np.arange(len(table)), ids, studies, subjects, labels, self.reader.pixels(split))
 
     def fraction(self, share: float, repeat: int = 0) -> Images:
         """The train images of a share of the patients; `repeat` 0 is the table `subsets`."""
