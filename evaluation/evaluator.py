@@ -330,6 +330,7 @@ class Evaluator:
             self.dataset.triplets_digest() if TRIPLET_TABLE in chosen.reads else "",
             self.compute.precision,
             result_code(name, self.run.method),
+            *filter(None, [chosen.digest_inputs(settings)]),
         )
 
 

@@ -1,8 +1,9 @@
 """Precision at k of categorised queries that rank categorised images, as ConVIRT measures retrieval ("CheXpert 8x200").
 
 Each category has up to 200 candidate images, positive for that category alone (Zhang et al., arXiv 2010.00747, section
-4.4). Every query ranks all candidates; precision at k is the share of its own category among the first k. The paper's
-candidates are not public: ours are drawn from the test split.
+4.4). Every query ranks all candidates; precision at k is the share of its own category among the first k. The
+candidates are those of the released lists where the user has them (`evaluation.released_lists`), else they are drawn
+from the test split.
 """
 
 from __future__ import annotations

@@ -98,6 +98,10 @@ class Task(ABC):
             raise EvaluationError(f"The setting of the task {self.name} cannot be used: {error}") from None
         return settings
 
+    def digest_inputs(self, settings: Any) -> str:
+        """Digest of the files that `settings` name; empty where they name none."""
+        return ""
+
     @classmethod
     def description(cls) -> str:
         """What the task measures, in one sentence."""

@@ -2,13 +2,15 @@
 
 Each of eight categories has about ten images as queries; every query ranks the candidates of text-image retrieval by
 the cosine of the image encoder's features, before any projection. The paper's queries were chosen by experts and are
-not public: ours are chosen from the test split, and no patient of theirs is among the candidates.
+released with the candidates (`lists`). Ours are chosen from the test split, and no patient of theirs is among the
+candidates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +21,16 @@ from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import RESAMPLES, patient_weights, ratio
 from evaluation.metrics.precision_at import Candidates, choose_candidates, score_rankings
 from evaluation.metrics.values import ResultValue
+from evaluation.released_lists import (
+    COHORT,
+    IMAGES,
+    LISTS,
+    digest_lists,
+    read_candidates,
+    read_categories,
+    read_image_queries,
+    report_missing,
+)
 from evaluation.tasks.base import QUERY_LABELS, Setting, Task
 from evaluation.tasks.text_image_retrieval import categories_of
 from store.settings import setting as option
@@ -33,6 +45,7 @@ class ImageImageRetrievalSettings:
 
     queries: int = option(10, "Images that are queries, per category.", least=1)
     candidates: int = option(200, "Images that are ranked, per category.", least=1)
+    lists: str = option("", LISTS)
 
 
 class ImageImageRetrieval(Task):
@@ -47,11 +60,17 @@ class ImageImageRetrieval(Task):
     reads = (QUERY_LABELS,)
     settings = ImageImageRetrievalSettings
 
+    def digest_inputs(self, settings: ImageImageRetrievalSettings) -> str:
+        """Digest of the released lists."""
+        return digest_lists(settings.lists)
+
     def score(
         self, predictions: Predictions, setting: Setting, settings: ImageImageRetrievalSettings
     ) -> Sequence[ResultValue]:
         """Precision at 5, 10 and 50 per category and their mean."""
         dataset = predictions.dataset
+        if settings.lists and dataset.facts.name == COHORT:
+            return _score_released(predictions, Path(settings.lists))
         images, categories = dataset.images("test"), list(categories_of(entities_of(dataset.queries)))
         labels = dataset.label_values(images, categories)
         queries, ranked = choose_images(labels, images.subjects, settings)
@@ -62,6 +81,18 @@ class ImageImageRetrieval(Task):
             features[ranked.rows], ranked.categories, subjects[ranked.rows],
             features[queries.rows], queries.categories, subjects[queries.rows], categories,
         )  # fmt: skip
+
+
+def _score_released(predictions: Predictions, folder: Path) -> list[ResultValue]:
+    """The released queries and candidates."""
+    categories = read_categories(folder, IMAGES)
+    queries = read_image_queries(folder, predictions.dataset, categories)
+    ranked = read_candidates(folder, IMAGES, predictions.dataset, categories)
+    values = score(
+        ranked.predict(predictions.features), ranked.categories, ranked.subjects,
+        queries.predict(predictions.features), queries.categories, queries.subjects, categories, apart=False,
+    )  # fmt: skip
+    return values + report_missing(predictions.log, queries=queries, candidates=ranked)
 
 
 def choose_images(
@@ -91,13 +122,15 @@ def score(
     classes: Sequence[str],
     seed: int = 0,
     resamples: int = RESAMPLES,
+    apart: bool = True,
 ) -> list[ResultValue]:
     """Precision at 5, 10 and 50 per category, the mean over its queries, and what chance would give.
 
     `features` (candidates, dim) and `query_features` (queries, dim) of the image encoder; the categories index
-    `classes`. The patients of both are resampled. What is not scored: see `score_rankings`.
+    `classes`. The patients of both are resampled. `apart`: a patient on both sides is an EvaluationError; lists of
+    others may have some. What is not scored: see `score_rankings`.
     """
-    if np.isin(query_subjects, subjects).any():
+    if apart and np.isin(query_subjects, subjects).any():
         raise EvaluationError("A patient has images on both sides of the retrieval; choose them with `choose_images`.")
     patients = np.concatenate([np.asarray(owners, dtype=str) for owners in (subjects, query_subjects)])
     weights, query_weights = np.split(patient_weights(patients, resamples, seed), [len(subjects)], axis=1)

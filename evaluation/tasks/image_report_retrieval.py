@@ -44,9 +44,7 @@ class ImageReportRetrievalSettings:
         1000, "Pairs at most, chosen from the test split; as many as BenchX takes (MIMIC 5x200).", least=1
     )
     per_class: int = option(
-        0,
-        "Pairs at most of each of five classes, where any report of the class is right; 0: none; 5x200: 200.",
-        least=0,
+        200, "Pairs at most of each of five classes, where any report of the class is right (5x200); 0: none.", least=0
     )
 
 

@@ -1,13 +1,14 @@
 """Text-image retrieval as ConVIRT measures it (Zhang et al., arXiv 2010.00747, section 4.4: "CheXpert 8x200").
 
 Eight categories have up to 200 candidate images and five sentences each; every sentence ranks all candidates. The
-paper's sentences are not public: these are our own.
+paper's sentences are released with its candidates (`lists`). Without them, the sentences are our own.
 """
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,12 +19,30 @@ from evaluation.dataset import entities_of
 from evaluation.metrics.classification import RESAMPLES, patient_weights
 from evaluation.metrics.precision_at import choose_candidates, score_rankings
 from evaluation.metrics.values import ResultValue
+from evaluation.released_lists import (
+    COHORT,
+    LISTS,
+    TEXTS,
+    digest_lists,
+    read_candidates,
+    read_categories,
+    read_texts,
+    report_missing,
+)
 from evaluation.tasks.base import QUERY_LABELS, Setting, Task
+from store.settings import setting as option
 
 if TYPE_CHECKING:
     from evaluation.predictions import Predictions
 
 QUERIES = Path(__file__).parent / "data" / "retrieval_queries.csv"
+
+
+@dataclass(frozen=True)
+class TextImageRetrievalSettings:
+    """Which images and sentences."""
+
+    lists: str = option("", LISTS)
 
 
 class TextImageRetrieval(Task):
@@ -36,11 +55,20 @@ class TextImageRetrieval(Task):
     selection = "Nothing is chosen."
     on_pretraining_cohort = True
     reads = (QUERY_LABELS,)
+    settings = TextImageRetrievalSettings
     figures = ("word_attention",)
 
-    def score(self, predictions: Predictions, setting: Setting, settings: None) -> Sequence[ResultValue]:
+    def digest_inputs(self, settings: TextImageRetrievalSettings) -> str:
+        """Digest of the released lists."""
+        return digest_lists(settings.lists)
+
+    def score(
+        self, predictions: Predictions, setting: Setting, settings: TextImageRetrievalSettings
+    ) -> Sequence[ResultValue]:
         """Precision at 5, 10 and 50 per category and their mean."""
         dataset = predictions.dataset
+        if settings.lists and dataset.facts.name == COHORT:
+            return _score_released(predictions, Path(settings.lists))
         images, categories = dataset.images("test"), categories_of(entities_of(dataset.queries))
         candidates = choose_candidates(dataset.label_values(images, list(categories)))
         if not len(candidates.rows):
@@ -50,6 +78,17 @@ class TextImageRetrieval(Task):
         similarities = predictions.similarities(chosen, [sentence for group in sentences for sentence in group])
         query_categories = np.repeat(np.arange(len(sentences)), [len(group) for group in sentences])
         return score(similarities, candidates.categories, query_categories, list(categories), chosen.subjects)
+
+
+def _score_released(predictions: Predictions, folder: Path) -> list[ResultValue]:
+    """The released sentences and candidates."""
+    categories, texts = read_categories(folder, TEXTS), read_texts(folder)
+    ranked = read_candidates(folder, TEXTS, predictions.dataset, categories)
+    sentences = [sentence for _, sentence in texts]
+    similarities = ranked.predict(lambda images: predictions.similarities(images, sentences))
+    query_categories = np.array([categories.index(category) for category, _ in texts])
+    values = score(similarities, ranked.categories, query_categories, categories, ranked.subjects)
+    return values + report_missing(predictions.log, candidates=ranked)
 
 
 def read_queries() -> dict[str, list[str]]:
