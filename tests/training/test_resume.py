@@ -38,16 +38,9 @@ RUNS = {  # schedules with a memory, accumulation, micro_batches, both kinds of 
         "optimizer": "sgd", "schedule": "constant", "accumulate": 2, "precision": "fp32", "early_stop": 50,
     },
     "moco": {  # a queue and a key network
-        "method_config": {"image_encoder": "resnet10t/1", "image_weights": "", "dimension": 16, "queue": 40},
+        "method_config": {"image_encoder": "vit/1x32p16", "image_weights": "", "dimension": 16, "queue": 40},
         "optimizer": "sgd", "accumulate": 2, "precision": "fp32",
         "augmentation": {**AUGMENTED, "horizontal_flip": 0.5},
-    },
-    "vsepp": {  # knows the epoch in which it takes the hardest negatives
-        "method_config": {
-            "image_encoder": "resnet10t/1", "image_weights": "", "word_width": 8, "dimension": 16,
-            "hard_after_epoch": 2.0, "frozen_image_epochs": 1.0,
-        },
-        "clip_norm": 1.0, "schedule": "milestones", "milestones": "2+3",
     },
 }  # fmt: skip
 
