@@ -12,7 +12,9 @@ differ by source. One folder of images per split, and label files without a head
 
 A line is read from its right end, and where no image has the last word before the class as its name, a longer name that
 one has is taken. The family of splits chooses the label files, and with them two classes or three. Where there is no
-validation file, a tenth of the train patients is the validation set. The sources are confounded with the classes
+validation file, a tenth of the train patients is the validation set. The family 70/20/10 is MedKLIP's, whose 29,986
+images are of the training list of COVIDx9B, none of the test list: that list is divided by patient, where MedKLIP's
+files divide it by image, so that 541 patients are in train and test. The sources are confounded with the classes
 (negatives come from RSNA, hence from ChestX-ray14), so an accuracy here partly measures the source.
 """
 
@@ -34,7 +36,7 @@ from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import Dataset, in_own_words
 from cohorts.labels import label_maps
 from cohorts.rows import files_below, first_reasons, look_for_files, number_duplicates
-from cohorts.splits import carve_validation, in_later_split
+from cohorts.splits import carve_validation, in_later_split, split_by_patient
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +46,8 @@ FOLDERS = MappingProxyType(
     {"test": "test", "val": "validate", "train": "train"}
 )  # an image listed twice is a test image
 VALIDATION_SHARE = 0.1
+MEDKLIP = "70/20/10"  # of the patients of the training list below
+MEDKLIP_LIST = "COVIDx9B"
 CLASSES = ("COVID-19", "pneumonia", "normal")
 VALUES = MappingProxyType(
     {
@@ -78,7 +82,7 @@ class Covidx(Reader):
 
     name = DATASET.name
     has_reports = False
-    splits = ("release", "COVIDx8A", "COVIDx8B", "COVIDx9A", "COVIDx9B", "COVIDx_CXR-3A", "COVIDx_CXR-3B")
+    splits = ("release", "COVIDx8A", "COVIDx8B", "COVIDx9A", "COVIDx9B", "COVIDx_CXR-3A", "COVIDx_CXR-3B", MEDKLIP)
     how_to_get = (
         "set it to the unpacked download of kaggle.com/datasets/andyczhao/covidx-cxr2 (train/, test/, train.txt), with "
         "other label files from the folder labels/ of github.com/lindawangg/COVID-Net beside them."
@@ -88,9 +92,11 @@ class Covidx(Reader):
         """List every line of the label files as a study or a reject: test first, then validation and train."""
         import pandas as pd
 
-        listed = [self._lines(folder) for folder in FOLDERS]
+        listed = [self._lines(folder) for folder in (("train",) if self.split == MEDKLIP else FOLDERS)]
         rows = pd.concat([lines for lines in listed if lines is not None], ignore_index=True)
-        if not (rows["split"] == "validate").any():
+        if self.split == MEDKLIP:
+            rows["split"] = split_by_patient(self.name, MEDKLIP, rows["subject_id"])
+        elif not (rows["split"] == "validate").any():
             rows["split"] = carve_validation(self.name, rows["subject_id"], rows["split"], VALIDATION_SHARE)
         rows["reason"] = self._reasons(rows)
         rows["image_id"] = number_duplicates(rows["file_name"])
@@ -101,7 +107,8 @@ class Covidx(Reader):
         """The lines of one label file; only val may be absent."""
         import pandas as pd
 
-        name = f"{folder}.txt" if self.split == self.splits[0] else f"{folder}_{self.split}.txt"
+        labels = MEDKLIP_LIST if self.split == MEDKLIP else self.split
+        name = f"{folder}.txt" if labels == self.splits[0] else f"{folder}_{labels}.txt"
         path = csv_files.find([self.root, self.root / "labels"], name)
         if path is None:
             if folder == "val":

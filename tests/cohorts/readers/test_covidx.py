@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from cohorts.errors import CohortError
 from cohorts.phantom.layouts.covidx import class_of, names, write
 from cohorts.readers.covidx import Covidx, parse_line
+from cohorts.splits import split_by_patient
 from cohorts.tables import REJECTS, STUDIES
 from ingestion.stages.images import decode_batch
 
@@ -47,7 +49,7 @@ def rejected(cohort: Covidx) -> dict[str, str]:
     return dict(zip(rejects["image_id"].to_pylist(), rejects["reason"].to_pylist(), strict=True))
 
 
-@pytest.mark.parametrize("family", Covidx.splits)
+@pytest.mark.parametrize("family", [name for name in Covidx.splits if name != "70/20/10"])
 def test_layout(layout, simulated, family):
     if family.startswith("COVIDx8"):
         with pytest.raises(CohortError, match=rf"no test_{family}\.txt in .*RADALIGN_COVIDX_ROOT.*kaggle"):
@@ -70,6 +72,29 @@ def test_layout(layout, simulated, family):
     splits = {(row["subject_id"], row["split"]) for row in scan.studies.to_pylist()}
     assert len(splits) == len({subject for subject, _ in splits})
     assert {split for _, split in splits} == {"train", "validate", "test"}
+
+
+def test_medklips_split_divides_the_training_list_of_9b_by_patient(layout, simulated):
+    scan = Covidx(layout, "70/20/10").scan()
+    rows = scan.studies.to_pylist()
+    listed = {names(study)[1] for study in simulated if study.split != "test"}
+    assert {row["image_id"] for row in rows} == listed
+    assert (scan.source_rows, len(scan.rejects)) == (len(listed), 0)
+    assert {dict(row["labels"])["COVID-19"] for row in rows} == {0.0, 1.0}
+    assert all(set(dict(row["labels"])) == {"COVID-19"} for row in rows)
+    of_patient = {row["subject_id"]: row["split"] for row in rows}
+    assert all(of_patient[row["subject_id"]] == row["split"] for row in rows)
+    patients = pd.Series(sorted(of_patient))
+    assert split_by_patient("covidx", "70/20/10", patients).tolist() == [of_patient[name] for name in patients]
+
+
+def test_medklips_split_has_seven_two_and_one_tenths_of_the_patients(release):
+    lines = "".join(f"{number} {number}.png {('positive', 'negative')[number % 2]} rsna\n" for number in range(600))
+    cohort = release("", images=tuple(f"train/{number}.png" for number in range(600)))
+    (cohort.root / "labels").mkdir()
+    (cohort.root / "labels" / "train_COVIDx9B.txt").write_text(lines)
+    counts = Counter(Covidx(cohort.root, "70/20/10").scan().studies["split"].to_pylist())
+    assert [counts[split] / 600 for split in ("train", "validate", "test")] == pytest.approx([0.7, 0.2, 0.1], abs=0.05)
 
 
 def test_images_of_the_layout_can_be_decoded(layout):
