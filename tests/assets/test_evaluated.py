@@ -28,9 +28,9 @@ def finished_run(monkeypatch):
     monkeypatch.setattr("tracking.tracker.attach", lambda *given: MagicMock())
 
 
-def materialize(cohort, *tasks):
+def materialize(cohort, *tasks, **settings):
     """The result, and the asset's metadata as plain values."""
-    resources = {"workspace": cohort, "evaluation": EvaluationSettings(fractions=[0.1])}
+    resources = {"workspace": cohort, "evaluation": EvaluationSettings(fractions=[0.1], **settings)}
     tags = {TASKS_TAG: ",".join(tasks)} if tasks else {}
     result = dg.materialize([evaluated_asset("medklip")], resources=resources, tags=tags)
     (event,) = result.asset_materializations_for_node("evaluated__medklip")
@@ -43,6 +43,16 @@ def test_the_asset_writes_both_networks_with_their_setting(cohort, seer):
     assert "Pleural Effusion" in metadata["numbers"]
     rows = read_results(cohort.plain().home_path(), {"task": "linear_probe"}).to_pylist()
     assert {(row["method"], row["setting"]) for row in rows} == {("medklip", "10 %"), ("untrained:medklip", "10 %")}
+
+
+def test_the_asset_scores_studies_where_that_is_asked_for(cohort, seer):
+    _, metadata = materialize(cohort, "zero_shot_classification", "text_image_retrieval", unit="study")
+    assert metadata["zero_shot_classification auroc zero-shot, by study"] > 0.9
+    assert metadata["text_image_retrieval precision_at_5"] > 0.9
+    rows = read_results(cohort.plain().home_path(), {"method": "medklip"}).to_pylist()
+    assert {(row["task"], row["setting"]) for row in rows} == {
+        ("zero_shot_classification", "zero-shot, by study"), ("text_image_retrieval", "zero-shot"),
+    }  # fmt: skip
 
 
 def test_the_asset_of_what_is_not_available_says_so(cohort, monkeypatch):
