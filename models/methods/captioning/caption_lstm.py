@@ -56,11 +56,11 @@ class CaptionLstmConfig(CaptionSettings):
 class CaptionLstm(Captioner):
     """The network."""
 
+    config: CaptionLstmConfig
     decoder: AttentionLstm
 
     def __init__(self, config: CaptionLstmConfig, size: int, fresh: bool = True) -> None:
         super().__init__(config, caption_images(config, size, fresh), size)
-        self.coverage = config.coverage
         self.decoder = AttentionLstm(
             self.tokenizer.vocabulary, self.image_encoder.local_dim, config.embedding, config.hidden, config.attention,
             config.dropout,
@@ -74,8 +74,8 @@ class CaptionLstm(Captioner):
     def contrast(self, encoded: dict[str, Tensor]) -> dict[str, Tensor]:
         """The mean over all words, and the penalty's mean over the reports."""
         terms = super().contrast(encoded)
-        if self.coverage:
-            terms["coverage"] = self.coverage * encoded["uncovered"].mean()
+        if self.config.coverage:
+            terms["coverage"] = self.config.coverage * encoded["uncovered"].mean()
         return terms
 
 
