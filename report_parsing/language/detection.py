@@ -21,6 +21,9 @@ _END = 100  # characters at each end of a text
 _LONG, _LONG_WORDS = 5, 7  # letters of a word, and such words, that one English word must be among
 _FOREIGN_LETTERS = 0.3  # share of letters that are not Latin
 _WORD = re.compile(r"[^\W\d_]+")
+_NAME = r"[^\W\d_a-zß-ÿ][^\W\d_]+"  # begins with a capital
+_PARTICLES = r"(?:(?:de|del|di|della|do|da|dos|das|du|des|der|van|von|zu|la|las|los|el|le|les|rechts|y|e|i|et|und)\s+)*"
+_NAMES = re.compile(rf"\b{_NAME}(?:\s+{_PARTICLES}{_NAME})+\b")
 
 
 class _Words(NamedTuple):
@@ -32,7 +35,9 @@ def language_of(text: str) -> str:
     """ISO 639-1 code of the language that a text is written in: "en" in doubt, "und" where it is none of ours."""
     if text.isascii() and _begins_and_ends_english(text):
         return ENGLISH
-    return _most_likely(_WORD.findall(readable(text).text.lower().replace("non-", " ")))  # "non-displaced" is English
+    read = readable(text).text
+    found = _most_likely(_words_of(read))
+    return ENGLISH if found != ENGLISH and _is_english_beside_names(read) else found
 
 
 def language_name(code: str) -> str:
@@ -56,6 +61,17 @@ def _begins_and_ends_english(text: str) -> bool:
     )
     marked = "<" in ends or "*" in ends or "\\" in ends
     return not marked and _foreign_words().isdisjoint(words) and not _english_words().isdisjoint(words)
+
+
+def _words_of(text: str) -> list[str]:
+    return _WORD.findall(text.lower().replace("non-", " "))  # "non-displaced" is English
+
+
+def _is_english_beside_names(text: str) -> bool:
+    """Whether a text is English but for names: "film of Hospital General de Vic. No effusion."."""
+    rest, names = _NAMES.subn(" ", text)
+    words = _words_of(rest) if names else []
+    return not _english_words().isdisjoint(words) and _foreign_words().isdisjoint(words)
 
 
 def _most_likely(words: list[str]) -> str:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from report_parsing.language.boxes import may_hold_boxes, read_boxes
 from report_parsing.language.characters import made_plain
 from report_parsing.language.markup import MARKUP, read_markup
 
@@ -49,7 +50,7 @@ def is_plain(text: str) -> bool:
     """Whether nothing in the text can be read as something else; most texts are, and this is told at once."""
     if not text.isascii() or not text.replace("\n", "").isprintable():
         return False
-    return not ("<" in text or "*" in text or "_" in text or "&" in text or "\\" in text)
+    return not ("<" in text or "*" in text or "_" in text or "&" in text or "\\" in text or may_hold_boxes(text))
 
 
 def readable(text: str, emphasis: bool = False) -> Readable:
@@ -80,6 +81,21 @@ def without_surrogates(text: str) -> str:
 
 def _changes(text: str, emphasis: bool) -> Iterator[tuple[int, int, str]]:
     """(start, end, what is read instead) of what is read as something else, in order."""
+    boxes = [*read_boxes(text), (len(text), len(text), "")]
+    if len(boxes) == 1:
+        yield from _odd_characters(text, emphasis)
+        return
+    number = 0
+    for change in _odd_characters(text, emphasis):
+        while boxes[number][1] <= change[0] and number + 1 < len(boxes):
+            yield boxes[number]
+            number += 1
+        if change[1] <= boxes[number][0]:  # what a box hides is not read
+            yield change
+    yield from boxes[number:-1]
+
+
+def _odd_characters(text: str, emphasis: bool) -> Iterator[tuple[int, int, str]]:
     for match in _ODD.finditer(text):
         start, end = match.span()
         if text[start] in _MARKUP_BEGINS:

@@ -12,7 +12,7 @@ from report_parsing.lexicon.spelling import SHORTEST, Spelling
 from report_parsing.lexicon.tokens import tokenize
 from report_parsing.resources import read_cell, read_rows
 
-_KINDS = ("observation", "bound", "cue", "answer", "location", "grammar")
+_KINDS = ("observation", "bound", "cue", "answer", "location", "enclosing", "grammar")
 _MARKS = {  # classes of grammar.csv that are no tag -> fields of a reading
     **{"interpret": "links", "inherit": "inherits", "affirm": "affirms", "assert": "asserts", "study": "studies"},
     **{"noun": "nouns", "ordinal": "ordinals", "overlie": "overlies", "favor": "favors"},
@@ -87,6 +87,7 @@ class Lexicon:
         for kind, term, forms in (*_observations(), *_cues(), *_locations()):
             for form in forms:
                 words[kind].update(self._add(form, kind, term))
+        self._add_enclosing()
         self._add_grammar()
         correct = {row["word"] for row in read_rows("not_misspelt.csv")}
         self._spelling = Spelling(
@@ -113,7 +114,7 @@ class Lexicon:
         for mention in _longest(found["grammar"]):
             tags[mention.start : mention.end] = [mention.term] * (mention.end - mention.start)
         named = _with_bound(found) if found["bound"] else found["observation"]
-        observations = _longest(_outside(named, found["location"]))
+        observations = _longest(_outside(named, found["enclosing"]) if found["enclosing"] else named)
         locations = self._tag_mentions(tags, observations, found["location"])
         marks = self._marked(words)
         return Reading(
@@ -163,6 +164,15 @@ class Lexicon:
         self._phrases.add(words, (kind, term))
         return words
 
+    def _add_enclosing(self) -> None:
+        """Mark the names of places that hold the name of an observation."""
+        for _, place, forms in _locations():
+            for form in forms if place else ():
+                words, _ = tokenize(form)
+                inside = (span for *span, (kind, _) in self._phrases.find(words) if kind in ("observation", "bound"))
+                if any(span != [0, len(words)] for span in inside):
+                    self._add(form, "enclosing", place)
+
     def _add_grammar(self) -> None:
         for row in read_rows("grammar.csv"):
             forms = row["forms"].split("|")
@@ -207,19 +217,10 @@ def _with_bound(found: dict[str, list[Mention]]) -> list[Mention]:
     return sorted(found["observation"] + bound, key=lambda item: item[:2]) if bound else found["observation"]
 
 
-def _outside(observations: list[Mention], locations: list[Mention]) -> list[Mention]:
-    """The observations that are no part of a place of several words: no "cavity" in "pleural cavity"."""
-    wide = [item for item in locations if item.end - item.start > 1] if observations else []
-    if not wide:
-        return observations
-    return [
-        item
-        for item in observations
-        if not any(
-            place.start <= item.start and item.end <= place.end and place[:2] != item[:2] and place.term
-            for place in wide
-        )
-    ]
+def _outside(observations: list[Mention], places: list[Mention]) -> list[Mention]:
+    """The observations that are no part of a place: no "cavity" in "pleural cavity"."""
+    inside = {token for place in places for token in range(place.start, place.end)}
+    return [item for item in observations if item.start not in inside or item.end - 1 not in inside]
 
 
 def _longest(mentions: list[Mention]) -> list[Mention]:

@@ -36,6 +36,7 @@ _MARKER = re.compile(r"[ \n]*+(?:[#(]?(\d{1,2})[.)](?=[ \n]|[A-Z])|[-–*•●�
 _ANSWERS = re.compile(
     r"[ \n]+(?:none|no|nil|yes|absent|present|negative|positive)(?:[ ]*\n|[ \n]*(?:[.;,]|\Z))", re.IGNORECASE
 )
+_LEADERS = frozenset({"…", *("." * length for length in range(2, 60))})
 _QUESTION = re.compile(r"(?:is|are|was|were|does|do|has|have|any|could|can)\b", re.IGNORECASE)
 _NEXT = re.compile(r"[ \n]*+(.)", re.DOTALL)
 _BEGINS_WORD = frozenset(string.ascii_letters) - frozenset("Xx")  # x may begin a removed name
@@ -79,6 +80,8 @@ def _cut(text: str, words: str, begin: int, match: re.Match[str], number: int) -
     if match.lastgroup == "stop":
         if match[0] == "?" and (_doubts(text, begin, match.start()) or _is_answered(text, begin, match)):
             return None  # "opacity ? pneumonia", "Pneumothorax? None."
+        if match[0] in _LEADERS and _is_answered(text, begin, match):
+            return None  # "Pneumothorax... None."
         return (match.end(), match.end()) if _stops(text, _word_before(words, begin, match.start()), match) else None
     if match.lastgroup == "glued":
         never = _word_before(words, begin, match.start()) in words_of("never")

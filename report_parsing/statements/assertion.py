@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from report_parsing.anatomy.positions import SIDES, Words
 from report_parsing.lexicon.words import Mention, Reading
+from report_parsing.statements.topics import ANSWER
 from report_parsing.vocabulary import DEVICE_ENTITIES, NORMAL_ENTITIES
 
 PRESENT, ABSENT, UNCERTAIN = "present", "absent", "uncertain"
@@ -12,6 +15,10 @@ _UNEXCLUDED = "unexcluded"  # doubt that a negation in front does not take away
 _ANSWER_GAP = 3  # words from a colon to the end of "there is no"
 _NEAR = 4  # tokens between an alternative and its "or"
 _JOINED_TO_WITH = frozenset({"consistent", "compatible", "keeping", "associated", "concerning"})
+_LIKELY = frozenset(
+    {"likely", "probable", "probably", "consistent", "compatible", "suggestive", "typical", "characteristic"}
+)
+_DASHES = frozenset("-–—")
 _STATE_GAP = 2  # "not definitely enlarged"
 
 
@@ -46,13 +53,23 @@ def _answer(reading: Reading, mention: Mention) -> str:
     token = separator + 1
     while token < len(reading.tags) and token - separator <= _ANSWER_GAP:
         cues = [cue for cue in (*reading.answers, *reading.cues) if cue.start == token and _may_deny(cue, mention)]
+        if reading.words[token] in _DASHES and not _is_last(reading, token):
+            cues = []
         if cues:
             says = max(cues, key=lambda cue: cue.end).term.says
             return UNCERTAIN if says == _UNEXCLUDED else str(says)
-        if reading.tags[token] not in ("word", "determiner", "verb"):
+        if reading.tags[token] not in ("word", "determiner", "verb", ANSWER):
             break
         token += 1
     return ""
+
+
+def _is_last(reading: Reading, token: int) -> bool:
+    """Whether an answer ends with a token, and the token is no mark in front of it: "effusion: - edema: small"."""
+    behind = token + 1
+    if behind == len(reading.tags) or reading.tags[behind] in ("stop", "comma") or reading.words[behind] == "|":
+        return True
+    return any(topic.start == behind for topic in reading.topics)
 
 
 def _may_deny(cue: Mention, mention: Mention) -> bool:
@@ -76,6 +93,8 @@ def _in_scope(reading: Reading, cue: Mention, mention: Mention) -> bool:
         return _negates_state(reading, cue, mention)
     if cue.term.reach == "favored" and not any(token < cue.start for token in reading.favors):
         return False
+    if cue.term.reach == "likelier" and not _is_likelier(reading, cue.start):
+        return False
     between = range(start, end)
     if cue.term.reach == "phrase" and any(reading.tags[token] in ("comma", "and") for token in between):
         return False
@@ -86,6 +105,12 @@ def _in_scope(reading: Reading, cue: Mention, mention: Mention) -> bool:
     if cue.term.side == "before" and _is_about_study(reading, cue, mention):
         return False
     return not any(_ends_scope(reading, token) for token in between)
+
+
+def _is_likelier(reading: Reading, than: int) -> bool:
+    """Whether something is judged likelier in front of a "than": "more likely edema than pneumonia"."""
+    words = pairwise(reading.words[:than])
+    return any(word == "likelier" or (word == "more" and behind in _LIKELY) for word, behind in words)
 
 
 def _is_attribute(reading: Reading, cue: Mention) -> bool:

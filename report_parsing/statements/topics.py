@@ -11,6 +11,7 @@ from report_parsing.lexicon.words import Mention, Reading, Topic
 
 ANSWER = "answer"  # tag of the separator
 _SEPARATORS = frozenset({":", "-", "–", "—", "=", "?", "|"})
+_DASHES = frozenset("-–—")
 _LEADERS = frozenset({".", "…"})  # several full stops, or one mark of them: "Effusion ..... none"
 _ANSWERS = frozenset({"none", "no", "nil", "yes", "absent", "present", "negative", "positive"})  # to a question mark
 _OF_SUBJECT = ("finding", "location", "word", "determiner", "and", "comma", "preposition")
@@ -24,7 +25,9 @@ def mark_topics(reading: Reading) -> None:
         return
     heard = {token for cue in reading.cues for token in range(cue.start, cue.end)}
     for index, word in enumerate(reading.words):
-        if (word in _SEPARATORS and _separates(reading, index)) or _is_leader(reading, index):
+        if word in _DASHES and index and reading.tags[index - 1] == ANSWER and reading.words[index - 1] != word:
+            reading.tags[index] = ANSWER  # "Effusion: -"
+        elif (word in _SEPARATORS and _separates(reading, index)) or _is_leader(reading, index):
             topic = _find_topic(reading, index, heard)
             if topic is not None:
                 reading.topics.append(topic)

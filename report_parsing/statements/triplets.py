@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from report_parsing.resources import read_cell, read_rows
 from report_parsing.sections.layout import Span
 from report_parsing.statements.assertion import ABSENT, assertion_of
 from report_parsing.statements.clauses import split_clauses
+from report_parsing.statements.ellipsis import QUANTITIES, is_one, last_finding, refers_back, unsaid
 from report_parsing.tables import TRIPLETS, Triplet
 from report_parsing.vocabulary import DEVICE_ENTITIES
 
@@ -27,6 +29,8 @@ READ_SECTIONS = ("findings", "impression", "last_paragraph")  # what is asked or
 _FRACTURE = ("fracture",)
 _NOUN_PHRASE = ("word", "location", "determiner")
 _NO_PLACE = "-"  # in the cell `structure` of an implication
+_LONGEST_REFERENCE = 400  # characters of a sentence that goes on about the one before, and of that one
+_LONGEST_QUANTITY = 12  # characters of a word that a fragment begins with: "moderate "
 _REMEMBERED = 20_000  # sentences, and lines of wrapped ones; "No pneumothorax." is read once
 
 
@@ -74,7 +78,10 @@ class TripletParser:
     def _parse_spans(self, report: str, sentences: list[Span], language: str) -> list[list[Triplet]]:
         if not is_parsed(language):
             return [[] for _ in sentences]
-        uses = find_abbreviated(report, self._finder, self._lexicon.knows) if language == ENGLISH else ()
+        uses: list[Use] = []
+        if language == ENGLISH:
+            uses = find_abbreviated(report, self._finder, self._lexicon.knows)
+            uses = sorted([*uses, *self._findings_before(report, sentences)])
         return [self._parse_span(report, span, uses, language) for span in sentences]
 
     def parse_table(self, reports: pa.Table, progress: Callable[[int], None] | None = None) -> pa.Table:
@@ -110,6 +117,23 @@ class TripletParser:
             for triplet in self.parse_sentence(text)
         ]
 
+    def _findings_before(self, report: str, sentences: Sequence[Span]) -> Iterator[Use]:
+        """What sentences such as "Small left one." say of the finding in the sentence before."""
+        for before, (start, end) in pairwise(sentences):
+            if end - start > _LONGEST_REFERENCE or before[1] - before[0] > _LONGEST_REFERENCE:
+                continue
+            sentence = report[start:end]
+            if " one" not in sentence and sentence[:_LONGEST_QUANTITY].partition(" ")[0].lower() not in QUANTITIES:
+                continue
+            reading = self._lexicon.read(sentence)
+            token = refers_back(reading)
+            asked = report[slice(*before)]
+            finding = last_finding(asked, self._lexicon.read(asked)) if token is not None else ""
+            if token is not None and finding:
+                begin, stop = reading.spans[token]
+                said = report[start + begin : start + stop]
+                yield Use(start + begin, start + stop, finding if is_one(said) else f"{said} {finding}")
+
     def _parse_unseen_text(self, text: str, language: str) -> tuple[Triplet, ...]:
         """The triplets of a sentence of a report in this language; an English one may quote another."""
         language = language_of(text) if language == ENGLISH else language
@@ -134,6 +158,16 @@ class TripletParser:
 
     def _parse_unseen_line(self, line: str) -> tuple[Triplet, ...]:
         reading = self._lexicon.read(line)
+        edits = unsaid(line, reading) if reading.observations else ()
+        if not edits:
+            return self._parse_reading(reading)
+        text, origin = write_out(line, (0, len(line)), edits)
+        return tuple(
+            triplet._replace(start=origin[triplet.start][0], end=origin[triplet.end - 1][1])
+            for triplet in self._parse_reading(self._lexicon.read(text))
+        )
+
+    def _parse_reading(self, reading: Reading) -> tuple[Triplet, ...]:
         if not reading.observations:
             return ()
         reading.clauses = split_clauses(reading)

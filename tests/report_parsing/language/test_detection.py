@@ -59,6 +59,16 @@ def test_real_reports_are_english(shared_data):
         ("The lungs are clear. Spanish: pulmones claros.", "en"),  # more of its words are English
         ("Bilateral α-emitting seeds, 5 µm.", "en"),
         ("Pacientas guli, lungs clear", "en"),
+        ("Niega edema.", "es"),
+        ("Libre de edema.", "es"),
+        ("Clinica Alemana de Santiago. Normal chest.", "en"),  # names
+        ("Seen in Clínica Universidad de Navarra. Pneumonia.", "en"),
+        ("Outside film from Hospital General de México. Small left effusion.", "en"),
+        ("Santa Casa de Misericordia de São Paulo. No effusion.", "en"),
+        ("Charité Universitätsmedizin Berlin. No pneumothorax.", "en"),
+        ("HOSPITAL UNIVERSITARIO DE LA PAZ. NO PNEUMOTHORAX.", "en"),
+        ("Hospital Universitario La Paz. Sin derrame pleural.", "es"),
+        ("Radiografía de Tórax. Sin Derrame Pleural.", "es"),
     ],
 )
 def test_what_decides(text, language):

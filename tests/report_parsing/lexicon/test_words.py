@@ -40,7 +40,8 @@ def test_cells_hold_known_values():
     assert {row["role"] for row in read_rows("observations.csv")} == {"finding", "state"}
     assert {row["side"] for row in read_rows("cues.csv")} == {"before", "after", "between", "none", "answer"}
     assert {row["says"] for row in read_rows("cues.csv")} == {"absent", "uncertain", "present", "unexcluded"}
-    assert {row["reach"] for row in read_rows("cues.csv")} == {"list", "phrase", "next", "device", "finding", "favored"}
+    reaches = {"list", "phrase", "next", "device", "finding", "favored", "likelier"}
+    assert {row["reach"] for row in read_rows("cues.csv")} == reaches
     for row in read_rows("implications.csv"):
         assert {row["entity"], row["implied_entity"]} <= set(ENTITIES)
 

@@ -16,7 +16,7 @@ from report_parsing.statements.triplets import TripletParser
 
 TEMPLATES = Path(__file__).with_name("sentence_kinds.csv")
 VARIANTS = 4  # sentences of a template
-FLOORS = {"template": 1.0, "convention": 1.0, "doubt": 1.0, "scope": 1.0, "place": 1.0}
+FLOORS = {"template": 1.0, "convention": 1.0, "doubt": 1.0, "scope": 1.0, "place": 1.0, "unsaid": 1.0}
 
 
 class Filler(NamedTuple):
