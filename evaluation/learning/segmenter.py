@@ -85,7 +85,9 @@ def _fit(
 
     with seeded(repeat, device):
         shapes = [maps.shape[1:] for maps in predict_batches(method, train.pixels[:1], method.image_maps)]
-        segmenter = Segmenter(deepcopy(method).requires_grad_(tuned), shapes, settings.width).to(device)
+        segmenter = Segmenter(deepcopy(method).requires_grad_(tuned), shapes, settings.width, settings.decoder).to(
+            device
+        )
 
         def loss_of(rows: np.ndarray) -> Tensor:
             images, masks = move(*_tensors(train, rows, device))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import torch
 import torch.nn.functional as F
 from segmentation_models_pytorch.base import SegmentationHead
 from segmentation_models_pytorch.base.modules import Conv2dReLU
@@ -12,23 +13,33 @@ from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 from segmentation_models_pytorch.losses import BINARY_MODE, DiceLoss, FocalLoss
 from torch import Tensor, nn
 
+from evaluation.learning.resunet import ResUNetDecoder
 from models.method import Method
 
+UNET, RESUNET = "unet", "resunet"
 FOCAL_WEIGHT = 10.0  # MGCA
 
 
 class Segmenter(nn.Module):
     """A U-Net's decoder on maps of these `shapes` (channels, rows, columns), or SETR's on a single map."""
 
-    def __init__(self, method: Method, shapes: Sequence[Sequence[int]], width: int) -> None:
-        """`width` is the number of channels at the image's own size; at every halving of its sides it doubles."""
+    def __init__(self, method: Method, shapes: Sequence[Sequence[int]], width: int, decoder: str = UNET) -> None:
+        """`width` is the number of channels at the image's own size; at every halving of its sides it doubles.
+
+        `decoder` is UNET or RESUNET. A single map has SETR's in either case.
+        """
         super().__init__()
         self.method = method
         channels = [shape[0] for shape in shapes]
         doublings = math.ceil(math.log2(method.size / shapes[0][1])) if len(shapes) == 1 else len(shapes)
         widths = [width * 2**level for level in reversed(range(doublings))]
-        self.decoder = _progressive(channels[0], widths) if len(shapes) == 1 else _unet(channels, widths)
-        self.head = SegmentationHead(width, 1)
+        self.reads_image = decoder == RESUNET and len(shapes) > 1
+        if self.reads_image:
+            blank = torch.zeros(1, 1, method.size, method.size, device=method.device)
+            self.decoder: nn.Module = ResUNetDecoder(method.prepare(blank).shape[1], channels, width)
+        else:
+            self.decoder = _progressive(channels[0], widths) if len(shapes) == 1 else _unet(channels, widths)
+        self.head = SegmentationHead(width, 1, kernel_size=1 if self.reads_image else 3)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (batch, 1, side, side) of grey levels 0..255 of that shape.
@@ -41,9 +52,15 @@ class Segmenter(nn.Module):
             fitted = F.interpolate(fitted, size, mode="bilinear", antialias=True)
         with self.method.autocast():
             maps = self.method.image_maps(fitted)
-            decoded = self.decoder(maps[0]) if len(maps) == 1 else self.decoder([fitted, *maps])
-            logits = self.head(decoded)
+            logits = self.head(self._decode(fitted, maps))
         return F.interpolate(logits.float(), images.shape[2:], mode="bilinear")
+
+    def _decode(self, images: Tensor, maps: list[Tensor]) -> Tensor:
+        if self.reads_image:
+            decoded: Tensor = self.decoder(self.method.prepare(images), maps)
+        else:
+            decoded = self.decoder(maps[0]) if len(maps) == 1 else self.decoder([images, *maps])
+        return decoded
 
 
 def segmentation_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:

@@ -1,8 +1,9 @@
 """Segmentation: a U-Net's decoder on the maps of the image encoder, which stays frozen (MGCA) or is tuned (MedKLIP).
 
-The decoder is that of segmentation_models_pytorch, as in MGCA (arXiv 2210.06044, 4.2); the one map of a transformer is
-enlarged step by step (SETR's PUP, arXiv 2012.15840). An image is scored by itself, at a probability of 0.5 and at the
-size of its mask. One without a mask scores 1 if nothing is predicted, else 0; `dice_positive` leaves such images out.
+The decoder is that of segmentation_models_pytorch, as in MGCA (arXiv 2210.06044, 4.2), or MedKLIP's ResUNet; the one
+map of a transformer is enlarged step by step (SETR's PUP, arXiv 2012.15840). An image is scored by itself, at a
+probability of 0.5 and at the size of its mask. One without a mask scores 1 if nothing is predicted, else 0;
+`dice_positive` leaves such images out.
 
 What the published codes do and this does not: splits are made over the rows of a table that has several per image, so
 that a third of SIIM's positive test images are trained on (GLoRIA, MGCA); the batch norms of a frozen encoder go on
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from evaluation.predictions import Predictions
 
 LOSSES = ("mgca", "medklip")
+DECODERS = ("unet", "resunet")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class SegmentationSettings:
     """How a decoder is trained; the defaults are MGCA's."""
 
     loss: str = option("mgca", "mgca: 10 x focal - log(Dice); medklip: binary cross entropy + 1 - Dice.")
+    decoder: str = option(
+        "unet", "unet: of segmentation_models_pytorch; resunet: MedKLIP's, whose last step reads the image (width: 64)."
+    )
     width: int = option(16, "Channels of the decoder's last block; every block before it has twice as many.", least=1)
     learning_rate: float = option(2e-4, "Constant; MGCA's scripts: 5e-4.", least=0.0)
     optimizer: str = option("adamw", "adamw or adam.")
@@ -53,6 +58,8 @@ class SegmentationSettings:
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise EvaluationError(f"loss is `{self.loss}`, but must be one of {', '.join(LOSSES)}.")
+        if self.decoder not in DECODERS:
+            raise EvaluationError(f"decoder is `{self.decoder}`, but must be one of {', '.join(DECODERS)}.")
 
 
 class Segmentation(Task):
