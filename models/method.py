@@ -98,6 +98,7 @@ class TextSource:
     cleaning: str = "none"  # words: lower-case words only, as GLoRIA and MGCA prepare them
     minimum_words: int = 1  # a sentence with fewer is left out
     missing: str = ""  # text of a report without any of the sections; "": its pair is left out
+    unpaired: bool = False  # such a report, if it has findings, borrows a text that shares one from another report
 
     def tokens(self, texts: Sequence[str], device: torch.device) -> Tokens:
         """Other texts, such as prompts, cleaned and tokenised as the reports are."""
@@ -130,6 +131,7 @@ class Method(nn.Module):
 
     texts: TextSource | None = None  # None: the method reads no text
     reads_targets = False  # whether it reads the findings of a report; without both it reads images alone
+    uncertain = -1  # what an uncertain finding is in `targets`; another number where it is told from an unmentioned one
     two_views = False  # whether it is given each image twice, augmented differently
     query_kind = "label"  # what zero-shot queries are: a cohort's label names, or `entity` names of the knowledge
     size = 224  # side of the images that the network takes

@@ -1,4 +1,4 @@
-"""Text as GLoRIA and MGCA prepare it, before any tokenizer: reports in training, prompts and queries afterwards."""
+"""Text as the authors of a method prepare it, before any tokenizer: reports in training, prompts and queries later."""
 
 from __future__ import annotations
 
@@ -12,4 +12,10 @@ def words_only(text: str) -> str:
     return " ".join(word for word in words if word)
 
 
-CLEANING: dict[str, Callable[[str], str]] = {"none": str, "words": words_only}
+def words_and_marks(text: str) -> str:
+    """Words and punctuation marks of `text` in lower case, apart; characters outside ASCII are dropped (MedCLIP)."""
+    parts = (part.encode("ascii", "ignore").decode() for part in re.findall(r"\w+|[^\w\s]+", text.lower()))
+    return " ".join(part for part in parts if part)
+
+
+CLEANING: dict[str, Callable[[str], str]] = {"none": str, "words": words_only, "marks": words_and_marks}

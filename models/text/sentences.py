@@ -13,7 +13,7 @@ from models.distributed import gather
 from models.method import TextSource, Tokens
 from models.text.tokenizer import WordPieceTokenizer
 
-END = re.compile(r"(?<=[.!?])\s+")
+MARK = re.compile(r"[0-9]+\.[^0-9]")  # of an enumeration
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,22 @@ class JoinedSentences:
     lengths: Tensor  # (texts, sentences) tokens of each in the sequence; 0: there is none, or it did not fit
 
 
+def split_report(text: str) -> list[str]:
+    """The sentences of a text, without the marks of an enumeration and the full stops that part them.
+
+    As MedCLIP's code splits reports: at a number with a full stop that no digit follows, and at a full stop with a
+    space. A number such as 2.5 stays whole, and so do sentences without a space between them.
+    """
+    points = MARK.split(text.replace("\n", " "))
+    return [sentence for point in points for sentence in point.split(". ") if sentence.strip()]
+
+
 def read_sentences(source: TextSource, texts: Sequence[str], device: torch.device) -> Tokens:
-    """The sentences of each text as (texts, sentences, length) tokens, those that a text lacks being padding."""
-    split = [END.split(text.strip()) for text in texts]
+    """The sentences of each text, ending in a full stop, as (texts, sentences, length) tokens.
+
+    Those that a text lacks are padding.
+    """
+    split = [[f"{sentence.rstrip(' .')}." for sentence in split_report(text)] or [text] for text in texts]
     flat = source.tokens([sentence for sentences in split for sentence in sentences], device)
     counts = torch.tensor([len(sentences) for sentences in split])
     there = (torch.arange(int(counts.max())) < counts[:, None]).to(device)

@@ -13,6 +13,7 @@ from models.method import Batch, Method
 from shards.reader import ShardReader
 from training.data.targets import ReportTargets
 from training.data.texts import ReportTexts, cached_texts
+from training.data.unpaired import SentencePool, labels_of
 
 
 class Reports(Protocol):
@@ -62,25 +63,34 @@ class TextsAndTargets:
 
     texts: ReportTexts
     targets: ReportTargets
+    pool: SentencePool | None = None  # what rows with findings and without a text borrow from; None: they are left out
 
     @property
     def readable(self) -> np.ndarray:
-        """(rows,) bool: those with a text; a report may name no finding."""
-        return self.texts.readable
+        """(rows,) bool: those with a text, whose report may name no finding, and those that borrow one."""
+        return self.texts.readable if self.pool is None else self.texts.readable | self.targets.readable
 
     def sample(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """(rows, texts) the places of the texts."""
-        return self.texts.sample(rows, rng)
+        """(rows, 1 + texts) the rows and the places of their texts."""
+        has_text = self.texts.readable[rows]
+        own = self.texts.sample(rows[has_text], rng)
+        places = np.empty((len(rows), own.shape[1]), np.int64)
+        places[has_text] = own
+        if self.pool is not None and not has_text.all():
+            places[~has_text, 0] = self.pool.draw(labels_of(self.targets, rows[~has_text]), rng)
+        return np.concatenate([rows[:, None], places], 1)
 
-    def can_mirror(self, places: np.ndarray) -> np.ndarray:
-        """(rows,) bool: whether both have a mirror image."""
-        return self.texts.can_mirror(places) & self.targets.can_mirror(self.texts.owners(places))
+    def can_mirror(self, sampled: np.ndarray) -> np.ndarray:
+        """(rows,) bool: whether image and text both have a mirror image."""
+        rows, places = sampled[:, 0], sampled[:, 1:]
+        owners = self.texts.owners(places)
+        return self.texts.can_mirror(places) & self.targets.can_mirror(rows) & self.targets.can_mirror(owners)
 
-    def build_batch(self, images: Tensor, places: np.ndarray, mirrored: np.ndarray) -> Batch:
+    def build_batch(self, images: Tensor, sampled: np.ndarray, mirrored: np.ndarray) -> Batch:
         """The images with token ids, with the findings of the reports, and with those of the texts."""
-        rows, sentences = self.texts.owners(places), self.texts.sentences[places[:, 0]]
+        rows, places = sampled[:, 0], sampled[:, 1:]
         batch = self.texts.build_batch(images, places, mirrored)
-        of_text = self.targets.matrices(rows, mirrored, sentences)
+        of_text = self.targets.matrices(self.texts.owners(places), mirrored, self.texts.sentences[places[:, 0]])
         return replace(batch, targets=self.targets.matrices(rows, mirrored), text_targets=of_text)
 
 
@@ -89,11 +99,13 @@ def read_reports(reader: ShardReader, split: str, method: Method, mirrored: bool
     targets = None
     if method.reads_targets:
         triplets = reader.columns(split, ["triplets"])["triplets"]
-        targets = ReportTargets(triplets, reader.manifest.entities, reader.manifest.positions)
+        vocabulary = reader.manifest.entities, reader.manifest.positions
+        targets = ReportTargets(triplets, *vocabulary, method.uncertain)
     if method.texts is None:
         return targets or NoReports(len(reader.columns(split, ["image_id"])))
     texts = cached_texts(cache, lambda: reader.columns(split, ["sentences"]), method.texts, mirrored, made_by)
     if targets is None:
         return texts
     targets.expect_sentences()
-    return TextsAndTargets(texts, targets)
+    borrowing = method.texts.unpaired and bool((targets.readable & ~texts.readable).any())
+    return TextsAndTargets(texts, targets, SentencePool.of(texts, targets) if borrowing else None)

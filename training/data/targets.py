@@ -16,13 +16,21 @@ from shards.schema import NO_SENTENCE
 from training.errors import TrainingError
 
 NOWHERE = -1  # mirror image of a position that has none
+UNMENTIONED = -1  # in the matrices
+DOUBTED = -1  # in the triplets
 
 
 class ReportTargets:
-    """The triplets of every row; those of a mirrored image are on the other side."""
+    """The triplets of every row; those of a mirrored image are on the other side.
 
-    def __init__(self, triplets: pa.ChunkedArray, entities: Sequence[str], positions: Sequence[str]) -> None:
+    `uncertain` is what an uncertain finding is in the matrices.
+    """
+
+    def __init__(
+        self, triplets: pa.ChunkedArray, entities: Sequence[str], positions: Sequence[str], uncertain: int = UNMENTIONED
+    ) -> None:
         self.shape = (len(positions), len(entities))
+        self.uncertain = uncertain
         found = flat_triplets(triplets.combine_chunks())
         self._starts = np.searchsorted(found.row, np.arange(len(triplets) + 1))
         mirrors = np.array([NOWHERE if index is None else index for index in mirror_positions(positions)])
@@ -48,11 +56,13 @@ class ReportTargets:
         return Batch(images, targets=self.matrices(rows, mirrored))
 
     def matrices(self, rows: np.ndarray, mirrored: np.ndarray, sentences: np.ndarray | None = None) -> Tensor:
-        """(rows, positions, entities) int8: 1 is present, 0 absent, -1 not mentioned or uncertain; present wins.
+        """(rows, positions, entities) int8: 1 is present, 0 absent, -1 not mentioned, and `uncertain` uncertain.
+
+        Present wins over uncertain, if that is told, and either over absent.
 
         With `sentences` (rows,) only what these sentences of the reports say; NO_SENTENCE stands for all of them.
         """
-        matrix = np.full((len(rows), *self.shape), -1, np.int8)
+        matrix = np.full((len(rows), *self.shape), UNMENTIONED, np.int8)
         counts = self._starts[rows + 1] - self._starts[rows]
         batch = np.repeat(np.arange(len(rows)), counts)
         places = np.arange(len(batch)) - np.repeat(np.cumsum(counts) - counts, counts) + self._starts[rows][batch]
@@ -61,8 +71,9 @@ class ReportTargets:
         said = np.ones(len(batch), bool)
         if sentences is not None:
             said = (self._sentence[places] == sentences[batch]) | (sentences[batch] == NO_SENTENCE)
-        for value in (0, 1):
-            chosen = said & (exists == value)
+        values = {0: 0, DOUBTED: self.uncertain, 1: 1} if self.uncertain != UNMENTIONED else {0: 0, 1: 1}
+        for found, value in values.items():
+            chosen = said & (exists == found)
             matrix[batch[chosen], position[chosen], entity[chosen]] = value
         return torch.from_numpy(matrix)
 

@@ -257,17 +257,19 @@ class Lovt(DualEncoder):
         """(texts, dimension) in the space shared with regions, of (texts, length), a sentence each."""
         return self.sentence_head(self.read(_of_sentences(tokens)).places[:, 0])
 
-    def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """(texts, dimension) L2-normalised."""
-        return self._embed(texts, lambda part: self.project_texts(read_sentences(self.source, part, self.device)))
+    def text_vectors(self, texts: Sequence[str]) -> Tensor:
+        """(texts, dimension), not normalised, of texts that are split into their sentences."""
+        return self._in_parts(texts, lambda part: self.project_texts(read_sentences(self.source, part, self.device)))
 
     def embed_sentences(self, sentences: Sequence[str]) -> Tensor:
         """(sentences, dimension) L2-normalised, in the space shared with regions."""
-        return self._embed(sentences, lambda part: self.project_sentences(self.source.tokens(part, self.device)))
+        read = self.source.tokens
+        found = self._in_parts(sentences, lambda part: self.project_sentences(read(part, self.device)))
+        return F.normalize(found, dim=-1)
 
-    def _embed(self, texts: Sequence[str], project: Callable[[Sequence[str]], Tensor]) -> Tensor:
+    def _in_parts(self, texts: Sequence[str], project: Callable[[Sequence[str]], Tensor]) -> Tensor:
         parts = [project(texts[start : start + self.text_batch]) for start in range(0, len(texts), self.text_batch)]
-        return F.normalize(torch.cat(parts).float(), dim=-1)
+        return torch.cat(parts).float()
 
     @property
     def source(self) -> TextSource:

@@ -31,7 +31,7 @@ from models.text.tokenizer import WordPieceTokenizer
 from models.text.word_noise import change_words
 from store.settings import setting
 
-MINIMUM_WORDS = 5  # of a sentence
+MINIMUM_WORDS = 4  # of a sentence, which with its full stop has five tokens
 LAYERS = (1, 2, -1)  # hidden states whose mean a token is
 LARGEST_SCALE = 4.6052  # of the logarithm of the scale, which is at least 0
 # CheXpert's classes but for No Finding, by the entities of the knowledge; + joins those of one class
@@ -103,6 +103,11 @@ class MedclipConfig:
         False, "Contrast a copy of each sentence too, in which words are deleted or exchanged. Code: on, and synonyms."
     )
     dimension: int = setting(512, "Width of the space that images and sentences share.")
+    unpaired: bool = setting(
+        True,
+        "An image without a sentence, but with findings, gets a sentence of another report that shares one, as images "
+        "without reports do in the paper; off: it is left out.",
+    )
     label_entities: str = setting(
         CHEXPERT, "Labels: entities of the knowledge, + joining those of one label, separated by commas; empty: all."
     )
@@ -146,6 +151,7 @@ class Medclip(DualEncoder):
     """The network."""
 
     reads_targets = True
+    uncertain = -2
     grey_mean, grey_std = 0.5862785803043838 * 255, 0.27950088968644304 * 255  # of the code
     colours = (grey_mean,) * 3, (grey_std,) * 3
     members: Tensor  # (labels, entities) bool
@@ -158,7 +164,9 @@ class Medclip(DualEncoder):
         self.prompts = PromptPair(config.positive_prompt, config.negative_prompt)
         self.config, self.size, self.channels, self.tokenizer = config, size, config.channels, tokenizer
         sections = tuple(config.sections.split("+"))
-        self.texts = TextSource(tokenizer, sections, unit="sentence", minimum_words=MINIMUM_WORDS)
+        self.texts = TextSource(
+            tokenizer, sections, "sentence", "marks", minimum_words=MINIMUM_WORDS, unpaired=config.unpaired
+        )
         self.image_encoder, self.text_encoder = image_encoder, text_encoder
         self.image_projection = nn.Linear(image_encoder.dim, config.dimension, bias=False)
         self.text_projection = nn.Linear(text_encoder.dim, config.dimension, bias=False)
@@ -187,12 +195,19 @@ class Medclip(DualEncoder):
         return encoded
 
     def labels(self, targets: Tensor) -> Tensor:
-        """(batch, labels): 1 where targets (batch, positions, entities) state one of a label's entities, else 0."""
-        present = (targets == 1).any(1)
-        found = (present[:, None] & self.members).any(2)
+        """(batch, labels) of targets (batch, positions, entities).
+
+        1 where one of a label's entities is present, else -1 where one is uncertain, else 0.
+        """
+        present, doubted = (self._has(targets == value) for value in (1, self.uncertain))
+        found = present.to(self.numbers) - (doubted & ~present).to(self.numbers)
         if self.config.no_finding:
-            found = torch.cat([found, ~found.any(1, keepdim=True)], 1)
-        return found.to(self.numbers)
+            found = torch.cat([found, (found == 0).all(1, keepdim=True).to(found)], 1)
+        return found
+
+    def _has(self, said: Tensor) -> Tensor:
+        """(batch, labels) bool: which labels have one of the entities that are said, (batch, positions, entities)."""
+        return (said.any(1)[:, None] & self.members).any(2)
 
     def knows(self, targets: Tensor) -> Tensor:
         """(batch,) whether targets (batch, positions, entities) say anything, so that labels mean something."""

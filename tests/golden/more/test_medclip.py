@@ -1,14 +1,19 @@
 """Our MedCLIP, set to the authors' code, gives the numbers of the authors' code."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from models.losses.contrast.label_matching import label_similarity
-from models.methods.contrast.medclip import Medclip, MedclipConfig, class_matches
+from models.methods.contrast.medclip import MINIMUM_WORDS, Medclip, MedclipConfig, class_matches
+from models.text.cleaning import CLEANING
 from models.text.gloria_prompts import PROMPTS, all_prompts
+from models.text.sentences import split_report
 from tests.golden.conftest import golden_files, load
+from training.data.unpaired import draw_sentence, draw_table
 
 DTYPE = {"32": torch.float32, "64": torch.float64}
 TOLERANCE = {"32": {"rtol": 1e-4, "atol": 1e-5}, "64": {"rtol": 1e-8, "atol": 1e-8}}
@@ -104,3 +109,36 @@ def test_zero_shot(path, precision):
         np.testing.assert_allclose(found, arrays[f"out{precision}.{theirs}"], **TOLERANCE[precision])
     counts = zip(arrays["out.chexpert_classes"], arrays["out.chexpert_prompt_counts"], strict=True)
     assert {name.lower(): count for name, count in counts} == {name: len(all_prompts(name)) for name in PROMPTS}
+
+
+SAMPLING = golden_files("medclip_sampling.json")
+
+
+@pytest.mark.parametrize("path", SAMPLING)
+def test_reports_are_split_and_cleaned(path):
+    content = json.loads(path.read_text())
+    for report, expected in zip(content["reports"], content["sentences"], strict=True):
+        cleaned = [CLEANING["marks"](sentence) for sentence in split_report(report)]
+        assert [sentence for sentence in cleaned if len(sentence.split()) > MINIMUM_WORDS] == expected  # a mark counts
+    texts = [text for text, *_ in content["sentence_table"]]
+    kept = [text for text in dict.fromkeys(texts) if len(text) > 2 and len(split_report(text)) == 1]
+    assert kept == content["sentences_kept"]
+
+
+@pytest.mark.parametrize("path", SAMPLING)
+def test_sentences_for_images_without_one(path):
+    content = json.loads(path.read_text())
+    labels = {text: values for text, *values in reversed(content["sentence_table"])}  # the first of the same words
+    kept = content["sentences_kept"]
+    for text, expected in content["first_dictionary_entries"]:
+        assert labels[text] == expected
+    of_kept = np.array([labels[text] for text in kept])
+    numbers = np.random.RandomState(content["prompt_table_np_seed"])
+    table = draw_table(of_kept, content["prompt_table_per_class"], numbers)
+    assert [kept[sentence] for sentence in table] == content["prompt_table"]
+    assert of_kept[table].tolist() == content["prompt_table_labels"]
+    for image, drawn in zip(np.array(content["image_labels"]), content["sampled_for_images"], strict=True):
+        sentence = draw_sentence(image, of_kept, table, np.random.RandomState(drawn["np_seed"]))
+        assert of_kept[sentence].tolist() == drawn["label"]
+        text = kept[sentence] if image.any() else kept[sentence][0]  # the code's fault: a letter
+        assert text == drawn["text"]

@@ -238,7 +238,9 @@ def test_a_text_comes_with_what_its_report_and_it_say(tmp_path, source):
     whole = reader.read("train")
     chosen = np.arange(len(data))
     batch = data.pairs(chosen, np.random.default_rng(3)).batch
-    places = data.reports.sample(data.rows[chosen], np.random.default_rng(3))
+    sampled = data.reports.sample(data.rows[chosen], np.random.default_rng(3))
+    places = sampled[:, 1:]
+    assert np.array_equal(sampled[:, 0], data.rows)
     assert np.array_equal(data.reports.texts.owners(places), data.rows)
     triplets = whole.triplets
     expected = np.full(tuple(batch.text_targets.shape), -1)
@@ -249,6 +251,18 @@ def test_a_text_comes_with_what_its_report_and_it_say(tmp_path, source):
     assert np.array_equal(batch.text_targets.numpy(), expected)
     assert np.array_equal(batch.targets.numpy(), literal_targets(reader, data.rows, {}))
     assert 0 < (expected != -1).sum() < (batch.targets != -1).sum()
+
+
+def test_uncertain_findings_are_told_where_a_method_asks():
+    fields = [("entity", pa.int16()), ("position", pa.int16()), ("exists", pa.int8()), ("sentence", pa.int16())]
+    said = [(0, 0, 0), (0, 0, -1), (0, 1, -1), (0, 1, 1), (1, 0, -1), (1, 1, 0)]  # entity, position, exists
+    row = [{"entity": entity, "position": place, "exists": exists, "sentence": 0} for entity, place, exists in said]
+    triplets = pa.chunked_array([pa.array([row], pa.list_(pa.struct(fields)))])
+    vocabulary = ("effusion", "nodule"), ("left_pleural", "right_pleural")
+    plain, told = (ReportTargets(triplets, *vocabulary, *uncertain) for uncertain in ((), (-2,)))
+    rows, mirrored = np.array([0]), np.array([False])
+    assert plain.matrices(rows, mirrored).tolist() == [[[0, -1], [1, 0]]]
+    assert told.matrices(rows, mirrored).tolist() == [[[-2, -2], [1, 0]]]
 
 
 def test_triplets_of_unknown_sentences_are_refused():

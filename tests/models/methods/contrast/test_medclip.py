@@ -36,6 +36,9 @@ def test_labels_are_the_stated_entities_or_no_finding(model):
     said = targets({(0, 0): 1, (2, 1): 0}, {(1, 2): 0}, {})
     assert model.labels(said).tolist() == [[1, 0, 0, 0, 0], [0, 0, 0, 0, 1], [0, 0, 0, 0, 1]]
     assert network(no_finding=False).labels(said).tolist() == [[1, 0, 0, 0], [0] * 4, [0] * 4]
+    doubted = targets({(0, 0): -2, (1, 1): -2}, {(0, 2): -2, (1, 2): 1})
+    assert model.labels(doubted).tolist() == [[-1, -1, 0, 0, 0], [0, 0, 1, 0, 0]]
+    assert model.knows(doubted).all()
     joined = network(label_entities="effusion+edema,nodule")
     assert joined.labels(targets({(0, 2): 1}, {(3, 1): 1})).tolist() == [[1, 0, 0], [0, 1, 0]]
     assert model.knows(said).tolist() == [True, True, False]
