@@ -1,4 +1,4 @@
-"""How LoVT's regions and sentences look at each other (Mueller et al., ECCV 2022, arXiv 2112.02889, section 3.3)."""
+"""How LoVT's regions and sentences look at each other (Mueller et al., ECCV 2022, arXiv 2112.02889)."""
 
 from __future__ import annotations
 

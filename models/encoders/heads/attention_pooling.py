@@ -1,4 +1,4 @@
-"""LoVT's pooling of regions, and of sentences (Mueller et al., ECCV 2022, arXiv 2112.02889, section 3.2)."""
+"""LoVT's pooling of regions, and of sentences (Mueller et al., ECCV 2022, arXiv 2112.02889)."""
 
 from __future__ import annotations
 

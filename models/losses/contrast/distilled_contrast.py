@@ -1,4 +1,4 @@
-"""ALBEF's image-text contrast with momentum distillation (Li et al., NeurIPS 2021, arXiv 2107.07651, section 3.2).
+"""ALBEF's image-text contrast with momentum distillation (Li et al., NeurIPS 2021, arXiv 2107.07651).
 
 The candidates of an image are texts as the momentum towers see them: those of the batch, then those of a queue. The
 targets are between the truth and what the momentum towers think.

@@ -1,6 +1,6 @@
 """MedCLIP's semantic matching loss: any image and any text match as far as their labels do.
 
-Wang et al., EMNLP 2022, arXiv 2210.10163, section 3.3. The targets are softmaxes of the similarity of label vectors,
+Wang et al., EMNLP 2022, arXiv 2210.10163. The targets are softmaxes of the similarity of label vectors,
 over the texts for an image and over the images for a text. The paper compares labels by their cosine, the released code
 by their inner product.
 """

@@ -1,4 +1,4 @@
-"""LoVT's local contrast, within a pair of image and report (Mueller et al., ECCV 2022, arXiv 2112.02889, section 3.4).
+"""LoVT's local contrast, within a pair of image and report (Mueller et al., ECCV 2022, arXiv 2112.02889).
 
 A region should be like what the region itself, and its neighbours, gathered from the report; a sentence should be like
 what it gathered from the image, and unlike what the other sentences of its report gathered.

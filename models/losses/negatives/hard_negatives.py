@@ -1,4 +1,4 @@
-"""Negatives for matching images and texts, drawn by how similar they are (ALBEF, arXiv 2107.07651, section 3.2)."""
+"""Negatives for matching images and texts, drawn by how similar they are (ALBEF, arXiv 2107.07651)."""
 
 from __future__ import annotations
 

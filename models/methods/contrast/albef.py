@@ -70,7 +70,7 @@ TRAINING: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class AlbefConfig:
-    """ALBEF's settings. The defaults are the paper's."""
+    """ALBEF's settings. The defaults are those of the released code, but for the length of texts."""
 
     image_encoder: str = setting(
         "deit_base_patch16_224", "A timm encoder: ViT-B/16 as DeiT trained it, or `vit/4x128p8` for a small one."

@@ -41,7 +41,7 @@ CHEXPERT = (
     "tube+line+catheter+picc+device+pacemaker+lead+hardware+drainage+tip"
 )
 
-# Of the code; the paper's learning rate is recalled as 5e-5, which could not be verified. The code scales images by 0.8
+# Of the code; the learning rate of the paper is recalled as 5e-5, which could not be verified. The code scales images by 0.8
 # to 1.1, and keeps the weights that classify a part of CheXpert best, whose labels the evaluation uses.
 TRAINING: dict[str, Any] = {
     "input_size": 224,
@@ -71,7 +71,7 @@ TRAINING: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class MedclipConfig:
-    """MedCLIP's settings. The defaults are the paper's; what the released code does otherwise is said of each."""
+    """MedCLIP's settings. The defaults are the paper's or the released code's; where they differ, both are said."""
 
     image_encoder: str = setting(
         "swin_tiny_patch4_window7_224", "A timm encoder, or `vit/4x128p8` for a small ViT from scratch."
