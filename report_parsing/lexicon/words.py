@@ -84,10 +84,14 @@ class Lexicon:
         self._classes: dict[str, str] = {}
         self._marks: dict[str, list[str]] = {}  # by word
         words: dict[str, set[str]] = {kind: set() for kind in _KINDS}
+        places: list[tuple[list[str], frozenset[str]]] = []
         for kind, term, forms in (*_observations(), *_cues(), *_locations()):
             for form in forms:
-                words[kind].update(self._add(form, kind, term))
-        self._add_enclosing()
+                added = self._add(form, kind, term)
+                words[kind].update(added)
+                if kind == "location" and term and len(added) > 1:
+                    places.append((added, term))
+        self._mark_enclosing(places)
         self._add_grammar()
         correct = {row["word"] for row in read_rows("not_misspelt.csv")}
         self._spelling = Spelling(
@@ -164,14 +168,12 @@ class Lexicon:
         self._phrases.add(words, (kind, term))
         return words
 
-    def _add_enclosing(self) -> None:
+    def _mark_enclosing(self, places: list[tuple[list[str], frozenset[str]]]) -> None:
         """Mark the names of places that hold the name of an observation."""
-        for _, place, forms in _locations():
-            for form in forms if place else ():
-                words, _ = tokenize(form)
-                inside = (span for *span, (kind, _) in self._phrases.find(words) if kind in ("observation", "bound"))
-                if any(span != [0, len(words)] for span in inside):
-                    self._add(form, "enclosing", place)
+        for words, place in places:
+            inside = (span for *span, (kind, _) in self._phrases.find(words) if kind in ("observation", "bound"))
+            if any(span != [0, len(words)] for span in inside):
+                self._phrases.add(words, ("enclosing", place))
 
     def _add_grammar(self) -> None:
         for row in read_rows("grammar.csv"):
