@@ -41,8 +41,8 @@ CHEXPERT = (
     "tube+line+catheter+picc+device+pacemaker+lead+hardware+drainage+tip"
 )
 
-# Of the code; the learning rate of the paper is recalled as 5e-5, which could not be verified. The code scales images by 0.8
-# to 1.1, and keeps the weights that classify a part of CheXpert best, whose labels the evaluation uses.
+# Of the code; the learning rate of the paper is recalled as 5e-5, which could not be verified. The code scales images
+# by 0.8 to 1.1, and keeps the weights that classify a part of CheXpert best, whose labels the evaluation uses.
 TRAINING: dict[str, Any] = {
     "input_size": 224,
     "batch_size": 100,
