@@ -97,6 +97,7 @@ class TextSource:
     unit: str = "report"  # report: all of it; sentence: one, sampled for every step; sentences: each; sections: each
     cleaning: str = "none"  # words: lower-case words only, as GLoRIA and MGCA prepare them
     minimum_words: int = 1  # a sentence with fewer is left out
+    minimum_report_words: int = 0  # a report with fewer, cleaned and in the sentences that are kept, is left out
     missing: str = ""  # text of a report without any of the sections; "": its pair is left out
     unpaired: bool = False  # such a report, if it has findings, borrows a text that shares one from another report
 

@@ -169,6 +169,8 @@ def _candidates(sentences: pa.ChunkedArray, source: TextSource) -> Iterator[list
                 ]
                 for section in sections
             ]
+            if source.minimum_report_words and _count_words(by_section, source) < source.minimum_report_words:
+                by_section = [[] for _ in sections]
             yield _units(by_section, source)
 
 
@@ -181,6 +183,11 @@ def _units(by_section: list[list[tuple[str, int]]], source: TextSource) -> list[
     if source.unit == "report":
         return [(_join(wanted) or source.missing, NO_SENTENCE)]
     return wanted or [missing]
+
+
+def _count_words(by_section: list[list[tuple[str, int]]], source: TextSource) -> int:
+    clean = CLEANING[source.cleaning]
+    return sum(len(clean(text).split()) for section in by_section for text, _ in section)
 
 
 def _join(sentences: list[tuple[str, int]]) -> str:

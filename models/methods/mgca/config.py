@@ -8,8 +8,8 @@ from typing import Any
 from models.errors import ModelError
 from store.settings import setting
 
-# Section 4.1 and its appendix; the code warms up from 1e-8. A random window of 224
-# pixels of the image at 256, no flip.
+# Section 4.1 and its appendix. What they do not say is the code's: the warm-up from 1e-8, the early stop, and a random
+# window of 224 pixels of the image at 256, without a flip.
 TRAINING: dict[str, Any] = {
     "optimizer": "adamw",
     "learning_rate": 2e-5,
@@ -25,7 +25,8 @@ TRAINING: dict[str, Any] = {
     "epochs": 50,
     "input_size": 224,
     "augmentation": {"window": True},
-    "method_config": {"channels": 3},  # of the code; a network that does not say has one
+    # Both of the code; a network that does not say has one channel and reads every report.
+    "method_config": {"channels": 3, "minimum_report_words": 3},
 }
 
 
@@ -60,6 +61,9 @@ class MgcaConfig:
     )
     sections: str = setting(
         "impression+findings", "Sections of the report, joined by +; `a/b` takes b where the reports have no section a."
+    )
+    minimum_report_words: int = setting(
+        0, "Words that a report has at least; shorter ones are left out, and counted. Code: 3."
     )
     text_length: int = setting(112, "Tokens of a report, [CLS] and [SEP] included; longer ones are cut.")
     text_pooling: str = setting(

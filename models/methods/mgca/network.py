@@ -57,7 +57,10 @@ class Mgca(DualEncoder):
         super().__init__()
         self.prompts = PromptPair(config.positive_prompt, config.negative_prompt)
         self.config, self.size, self.channels = config, size, config.channels
-        self.texts = TextSource(tokenizer, tuple(config.sections.split("+")), cleaning="words", minimum_words=2)
+        self.texts = TextSource(
+            tokenizer, tuple(config.sections.split("+")), cleaning="words", minimum_words=2,
+            minimum_report_words=config.minimum_report_words,
+        )  # fmt: skip
         self.end, self.tokenizer = tokenizer.end, tokenizer
         self.register_buffer("continues", tokenizer.continues, persistent=False)
         self.image_encoder, self.text_encoder = image_encoder, text_encoder

@@ -12,6 +12,7 @@ from models.encoders.text import TextFeatures
 from models.method import Batch, Tokens
 from models.methods.mgca.config import MgcaConfig
 from models.methods.mgca.network import build
+from models.registry import recipe
 from tests.models.tiny import tiny_method
 
 SMALL = {
@@ -169,6 +170,11 @@ def default_losses():
 )  # fmt: skip
 def test_each_option_changes_the_losses(options, default_losses):
     assert values(**options) != default_losses
+
+
+def test_short_reports_are_left_out_as_in_the_code_by_the_recipe_alone():
+    assert mgca().texts.minimum_report_words == 0
+    assert mgca(**recipe("mgca")["method_config"]).texts.minimum_report_words == 3
 
 
 def test_without_positions_the_order_of_words_is_not_known():

@@ -97,6 +97,23 @@ def test_cleaning_and_short_sentences(source):
     ]
 
 
+def test_reports_of_few_words_are_left_out_where_that_is_asked_for(source):
+    """Words count as they are cleaned, and only those of the sections and sentences that are read (MGCA: 3)."""
+    source = replace(source, cleaning="words", minimum_words=2)
+    readable = {
+        least: read_texts(SENTENCES, replace(source, minimum_report_words=least), mirrored=True).readable.tolist()
+        for least in (0, 2, 3, 5)
+    }
+    assert readable[0] == readable[2] == [True, True, False, True, False]
+    assert readable[3] == [True, False, False, True, False]  # "Right effusion." has two words
+    assert readable[5] == [True, False, False, False, False]
+    signs = pa.chunked_array(
+        [[[{"section": "findings", "text": "- - clear."}, {"section": "findings", "text": "Ok."}]]]
+    )
+    assert read_texts(signs, replace(source, minimum_report_words=1), mirrored=False).readable.tolist() == [True]
+    assert read_texts(signs, replace(source, minimum_report_words=2), mirrored=False).readable.tolist() == [False]
+
+
 @pytest.mark.parametrize("unit", ["report", "sentence"])
 def test_a_report_without_the_sections_is_left_out_or_says_what_it_is_told_to(source, unit):
     reports = pa.chunked_array([[[{"section": "findings", "text": "Clear lungs."}], []]])
@@ -184,6 +201,21 @@ def test_an_unknown_unit_is_named(source):
 @pytest.fixture
 def data(config) -> PairData:
     return training_pairs(config, ShardReader(config.shards), ReadsTargets())
+
+
+def test_pairs_with_reports_of_few_words_are_left_out_and_counted(tmp_path):
+    rows = shard_rows(6)
+    for row, text in zip(
+        rows, ["Clear.", "No effusion.", "There is an effusion.", "", "Edema.", "Lungs are clear."], strict=True
+    ):
+        row["split"], row["sentences"] = "train", [{"section": "findings", "text": text}] if text else []
+    reader, method = ShardReader(write_shards(tmp_path, rows)), Method()
+    kept = {}
+    for least in (0, 3):
+        method.texts = TextSource(tokenizer("all-MiniLM-L6-v2", 32), minimum_report_words=least)
+        data = PairData(reader, "train", method, AugmentationConfig(), tmp_path / f"{least}.npz")
+        kept[least] = len(data), data.left_out
+    assert kept == {0: (5, 1), 3: (2, 4)}
 
 
 def test_pairs_without_a_triplet_are_left_out_and_counted(data, shards):
