@@ -21,7 +21,7 @@ class Captioner(Method):
     def __init__(self, config: CaptionSettings, image_encoder: ImageEncoder, size: int) -> None:
         super().__init__()
         self.config, self.size, self.channels = config, size, config.channels
-        self.tokenizer = WordPieceTokenizer(config.vocabulary, config.maximum_tokens)
+        self.tokenizer = WordPieceTokenizer(config.text_tokenizer, config.maximum_tokens)
         self.texts = TextSource(self.tokenizer, tuple(config.sections.split("+")), cleaning=config.cleaning)
         self.image_encoder = image_encoder
 

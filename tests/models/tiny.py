@@ -36,11 +36,11 @@ TINY: dict[str, dict] = {
         "local_weight": 0.1, "hidden_share": 0.4,
     },
     "caption_lstm": {
-        "image_encoder": "resnet10t/2", "image_weights": "", "vocabulary": "all-MiniLM-L6-v2", "embedding": 8,
+        "image_encoder": "resnet10t/2", "image_weights": "", "text_tokenizer": "all-MiniLM-L6-v2", "embedding": 8,
         "hidden": 16, "attention": 8, "maximum_tokens": 16,
     },
     "caption_transformer": {
-        "image_encoder": "resnet10t/2", "image_weights": "", "vocabulary": "all-MiniLM-L6-v2", "width": 16, "heads": 2,
+        "image_encoder": "resnet10t/2", "image_weights": "", "text_tokenizer": "all-MiniLM-L6-v2", "width": 16, "heads": 2,
         "head_width": 8, "feed_forward": 24, "memory": 3, "layers": 2, "maximum_tokens": 16,
     },
     "chexzero": {

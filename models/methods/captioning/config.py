@@ -41,7 +41,7 @@ class CaptionSettings:
     )
     channels: int = setting(1, "Channels of the image encoder: 1, or 3 for a grey image in each colour.")
     image_stage: int = setting(0, "The residual stage whose locations are looked at; 0 for the last.")
-    vocabulary: str = setting(
+    text_tokenizer: str = setting(
         "emilyalsentzer/Bio_ClinicalBERT",
         "Tokenizer whose word pieces are the words: hub name, local folder, or all-MiniLM-L6-v2 (bundled). The papers "
         "have words that occur five times or more.",
