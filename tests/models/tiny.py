@@ -40,8 +40,8 @@ TINY: dict[str, dict] = {
         "hidden": 16, "attention": 8, "maximum_tokens": 16,
     },
     "caption_transformer": {
-        "image_encoder": "resnet10t/2", "image_weights": "", "text_tokenizer": "all-MiniLM-L6-v2", "width": 16, "heads": 2,
-        "head_width": 8, "feed_forward": 24, "memory": 3, "layers": 2, "maximum_tokens": 16,
+        "image_encoder": "resnet10t/2", "image_weights": "", "text_tokenizer": "all-MiniLM-L6-v2", "width": 16,
+        "heads": 2, "head_width": 8, "feed_forward": 24, "memory": 3, "layers": 2, "maximum_tokens": 16,
     },
     "chexzero": {
         "weights": "", "vision_layers": 2, "vision_width": 32, "vision_heads": 2, "patch": 8, "text_layers": 2,
