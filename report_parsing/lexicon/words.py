@@ -84,7 +84,7 @@ class Lexicon:
         self._classes: dict[str, str] = {}
         self._marks: dict[str, list[str]] = {}  # by word
         words: dict[str, set[str]] = {kind: set() for kind in _KINDS}
-        places: list[tuple[list[str], frozenset[str]]] = []
+        places: list[tuple[list[str], Any]] = []
         for kind, term, forms in (*_observations(), *_cues(), *_locations()):
             for form in forms:
                 added = self._add(form, kind, term)
@@ -168,7 +168,7 @@ class Lexicon:
         self._phrases.add(words, (kind, term))
         return words
 
-    def _mark_enclosing(self, places: list[tuple[list[str], frozenset[str]]]) -> None:
+    def _mark_enclosing(self, places: list[tuple[list[str], Any]]) -> None:
         """Mark the names of places that hold the name of an observation."""
         for words, place in places:
             inside = (span for *span, (kind, _) in self._phrases.find(words) if kind in ("observation", "bound"))
