@@ -101,7 +101,7 @@ def draw_method_figures(
         try:
             figures.append(MethodFigure(name, f"{title}, on {networks.cohort}", draw(networks, note)))
         except UserError as error:
-            missing.append(f"{title}: {error}")
+            missing.append(f"{title}: {str(error).rstrip('.')}.")
         except Exception as error:  # a figure that cannot be drawn must not take the tables away
             missing.append(f"{title}: {type(error).__name__} in our code.")
     if missing:

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from evaluation.errors import EvaluationError
 from evaluation.figures.pictures import COLOURS, as_png, style_line
 
 LEAST_CORNERS = 3  # of a radar; fewer classes are bars
-INSIDE = (0.06, 0, 0.94, 1)  # left, bottom, width, height: the labels of the left corners lie outside of the axes
+WIDTH, HEIGHT = 7.6, 5.4  # inches
+CIRCLE = (1.3 / WIDTH, 1.1 / HEIGHT, 3.4 / WIDTH, 3.4 / HEIGHT)  # leaves room for the labels, which no layout sees
 LETTERS = 15  # of a class in a line
 CHANCE = 0.5  # AUROC
 FEW = 3  # lines whose areas are filled
@@ -34,7 +34,7 @@ def draw_radar(
     lines = {name: np.array(numbers, dtype=float) for name, numbers in values.items()}
     numbers = np.stack(list(lines.values()))
     scored = np.isfinite(numbers)
-    figure = Figure(figsize=(7.6, 5.4), layout=ConstrainedLayoutEngine(rect=INSIDE))
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout=None if len(classes) >= LEAST_CORNERS else "constrained")
     if len(classes) >= LEAST_CORNERS:
         axes = _draw_corners(figure, lines, max(0.0, np.floor(10 * min([CHANCE, *numbers[scored]])) / 10 - 0.1))
     else:
@@ -47,14 +47,13 @@ def draw_radar(
     )
     for label, known in zip(axes.get_xticklabels(), scored.any(0), strict=True):
         label.set(fontsize=8, color="black" if known else UNSCORED, parse_math=False)
-    axes.legend(
-        fontsize=8, loc="center left", bbox_to_anchor=(1.24, 0.5), title=f"{metric} (mean)", frameon=False
-    )  # right of the labels
+    where = "center right" if len(classes) >= LEAST_CORNERS else "outside right center"
+    figure.legend(loc=where, fontsize=8, title=f"{metric} (mean)", frameon=False)
     return as_png(figure, note)
 
 
 def _draw_corners(figure: Figure, lines: Mapping[str, np.ndarray], lowest: float) -> Axes:
-    axes = figure.add_subplot(projection="polar", theta_offset=np.pi / 2, theta_direction=-1)
+    axes = figure.add_axes(CIRCLE, projection="polar", theta_offset=np.pi / 2, theta_direction=-1)
     corners = len(next(iter(lines.values())))
     angles = np.linspace(0, 2 * np.pi, corners, endpoint=False)
     circle = np.linspace(0, 2 * np.pi, 200)
