@@ -13,12 +13,12 @@ from typing import Any
 
 from torch import Tensor
 
-from models.captioning.attention_lstm import AttentionLstm
-from models.captioning.captioner import Captioner, caption_images
 from models.errors import ModelError
 from models.losses.language.coverage import uncovered
 from models.methods.captioning.config import TRAINING as SHARED
 from models.methods.captioning.config import CaptionSettings
+from models.methods.captioning.decoding.attention_lstm import AttentionLstm
+from models.methods.captioning.decoding.captioner import Captioner, caption_images
 from store.settings import setting
 
 # The code that is used most lowers the rate by a fifth after 8 epochs without a better BLEU, and stops after 20. It has

@@ -13,11 +13,11 @@ from typing import Any
 
 from torch import Tensor
 
-from models.captioning.captioner import Captioner, caption_images
-from models.captioning.meshed_memory import MemoryEncoder, MeshedDecoder, MeshedMemory
 from models.errors import ModelError
 from models.methods.captioning.config import TRAINING as SHARED
 from models.methods.captioning.config import CaptionSettings
+from models.methods.captioning.decoding.captioner import Captioner, caption_images
+from models.methods.captioning.decoding.meshed_memory import MemoryEncoder, MeshedDecoder, MeshedMemory
 from store.settings import setting
 
 LEVELS = 3  # of the encoder: the authors' decoder has three gates

@@ -34,8 +34,8 @@ from models.losses.language.word_entropy import chosen_entropies, distilled_entr
 from models.losses.negatives.hard_negatives import draw_negatives
 from models.losses.precision import at_least_float32
 from models.method import Batch, TextSource, Tokens
+from models.text.augmentation.masking import Masked, Masking
 from models.text.fingerprints import fingerprints
-from models.text.masking import Masked, Masking
 from models.text.prompts import PromptPair
 from models.text.tokenizer import WordPieceTokenizer
 from store.settings import setting

@@ -30,9 +30,9 @@ from models.losses.info_nce import info_nce, matched_pairs
 from models.losses.language.word_entropy import chosen_entropies, mean_over_words
 from models.losses.word_region import WordRegionSimilarity
 from models.method import Batch, TextSource, Tokens, ZeroShot
-from models.text.masking import Masking
+from models.text.augmentation.masking import Masking
+from models.text.augmentation.sentence_order import sentence_ends, shuffle_text
 from models.text.prompts import PromptPair
-from models.text.sentence_order import sentence_ends, shuffle_text
 from models.text.tokenizer import WordPieceTokenizer
 from store.settings import setting
 

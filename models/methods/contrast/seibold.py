@@ -25,8 +25,8 @@ from models.losses.info_nce import info_nce, pair_logits
 from models.losses.precision import at_least_float32
 from models.losses.word_region import WordRegionSimilarity
 from models.method import Batch, TextSource, Tokens, ZeroShot
+from models.text.augmentation.sentence_order import LAST, reorder_sentences
 from models.text.prompts import PromptPair
-from models.text.sentence_order import LAST, reorder_sentences
 from models.text.sentences import join_sentences
 from models.text.tokenizer import WordPieceTokenizer
 from store.settings import setting

@@ -12,7 +12,7 @@ from models.encoders.image import ImageEncoder
 from models.encoders.text import TextEncoder
 from models.method import Tokens
 from models.methods.contrast.albef import Albef, AlbefConfig
-from models.text.masking import Masked
+from models.text.augmentation.masking import Masked
 from tests.golden.conftest import golden_files, load
 
 DTYPE = {"32": torch.float32, "64": torch.float64}
@@ -67,7 +67,9 @@ def our_name(theirs: str, fusion: int) -> str:
 def network(arrays: dict[str, np.ndarray], variant: str, dtype: torch.dtype) -> Albef:
     hyper = {key[len("hp.") :]: arrays[key].item() for key in arrays if key.startswith("hp.")}
     images = arrays["in.images"].shape
-    weights = {key[len("param.") :]: torch.from_numpy(value) for key, value in arrays.items() if key.startswith("param.")}
+    weights = {
+        key[len("param.") :]: torch.from_numpy(value) for key, value in arrays.items() if key.startswith("param.")
+    }
     patches = weights["visual_encoder.patch_embed.proj.weight"]
     image_encoder = ImageEncoder(f"vit/1x{hyper['vision_width']}p{patches.shape[-1]}", images[-1])
     image_encoder.network = VisionTransformer(

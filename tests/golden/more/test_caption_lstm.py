@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.captioning.attention_lstm import AttentionLstm
 from models.losses.language.coverage import uncovered
 from models.losses.language.word_entropy import mean_over_words, word_entropies
+from models.methods.captioning.decoding.attention_lstm import AttentionLstm
 from tests.golden.conftest import golden_files, load
 
 TOLERANCE = {"32": {"rtol": 1e-4, "atol": 1e-5}, "64": {"rtol": 1e-8, "atol": 1e-8}}

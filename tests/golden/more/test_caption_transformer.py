@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-import models.captioning.meshed_memory as meshed_memory
-from models.captioning.meshed_memory import MemoryEncoder, MeshedDecoder, positions
+import models.methods.captioning.decoding.meshed_memory as meshed_memory
 from models.losses.language.word_entropy import mean_over_words, word_entropies
+from models.methods.captioning.decoding.meshed_memory import MemoryEncoder, MeshedDecoder, positions
 from tests.golden.conftest import golden_files, load
 
 TOLERANCE = {"32": {"rtol": 1e-4, "atol": 1e-5}, "64": {"rtol": 1e-8, "atol": 1e-8}}

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.captioning.multi_head import FeedForward, MultiHead, xavier
-from models.captioning.search import State
+from models.methods.captioning.decoding.multi_head import FeedForward, MultiHead, xavier
+from models.methods.captioning.decoding.search import State
 
 PERIOD = 10_000  # of the slowest wave of the positions
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models.method import Tokens
-from models.text.masking import Masking
+from models.text.augmentation.masking import Masking
 from models.text.tokenizer import WordPieceTokenizer
 
 TEXTS = ["no cardiomegaly", "small left pleural effusion and cardiomegaly", "clear"]

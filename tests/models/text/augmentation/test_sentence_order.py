@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.text.sentence_order import LAST, reorder_sentences, sentence_ends, shuffle_text
+from models.text.augmentation.sentence_order import LAST, reorder_sentences, sentence_ends, shuffle_text
 from models.text.tokenizer import WordPieceTokenizer
 
 TEXTS = ["the heart is large . no effusion . lungs are clear .", "clear .", "a nodule of 3.5 cm . no edema"]

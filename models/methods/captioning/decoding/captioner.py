@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.captioning.search import Decoder, search
 from models.encoders.image import ImageEncoder
 from models.losses.language.word_entropy import mean_over_words, word_entropies
 from models.method import Batch, Method, TextSource
 from models.methods.captioning.config import CaptionSettings
+from models.methods.captioning.decoding.search import Decoder, search
 from models.text.tokenizer import WordPieceTokenizer
 
 

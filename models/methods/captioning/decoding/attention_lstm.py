@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.captioning.search import State
+from models.methods.captioning.decoding.search import State
 
 
 class Spoken(NamedTuple):

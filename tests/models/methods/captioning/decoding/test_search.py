@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from models.captioning.search import search
+from models.methods.captioning.decoding.search import search
 
 VOCABULARY, START, END, LENGTH = 4, 0, 3, 4
 

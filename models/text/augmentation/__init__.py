@@ -1,0 +1,1 @@
+"""Random changes of tokenised texts in training."""
