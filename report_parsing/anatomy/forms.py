@@ -30,6 +30,7 @@ _SILENT = (
     "comma",
 )  # classes of grammar.csv that are no entity
 _CONJUNCTION = "and"
+_CHANGES = ("change", "changes")
 _REMEMBERED = 5_000  # forms of the lexicon are about half of it
 
 
@@ -122,7 +123,8 @@ class FormReader:
         head = self._head(units, entities)
         is_tight = head is None and not has_location and not any(unit.text in self._silent for unit in units)
         if is_tight or words in self._whole:
-            return (Piece(0, len(words), HEAD),)
+            changes = len(units) > 1 and units[-1].text in _CHANGES  # "postoperative changes": the adjective
+            return (Piece(0, units[-2].end if changes else len(words), HEAD),)
         inner = list(self._inner_anatomy(words, units, head))
         taken = {index for piece in inner for index in range(piece.start, piece.end)}
         rest = [unit for unit in units if unit.start not in taken and self._speaks(unit.text)]

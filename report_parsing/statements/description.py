@@ -10,9 +10,12 @@ from report_parsing.anatomy.runs import Location
 from report_parsing.anatomy.structures import Node, Structure
 from report_parsing.lexicon.words import Mention, Reading
 from report_parsing.radgraph import graph
+from report_parsing.vocabulary import DEVICE_ENTITIES
 
 _SMALL_WORDS = ("word", "determiner")
 _PASSED = (*_SMALL_WORDS, "location")  # between a modifier and its finding: "small left effusion"
+STABLE = ("stable",)  # is said of findings where no place is named: "stable appearance of the nodule"
+_TIP = ("tip",)  # of a catheter, which it does not describe
 _SEPARATORS = ("and", "comma")
 _IN_PHRASE = (*_PASSED, *_SEPARATORS)
 _OF_STRUCTURES = ("size", "change", "extent", "shape")  # classes of words that describe structures too
@@ -29,13 +32,22 @@ class Finding(NamedTuple):
 
 
 def is_attribute(reading: Reading, mention: Mention, forms: FormReader) -> bool:
-    """Whether the name of a finding is an adjective of the next one: "dense" of "dense left consolidation"."""
-    if mention.term.role != "finding" or not forms.is_adjective(reading.words[mention.end - 1]):
+    """Whether the name of a finding describes the next one: "dense" of "dense mass", "lead" of "lead pacemaker"."""
+    if mention.term.role != "finding":
         return False
     token = mention.end
+    if _is_device(mention):
+        behind = next((item for item in reading.observations if item.start == token), None)
+        return behind is not None and behind.term.entities != _TIP and _is_device(behind)
+    if not forms.is_adjective(reading.words[token - 1]):
+        return False
     while token < len(reading.tags) and reading.tags[token] in _PASSED:
         token += 1
     return token < len(reading.tags) and reading.tags[token] == "finding"
+
+
+def _is_device(mention: Mention) -> bool:
+    return not DEVICE_ENTITIES.isdisjoint(mention.term.entities)
 
 
 def attach_attributes(reading: Reading, findings: Sequence[Finding]) -> list[Finding]:
@@ -47,7 +59,8 @@ def attach_attributes(reading: Reading, findings: Sequence[Finding]) -> list[Fin
             described = _find_described(reading, finding.mention.start, finding.mention.end, "", heads)
             for node in described:
                 finding.head.relate(graph.MODIFY, node)
-            if described or (len(findings) == 1 and not reading.locations):  # "Unchanged."
+            is_alone = len(findings) == 1 and not reading.locations  # "Unchanged."
+            if described or is_alone or finding.mention.term.entities == STABLE:
                 attached.append(finding)
     return attached
 
@@ -77,7 +90,11 @@ def descriptions(
             continue
         described = _find_described(reading, start, end, kind, heads)
         following = describing.get(end)
-        if following is not None and (kind == "degree" or reading.words[end - 1].endswith("ly") or not described):
+        is_adverb = kind == "degree" or reading.words[end - 1].endswith("ly")
+        of_name = (
+            end in heads and heads[end].location is None and _is_device(heads[end].mention)
+        )  # "dual lead pacemaker"
+        if following is not None and (is_adverb or of_name or not described):
             described = [following]
         if not described:
             continue

@@ -12,7 +12,7 @@ from report_parsing.anatomy.structures import Node, Structure, structures_of
 from report_parsing.lexicon.words import Reading
 from report_parsing.radgraph import graph
 from report_parsing.statements.assertion import ABSENT, UNCERTAIN, assertion_of
-from report_parsing.statements.description import Finding, attach_attributes, descriptions, is_attribute
+from report_parsing.statements.description import STABLE, Finding, attach_attributes, descriptions, is_attribute
 from report_parsing.statements.triplets import located_mentions
 
 _LABELS = {ABSENT: graph.ABSENT, UNCERTAIN: graph.UNCERTAIN}
@@ -47,7 +47,8 @@ def _findings(reading: Reading, forms: FormReader) -> list[Finding]:
     findings: dict[int, Finding] = {}
     for mention in reading.observations:
         location, exists = said.get(id(mention)) or (None, assertion_of(reading, mention))
-        if is_attribute(reading, mention, forms):
+        is_nowhere = mention.term.entities == STABLE and location is not None and not location.words
+        if is_nowhere or is_attribute(reading, mention, forms):
             location = None
         words = tuple(reading.words[mention.start : mention.end])
         pieces = [

@@ -28,4 +28,4 @@ def test_entities_and_relations(path):
             ours[1].update((key, entity.tokens, kind, entities[to].tokens) for kind, to in entity.relations)
     f1 = [2 * (one & other).total() / (one.total() + other.total()) for one, other in zip(ours, theirs, strict=True)]
     assert f1[0] >= 0.88  # measured .946
-    assert f1[1] >= 0.78  # measured .899
+    assert f1[1] >= 0.78  # measured .902

@@ -210,17 +210,17 @@ def named_as_in_lexicon() -> Agxnet:
 
 @pytest.mark.parametrize(
     ("agxnet", "named", "placed"),
-    [(Agxnet(), (0.91, 0.95), (0.85, 0.88)), (named_as_in_lexicon(), (0.93, 0.98), (0.87, 0.90))],
+    [(Agxnet(), (0.91, 0.95), (0.84, 0.88)), (named_as_in_lexicon(), (0.93, 0.98), (0.86, 0.90))],
     ids=["default", "names of the lexicon"],
 )
 def test_graphs_give_the_triplets_of_the_parser(read_twice, agxnet, named, placed):
     """(recall, precision) of (observation, exists) and of (observation, position, exists), a little below the measured.
 
-    On all of dev.csv: .917/.964 and .861/.896; with the lexicon's names .941/.985 and .879/.915. What differs has no
+    On all of dev.csv: .915/.965 and .859/.895; with the lexicon's names .937/.986 and .875/.915. What differs has no
     form in RadGraph: implied triplets (left out here); names that state several observations ("airspace disease",
-    "calcified granuloma"), of which the graph has one head; places that are implied ("cardiomegaly" is at the heart,
-    "left effusion" at the left pleura, atelectasis beside an effusion at the base, what an opacity suggests where the
-    opacity is). Or the words of the rule list: "vertebral", "vasculature" have no position there.
+    "calcified granuloma", "port catheter"), of which the graph has one head; places that are implied ("cardiomegaly" is
+    at the heart, "left effusion" at the left pleura, atelectasis beside an effusion at the base, what an opacity
+    suggests where the opacity is). Or the words of the rule list: "vertebral", "vasculature" have no position there.
     """
     direct, derived = [], []
     for said, graph in read_twice:
