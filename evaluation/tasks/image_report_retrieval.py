@@ -24,7 +24,7 @@ from evaluation.metrics.classification import RESAMPLES, patient_weights
 from evaluation.metrics.precision_at import choose_candidates
 from evaluation.metrics.same_class import score_same_class
 from evaluation.metrics.values import ResultValue, summarise
-from evaluation.tasks.base import Setting, Task
+from evaluation.tasks.base import QUERY_LABELS, Setting, Task
 from store.settings import setting as option
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class ImageReportRetrieval(Task):
     leading = "recall_at_1"
     selection = "Nothing is chosen."
     on_pretraining_cohort = True
+    reads = (QUERY_LABELS,)
     settings = ImageReportRetrievalSettings
 
     def score(

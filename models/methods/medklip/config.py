@@ -8,8 +8,8 @@ from typing import Any
 from models.errors import ModelError
 from store.settings import setting
 
-# Section 4 of the paper. What it does not say is the code's: the schedule, weight decay, and the augmentation, whose flips
-# contradict the positions; ours swap them.
+# Section 4 of the paper. What it does not say is the code's: the schedule, weight decay, and the augmentation, whose
+# flips contradict the positions; ours swap them.
 TRAINING: dict[str, Any] = {
     "input_size": 224,
     "batch_size": 32,  # 48 in the code
