@@ -103,8 +103,8 @@ class TextFusion(nn.Module):
     @torch.no_grad()
     def attention(self, hidden: Tensor, mask: Tensor, memory: Tensor, layer: int) -> Tensor:
         """(batch, length, places) of the tokens over the image in a layer, mean over the heads."""
-        for before in self.layers[:layer]:
-            hidden = before(hidden, mask, memory)
-        chosen: Any = self.layers[layer]
+        *before, chosen = list[Any](self.layers)[: layer + 1]
+        for lower in before:
+            hidden = lower(hidden, mask, memory)
         weights: Tensor = chosen.cross.weights(chosen.own(hidden, hidden, mask), memory)
         return weights

@@ -199,7 +199,8 @@ class Lovt(DualEncoder):
         return self._pool(self.report_pooling, sentences, lengths > 0, itself)
 
     def _pool(self, pooling: AttentionPooling, places: Tensor, mask: Tensor, positives: Tensor) -> Pooled:
-        return Pooled(places, mask, *pooling(places, mask, self.config.missing_sentences == "zeros"), positives)
+        vector, weights = pooling(places, mask, self.config.missing_sentences == "zeros")
+        return Pooled(places, mask, vector, weights, positives)
 
     def represent(self, image: Pooled, report: Pooled) -> dict[str, Tensor]:
         """`encode`, from what the encoders say."""
@@ -234,7 +235,8 @@ class Lovt(DualEncoder):
         """The two global and the four local losses, weighted."""
         config = self.config
         names = "images", "reports"
-        found = global_contrast(*(encoded[name] for name in names), config.temperature, config.same_modality)
+        images, reports = (encoded[name] for name in names)
+        found = global_contrast(images, reports, config.temperature, config.same_modality)
         terms = dict(zip(names, found, strict=True)) | {
             name: losses.mean() for name, losses in encoded.items() if name not in names
         }
