@@ -86,9 +86,10 @@ class TextFusion(nn.Module):
 
     def __init__(self, config: Any, layers: Sequence[Any], memory: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(FusionLayer(config, memory) for _ in layers)
-        for ours, theirs in zip(self.layers, layers, strict=True):
+        built = [FusionLayer(config, memory) for _ in layers]
+        for ours, theirs in zip(built, layers, strict=True):
             ours.begin_with(theirs)
+        self.layers = nn.ModuleList(built)
 
     def forward(self, hidden: Tensor, mask: Tensor, memory: Tensor) -> Tensor:
         """(batch, length, width) of texts that have seen images.

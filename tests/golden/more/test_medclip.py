@@ -10,7 +10,7 @@ from torch import nn
 from models.losses.contrast.label_matching import label_similarity
 from models.methods.contrast.medclip import MINIMUM_WORDS, Medclip, MedclipConfig, class_matches
 from models.text.cleaning import CLEANING
-from models.text.gloria_prompts import PROMPTS, all_prompts
+from models.text.gloria_prompts import all_prompts
 from models.text.sentences import split_report
 from tests.golden.conftest import golden_files, load
 from training.data.unpaired import draw_sentence, draw_table
@@ -107,8 +107,8 @@ def test_zero_shot(path, precision):
     for theirs, ours in (("max", "max"), ("ensemble", "logits")):
         found = scale * class_matches(images, list(prompts), ours)
         np.testing.assert_allclose(found, arrays[f"out{precision}.{theirs}"], **TOLERANCE[precision])
-    counts = zip(arrays["out.chexpert_classes"], arrays["out.chexpert_prompt_counts"], strict=True)
-    assert {name.lower(): count for name, count in counts} == {name: len(all_prompts(name)) for name in PROMPTS}
+    for name, count in zip(arrays["out.chexpert_classes"], arrays["out.chexpert_prompt_counts"], strict=True):
+        assert len(all_prompts(name)) == count
 
 
 SAMPLING = golden_files("medclip_sampling.json")
