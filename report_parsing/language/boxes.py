@@ -49,21 +49,23 @@ def read_boxes(text: str) -> Iterator[Change]:
         return
     unfinished = False  # whether a word that is read ends the line before
     for line in _LINE.finditer(text) if _BOX.search(text) else ():
-        boxes = list(_BOX.finditer(text, *line.span()))
-        changes: list[Change] = []
-        if boxes and _is_form(text, line.start(), boxes):
-            changes = list(_read_line(text, *line.span(), boxes, unfinished=unfinished))
-            yield from changes
+        boxes = _boxes_of(text, *line.span())
+        changes = list(_read_line(text, *line.span(), boxes, unfinished=unfinished)) if boxes else []
+        yield from changes
         end = line.start() + len(line[0].rstrip())
         if end > line.start():
             unfinished = text[end - 1].isalnum() and not (changes and changes[-1][1] == end)
 
 
-def _is_form(text: str, start: int, boxes: list[re.Match[str]]) -> bool:
-    """Whether brackets are boxes; round ones are at the beginning of a line or behind a colon only."""
-    before = text[start : boxes[0].start()]
-    is_round = all(box["round"] or box["cross"] for box in boxes)
-    return not is_round or bool(_MARKER.fullmatch(before) or _LEADS.search(before))
+def _boxes_of(text: str, start: int, end: int) -> list[re.Match[str]]:
+    """The boxes of a line; round brackets are some where the line begins with one, or one is ticked behind a colon."""
+    found = list(_BOX.finditer(text, start, end))
+    square = [box for box in found if not (box["round"] or box["cross"])]
+    if square or not found:
+        return square
+    before = text[start : found[0].start()]
+    is_ticked = any(box["cross"] for box in found)
+    return found if _MARKER.fullmatch(before) or (is_ticked and _LEADS.search(before)) else []
 
 
 def _read_line(text: str, start: int, end: int, boxes: list[re.Match[str]], *, unfinished: bool) -> Iterator[Change]:
@@ -76,7 +78,7 @@ def _read_line(text: str, start: int, end: int, boxes: list[re.Match[str]], *, u
         yield from _read_marks(boxes)
     elif all(map(_CHOICE.match, labels)) or (_LEADS.search(before) and any(box["ticked"] for box in boxes)):
         yield from _read_choices(before, boxes, ends, labels)
-    else:
+    elif _LEADS.search(before) or len(boxes) > 1:  # else a blank within a sentence: "a [ ] year old man"
         yield from _read_items(text, boxes, ends, labels, unfinished=False)
 
 

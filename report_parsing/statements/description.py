@@ -80,7 +80,7 @@ def descriptions(
     taken = {token for node in nodes for token in range(node.start, node.end)} | heads.keys()
     taken.update(token for cue in reading.cues for token in range(cue.start, cue.end))
     describing = {node.start: node for node in nodes if any(kind == graph.MODIFY for kind, _ in node.relations)}
-    for start, end, kind in reversed(list(forms.modifiers(reading.words))):
+    for start, end, kind in reversed(list(forms.modifiers(reading.words))) if heads or structures else ():
         if not taken.isdisjoint(range(start, end)):
             continue
         structure = _described_structure(reading, start, end, structures, heads) if kind in _OF_STRUCTURES else None

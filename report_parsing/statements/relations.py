@@ -161,7 +161,7 @@ def _add_entities(entities: dict[str, Entity], line: _Line, first_token: int, su
         subject: the entity that "it" stands for, or an empty string.
     """
     before = len(entities) + 1
-    if subject:
+    if subject and line.subject:
         entity = entities[subject]
         more = (Relation(kind, str(before + target)) for kind, target in line.subject)
         entities[subject] = entity._replace(relations=(*entity.relations, *more))

@@ -45,6 +45,8 @@ IMPRESSION: [x] Effusion. [ ] Pneumonia
             "Nodule (x) of [1] and array[0], see [right] ( ) and [?]",
             "Nodule (x) of [1] and array[0], see [right] ( ) and [?]",
         ),
+        ("A [ ] year old man, ( ) of age", "A [ ] year old man, ( ) of age"),
+        ("Findings: ( ) The lungs are clear.", "Findings: ( ) The lungs are clear."),
         ("[**Name**] and [ ]", "[**Name**] and : no"),
     ],
 )
