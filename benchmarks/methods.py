@@ -1,10 +1,12 @@
-"""`python -m benchmarks.methods`: what a step of each method costs at its paper's size, and the share of the losses.
+"""`python -m benchmarks.methods`: what a step and an evaluation of each method cost at its paper's size.
 
 Every method is built from `configs/paper/<name>.yaml` with random weights (BERT-base stands in for its hub names: the
 same architecture) and takes steps, forward, backward and update, on images and reports of the simulator. A process per
 method, so that peak memory is its own. The share of the losses is what a step takes beyond its encoders alone, forward
-and backward, on the same inputs; the growth is the time of a doubled batch over that of a single one. Without a GPU the
-seconds are those of one core, so that other work on the machine does not count.
+and backward, on the same inputs; the growth is the time of a doubled batch over that of a single one. The share of the
+peak is that of the fastest bf16 product of two matrices which the operations of the network take (MFU). Without a GPU
+the seconds are those of one core, so that other work on the machine does not count. Systems without pretraining are
+evaluated alone.
 """
 
 from __future__ import annotations
@@ -31,18 +33,21 @@ from cohorts.phantom.report import Reader
 from models.encoders.clip import ClipImageEncoder, ClipTextEncoder
 from models.encoders.image import ImageEncoder
 from models.encoders.text import TextEncoder
-from models.method import Batch, Method
-from models.registry import build_method, method_names, settings_class
+from models.method import Batch, Method, TextSource, Tokens
+from models.registry import method_module, method_names, recipe, settings_class
 from report_parsing.knowledge.base import KnowledgeBase
 from report_parsing.vocabulary import ENTITIES, POSITIONS
 from training.config import preset
+from training.data.texts import TOGETHER
+from training.monitoring.telemetry import flops_per_pair, matrix_product_peak
 
 # The hub cannot be reached everywhere, and values of weights cost nothing: same architectures, random weights.
 STAND_IN = {"text_encoder": "bert/12x768", "image_weights": "", "weights": "", "start_from": ""}
 ENCODERS = (ImageEncoder, TextEncoder, ClipImageEncoder, ClipTextEncoder)
 PREVALENCE = 0.25  # of each finding in the reports
+SENTENCES = 6  # of a report
 MENTIONED = 0.1  # share of (position, entity) pairs that a report mentions
-COLUMNS = ("method", "batch", "parameters", "samples/s", "losses", "growth", "peak MB")
+COLUMNS = ("method", "batch", "parameters", "samples/s", "of the peak", "losses", "growth", "peak MB", "evaluated/s")
 
 
 class Paper:
@@ -62,18 +67,25 @@ class Paper:
         rng = np.random.default_rng(0)
         images = torch.from_numpy(rng.integers(0, 256, (size, 1, self.size, self.size), np.uint8))
         source = self.method.texts
-        tokens = source.tokenizer([_text(source.unit, rng) for _ in range(size)]) if source else None
+        tokens = _tokens(source, size, rng) if source else None
         shape = (size, len(POSITIONS), len(ENTITIES))
         said = torch.from_numpy(np.where(rng.random(shape) < MENTIONED, rng.integers(0, 2, shape), -1).astype(np.int8))
-        return Batch(images, tokens, said).to(self.device)
+        return Batch(images, tokens, said, images, said).to(self.device)
 
     def step(self, batch: Batch) -> None:
         """Forward, backward and update."""
         with autocast(self.device):
+            self.method.on_step_start()
             loss = torch.stack(list(self.method.losses(batch).values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
+        self.method.on_step_end()
+
+    def evaluate(self, batch: Batch) -> None:
+        """Features of the images, as the probes read them."""
+        with torch.inference_mode(), autocast(self.device):
+            self.method.image_features(batch.images)
 
     def encoders_alone(self, batch: Batch) -> Callable[[], None]:
         """The encoders' part of a step on `batch`: forward, and backward from gradients of ones."""
@@ -93,7 +105,23 @@ def _build(name: str, own: dict[str, Any], size: int) -> Method:
     knowledge = KnowledgeBase.default().table().select(["kind", "name", "description"]).to_pylist()
     known = {field.name for field in fields(settings_class(name))}
     stand_in = {option: value for option, value in STAND_IN.items() if option in known}
-    return build_method(name, {**own, **stand_in}, knowledge, size)
+    state = None if has_steps(name) else {}  # as if weights followed: they are all that such a system is
+    method: Method = method_module(name).build({**own, **stand_in}, knowledge, size, state)
+    return method
+
+
+def has_steps(name: str) -> bool:
+    """Whether the method is trained."""
+    return recipe(name).get("epochs") != 0
+
+
+def _tokens(source: TextSource, size: int, rng: np.random.Generator) -> Tokens:
+    """Token ids of `size` reports, in the unit that the method reads."""
+    if source.unit not in TOGETHER:
+        return source.tokenizer([_text(source.unit, rng) for _ in range(size)])
+    unit, each = ("report", len(source.sections)) if source.unit == "sections" else ("sentence", SENTENCES)
+    tokens = source.tokenizer([_text(unit, rng) for _ in range(size * each)])
+    return tokens.apply(lambda tensor: tensor.unflatten(0, (size, each)))
 
 
 def _text(unit: str, rng: np.random.Generator) -> str:
@@ -155,20 +183,43 @@ def measure(name: str, size: int, repeats: int) -> dict[str, Any]:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     paper = Paper(name, device)
-    batch, double = paper.batch(size), paper.batch(2 * size)
-    step = _seconds(lambda: paper.step(batch), repeats, device)
-    memory = peak_megabytes(device)
-    encoders = _seconds(paper.encoders_alone(batch), repeats, device)
-    doubled = _seconds(lambda: paper.step(double), repeats, device)
+    batch = paper.batch(size)
+    steps = measure_steps(paper, batch, repeats) if has_steps(name) else {}
+    paper.method.eval()
+    evaluated = _seconds(lambda: paper.evaluate(batch), repeats, device)
     return {
+        **dict.fromkeys(COLUMNS, ""),
         "method": name,
         "batch": size,
         "parameters": f"{paper.method.facts['parameters'] / 1e6:.1f} M",
+        "peak MB": f"{peak_megabytes(device):.0f}",
+        **steps,
+        "evaluated/s": f"{size / evaluated:.2f}",
+    }
+
+
+def measure_steps(paper: Paper, batch: Batch, repeats: int) -> dict[str, str]:
+    """What a step on `batch` takes, and on twice as many pairs."""
+    size, device = len(batch), paper.device
+    step = _seconds(lambda: paper.step(batch), repeats, device)
+    peak = f"{share_of_peak(paper, batch, size / step):.1%}" if device.type == "cuda" else ""
+    memory = peak_megabytes(device)
+    encoders = _seconds(paper.encoders_alone(batch), repeats, device)
+    double = paper.batch(2 * size)
+    doubled = _seconds(lambda: paper.step(double), repeats, device)
+    return {
         "samples/s": f"{size / step:.2f}",
+        "of the peak": peak,
         "losses": f"{max(0.0, 1 - encoders / step):.1%}",
         "growth": f"{doubled / step:.2f}",
         "peak MB": f"{memory:.0f}",
     }
+
+
+def share_of_peak(paper: Paper, batch: Batch, pairs_per_second: float) -> float:
+    """The share of a large bf16 product's operations per second that the network's own operations are."""
+    flops = flops_per_pair(paper.method, batch, paper.device, torch.bfloat16)
+    return flops * pairs_per_second / matrix_product_peak(paper.device, torch.bfloat16)
 
 
 def peak_megabytes(device: torch.device) -> float:
