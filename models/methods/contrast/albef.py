@@ -90,6 +90,11 @@ class AlbefConfig:
         "impression", "Sections of the report, joined by +; `a/b` takes b where the reports have no section a (X-REM)."
     )
     maximum_tokens: int = setting(128, "Tokens of a text; longer ones are cut. Code, also X-REM's: 25.")
+    text_pooling: str = setting(
+        "cls",
+        "What stands for a text, alone and with an image: `cls`, or the `mean` over its tokens, which a small text tower "
+        "learns sooner.",
+    )
     dimension: int = setting(256, "Width of the space that images and texts share.")
     queue: int = setting(65536, "Images and texts of earlier steps that are candidates too.")
     momentum: float = setting(0.995, "Share of themselves that the momentum towers keep at each step.")
@@ -115,8 +120,9 @@ class AlbefConfig:
     negative_prompt: str = setting("no {}", "Prompt for the absence of a finding, in the same form.")
 
     def __post_init__(self) -> None:
-        if self.equal_texts not in ("negatives", "positives"):
-            raise ModelError(f"albef: equal_texts is `negatives` or `positives`, not `{self.equal_texts}`")
+        for name, choices in {"equal_texts": ("negatives", "positives"), "text_pooling": ("cls", "mean")}.items():
+            if getattr(self, name) not in choices:
+                raise ModelError(f"albef: {name} is `{'` or `'.join(choices)}`, not `{getattr(self, name)}`")
         for name in ("momentum", "distillation", "masked_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ModelError(f"albef: {name} is {getattr(self, name)}, but must lie in 0..1")
@@ -157,7 +163,7 @@ class Towers(nn.Module):
                 "which at least one reads the text alone"
             )
         bert.encoder.layer = nn.ModuleList(layers[: -config.fusion_layers])
-        self.image_encoder, self.text_encoder = image_encoder, text_encoder
+        self.image_encoder, self.text_encoder, self.pooling = image_encoder, text_encoder, config.text_pooling
         self.image_projection = nn.Linear(image_encoder.dim, config.dimension)
         self.text_projection = nn.Linear(text_encoder.dim, config.dimension)
         self.fusion = TextFusion(bert.config, layers[-config.fusion_layers :], image_encoder.dim)
@@ -172,7 +178,17 @@ class Towers(nn.Module):
     def read(self, tokens: Tokens) -> Read:
         """Texts, by the text layers alone."""
         states = self.text_encoder(tokens).tokens
-        return Read(F.normalize(self.text_projection(states[:, 0]), dim=-1), states)
+        return Read(F.normalize(self.text_projection(self.pool(states, tokens.mask)), dim=-1), states)
+
+    def fuse(self, states: Tensor, mask: Tensor, patches: Tensor) -> Tensor:
+        """(pairs, width) of texts that have seen an image each."""
+        return self.pool(self.fusion(states, mask, patches), mask)
+
+    def pool(self, states: Tensor, mask: Tensor) -> Tensor:
+        """(texts, width) of `states` (texts, length, width), of which `mask` (texts, length) are tokens."""
+        if self.pooling == "cls":
+            return states[:, 0]
+        return (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
 
     def tell(self, masked: Masked, seen: Seen) -> Tensor:
         """Logits (hidden tokens, vocabulary) of what is hidden of the texts, whose images are seen."""
@@ -269,8 +285,8 @@ class Albef(DualEncoder):
 
     def match(self, states: Tensor, mask: Tensor, patches: Tensor) -> Tensor:
         """(pairs, 2) logits of texts and images that do not, and that do belong together."""
-        fused: Tensor = self.matching(self.towers.fusion(states, mask, patches)[:, 0])
-        return fused
+        logits: Tensor = self.matching(self.towers.fuse(states, mask, patches))
+        return logits
 
     def contrast(self, encoded: dict[str, Tensor]) -> dict[str, Tensor]:
         """Contrast, matching and hidden words, weighted; in training, keys wait to join the queues."""

@@ -137,6 +137,22 @@ def test_the_temperature_is_kept_within_bounds():
 
 
 @torch.no_grad()
+def test_what_stands_for_a_text():
+    tokens = (model := network(text_pooling="mean").eval()).texts.tokens(
+        ["effusion", "no large nodule"], torch.device("cpu")
+    )
+    states = model.towers.text_encoder(tokens).tokens
+    expected = [
+        model.towers.text_projection(rows[there].mean(0)) for rows, there in zip(states, tokens.mask, strict=True)
+    ]
+    torch.testing.assert_close(model.towers.read(tokens).vectors, F.normalize(torch.stack(expected), dim=1))
+    seen = model.towers.see(model.prepare(tiny_batch(model, 2).images))
+    fused = model.towers.fusion(states, tokens.mask, seen.tokens)
+    means = torch.stack([rows[there].mean(0) for rows, there in zip(fused, tokens.mask, strict=True)])
+    torch.testing.assert_close(model.match(states, tokens.mask, seen.tokens), model.matching(means))
+
+
+@torch.no_grad()
 def test_a_single_pair_is_only_matched(model):
     encoded = model.encode(tiny_batch(model, 1))
     found = model.contrast(encoded)["matching"]
