@@ -67,9 +67,14 @@ class CaptionLstm(Captioner):
         )  # fmt: skip
 
     def tell(self, cells: Tensor, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """Logits, and how unevenly a report looks at the image."""
-        spoken = self.decoder(cells, ids)
-        return {"logits": spoken.logits, "uncovered": uncovered(spoken.attention, mask)}
+        """Hidden states, and how unevenly a report looks at the image."""
+        read = self.decoder.read_all(cells, ids)
+        return {"states": read.states, "uncovered": uncovered(read.attention, mask)}
+
+    def next_words(self, states: Tensor) -> Tensor:
+        """Logits."""
+        logits: Tensor = self.decoder.next_word(states)
+        return logits
 
     def contrast(self, encoded: dict[str, Tensor]) -> dict[str, Tensor]:
         """The mean over all words, and the penalty's mean over the reports."""

@@ -76,8 +76,13 @@ class CaptionTransformer(Captioner):
         self.decoder = MeshedMemory(encoder, decoder)
 
     def tell(self, cells: Tensor, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """What the decoder makes of the words."""
+        return {"states": self.decoder.read_all(cells, ids, mask)}
+
+    def next_words(self, states: Tensor) -> Tensor:
         """Logits."""
-        return {"logits": self.decoder(cells, ids, mask)}
+        logits: Tensor = self.decoder.decoder.next_word(states)
+        return logits
 
 
 def build(

@@ -40,16 +40,16 @@ def test_words_attention_losses_and_gradients(path, precision):
     cells, ids = features.flatten(1, 2), torch.from_numpy(arrays["in.captions"])
     lengths = torch.from_numpy(arrays["in.lengths"])[:, 0] - 1
     mask = torch.arange(ids.shape[1] - 1) < lengths[:, None]
-    spoken = decoder(cells, ids[:, :-1])
-    cross_entropy = mean_over_words(*word_entropies(spoken.logits, ids[:, 1:], mask))
-    penalty = uncovered(spoken.attention, mask).mean()
+    logits, attention = decoder(cells, ids[:, :-1])
+    cross_entropy = mean_over_words(*word_entropies(logits, ids[:, 1:], mask))
+    penalty = uncovered(attention, mask).mean()
     loss = cross_entropy + float(arrays["hp.alpha_c"]) * penalty
     context, first = decoder.attention(cells, decoder.attention.of_cells(cells), decoder.start(cells).hidden)
     order = torch.from_numpy(arrays[f"out{precision}.sort_index"])  # they sort by length
     steps = arrays[f"out{precision}.scores"].shape[1]
     compared = {
-        "scores": (spoken.logits * mask[..., None])[order, :steps],
-        "alphas": (spoken.attention * mask[..., None])[order, :steps],
+        "scores": (logits * mask[..., None])[order, :steps],
+        "alphas": (attention * mask[..., None])[order, :steps],
         "decode_lengths": lengths[order],
         "cross_entropy": cross_entropy,
         "doubly_stochastic": penalty,

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from models.methods.captioning.decoding.search import State
 
 
-class Spoken(NamedTuple):
-    """What a decoder says of given texts, word by word."""
+class Read(NamedTuple):
+    """What a decoder makes of given texts, word by word."""
 
-    logits: Tensor  # (texts, words, vocabulary), of the word behind each
+    states: Tensor  # (texts, words, hidden), which tell the word behind each
     attention: Tensor  # (texts, words, cells), summing to 1 over the cells
 
 
@@ -64,10 +64,15 @@ class AttentionLstm(nn.Module):
         self.recurrent = nn.LSTMCell(embedding + cells, hidden)
         self.next_word = nn.Linear(hidden, vocabulary)
 
-    def forward(self, cells: Tensor, ids: Tensor) -> Spoken:
-        """Of the texts whose words `ids` (texts, words) are read, the first being the start, about `cells`.
+    def forward(self, cells: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (texts, words, vocabulary) of the words behind those of `read_all`, and their attention."""
+        read = self.read_all(cells, ids)
+        return self.next_word(read.states), read.attention
 
-        `cells` (texts, cells, dim). What is said of padding has no meaning.
+    def read_all(self, cells: Tensor, ids: Tensor) -> Read:
+        """Texts whose words are `ids` (texts, words), the first being the start, about `cells` (texts, cells, dim).
+
+        What is made of padding has no meaning.
         """
         memory, projected = self.start(cells), self.attention.of_cells(cells)
         hidden, attention = [], []
@@ -75,8 +80,7 @@ class AttentionLstm(nn.Module):
             memory, weights = self.read(cells, projected, memory, word)
             hidden.append(memory.hidden)
             attention.append(weights)
-        states = F.dropout(torch.stack(hidden, 1), self.dropout, self.training)
-        return Spoken(self.next_word(states), torch.stack(attention, 1))
+        return Read(F.dropout(torch.stack(hidden, 1), self.dropout, self.training), torch.stack(attention, 1))
 
     def start(self, cells: Tensor) -> Memory:
         """The state before the first word, from the mean of `cells` (texts, cells, dim)."""

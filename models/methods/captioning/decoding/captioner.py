@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from models.encoders.image import ImageEncoder
-from models.losses.language.word_entropy import mean_over_words, word_entropies
+from models.losses.language.word_entropy import chosen_entropies, mean_over_words
 from models.method import Batch, Method, TextSource
 from models.methods.captioning.config import CaptionSettings
 from models.methods.captioning.decoding.search import Decoder, search
@@ -26,16 +26,21 @@ class Captioner(Method):
         self.image_encoder = image_encoder
 
     def tell(self, cells: Tensor, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """`logits` (texts, words, vocabulary) of the word behind each of `ids` (texts, words), about `cells` (texts,
-        cells, dim), and whatever else (texts, ...) the losses need; `mask` is False where the next word is padding."""
+        """`states` (texts, words, width) of `ids` (texts, words), about `cells` (texts, cells, dim), and whatever else
+        (texts, ...) the losses need; `mask` is False where the next word is padding."""
+        raise NotImplementedError
+
+    def next_words(self, states: Tensor) -> Tensor:
+        """Logits (..., vocabulary) of the words behind `states` (..., width)."""
         raise NotImplementedError
 
     def encode(self, batch: Batch) -> dict[str, Tensor]:
         """Of each pair the summed cross-entropy of its words, and their number: all words see the true ones before."""
         assert batch.tokens is not None
-        ids, mask = batch.tokens.ids, batch.tokens.mask
-        told = self.tell(self.cells(batch.images), ids[:, :-1], mask[:, 1:])
-        sums, counts = word_entropies(told.pop("logits"), ids[:, 1:], mask[:, 1:])
+        ids, real = batch.tokens.ids, batch.tokens.mask[:, 1:]
+        told = self.tell(self.cells(batch.images), ids[:, :-1], real)
+        logits = self.next_words(told.pop("states")[real])  # large vocabularies make those of padding expensive
+        sums, counts = chosen_entropies(logits, ids[:, 1:][real], real)
         return {"sums": sums, "counts": counts, **told}
 
     def contrast(self, encoded: dict[str, Tensor]) -> dict[str, Tensor]:

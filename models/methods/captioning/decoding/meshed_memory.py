@@ -93,7 +93,11 @@ class MeshedDecoder(nn.Module):
         self.next_word = nn.Linear(width, vocabulary, bias=False)
 
     def forward(self, levels: Tensor, ids: Tensor, mask: Tensor, present: Tensor | None = None) -> Tensor:
-        """Logits (texts, words, vocabulary) of the word behind each of `ids` (texts, words), the first being the start.
+        """Logits (texts, words, vocabulary) of the words behind those of `read_all`."""
+        return self.next_word(self.read_all(levels, ids, mask, present))
+
+    def read_all(self, levels: Tensor, ids: Tensor, mask: Tensor, present: Tensor | None = None) -> Tensor:
+        """States (texts, words, width) of `ids` (texts, words), the first being the start.
 
         `levels` (texts, levels, cells, width), `mask` (texts, words), True for a word, `present` as in the encoder.
         """
@@ -106,7 +110,7 @@ class MeshedDecoder(nn.Module):
         tokens = self.words(ids) + places * real
         for layer in self.layers:
             tokens = layer(tokens, levels, later, real, absent)
-        return self.next_word(tokens)
+        return tokens
 
 
 class MeshedMemory(nn.Module):
@@ -116,9 +120,9 @@ class MeshedMemory(nn.Module):
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
 
-    def forward(self, cells: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
-        """Logits (texts, words, vocabulary) of the word behind each of `ids` about `cells` (texts, cells, dim)."""
-        return self.decoder(self.encoder(cells), ids, mask)
+    def read_all(self, cells: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+        """States (texts, words, width) of `ids` (texts, words), which are about `cells` (texts, cells, dim)."""
+        return self.decoder.read_all(self.encoder(cells), ids, mask)
 
     def begin(self, cells: Tensor) -> State:
         """The levels of the image, and no words (texts, 0)."""
