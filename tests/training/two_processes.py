@@ -26,10 +26,12 @@ TYPES = (torch.float32, torch.float64)
 WITH_BLOCKS = ("chexzero", "convirt", "gloria", "lrclr", "mgca")  # methods that `fsdp` can shard as they are in tests
 OPTIMIZERS = ("adamw", "sgd")
 RANDOM = {  # dropout, and batch norm where the tiny encoders have none
+    "albef": {"image_encoder": "resnet10t/2"},
     "chexzero": {"image_encoder": "resnet10t", "image_stage": 2, "image_weights": ""},
     "convirt": {"image_encoder": "resnet10t/2"},
     "gloria": {"image_encoder": "test_resnet", "image_stage": 3},
     "lrclr": {"image_encoder": "vit/2x32r", "image_weights": ""},
+    "medclip": {"image_encoder": "resnet10t/2", "changed_copy": True},
     "medklip": {"dropout": 0.2},
     "mgca": {"image_encoder": "resnet10t/2", "text_pooling": "words"},  # [CLS] is alike for all at first
 }

@@ -92,8 +92,8 @@ class AlbefConfig:
     maximum_tokens: int = setting(128, "Tokens of a text; longer ones are cut. Code, also X-REM's: 25.")
     text_pooling: str = setting(
         "cls",
-        "What stands for a text, alone and with an image: `cls`, or the `mean` over its tokens, which a small text tower "
-        "learns sooner.",
+        "What stands for a text, alone and with an image: `cls`, or the `mean` over its tokens, which a small text "
+        "tower learns sooner.",
     )
     dimension: int = setting(256, "Width of the space that images and texts share.")
     queue: int = setting(65536, "Images and texts of earlier steps that are candidates too.")
