@@ -173,12 +173,12 @@ class Towers(nn.Module):
         """Network input."""
         features = self.image_encoder(images)
         tokens = torch.cat([features.pooled[:, None], features.local], 1)
-        return Seen(F.normalize(self.image_projection(features.pooled), dim=-1), tokens, features.grid)
+        return Seen(_unit(self.image_projection(features.pooled)), tokens, features.grid)
 
     def read(self, tokens: Tokens) -> Read:
         """Texts, by the text layers alone."""
         states = self.text_encoder(tokens).tokens
-        return Read(F.normalize(self.text_projection(self.pool(states, tokens.mask)), dim=-1), states)
+        return Read(_unit(self.text_projection(self.pool(states, tokens.mask))), states)
 
     def fuse(self, states: Tensor, mask: Tensor, patches: Tensor) -> Tensor:
         """(pairs, width) of texts that have seen an image each."""
@@ -414,6 +414,10 @@ class Albef(DualEncoder):
         """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse."""
         maps: list[Tensor] = self.towers.image_encoder.maps(self.prepare(images))
         return maps
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    return F.normalize(at_least_float32(vectors), dim=-1)
 
 
 def build(
