@@ -54,18 +54,9 @@ def results_asset(methods: Sequence[str]) -> dg.AssetsDefinition:
 class TablesConfig(dg.Config):
     """What the tables need to know besides the results."""
 
-    mlflow_url: str = Field(
-        default=MLFLOW, description="Where MLflow is served, for links from measured numbers to their run there."
-    )
-    figures_on: str = Field(
-        default="",
-        description="Dataset of the figures of methods against methods. Empty: that of the pretraining.",
-    )
-    embedded: int = Field(
-        default=EMBEDDED_BY_PAPERS,
-        ge=5,
-        description="Images at most in the figure of embeddings (t-SNE), of the test split.",
-    )
+    mlflow_url: str = Field(MLFLOW, description="Where MLflow is served, for links from measured numbers to their run.")
+    figures_on: str = Field("", description="Dataset of the figures of methods; empty: that of the pretraining.")
+    embedded: int = Field(EMBEDDED_BY_PAPERS, ge=5, description="Images at most in the figure of embeddings (t-SNE).")
 
 
 @dg.asset(name="tables", group_name=GROUP, kinds={"html", "csv"}, deps=["results", LEAKAGE])
@@ -82,12 +73,8 @@ def tables_asset(
     options = FigureOptions(config.figures_on, config.embedded)
     with one_sentence():
         written = write_tables(workspace.plain(), config.mlflow_url, context.log.info, context.log.warning, options)
-    tables = written.document.tables
-    lines = [line for table in tables for line in table.lines]
-    filled = [
-        (table.paper, table.title, sum(line.measured is not None for line in table.lines), len(table.lines))
-        for table in tables
-    ]
+    lines = [line for table in written.document.tables for line in table.lines]
+    filled = [(table.paper, table.title, table.count_measured(), len(table.lines)) for table in written.document.tables]
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(lines),
@@ -95,11 +82,7 @@ def tables_asset(
             "pairs": len(written.document.pairs),
             "page": dg.MetadataValue.path(str(written.page)),
             "tables": previews.markdown_table(("paper", "table", "measured", "rows"), filled),
-            **{
-                f"{pretraining}: {one.title}": previews.picture(one.png, one.title)
-                for pretraining, pictures in written.document.pictures.items()
-                for one in pictures
-            },
+            **{name: previews.picture(png, name) for name, png in written.document.named_pictures.items()},
             **identify(workspace.plain()),
         }
     )

@@ -37,9 +37,7 @@ class Amount:
     )
     repeats: int = setting(1, "Repeats of whatever is trained, each with its own patients, order and layers.", least=1)
     unit: str = setting("image", "What has one score: `image`, or `study`, by the mean of the scores of its images.")
-    embedded: int = setting(
-        EMBEDDED, "Images at most in a figure of embeddings (t-SNE), of the test split; MGCA: 1,600.", least=5
-    )
+    embedded: int = setting(EMBEDDED, "Images at most in a figure of embeddings (t-SNE); MGCA: 1,600.", least=5)
     simulated_studies: int = setting(
         600, "Studies per simulated archive, for datasets without one when pretraining is simulated; 0: none.", least=0
     )

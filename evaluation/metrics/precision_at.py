@@ -2,8 +2,8 @@
 
 Each category has up to 200 candidate images, positive for that category alone (Zhang et al., arXiv 2010.00747, section
 4.4). Every query ranks all candidates; precision at k is the share of its own category among the first k. The
-candidates are those of the released lists where the user has them (`evaluation.released_lists`), else they are drawn
-from the test split.
+candidates are those of the released lists where the user has them (`released_lists`), else they are drawn from the test
+split.
 """
 
 from __future__ import annotations

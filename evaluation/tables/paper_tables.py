@@ -64,6 +64,10 @@ class PaperTable:
     lines: tuple[Line, ...]
     remarks: tuple[str, ...] = ()
 
+    def count_measured(self) -> int:
+        """How many lines were measured."""
+        return sum(line.measured is not None for line in self.lines)
+
 
 @dataclass
 class _Remarks:

@@ -84,6 +84,12 @@ class TablesDocument:
     pictures: Mapping[str, Sequence[Picture]] = field(default_factory=dict)  # by the cohort of the pretraining
 
     @property
+    def named_pictures(self) -> dict[str, bytes]:
+        """The figures by the cohort of the pretraining and their title, as PNG."""
+        named = ((f"{cohort}: {one.title}", one.png) for cohort, found in self.pictures.items() for one in found)
+        return dict(named)
+
+    @property
     def simulated(self) -> bool:
         """Whether any number comes from a simulation."""
         lines = (line for table in self.tables for line in table.lines)

@@ -20,8 +20,7 @@ from evaluation.dataset import entities_of
 from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import RESAMPLES, patient_weights, ratio
 from evaluation.metrics.precision_at import Candidates, choose_candidates, score_rankings
-from evaluation.metrics.values import ResultValue
-from evaluation.released_lists import (
+from evaluation.metrics.released_lists import (
     COHORT,
     IMAGES,
     LISTS,
@@ -31,6 +30,7 @@ from evaluation.released_lists import (
     read_image_queries,
     report_missing,
 )
+from evaluation.metrics.values import ResultValue
 from evaluation.tasks.base import QUERY_LABELS, Setting, Task
 from evaluation.tasks.text_image_retrieval import categories_of
 from store.settings import setting as option

@@ -18,8 +18,7 @@ from cohorts.dataset import CATEGORIES
 from evaluation.dataset import entities_of
 from evaluation.metrics.classification import RESAMPLES, patient_weights
 from evaluation.metrics.precision_at import choose_candidates, score_rankings
-from evaluation.metrics.values import ResultValue
-from evaluation.released_lists import (
+from evaluation.metrics.released_lists import (
     COHORT,
     LISTS,
     TEXTS,
@@ -29,6 +28,7 @@ from evaluation.released_lists import (
     read_texts,
     report_missing,
 )
+from evaluation.metrics.values import ResultValue
 from evaluation.tasks.base import QUERY_LABELS, Setting, Task
 from store.settings import setting as option
 

@@ -36,7 +36,9 @@ def test_figures_are_written_and_shown(filled, monkeypatch):
         return [MethodFigure("radar", TITLE, png)]
 
     monkeypatch.setattr(build, "draw_method_figures", draw)
-    page = write(filled, cohort="chexpert", embedded=9).page
+    written = write(filled, cohort="chexpert", embedded=9)
+    assert written.document.named_pictures == {f"{name}: {TITLE}": png for name in ("mimic_cxr", "phantom")}
+    page = written.page
     names = {"convirt", "mgca", "untrained:convirt", "untrained:mgca"}
     assert sorted(asked) == [(cohort, "chexpert", 9, names) for cohort in ("mimic_cxr", "phantom")]
     text = page.read_text()

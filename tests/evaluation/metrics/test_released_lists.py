@@ -15,7 +15,7 @@ from cohorts.registry import open_cohort
 from evaluation.dataset import EvaluationDataset
 from evaluation.errors import EvaluationError
 from evaluation.evaluator import Evaluator
-from evaluation.released_lists import IMAGES, TEXTS, digest_lists, name_image, read_candidates
+from evaluation.metrics.released_lists import IMAGES, TEXTS, digest_lists, name_image, read_candidates
 from evaluation.tasks.base import Setting
 from evaluation.tasks.registry import task
 from tests.evaluation.seer import LABELS, RUN, SENTENCES, predictions_of
@@ -32,7 +32,7 @@ def chexpert(cohort, seer, monkeypatch):
     """The tiny cohort as if it were CheXpert: an image i0001 is .../i0001/study1/view1_frontal.jpg."""
     predictions = predictions_of(cohort)
     predictions.dataset.facts = replace(predictions.dataset.facts, name="chexpert")
-    monkeypatch.setattr("evaluation.released_lists.name_image", lambda path: path.split("/")[-3])
+    monkeypatch.setattr("evaluation.metrics.released_lists.name_image", lambda path: path.split("/")[-3])
     predictions.said = []
     predictions.log = predictions.said.append
     return predictions
