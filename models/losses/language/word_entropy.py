@@ -14,26 +14,16 @@ from models.losses.contrast.soft_cross_entropy import soft_cross_entropy
 from models.losses.precision import at_least_float32
 
 
-def word_entropies(logits: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum of -log p(target) and number of targets of each text, (texts,) both, in float32 at least.
-
-    `logits` (texts, length, vocabulary), `targets` (texts, length) int64, `mask` (texts, length), True for a target.
-    """
-    with torch.autocast(logits.device.type, enabled=False):
-        logits = at_least_float32(logits)
-        entropies = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
-    return torch.where(mask, entropies, 0).sum(1), mask.sum(1).to(entropies.dtype)
-
-
 def mean_over_words(sums: Tensor, counts: Tensor) -> Tensor:
-    """The scalar loss of the whole batch from `word_entropies` (texts,); 0 for a batch without targets."""
+    """The scalar loss of the whole batch from `chosen_entropies` (texts,); 0 for a batch without targets."""
     return sums.sum() / counts.sum().clamp_min(1)
 
 
 def chosen_entropies(logits: Tensor, targets: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
-    """As `word_entropies`, of few words of each text: their `logits` (words, vocabulary) and `targets` (words,).
+    """Sum of -log p(target) and number of targets of each text, (texts,) both, in float32 at least.
 
-    They are in the order of `chosen` (texts, length), which is True for them.
+    `logits` (words, vocabulary) and `targets` (words,) are of the words where `chosen` (texts, length) is True, in that
+    order: with large vocabularies those of padding would be expensive.
     """
     with torch.autocast(logits.device.type, enabled=False):
         entropies = F.cross_entropy(at_least_float32(logits), targets, reduction="none")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from models.losses.language.coverage import uncovered
-from models.losses.language.word_entropy import mean_over_words, word_entropies
+from models.losses.language.word_entropy import chosen_entropies, mean_over_words
 from models.methods.captioning.decoding.attention_lstm import AttentionLstm
 from tests.golden.conftest import golden_files, load
 
@@ -41,7 +41,7 @@ def test_words_attention_losses_and_gradients(path, precision):
     lengths = torch.from_numpy(arrays["in.lengths"])[:, 0] - 1
     mask = torch.arange(ids.shape[1] - 1) < lengths[:, None]
     logits, attention = decoder(cells, ids[:, :-1])
-    cross_entropy = mean_over_words(*word_entropies(logits, ids[:, 1:], mask))
+    cross_entropy = mean_over_words(*chosen_entropies(logits[mask], ids[:, 1:][mask], mask))
     penalty = uncovered(attention, mask).mean()
     loss = cross_entropy + float(arrays["hp.alpha_c"]) * penalty
     context, first = decoder.attention(cells, decoder.attention.of_cells(cells), decoder.start(cells).hidden)

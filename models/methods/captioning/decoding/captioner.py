@@ -39,7 +39,7 @@ class Captioner(Method):
         assert batch.tokens is not None
         ids, real = batch.tokens.ids, batch.tokens.mask[:, 1:]
         told = self.tell(self.cells(batch.images), ids[:, :-1], real)
-        logits = self.next_words(told.pop("states")[real])  # large vocabularies make those of padding expensive
+        logits = self.next_words(told.pop("states")[real])
         sums, counts = chosen_entropies(logits, ids[:, 1:][real], real)
         return {"sums": sums, "counts": counts, **told}
 
