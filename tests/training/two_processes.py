@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from models.distributed import rank, world_size
-from tests.models.methods.images_only.moco_steps import state_by_our_loop
+from tests.models.methods.images_only.moco_steps import shuffled_keys, state_by_our_loop
 from tests.models.tiny import TRAINED, tiny_batch, tiny_method
 from training.config import TrainingConfig
 from training.loop import train
@@ -90,6 +90,7 @@ def main(folder: Path) -> None:
         torch.save(trained_once("convirt", sync_batch_norm=False), folder / f"convirt apart {rank()}")
         for accumulate in (1, 4):
             torch.save(state_by_our_loop(accumulate, micro_batches=1), folder / f"moco steps {accumulate} {rank()}")
+        torch.save(shuffled_keys(), folder / f"moco keys {rank()}")
         train(TrainingConfig.load(folder / "run.json"))
         for name in WITH_BLOCKS:
             for micro_batches in (1, 2):

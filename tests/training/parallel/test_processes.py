@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from models.saved import TRAINED, UNTRAINED
 from store.code import ROOT
-from tests.models.methods.images_only.moco_steps import state_by_the_paper
+from tests.models.methods.images_only.moco_steps import shuffled_keys_by_the_paper, state_by_the_paper
 from tests.models.tiny import TINY, tiny_method
 from tests.models.tiny import TRAINED as METHODS
 from tests.training.two_processes import OPTIMIZERS, TYPES, WITH_BLOCKS, losses_and_gradients, trained_once
@@ -122,6 +122,11 @@ def test_mocos_queue_and_key_network_on_two_processes_are_those_of_the_paper(res
     for process in (0, 1):
         found = torch.load(results / f"moco steps {accumulate} {process}")
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
+
+
+def test_mocos_keys_are_encoded_in_another_order_where_batch_norm_is_of_each_process(results):
+    found = torch.cat([torch.load(results / f"moco keys {process}") for process in (0, 1)])
+    torch.testing.assert_close(found, shuffled_keys_by_the_paper(), rtol=1e-10, atol=1e-12)
 
 
 def test_a_batch_is_cut_evenly(monkeypatch):

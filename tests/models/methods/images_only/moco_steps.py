@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.distributed import rank
 from models.encoders.image import ImageFeatures
 from models.method import Batch
 from models.methods.images_only.moco import Moco, MocoConfig
@@ -15,7 +16,7 @@ from training.objective import Objective
 from training.parallel.processes import share
 from training.parallel.rows import own_rows
 
-STEPS, PAIRS, SIDE, WIDTH, DIM, QUEUE = 20, 8, 3, 7, 5, 21
+STEPS, PAIRS, SIDE, WIDTH, DIM, QUEUE, SEED = 20, 8, 3, 7, 5, 21, 5
 RATE, MOMENTUM, DECAY, KEYS, TEMPERATURE = 0.1, 0.9, 1e-3, 0.9, 0.2
 EPS, STATISTICS = 1e-5, 0.1  # of batch norm
 
@@ -111,6 +112,24 @@ def state_by_the_paper(accumulate: int, micro_batches: int) -> dict[str, Tensor]
         for key in new:
             queue[place], place = key, (place + 1) % QUEUE
     return {**start, **queries, **keys, "queue.keys": torch.stack(queue), "queue.place": torch.tensor(place)}
+
+
+def shuffled_keys() -> Tensor:
+    """Keys of this process's rows, batch norm being that of each process; the first process's numbers count."""
+    method = small_moco().train()
+    batch = given_batches(1)[0].part(own_rows(PAIRS))
+    torch.manual_seed(SEED + rank())
+    return method.encode(batch)["keys"]
+
+
+def shuffled_keys_by_the_paper() -> Tensor:
+    """Those of all rows: each half of a permutation has batch norm of its own."""
+    state = {name: value.clone() for name, value in small_moco().state_dict().items()}
+    views, keys = given_batches(1)[0].views, torch.empty(PAIRS, DIM, dtype=torch.float64)
+    torch.manual_seed(SEED)
+    for half in torch.randperm(PAIRS).chunk(2):
+        keys[half] = encode(views[half], state, "key_encoder", "key_head", state)
+    return keys
 
 
 def of_keys(name: str) -> str:
