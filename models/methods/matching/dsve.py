@@ -50,7 +50,7 @@ TRAINING: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class DsveConfig(HingeSettings):
-    """DSVE's settings. The defaults are those of the paper's code, encoder and words aside."""
+    """DSVE's settings. The defaults are those of the paper's code, image encoder, words and `total` aside."""
 
     word_width: int = setting(620, "Width of the vectors of words.")
     layers: int = setting(4, "Layers of the text tower.")

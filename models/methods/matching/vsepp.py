@@ -49,7 +49,7 @@ TRAINING: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class VseppConfig(HingeSettings):
-    """VSE++'s settings. The defaults are the paper's, the image encoder aside."""
+    """VSE++'s settings. The defaults are the paper's and its code's, image encoder, words and `total` aside."""
 
     word_width: int = setting(300, "Width of the vectors of words.")
     layers: int = setting(1, "Layers of the GRU.")
