@@ -46,12 +46,8 @@ def pretraining_config(method: str) -> type[dg.Config]:
     training = preset_config(TrainingConfig, presets, HIDDEN)
     own = preset_config(settings_class(method), {name: one.get("method_config", {}) for name, one in presets.items()})
     nested: Any = (own, Field(default_factory=own, description=f"Settings of {method}."))
-    variant = Field(
-        "",
-        pattern=r"^[A-Za-z0-9+_.-]*$",
-        description="Name of this way to train the method, such as ITA of an ablation: results call it mgca:ITA.",
-    )
-    named: Any = (str, variant)
+    said = "Name of this way to train the method, such as ITA of an ablation: results call it mgca:ITA."
+    named: Any = (str, Field("", pattern=r"^[A-Za-z0-9+_.-]*$", description=said))
     return create_model(
         f"Pretrain{own.__name__}",
         __base__=training,

@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.errors import ModelError
-from models.settings_part import load_settings_part
+from models.registry.settings_part import load_settings_part
 from store.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from models.method import Method
 
-FOLDER = Path(__file__).parent / "methods"
-PACKAGE = f"{__package__}.{FOLDER.name}"
+MODELS = Path(__file__).parents[1]
+FOLDER = MODELS / "methods"
+PACKAGE = f"{MODELS.name}.{FOLDER.name}"
 SHARED = "config"  # the file of a family with settings that its methods have in common
-RELEASED = Path(__file__).parent / "released" / "formats"
+RELEASED = MODELS / "released" / "formats"
 
 
 def method_names() -> list[str]:
@@ -97,7 +98,7 @@ def only_imported() -> list[str]:
 
 def evaluated_modules(name: str) -> tuple[str, ...]:
     """The modules that a network called `name` runs at its evaluation, trained here or imported."""
-    imported = (f"{__package__}.released.formats.{name}",) if name in released_names() else ()
+    imported = (f"{MODELS.name}.released.formats.{name}",) if name in released_names() else ()
     return (*(method_modules(name) if name in method_names() or not imported else ()), *imported)
 
 
