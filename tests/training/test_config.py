@@ -50,7 +50,7 @@ def test_a_configuration_survives_its_file(tmp_path):
         ({"method": "medklip", "milestones": "2,3"}, "give epochs joined by [+]"),
         ({"method": "medklip", "batch_size": 32, "micro_batches": 5}, "`micro_batches` is 5, but must divide"),
         ({"method": "medklip", "chunks": 2}, "`chunks` is called `micro_batches` now"),
-        ({"method": "clip"}, "unknown method `clip`: choose one of chexzero"),
+        ({"method": "bert"}, "unknown method `bert`: choose one of albef"),
     ],
 )
 def test_mistakes_are_named(options, message):
@@ -65,7 +65,7 @@ def test_an_unknown_preset_names_the_known_ones():
 
 def test_an_unknown_method_names_the_known_ones():
     with pytest.raises(ValueError, match="medklip"):
-        build_method("clip", {}, [], 32)
+        build_method("bert", {}, [], 32)
 
 
 def test_the_recipe_of_a_method_is_below_the_options(tmp_path, monkeypatch):
