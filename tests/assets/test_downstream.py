@@ -7,6 +7,7 @@ from unittest.mock import MagicMock
 
 import dagster as dg
 import pytest
+import torch
 
 from assets.downstream import downstream_asset
 from assets.evaluated import CHECK, TASKS_TAG
@@ -61,8 +62,10 @@ def write_run(workspace, run):
     output = workspace.home_path() / run.output
     output.mkdir(parents=True)
     ModelCard(METHOD, TINY[METHOD], [], SIZE).save(output)
-    for weights in (TRAINED, UNTRAINED):
-        save_weights(tiny_method(METHOD), output / weights)
+    for moved, weights in enumerate((UNTRAINED, TRAINED)):
+        method = tiny_method(METHOD)
+        torch.nn.init.constant_(next(method.parameters()).data.view(-1)[:1], moved)  # a training moves weights
+        save_weights(method, output / weights)
     digests = {name: file_digest(output / file) for name, file in DIGESTS.items() if (output / file).exists()}
     write_sealed_json(output / RESULT, digests)
     return replace(run, **{name: digests[name] for name in ("checkpoint_digest", "untrained_digest")})

@@ -120,7 +120,6 @@ def test_pretraining_evaluates_some_tasks_and_the_evaluation_all():
     assert dg.AssetKey(["downstream", "medklip"]) not in pretrain.asset_layer.executable_asset_keys
 
 
-def test_a_method_has_three_assets_and_all_are_few():
+def test_a_method_has_three_assets():
     keys = defs.resolve_asset_graph().get_all_asset_keys()
     assert sum("medklip" in key.path for key in keys) == 3
-    assert len(keys) <= 60
