@@ -62,7 +62,8 @@ def downstream_asset(method: str, cohorts: Sequence[str]) -> dg.AssetsDefinition
                 data = EvaluationDataset(at_version(there, state.get("version", "")), dataset(cohort))
                 evaluators = make_evaluators(context, _always(data), place, method, wanted, f"{cohort}/")
             tasks = chosen_tasks(context, tasks_on(data.facts))
-            settings = repeated_settings(tasks, wanted.amount.fractions, wanted.amount.repeats, wanted.amount.unit)
+            amount = wanted.amount
+            settings = repeated_settings(tasks, amount.fractions, amount.repeats, amount.unit, amount.ask)
             why = state["note"] if state["status"] == FAILED else ""
             found = [outcome for one in evaluators for outcome in evaluate_or_fail(context, one, settings, why)]
             outcomes += found

@@ -45,7 +45,8 @@ def evaluated_asset(method: str) -> dg.AssetsDefinition:
             datasets = _own_datasets(context, place)
             chosen = chosen_evaluation(evaluation, place.preset_name(), context.run.tags)
             evaluators = make_evaluators(context, datasets, place, method, chosen)
-            settings = repeated_settings(tasks, chosen.amount.fractions, chosen.amount.repeats, chosen.amount.unit)
+            amount = chosen.amount
+            settings = repeated_settings(tasks, amount.fractions, amount.repeats, amount.unit, amount.ask)
             outcomes = [outcome for one in evaluators for outcome in one.evaluate_settings(settings)]
         metadata = {  # the page shows it in this order
             **count_outcomes(outcomes),

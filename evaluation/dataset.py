@@ -125,10 +125,13 @@ class EvaluationDataset:
         return list(self.queries)
 
     def query_texts(self, kind: str) -> list[str]:
-        """The queries as a method reads them: words, or for `entity` an observation's name or description."""
+        """The queries as a method reads them.
+
+        `label`: words; `entity`: an observation's name, or a finding's description; `description`: that of either.
+        """
         if kind == "label":
             return list(self.queries.values())
-        return [knowledge().query(words) for words in self.queries.values()]
+        return [knowledge().query(words, kind == "description") for words in self.queries.values()]
 
     def images(self, split: str) -> Images:
         """All images of a split."""

@@ -21,7 +21,7 @@ from evaluation.errors import NotAvailableError
 from evaluation.metrics.units import IMAGE
 from evaluation.metrics.values import MACRO, ResultValue
 from evaluation.predictions import WEIGHTS, Predictions
-from evaluation.tasks.base import NEVER, QUERY_LABELS, REGION_TABLE, TRIPLET_TABLE, Setting
+from evaluation.tasks.base import NAME, NEVER, QUERY_LABELS, REGION_TABLE, TRIPLET_TABLE, Setting
 from evaluation.tasks.registry import check_options, explain_units, repeated_settings, task, task_module
 from models.compute import AUTOMATIC, Compute, full_convolutions
 from store.code import code_version
@@ -152,9 +152,10 @@ class Evaluator:
         repeats: int = 1,
         untrained: bool = True,
         unit: str = IMAGE,
+        ask: str = NAME,
     ) -> Iterator[Outcome]:
         """Results of every task with all of its settings, as they are done; `untrained`: of both networks."""
-        yield from self.evaluate_settings(repeated_settings(tasks, fractions, repeats, unit), untrained)
+        yield from self.evaluate_settings(repeated_settings(tasks, fractions, repeats, unit, ask), untrained)
 
     def evaluate_settings(self, settings: Sequence[tuple[str, Setting]], untrained: bool = True) -> Iterator[Outcome]:
         """Results of pairs of a task and a setting, as they are done; DamageError for weights of another run."""

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evaluation.dataset import EvaluationDataset, Images
+from evaluation.errors import NotAvailableError
+from evaluation.tasks.base import NAME
 from models.compute import AUTOMATIC, Compute
 from models.errors import ModelError
 from models.run_files import CARD, TRAINED, UNTRAINED, expect_recorded
@@ -75,8 +77,12 @@ class Predictions:
                 f"{path} is of another run than the one that was finished last; give the command that trained it again."
             )
 
-    def zero_shot(self, split: str) -> ZeroShotOutput:
-        """Scores and maps of the dataset's queries for the images of a split."""
+    def zero_shot(self, split: str, ask: str = NAME) -> ZeroShotOutput:
+        """Scores and maps of the dataset's queries for the images of a split.
+
+        With `ask` a description, what is known of each finding stands in the place of its name. NotAvailableError for
+        a method that reads descriptions anyway.
+        """
         from evaluation.inference import ZeroShotOutput, bind_queries
 
         images, dataset = self.dataset.images(split), self.dataset
@@ -85,9 +91,14 @@ class Predictions:
             return ZeroShotOutput(empty, empty[..., None, None])
 
         def prepare(method: Method) -> Predict:
-            return bind_queries(method, dataset.query_texts(method.query_kind))
+            if ask == NAME:
+                return bind_queries(method, dataset.query_texts(method.query_kind))
+            if method.query_kind != "label":
+                raise NotAvailableError(f"{self.run.name} asks for findings by their descriptions anyway.")
+            return bind_queries(method, dataset.query_texts(ask))
 
-        details = [dataset.queries, dataset.query_texts("entity")]
+        asked = [] if ask == NAME else [dataset.query_texts(ask)]
+        details = [dataset.queries, dataset.query_texts("entity"), *asked]
         return ZeroShotOutput(*self._predict("zero_shot", images, prepare, details))
 
     def features(self, images: Images) -> np.ndarray:

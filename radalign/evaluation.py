@@ -36,6 +36,7 @@ def evaluate(
     split: str = "",
     untrained: bool = True,
     unit: str = "image",
+    ask: str = "name",
     device: str = "",
     precision: str = "",
     log: Log = lambda line: None,
@@ -61,6 +62,7 @@ def evaluate(
         untrained: whether the same network before training is evaluated too.
         unit: what has one score: `image`, or `study`, whose score is the mean of those of its images. Tasks that have
             a meaning for images alone, such as grounding, keep the image, which `log` is told.
+        ask: what zero-shot classification asks for a finding with: its `name`, or its `description`.
         device: where networks compute, as for `radalign.load` (default: that of the model).
         precision: the precision that they compute in, as for `radalign.load` (default: that of the model).
         log: called with a line of progress.
@@ -95,14 +97,14 @@ def evaluate(
         settings = {**settings, **{task: {**settings.get(task, {}), **own} for task, own in (options or {}).items()}}
         check_options(settings)
         fractions = FRACTIONS if fractions is None else fractions
-        repeated_settings(chosen, fractions, repeats, unit)  # refuses amounts before any work
+        repeated_settings(chosen, fractions, repeats, unit, ask)  # refuses amounts before any work
         state = update(workspace, _ingestion_settings(model, workspace, split), log)
         run = f"python-{os.getpid()}"
         with living(workspace.home_path(), run):
             pin(workspace, run, state)
             kept = EvaluationDataset(at_version(workspace, state["version"]), facts)
             evaluator = Evaluator(kept, model.run, settings, log, compute=compute)
-            outcomes = list(evaluator.evaluate(chosen, fractions, repeats, untrained, unit))
+            outcomes = list(evaluator.evaluate(chosen, fractions, repeats, untrained, unit, ask))
     return _as_frame(outcomes, compute)
 
 

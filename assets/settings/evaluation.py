@@ -13,7 +13,7 @@ from assets.settings.launchpad import given_values, preset_config, preset_fields
 from cohorts.subsets import FRACTIONS
 from evaluation.errors import EvaluationError
 from evaluation.figures.catalogue import EMBEDDED
-from evaluation.tasks.registry import preset_settings, task, task_names
+from evaluation.tasks.registry import expect_fractions, preset_settings, task, task_names
 from models.compute import AUTO, Compute
 from store.errors import SettingError
 from store.presets import PRESETS, has_preset
@@ -37,6 +37,7 @@ class Amount:
     )
     repeats: int = setting(1, "Repeats of whatever is trained, each with its own patients, order and layers.", least=1)
     unit: str = setting("image", "What has one score: `image`, or `study`, by the mean of the scores of its images.")
+    ask: str = setting("name", "What methods of names ask for a finding with: `name`, or `description` (MedKLIP).")
     embedded: int = setting(EMBEDDED, "Images at most in a figure of embeddings (t-SNE); MGCA: 1,600.", least=5)
     simulated_studies: int = setting(
         600, "Studies per simulated archive, for datasets without one when pretraining is simulated; 0: none.", least=0
@@ -88,9 +89,7 @@ def chosen_evaluation(config: Any, preset: str, tags: Mapping[str, str]) -> Eval
         check_bounds(amount)
     except SettingError as error:
         raise EvaluationError(f"evaluation: {error}") from None
-    if unknown := set(amount.fractions) - set(FRACTIONS):
-        known = ", ".join(map(str, FRACTIONS))
-        raise EvaluationError(f"evaluation.fractions names {min(unknown)}, which is not one of {known}.")
+    expect_fractions(amount.fractions)
     return Evaluation(amount, options)
 
 

@@ -24,6 +24,8 @@ QUERY_LABELS = "query labels"  # the labels of zero-shot tasks
 REGION_TABLE = "regions"  # masks, outlines or boxes
 TRIPLET_TABLE = "triplets"  # what reports say, sentence by sentence
 BY_STUDY = ", by study"  # the end of the name of a setting whose unit is the study
+BY_DESCRIPTION = ", by description"  # the end of the name of a setting that asks by description
+NAME, DESCRIPTION = ASKED = "name", "description"  # what a method of names asks for a finding with
 NEVER, ONCE, BOTH = "never", "once", "both"  # whether a task trains, and whether with a frozen and a tuned encoder
 
 
@@ -35,12 +37,14 @@ class Setting:
     tuned: bool = False  # whether the image encoder learns too
     repeat: int = 0  # which patients, in which order, from which new layers
     unit: str = IMAGE  # of evaluation.metrics.units.UNITS: what has one score
+    ask: str = NAME  # of ASKED
 
     @property
     def name(self) -> str:
         """As results call it."""
         learnt = ZERO_SHOT if self.fraction is None else f"{100 * self.fraction:g} %"
-        return "".join([learnt, ", tuned" * self.tuned, BY_STUDY * (self.unit != IMAGE)])
+        asked = BY_DESCRIPTION * (self.ask != NAME)
+        return "".join([learnt, ", tuned" * self.tuned, BY_STUDY * (self.unit != IMAGE), asked])
 
     @property
     def is_usual(self) -> bool:
@@ -61,6 +65,7 @@ class Task(ABC):
     settings: ClassVar[type | None] = None  # dataclass of store.settings
     settings_of: ClassVar[str] = ""  # the task whose settings it shares; empty: its own
     figures: ClassVar[tuple[str, ...]] = ()  # names in evaluation.figures
+    asks: ClassVar[bool] = False  # whether a finding can be asked for by its description
     only_images: ClassVar[str] = ""  # a sentence: why it scores images whatever the unit; empty: it scores studies, too
 
     @abstractmethod
@@ -70,11 +75,13 @@ class Task(ABC):
         `settings` is an object of the task's dataclass. NotAvailableError where the method cannot do the task.
         """
 
-    def repeated_settings(self, fractions: Sequence[float], repeats: int, unit: str = IMAGE) -> Iterator[Setting]:
+    def repeated_settings(
+        self, fractions: Sequence[float], repeats: int, unit: str = IMAGE, ask: str = NAME
+    ) -> Iterator[Setting]:
         """Everything that it is evaluated with; the `unit` is the image where a study has no meaning."""
         unit = IMAGE if self.only_images else unit
         if self.learning == NEVER:
-            yield Setting(unit=unit)
+            yield Setting(unit=unit, ask=ask if self.asks else NAME)
             return
         for repeat in range(repeats):
             for fraction in fractions:

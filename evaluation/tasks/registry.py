@@ -15,7 +15,7 @@ from cohorts.dataset import PURPOSES
 from cohorts.subsets import FRACTIONS
 from evaluation.errors import EvaluationError
 from evaluation.metrics.units import IMAGE, UNITS
-from evaluation.tasks.base import Setting, Task
+from evaluation.tasks.base import ASKED, NAME, Setting, Task
 from store.presets import read_preset
 
 if TYPE_CHECKING:
@@ -76,17 +76,25 @@ def check_options(options: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def repeated_settings(
-    tasks: Sequence[str], fractions: Sequence[float], repeats: int, unit: str = IMAGE
+    tasks: Sequence[str], fractions: Sequence[float], repeats: int, unit: str = IMAGE, ask: str = NAME
 ) -> list[tuple[str, Setting]]:
     """Every task with every setting that it is evaluated with; EvaluationError for amounts that cannot be evaluated."""
     if unit not in UNITS:
         raise EvaluationError(f"The unit of the evaluation is `{unit}`, but must be one of {', '.join(UNITS)}.")
-    if unknown := set(fractions) - set(FRACTIONS):
-        known = ", ".join(map(str, FRACTIONS))
-        raise EvaluationError(f"There is no label fraction {min(unknown)}; the fractions are {known}.")
+    if ask not in ASKED:
+        raise EvaluationError(f"Findings are asked for by `{ask}`, but must be by {' or '.join(ASKED)}.")
+    expect_fractions(fractions)
     if repeats < 1:
         raise EvaluationError(f"The number of repeats is {repeats}, but must be at least 1.")
-    return [(name, setting) for name in tasks for setting in task(name).repeated_settings(fractions, repeats, unit)]
+    amount = fractions, repeats, unit, ask
+    return [(name, setting) for name in tasks for setting in task(name).repeated_settings(*amount)]
+
+
+def expect_fractions(fractions: Sequence[float]) -> None:
+    """EvaluationError for shares of the labels that `subsets` does not list."""
+    if unknown := set(fractions) - set(FRACTIONS):
+        known = ", ".join(map(str, FRACTIONS))
+        raise EvaluationError(f"evaluation: fractions names {min(unknown)}, which is not one of {known}.")
 
 
 def explain_units(settings: Sequence[tuple[str, Setting]]) -> list[str]:

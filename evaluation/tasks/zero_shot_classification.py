@@ -46,27 +46,28 @@ class ZeroShotClassification(Task):
     )
     on_pretraining_cohort = True
     reads = (QUERY_LABELS,)
+    asks = True
     figures = ("roc_curves", "radar")
 
     def score(self, predictions: Predictions, setting: Setting, settings: None) -> Sequence[ResultValue]:
         """AUROC, and the metrics that need a threshold, per class and their mean."""
         names = predictions.dataset.query_labels
-        scores, labels, subjects = _read_split(predictions, "test", setting.unit)
+        scores, labels, subjects = _read_split(predictions, "test", setting)
         if not names or not len(scores):
             return []
-        known = _read_split(predictions, "validate", setting.unit)
+        known = _read_split(predictions, "validate", setting)
         thresholds, by_mcc = (best_thresholds(known[0], known[1], criterion) for criterion in ("f1", "mcc"))
         scored = scores, labels, names, subjects
         return score(*scored, thresholds) + score_by_papers(*scored, by_mcc)
 
 
-def _read_split(predictions: Predictions, split: str, unit: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _read_split(predictions: Predictions, split: str, setting: Setting) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scores and labels (units, classes) of a split, and the patients (units,)."""
     dataset = predictions.dataset
     images = dataset.images(split)
-    scored = Scored.of(images, unit)
+    scored = Scored.of(images, setting.unit)
     labels = scored.join_labels(dataset.label_values(images, dataset.query_labels))
-    return scored.average(predictions.zero_shot(split).scores), labels, scored.subjects
+    return scored.average(predictions.zero_shot(split, setting.ask).scores), labels, scored.subjects
 
 
 def best_thresholds(scores: np.ndarray, labels: np.ndarray, criterion: str = "f1") -> np.ndarray:

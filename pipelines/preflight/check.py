@@ -136,7 +136,7 @@ def _check_evaluation(
         if task not in task_names():
             known = f"{did_you_mean(task, task_names())}, which is not one of {', '.join(task_names())}"
             raise SettingError(f"The tag {TASKS_TAG} names {task}{known}.")
-    repeated_settings(tasks or task_names(), amount.fractions, amount.repeats, amount.unit)
+    repeated_settings(tasks or task_names(), amount.fractions, amount.repeats, amount.unit, amount.ask)
     chosen = choose_datasets(workspace, amount.cohorts, amount.splits)
     for name in downstream_names():
         if name in chosen and f"{DATASET}{name}" in nodes and (there := workspace.downstream(name)) is not None:

@@ -148,8 +148,10 @@ class KnowledgeBase:
         found = (self._index.exact(" ".join(words[start:end])) for start, end in ends)
         return any(one is not None and one.name for one in found)
 
-    def query(self, term: str) -> str:
+    def query(self, term: str, described: bool = False) -> str:
         """The words for a term in a zero-shot method: an observation's name, or another finding's description.
+
+        With `described` it is the description of either.
 
         Raises:
             UnknownTermError: the term means nothing known; the sentence names what is nearest and what to do.
@@ -158,7 +160,7 @@ class KnowledgeBase:
         if match is None:
             raise UnknownTermError(self.explain(term))
         found = self._by_name[match.name]
-        return found.name if found.kind == "entity" else found.description
+        return found.name if found.kind == "entity" and not described else found.description
 
     def explain(self, term: str) -> str:
         """A sentence for a user: what a term means here, or what is nearest to it and how to add it."""

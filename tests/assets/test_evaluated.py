@@ -102,7 +102,7 @@ def test_the_check_names_what_failed():
 
 
 def test_a_fraction_that_has_no_table_is_one_sentence():
-    with pytest.raises(EvaluationError, match=r"evaluation.fractions names 0.05, which is not one of 0.01, 0.1, 1.0."):
+    with pytest.raises(EvaluationError, match=r"evaluation: fractions names 0.05, which is not one of 0.01, 0.1, 1.0."):
         chosen_evaluation(EvaluationSettings(fractions=[0.05, 1.0]), "demo", {})
     assert tuple(chosen_evaluation(EvaluationSettings(), "demo", {}).amount.fractions) == FRACTIONS
 

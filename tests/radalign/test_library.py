@@ -155,7 +155,7 @@ def test_a_dataset_is_squashed_as_the_images_of_the_network_were(monkeypatch, sq
         (lambda model: radalign.evaluate(model, "nowhere"), "nowhere"),
         (lambda model: radalign.evaluate(model, "rsna_pneumonia", "/nowhere"), "not a folder"),
         (lambda model: radalign.evaluate(model, "rsna_pneumonia", tasks=["grading"]), "has no annotations for grading"),
-        (lambda model: radalign.evaluate(model, "phantom", fractions=[0.5]), "no label fraction"),
+        (lambda model: radalign.evaluate(model, "phantom", fractions=[0.5]), "fractions names 0.5"),
         (lambda model: radalign.evaluate(model, "phantom", options={"fine_tune": {"epoch": 1}}), "no setting `epoch`"),
         (lambda model: radalign.evaluate(model, "phantom", preset="none"), "There is no preset none"),
         (lambda model: radalign.pretrain("nothing", "shards", "out"), "nothing"),

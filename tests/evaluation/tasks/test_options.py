@@ -33,7 +33,7 @@ def test_settings_within_their_bounds_are_taken():
 
 @pytest.mark.parametrize(
     ("fractions", "repeats", "sentence"),
-    [([0.5], 1, r"no label fraction 0\.5; the fractions are 0\.01, 0\.1, 1\.0"), ([1.0], 0, "repeats is 0")],
+    [([0.5], 1, r"fractions names 0\.5, which is not one of 0\.01, 0\.1, 1\.0"), ([1.0], 0, "repeats is 0")],
 )
 def test_amounts(fractions, repeats, sentence):
     with pytest.raises(EvaluationError, match=sentence):
