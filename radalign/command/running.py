@@ -13,7 +13,8 @@ from radalign.command.printing import log
 from radalign.errors import RadalignError, one_sentence
 
 LIBRARY_EVALUATION = {  # options of `radalign evaluate MODEL DATASET`, with their defaults
-    "weights": "trained", "tasks": None, "fractions": None, "repeats": 1, "split": "", "csv": "", "unit": "image", "ask": "name",
+    "weights": "trained", "tasks": None, "fractions": None, "repeats": 1, "split": "", "csv": "",
+    "unit": "image", "ask": "name",
 }  # fmt: skip
 
 
@@ -76,7 +77,8 @@ def _evaluate_on_dataset(options: Namespace) -> int:
     model = load(options.model, options.weights, options.home, options.cohort)
     table = evaluate(
         model, options.dataset, options.root, options.tasks, home=options.home, fractions=options.fractions,
-        repeats=options.repeats, split=options.split, preset=options.preset, unit=options.unit, ask=options.ask, log=log,
+        repeats=options.repeats, split=options.split, preset=options.preset, unit=options.unit, ask=options.ask,
+        log=log,
     )  # fmt: skip
     if options.csv:
         table.to_csv(options.csv, index=False)
