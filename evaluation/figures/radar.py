@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -47,7 +48,8 @@ def draw_radar(
     )
     for label, known in zip(axes.get_xticklabels(), scored.any(0), strict=True):
         label.set(fontsize=8, color="black" if known else UNSCORED, parse_math=False)
-    where = "center right" if len(classes) >= LEAST_CORNERS else "outside right center"
+    is_radar = len(classes) >= LEAST_CORNERS
+    where: Literal["center right", "outside right center"] = "center right" if is_radar else "outside right center"
     figure.legend(loc=where, fontsize=8, title=f"{metric} (mean)", frameon=False)
     return as_png(figure, note)
 

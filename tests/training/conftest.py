@@ -53,7 +53,7 @@ def shard_rows(number: int) -> list[dict]:
 
 
 @pytest.fixture(scope="session")
-def shards(tmp_path_factory) -> Path:
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_shards(tmp_path_factory.mktemp("shards"), shard_rows(96))
 
 
@@ -72,7 +72,7 @@ def write_shards(folder: Path, rows: list[dict]) -> Path:
 
 
 @pytest.fixture
-def config(shards, tmp_path) -> TrainingConfig:
+def config(shards: Path, tmp_path: Path) -> TrainingConfig:
     return tiny_config(shards, tmp_path / "run")
 
 
