@@ -105,7 +105,8 @@ def _build(name: str, own: dict[str, Any], size: int) -> Method:
     knowledge = KnowledgeBase.default().table().select(["kind", "name", "description"]).to_pylist()
     known = {field.name for field in fields(settings_class(name))}
     stand_in = {option: value for option, value in STAND_IN.items() if option in known}
-    state: dict[str, Tensor] | None = None if has_steps(name) else {}  # as if weights followed: they are all that such a system is
+    # as if weights followed, where these are all that a system is
+    state: dict[str, Tensor] | None = None if has_steps(name) else {}
     method: Method = method_module(name).build({**own, **stand_in}, knowledge, size, state)
     return method
 
