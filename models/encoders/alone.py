@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from torch import Tensor
 
 from models.encoders.image import ImageEncoder
 from models.method import Batch, Method
 
 
+class Settings(Protocol):
+    """What is read of the settings of such a system."""
+
+    @property
+    def image_encoder(self) -> str:
+        """The name of the encoder."""
+
+    @property
+    def channels(self) -> int:
+        """1, or 3."""
+
+
 class EncoderAlone(Method):
     """It reads no reports and has no loss: its features are evaluated as they are."""
 
-    def __init__(self, image_encoder: ImageEncoder, size: int, channels: int) -> None:
+    def __init__(self, config: Settings, image_encoder: ImageEncoder, size: int) -> None:
         super().__init__()
-        self.image_encoder, self.size, self.channels = image_encoder, size, channels
+        self.config, self.image_encoder = config, image_encoder
+        self.size, self.channels = size, config.channels
 
     def encode(self, batch: Batch) -> dict[str, Tensor]:
         """Pooled features (batch, dim); no step is taken with them."""

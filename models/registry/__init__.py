@@ -7,6 +7,7 @@ torch.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 from dataclasses import is_dataclass
 from functools import cache
@@ -59,6 +60,13 @@ def settings_class(name: str) -> type[Any]:
 def recipe(name: str) -> dict[str, Any]:
     """How the method's paper trains it: `TRAINING` of its module, over the defaults of the training; may be empty."""
     return dict(getattr(_config_module(name), "TRAINING", {}))
+
+
+def describe_method(name: str) -> str:
+    """What the method's file, or its package, says first of itself."""
+    path = _method_files()[name]
+    path = path.with_name("__init__.py") if path.stem == "network" else path
+    return ast.get_docstring(ast.parse(path.read_bytes(), str(path))) or ""
 
 
 def own_variant(name: str, settings: dict[str, Any]) -> str:

@@ -60,17 +60,16 @@ def run_clean(options: Namespace) -> int:
 
 def run_methods(options: Namespace) -> int:
     """Print the methods, or one method's settings with their defaults and descriptions."""
-    from models.registry import method_names, recipe, released_names, settings_class
+    from models.registry import describe_method, method_names, recipe, released_names, settings_class
     from store.settings import described_settings
 
     if options.method is None:
         for name in method_names():
-            module = import_module(f"models.methods.{name}")
-            print(f"{name:<12}{_first_sentence(module.__doc__)}")
+            print(f"{name:<21}{_first_sentence(describe_method(name))}")
         print("\nReleased weights that `radalign import` reads:")
         for name in released_names():
             module = import_module(f"models.released.formats.{name}")
-            print(f"{name:<12}{_first_sentence(module.__doc__)}")
+            print(f"{name:<21}{_first_sentence(module.__doc__)}")
         return 0
     with one_sentence():
         settings = settings_class(options.method)

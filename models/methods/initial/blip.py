@@ -52,4 +52,4 @@ def build(
         raise ModelError("blip: image_weights is empty; give the path of BLIP's checkpoint, such as model_base.pth")
     weights = settings.image_weights if state is None else ""
     encoder = ImageEncoder(settings.image_encoder, size, weights, channels=settings.channels)
-    return Blip(encoder, size, settings.channels)
+    return Blip(settings, encoder, size)

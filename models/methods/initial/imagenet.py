@@ -33,4 +33,4 @@ def build(
     settings = ImagenetConfig(**config)
     weights = settings.image_weights if state is None else ""
     encoder = ImageEncoder(settings.image_encoder, size, weights, channels=settings.channels)
-    return EncoderAlone(encoder, size, settings.channels)
+    return EncoderAlone(settings, encoder, size)

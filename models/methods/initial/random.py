@@ -29,4 +29,4 @@ def build(
     """The encoder for images of `size` x `size` pixels."""
     settings = RandomConfig(**config)
     encoder = ImageEncoder(settings.image_encoder, size, channels=settings.channels)
-    return EncoderAlone(encoder, size, settings.channels)
+    return EncoderAlone(settings, encoder, size)
