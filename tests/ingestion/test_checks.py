@@ -17,7 +17,7 @@ from store.seals import seal, write_sealed_json, write_sealed_table
 
 SIZE = 8
 NAME = "1" * 20
-TRIPLETS = ({"entity": 1, "position": 0, "exists": 1},)
+TRIPLETS = ({"entity": 1, "position": 0, "exists": 1, "sentence": 0},)
 
 
 def study(image, subject="p1", split="train"):
