@@ -35,20 +35,23 @@ def test_a_further_method_leaves_the_versions_of_others(tmp_path, monkeypatch):
     for room in ("store", "imaging", "shards", "models", "training"):
         shutil.copytree(ROOT / room, copy / room, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(code, "ROOT", copy)
-    before = {method: fresh_version(method) for method in method_names()}
+    before = fresh_versions()
     (copy / "models" / "methods" / "toy.py").write_text("x = 1\n")
-    assert {method: fresh_version(method) for method in method_names()} == before
+    assert fresh_versions() == before
     network = copy / "models" / "methods" / "chexzero" / "network.py"
     network.write_text(network.read_text() + "\nx = 1\n")
-    changed = {method for method in method_names() if fresh_version(method) != before[method]}
+    after = fresh_versions()
+    changed = {method for method in before if after[method] != before[method]}
     assert changed == {"chexzero", *(name for name, other in BUILT_ON.items() if other == "chexzero")}
 
 
-def fresh_version(method: str) -> str:
-    for cached in (code._version, code._named_in, code._content_digest, code._files_of):
-        cached.cache_clear()
+def fresh_versions() -> dict[str, str]:
+    """The version of every method, as a new process finds it."""
+    cached = (code._version, code._named_in, code._content_digest, code._files_of)
+    for function in cached:
+        function.cache_clear()
     try:
-        return training_code(method)
+        return {method: training_code(method) for method in method_names()}
     finally:
-        for cached in (code._version, code._named_in, code._content_digest, code._files_of):
-            cached.cache_clear()
+        for function in cached:
+            function.cache_clear()
