@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from store.settings import setting
 
+# Mean and standard deviation of the channels of the images that CLIP was trained on, 0..255.
+COLOURS = (122.7709, 116.7460, 104.0937), (68.5005, 66.6322, 70.3232)
+
 
 @dataclass(frozen=True)
 class ClipSettings:

@@ -17,8 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.dual_encoder import DualEncoder
+from models.encoders.clip_settings import COLOURS
 from models.encoders.fusion.text_fusion import TextFusion
 from models.encoders.heads.masked_language import MaskedLanguageHead
+from models.encoders.heads.token_mean import token_mean
 from models.encoders.image import ImageEncoder
 from models.encoders.momentum.average import follow, follower_of
 from models.encoders.momentum.queue import KeyQueue
@@ -32,7 +34,7 @@ from models.losses.contrast.distilled_contrast import (
 )
 from models.losses.language.word_entropy import chosen_entropies, distilled_entropies, mean_over_words
 from models.losses.negatives.hard_negatives import draw_negatives
-from models.losses.precision import at_least_float32
+from models.losses.precision import at_least_float32, unit_rows
 from models.method import Batch, TextSource, Tokens
 from models.text.augmentation.masking import Masked, Masking
 from models.text.fingerprints import fingerprints
@@ -173,12 +175,12 @@ class Towers(nn.Module):
         """Network input."""
         features = self.image_encoder(images)
         tokens = torch.cat([features.pooled[:, None], features.local], 1)
-        return Seen(_unit(self.image_projection(features.pooled)), tokens, features.grid)
+        return Seen(unit_rows(self.image_projection(features.pooled)), tokens, features.grid)
 
     def read(self, tokens: Tokens) -> Read:
         """Texts, by the text layers alone."""
         states = self.text_encoder(tokens).tokens
-        return Read(_unit(self.text_projection(self.pool(states, tokens.mask))), states)
+        return Read(unit_rows(self.text_projection(self.pool(states, tokens.mask))), states)
 
     def fuse(self, states: Tensor, mask: Tensor, patches: Tensor) -> Tensor:
         """(pairs, width) of texts that have seen an image each."""
@@ -188,7 +190,7 @@ class Towers(nn.Module):
         """(texts, width) of `states` (texts, length, width), of which `mask` (texts, length) are tokens."""
         if self.pooling == "cls":
             return states[:, 0]
-        return (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        return token_mean(states, mask)
 
     def tell(self, masked: Masked, seen: Seen) -> Tensor:
         """Logits (hidden tokens, vocabulary) of what is hidden of the texts, whose images are seen."""
@@ -201,7 +203,7 @@ class Towers(nn.Module):
 class Albef(DualEncoder):
     """The network. Draws of negatives and of hidden words stand beside the losses, which take them as they are."""
 
-    colours = (122.7709, 116.7460, 104.0937), (68.5005, 66.6322, 70.3232)  # CLIP's
+    colours = COLOURS
     grey_mean, grey_std = 114.5369, 68.4853  # their means
     progress: Tensor  # scalar: epochs so far, up to 1
 
@@ -414,10 +416,6 @@ class Albef(DualEncoder):
         """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse."""
         maps: list[Tensor] = self.towers.image_encoder.maps(self.prepare(images))
         return maps
-
-
-def _unit(vectors: Tensor) -> Tensor:
-    return F.normalize(at_least_float32(vectors), dim=-1)
 
 
 def build(

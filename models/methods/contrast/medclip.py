@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.dual_encoder import DualEncoder
+from models.encoders.heads.token_mean import token_mean
 from models.encoders.image import ImageEncoder
 from models.encoders.text import TextEncoder
 from models.errors import ModelError
@@ -248,7 +249,7 @@ class Medclip(DualEncoder):
         hidden = torch.stack([layers[layer] for layer in LAYERS]).mean(0)
         if self.config.padding == "counted":
             return hidden.mean(1)
-        return (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        return token_mean(hidden, mask)
 
     def prompts_of(self, query: str) -> list[str]:
         """Prompts for a finding: sampled from its combinations, else its name."""

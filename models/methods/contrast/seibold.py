@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.dual_encoder import DualEncoder
+from models.encoders.heads.token_mean import token_mean
 from models.encoders.image import ImageEncoder
 from models.encoders.text import TextEncoder
 from models.errors import ModelError
@@ -149,7 +150,7 @@ class Seibold(DualEncoder):
         states = self.text_encoder(Tokens(tokens.ids, mask)).tokens
         if self.config.text_pooling == "cls":
             return self.text_projection(states[:, 0])
-        return self.text_projection((states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
+        return self.text_projection(token_mean(states, mask))
 
     def encode(self, batch: Batch) -> dict[str, Tensor]:
         """The image and its patches, the report, and its sentences, of which the ids tell the same ones."""

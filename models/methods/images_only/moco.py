@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from models.encoders.heads.contrastive_head import contrastive_head
@@ -26,7 +25,7 @@ from models.encoders.momentum.queue import KeyQueue
 from models.encoders.momentum.shuffle import encode_keys
 from models.errors import ModelError
 from models.losses.negatives.queue_contrast import queue_contrast
-from models.losses.precision import at_least_float32
+from models.losses.precision import unit_rows
 from models.method import Batch, Method
 from models.methods.images_only.config import ImagesOnlySettings
 from store.settings import setting
@@ -99,7 +98,7 @@ class Moco(Method):
     def encode(self, batch: Batch) -> dict[str, Tensor]:
         """Queries and keys of unit length, (batch, dimension) each."""
         assert batch.views is not None
-        queries = _directions(self.head(self.image_encoder(self.prepare(batch.images)).pooled))
+        queries = unit_rows(self.head(self.image_encoder(self.prepare(batch.images)).pooled))
         with torch.no_grad():  # behind the queries: a second pass for their gradients ends before it
             keys = encode_keys(self.key_encoder, self._keys, self.prepare(batch.views))
         return {"queries": queries, "keys": keys}
@@ -112,7 +111,7 @@ class Moco(Method):
         return {"contrast": queue_contrast(*pairs, self.queue.keys, self.config.temperature)}
 
     def _keys(self, images: Tensor) -> Tensor:
-        return _directions(self.key_head(self.key_encoder(images).pooled))
+        return unit_rows(self.key_head(self.key_encoder(images).pooled))
 
     def image_features(self, images: Tensor) -> Tensor:
         """(batch, dim) pooled features of the query network before the projection."""
@@ -121,11 +120,6 @@ class Moco(Method):
     def image_maps(self, images: Tensor) -> list[Tensor]:
         """Maps (batch, channels, rows, columns) of the query network, fine to coarse."""
         return self.image_encoder.maps(self.prepare(images))
-
-
-def _directions(vectors: Tensor) -> Tensor:
-    """Rows of unit length, in float32 at least."""
-    return F.normalize(at_least_float32(vectors), dim=-1)
 
 
 def build(

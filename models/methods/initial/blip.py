@@ -12,14 +12,14 @@ from typing import Any
 from torch import Tensor
 
 from models.encoders.alone import EncoderAlone
+from models.encoders.clip_settings import COLOURS
 from models.encoders.image import ImageEncoder
 from models.errors import ModelError
 from models.methods.initial.config import UNTRAINED, EncoderSettings
 from store.settings import setting
 
 TRAINING = UNTRAINED
-# Of CLIP, with which BLIP's images are normalised, 0..255.
-MEAN, STD = (122.7709, 116.7460, 104.0937), (68.5005, 66.6322, 70.3232)
+CHANNELS = 3
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class BlipConfig(EncoderSettings):
     image_weights: str = setting("", "The path of BLIP's checkpoint, such as model_base.pth; there is no default.")
 
     def __post_init__(self) -> None:
-        if self.channels != len(MEAN):
-            raise ModelError(f"blip: channels is {self.channels}, but BLIP's tower has {len(MEAN)}")
+        if self.channels != CHANNELS:
+            raise ModelError(f"blip: channels is {self.channels}, but BLIP's tower has {CHANNELS}")
 
 
 class Blip(EncoderAlone):
-    """BLIP's image tower with its normalisation."""
+    """BLIP's image tower with its normalisation, which is CLIP's."""
 
-    colours = MEAN, STD
+    colours = COLOURS
 
 
 def build(

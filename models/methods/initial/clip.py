@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from models.encoders.clip import load_clip
-from models.encoders.clip_settings import ClipSettings
+from models.encoders.clip_settings import COLOURS, ClipSettings
 from models.methods.chexzero.config import ChexzeroConfig
 from models.methods.chexzero.network import Chexzero
 from models.methods.initial.config import UNTRAINED
@@ -18,8 +18,6 @@ from store.settings import setting
 
 TRAINING = UNTRAINED
 CHANNELS = 3
-# Of the data that CLIP was trained on, 0..255.
-MEAN, STD = (122.7709, 116.7460, 104.0937), (68.5005, 66.6322, 70.3232)
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Clip(Chexzero):
     """Both towers, with CLIP's own normalisation of images."""
 
     channels = CHANNELS
-    colours = MEAN, STD
+    colours = COLOURS
 
 
 def build(

@@ -21,7 +21,7 @@ from models.encoders.image import ImageEncoder
 from models.errors import ModelError
 from models.losses.negatives.hinge import hinge
 from models.losses.negatives.similarities import similarities
-from models.losses.precision import at_least_float32
+from models.losses.precision import unit_rows
 from models.method import Batch, TextSource, Tokens
 from models.methods.matching.config import CELLS, HingeSettings
 from models.text.fingerprints import fingerprints
@@ -95,8 +95,8 @@ class Dsve(DualEncoder):
     def encode(self, batch: Batch) -> dict[str, Tensor]:
         """Unit vectors (batch, dimension) of images and texts, and the fingerprints (batch,) of the texts."""
         assert batch.tokens is not None
-        images = _directions(self.project_cells(self.image_encoder(self.prepare(batch.images)).local))
-        texts = _directions(self.project_texts(batch.tokens))
+        images = unit_rows(self.project_cells(self.image_encoder(self.prepare(batch.images)).local))
+        texts = unit_rows(self.project_texts(batch.tokens))
         return {"images": images, "texts": texts, "words": fingerprints(batch.tokens)}
 
     def contrast(self, encoded: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -138,11 +138,6 @@ class Dsve(DualEncoder):
     def image_maps(self, images: Tensor) -> list[Tensor]:
         """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse."""
         return self.image_encoder.maps(self.prepare(images))
-
-
-def _directions(vectors: Tensor) -> Tensor:
-    """Rows of unit length, in float32 at least."""
-    return F.normalize(at_least_float32(vectors), dim=-1)
 
 
 def build(

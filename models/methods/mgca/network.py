@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from models.dual_encoder import DualEncoder
 from models.encoders.fusion.cross_attention import CrossAttention
 from models.encoders.heads.mgca_projection import ProjectionHead
+from models.encoders.heads.token_mean import token_mean
 from models.encoders.image import ImageEncoder, ImageFeatures
 from models.encoders.text import TextEncoder, TextFeatures
 from models.errors import ModelError
 from models.losses.info_nce import info_nce
-from models.losses.precision import at_least_float32
+from models.losses.precision import unit_rows
 from models.losses.prototype_alignment import prototype_alignment
 from models.losses.token_alignment import attention_weights, token_alignment
 from models.method import Batch, TextSource, Tokens, WordMaps, ZeroShot
@@ -110,14 +111,14 @@ class Mgca(DualEncoder):
             words, present = aggregate(states, ids, self.continues, within)
             weights = aggregate(attention[..., None], ids, self.continues, within)[0][..., 0]
         words, present = words[:, 1:], present[:, 1:]
-        vector = states[:, 0] if self.config.text_pooling == "cls" else _mean(words, present)
+        vector = states[:, 0] if self.config.text_pooling == "cls" else token_mean(words, present)
         return Report(vector, words, weights[:, 1:].detach(), present)
 
     def represent(self, images: ImageFeatures, report: Report) -> dict[str, Tensor]:
         """`encode`, from the outputs of the encoders."""
         encoded = {
-            "images": _normalise(self.image_head(images.pooled)),
-            "reports": _normalise(self.report_head(report.vector)),
+            "images": unit_rows(self.image_head(images.pooled)),
+            "reports": unit_rows(self.report_head(report.vector)),
         }
         return encoded | (self.align(images, report) if self.config.token_weight else {})
 
@@ -127,12 +128,12 @@ class Mgca(DualEncoder):
         patches, words = self.project_patches(images), self.project_words(report)
         everywhere = torch.ones_like(patches[..., 0], dtype=torch.bool)
         negatives = mask if config.padding == "masked" else torch.ones_like(mask)
-        seen = _normalise(self.look_at_patches(words, patches))
+        seen = unit_rows(self.look_at_patches(words, patches))
         weights = attention_weights(report.attention, mask, config.token_weights == "clipped")
         losses = {"words": token_alignment(words, seen, weights, negatives, config.token_temperature)}
         if config.bidirectional:
             seen = self.look_at_words(patches, words, mask)
-            seen = _normalise(seen) if config.normalised_words else seen
+            seen = unit_rows(seen) if config.normalised_words else seen
             weights = self.patch_weights(images, patches) * mask.any(1, keepdim=True)
             losses["patches"] = token_alignment(patches, seen, weights, everywhere, config.token_temperature)
         return losses
@@ -146,11 +147,11 @@ class Mgca(DualEncoder):
 
     def project_patches(self, images: ImageFeatures) -> Tensor:
         """(batch, patches, dim), L2-normalised."""
-        return _normalise(self.patch_head(images.local))
+        return unit_rows(self.patch_head(images.local))
 
     def project_words(self, report: Report) -> Tensor:
         """(batch, length, dim), L2-normalised; what stands at the padding means nothing."""
-        return _normalise(self.word_head(report.words, report.mask if self.config.padding == "masked" else None))
+        return unit_rows(self.word_head(report.words, report.mask if self.config.padding == "masked" else None))
 
     def contrast(self, encoded: dict[str, Tensor]) -> dict[str, Tensor]:
         """Instance (equations 1 and 2), token (5) and prototype loss (8), weighted."""
@@ -212,7 +213,7 @@ class Mgca(DualEncoder):
         if not self.config.token_weight:
             return super().zero_shot(images, queries)
         features = self.image_encoder(self.prepare(images))
-        vectors, sides = _normalise(self.image_head(features.pooled)), self.prompt_vectors(queries)
+        vectors, sides = unit_rows(self.image_head(features.pooled)), self.prompt_vectors(queries)
         prompts = [self.prompts.fill(query)[0] for query in queries]
         report = self.read_texts([text for group in prompts for text in group])
         maps = self._look(self.project_patches(features), self.project_words(report), report.mask)
@@ -262,15 +263,6 @@ def _rename_saved_head(_: nn.Module, state: dict[str, Any], prefix: str, *__: An
     old = f"{prefix}film_head."
     for name in [name for name in state if name.startswith(old)]:
         state[f"{prefix}image_head.{name.removeprefix(old)}"] = state.pop(name)
-
-
-def _mean(words: Tensor, mask: Tensor) -> Tensor:
-    """(batch, length, width) -> (batch, width), over the words in `mask`; zeros where there is none."""
-    return (words * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp_min(1)
-
-
-def _normalise(vectors: Tensor) -> Tensor:
-    return F.normalize(at_least_float32(vectors), dim=-1)
 
 
 def build(

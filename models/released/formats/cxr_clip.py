@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from models.dual_encoder import DualEncoder
+from models.encoders.heads.token_mean import token_mean
 from models.errors import ModelError
 from models.method import TextSource, Tokens
 from models.released.files.containers import Content, tensors_of
@@ -83,7 +84,7 @@ class ReleasedCxrClip(ReleasedNetwork, DualEncoder):
         if self.pooling == "bos":
             return hidden[:, 0]
         if self.pooling == "mean":
-            return (hidden * tokens.mask[..., None]).sum(1) / tokens.mask.sum(1, keepdim=True)
+            return token_mean(hidden, tokens.mask)
         return hidden[torch.arange(len(hidden), device=hidden.device), tokens.mask.sum(1) - 1]
 
     def project_texts(self, tokens: Tokens) -> Tensor:

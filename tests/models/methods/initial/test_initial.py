@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from models.encoders.clip_settings import COLOURS
 from models.errors import ModelError
-from models.methods.initial.blip import MEAN, STD
 from models.registry import build_method, own_variant
 from models.saved import load_method
 from tests.models.tiny import KNOWLEDGE, SIZE, TINY, settings_for, tiny_batch, tiny_method
@@ -69,7 +69,7 @@ def test_natural_images_have_the_normalisation_of_clip(name):
         (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711), strict=True
     )]  # fmt: skip
     assert prepared.mean((1, 2)).tolist() == pytest.approx(expected, rel=1e-4)
-    assert (len(MEAN), len(STD)) == (3, 3)
+    assert [len(each) for each in COLOURS] == [3, 3]
 
 
 def test_a_result_carries_the_name_of_the_encoder():
