@@ -133,12 +133,13 @@ def _is_about_study(reading: Reading, cue: Mention, mention: Mention) -> bool:
 
 def _is_about_another_side(reading: Reading, cue: Mention, mention: Mention) -> bool:
     """ "Effusion is present on the right and absent on the left": the cue speaks of the left one only."""
-    here = _sides(reading, range(mention.end, cue.start))
-    there = _sides(reading, range(cue.end, len(reading.words)))
+    here = sides_named(reading, range(mention.end, cue.start))
+    there = sides_named(reading, range(cue.end, len(reading.words)))
     return bool(here and there) and here != there
 
 
-def _sides(reading: Reading, tokens: range) -> Words:
+def sides_named(reading: Reading, tokens: range) -> Words:
+    """The sides that the places at `tokens` name."""
     return SIDES & frozenset().union(*(reading.locations[token].term for token in tokens if token in reading.locations))
 
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from report_parsing.anatomy.positions import OF_LUNG, SIDES, ZONES, has_structure
 from report_parsing.lexicon.expansion import Use
 from report_parsing.lexicon.words import Mention, Reading
-from report_parsing.statements.assertion import ABSENT
+from report_parsing.statements.assertion import ABSENT, sides_named
 
 QUANTITIES = frozenset(
     {"small", "tiny", "trace", "minimal", "mild", "moderate", "large", "larger", "smaller", "massive", "huge", "big"}
@@ -156,8 +156,8 @@ def _comparisons(line: str, reading: Reading, findings: Sequence[Mention]) -> It
         end = place
         while end < len(reading.tags) and (reading.tags[end] == "location" or reading.words[end] in _SIDED):
             end += 1
-        sides = _sides(reading, range(start, token))
-        other = _sides(reading, range(place, end))
+        sides = sides_named(reading, range(start, token))
+        other = sides_named(reading, range(place, end))
         if not before or before[-1].start < start or not other or not sides or other & sides:
             continue
         if end == len(reading.tags) or reading.tags[end] in _SEPARATORS:
@@ -281,10 +281,6 @@ def _is_sided_place(reading: Reading, last: int) -> bool:
             return True
         last -= 1
     return False
-
-
-def _sides(reading: Reading, tokens: range) -> frozenset[str]:
-    return SIDES & frozenset().union(*(reading.locations[token].term for token in tokens if token in reading.locations))
 
 
 def _words_near(reading: Reading, token: int) -> list[str]:
