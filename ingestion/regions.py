@@ -80,11 +80,6 @@ def update_regions(workspace: Workspace) -> None:
     write_sealed_table(table.replace_schema_metadata({MADE_FROM: source.encode(), CONTENT: content.encode()}), target)
 
 
-def regions_file(workspace: Workspace) -> Path:
-    """Where the table of a dataset lies."""
-    return workspace.folder(FOLDER) / FILE
-
-
 def expect_masks(workspace: Workspace) -> None:
     """OutageError unless the mask files of all studies are what they were when the archive was listed."""
     from cohorts.archive.listed import explain_loss
