@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 class _Stored(Protocol):
     """The pixels of a whole split, in files or in memory."""
 
-    def read(self, rows: np.ndarray) -> np.ndarray: ...
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """The pixels of `rows`."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class _InMemory:
     pixels: np.ndarray
 
     def read(self, rows: np.ndarray) -> np.ndarray:
+        """The pixels of `rows`."""
         return self.pixels[rows]
 
 

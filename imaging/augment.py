@@ -163,12 +163,15 @@ class _Sampler:
         self.batch, self.generator = batch, generator
 
     def uniform(self, low: float, high: float) -> Tensor:
+        """(batch,) between `low` and `high`."""
         return low + (high - low) * torch.rand(self.batch, generator=self.generator)
 
     def either(self, largest: float) -> Tensor:
+        """(batch,) of either sign, up to `largest`."""
         return self.uniform(-largest, largest)
 
     def integers(self, count: int) -> Tensor:
+        """(batch,) from 0 to `count` - 1."""
         return torch.randint(count, (self.batch,), generator=self.generator)
 
     def keep(self, before: Tensor, after: Tensor, probability: float) -> Tensor:

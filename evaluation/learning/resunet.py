@@ -40,12 +40,15 @@ class ResUNetDecoder(nn.Module):
 
 
 class _Step(nn.Module):
+    """One stage of the decoder: enlarge, join the encoder's map of that size, two blocks."""
+
     def __init__(self, below: int, skip: int, width: int) -> None:
         super().__init__()
         self.enlarge = nn.ConvTranspose2d(below, width, kernel_size=2, stride=2)
         self.blocks = nn.Sequential(*_blocks(width + skip, width))
 
     def forward(self, below: Tensor, skip: Tensor) -> Tensor:
+        """(batch, width, rows, columns) of the size of `skip`, which is twice that of `below` up to rounding."""
         enlarged = self.enlarge(below)
         if enlarged.shape[2:] != skip.shape[2:]:  # sides that cannot be halved
             enlarged = F.interpolate(enlarged, skip.shape[2:], mode="bilinear")
@@ -54,7 +57,7 @@ class _Step(nn.Module):
 
 
 def _blocks(before: int, after: int) -> list[nn.Module]:
-    """Two blocks."""
+    """The layers of two blocks: convolution, batch norm, ReLU."""
     layers: list[nn.Module] = []
     for channels in (before, after):
         layers += [nn.Conv2d(channels, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]

@@ -7,7 +7,6 @@ which the code does too, needs a dictionary, and is left out. Words are pieces o
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from models.method import Tokens
 
@@ -28,8 +27,4 @@ def change_words(tokens: Tokens, pad: int) -> Tokens:
     order = (~kept).long().argsort(dim=1, stable=True)
     shorter = position < kept.sum(1, keepdim=True)
     deleted = ids.gather(1, order).masked_fill(~shorter, pad)
-    return Tokens(_choose(swaps, swapped, deleted), _choose(swaps, mask, shorter))
-
-
-def _choose(first: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    return torch.where(first, one, other)
+    return Tokens(torch.where(swaps, swapped, deleted), torch.where(swaps, mask, shorter))

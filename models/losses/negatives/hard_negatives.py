@@ -18,9 +18,7 @@ def draw_negatives(logits: Tensor, equal: Tensor | None = None, floor: float = 1
     """
     logits = at_least_float32(logits.detach())
     itself = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
-    weights = (
-        (logits.softmax(1) + floor).nan_to_num(1).masked_fill(itself, 0)
-    )  # of a loss that is not finite: all alike
+    weights = (logits.softmax(1) + floor).nan_to_num(1).masked_fill(itself, 0)
     if equal is not None:
         others = weights.masked_fill(equal, 0)
         weights = torch.where(others.any(1, keepdim=True), others, weights)
