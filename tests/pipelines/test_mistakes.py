@@ -25,7 +25,6 @@ MOST_LINES = 9
 MISTAKE, STOPPED = 2, 130
 PATIENCE = 300  # seconds for a process
 PRETRAIN, EVALUATE, INGEST = "pretrain_medklip", "evaluate_medklip", "ingest"
-NO_LINE = "typed by hand\nops: [oops"
 Usage = namedtuple("Usage", "total used free")
 
 

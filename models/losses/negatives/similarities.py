@@ -7,8 +7,6 @@ from torch import Tensor
 
 from models.losses.precision import at_least_float32
 
-MEASURES = ("cosine", "order")
-
 
 def similarities(images: Tensor, texts: Tensor, measure: str) -> Tensor:
     """(images, dim), (texts, dim) -> (images, texts).

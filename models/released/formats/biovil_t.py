@@ -24,7 +24,6 @@ CROPPED = 448  # pixels: 14 x 14 patches
 HEADS = 8  # of the pooler
 EPSILON = 1e-6
 PERIOD = 10_000  # of the slowest wave of the positions
-POOLER = "encoder.vit_pooler."
 
 
 class Block(nn.Module):

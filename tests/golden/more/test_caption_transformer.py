@@ -13,7 +13,7 @@ from tests.golden.conftest import golden_files, load
 
 TOLERANCE = {"32": {"rtol": 1e-4, "atol": 1e-5}, "64": {"rtol": 1e-8, "atol": 1e-8}}
 DTYPE = {"32": torch.float32, "64": torch.float64}
-PAD, END = 1, 3  # of the file
+PAD = 1  # of the file
 MODULES = (
     (r"(encoder)\.layers\.(\d+)\.mhatt\.(?:attention\.)?", r"\1.attention.\2."),
     (r"(encoder)\.layers\.(\d+)\.pwff\.", r"\1.feed_forward.\2."),
