@@ -53,6 +53,8 @@ class CaptionTransformerConfig(CaptionSettings):
             raise ModelError(f"caption_transformer: width is {self.width}, but positions need an even one")
         if not 0 <= self.dropout < 1:
             raise ModelError(f"caption_transformer: dropout is {self.dropout}, but must lie in 0..1, below 1")
+        if self.layers < 1:
+            raise ModelError(f"caption_transformer: layers is {self.layers}, but without one no word sees the image")
 
 
 class CaptionTransformer(Captioner):

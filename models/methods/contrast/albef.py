@@ -133,6 +133,11 @@ class AlbefConfig:
         for name in ("queue", "fusion_layers"):
             if getattr(self, name) < 1:
                 raise ModelError(f"albef: {name} is {getattr(self, name)}, but must be at least 1")
+        for name in ("negative_floor", "rerank"):
+            if getattr(self, name) < 0:
+                raise ModelError(f"albef: {name} is {getattr(self, name)}, but must be at least 0")
+        if not any((self.contrast_weight, self.matching_weight, self.language_weight)):
+            raise ModelError("albef: all three weights are 0; nothing is left to train")
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,9 @@ class Lovt(DualEncoder):
         sections = tuple(config.sections.split("+"))
         self.texts = TextSource(tokenizer, sections, unit="sentences", minimum_words=MINIMUM_WORDS)
         self.image_encoder, self.text_encoder = image_encoder, text_encoder
+        for width in (image_encoder.local_dim, text_encoder.dim):
+            if config.heads < 1 or width % config.heads:
+                raise ModelError(f"lovt: heads is {config.heads}, but must divide the encoder's width of {width}")
         self.image_pooling = AttentionPooling(image_encoder.local_dim, config.heads)
         self.report_pooling = AttentionPooling(text_encoder.dim, config.heads)
         sizes = config.hidden, config.dimension, False

@@ -118,6 +118,8 @@ class SeiboldConfig:
             )
         if not 0 < self.first_logit_scale <= self.max_logit_scale:
             raise ModelError("seibold: first_logit_scale has to be above 0, and at most max_logit_scale")
+        if not self.global_weight and not self.local_weight:
+            raise ModelError("seibold: global_weight and local_weight are 0; nothing is left to train")
 
 
 class Seibold(DualEncoder):

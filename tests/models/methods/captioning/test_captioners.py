@@ -164,6 +164,7 @@ def test_what_is_read():
     [
         ("caption_lstm", {"dropout": 1.0}, "dropout is 1.0"),
         ("caption_transformer", {"width": 15}, "width is 15"),
+        ("caption_transformer", {"layers": 0}, "layers is 0"),
         ("caption_transformer", {"dropout": -0.1}, "dropout is -0.1"),
         ("caption_lstm", {"cleaning": "all"}, "cleaning of captions is"),
         ("caption_transformer", {"maximum_tokens": 2}, "maximum_tokens is 2"),

@@ -259,6 +259,10 @@ def test_what_the_network_does_not_see_is_no_number():
         ({"temperature": 0.0}, "temperatures divide"),
         ({"dropout": 1.0}, "dropout is 1"),
         ({"hidden_share": 0.0}, "hidden_share is 0"),
+        (
+            dict.fromkeys(("global_weight", "section_weight", "language_weight", "local_weight"), 0.0),
+            "nothing is left to train",
+        ),
         ({"positive_prompt": "edema"}, "positive prompt `edema` needs"),
     ],
 )

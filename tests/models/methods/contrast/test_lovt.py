@@ -131,3 +131,8 @@ def test_answers(model):
 def test_mistakes_are_one_sentence(options, said):
     with pytest.raises(ValueError, match=said):
         LovtConfig(**options)
+
+
+def test_heads_divide_the_encoders_widths():
+    with pytest.raises(ValueError, match="heads is 3, but must divide the encoder's width of"):
+        network(heads=3)

@@ -210,6 +210,7 @@ def test_several_prompts_are_averaged_or_the_best_counts():
         ({"report_sentences": "two"}, "report_sentences is one of"),
         ({"attention_temperature": 0.0}, "attention_temperature is 0.0"),
         ({"first_logit_scale": 200.0}, "at most max_logit_scale"),
+        ({"global_weight": 0.0, "local_weight": 0.0}, "nothing is left to train"),
     ],
 )
 def test_mistakes_are_one_sentence(options, said):
