@@ -7,6 +7,7 @@ from typing import Protocol
 from torch import Tensor
 
 from models.encoders.image import ImageEncoder
+from models.errors import ModelError
 from models.method import Batch, Method
 
 
@@ -37,6 +38,10 @@ class EncoderAlone(Method):
     def contrast(self, encoded: dict[str, Tensor]) -> dict[str, Tensor]:
         """No loss: 0."""
         return {"none": 0 * encoded["features"].sum()}
+
+    def on_step_start(self) -> None:
+        """ModelError: weight decay and batch norm would change weights that are evaluated as they are."""
+        raise ModelError("a system without pretraining has no loss and takes no step; set epochs and max_steps to 0")
 
     def image_features(self, images: Tensor) -> Tensor:
         """(batch, dim) pooled features."""

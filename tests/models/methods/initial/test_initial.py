@@ -39,6 +39,13 @@ def test_a_run_takes_no_step_and_keeps_the_weights_it_starts_with(name, own):
     torch.testing.assert_close(loaded.image_features(images), built.image_features(images))
 
 
+@pytest.mark.parametrize("name", ["random", "imagenet", "blip"])
+def test_a_step_is_refused(name, own):
+    """Weight decay would change the weights, and the results would still carry the name of the system."""
+    with pytest.raises(ModelError, match="takes no step; set epochs and max_steps to 0"):
+        train(replace(own, method=name, method_config=settings_for(name, "findings"), batch_size=1, epochs=1))
+
+
 def test_every_seed_is_another_random_network(own, tmp_path):
     given = {"method": "random", "method_config": TINY["random"], "batch_size": 1}
     runs = [replace(own, **given, seed=seed) for seed in (0, 1)]
