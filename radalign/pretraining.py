@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from radalign.errors import one_sentence
+from models.registry import settings_class
+from radalign.errors import RadalignError, one_sentence
 from radalign.model import Model
 
 Progress = Callable[[int, int], None]
@@ -38,6 +40,7 @@ def pretrain(
     with one_sentence():
         given["knowledge"] = str(knowledge or Path(output) / KNOWLEDGE)
         config = TrainingConfig.from_dict({**given, **settings}, "radalign.pretrain")
+        _check_fields(config.method, config.method_config)
         if not knowledge:
             _write_knowledge(Path(config.knowledge))
         if not LOG.handlers:
@@ -45,6 +48,15 @@ def pretrain(
         with lock_folder(Path(output), 0), _same_threads():
             train(config, progress)
     return Model(Path(output))
+
+
+def _check_fields(method: str, given: dict[str, Any]) -> None:
+    """RadalignError names the first of the `given` settings that the method does not have."""
+    known = sorted(field.name for field in fields(settings_class(method)))
+    if unknown := sorted(set(given) - set(known)):
+        raise RadalignError(
+            f"{method}: `method_config` has no field `{unknown[0]}`; its fields are {', '.join(known)}."
+        )
 
 
 @contextmanager

@@ -159,6 +159,10 @@ def test_a_dataset_is_squashed_as_the_images_of_the_network_were(monkeypatch, sq
         (lambda model: radalign.evaluate(model, "phantom", options={"fine_tune": {"epoch": 1}}), "no setting `epoch`"),
         (lambda model: radalign.evaluate(model, "phantom", preset="none"), "There is no preset none"),
         (lambda model: radalign.pretrain("nothing", "shards", "out"), "nothing"),
+        (
+            lambda model: radalign.pretrain("simclr", "shards", "out", method_config={"heat": 1}),
+            "simclr: `method_config` has no field `heat`; its fields are channels,",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(home, call, sentence, tmp_path, monkeypatch):
