@@ -38,9 +38,7 @@ class TrainingConfig:
     augmentation: dict[str, Any] = setting({}, "Settings of the augmentation, over the defaults of imaging/augment.py.")
     input_size: int = setting(0, "Side in pixels of the images that the network sees; 0 for that of the shards.")
     seed: int = setting(0, "Seed of weights, shuffling, augmentation and sampling.")
-    epochs: float = setting(
-        60.0, "Passes over the training split; 0 for none: the network is evaluated as it starts."
-    )
+    epochs: float = setting(60.0, "Passes over the training split; 0 for none: the network is evaluated as it starts.")
     max_steps: int = setting(0, "Number of steps, in place of `epochs`; 0 for as many as those take.")
     batch_size: int = setting(32, "Pairs that are contrasted with each other, over all processes together.")
     last_batch: str = setting(

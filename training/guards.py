@@ -22,6 +22,7 @@ from training.state.checkpoint import write_text
 
 BAD_BATCH = "bad_batch.json"
 ECHO_SECONDS = 2.0  # in which a repeated signal is the first one again, passed on by a launcher
+ONE_PAIR = "Expected more than 1 value per channel"  # torch's words
 NO_MEMORY = re.compile(r"can't allocate memory|out of memory|Unable to allocate", re.IGNORECASE)  # torch's, numpy's
 
 
@@ -98,6 +99,20 @@ def memory_guard(config: TrainingConfig) -> Iterator[None]:
         if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
             raise TrainingError(_smaller_batch(config)) from error
         raise
+
+
+@contextmanager
+def batch_norm_guard() -> Iterator[None]:
+    """Turn the error of a batch norm that is given one pair into one sentence."""
+    try:
+        yield
+    except ValueError as error:
+        if not str(error).startswith(ONE_PAIR):
+            raise
+        raise TrainingError(
+            "a batch norm of this method was given one pair, and needs several: raise `batch_size`, lower "
+            "`micro_batches`, or set `last_batch` to drop"
+        ) from error
 
 
 def _smaller_batch(config: TrainingConfig) -> str:

@@ -25,7 +25,7 @@ from shards.manifest import Manifest
 from store import seals
 from training.config import TrainingConfig
 from training.data.pairs import Pairs, open_shards, training_pairs, validation_pairs
-from training.guards import StoppedError, StopRequest, expect_finite, memory_guard
+from training.guards import StoppedError, StopRequest, batch_norm_guard, expect_finite, memory_guard
 from training.monitoring.metrics_log import MetricsLog, lines_until
 from training.monitoring.telemetry import measure
 from training.objective import Objective, checkpoint_encoders
@@ -57,7 +57,7 @@ def train(config: TrainingConfig, progress: Progress | None = None, stop: StopRe
     its checkpoint written, when `stop` was asked for. Under torchrun every process calls this; the first one writes.
     """
     output = Path(config.output)
-    with process_group() as device, memory_guard(config):
+    with process_group() as device, memory_guard(config), batch_norm_guard():
         origin = Origin.of(config)
         if rank() == 0:
             remove_strays(output)

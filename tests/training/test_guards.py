@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from shards.reader import ShardReader
+from tests.models.tiny import settings_for
 from training import guards
 from training.config import TrainingError
 from training.guards import StoppedError, StopRequest, expect_finite, memory_guard
@@ -117,3 +118,9 @@ def test_an_echo_of_the_wish_is_the_same_wish_and_a_later_one_ends_at_once(monke
         now[0] += 10
         os.kill(os.getpid(), signal.SIGINT)
         assert raised == [signal.SIGINT]
+
+
+def test_one_pair_for_a_batch_norm_is_a_sentence(config):
+    one = replace(config, method="lovt", method_config=settings_for("lovt", "findings"), batch_size=1, max_steps=1)
+    with pytest.raises(TrainingError, match="was given one pair, and needs several: raise `batch_size`"):
+        train(one)
