@@ -194,12 +194,20 @@ class Method(nn.Module):
         return {}
 
     def image_features(self, images: Tensor) -> Tensor:
-        """(batch, dim) features of the image encoder for linear probes, before any projection."""
-        raise NotImplementedError(f"{type(self).__name__} has no image features")
+        """(batch, dim) features for linear probes, before any projection: the pooled ones of `image_encoder`."""
+        pooled: Tensor = self._encoder("image features")(self.prepare(images)).pooled
+        return pooled
 
     def image_maps(self, images: Tensor) -> list[Tensor]:
-        """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse, to detect and segment with."""
-        raise NotImplementedError(f"{type(self).__name__} has no feature maps")
+        """Maps (batch, channels, rows, columns) to detect and segment with, fine to coarse: of `image_encoder`."""
+        maps: list[Tensor] = self._encoder("feature maps").maps(self.prepare(images))
+        return maps
+
+    def _encoder(self, wanted: str) -> Any:
+        """The network's `image_encoder`, a models.encoders.image.ImageEncoder."""
+        if not hasattr(self, "image_encoder"):
+            raise NotImplementedError(f"{type(self).__name__} has no {wanted}")
+        return self.image_encoder
 
     def embed_images(self, images: Tensor) -> Tensor:
         """(batch, dim) L2-normalised vectors in the space that images share with texts."""

@@ -42,11 +42,3 @@ class EncoderAlone(Method):
     def on_step_start(self) -> None:
         """ModelError: weight decay and batch norm would change weights that are evaluated as they are."""
         raise ModelError("a system without pretraining has no loss and takes no step; set epochs and max_steps to 0")
-
-    def image_features(self, images: Tensor) -> Tensor:
-        """(batch, dim) pooled features."""
-        return self.image_encoder(self.prepare(images)).pooled
-
-    def image_maps(self, images: Tensor) -> list[Tensor]:
-        """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse."""
-        return self.image_encoder.maps(self.prepare(images))

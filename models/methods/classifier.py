@@ -76,14 +76,6 @@ class Classifier(Method):
             labels = labels.clamp(min=0)
         return {"labels": existence_loss(logits[..., None], labels)}
 
-    def image_features(self, images: Tensor) -> Tensor:
-        """(batch, dim) pooled features."""
-        return self.image_encoder(self.prepare(images)).pooled
-
-    def image_maps(self, images: Tensor) -> list[Tensor]:
-        """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse."""
-        return self.image_encoder.maps(self.prepare(images))
-
 
 def build(
     config: dict[str, Any],

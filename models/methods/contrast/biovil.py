@@ -262,14 +262,6 @@ class Biovil(DualEncoder):
         seen = min(self.size, side) if self.fit == "crop" else 0
         return lay_on_film(maps[:, 0], (side, side), cropped=seen)
 
-    def image_features(self, images: Tensor) -> Tensor:
-        """(batch, dim) pooled features of the image encoder."""
-        return self.image_encoder(self.prepare(images)).pooled
-
-    def image_maps(self, images: Tensor) -> list[Tensor]:
-        """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse."""
-        return self.image_encoder.maps(self.prepare(images))
-
 
 def _pick(tensor: Tensor, chosen: Tensor) -> Tensor:
     """(batch, ...) of (batch, sections, ...): the section `chosen` (batch,) of each."""
@@ -285,14 +277,6 @@ def build(
     """A BioViL for images of `size`, which needs no `knowledge`; with a saved one's `state` no weights are fetched."""
     settings = BiovilConfig(**config)
     fresh = state is None
-    images = ImageEncoder(
-        settings.image_encoder,
-        size,
-        settings.image_weights if fresh else "",
-        settings.image_stage,
-        settings.output_stride,
-        pooled=settings.image_stage == 0,
-        channels=settings.channels,
-    )
+    images = ImageEncoder.of(settings, size, fresh)
     texts = TextEncoder(settings.text_encoder, weights=fresh)
     return Biovil(settings, images, texts, WordPieceTokenizer(settings.text_encoder, settings.maximum_tokens), size)

@@ -299,14 +299,6 @@ class Lovt(DualEncoder):
         cosines = (F.normalize(regions.float(), dim=-1) * self.embed_sentences(phrases)[:, None]).sum(-1)
         return ((1 + cosines) / 2).unflatten(-1, grid)
 
-    def image_features(self, images: Tensor) -> Tensor:
-        """(batch, dim) mean of the last map."""
-        return self.image_encoder(self.prepare(images)).pooled
-
-    def image_maps(self, images: Tensor) -> list[Tensor]:
-        """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse."""
-        return self.image_encoder.maps(self.prepare(images))
-
 
 def _of_sentences(tokens: Tokens) -> Tokens:
     return tokens if tokens.ids.ndim == 3 else tokens.apply(lambda tensor: tensor[:, None])

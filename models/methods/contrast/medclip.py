@@ -271,14 +271,6 @@ class Medclip(DualEncoder):
         maps = (1 + local @ directions.T) / 2
         return ZeroShot((1 + matches) / 2, maps.transpose(1, 2).unflatten(-1, grid))
 
-    def image_features(self, images: Tensor) -> Tensor:
-        """(batch, dim) pooled features before the projection."""
-        return self.image_encoder(self.prepare(images)).pooled
-
-    def image_maps(self, images: Tensor) -> list[Tensor]:
-        """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse."""
-        return self.image_encoder.maps(self.prepare(images))
-
 
 def class_matches(images: Tensor, groups: Sequence[Tensor], aggregation: str) -> Tensor:
     """(images, classes) match of unit vectors (images, dim) with the unit vectors (prompts, dim) of each class.

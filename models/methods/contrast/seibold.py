@@ -236,14 +236,6 @@ class Seibold(DualEncoder):
         groups = cosines.split([len(group) for group in prompts], dim=-1)
         return torch.stack([group.amax(-1) for group in groups], dim=-1)
 
-    def image_features(self, images: Tensor) -> Tensor:
-        """(batch, dim) pooled features of the image encoder."""
-        return self.image_encoder(self.prepare(images)).pooled
-
-    def image_maps(self, images: Tensor) -> list[Tensor]:
-        """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse."""
-        return self.image_encoder.maps(self.prepare(images))
-
     def telemetry(self) -> dict[str, float]:
         """The factor of the cosines."""
         return {"logit_scale": self.logit_scale.exp().item()}

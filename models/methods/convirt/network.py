@@ -73,14 +73,6 @@ class Convirt(DualEncoder):
             return hidden.masked_fill(~mask, -torch.inf).amax(1)
         return hidden.masked_fill(~mask, 0).sum(1) / mask.sum(1)
 
-    def image_features(self, images: Tensor) -> Tensor:
-        """(batch, dim) pooled features before the projection."""
-        return self.image_encoder(self.prepare(images)).pooled
-
-    def image_maps(self, images: Tensor) -> list[Tensor]:
-        """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse."""
-        return self.image_encoder.maps(self.prepare(images))
-
 
 def _projection(width: int, dimension: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, dimension))
@@ -98,15 +90,7 @@ def build(
     """
     settings = ConvirtConfig(**config)
     fresh = state is None
-    image_encoder = ImageEncoder(
-        settings.image_encoder,
-        size,
-        settings.image_weights if fresh else "",
-        settings.image_stage,
-        settings.output_stride,
-        pooled=settings.image_stage == 0,
-        channels=settings.channels,
-    )
+    image_encoder = ImageEncoder.of(settings, size, fresh)
     text_encoder = TextEncoder(settings.text_encoder, fresh, frozen_layers=settings.frozen_layers)
     return Convirt(
         settings, image_encoder, text_encoder, tokenizer(settings.text_encoder, settings.maximum_tokens), size

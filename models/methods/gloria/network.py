@@ -115,14 +115,6 @@ class Gloria(DualEncoder):
             terms["local"] = self.config.local_weight * matched_pairs(found / self.config.temperature, 1, 1)
         return terms
 
-    def image_features(self, images: Tensor) -> Tensor:
-        """(batch, dim) pooled features of the image encoder."""
-        return self.image_encoder(self.prepare(images)).pooled
-
-    def image_maps(self, images: Tensor) -> list[Tensor]:
-        """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse."""
-        return self.image_encoder.maps(self.prepare(images))
-
     def similarity(self, images: Tensor, texts: Sequence[str]) -> Tensor:
         """(batch, texts): the mean of the global cosine and of how well the words are found."""
         pooled, regions, _ = self.project_images(self.prepare(images))

@@ -113,14 +113,6 @@ class Moco(Method):
     def _keys(self, images: Tensor) -> Tensor:
         return unit_rows(self.key_head(self.key_encoder(images).pooled))
 
-    def image_features(self, images: Tensor) -> Tensor:
-        """(batch, dim) pooled features of the query network before the projection."""
-        return self.image_encoder(self.prepare(images)).pooled
-
-    def image_maps(self, images: Tensor) -> list[Tensor]:
-        """Maps (batch, channels, rows, columns) of the query network, fine to coarse."""
-        return self.image_encoder.maps(self.prepare(images))
-
 
 def build(
     config: dict[str, Any],

@@ -81,14 +81,6 @@ class Simclr(Method):
         config, views = self.config, encoded["views"].transpose(0, 1)
         return {"contrast": nt_xent(views, config.temperature, config.normalise, config.sum_views)}
 
-    def image_features(self, images: Tensor) -> Tensor:
-        """(batch, dim) pooled features before the projection."""
-        return self.image_encoder(self.prepare(images)).pooled
-
-    def image_maps(self, images: Tensor) -> list[Tensor]:
-        """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse."""
-        return self.image_encoder.maps(self.prepare(images))
-
 
 def build(
     config: dict[str, Any],

@@ -117,14 +117,6 @@ class ContrastiveBinary(Method):
         read = torch.cat([self.read(self.texts.tokens(part, self.device)) for part in parts])
         return self.head.every_pair(self.image_projection(self.image_features(images)), read)
 
-    def image_features(self, images: Tensor) -> Tensor:
-        """(batch, dim) pooled features before the projection."""
-        return self.image_encoder(self.prepare(images)).pooled
-
-    def image_maps(self, images: Tensor) -> list[Tensor]:
-        """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse."""
-        return self.image_encoder.maps(self.prepare(images))
-
 
 def build(
     config: dict[str, Any],

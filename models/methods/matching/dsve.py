@@ -131,14 +131,6 @@ class Dsve(DualEncoder):
         vectors: Tensor = self.text_encoder(tokens)
         return vectors
 
-    def image_features(self, images: Tensor) -> Tensor:
-        """(batch, dim) pooled features of the image encoder."""
-        return self.image_encoder(self.prepare(images)).pooled
-
-    def image_maps(self, images: Tensor) -> list[Tensor]:
-        """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse."""
-        return self.image_encoder.maps(self.prepare(images))
-
 
 def build(
     config: dict[str, Any],

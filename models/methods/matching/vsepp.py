@@ -132,14 +132,6 @@ class Vsepp(DualEncoder):
         projected = self.project(self.image_features(images))
         return similarities(projected, self.embed_texts(texts), self.config.measure)
 
-    def image_features(self, images: Tensor) -> Tensor:
-        """(batch, dim) pooled features before the projection."""
-        return self.image_encoder(self.prepare(images)).pooled
-
-    def image_maps(self, images: Tensor) -> list[Tensor]:
-        """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse."""
-        return self.image_encoder.maps(self.prepare(images))
-
 
 def build(
     config: dict[str, Any],

@@ -190,14 +190,6 @@ class Mgca(DualEncoder):
         if self.config.prototype_weight and epoch < self.config.frozen_prototype_epochs:
             self.prototypes.weight.grad = None
 
-    def image_features(self, images: Tensor) -> Tensor:
-        """(batch, width) of the image encoder: the class token, or the mean over the locations."""
-        return self.image_encoder(self.prepare(images)).pooled
-
-    def image_maps(self, images: Tensor) -> list[Tensor]:
-        """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse."""
-        return self.image_encoder.maps(self.prepare(images))
-
     def project_images(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
         """Network input -> images (batch, dim), patches (batch, patches, dim) and their grid."""
         features = self.image_encoder(images)

@@ -60,14 +60,6 @@ class Captioner(Method):
         )
         return [names.decode(text) for text in ids.tolist()]
 
-    def image_features(self, images: Tensor) -> Tensor:
-        """(batch, dim) pooled features of the image encoder."""
-        return self.image_encoder(self.prepare(images)).pooled
-
-    def image_maps(self, images: Tensor) -> list[Tensor]:
-        """Maps (batch, channels, rows, columns) of the image encoder, fine to coarse."""
-        return self.image_encoder.maps(self.prepare(images))
-
 
 def caption_images(config: CaptionSettings, size: int, fresh: bool) -> ImageEncoder:
     """The image encoder of the settings, without pretrained weights unless `fresh`."""
