@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +17,7 @@ from cohorts.errors import CohortError
 from cohorts.rows import COMMON_DETAILS
 from cohorts.splits import OFFICIAL
 from cohorts.tables import REJECTS, STUDIES
+from cohorts.views import KINDS, USUAL
 from report_parsing.errors import ReportError
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Cohort(Protocol):
     report_style: Style  # "sectioned" (headings) or "free" (a note): how report_parsing takes it apart
     splits: tuple[str, ...]  # families of splits to choose from, the default first
     split: str  # the chosen one
+    views: tuple[str, ...]  # the kinds of views that become studies (`cohorts.views.KINDS`)
 
     def scan(self) -> Scan:
         """List every image of the archive; pixels and reports are not opened."""
@@ -67,11 +69,15 @@ class Reader:
     report_style: Style = "sectioned"
     splits: tuple[str, ...] = (OFFICIAL,)
 
-    def __init__(self, root: Path, split: str | None = None) -> None:
+    def __init__(self, root: Path, split: str | None = None, views: Sequence[str] = USUAL) -> None:
         self.root = require_folder(root, self.variable, self.how_to_get)
         self.split = split or self.splits[0]
         if self.split not in self.splits:
             raise CohortError(f"{self.name} has no split {split!r}; choose {' or '.join(self.splits)}.")
+        self.views = tuple(views)
+        if not self.views or (unknown := set(self.views) - set(KINDS)):
+            named = repr(min(unknown)) if self.views else "no view"
+            raise CohortError(f"inventory: `views` names {named}; choose of {', '.join(KINDS)}.")
 
     @property
     def variable(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cohorts import readers
 from cohorts.dataset import Dataset
 from cohorts.errors import CohortError
+from cohorts.views import USUAL
 from store.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -21,13 +23,15 @@ def cohort_names() -> list[str]:
     return sorted(module.name for module in iter_modules(readers.__path__))
 
 
-def open_cohort(name: str, root: Path, split: str | None = None) -> Cohort:
+def open_cohort(name: str, root: Path, split: str | None = None, views: Sequence[str] = USUAL) -> Cohort:
     """Reader of the archive `name` in `root`, with the family `split` of its `splits` (None: its default).
 
+    Images of the `views` become studies, `cohorts.views.KINDS`.
+
     Raises:
-        CohortError: the name, the root or the split is wrong; the message is one sentence.
+        CohortError: the name, the root, the split or a view is wrong; the message is one sentence.
     """
-    return _reader(name)(root, split)  # type: ignore[no-any-return]
+    return _reader(name)(root, split, views)  # type: ignore[no-any-return]
 
 
 def has_reports(name: str) -> bool:

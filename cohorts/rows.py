@@ -13,11 +13,13 @@ from cohorts.archive.folders import is_folder, matches
 from cohorts.archive.names import escape_bytes, is_escaped
 from cohorts.archive.paths import OutsideRootError, are_files, files_in, inside, stays_inside
 from cohorts.errors import CohortError
+from cohorts.views import NOT_CHOSEN
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COMMON_DETAILS = {
+    NOT_CHOSEN: "Its view is none of those that were asked for (inventory: views; frontal, unless you say otherwise).",
     "unreadable_name": "The name of the file, or of a folder that holds it, is no UTF-8; rename it.",
 }
 MOST_SHAPES = 500  # of an image; the most crowded published ones have some twenty

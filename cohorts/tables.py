@@ -11,7 +11,7 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"  # 3: facts of the study (FACTS)
 
 BOX = pa.struct(
     [
@@ -38,6 +38,15 @@ SHAPE = pa.struct(
     ]
 )
 
+# What else an archive says of an image and its patient; null where it says nothing.
+FACTS = (
+    pa.field("date", pa.string()),  # of the study, yyyy-mm-dd; shifted where the archive shifts it (MIMIC-CXR)
+    pa.field("sex", pa.string()),  # F, M or O (other)
+    pa.field("age", pa.float32()),  # years, of the patient at the study
+    pa.field("device", pa.string()),  # manufacturer and model, or what the archive calls the device
+    pa.field("site", pa.string()),  # hospital, ward or institution
+    pa.field("laterality", pa.string()),  # L or R, of a view from the side
+)
 STUDIES = pa.schema(
     [
         pa.field("cohort", pa.string(), nullable=False),
@@ -52,6 +61,7 @@ STUDIES = pa.schema(
         pa.field("boxes", pa.list_(BOX)),  # also the bounding boxes of `shapes`
         pa.field("masks", pa.list_(MASK)),
         pa.field("shapes", pa.list_(SHAPE)),
+        *FACTS,
     ],
     metadata={"table": "studies", "version": SCHEMA_VERSION},
 )

@@ -29,6 +29,7 @@ from cohorts.archive.listed_reports import stamp_row
 from cohorts.errors import CohortError
 from cohorts.phantom import PHANTOM
 from cohorts.phantom.marker import is_marked
+from cohorts.views import USUAL
 from ingestion.workspace import REMOTE, SIMULATED
 from store import batches
 from store.atomic import write_json
@@ -82,10 +83,16 @@ class InventorySettings:
         "Family of train, validate and test splits, where the cohort has several, such as official or 80/10/10. "
         "Empty: its first.",
     )
+    views: tuple[str, ...] = setting(
+        USUAL,
+        "Kinds of views that become studies: frontal, lateral, unknown (not said, or neither of the two). The others "
+        "are rejects. A method says which of them it trains on.",
+    )
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise SettingError("inventory: `batch_size` must be at least 1")
+        object.__setattr__(self, "views", tuple(self.views))  # a launchpad and a kept file give lists
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,7 @@ def update_inventory(workspace: Workspace, settings: InventorySettings, log: Log
     all the time.
     """
     folder = workspace.folder("inventory")
-    cohort = workspace.open_cohort(settings.split)
+    cohort = workspace.open_cohort(settings.split, settings.views)
     log(f"Listing the archive of {cohort.name} in {cohort.root}.")
     _mark_beginning(folder)
     identity = identify(cohort.root)
@@ -175,6 +182,7 @@ def take_inventory(
     settings = {
         "batch_size": batch_size,
         "split": cohort.split,
+        "views": list(cohort.views),
         "has_reports": cohort.has_reports,
         "source_rows": scan.source_rows,
         SIMULATED: cohort.name == PHANTOM or is_marked(cohort.root),  # also known where the archive is away later

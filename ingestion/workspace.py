@@ -6,6 +6,7 @@ Nothing is looked up at import time. An empty field means "from the environment,
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from cohorts.errors import CohortError
 from cohorts.phantom import PHANTOM
 from cohorts.phantom.marker import is_marked
+from cohorts.views import USUAL
 from store import batches
 from store.home import based, default_home
 from store.presets import chosen_preset
@@ -110,8 +112,9 @@ class Workspace:
         """Whether sentences of reports may appear in metadata: simulated ones, or those that the user allows."""
         return self.show_text or self.simulated()
 
-    def open_cohort(self, split: str = "") -> Cohort:
-        """The dataset's reader, with one of its families of splits or its default; CohortError where that fails."""
+    def open_cohort(self, split: str = "", views: Sequence[str] = USUAL) -> Cohort:
+        """The dataset's reader, with one of its families of splits or its default, and of its images those of the kinds
+        `views`; CohortError where that fails."""
         from cohorts.registry import open_cohort
 
-        return open_cohort(self.cohort_name(), self.root(), split or None)
+        return open_cohort(self.cohort_name(), self.root(), split or None, views)

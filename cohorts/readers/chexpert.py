@@ -34,6 +34,7 @@ from cohorts.dataset import CATEGORIES, CLASSES, ZERO_SHOT, Dataset, in_own_word
 from cohorts.labels import CHEXPERT_5, CHEXPERT_14, are_spoilt, label_maps
 from cohorts.rows import files_below, first_reasons, look_for_files, number_duplicates
 from cohorts.splits import OFFICIAL, carve_validation
+from cohorts.views import NOT_CHOSEN, are_not_chosen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,10 +48,10 @@ VALIDATION_SHARE = 5000 / 223414  # of the images of train.csv
 PATHS = r"(?:[^/]+/)?((train|valid|test)/(patient\d+)/(study\d+)/(view\d+_(?:frontal|lateral))\.jpg)"
 STUDIES = r"(?:[^/]+/)?(test/patient\d+/study\d+)/?"
 LABELS_OF_TEST = "groundtruth.csv"
+SIDES = ("AP", "PA")
 DETAILS = {
     "path_outside_root": "Path is not of the published form, folder/patient/study/view, so it could lead elsewhere.",
     "duplicate_id": "An earlier row names the same image.",
-    "not_frontal": "The image is lateral.",
     "not_in_split": "The chosen family of splits leaves the test set out.",
     "no_labels": "groundtruth.csv has no row for the study of this test image.",
     "bad_label": "A label is none of 1, 0, -1 and empty.",
@@ -146,10 +147,9 @@ class CheXpert(Reader):
                 "study_id": study.where(usable, ""),
                 "image_id": (study + "-" + parts[4]).where(usable, source["Path"]),
                 "image_path": (prefix + parts[0]).where(usable, source["Path"]),
-                "view": source["AP/PA"].where(frontal, "LATERAL"),
+                "view": source["AP/PA"].where(source["AP/PA"].isin(SIDES), "FRONTAL").where(frontal, "LATERAL"),
                 "split": split if self.split == OFFICIAL else self._carve_validation(parts[2], split),
                 "usable": usable,
-                "frontal": frontal,
                 "problem": source["problem"],
             }
         )
@@ -162,7 +162,7 @@ class CheXpert(Reader):
             "missing_file": rows["problem"] == "missing_file",
             "path_outside_root": ~rows["usable"],
             "duplicate_id": rows["image_path"].duplicated(),
-            "not_frontal": ~rows["frontal"],
+            NOT_CHOSEN: are_not_chosen(rows["view"], self.views),
             "not_in_split": rows["split"] == "",
             "no_labels": rows["problem"] == "no_labels",
             "bad_label": rows["spoilt"],

@@ -30,6 +30,7 @@ from cohorts.errors import CohortError
 from cohorts.labels import label_maps
 from cohorts.rows import first_reasons, look_for_files, number_duplicates
 from cohorts.splits import split_by_patient
+from cohorts.views import NOT_CHOSEN, are_not_chosen
 from report_parsing.errors import ReportError
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from report_parsing.reports import Style
 
 OPTIONAL = ("file", "folder", "filename", "group_id", "modality")  # columns that one form has and the other has not
-FRONTAL = ("PA", "AP")  # also as the first word: AP Supine, AP Erect
 RADIOGRAPHS = ("", "X-RAY", "XRAY", "X RAY", "CR", "DX")
 UNLABELLED = ("", "todo", "Unknown")
 NO_FINDING = "No Finding"
@@ -48,7 +48,6 @@ DETAILS = {
     "no_subject": "The metadata row has no patientid, so it cannot be put into a split.",
     "duplicate_id": "An earlier row of metadata.csv names the same file.",
     "not_a_radiograph": "The modality is not X-ray.",
-    "not_frontal": "The view is neither PA nor AP.",
     "missing_file": "The metadata row names no file, or there is no such file.",
 }
 DATASET = Dataset(
@@ -123,7 +122,7 @@ class CovidChestXray(Reader):
                 "no_subject": rows["subject_id"] == "",
                 "duplicate_id": rows["image_path"].duplicated() & (rows["image_path"] != ""),
                 "not_a_radiograph": ~rows["modality"].str.upper().isin(RADIOGRAPHS),
-                "not_frontal": ~rows["view"].str.split().str[0].isin(FRONTAL),
+                NOT_CHOSEN: are_not_chosen(rows["view"], self.views),
                 "missing_file": rows["image_path"] == "",
             },
             len(rows),

@@ -35,9 +35,10 @@ from cohorts.archive.mimic_layout import image_place, release_folders
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import Dataset
 from cohorts.labels import label_maps
-from cohorts.readers.mimic_cxr import FRONTAL, MimicCxr, plain_ids
+from cohorts.readers.mimic_cxr import MimicCxr, plain_ids
 from cohorts.rows import first_reasons, look_for_files, number_duplicates
 from cohorts.splits import OFFICIAL, SPLITS, in_later_split, split_by_patient
+from cohorts.views import NOT_CHOSEN, are_not_chosen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +52,6 @@ DETAILS = {
     "not_in_archive": "The study or image is graded, but the metadata file of MIMIC-CXR does not list it.",
     "path_outside_root": "An identifier in the metadata row is empty or could name a path elsewhere.",
     "duplicate_id": "An earlier row of the metadata file has the same dicom_id.",
-    "not_frontal": "ViewPosition is neither AP nor PA.",
     "not_gradable": "The grade is -1: the report or image cannot be graded.",
     "bad_grade": "The grade is none of -1, 0, 1, 2 and 3.",
     "no_split": "The split file of MIMIC-CXR has no row with train, validate or test for this dicom_id.",
@@ -139,7 +139,7 @@ class EdemaSeverity(MimicCxr):
                 "not_in_archive": ~rows["listed"],
                 "path_outside_root": ~plain,
                 "duplicate_id": rows["image_id"].duplicated(),
-                "not_frontal": ~rows["view"].isin(FRONTAL),
+                NOT_CHOSEN: are_not_chosen(rows["view"], self.views),
                 "not_gradable": rows["grade"] == NOT_GRADABLE,
                 "bad_grade": ~rows["grade"].isin(range(len(GRADES))),
                 "no_split": ~rows["split"].isin(SPLITS),

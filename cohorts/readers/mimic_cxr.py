@@ -34,16 +34,15 @@ from cohorts.errors import CohortError
 from cohorts.labels import CHEXPERT_14, are_spoilt, label_maps
 from cohorts.rows import PLAIN_NAMES, first_reasons, look_for_files, number_duplicates
 from cohorts.splits import SPLITS
+from cohorts.views import NOT_CHOSEN, are_not_chosen
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FRONTAL = ("AP", "PA")
 IDS = r"[0-9]+"  # subject_id and study_id, which become parts of paths
 DETAILS = {
     "path_outside_root": "An identifier in the metadata row is empty or could name a path elsewhere.",
     "duplicate_id": "An earlier row of the metadata file has the same dicom_id.",
-    "not_frontal": "ViewPosition is neither AP nor PA.",
     "no_split": "The split file has no row with train, validate or test for this dicom_id.",
     "missing_file": "The metadata names this image, but there is no such file.",
     "missing_report": "There is no report file; mimic-cxr-reports.zip of MIMIC-CXR holds them.",
@@ -145,7 +144,7 @@ class MimicCxr(Reader):
         conditions = {
             "path_outside_root": ~plain,
             "duplicate_id": rows["image_id"].duplicated(),
-            "not_frontal": ~rows["view"].isin(FRONTAL),
+            NOT_CHOSEN: are_not_chosen(rows["view"], self.views),
             "no_split": ~rows["split"].isin(SPLITS),
         }
         reasons = first_reasons(conditions, len(rows))

@@ -39,6 +39,7 @@ from cohorts.dataset import Dataset
 from cohorts.labels import LABELS
 from cohorts.rows import PLAIN_NAMES, files_below, first_reasons, look_for_files, number_duplicates
 from cohorts.splits import split_by_patient
+from cohorts.views import NOT_CHOSEN, are_not_chosen
 from report_parsing.errors import ReportError
 
 if TYPE_CHECKING:
@@ -56,7 +57,6 @@ DETAILS = {
     "path_outside_root": "The file name of the row is empty or could name a path elsewhere.",
     "no_image": "The report names no image.",
     "duplicate_id": "An earlier report or row names the same image.",
-    "not_frontal": "The image is lateral.",
     "missing_report": "indiana_reports.csv has no row for the report of this image.",
     "missing_file": "The report or row names this image, but no folder has it.",
 }
@@ -180,7 +180,7 @@ class OpenI(Reader):
             **{problem: rows["problem"] == problem for problem in ("unreadable_report", "no_image")},
             "path_outside_root": ~rows["image"].str.fullmatch(PLAIN_NAMES),
             "duplicate_id": rows["image"].duplicated(),
-            "not_frontal": rows["view"] == VIEWS["lateral"],
+            NOT_CHOSEN: are_not_chosen(rows["view"], self.views) & (rows["view"] != "").to_numpy(bool),
             "missing_report": rows["problem"] == "missing_report",
             "missing_file": ~rows["image"].isin(list(present)),
         }

@@ -41,7 +41,7 @@ def test_the_header_is_the_published_one(layout):
 
 def test_frontal_images_are_studies_with_what_the_tables_say(layout, simulated):
     scan = check(CheXpert(layout).scan())
-    assert set(rejected(scan).values()) == {"not_frontal"}
+    assert set(rejected(scan).values()) == {"view_not_chosen"}
     assert len(scan.studies) == len(simulated)
     assert scan.source_rows == len(simulated) + sum(study.lateral is not None for study in simulated)
     rows = iter(scan.studies.to_pylist())

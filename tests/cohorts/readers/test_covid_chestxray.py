@@ -99,7 +99,7 @@ def test_upstream_form_and_its_rejects(upstream):
     assert scan.studies["image_path"].to_pylist() == ["images/a.jpg", "images/erect.png", "images/a.png"]
     assert scan.rejects["reason"].to_pylist() == [
         "not_a_radiograph",
-        "not_frontal",
+        "view_not_chosen",
         "missing_file",
         "path_outside_root",
         "path_outside_root",
@@ -130,7 +130,7 @@ def test_layout(simulated, tmp_path):
     scan = cohort.scan()
     laterals = sum(study.lateral is not None for study in simulated)
     assert (scan.source_rows, len(scan.studies)) == (80 + laterals, 80)
-    assert scan.rejects["reason"].to_pylist() == ["not_frontal"] * laterals
+    assert scan.rejects["reason"].to_pylist() == ["view_not_chosen"] * laterals
     for row, study in zip(scan.studies.to_pylist(), simulated, strict=True):
         assert row["subject_id"] == str(study.patient + 1)
         assert row["view"] == (study.view if study.index % 4 else "AP Supine")

@@ -58,7 +58,7 @@ def test_layout(simulated, tmp_path):
     of_reports = [study for study in simulated if study.patient % 5]
     laterals = sum(study.lateral is not None for study in of_reports)
     assert scan.source_rows == len({study.image_id for study in of_reports} | consensus) + laterals
-    assert set(scan.rejects["reason"].to_pylist()) == {"not_frontal", "not_gradable", "patient_in_later_split"}
+    assert set(scan.rejects["reason"].to_pylist()) == {"view_not_chosen", "not_gradable", "patient_in_later_split"}
     for image, name in grades(cohort).items():
         study = truth[image]
         by_people = image in consensus or study.patient % 5 == 1
@@ -100,7 +100,7 @@ def test_a_grade_of_a_report_goes_to_all_frontal_images_of_its_study(graded, mim
     mimic.add("d0l", "10000000", "50000000", view="LATERAL", report=None)
     cohort = graded([(0, 1)])
     assert grades(cohort) == {"d0": "vascular congestion", "d0b": "vascular congestion"}
-    assert rejected(cohort) == {"d0l": "not_frontal"}
+    assert rejected(cohort) == {"d0l": "view_not_chosen"}
 
 
 def test_the_consensus_is_the_test_set_and_its_patients_are_left_out_elsewhere(graded, mimic):

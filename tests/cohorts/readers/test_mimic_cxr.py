@@ -12,7 +12,7 @@ from cohorts.phantom.layouts import layout_writer
 from cohorts.phantom.simulated import chexpert_labels
 from cohorts.readers.mimic_cxr import MimicCxr
 from cohorts.registry import open_cohort
-from cohorts.tables import BOX, STUDIES
+from cohorts.tables import BOX, FACTS, STUDIES
 from report_parsing.errors import ReportError
 from tests.cohorts.scans import check, rejected
 
@@ -51,6 +51,7 @@ def test_published_layouts(mimic, extension, gzipped, tables, release):
         "boxes": None,
         "masks": None,
         "shapes": None,
+        **dict.fromkeys(field.name for field in FACTS),
     }
     assert MimicCxr(mimic.root).read_report(row).startswith("FINAL REPORT")
 
@@ -71,8 +72,8 @@ def test_every_way_a_row_can_fail(mimic):
     check(scan)
     assert scan.studies["image_id"].to_pylist() == [IDS[0]]
     assert rejected(scan) == {
-        IDS[1]: "not_frontal",
-        IDS[2]: "not_frontal",
+        IDS[1]: "view_not_chosen",
+        IDS[2]: "view_not_chosen",
         IDS[3]: "no_split",
         IDS[4]: "no_split",
         IDS[5]: "missing_file",
@@ -152,7 +153,7 @@ def test_simulated_releases(simulated, tmp_path, layout, suffix):
     cohort = MimicCxr(tmp_path)
     scan = cohort.scan()
     check(scan)
-    assert set(rejected(scan).values()) == {"not_frontal"}
+    assert set(rejected(scan).values()) == {"view_not_chosen"}
     assert scan.source_rows == len(simulated) + sum(study.lateral is not None for study in simulated)
     for row, study in zip(scan.studies.to_pylist(), simulated, strict=True):
         assert (row["image_id"], row["view"], row["split"]) == (study.image_id, study.view, study.split)

@@ -85,7 +85,7 @@ def test_the_tables_tell_frontal_from_lateral(editions, simulated):
     shown = [(name, projection) for study in simulated for name, projection, _ in images_of(study)]
     assert scan.studies["image_id"].to_pylist() == [name for name, projection in shown if projection == "Frontal"]
     assert set(scan.studies["view"].to_pylist()) == {"FRONTAL"}
-    assert rejected(scan) == {name: "not_frontal" for name, projection in shown if projection == "Lateral"}
+    assert rejected(scan) == {name: "view_not_chosen" for name, projection in shown if projection == "Lateral"}
 
 
 def test_editions_agree_on_identifiers_splits_labels_and_reports(editions):
@@ -256,7 +256,7 @@ def test_real_reports_of_the_kaggle_edition(shared_data, tmp_path):
     scan = check(cohort.scan())
     assert scan.source_rows == len(projections)
     assert len(scan.studies) == sum(row["projection"] == "Frontal" for row in projections)
-    assert set(rejected(scan).values()) == {"not_frontal"}
+    assert set(rejected(scan).values()) == {"view_not_chosen"}
     rows = by_image(scan)
     uncoded = sum(reports[row["study_id"]]["MeSH"] == "No Indexing" for row in rows.values())
     assert uncoded == sum(not row["labels"] for row in rows.values()) > 0

@@ -1,0 +1,40 @@
+"""Kinds of views of a chest radiograph, from the words that archives and DICOM headers use for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FRONTAL, LATERAL, UNKNOWN = "frontal", "lateral", "unknown"
+KINDS = (FRONTAL, LATERAL, UNKNOWN)  # unknown: not said, or neither of the two, as oblique and decubitus
+USUAL = (FRONTAL,)  # the views of the papers
+NOT_CHOSEN = "view_not_chosen"  # the reason of a reject
+
+_NEITHER = re.compile(r"OBLIQ|DECUB|LORDOTIC|AXIAL|SWIM|(?<![A-Z])(LLD|RLD|LAO|RAO|LPO|RPO)(?![A-Z])")
+_FRONTAL = re.compile(r"(?<![A-Z])(AP|PA|FRONTAL|POSTERO-?ANTERIOR|ANTERO-?POSTERIOR)(?![A-Z])")
+_LATERAL = re.compile(r"(?<![A-Z])(LATERAL|LAT|LL|RL|L|SEITLICH|PROFIL|PERFIL)(?![A-Z])")
+
+
+def kind_of_view(view: str) -> str:
+    """frontal, lateral or unknown, for a view such as `PA`, `AP SUPINE`, `p.a.`, `LATERAL` or `LL`."""
+    words = view.upper().replace(".", "")  # p.a.
+    if _NEITHER.search(words):
+        return UNKNOWN
+    if _FRONTAL.search(words):
+        return FRONTAL
+    return LATERAL if _LATERAL.search(words) else UNKNOWN
+
+
+def are_not_chosen(views: pd.Series, chosen: Sequence[str]) -> np.ndarray:
+    """For each view whether its kind is none of `chosen`."""
+    import pandas as pd
+
+    codes, distinct = pd.factorize(views.fillna(""))
+    refused = np.array([kind_of_view(view) not in chosen for view in distinct], dtype=bool)
+    return refused[codes] if len(codes) else np.empty(0, bool)
