@@ -54,7 +54,7 @@ def test_frontal_images_are_studies_with_what_the_tables_say(layout, simulated):
                 labels = {name: value or 0 for name, value in labels.items()}
             assert dict(row["labels"]) == {name: value for name, value in labels.items() if value is not None}
             assert row["split"] == split
-            assert row["view"] == ("" if split == "test" else study.view)
+            assert row["view"] == ("FRONTAL" if split == "test" else study.view)
             assert (layout / row["image_path"]).is_file()
             assert row["study_id"].endswith(f"-study{study.visit + 1}")
 
