@@ -1,0 +1,137 @@
+"""`python -m benchmarks.starts`: every trained system beside its own start, over seeds, from the stored results.
+
+`--run medclip vsepp --seeds 0 1 2` runs the job `pretrain_<method>` for each method and seed first, with
+`dagster job execute` and the demo preset, in the home RADALIGN_HOME. It prints how long each command took, as seconds
+and as CPU seconds of its processes. What is up to date is not computed again, so the command can be repeated.
+
+The table holds the mean over seeds and its 95 % interval. The interval resamples the patients of the test split: a
+resample counts the same patients for every seed, so that the values of all seeds can be averaged within it. It does not
+cover the choice of seeds, whose standard deviation stands beside it. `apart` says whether the intervals of a system and
+of its start do not overlap.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import yaml
+
+from evaluation.metrics.values import MACRO, interval
+from evaluation.results.latest import latest_results
+from evaluation.results.markdown import markdown_table
+from evaluation.results.resamples import KEY, read_resamples
+from evaluation.results.summary import UNTRAINED
+from ingestion.workspace import Workspace
+from models.registry import method_names
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+TASKS = "zero_shot_classification,text_image_retrieval,image_image_retrieval,linear_probe"
+MEASURES = {  # of the table: task, setting, metric
+    "zero-shot AUROC": ("zero_shot_classification", "zero-shot", "auroc"),
+    "text-image precision at 5": ("text_image_retrieval", "zero-shot", "precision_at_5"),
+    "image-image precision at 5": ("image_image_retrieval", "zero-shot", "precision_at_5"),
+    "10 % probe AUROC": ("linear_probe", "10 %", "auroc"),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The mean over seeds, its interval, and the standard deviation over seeds (nan of a single one)."""
+
+    mean: float
+    low: float
+    high: float
+    std: float
+    seeds: int
+
+    def __str__(self) -> str:
+        spread = f" ± {self.std:.3f}" if self.seeds > 1 else ""
+        return f"{self.mean:.3f}{spread} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the jobs that are asked for, then print the table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", nargs="+", default=[], metavar="METHOD", choices=method_names())
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    options = parser.parse_args(arguments)
+    for seed in options.seeds:
+        for method in options.run:
+            print(run_job(method, seed), flush=True)
+    print(markdown_table(("system", "measure", "seeds", "trained", "start", "apart"), list(list_rows(Workspace()))))
+
+
+def run_job(method: str, seed: int) -> str:
+    """Run `dagster job execute -j pretrain_<method>` with a seed; returns a sentence on its time, or that it failed."""
+    config = {"ops": {f"pretrained__{method}": {"config": {"seed": seed}}}}
+    environment = {**os.environ, "DAGSTER_CLI_JOB_EXECUTE_MODULE_NAME": "pipelines.definitions"}
+    with tempfile.TemporaryDirectory() as folder:
+        given, log = Path(folder) / "run.yaml", Path(folder) / "log"
+        given.write_text(yaml.safe_dump(config))
+        command = ["dagster", "job", "execute", "-j", f"pretrain_{method}", "-c", str(given)]
+        command += ["--tags", f'{{"radalign/tasks": "{TASKS}"}}']
+        began, before = perf_counter(), _children_seconds()
+        with log.open("wb") as stream:
+            ended = subprocess.run(command, cwd=CHECKOUT, env=environment, stdout=stream, stderr=stream, check=False)
+        seconds, used = perf_counter() - began, _children_seconds() - before
+        if ended.returncode:
+            sys.stderr.write(log.read_text(errors="replace")[-2000:])
+    outcome = "took" if not ended.returncode else "failed after"
+    return f"pretrain_{method}, seed {seed}: {outcome} {seconds:.0f} s, {used:.0f} CPU s."
+
+
+def list_rows(workspace: Workspace) -> Iterator[Sequence[str]]:
+    """The rows of the table: each measure that a system has, with its start."""
+    latest = latest_results(workspace).to_pylist()
+    wanted = {(row["method"], row["checkpoint"], row["task"], row["setting"], row["metric"]) for row in latest}
+    metrics = sorted({metric for _, _, metric in MEASURES.values()})
+    found = [
+        (dict(zip(KEY, key, strict=True)), resampled)
+        for key, resampled in read_resamples(workspace.home_path() / "results", metrics, MACRO).items()
+    ]
+    points = {tuple(row[name] for name in KEY): row["value"] for row in latest if row["class"] == MACRO}
+    for method in method_names():
+        for name, (task, setting, metric) in MEASURES.items():
+            pair = []
+            for network in (method, f"{UNTRAINED}{method}"):
+                ours = [
+                    (points[tuple(key[part] for part in KEY)], resampled)
+                    for key, resampled in found
+                    if (key["method"], key["task"], key["setting"], key["metric"]) == (network, task, setting, metric)
+                    and (network, key["checkpoint"], task, setting, metric) in wanted
+                    and tuple(key[part] for part in KEY) in points
+                ]
+                pair.append(average(ours))
+            trained, start = pair
+            if trained and start:
+                apart = "yes" if trained.low > start.high else "no"
+                yield (method, name, str(trained.seeds), str(trained), str(start), apart)
+
+
+def average(seeds: Sequence[tuple[float, np.ndarray]]) -> Measured | None:
+    """The mean of the values of several seeds, and the interval of the means of their resamples; None of no seed."""
+    if not seeds:
+        return None
+    values = np.array([value for value, _ in seeds])
+    low, high = interval(np.mean([resampled for _, resampled in seeds], axis=0))
+    std = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+    return Measured(float(values.mean()), low, high, std, len(values))
+
+
+def _children_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+if __name__ == "__main__":
+    main()
