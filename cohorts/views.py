@@ -1,34 +1,20 @@
-"""Kinds of views of a chest radiograph, from the words that archives and DICOM headers use for them."""
+"""Which images of an archive become studies, by the kinds of their views."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from imaging.dicom.views import FRONTAL, KINDS, LATERAL, UNKNOWN, USUAL, kind_of_view
+
 if TYPE_CHECKING:
     import pandas as pd
 
-FRONTAL, LATERAL, UNKNOWN = "frontal", "lateral", "unknown"
-KINDS = (FRONTAL, LATERAL, UNKNOWN)  # unknown: not said, or neither of the two, as oblique and decubitus
-USUAL = (FRONTAL,)  # the views of the papers
+__all__ = ["FRONTAL", "KINDS", "LATERAL", "NOT_CHOSEN", "UNKNOWN", "USUAL", "are_not_chosen", "kind_of_view"]
+
 NOT_CHOSEN = "view_not_chosen"  # the reason of a reject
-
-_NEITHER = re.compile(r"OBLIQ|DECUB|LORDOTIC|AXIAL|SWIM|(?<![A-Z])(LLD|RLD|LAO|RAO|LPO|RPO)(?![A-Z])")
-_FRONTAL = re.compile(r"(?<![A-Z])(AP|PA|FRONTAL|POSTERO-?ANTERIOR|ANTERO-?POSTERIOR)(?![A-Z])")
-_LATERAL = re.compile(r"(?<![A-Z])(LATERAL|LAT|LL|RL|L|SEITLICH|PROFIL|PERFIL)(?![A-Z])")
-
-
-def kind_of_view(view: str) -> str:
-    """frontal, lateral or unknown, for a view such as `PA`, `AP SUPINE`, `p.a.`, `LATERAL` or `LL`."""
-    words = view.upper().replace(".", "")  # p.a.
-    if _NEITHER.search(words):
-        return UNKNOWN
-    if _FRONTAL.search(words):
-        return FRONTAL
-    return LATERAL if _LATERAL.search(words) else UNKNOWN
 
 
 def are_not_chosen(views: pd.Series, chosen: Sequence[str]) -> np.ndarray:
