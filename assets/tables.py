@@ -8,8 +8,8 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from assets import previews
+from assets.audits.leakage import LEAKAGE
 from assets.evaluated import GROUP
-from assets.leakage import LEAKAGE
 from assets.workspace import WorkspaceResource, identify, one_sentence
 from evaluation.figures.catalogue import EMBEDDED_BY_PAPERS
 from evaluation.metrics.values import MACRO

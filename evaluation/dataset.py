@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from cohorts.dataset import Dataset
 from evaluation.errors import EvaluationError
-from evaluation.truth import Masks, select_masks
+from evaluation.metrics.truth import Masks, select_masks
 from store import batches
 from store.digests import fingerprint
 from store.seals import expect_intact

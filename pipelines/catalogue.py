@@ -8,11 +8,11 @@ from assets import (
     evaluated,
     imported,
     ingestion,
-    leakage,
     pretrained,
     reports,
     tables,
 )
+from assets.audits import leakage
 from ingestion.pipeline import downstream_names
 from models.registry import method_names
 

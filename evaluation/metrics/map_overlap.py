@@ -12,7 +12,7 @@ import numpy as np
 
 from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import ratio
-from evaluation.truth import Masks
+from evaluation.metrics.truth import Masks
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,9 @@ from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import RESAMPLES, patient_weights, ratio
 from evaluation.metrics.grounding import Terms, join_terms, mean_terms, score_pieces, score_pointing, to_values
 from evaluation.metrics.map_overlap import Cells, iou, lay_over
+from evaluation.metrics.truth import Masks
 from evaluation.metrics.values import ResultValue
 from evaluation.tasks.base import QUERY_LABELS, REGION_TABLE, TRIPLET_TABLE, Setting, Task
-from evaluation.truth import Masks
 from store.settings import setting as option
 
 if TYPE_CHECKING:

@@ -27,9 +27,9 @@ from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import RESAMPLES, patient_weights
 from evaluation.metrics.grounding import Terms, mean_terms, score_pieces, score_pointing, to_values
 from evaluation.metrics.map_overlap import Cells, dice, iou, lay_over
+from evaluation.metrics.truth import Masks
 from evaluation.metrics.values import ResultValue
 from evaluation.tasks.base import QUERY_LABELS, REGION_TABLE, Setting, Task
-from evaluation.truth import Masks
 
 if TYPE_CHECKING:
     from evaluation.predictions import Predictions

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from evaluation.truth import Masks
+from evaluation.metrics.truth import Masks
 
 
 def by_key(values):

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, jaccard_score
 
 from evaluation.metrics.map_overlap import dice, iou, lay_over, match_regions
+from evaluation.metrics.truth import Masks
 from evaluation.tasks.zero_shot_grounding import GRID, score
-from evaluation.truth import Masks
 from tests.evaluation.literal_grounding import by_key, enlarge, literal, make
 
 

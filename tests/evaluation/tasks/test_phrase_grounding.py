@@ -10,8 +10,8 @@ from torchmetrics.functional.classification import binary_jaccard_index
 
 from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import patient_weights
+from evaluation.metrics.truth import Masks
 from evaluation.tasks.phrase_grounding import LEVELS, PhraseGroundingSettings, score
-from evaluation.truth import Masks
 from tests.evaluation.literal_grounding import by_key
 from tests.evaluation.literal_grounding import literal as literal_cells
 

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from evaluation.errors import EvaluationError
+from evaluation.metrics.truth import Masks
 from evaluation.tasks.phrase_grounding import Phrases, find_phrases
-from evaluation.truth import Masks
 
 ENTITIES = ["effusion", "nodule"]
 STUDIES = ["s0", "s1", "s1"]  # the last two images are of one study

@@ -7,9 +7,9 @@ import pytest
 from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import patient_weights
 from evaluation.metrics.map_overlap import dice, iou, lay_over
+from evaluation.metrics.truth import Masks
 from evaluation.metrics.values import MACRO, list_unscored
 from evaluation.tasks.zero_shot_grounding import AUTHORS_THRESHOLD, GRID, best_thresholds, score, score_by_papers
-from evaluation.truth import Masks
 from tests.evaluation.literal_grounding import by_key, literal, make
 
 SHARED = Path(os.environ.get("RADALIGN_SHARED") or Path(__file__).resolve().parents[4] / "shared")

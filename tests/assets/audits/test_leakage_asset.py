@@ -7,7 +7,7 @@ import json
 import dagster as dg
 import pytest
 
-from assets.leakage import LEAKAGE, leakage
+from assets.audits.leakage import LEAKAGE, leakage
 from assets.workspace import WorkspaceResource
 from evaluation.leakage.datasets import FILE
 from evaluation.results.store import FOLDER

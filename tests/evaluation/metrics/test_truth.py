@@ -7,7 +7,7 @@ from upath import UPath
 
 from cohorts.tables import STUDIES
 from evaluation.errors import EvaluationError
-from evaluation.truth import select_masks
+from evaluation.metrics.truth import select_masks
 from imaging.letterbox import letterbox_mask
 from ingestion.regions import make_regions
 

@@ -1,0 +1,1 @@
+"""Assets that look after a network beyond its scores."""
