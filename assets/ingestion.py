@@ -16,13 +16,13 @@ from assets.workspace import WorkspaceResource, identify, one_sentence
 from cohorts.phantom.config import PhantomConfig
 from ingestion import checks, inventory
 from ingestion.checks import CheckResult
-from ingestion.contact_sheet import COLUMNS, count_doubts, make_contact_sheet
 from ingestion.inventory import Inventory, InventorySettings, update_inventory
 from ingestion.pipeline import IMAGES, SHARDS
+from ingestion.previews.contact_sheet import COLUMNS, count_doubts, make_contact_sheet
+from ingestion.previews.summaries import HEADER_COLUMNS, HeaderSummary, summarize_headers
 from ingestion.simulation import simulate_archive
 from ingestion.stage import count_batches
 from ingestion.subsets import SubsetsSettings, table_path, write_subsets, write_usable
-from ingestion.summaries import HEADER_COLUMNS, HeaderSummary, summarize_headers
 from ingestion.versions import pin, take_version
 from ingestion.workspace import Workspace
 from store import batches

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from evaluation.leakage.duplicates import BITS, LIMIT, find_near_duplicates, has_structure, hash_images
 from imaging.letterbox import letterbox
+from shards.duplicates import BITS, LIMIT, find_near_duplicates, has_structure, hash_images
 
 SIZE = 224
 TABLES = {"nih_three_class/labels.csv": "patient_id", "covid_cxr/metadata.csv": "group_id"}

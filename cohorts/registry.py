@@ -15,6 +15,7 @@ from cohorts.views import USUAL
 from store.suggestions import did_you_mean
 
 if TYPE_CHECKING:
+    from cohorts.archive.marks import Signature
     from cohorts.base import Cohort
 
 
@@ -44,11 +45,21 @@ def how_to_get(name: str) -> str:
     return str(_reader(name).how_to_get)
 
 
+def signature(name: str) -> Signature:
+    """The files that tell the archive `name` from others, in each of its editions."""
+    return getattr(_reader(name), "signature", ())
+
+
 def dataset(name: str) -> Dataset:
     """The labels of a dataset and what they can be used for; its archive is not opened."""
     facts = import_module(reader_module(name)).DATASET
     assert isinstance(facts, Dataset)
     return facts
+
+
+def share_patients(one: str, other: str) -> bool:
+    """Whether an equal `subject_id` means the same patient in both datasets."""
+    return one == other or bool({*dataset(one).patient_sources} & {*dataset(other).patient_sources})
 
 
 def reader_module(name: str) -> str:

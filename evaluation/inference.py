@@ -16,18 +16,11 @@ from models.compute import full_convolutions
 from models.method import Method
 
 if TYPE_CHECKING:
+    from shards.pixels import PixelArray
     from shards.reader import ShardData
 
 Progress = Callable[[int, int], None]  # images done, images in all
 Predict = Callable[[Tensor], Sequence[Tensor]]  # images (batch, 1, size, size) uint8 -> tensors of `batch` rows each
-
-
-class PixelArray(Protocol):
-    """Grey images (n, size, size) uint8: an array, or something that reads what is sliced."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, part: slice, /) -> np.ndarray: ...
 
 
 class IndexedPixels(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,6 +17,14 @@ import pyarrow.parquet as pq
 from shards.errors import ShardError
 
 PAGE_HEADER_LIMIT = 256  # bytes; the header of a page without statistics takes about 20
+
+
+class PixelArray(Protocol):
+    """Grey images (n, size, size) uint8: an array, or something that reads what is sliced."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> np.ndarray: ...
 
 
 class Pixels:
@@ -32,8 +41,28 @@ class Pixels:
         self._file: np.ndarray = file if order is None else file[order]
         self._offset: np.ndarray = offset if order is None else offset[order]
 
+    @classmethod
+    def join(cls, size: int, parts: Sequence[Pixels]) -> Pixels:
+        """The pixels of all `parts`, one after the other."""
+        joined = cls(size, [])
+        joined._paths = [path for part in parts for path in part._paths]
+        firsts = np.cumsum([0, *(len(part._paths) for part in parts)])
+        files = [first + part._file for first, part in zip(firsts, parts, strict=False)]
+        joined._file = np.concatenate([joined._file, *files])
+        joined._offset = np.concatenate([joined._offset, *(part._offset for part in parts)])
+        return joined
+
     def __len__(self) -> int:
         return len(self._file)
+
+    def __getitem__(self, part: slice, /) -> np.ndarray:
+        return self.read(np.arange(len(self))[part])
+
+    def take(self, rows: np.ndarray) -> Pixels:
+        """The pixels of some rows, in the order of `rows`."""
+        taken = Pixels(self.size, [])
+        taken._paths, taken._file, taken._offset = self._paths, self._file[rows], self._offset[rows]
+        return taken
 
     def read(self, rows: np.ndarray, into: np.ndarray | None = None) -> np.ndarray:
         """8-bit (rows, size, size) in the order of `rows`, into an array if one is given. Files are read in order."""

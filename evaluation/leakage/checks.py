@@ -1,6 +1,6 @@
 """Checks whether patients or images of a test split were seen by pretraining or are in another split.
 
-Patients are compared where two cohorts share identifiers, and images by their hashes (`evaluation.leakage.duplicates`).
+Patients are compared where two cohorts share identifiers, and images by their hashes (`shards.duplicates`).
 Only counts are kept. Identifiers stay in the tables that they come from.
 """
 
@@ -12,8 +12,8 @@ from itertools import combinations
 
 import numpy as np
 
-from cohorts.registry import dataset
-from evaluation.leakage.duplicates import find_near_duplicates, has_structure
+from cohorts.registry import dataset, share_patients
+from shards.duplicates import find_near_duplicates, has_structure
 
 PATIENTS, IMAGES = "patients", "images"  # the kinds
 
@@ -25,7 +25,7 @@ class Sample:
     cohort: str
     splits: tuple[str, ...]
     subjects: np.ndarray  # (n,)
-    hashes: np.ndarray  # (n, 2, BITS / 8) of `evaluation.leakage.duplicates.hash_images`
+    hashes: np.ndarray  # (n, 2, BITS / 8) of `shards.duplicates.hash_images`
 
     @property
     def name(self) -> str:
@@ -49,7 +49,7 @@ def find_shared_patients(seen: Sample, tested: Sample) -> Leak:
     """Count the patients of `tested` with images in `seen`. The count is None where the identifiers are not shared."""
     patients = np.unique(np.asarray(tested.subjects, str))
     known = np.isin(patients, np.asarray(seen.subjects, str)).sum()
-    count = int(known) if share_identifiers(seen.cohort, tested.cohort) else None
+    count = int(known) if share_patients(seen.cohort, tested.cohort) else None
     return _make_leak(PATIENTS, seen, tested, count, len(patients))
 
 
@@ -63,11 +63,6 @@ def compare_splits(samples: Sequence[Sample]) -> list[Leak]:
     """Count patients and images that are in two of the samples, the splits train, validate and test of one cohort."""
     checks = (find_shared_patients, find_shared_images)
     return [check(earlier, later) for earlier, later in combinations(samples, 2) for check in checks]
-
-
-def share_identifiers(one: str, other: str) -> bool:
-    """Whether an equal `subject_id` means the same patient in both cohorts."""
-    return one == other or bool({*dataset(one).patient_sources} & {*dataset(other).patient_sources})
 
 
 def describe(leaks: Sequence[Leak]) -> list[str]:

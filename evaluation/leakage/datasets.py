@@ -9,15 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.dataset import EvaluationDataset
-from evaluation.leakage import duplicates
 from evaluation.leakage.checks import Leak, Sample, compare_splits, describe, find_shared_images, find_shared_patients
 from evaluation.results.store import FOLDER
 from ingestion.pipeline import READY, dataset_state
+from ingestion.pooling.hashes import hash_split
 from ingestion.versions import at_version
 from ingestion.workspace import Workspace
-from store.arrays import keep_arrays
-from store.code import code_version
-from store.digests import fingerprint
 from store.errors import DamageError
 from store.seals import expect_intact, is_sealed, write_sealed_json
 
@@ -70,15 +67,6 @@ def read_leaks(results: Path, cohort: str, log: Callable[[str], object]) -> list
 def _read_sample(workspace: Workspace, splits: tuple[str, ...], log: Callable[[str], object]) -> Sample:
     """Images of some splits of a dataset, hashed once for each version of its shards."""
     dataset = EvaluationDataset(workspace)
-    parts = [(dataset.images(split).subjects, _hash_split(dataset, split, log)) for split in splits]
+    parts = [(dataset.images(split).subjects, hash_split(workspace, dataset.reader, split, log)) for split in splits]
     subjects, hashed = (np.concatenate(part) for part in zip(*parts, strict=True))
     return Sample(workspace.cohort_name(), splits, subjects, hashed)
-
-
-def _hash_split(dataset: EvaluationDataset, split: str, log: Callable[[str], object]) -> np.ndarray:
-    """(n, 2, BITS / 8) uint8 hashes of a split, from the cache where they are known."""
-    code = code_version("evaluation.leakage.duplicates")
-    key = {"data_version": dataset.reader.manifest.digest, "split": split, "code": code}
-    path = dataset.workspace.folder("hashes") / f"{fingerprint(key)}.npz"
-    (hashed,) = keep_arrays(path, key, lambda: [duplicates.hash_images(dataset.images(split).pixels)], log)
-    return hashed

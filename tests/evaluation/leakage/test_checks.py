@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohorts.registry import cohort_names, dataset
+from cohorts.registry import cohort_names, dataset, share_patients
 from evaluation.leakage.checks import (
     IMAGES,
     PATIENTS,
@@ -16,13 +16,12 @@ from evaluation.leakage.checks import (
     describe,
     find_shared_images,
     find_shared_patients,
-    share_identifiers,
 )
-from evaluation.leakage.duplicates import hash_images
 from evaluation.leakage.selection import describe_selection
 from evaluation.tasks.registry import task, task_names
 from evaluation.tasks.zero_shot_classification import BY_TEST_F1
 from evaluation.tasks.zero_shot_grounding import BY_TEST_DICE
+from shards.duplicates import hash_images
 from tests.evaluation.random_images import random_images
 
 
@@ -108,17 +107,17 @@ def test_patients_are_counted_once(seen, tested):
 
 @pytest.mark.parametrize("name", cohort_names())
 def test_a_cohort_names_its_own_patients(name):
-    assert share_identifiers(name, name)
+    assert share_patients(name, name)
 
 
 def test_every_source_is_shared_by_datasets():
     for kind in ("image_sources", "patient_sources"):
         named = Counter(source for name in cohort_names() for source in getattr(dataset(name), kind))
         assert min(named.values()) >= 2  # a source that one dataset alone names is misspelt
-    assert share_identifiers("covidx", "rsna_pneumonia")
-    assert share_identifiers("covidx", "covid_chestxray")
-    assert share_identifiers("mimic_cxr", "edema_severity")
-    assert not share_identifiers("covid_chestxray", "rsna_pneumonia")  # through covidx only
+    assert share_patients("covidx", "rsna_pneumonia")
+    assert share_patients("covidx", "covid_chestxray")
+    assert share_patients("mimic_cxr", "edema_severity")
+    assert not share_patients("covid_chestxray", "rsna_pneumonia")  # through covidx only
 
 
 def test_every_task_says_what_chose_its_settings():

@@ -112,7 +112,7 @@ def test_a_cohort_that_is_not_ready_is_not_compared(pretraining):
 
 def test_images_are_hashed_once(pretraining, monkeypatch):
     first = check(pretraining)
-    monkeypatch.setattr("evaluation.leakage.duplicates.hash_images", lambda images: pytest.fail("hashed again"))
+    monkeypatch.setattr("shards.duplicates.hash_images", lambda images: pytest.fail("hashed again"))
     assert check(pretraining) == first
 
 

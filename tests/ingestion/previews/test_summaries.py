@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from ingestion.previews.summaries import HEADER_COLUMNS, summarize_headers
 from ingestion.stages.images import images_schema
-from ingestion.summaries import HEADER_COLUMNS, summarize_headers
 
 SCHEMA = pa.schema([images_schema(1).field(name) for name in HEADER_COLUMNS])
 

@@ -10,7 +10,7 @@ import pytest
 
 from imaging.decode import DecodedImage, SquareOptions, read_square
 from imaging.letterbox import letterbox
-from ingestion.contact_sheet import ACROSS, TILE, count_doubts, make_contact_sheet
+from ingestion.previews.contact_sheet import ACROSS, TILE, count_doubts, make_contact_sheet
 from ingestion.stages.doubts import INVERTED, LOW_CONTRAST, find_doubt
 from ingestion.stages.images import images_schema
 from store.batches import Batch, Plan, output_path

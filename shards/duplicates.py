@@ -18,12 +18,9 @@ between 5,000 and 400,000 images may be false, so that a person should look at e
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from evaluation.inference import PixelArray
+from shards.pixels import PixelArray
 
 GRID = 16  # down and across
 BITS = 2 * GRID * GRID

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.leakage import duplicates
-from evaluation.leakage.duplicates import BITS, LIMIT, find_near_duplicates, has_structure, hash_images
+from shards import duplicates
+from shards.duplicates import BITS, LIMIT, find_near_duplicates, has_structure, hash_images
 from tests.evaluation.random_images import random_images
 
 

@@ -1,0 +1,1 @@
+"""Pools: several datasets that one network is trained on at once."""

@@ -1,0 +1,1 @@
+"""What is shown of the tables of a dataset: counts, examples and a sheet of images."""
