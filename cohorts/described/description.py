@@ -5,25 +5,16 @@ docs/guides/your_archive.md has the keys with examples. Columns of tables are na
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
-from pathlib import Path
-from types import MappingProxyType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 
-from cohorts.archive.folders import is_file
-from cohorts.archive.remote import open_file
-from cohorts.errors import CohortError
-from store.suggestions import did_you_mean
-
-FILE = "archive.yaml"
-SUFFIXES = (".yaml", ".yml")
-MOST_BYTES = 1 << 18  # a usual description has a thousand
-MOST_DEPTH = 20  # of lists and mappings in each other
 NO_PATIENTS = "none"  # columns: {patient: none}: every study is a patient of its own
 SHIFT, KEEP = "shift", "keep"  # what becomes of dates
 DEFAULT_SPLIT = "70/10/20"
-Table = Mapping[str, str]
+# Sections of a report that may have columns, and the headings that the report is put together with.
+HEADINGS = MappingProxyType(
+    {name: name.upper() for name in ("examination", "indication", "technique", "comparison", "findings", "impression")}
+)
 
 
 @dataclass(frozen=True)
@@ -104,4 +95,3 @@ class Description:
     split: str = DEFAULT_SPLIT  # shares of the patients for train, validate and test, where no column says it
     dates: str = SHIFT  # or KEEP
     date_format: str = ""  # such as %d/%m/%Y; empty: told from the dates
-    source: str = ""  # the file that it was read from; no key of it
