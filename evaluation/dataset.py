@@ -135,13 +135,13 @@ class EvaluationDataset:
             return list(self.queries.values())
         return [knowledge().query(words, kind == "description") for words in self.queries.values()]
 
-    def images(self, split: str) -> Images:
-        """All images of a split."""
+    def images(self, split: str | None) -> Images:
+        """All images of a split, or of all splits."""
         names = ("image_id", "study_id", "subject_id")
         table = self.reader.columns(split, [*names, "labels"])
         ids, studies, subjects = (table[name].to_numpy() for name in names)
         labels = table["labels"].combine_chunks()
-        return Images(split, np.arange(len(table)), ids, studies, subjects, labels, self.reader.pixels(split))
+        return Images(split or "", np.arange(len(table)), ids, studies, subjects, labels, self.reader.pixels(split))
 
     def fraction(self, share: float, repeat: int = 0) -> Images:
         """The train images of a share of the patients; `repeat` 0 is the table `subsets`."""
