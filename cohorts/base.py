@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cohorts.archive.folders import is_folder
+from cohorts.archive.marks import Signature
 from cohorts.archive.names import escape_bytes
 from cohorts.errors import CohortError
 from cohorts.rows import COMMON_DETAILS
@@ -46,7 +47,7 @@ class Cohort(Protocol):
     name: str
     root: Path
     has_reports: bool  # False: images without reports; report_path is null
-    report_style: Style  # "sectioned" (headings) or "free" (a note): how report_parsing takes it apart
+    report_style: Style  # how report_parsing takes it apart: with headings, as a note, or as stems of words
     splits: tuple[str, ...]  # families of splits to choose from, the default first
     split: str  # the chosen one
     views: tuple[str, ...]  # the kinds of views that become studies (`cohorts.views.KINDS`)
@@ -68,6 +69,7 @@ class Reader:
     has_reports: bool = True
     report_style: Style = "sectioned"
     splits: tuple[str, ...] = (OFFICIAL,)
+    signature: Signature = ()  # the files that tell the dataset from others, in each of its editions
 
     def __init__(self, root: Path, split: str | None = None, views: Sequence[str] = USUAL) -> None:
         self.root = require_folder(root, self.variable, self.how_to_get)

@@ -54,6 +54,12 @@ def need(reader: Reader, name: str, columns: Sequence[str], others: Sequence[str
     return read(path, columns, others)
 
 
+def has_columns(path: Path, columns: Sequence[str]) -> bool:
+    """Whether the header of a table names all the `columns`; CohortError where the file cannot be read as text."""
+    first, _ = _open_table(path, lambda header: set(columns) <= set(map(str.strip, header)))
+    return set(columns) <= set(map(str.strip, first))
+
+
 def read(path: Path, columns: Sequence[str], others: Sequence[str] | None = ()) -> pd.DataFrame:
     """The `columns` of a table and those of `others` that it has (None: all), as strings, empty where empty.
 

@@ -37,6 +37,11 @@ class Place:
         return study_folder + ("" if self.extension == ".txt" else "/" + rows["image_id"]) + self.extension
 
 
+def in_releases(pattern: str) -> tuple[str, ...]:
+    """A pattern of paths in a release folder, as patterns from the root that `release_folders` would find."""
+    return (pattern, *(f"{release}/{pattern}" for release in RELEASES))
+
+
 def release_folders(root: Path) -> list[Path]:
     """Folders that may be a release, newest version first within each kind of place."""
     found = [folder for pattern in RELEASES for folder in reversed(matches(root, pattern))]
