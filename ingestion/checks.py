@@ -11,7 +11,7 @@ import duckdb
 import numpy as np
 import pyarrow.parquet as pq
 
-from ingestion.losses import find_blameless, find_dropped
+from ingestion.stages.losses import find_blameless, find_dropped
 from ingestion.subsets import expect_table
 from store import batches
 

@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from cohorts.archive import csv_files
 from cohorts.archive.folders import is_file
+from cohorts.archive.marks import Mark
 from cohorts.archive.paths import stays_inside
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import CLASSES, Dataset
@@ -66,6 +67,15 @@ class Mura(Reader):
     name = DATASET.name
     has_reports = False
     splits = (VALID_AS_TEST, OFFICIAL)
+    signature = (
+        tuple(
+            Mark(
+                (f"{part}_image_paths.csv", f"MURA-v1.1/{part}_image_paths.csv"),
+                line=rf"{part}/XR_[A-Z]+/patient\d+/study\d+_(positive|negative)/image\d+\.png",
+            )
+            for part in PARTS
+        ),
+    )
     how_to_get = "set it to the unpacked MURA-v1.1, from stanfordmlgroup.github.io/competitions/mura."
 
     def scan(self) -> Scan:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cohorts.archive import csv_files
+from cohorts.archive.marks import Mark
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import BOXES, Dataset
 from cohorts.errors import CohortError
@@ -62,6 +63,15 @@ class ObjectCxr(Reader):
     name = DATASET.name
     has_reports = False
     splits = (OFFICIAL, DEV_AS_TEST)
+    signature = (
+        (
+            Mark(
+                ("train.csv",),
+                ("image_name", "annotation"),
+                line=r"^\d+\.jpg,([01]( -?[\d.]+){4}|2( -?[\d.]+){6,})(;|\s*$)",
+            ),
+        ),
+    )
     how_to_get = (
         "set it to a folder with train.csv, dev.csv and the unpacked train.zip and dev.zip (and those of test) of "
         "Object-CXR, which academictorrents.com has."

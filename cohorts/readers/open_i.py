@@ -11,7 +11,7 @@ Demner-Fushman et al., "Preparing a collection of radiology examinations for dis
 
 Image, study and patient identifiers are the same in both, so are the splits. Where the two tables are, they are read.
 The XML says of no image whether it is frontal, so without indiana_projections.csv beside it every image of a report is
-taken, with an empty view. Source rows are the images that reports or tables name, and the reports that name none.
+taken for a frontal one, with an empty view. Source rows are the images that reports or tables name, and the reports that name none.
 
 A report is the text of its four sections under their names. Labels are the MeSH terms as coded, such as
 `Opacity/lung/base/left`, each 1; only what is present was coded. `No Indexing` means that a report was not coded and
@@ -33,13 +33,14 @@ import pyarrow as pa
 from cohorts import dataset
 from cohorts.archive import csv_files
 from cohorts.archive.listed import explain_loss
+from cohorts.archive.marks import Mark
 from cohorts.archive.report_files import read_text
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import Dataset
 from cohorts.labels import LABELS
 from cohorts.rows import PLAIN_NAMES, files_below, first_reasons, look_for_files, number_duplicates
 from cohorts.splits import split_by_patient
-from cohorts.views import NOT_CHOSEN, are_not_chosen
+from cohorts.views import FRONTAL, NOT_CHOSEN, UNKNOWN, are_not_chosen
 from report_parsing.errors import ReportError
 
 if TYPE_CHECKING:
@@ -72,6 +73,10 @@ class OpenI(Reader):
 
     name = DATASET.name
     splits = ("70/10/20", "80/10/10")
+    signature = (
+        (Mark((REPORTS,), ("uid", "MeSH", "findings", "impression")), Mark((PROJECTIONS,), ("uid", "filename"))),
+        (Mark(("*.xml", "*/*.xml", "*/*/*.xml"), line=r"<uId id=\"CXR\d+\""),),
+    )
     how_to_get = (
         "set it to the unpacked downloads of openi.nlm.nih.gov/faq (NLMCXR_reports and NLMCXR_png) or of "
         "kaggle.com/datasets/raddar/chest-xrays-indiana-university (indiana_reports.csv, indiana_projections.csv)."
@@ -180,13 +185,18 @@ class OpenI(Reader):
             **{problem: rows["problem"] == problem for problem in ("unreadable_report", "no_image")},
             "path_outside_root": ~rows["image"].str.fullmatch(PLAIN_NAMES),
             "duplicate_id": rows["image"].duplicated(),
-            NOT_CHOSEN: are_not_chosen(rows["view"], self.views) & (rows["view"] != "").to_numpy(bool),
+            NOT_CHOSEN: self._are_not_chosen(rows["view"]),
             "missing_report": rows["problem"] == "missing_report",
             "missing_file": ~rows["image"].isin(list(present)),
         }
         reasons = first_reasons(conditions, len(rows))
         look_for_files(self.root, rows["image_path"], reasons)
         return reasons
+
+    def _are_not_chosen(self, views: pd.Series) -> np.ndarray:
+        """Without a table of projections no image has a view, and all are taken for frontal ones."""
+        told = (views != "").any()
+        return are_not_chosen(views, self.views if told or FRONTAL not in self.views else (*self.views, UNKNOWN))
 
 
 def parse_xml(text: str) -> dict[str, Any]:

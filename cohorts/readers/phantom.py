@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from cohorts.archive import csv_files
+from cohorts.archive.marks import Mark
 from cohorts.dataset import Dataset
 from cohorts.labels import label_maps
 from cohorts.phantom import PHANTOM
@@ -29,6 +30,7 @@ class PhantomCohort(MimicCxr):
 
     name = DATASET.name
     how_to_get = "leave it unset to have the archive simulated under RADALIGN_HOME."
+    signature = tuple((*edition, Mark(("truth/labels.csv",), ("dicom_id",))) for edition in MimicCxr.signature)
 
     def labels(self) -> pa.Table | None:
         """The true findings: 1 or 0 for each finding of the simulator."""

@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from cohorts import dataset
 from cohorts.archive import csv_files
+from cohorts.archive.marks import Mark
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import Dataset, in_own_words
 from cohorts.labels import label_maps
@@ -70,6 +71,7 @@ class RsnaPneumonia(Reader):
     name = DATASET.name
     has_reports = False
     splits = ("70/15/15", "60/20/20")
+    signature = ((Mark(("stage_2_train_labels.csv",), ("patientId", *SIDES, "Target")),),)
     how_to_get = (
         "set it to the unpacked download of kaggle.com/competitions/rsna-pneumonia-detection-challenge "
         "(stage_2_train_labels.csv, stage_2_train_images/)."

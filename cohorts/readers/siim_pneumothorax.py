@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cohorts.archive import csv_files
+from cohorts.archive.marks import Mark
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import CLASSES, MASKS, REGIONS, ZERO_SHOT, Dataset, in_own_words
 from cohorts.labels import label_maps
@@ -63,6 +64,7 @@ class SiimPneumothorax(Reader):
     name = DATASET.name
     has_reports = False
     splits = ("70/15/15", "60/20/20")
+    signature = ((Mark(TABLES, ("ImageId", "EncodedPixels")),),)
     how_to_get = (
         "set it to the unpacked download of kaggle.com/competitions/siim-acr-pneumothorax-segmentation (train-rle.csv, "
         "dicom-images-train/) or of its stage 2 (stage_2_train.csv, stage_2_images/)."
