@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 from report_parsing.errors import ReportError
-from report_parsing.language.detection import ENGLISH, language_of
+from report_parsing.language.detection import ENGLISH, UNKNOWN, language_of
 from report_parsing.language.readable import is_plain, readable, without_surrogates
 from report_parsing.sections.deidentification import clean_line, clean_text, count_words, has_words
 from report_parsing.sections.layout import Section, Span
@@ -16,7 +16,7 @@ from report_parsing.sections.reference import HISTORY
 from report_parsing.sections.sentences import split_sentences
 from store.errors import SettingError
 
-Style = Literal["sectioned", "free"]
+Style = Literal["sectioned", "free", "stemmed"]  # with headings; a note; a note of stems of words
 Repeated = Literal["last", "all"]
 COLUMNS = ("examination", "indication", "technique", "comparison", "findings", "impression", LAST_PARAGRAPH)
 _SHORT_TEXT = 40  # characters
@@ -80,6 +80,9 @@ class ParsedReport:
 def parse_report(report: str, style: Style = "sectioned", options: ReportOptions | None = None) -> ParsedReport:
     """Sections, pretraining text and sentences of a report; style `free` takes the whole note as its findings.
 
+    So does `stemmed`, whose words are stems of a language ("derram pleural"), which no parser reads: its language is
+    unknown, so that no triplets are read from it.
+
     Raises:
         ReportError: the report is empty, unreadable, too short, or lacks a required section.
     """
@@ -99,7 +102,7 @@ def parse_report(report: str, style: Style = "sectioned", options: ReportOptions
         sections=sections,
         text=text,
         sentences=sentences,
-        language=_language(text, report),
+        language=UNKNOWN if style == "stemmed" else _language(text, report),
     )
 
 
@@ -124,9 +127,9 @@ def _check_readable(report: str) -> None:
 def _sections(report: str, style: Style, sectioning: Sectioning) -> list[Section]:
     if style == "sectioned":
         return tile(report, sectioning)
-    if style == "free":
+    if style in get_args(Style):
         return [Section("findings", 0, 0, len(report))]
-    raise ValueError(f"Report style {style!r} is not known; use 'sectioned' or 'free'.")
+    raise ValueError(f"Report style {style!r} is not known; use {', '.join(get_args(Style))}.")
 
 
 def _bodies_of_columns(report: str, sections: list[Section], options: ReportOptions) -> Sections:

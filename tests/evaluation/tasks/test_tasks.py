@@ -114,6 +114,7 @@ TASKS_ON = {  # what the papers do on each dataset
     "mura": {"linear_probe", "fine_tune"},
     "edema_severity": {"grading"},
     "object_cxr": {"detection"},
+    "padchest": {"zero_shot_classification", "linear_probe", "fine_tune"},
     "covid_chestxray": {"zero_shot_classification", "image_report_retrieval"},
     "mimic_cxr": {
         *("zero_shot_classification", "text_image_retrieval", "image_image_retrieval", "image_report_retrieval"),
