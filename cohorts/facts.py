@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,11 +15,13 @@ OLDEST = 120  # years; a larger number is a mistake of the archive
 
 
 def read_dates(texts: pd.Series) -> pd.Series:
-    """yyyymmdd or yyyy-mm-dd as yyyy-mm-dd; None where it is no date."""
+    """yyyymmdd, yyyy-mm-dd or January 22, 2020 as yyyy-mm-dd; None where it is no date."""
     import pandas as pd
 
-    digits = texts.str.strip().str.replace("-", "").where(lambda text: text.str.fullmatch(r"\d{8}"))
+    words = texts.str.strip()
+    digits = words.str.replace("-", "").where(lambda text: text.str.fullmatch(r"\d{8}"))
     dates = pd.to_datetime(digits, format="%Y%m%d", errors="coerce")
+    dates = dates.fillna(pd.to_datetime(words, format="%B %d, %Y", errors="coerce"))
     return dates.dt.strftime("%Y-%m-%d").astype(object).where(dates.notna(), None)
 
 
@@ -40,7 +43,24 @@ def keep_ages(years: pd.Series) -> pd.Series:
     return years.where((years >= 0) & (years <= OLDEST)).astype(np.float32)
 
 
+def read_facts(table: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, pd.Series]:
+    """The facts that a table states: `columns` names the column of each fact, and may name columns that are not there.
+
+    What is unknown is null.
+    """
+    return {fact: READ[fact](table[column]) for fact, column in columns.items() if column in table}
+
+
 def read_words(texts: pd.Series) -> pd.Series:
     """Words as they are without blanks around them; None where there are none."""
     words = texts.str.strip().astype(object)
     return words.where(words != "", None)
+
+
+READ: Mapping[str, Callable[[pd.Series], pd.Series]] = {
+    "date": read_dates,
+    "sex": read_sexes,
+    "age": read_ages,
+    "device": read_words,
+    "site": read_words,
+}

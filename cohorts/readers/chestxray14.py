@@ -3,7 +3,7 @@
 Wang et al., "ChestX-ray8", CVPR 2017. No restriction of use; cite the paper and acknowledge the NIH Clinical Center.
 
     Data_Entry_2017_v2020.csv or Data_Entry_2017.csv    per image: Image Index, Finding Labels (`|` between them),
-                                                        Patient ID, View Position, ...
+                                                        Patient ID, View Position, Patient Age, Patient Gender, ...
     train_val_list.txt test_list.txt                    the official split, one file name per line
     BBox_List_2017.csv                                  880 images: Image Index, Finding Label, Bbox [x,y,w,h]; optional
     images_001/images/00000001_000.png ... or images/00000001_000.png
@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cohorts.archive import csv_files
+from cohorts.archive.marks import Mark
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import CLASSES, ZERO_SHOT, Dataset, in_own_words
 from cohorts.errors import CohortError
+from cohorts.facts import read_facts
 from cohorts.labels import label_maps
 from cohorts.rows import (
     PLAIN_NAMES,
@@ -38,6 +40,7 @@ from cohorts.rows import (
 )
 from cohorts.splits import OFFICIAL, SPLITS, carve_validation, split_by_patient
 from cohorts.tables import BOX, SHAPE
+from cohorts.views import NOT_CHOSEN, are_not_chosen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,6 +61,13 @@ FINDINGS = (
     "Pleural_Thickening",
     "Hernia",
 )
+COLUMNS = {
+    "Image Index": "image",
+    "Finding Labels": "findings",
+    "Patient ID": "subject_id",
+    "View Position": "view",
+}
+FACTS = {"age": "Patient Age", "sex": "Patient Gender"}
 NO_FINDING = "No Finding"
 SIZE = 1024  # rows and columns of every released image
 VALIDATION_SHARE = 0.1
@@ -86,6 +96,7 @@ class ChestXray14(Reader):
     name = DATASET.name
     has_reports = False
     splits = (OFFICIAL, "80/10/10")
+    signature = ((Mark(("Data_Entry_2017*.csv",), ("Image Index", "Finding Labels", "Patient ID")),),)
     how_to_get = (
         "set it to the unpacked download of nihcc.app.box.com/v/ChestXray-NIHCC (images_001/ and so on, "
         "Data_Entry_2017_v2020.csv, train_val_list.txt, test_list.txt)."
@@ -93,11 +104,9 @@ class ChestXray14(Reader):
 
     def scan(self) -> Scan:
         """List every row of the label file as a study or a reject, in the file's order."""
-        import pandas as pd
-
-        columns = ["Image Index", "Finding Labels", "Patient ID", "View Position"]
-        rows = csv_files.need(self, "Data_Entry_2017*.csv", columns).apply(lambda column: column.str.strip())
-        rows.columns = pd.Index(["image", "findings", "subject_id", "view"])
+        source = csv_files.need(self, "Data_Entry_2017*.csv", list(COLUMNS), others=list(FACTS.values()))
+        rows = source[list(COLUMNS)].apply(lambda column: column.str.strip()).rename(columns=COLUMNS)
+        rows = rows.assign(**read_facts(source, FACTS))
         paths = {PurePosixPath(path).name: path for path in files_below(self.root, IMAGE_FOLDERS, [".png"])}
         names, codes = finding_matrix(rows["findings"])
         rows = rows.assign(
@@ -111,6 +120,7 @@ class ChestXray14(Reader):
             "path_outside_root": ~rows["image"].str.fullmatch(PLAIN_NAMES),
             "no_subject": rows["subject_id"] == "",
             "duplicate_id": rows["image"].duplicated(),
+            NOT_CHOSEN: are_not_chosen(rows["view"], self.views),
             "unknown_label": np.isnan(codes).any(axis=1),
             "bad_box": rows["image"].isin(boxes["image"][broken]),
             "no_split": ~rows["split"].isin(SPLITS),

@@ -29,8 +29,10 @@ import numpy as np
 
 from cohorts.archive import csv_files
 from cohorts.archive.folders import is_file, matches
+from cohorts.archive.marks import Mark
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import CATEGORIES, CLASSES, ZERO_SHOT, Dataset, in_own_words
+from cohorts.facts import read_facts
 from cohorts.labels import CHEXPERT_5, CHEXPERT_14, are_spoilt, label_maps
 from cohorts.rows import files_below, first_reasons, look_for_files, number_duplicates
 from cohorts.splits import OFFICIAL, carve_validation
@@ -49,6 +51,7 @@ PATHS = r"(?:[^/]+/)?((train|valid|test)/(patient\d+)/(study\d+)/(view\d+_(?:fro
 STUDIES = r"(?:[^/]+/)?(test/patient\d+/study\d+)/?"
 LABELS_OF_TEST = "groundtruth.csv"
 SIDES = ("AP", "PA")
+FACTS = {"sex": "Sex", "age": "Age"}  # their columns in train.csv and valid.csv
 DETAILS = {
     "path_outside_root": "Path is not of the published form, folder/patient/study/view, so it could lead elsewhere.",
     "duplicate_id": "An earlier row names the same image.",
@@ -73,6 +76,12 @@ class CheXpert(Reader):
     name = DATASET.name
     has_reports = False
     splits = (OFFICIAL, GLORIA)
+    signature = (
+        tuple(
+            Mark((f"{part}.csv", f"CheXpert*/{part}.csv"), ("Path", "Frontal/Lateral", "AP/PA", *CHEXPERT_14))
+            for part in ("train", "valid")
+        ),
+    )
     how_to_get = (
         "set it to the folder of CheXpert-v1.0 or CheXpert-v1.0-small, which the Stanford AIMI centre gives to those "
         "who sign its agreement (stanfordmlgroup.github.io/competitions/chexpert)."
@@ -101,7 +110,7 @@ class CheXpert(Reader):
         raise self.missing("train.csv with a valid.csv beside it")
 
     def _table(self, path: Path) -> pd.DataFrame:
-        return csv_files.read(path, ["Path", "Frontal/Lateral", "AP/PA", *CHEXPERT_14])
+        return csv_files.read(path, ["Path", "Frontal/Lateral", "AP/PA", *CHEXPERT_14], others=list(FACTS.values()))
 
     def _test_set(self, release: Path) -> pd.DataFrame:
         """The images of the test set with the labels of their study, then the labelled studies without an image."""
@@ -151,6 +160,7 @@ class CheXpert(Reader):
                 "split": split if self.split == OFFICIAL else self._carve_validation(parts[2], split),
                 "usable": usable,
                 "problem": source["problem"],
+                **read_facts(source.replace({"Age": {"0": ""}}), FACTS),  # 0: not known
             }
         )
 

@@ -3,7 +3,8 @@
 Cohen, Morrison, Dao, "COVID-19 image data collection", arXiv 2003.11597. Licence per image, in metadata.csv.
 Two forms of the collection are read, told apart by the column `file`:
 
-    upstream   metadata.csv: patientid, finding, view, modality, folder, filename, clinical_notes, ...
+    upstream   metadata.csv: patientid, finding, view, modality, folder, filename, clinical_notes, sex,
+               age, date, location, ...
                images/<filename>                      (ieee8023/covid-chestxray-dataset)
     a part     metadata.csv: file (relative path), group_id (patients that share images), patientid, finding,
                view, clinical_notes, ...
@@ -23,10 +24,12 @@ import numpy as np
 import pyarrow as pa
 
 from cohorts.archive import csv_files
+from cohorts.archive.marks import Mark
 from cohorts.archive.paths import OutsideRootError, inside
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import REPORTS, ZERO_SHOT, Dataset
 from cohorts.errors import CohortError
+from cohorts.facts import read_facts
 from cohorts.labels import label_maps
 from cohorts.rows import first_reasons, look_for_files, number_duplicates
 from cohorts.splits import split_by_patient
@@ -38,7 +41,9 @@ if TYPE_CHECKING:
 
     from report_parsing.reports import Style
 
-OPTIONAL = ("file", "folder", "filename", "group_id", "modality")  # columns that one form has and the other has not
+FACTS = {"sex": "sex", "age": "age", "date": "date", "site": "location"}
+# Columns that one form has and the other has not.
+OPTIONAL = ("file", "folder", "filename", "group_id", "modality", *FACTS.values())
 RADIOGRAPHS = ("", "X-RAY", "XRAY", "X RAY", "CR", "DX")
 UNLABELLED = ("", "todo", "Unknown")
 NO_FINDING = "No Finding"
@@ -64,6 +69,14 @@ class CovidChestXray(Reader):
     name = DATASET.name
     report_style: Style = "free"
     splits = ("70/10/20",)
+    signature = (
+        (
+            Mark(
+                ("metadata.csv",),
+                ("patientid", "finding", "view", "clinical_notes", "filename", "license", "doi", "url"),
+            ),
+        ),
+    )
     how_to_get = "set it to a copy of github.com/ieee8023/covid-chestxray-dataset (metadata.csv and images/)."
 
     def scan(self) -> Scan:
@@ -108,6 +121,7 @@ class CovidChestXray(Reader):
                 "modality": source.get("modality", pd.Series("", source.index)),
                 "finding": source["finding"],
                 "note": source["clinical_notes"],
+                **read_facts(source, FACTS),
             }
         )
 

@@ -7,7 +7,7 @@ state no licence.
     covid_rural_annot/jpgs/COVID-19-AR-16406541_01-19-2012-XR.jpg         RGB; patient before the first underscore
     covid_rural_annot/pngs_masks/COVID-19-AR-16406541_01-19-2012-XR.png   the same size; 0 and 1 (not 255): opacity
 
-The root is the repository, its covid_rural_annot, or a folder that holds the repository. The dataset has no labels: its
+The date in a name is shifted. The root is the repository, its covid_rural_annot, or a folder that holds the repository. The dataset has no labels: its
 masks say whether an image has opacities. An image without a mask was not outlined and is a reject. The notes of
 covid_rural_radiologist_notes.csv name a patient and a day after diagnosis but no image, and are not read. No split is
 published. Patients are divided 60/20/20, the shares of LoVT, whose lists cannot be made again.
@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cohorts import dataset
+from cohorts.archive.marks import Mark
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import Dataset
+from cohorts.facts import read_dates
 from cohorts.rows import PLAIN_NAMES, files_below, first_reasons, list_column, look_for_files, number_duplicates
 from cohorts.splits import split_by_patient
 from cohorts.tables import MASK
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 FOLDERS = ("", "covid_rural_annot/", "*/covid_rural_annot/")
 IMAGES, MASKS = "jpgs", "pngs_masks"
+DATED = r"^.*?_(\d{2})-(\d{2})-(\d{4})-.*"  # a name with month, day and year
 OPACITY = "opacity"
 DETAILS = {
     "path_outside_root": "The file name is empty or has signs that could name a path elsewhere.",
@@ -54,6 +57,12 @@ class CovidRural(Reader):
     name = DATASET.name
     has_reports = False
     splits = ("60/20/20",)
+    signature = (
+        (
+            Mark(tuple(f"{folder}{IMAGES}/COVID-19-AR-*_*.jpg" for folder in FOLDERS)),
+            Mark(tuple(f"{folder}{MASKS}/COVID-19-AR-*_*.png" for folder in FOLDERS)),
+        ),
+    )
     how_to_get = "set it to a copy of github.com/haimingt/opacity_segmentation_covid_chest_X_ray."
 
     def scan(self) -> Scan:
@@ -81,6 +90,7 @@ class CovidRural(Reader):
                 "subject_id": names.str.extract("^(.*?)_", expand=False).fillna(""),
                 "image_path": images,
                 "mask_path": counterparts(images, MASKS, ".png"),
+                "date": read_dates(names.str.replace(DATED, r"\3\1\2", regex=True)),  # shifted
             }
         )
 

@@ -30,6 +30,7 @@ import pyarrow as pa
 
 from cohorts import dataset
 from cohorts.archive import csv_files
+from cohorts.archive.marks import Mark
 from cohorts.archive.paths import stays_inside
 from cohorts.archive.text_files import read_lines
 from cohorts.base import Reader, Scan, split_scan
@@ -83,6 +84,15 @@ class Covidx(Reader):
     name = DATASET.name
     has_reports = False
     splits = ("release", "COVIDx8A", "COVIDx8B", "COVIDx9A", "COVIDx9B", "COVIDx_CXR-3A", "COVIDx_CXR-3B", MEDKLIP)
+    signature = (
+        tuple(
+            Mark(
+                (f"{part}.txt", f"{part}_COVIDx*.txt", f"labels/{part}_COVIDx*.txt"),
+                line=r"(?i)^\S.* \S+\.(png|jpe?g) (positive|negative|normal|pneumonia|COVID-19) [a-z0-9-]+\s*$",
+            )
+            for part in ("train", "test")
+        ),
+    )
     how_to_get = (
         "set it to the unpacked download of kaggle.com/datasets/andyczhao/covidx-cxr2 (train/, test/, train.txt), with "
         "other label files from the folder labels/ of github.com/lindawangg/COVID-Net beside them."
@@ -116,7 +126,7 @@ class Covidx(Reader):
             raise self.missing(name)
         named, alike = name_files(files_below(self.root, [folder], [""]))
         lines = [parse_line(line, alike) for line in read_lines(path) if line.strip()]
-        rows = pd.DataFrame(lines, columns=["subject_id", "file_name", "class"], dtype=object)
+        rows = pd.DataFrame(lines, columns=["subject_id", "file_name", "class", "site"], dtype=object)
         found = rows["file_name"].map(lambda name: named.get(name, alike.get(name.casefold())) or None)
         return rows.assign(
             split=FOLDERS[folder], image_path=found.fillna(folder + "/" + rows["file_name"]), found=found.notna()
@@ -150,22 +160,22 @@ def name_files(paths: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
     return named, alike
 
 
-def parse_line(line: str, images: Container[str]) -> tuple[str, str, str]:
-    """Patient, file name and class (lower case) of a line, all empty where it has too few parts.
+def parse_line(line: str, images: Container[str]) -> tuple[str, str, str, str]:
+    """Patient, file name, class (lower case) and source of a line, all empty where it has too few parts.
 
     Of the names that end before the class the shortest that is in `images` (case-folded) is taken, else the last word.
     """
     words = line.split()
     if len(words) < 4:
-        return "", "", ""
-    *words, label, _ = words
+        return "", "", "", ""
+    *words, label, source = words
     name, first = words[-1], len(words) - 1
     while name.casefold() not in images and len(name) <= LONGEST_NAME and first > 1:
         first -= 1
         name = f"{words[first]} {name}"
     if name.casefold() not in images:
         first = len(words) - 1
-    return " ".join(words[:first]), " ".join(words[first:]), label.lower()
+    return " ".join(words[:first]), " ".join(words[first:]), label.lower(), source
 
 
 def class_labels(classes: pd.Series) -> pa.MapArray:

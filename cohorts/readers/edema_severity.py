@@ -11,7 +11,7 @@ it, and the grades beside it.
 
 Grades are 0 none, 1 vascular congestion, 2 interstitial edema, 3 alveolar edema, and -1 where a report cannot be
 graded. An image has the grade of the consensus, else of the expert, else of the regular expressions; a report's grade
-goes to all frontal images of its study. Splits (a patient is in one only):
+goes to all images of its study. Splits (a patient is in one only):
 
     consensus_image   what the authors recommend: the 141 images are the test set, other images of their patients are
                       left out, and the rest is divided 90/10 into train and validate
@@ -31,7 +31,8 @@ import numpy as np
 
 from cohorts import dataset
 from cohorts.archive import csv_files
-from cohorts.archive.mimic_layout import image_place, release_folders
+from cohorts.archive.marks import Mark
+from cohorts.archive.mimic_layout import image_place, in_releases, release_folders
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import Dataset
 from cohorts.labels import label_maps
@@ -69,6 +70,11 @@ DATASET = Dataset(
 )
 
 
+GRADED = tuple(
+    Mark(in_releases(f"{source}_edema_severity.csv"), (key, "edema_severity")) for source, key in KEYS.items()
+)
+
+
 class EdemaSeverity(MimicCxr):
     """Reads the grades, and the images from MIMIC-CXR."""
 
@@ -79,6 +85,7 @@ class EdemaSeverity(MimicCxr):
         "set it to a folder that holds mimic-cxr-jpg 2.x and mimic-cxr-pe-severity 1.0.1 side by side, which PhysioNet "
         "gives to credentialed users (physionet.org/content/mimic-cxr-pe-severity)."
     )
+    signature = tuple((*edition, *GRADED) for edition in MimicCxr.signature)
 
     read_report = Reader.read_report  # the reports of MIMIC-CXR are no part of this dataset
 
@@ -97,10 +104,7 @@ class EdemaSeverity(MimicCxr):
     def _rows(self) -> pd.DataFrame:
         import pandas as pd
 
-        images = self._read("metadata", ["dicom_id", "subject_id", "study_id", "ViewPosition"])
-        images = images.assign(
-            view=images["ViewPosition"].str.strip().str.upper(), source="", grade=np.nan, listed=True
-        )
+        images = self._metadata().assign(source="", grade=np.nan, listed=True)
         unlisted = []
         for source, key in KEYS.items():
             grades = self._grades(source, key)

@@ -14,23 +14,26 @@ Data licence: no sharing, no re-identification. Versions 2.0.0 and 2.1.0, as DIC
 The radiologists' labels of test studies take the place of the labels mined from their reports. Their column `Airspace
 Opacity` is `Lung Opacity`, as the labels of an archive need one name each.
 
-The metadata file has the source rows; only frontal images (AP, PA) become studies, as in the papers.
+The metadata file has the source rows. Images of the chosen kinds of views become studies; frontal ones (AP, PA), as in the
+papers, unless `inventory: views` says otherwise. StudyDate is shifted by patient. Sex and age are in MIMIC-IV, not here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from cohorts.archive import csv_files
-from cohorts.archive.mimic_layout import image_place, release_folders, report_place
+from cohorts.archive.marks import Mark
+from cohorts.archive.mimic_layout import image_place, in_releases, release_folders, report_place
 from cohorts.archive.report_files import read_text
 from cohorts.base import Reader, Scan, match, split_scan
 from cohorts.dataset import CATEGORIES, REPORTS, ZERO_SHOT, Dataset, in_own_words
 from cohorts.errors import CohortError
+from cohorts.facts import read_facts
 from cohorts.labels import CHEXPERT_14, are_spoilt, label_maps
 from cohorts.rows import PLAIN_NAMES, first_reasons, look_for_files, number_duplicates
 from cohorts.splits import SPLITS
@@ -57,6 +60,13 @@ DATASET = Dataset(
 )
 
 
+TABLES = (
+    Mark(in_releases("mimic-cxr-*-metadata.csv"), ("dicom_id", "subject_id", "study_id", "ViewPosition")),
+    Mark(in_releases("mimic-cxr-*-split.csv"), ("dicom_id", "split")),
+)
+IMAGES = Mark(in_releases("files/p1?/p1???????/s5???????/*"))
+
+
 class MimicCxr(Reader):
     """Reads MIMIC-CXR and MIMIC-CXR-JPG.
 
@@ -69,12 +79,12 @@ class MimicCxr(Reader):
         "set it to the folder of mimic-cxr or mimic-cxr-jpg 2.x, which PhysioNet gives to credentialed users "
         "(physionet.org/content/mimic-cxr-jpg)."
     )
+    signature = (TABLES, (*TABLES, IMAGES))
 
     def scan(self) -> Scan:
         """List every row of the metadata file as a study or a reject, in the file's order."""
-        rows = self._read("metadata", ["dicom_id", "subject_id", "study_id", "ViewPosition"])
-        rows = rows.rename(columns={"dicom_id": "image_id", "ViewPosition": "view"})
-        rows = rows.assign(cohort=self.name, view=rows["view"].str.strip().str.upper(), split=self._splits(rows))
+        rows = self._metadata().rename(columns={"dicom_id": "image_id"})
+        rows = rows.assign(cohort=self.name, split=self._splits(rows))
         plain = plain_ids(rows)
         images, reports = image_place(self.root, rows[plain]), report_place(self.root, rows[plain])
         rows = rows.assign(image_path=images.paths(rows), report_path=reports.paths(rows))
@@ -126,14 +136,20 @@ class MimicCxr(Reader):
         """Table (study_id or image_id, masks list of cohorts.tables.MASK) or None."""
         return None
 
-    def _read(self, kind: str, columns: list[str]) -> pd.DataFrame:
+    def _metadata(self) -> pd.DataFrame:
+        """The identifiers of each image, its view, and the date of its study, which the archive shifts."""
+        rows = self._read("metadata", ["dicom_id", "subject_id", "study_id", "ViewPosition"], others=["StudyDate"])
+        view = rows["ViewPosition"].str.strip().str.upper()
+        return rows.assign(view=view, **read_facts(rows, {"date": "StudyDate"}))
+
+    def _read(self, kind: str, columns: list[str], others: Sequence[str] = ()) -> pd.DataFrame:
         path = csv_files.find(release_folders(self.root), f"mimic-cxr-*-{kind}.csv")
         if path is None:
             raise CohortError(
                 f"There is no mimic-cxr-2.0.0-{kind}.csv.gz in {self.root} or its release folders; it comes "
                 f"with MIMIC-CXR-JPG: to use {self.variable}, {self.how_to_get}"
             )
-        return csv_files.read(path, columns)
+        return csv_files.read(path, columns, others)
 
     def _splits(self, rows: pd.DataFrame) -> pd.Series:
         split = self._read("split", ["dicom_id", "split"]).drop_duplicates("dicom_id")

@@ -11,7 +11,8 @@ Demner-Fushman et al., "Preparing a collection of radiology examinations for dis
 
 Image, study and patient identifiers are the same in both, so are the splits. Where the two tables are, they are read.
 The XML says of no image whether it is frontal, so without indiana_projections.csv beside it every image of a report is
-taken for a frontal one, with an empty view. Source rows are the images that reports or tables name, and the reports that name none.
+taken for a frontal one, with an empty view. Source rows are the images that reports or tables name, and the reports
+that name none.
 
 A report is the text of its four sections under their names. Labels are the MeSH terms as coded, such as
 `Opacity/lung/base/left`, each 1; only what is present was coded. `No Indexing` means that a report was not coded and

@@ -15,6 +15,8 @@ COLUMNS = (
     *("pO2_saturation", "leukocyte_count", "neutrophil_count", "lymphocyte_count", "view", "modality", "date"),
     *("location", "folder", "filename", "doi", "url", "license", "clinical_notes", "other_notes", ""),
 )
+DATES = ("January 22, 2020", "2020", "")  # most images have a day, some a year, some nothing
+PLACES = ("Hannover, Germany", "Cho Ray Hospital, Ho Chi Minh City, Vietnam", "")
 
 
 def write(root: Path, studies: Sequence[SimulatedStudy]) -> None:
@@ -35,6 +37,8 @@ def write(root: Path, studies: Sequence[SimulatedStudy]) -> None:
                 "finding": finding(study),
                 "view": view,
                 "modality": "X-ray",
+                "date": DATES[study.index % len(DATES)],
+                "location": PLACES[study.patient % len(PLACES)],
                 "folder": "images",
                 "filename": name,
                 "license": "CC BY",
