@@ -60,10 +60,18 @@ def has_columns(path: Path, columns: Sequence[str]) -> bool:
     return set(columns) <= set(map(str.strip, first))
 
 
-def read(path: Path, columns: Sequence[str], others: Sequence[str] | None = ()) -> pd.DataFrame:
+def column_names(path: Path) -> list[str]:
+    """The header of a table, with the separator that gives the most names."""
+    headers = [next(_records(path, separator), (0, []))[1] for separator in SEPARATORS]
+    return max(headers, key=len)
+
+
+def read(
+    path: Path, columns: Sequence[str], others: Sequence[str] | None = (), blank_lines: bool = True
+) -> pd.DataFrame:
     """The `columns` of a table and those of `others` that it has (None: all), as strings, empty where empty.
 
-    Blanks around the names of columns do not count. Raises CohortError that names what cannot be read: a column that is
+    Blanks around the names of columns do not count. Lines of separators alone are left out unless `blank_lines`. Raises CohortError that names what cannot be read: a column that is
     absent or there twice, a line that has more or fewer values than the header, or a damaged file.
     """
     first, records = _open_table(path, lambda header: set(columns) <= set(map(str.strip, header)))
@@ -80,7 +88,8 @@ def read(path: Path, columns: Sequence[str], others: Sequence[str] | None = ()) 
     for values in _even(path, records, named, len(names)):
         if len(rows) * len(places) > MOST_VALUES:
             raise CohortError(f"{path} has more than {MOST_VALUES} values, as no published table has.")
-        rows.append([intern(values[place]) for place in places])
+        if blank_lines or any(map(str.strip, values)):
+            rows.append([intern(values[place]) for place in places])
     return _table(rows, chosen)
 
 

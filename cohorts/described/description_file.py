@@ -187,9 +187,8 @@ def _check_report(report: ReportSource, name: str) -> None:
     if report.key and not kinds:
         raise CohortError(f"{name} says `report: {{key: {report.key}}}`, but not where the reports are.")
     if unknown := next((section for section in report.sections if section not in HEADINGS), None):
-        raise CohortError(
-            f"{name} names the section {unknown}, which is none of {', '.join(HEADINGS)}{did_you_mean(unknown, HEADINGS)}."
-        )
+        problem = f"{name} names the section {unknown}, which is none of {', '.join(HEADINGS)}"
+        raise CohortError(f"{problem}{did_you_mean(unknown, HEADINGS)}.")
 
 
 def _check_values(description: Description, name: str) -> None:

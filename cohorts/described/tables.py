@@ -1,0 +1,136 @@
+"""Tables of a described archive, every value as text: CSV with any separator, Parquet, or a sheet of a workbook.
+
+The content of a file says what it is, not its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cohorts.archive import csv_files
+from cohorts.archive.paths import OutsideRootError, inside
+from cohorts.archive.remote import open_file
+from cohorts.described import workbooks
+from cohorts.errors import CohortError
+from store.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+PARQUET, ZIP = b"PAR1", b"PK\x03\x04"
+ROWS_AT_ONCE = 10_000
+MOST_CHARACTERS = 1 << 29  # of the values that are kept
+MOST_VALUES = csv_files.MOST_VALUES
+
+
+def table_path(root: Path, name: str) -> Path:
+    """The table `name` of an archive; CohortError where it would lie elsewhere or is no file."""
+    try:
+        path = inside(root, name.replace("\\", "/"))
+    except OutsideRootError:
+        raise CohortError(f"The table {name} does not lie below {root}; move it there, or set `root` of it.") from None
+    if not csv_files.is_file(path):
+        raise CohortError(f"There is no table {name} in {root}; correct the description.")
+    return path
+
+
+def column_names(path: Path, sheet: str = "") -> list[str]:
+    """The columns of a table in their order; those without a name are left out."""
+    kind = _kind(path)
+    if kind == PARQUET:
+        names = list(_parquet(path).schema_arrow.names)
+    elif kind == ZIP:
+        names = workbooks.read_header(path, sheet)
+    else:
+        names = csv_files.column_names(path)
+    if len(names) > csv_files.MOST_COLUMNS:
+        raise CohortError(f"{path} has {len(names)} columns, more than any manifest; is it the right file?")
+    return [name.strip() for name in names if name.strip()]
+
+
+def read_table(path: Path, columns: Sequence[str], sheet: str = "") -> pd.DataFrame:
+    """The `columns` of a table as text without blanks around it, empty where empty. Rows without any value are dropped.
+
+    CohortError names a column that is not there, with the one that is probably meant.
+    """
+    import pandas as pd
+
+    wanted = list(dict.fromkeys(columns))
+    known = column_names(path, sheet)
+    if absent := next((name for name in wanted if name not in known), None):
+        raise CohortError(f"{path} has no column {absent!r}{did_you_mean(absent, known)}; correct the description.")
+    if twice := next((name for name in wanted if known.count(name) > 1), None):
+        raise CohortError(f"{path} has two columns {twice!r}; rename one of them.")
+    kind = _kind(path)
+    if kind == PARQUET:
+        table = pd.DataFrame(_parquet_rows(path, wanted), columns=wanted, dtype=object)
+    elif kind == ZIP:
+        table = pd.DataFrame(workbooks.read_rows(path, wanted, sheet), columns=wanted, dtype=object)
+    else:
+        table = csv_files.read(path, wanted, blank_lines=False)[wanted]
+    return table.apply(lambda column: column.str.strip()) if len(table) else table
+
+
+def _kind(path: Path) -> bytes:
+    """PARQUET, ZIP or nothing, by the first bytes of a file."""
+    try:
+        with open_file(path, len(PARQUET)) as stream:
+            head = stream.read(len(PARQUET))
+    except OSError as error:
+        raise CohortError(f"{path} cannot be read ({error.strerror or error}).") from error
+    return head if head in (PARQUET, ZIP) else b""
+
+
+def _parquet(path: Path) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(open_file(path))
+    except (pa.ArrowException, OSError) as error:
+        raise CohortError(f"{path} is no Parquet file that can be read; it is damaged, so write it again.") from error
+
+
+def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[list[str]]:
+    import pyarrow as pa
+
+    file = _parquet(path)
+    if file.metadata.num_rows * len(columns) > MOST_VALUES:
+        raise CohortError(f"{path} has more than {MOST_VALUES} values in the columns that are named.")
+    for name in columns:
+        kind = file.schema_arrow.field(file.schema_arrow.names.index(name)).type
+        if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+            raise CohortError(f"{path} has values of the type {kind} in the column {name!r}; write them as text.")
+    characters = 0
+    try:
+        for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(columns)):
+            values = [_texts(batch.column(name)) for name in columns]
+            characters += sum(len(value) for column in values for value in column)
+            if characters > MOST_CHARACTERS:
+                raise CohortError(f"{path} has more than {MOST_CHARACTERS} characters in the columns that are named.")
+            yield from ([*row] for row in zip(*values, strict=True) if any(row))
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise CohortError(f"{path} cannot be read to its end; it is damaged, so write it again.") from error
+
+
+def _texts(column: pa.Array) -> list[str]:
+    """Values as a table of text would have them: 1 for 1.0 and for true, nothing for null."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_floating(column.type):
+        return [number_text(value) for value in column.to_pylist()]
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    return ["" if value is None else value for value in column.cast(pa.string()).to_pylist()]
+
+
+def number_text(value: float | None) -> str:
+    """A number as text, without a fraction of zero; nothing for no number."""
+    if value is None or value != value:
+        return ""
+    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
