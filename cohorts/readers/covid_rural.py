@@ -7,10 +7,10 @@ state no licence.
     covid_rural_annot/jpgs/COVID-19-AR-16406541_01-19-2012-XR.jpg         RGB; patient before the first underscore
     covid_rural_annot/pngs_masks/COVID-19-AR-16406541_01-19-2012-XR.png   the same size; 0 and 1 (not 255): opacity
 
-The date in a name is shifted. The root is the repository, its covid_rural_annot, or a folder that holds the repository. The dataset has no labels: its
-masks say whether an image has opacities. An image without a mask was not outlined and is a reject. The notes of
-covid_rural_radiologist_notes.csv name a patient and a day after diagnosis but no image, and are not read. No split is
-published. Patients are divided 60/20/20, the shares of LoVT, whose lists cannot be made again.
+The date in a name is shifted. The root is the repository, its covid_rural_annot, or a folder that holds the repository.
+The dataset has no labels: its masks say whether an image has opacities. An image without a mask was not outlined and is
+a reject. The notes of covid_rural_radiologist_notes.csv name a patient and a day after diagnosis but no image, and are
+not read. No split is published. Patients are divided 60/20/20, the shares of LoVT, whose lists cannot be made again.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ Data licence: no sharing, no re-identification. Versions 2.0.0 and 2.1.0, as DIC
 The radiologists' labels of test studies take the place of the labels mined from their reports. Their column `Airspace
 Opacity` is `Lung Opacity`, as the labels of an archive need one name each.
 
-The metadata file has the source rows. Images of the chosen kinds of views become studies; frontal ones (AP, PA), as in the
-papers, unless `inventory: views` says otherwise. StudyDate is shifted by patient. Sex and age are in MIMIC-IV, not here.
+The metadata file has the source rows. Images of the chosen kinds of views become studies; frontal ones (AP, PA), as in
+the papers, unless `inventory: views` says otherwise. StudyDate is shifted by patient. Sex and age are in MIMIC-IV.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class MimicCxr(Reader):
 
     def _reasons(self, rows: pd.DataFrame, plain: pd.Series) -> np.ndarray:
         """First reason against each row, empty for a study. Files are looked for where nothing else fails."""
-        conditions = {
+        conditions: dict[str, pd.Series | np.ndarray] = {
             "path_outside_root": ~plain,
             "duplicate_id": rows["image_id"].duplicated(),
             NOT_CHOSEN: are_not_chosen(rows["view"], self.views),

@@ -182,7 +182,7 @@ class OpenI(Reader):
         return max(found, key=lambda paths: images.isin(paths.keys()).sum())
 
     def _reasons(self, rows: pd.DataFrame, present: Iterable[str]) -> np.ndarray:
-        conditions = {
+        conditions: dict[str, pd.Series | np.ndarray] = {
             **{problem: rows["problem"] == problem for problem in ("unreadable_report", "no_image")},
             "path_outside_root": ~rows["image"].str.fullmatch(PLAIN_NAMES),
             "duplicate_id": rows["image"].duplicated(),
