@@ -15,6 +15,7 @@ from models.text.prompts import PromptPair
 class DualEncoder(Method):
     """An image tower and a text tower with a projection each. A method says how the two are projected."""
 
+    contrasts_pairs = True
     prompts = PromptPair()
     text_batch = 256  # texts embedded at once
     unit_prompts = True  # whether prompts that mean the same are averaged as unit vectors, or as they are projected

@@ -134,6 +134,8 @@ class Method(nn.Module):
     reads_targets = False  # whether it reads the findings of a report; without both it reads images alone
     uncertain = -1  # what an uncertain finding is in `targets`; another number where it is told from an unmentioned one
     two_views = False  # whether it is given each image twice, augmented differently
+    contrasts_pairs = False  # whether its loss contrasts the pairs of a batch with each other, and so needs two
+    registered = ""  # the name that it was built by, see `models.registry`
     query_kind = "label"  # what zero-shot queries are: a cohort's label names, or `entity` names of the knowledge
     size = 224  # side of the images that the network takes
     fit = "resize"  # how larger images come to that size outside training: resize, or crop to the centre
@@ -206,16 +208,16 @@ class Method(nn.Module):
     def _encoder(self, wanted: str) -> Any:
         """The network's `image_encoder`, a models.encoders.image.ImageEncoder."""
         if not hasattr(self, "image_encoder"):
-            raise NotImplementedError(f"{type(self).__name__} has no {wanted}")
+            raise NotImplementedError(f"{self.called} has no {wanted}")
         return self.image_encoder
 
     def embed_images(self, images: Tensor) -> Tensor:
         """(batch, dim) L2-normalised vectors in the space that images share with texts."""
-        raise NotImplementedError(f"{type(self).__name__} has no joint space")
+        raise NotImplementedError(f"{self.called} has no joint space")
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """(texts, dim) L2-normalised vectors in that space."""
-        raise NotImplementedError(f"{type(self).__name__} has no joint space")
+        raise NotImplementedError(f"{self.called} has no joint space")
 
     def similarity(self, images: Tensor, texts: Sequence[str]) -> Tensor:
         """(batch, texts), higher = better match, for retrieval: the cosine."""
@@ -223,21 +225,26 @@ class Method(nn.Module):
 
     def zero_shot(self, images: Tensor, queries: Sequence[str]) -> ZeroShot:
         """Score and locate `queries` in grey levels 0..255 (batch, 1, side, side)."""
-        raise NotImplementedError(f"{type(self).__name__} has no zero-shot classification")
+        raise NotImplementedError(f"{self.called} has no zero-shot classification")
 
     def phrase_maps(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
         """(batch, rows, columns), non-negative: where in grey levels 0..255 (batch, 1, side, side) a phrase points,
         one phrase per image."""
-        raise NotImplementedError(f"{type(self).__name__} has no maps of phrases")
+        raise NotImplementedError(f"{self.called} has no maps of phrases")
 
     def write_reports(self, images: Tensor, beam: int = 1) -> list[str]:
         """A report for each of the grey levels 0..255 (batch, 1, side, side): by the likeliest word at a time, or by
         a search that keeps `beam` beginnings."""
-        raise NotImplementedError(f"{type(self).__name__} writes no reports")
+        raise NotImplementedError(f"{self.called} writes no reports")
 
     def word_maps(self, images: Tensor, sentences: Sequence[str]) -> WordMaps:
         """Attention of the words over grey levels 0..255 (batch, 1, side, side), one sentence per image."""
-        raise NotImplementedError(f"{type(self).__name__} has no attention of words")
+        raise NotImplementedError(f"{self.called} has no attention of words")
+
+    @property
+    def called(self) -> str:
+        """Its name in messages: the registered one, or that of the class."""
+        return self.registered or type(self).__name__
 
     @property
     def device(self) -> torch.device:

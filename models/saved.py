@@ -95,7 +95,9 @@ class ModelCard:
     def build(self) -> Method:
         """The network with fresh weights."""
         if self.released:
-            return find_format(self.released).build(self.method_config)
+            released = find_format(self.released).build(self.method_config)
+            released.registered = self.released
+            return released
         method = build_method(self.method, self.method_config, self.knowledge, self.size)
         method.fit = self.fit
         return method

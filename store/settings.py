@@ -5,33 +5,62 @@ A launchpad or a command shows a setting with its description without reading an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields
+from math import isfinite
 from typing import Any, get_type_hints
 
 from store.errors import SettingError
 
-DESCRIPTION, LEAST = "description", "least"
+DESCRIPTION, LEAST, ABOVE, CHOICES = "description", "least", "above", "choices"
+NUMBERS = (int, float)
 
 
-def setting(default: Any, description: str, least: float | None = None) -> Any:
+def setting(
+    default: Any,
+    description: str,
+    least: float | None = None,
+    above: float | None = None,
+    choices: Sequence[Any] = (),
+) -> Any:
     """A field of a settings dataclass: its default, and one sentence that says what it is for.
 
     A default that can be changed in place (a list, a dict) is copied for each object. `least` is the smallest value
-    that `check_bounds` accepts.
+    that `check_bounds` accepts, `above` a value that all accepted ones are above, `choices` are the only ones.
     """
-    metadata = {DESCRIPTION: description, LEAST: least}
+    metadata = {DESCRIPTION: description, LEAST: least, ABOVE: above, CHOICES: tuple(choices)}
     if isinstance(default, list | dict):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
 def check_bounds(settings: Any) -> None:
-    """ValueError names the first field whose value is below the least one."""
+    """SettingError names the first field whose value is not one that `setting` accepts. nan is in no bounds."""
     for item in fields(settings):
-        least, value = item.metadata.get(LEAST), getattr(settings, item.name)
-        if least is not None and not value >= least:  # nan is not, either
+        value = getattr(settings, item.name)
+        least, above, choices = (item.metadata.get(name) for name in (LEAST, ABOVE, CHOICES))
+        if least is not None and not value >= least:
             raise SettingError(f"`{item.name}` is {value}, but must be at least {least}.")
+        if above is not None and not value > above:
+            raise SettingError(f"`{item.name}` is {value}, but must be above {above}.")
+        if choices and value not in choices:
+            raise SettingError(f"`{item.name}` is {value}, but must be one of {', '.join(map(str, choices))}.")
+
+
+def check_types(settings: Any) -> None:
+    """SettingError names the first number, switch or text of `settings` that is of another kind, or is not finite."""
+    types = get_type_hints(type(settings))
+    for item in fields(settings):
+        kind, value = types[item.name], getattr(settings, item.name)
+        if kind in NUMBERS:
+            number = isinstance(value, NUMBERS if kind is float else int) and not isinstance(value, bool)
+            if not number or not isfinite(value):
+                raise SettingError(f"`{item.name}` is {value!r}, but must be {_KINDS[kind]}.")
+        elif kind in (bool, str) and not isinstance(value, kind):
+            raise SettingError(f"`{item.name}` is {value!r}, but must be {_KINDS[kind]}.")
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
 def described_settings(settings: type) -> Iterator[tuple[str, Any, Any, str]]:

@@ -25,6 +25,7 @@ from shards.manifest import Manifest
 from store import seals
 from training.config import TrainingConfig
 from training.data.pairs import Pairs, open_shards, training_pairs, validation_pairs
+from training.errors import TrainingError
 from training.guards import StoppedError, StopRequest, batch_norm_guard, expect_finite, memory_guard
 from training.monitoring.metrics_log import MetricsLog, lines_until
 from training.monitoring.telemetry import measure
@@ -85,6 +86,11 @@ class Run:
         reader = open_shards(config)
         size = config.input_size or reader.manifest.size
         self.method = self.build(size, reader.manifest)
+        if self.method.contrasts_pairs and config.batch_size == 1:
+            raise TrainingError(
+                f"{config.method} contrasts the pairs of a batch with each other, so that a batch of one teaches it "
+                "nothing: set `batch_size` to 2 or more"
+            )
         self.data = training_pairs(config, reader, self.method, origin.fingerprint)
         self.validation = validation_pairs(config, reader, self.method, origin.fingerprint)
         self.shuffle = Shuffle(len(self.data), config.batch_size, config.seed, config.last_batch)

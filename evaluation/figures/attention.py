@@ -72,7 +72,7 @@ def compute_selected_regions(method: Method, pixels: np.ndarray, prompts: Sequen
         method, "selected_regions", None
     )
     if select_regions is None:
-        raise NotAvailableError(f"{type(method).__name__} selects no regions.")
+        raise NotAvailableError(f"{method.called} selects no regions.")
 
     def predict(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         regions = select_regions(images, prompts)

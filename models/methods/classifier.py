@@ -42,7 +42,9 @@ class ClassifierConfig:
         "imagenet",
         "Weights to start from: empty for random ones, `imagenet`, or a file, such as the weights of a run of ConVIRT.",
     )
-    channels: int = setting(3, "Channels of the image encoder: 1, or 3 for a grey image in each colour.")
+    channels: int = setting(
+        3, "Channels of the image encoder: 1, or 3 for a grey image in each colour.", choices=(1, 3)
+    )
     unmentioned: str = setting(
         "absent", "Findings that a report does not mention or is not sure of: `absent`, or `left_out` of the loss."
     )

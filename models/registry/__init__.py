@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from models.errors import ModelError
 from models.registry.settings_part import load_settings_part
+from store.errors import SettingError
+from store.settings import check_bounds, check_types
 from store.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -111,8 +113,18 @@ def evaluated_modules(name: str) -> tuple[str, ...]:
 
 
 def build_method(name: str, config: dict[str, Any], knowledge: Sequence[dict[str, str]], size: int) -> Method:
-    """The method `name` with `config` over its defaults, for images of `size` x `size` pixels."""
+    """The method `name` with `config` over its defaults, for images of `size` x `size` pixels.
+
+    ModelError names a setting whose value cannot be used.
+    """
+    try:
+        settings = settings_class(name)(**config)
+        check_types(settings)
+        check_bounds(settings)
+    except SettingError as error:
+        raise ModelError(f"method_config of {name}: {error}") from None
     method: Method = method_module(name).build(config, knowledge, size)
+    method.registered = name
     return method
 
 

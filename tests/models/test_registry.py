@@ -11,7 +11,7 @@ import pytest
 from models import methods, registry
 from models.encoders.clip_settings import ClipSettings
 from models.errors import ModelError
-from models.registry import method_modules, method_names, recipe, settings_class
+from models.registry import build_method, method_modules, method_names, recipe, settings_class
 from store.code import ROOT
 from store.settings import described_settings
 
@@ -87,3 +87,23 @@ def test_lrclr_declares_only_what_a_clip_does_not_have():
     own = {name for name in settings_class("lrclr").__annotations__}
     assert not own & {field.name for field in fields(ClipSettings)}
     assert not own & {field.name for field in fields(settings_class("chexzero"))}
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "sentence"),
+    [
+        (
+            "convirt",
+            {"output_stride": 5},
+            "method_config of convirt: `output_stride` is 5, but must be one of 8, 16, 32.",
+        ),
+        ("vsepp", {"margin": -0.1}, "method_config of vsepp: `margin` is -0.1, but must be at least 0.0."),
+        ("simclr", {"dimension": 0}, "method_config of simclr: `dimension` is 0, but must be at least 1."),
+        ("gloria", {"prompts": "many"}, "method_config of gloria: `prompts` is 'many', but must be a whole number."),
+        ("convirt", {"temperature": 0}, "method_config of convirt: `temperature` is 0, but must be above 0.0."),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(method, given, sentence):
+    with pytest.raises(ModelError) as caught:
+        build_method(method, given, [], 64)
+    assert str(caught.value) == sentence

@@ -121,6 +121,14 @@ def test_an_echo_of_the_wish_is_the_same_wish_and_a_later_one_ends_at_once(monke
 
 
 def test_one_pair_for_a_batch_norm_is_a_sentence(config):
-    one = replace(config, method="lovt", method_config=settings_for("lovt", "findings"), batch_size=1, max_steps=1)
+    one = replace(config, method="lovt", method_config=settings_for("lovt", "findings"), max_steps=1)
+    one = replace(one, batch_size=2, micro_batches=2)
     with pytest.raises(TrainingError, match="was given one pair, and needs several: raise `batch_size`"):
+        train(one)
+
+
+def test_a_batch_of_one_teaches_a_contrast_nothing(config):
+    """The loss would be 0 at every step, without a word."""
+    one = replace(config, method="convirt", method_config=settings_for("convirt", "findings"), batch_size=1)
+    with pytest.raises(TrainingError, match="convirt contrasts the pairs of a batch with each other"):
         train(one)

@@ -39,12 +39,14 @@ TRAINING: dict[str, Any] = {
 class CaptionLstmConfig(CaptionSettings):
     """Settings of Caption-LSTM."""
 
-    embedding: int = setting(512, "Width of the vectors of words.")
-    hidden: int = setting(512, "Width of the hidden state.")
-    attention: int = setting(512, "Width of the layer that decides where to look.")
-    dropout: float = setting(0.5, "Dropout of the hidden states before the next word.")
+    embedding: int = setting(512, "Width of the vectors of words.", least=1)
+    hidden: int = setting(512, "Width of the hidden state.", least=1)
+    attention: int = setting(512, "Width of the layer that decides where to look.", least=1)
+    dropout: float = setting(0.5, "Dropout of the hidden states before the next word.", least=0.0)
     coverage: float = setting(
-        1.0, "Weight of the penalty that asks each location to be looked at once over a report; 0 leaves it out."
+        1.0,
+        "Weight of the penalty that asks each location to be looked at once over a report; 0 leaves it out.",
+        least=0.0,
     )
 
     def __post_init__(self) -> None:

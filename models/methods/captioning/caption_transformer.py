@@ -39,13 +39,13 @@ TRAINING: dict[str, Any] = {
 class CaptionTransformerConfig(CaptionSettings):
     """Settings of Caption-Transformer. Sizes are those of the authors' code."""
 
-    width: int = setting(512, "Width of the transformer.")
-    heads: int = setting(8, "Attention heads.")
-    head_width: int = setting(64, "Width of the queries, keys and values of a head.")
-    feed_forward: int = setting(2048, "Width inside the feed-forward layers.")
-    memory: int = setting(40, "Learned pairs of key and value in each layer of the encoder.")
-    layers: int = setting(3, "Layers of the decoder; the encoder has three.")
-    dropout: float = setting(0.1, "Dropout.")
+    width: int = setting(512, "Width of the transformer.", least=1)
+    heads: int = setting(8, "Attention heads.", least=1)
+    head_width: int = setting(64, "Width of the queries, keys and values of a head.", least=1)
+    feed_forward: int = setting(2048, "Width inside the feed-forward layers.", least=1)
+    memory: int = setting(40, "Learned pairs of key and value in each layer of the encoder.", least=0)
+    layers: int = setting(3, "Layers of the decoder; the encoder has three.", least=1)
+    dropout: float = setting(0.1, "Dropout.", least=0.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()

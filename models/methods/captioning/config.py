@@ -39,8 +39,10 @@ class CaptionSettings:
     image_weights: str = setting(
         "imagenet", "Weights of the image encoder: empty for random ones, `imagenet`, or a checkpoint's path."
     )
-    channels: int = setting(1, "Channels of the image encoder: 1, or 3 for a grey image in each colour.")
-    image_stage: int = setting(0, "The residual stage whose locations are looked at; 0 for the last.")
+    channels: int = setting(
+        1, "Channels of the image encoder: 1, or 3 for a grey image in each colour.", choices=(1, 3)
+    )
+    image_stage: int = setting(0, "The residual stage whose locations are looked at; 0 for the last.", least=0)
     text_tokenizer: str = setting(
         "emilyalsentzer/Bio_ClinicalBERT",
         "Tokenizer whose word pieces are the words: hub name, local folder, or all-MiniLM-L6-v2 (bundled). The papers "
@@ -51,7 +53,7 @@ class CaptionSettings:
         "Sections of the report that are written, joined by +; `a/b` takes b where the reports have no section a.",
     )
     cleaning: str = setting("none", "`none`, or `words`: lower-case words without punctuation.")
-    maximum_tokens: int = setting(128, "Word pieces of a report, start and end included; longer ones are cut.")
+    maximum_tokens: int = setting(128, "Word pieces of a report, start and end included; longer ones are cut.", least=1)
 
     def __post_init__(self) -> None:
         if self.cleaning not in ("none", "words"):

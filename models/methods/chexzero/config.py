@@ -34,7 +34,9 @@ class ChexzeroConfig(ClipSettings):
         "Weights to start from: `openai`, the file of a CLIP (such as CheXzero's), the folder of a run, or empty for "
         "random ones.",
     )
-    image_stage: int = setting(0, "The stage of a timm residual network whose features are pooled; 0 for the last.")
+    image_stage: int = setting(
+        0, "The stage of a timm residual network whose features are pooled; 0 for the last.", least=0
+    )
     missing_text: str = setting(
         "",
         "Text of a report without the `sections`; empty leaves its pair out. The released code has `NO IMPRESSION`.",
@@ -48,5 +50,3 @@ class ChexzeroConfig(ClipSettings):
     def __post_init__(self) -> None:
         if self.scores not in SCORES:
             raise ModelError(f"chexzero: scores is one of {', '.join(SCORES)}, not `{self.scores}`")
-        if self.first_logit_scale <= 0:
-            raise ModelError(f"chexzero: first_logit_scale is {self.first_logit_scale}, but must be above 0")

@@ -80,42 +80,52 @@ class AlbefConfig:
     image_weights: str = setting(
         "imagenet", "Weights of the image encoder: empty for random ones, `imagenet`, or the path of a checkpoint."
     )
-    channels: int = setting(1, "Channels of the image encoder: 1, or 3 for a grey image in each colour, as released.")
-    image_stage: int = setting(0, "The stage of a residual network whose locations are the patches; 0 for the last.")
-    output_stride: int = setting(32, "Pixels per location of a residual network's last map; 8 or 16 refine it.")
+    channels: int = setting(
+        1, "Channels of the image encoder: 1, or 3 for a grey image in each colour, as released.", choices=(1, 3)
+    )
+    image_stage: int = setting(
+        0, "The stage of a residual network whose locations are the patches; 0 for the last.", least=0
+    )
+    output_stride: int = setting(
+        32, "Pixels per location of a residual network's last map; 8 or 16 refine it.", choices=(8, 16, 32)
+    )
     text_encoder: str = setting(
         "bert-base-uncased",
         "Text encoder: hub name, local folder, all-MiniLM-L6-v2, or `bert/4x128` for a small one from scratch.",
     )
-    fusion_layers: int = setting(6, "Layers of the text encoder, counted from above, that look at the image.")
+    fusion_layers: int = setting(6, "Layers of the text encoder, counted from above, that look at the image.", least=1)
     sections: str = setting(
         "impression", "Sections of the report, joined by +; `a/b` takes b where the reports have no section a (X-REM)."
     )
-    maximum_tokens: int = setting(128, "Tokens of a text; longer ones are cut. Code, also X-REM's: 25.")
+    maximum_tokens: int = setting(128, "Tokens of a text; longer ones are cut. Code, also X-REM's: 25.", least=1)
     text_pooling: str = setting(
         "cls",
         "What stands for a text, alone and with an image: `cls`, or the `mean` over its tokens, which a small text "
         "tower learns sooner.",
     )
-    dimension: int = setting(256, "Width of the space that images and texts share.")
-    queue: int = setting(65536, "Images and texts of earlier steps that are candidates too.")
-    momentum: float = setting(0.995, "Share of themselves that the momentum towers keep at each step.")
+    dimension: int = setting(256, "Width of the space that images and texts share.", least=1)
+    queue: int = setting(65536, "Images and texts of earlier steps that are candidates too.", least=1)
+    momentum: float = setting(0.995, "Share of themselves that the momentum towers keep at each step.", least=0.0)
     distillation: float = setting(
-        0.4, "Alpha, weight of what the momentum towers think; it rises from 0 in the first epoch. 0: none."
+        0.4, "Alpha, weight of what the momentum towers think; it rises from 0 in the first epoch. 0: none.", least=0.0
     )
-    temperature: float = setting(0.07, "Temperature of the contrast at the start; it is learned, from 0.001 to 0.5.")
-    masked_share: float = setting(0.15, "Share of the tokens that are hidden.")
-    contrast_weight: float = setting(1.0, "Weight of the contrast (ITC).")
-    matching_weight: float = setting(1.0, "Weight of the matching (ITM); 0 leaves it out.")
-    language_weight: float = setting(1.0, "Weight of the hidden words (MLM); 0 leaves them out.")
+    temperature: float = setting(
+        0.07, "Temperature of the contrast at the start; it is learned, from 0.001 to 0.5.", above=0.0
+    )
+    masked_share: float = setting(0.15, "Share of the tokens that are hidden.", least=0.0)
+    contrast_weight: float = setting(1.0, "Weight of the contrast (ITC).", least=0.0)
+    matching_weight: float = setting(1.0, "Weight of the matching (ITM); 0 leaves it out.", least=0.0)
+    language_weight: float = setting(1.0, "Weight of the hidden words (MLM); 0 leaves them out.", least=0.0)
     negative_floor: float = setting(
-        1e-4, "Added to the probability of every negative; with 0, as in the code, none may be left to draw."
+        1e-4, "Added to the probability of every negative; with 0, as in the code, none may be left to draw.", least=0.0
     )
     equal_texts: str = setting(
         "negatives",
         "Other pairs with the same text are `negatives`, or `positives`: they share the target, and are not drawn.",
     )
-    rerank: int = setting(0, "Texts of an image, or all if there are fewer, whose similarity is that of the matching.")
+    rerank: int = setting(
+        0, "Texts of an image, or all if there are fewer, whose similarity is that of the matching.", least=0
+    )
     positive_prompt: str = setting(
         "{}", "Prompt for the presence of a finding. The directions of several prompts, joined by |, are averaged."
     )
@@ -130,12 +140,6 @@ class AlbefConfig:
                 raise ModelError(f"albef: {name} is {getattr(self, name)}, but must lie in 0..1")
         if not TEMPERATURES[0] <= self.temperature <= TEMPERATURES[1]:
             raise ModelError(f"albef: temperature is {self.temperature}, but must lie in 0.001..0.5")
-        for name in ("queue", "fusion_layers"):
-            if getattr(self, name) < 1:
-                raise ModelError(f"albef: {name} is {getattr(self, name)}, but must be at least 1")
-        for name in ("negative_floor", "rerank"):
-            if getattr(self, name) < 0:
-                raise ModelError(f"albef: {name} is {getattr(self, name)}, but must be at least 0")
         if not any((self.contrast_weight, self.matching_weight, self.language_weight)):
             raise ModelError("albef: all three weights are 0; nothing is left to train")
 

@@ -71,14 +71,18 @@ class BiovilConfig:
         "Weights of the image encoder: empty for random ones, `imagenet`, or the path of a checkpoint. The authors' "
         "encoder begins with SimCLR on the same images.",
     )
-    channels: int = setting(1, "Channels of the image encoder: 1, or 3 for a grey image in each colour, as released.")
-    image_stage: int = setting(0, "The residual stage whose locations are the patches; 0 for the last: 15 x 15.")
-    output_stride: int = setting(32, "Pixels per patch; 16 makes 30 x 30 of them by dilation.")
+    channels: int = setting(
+        1, "Channels of the image encoder: 1, or 3 for a grey image in each colour, as released.", choices=(1, 3)
+    )
+    image_stage: int = setting(
+        0, "The residual stage whose locations are the patches; 0 for the last: 15 x 15.", least=0
+    )
+    output_stride: int = setting(32, "Pixels per patch; 16 makes 30 x 30 of them by dilation.", choices=(8, 16, 32))
     text_encoder: str = setting(
         "microsoft/BiomedVLP-CXR-BERT-general",
         "Text encoder: hub name, local folder, all-MiniLM-L6-v2, or `bert/2x128` for a small one from scratch.",
     )
-    dropout: float = setting(0.25, "Dropout of the text encoder.")
+    dropout: float = setting(0.25, "Dropout of the text encoder.", least=0.0)
     sections: str = setting(
         "findings+impression",
         "Sections of the report, one or two, joined by +; `a/b` takes b where the reports have no section a.",
@@ -89,21 +93,25 @@ class BiovilConfig:
         "lacks it.",
     )
     shuffle_sentences: bool = setting(True, "Shuffle the sentences of a section in training.")
-    maximum_tokens: int = setting(256, "Tokens of a section, special ones included; longer ones are cut.")
-    hidden: int = setting(128, "Hidden width of both projections.")
-    dimension: int = setting(128, "Width of the space that images and texts share.")
-    temperature: float = setting(0.5, "Temperature of the loss of images and texts.")
-    global_weight: float = setting(0.5, "Weight of the loss of images and texts; 0 leaves it out.")
-    section_temperature: float = setting(0.5, "Temperature of section matching.")
-    section_weight: float = setting(1.0, "Weight of section matching; 0 leaves it out.")
-    language_weight: float = setting(0.1, "Weight of masked-language modelling; 0 leaves it out.")
-    hidden_share: float = setting(0.15, "Share of the tokens that are hidden.")
+    maximum_tokens: int = setting(256, "Tokens of a section, special ones included; longer ones are cut.", least=1)
+    hidden: int = setting(128, "Hidden width of both projections.", least=1)
+    dimension: int = setting(128, "Width of the space that images and texts share.", least=1)
+    temperature: float = setting(0.5, "Temperature of the loss of images and texts.", above=0.0)
+    global_weight: float = setting(0.5, "Weight of the loss of images and texts; 0 leaves it out.", least=0.0)
+    section_temperature: float = setting(0.5, "Temperature of section matching.", above=0.0)
+    section_weight: float = setting(1.0, "Weight of section matching; 0 leaves it out.", least=0.0)
+    language_weight: float = setting(0.1, "Weight of masked-language modelling; 0 leaves it out.", least=0.0)
+    hidden_share: float = setting(0.15, "Share of the tokens that are hidden.", least=0.0)
     whole_words: bool = setting(True, "Hide the pieces of a word together.")
-    local_weight: float = setting(0.0, "Weight of the loss of words and patches: 0 for BioViL, above for BioViL-L.")
-    attention_temperature: float = setting(0.25, "Temperature of words' attention to patches; GLoRIA's.")
-    word_temperature: float = setting(0.2, "Temperature of words with their attended patches; GLoRIA's.")
-    local_temperature: float = setting(0.1, "Temperature of the loss of words and patches; GLoRIA's.")
-    smoothing: float = setting(1.5, "Sigma in patches of the Gaussian on the maps of zero-shot queries; 0 for none.")
+    local_weight: float = setting(
+        0.0, "Weight of the loss of words and patches: 0 for BioViL, above for BioViL-L.", least=0.0
+    )
+    attention_temperature: float = setting(0.25, "Temperature of words' attention to patches; GLoRIA's.", above=0.0)
+    word_temperature: float = setting(0.2, "Temperature of words with their attended patches; GLoRIA's.", above=0.0)
+    local_temperature: float = setting(0.1, "Temperature of the loss of words and patches; GLoRIA's.", above=0.0)
+    smoothing: float = setting(
+        1.5, "Sigma in patches of the Gaussian on the maps of zero-shot queries; 0 for none.", least=0.0
+    )
     positive_prompt: str = setting(
         POSITIVE, "Prompts for the presence of a finding, joined by |, whose projected vectors are averaged."
     )

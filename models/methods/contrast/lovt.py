@@ -71,23 +71,29 @@ class LovtConfig:
     image_weights: str = setting(
         "imagenet", "Weights of the image encoder: empty for random ones, `imagenet`, or the path of a checkpoint."
     )
-    channels: int = setting(1, "Channels of the image encoder: 1, or 3 for a grey image in each colour, as released.")
-    image_stage: int = setting(0, "The residual stage whose locations are the regions; 0 for the last: 7 x 7.")
-    output_stride: int = setting(32, "Pixels per location of the last feature map; 8 or 16 refine it by dilation.")
+    channels: int = setting(
+        1, "Channels of the image encoder: 1, or 3 for a grey image in each colour, as released.", choices=(1, 3)
+    )
+    image_stage: int = setting(0, "The residual stage whose locations are the regions; 0 for the last: 7 x 7.", least=0)
+    output_stride: int = setting(
+        32, "Pixels per location of the last feature map; 8 or 16 refine it by dilation.", choices=(8, 16, 32)
+    )
     text_encoder: str = setting(
         "emilyalsentzer/Bio_ClinicalBERT",
         "Text encoder: hub name, local folder, all-MiniLM-L6-v2, or `bert/2x128` for a small one from scratch.",
     )
     frozen_layers: int = setting(
-        6, "Layers of the text encoder that are not trained, counted from below, embeddings included; 0 for none."
+        6,
+        "Layers of the text encoder that are not trained, counted from below, embeddings included; 0 for none.",
+        least=0,
     )
     sections: str = setting(
         "findings+impression",
         "Sections whose sentences are read, joined by +; `a/b` takes b where the reports have no section a.",
     )
-    maximum_tokens: int = setting(512, "Tokens of a report; sentences that do not fit are left out.")
+    maximum_tokens: int = setting(512, "Tokens of a report; sentences that do not fit are left out.", least=1)
     swap_probability: float = setting(
-        0.6, "Probability that two sentences change places in training, and then that another two do."
+        0.6, "Probability that two sentences change places in training, and then that another two do.", least=0.0
     )
     sentence_pooling: str = setting("max", "Vector of a sentence: the `max` or the `mean` over its tokens.")
     missing_sentences: str = setting(
@@ -95,22 +101,28 @@ class LovtConfig:
         "What a report has fewer than others: `left_out`. Code: `zeros`, which enter the batch norm and the mean of "
         "sentences.",
     )
-    heads: int = setting(8, "Attention heads of the pooling of regions and of sentences.")
-    hidden: int = setting(2048, "Hidden width of the projection heads.")
-    dimension: int = setting(512, "Width of the spaces that images and reports, and regions and sentences share.")
-    temperature: float = setting(0.1, "Temperature of the global loss.")
-    local_temperature: float = setting(0.3, "Temperature of the local losses.")
-    image_weight: float = setting(0.75, "Weight of the global loss of images against reports.")
-    report_weight: float = setting(0.25, "Weight of the global loss of reports against images.")
-    region_weight: float = setting(0.375, "Weight of each of the two losses of regions; 0 leaves them out.")
-    sentence_weight: float = setting(0.375, "Weight of each of the two losses of sentences; 0 leaves them out.")
+    heads: int = setting(8, "Attention heads of the pooling of regions and of sentences.", least=1)
+    hidden: int = setting(2048, "Hidden width of the projection heads.", least=1)
+    dimension: int = setting(
+        512, "Width of the spaces that images and reports, and regions and sentences share.", least=1
+    )
+    temperature: float = setting(0.1, "Temperature of the global loss.", above=0.0)
+    local_temperature: float = setting(0.3, "Temperature of the local losses.", above=0.0)
+    image_weight: float = setting(0.75, "Weight of the global loss of images against reports.", least=0.0)
+    report_weight: float = setting(0.25, "Weight of the global loss of reports against images.", least=0.0)
+    region_weight: float = setting(0.375, "Weight of each of the two losses of regions; 0 leaves them out.", least=0.0)
+    sentence_weight: float = setting(
+        0.375, "Weight of each of the two losses of sentences; 0 leaves them out.", least=0.0
+    )
     place_weights: str = setting(
         "attention", "Weights of regions and sentences in their losses: `attention`, that of the pooling, or `uniform`."
     )
     near: float = setting(
-        0.5, "Distance up to which regions are positives of each other, as a share of the grid's diagonal; 0: none are."
+        0.5,
+        "Distance up to which regions are positives of each other, as a share of the grid's diagonal; 0: none are.",
+        least=0.0,
     )
-    decay: float = setting(1.0, "Regions at distance d count exp(-decay * d) as positives.")
+    decay: float = setting(1.0, "Regions at distance d count exp(-decay * d) as positives.", least=0.0)
     same_modality: bool = setting(False, "Further negatives are of the own modality.")
     positive_prompt: str = setting(
         "{}", "Prompt for the presence of a finding. The directions of several prompts, joined by |, are averaged."

@@ -81,10 +81,14 @@ class MedclipConfig:
         "imagenet", "Weights of the image encoder: empty for random ones, `imagenet`, or the path of a checkpoint."
     )
     channels: int = setting(
-        1, "Channels of the image encoder: 1, or 3 for a grey image in each colour, as in the released code."
+        1,
+        "Channels of the image encoder: 1, or 3 for a grey image in each colour, as in the released code.",
+        choices=(1, 3),
     )
-    image_stage: int = setting(0, "The stage whose features are pooled; 0 for the last.")
-    output_stride: int = setting(32, "Pixels per location of a residual network's last map; 8 or 16 refine it.")
+    image_stage: int = setting(0, "The stage whose features are pooled; 0 for the last.", least=0)
+    output_stride: int = setting(
+        32, "Pixels per location of a residual network's last map; 8 or 16 refine it.", choices=(8, 16, 32)
+    )
     text_encoder: str = setting(
         "emilyalsentzer/Bio_ClinicalBERT",
         "Text encoder: hub name, local folder, all-MiniLM-L6-v2, or `bert/2x128` for a small one from scratch.",
@@ -94,7 +98,7 @@ class MedclipConfig:
         "Sections of the report from which a sentence is sampled, joined by +; `a/b` takes b where the reports have no "
         "section a.",
     )
-    maximum_tokens: int = setting(77, "Tokens of a sentence; longer ones are cut.")
+    maximum_tokens: int = setting(77, "Tokens of a sentence; longer ones are cut.", least=1)
     padding: str = setting(
         "left_out",
         "Padding in the mean over the tokens of a text: `left_out`. Code: `counted`, so that a vector depends on the "
@@ -103,7 +107,7 @@ class MedclipConfig:
     changed_copy: bool = setting(
         False, "Contrast a copy of each sentence too, in which words are deleted or exchanged. Code: on, and synonyms."
     )
-    dimension: int = setting(512, "Width of the space that images and sentences share.")
+    dimension: int = setting(512, "Width of the space that images and sentences share.", least=1)
     unpaired: bool = setting(
         True,
         "An image without a sentence, but with findings, gets a sentence of another report that shares one, as images "
@@ -114,19 +118,21 @@ class MedclipConfig:
     )
     no_finding: bool = setting(True, "A label more, which is 1 where none of the others is 1 or uncertain.")
     label_similarity: str = setting("cosine", "Similarity of labels: `cosine`. Code: `dot`, the inner product.")
-    target_temperature: float = setting(1.0, "Temperature of the softmax over the similarities of labels.")
+    target_temperature: float = setting(1.0, "Temperature of the softmax over the similarities of labels.", above=0.0)
     unknown_labels: str = setting(
         "own_pair",
         "What an image or a sentence without any finding, present or absent, is a target of: `own_pair`. Code: "
         "`no_finding`, as if it were normal.",
     )
-    temperature: float = setting(0.07, "Temperature at the start; it is learned, and at least 0.01.")
+    temperature: float = setting(0.07, "Temperature at the start; it is learned, and at least 0.01.", above=0.0)
     positive_prompt: str = setting(
         "{}", "Prompt for a finding that the prompts of GLoRIA's kind do not have; several are joined by |."
     )
     negative_prompt: str = setting("no {}", "Prompt for the absence of a finding, in the same form.")
-    prompts: int = setting(10, "Prompts per finding, sampled from models/text/gloria_prompts.py; 0: its name alone.")
-    prompt_seed: int = setting(0, "Seed of this sampling.")
+    prompts: int = setting(
+        10, "Prompts per finding, sampled from models/text/gloria_prompts.py; 0: its name alone.", least=0
+    )
+    prompt_seed: int = setting(0, "Seed of this sampling.", least=0)
     prompt_aggregation: str = setting(
         "embeddings",
         "Of a finding's prompts: the mean of their `embeddings`. Code: the `max` of their logits, or the mean of their "

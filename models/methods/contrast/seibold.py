@@ -56,8 +56,10 @@ class SeiboldConfig:
     image_weights: str = setting(
         "imagenet", "Weights of the image encoder: empty for random ones, `imagenet`, or the path of a checkpoint."
     )
-    channels: int = setting(1, "Channels of the image encoder: 1, or 3 for a grey image in each colour.")
-    image_stage: int = setting(0, "The residual stage whose locations are the patches; 0 for the last.")
+    channels: int = setting(
+        1, "Channels of the image encoder: 1, or 3 for a grey image in each colour.", choices=(1, 3)
+    )
+    image_stage: int = setting(0, "The residual stage whose locations are the patches; 0 for the last.", least=0)
     text_encoder: str = setting(
         "all-MiniLM-L6-v2",
         "Text encoder: hub name, local folder, all-MiniLM-L6-v2 (a sentence transformer, bundled), or `bert/2x128` for "
@@ -72,18 +74,22 @@ class SeiboldConfig:
         "all", "Sentences that make the report in training: `all`, a random `subset` of half of them, or `one`."
     )
     shuffle_sentences: bool = setting(True, "Put the sentences of the report in random order in training.")
-    maximum_tokens: int = setting(256, "Tokens of a report; sentences that do not fit are left out of it.")
-    dimension: int = setting(512, "Width of the space that images, reports and sentences share.")
-    first_logit_scale: float = setting(14.285714, "Factor of the cosines at the start: 1 / 0.07, as in CLIP.")
-    max_logit_scale: float = setting(100.0, "Upper bound of this factor, which is learned.")
-    global_weight: float = setting(1.0, "Weight of the loss of images and reports; 0 leaves it out.")
-    local_weight: float = setting(1.0, "Weight of the loss of patches and sentences; 0 leaves it out.")
+    maximum_tokens: int = setting(256, "Tokens of a report; sentences that do not fit are left out of it.", least=1)
+    dimension: int = setting(512, "Width of the space that images, reports and sentences share.", least=1)
+    first_logit_scale: float = setting(
+        14.285714, "Factor of the cosines at the start: 1 / 0.07, as in CLIP.", above=0.0
+    )
+    max_logit_scale: float = setting(100.0, "Upper bound of this factor, which is learned.", above=0.0)
+    global_weight: float = setting(1.0, "Weight of the loss of images and reports; 0 leaves it out.", least=0.0)
+    local_weight: float = setting(1.0, "Weight of the loss of patches and sentences; 0 leaves it out.", least=0.0)
     pool: str = setting(
         "attention",
         "What a sentence is compared with: the patches by its `attention`, the patch that is most like it (`max`), or "
         "their `mean`.",
     )
-    attention_temperature: float = setting(0.1, "Temperature of a sentence's attention to patches, on cosines.")
+    attention_temperature: float = setting(
+        0.1, "Temperature of a sentence's attention to patches, on cosines.", above=0.0
+    )
     image_positives: str = setting(
         "together", "An image should find its sentences `together`, or `each` of them (the mean over them)."
     )

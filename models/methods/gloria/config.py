@@ -40,15 +40,19 @@ class GloriaConfig:
         "resnet50", "A timm encoder, `resnet18/2` for its first two stages, or `vit/4x128p8` for a small ViT."
     )
     image_stage: int = setting(
-        3, "The residual stage whose locations are the regions: 19 x 19 for images of 299 pixels."
+        3, "The residual stage whose locations are the regions: 19 x 19 for images of 299 pixels.", least=0
     )
     image_weights: str = setting(
         "imagenet", "Weights of the image encoder: empty for random ones, `imagenet`, or the path of a checkpoint."
     )
     channels: int = setting(
-        1, "Channels of the image encoder: 1, or 3 for a grey image in each colour, as in the released code."
+        1,
+        "Channels of the image encoder: 1, or 3 for a grey image in each colour, as in the released code.",
+        choices=(1, 3),
     )
-    upsampled: int = setting(299, "Side in pixels to which images are enlarged before the encoder; 0 for not at all.")
+    upsampled: int = setting(
+        299, "Side in pixels to which images are enlarged before the encoder; 0 for not at all.", least=0
+    )
     text_encoder: str = setting(
         "emilyalsentzer/Bio_ClinicalBERT",
         "Text encoder: hub name, local folder, all-MiniLM-L6-v2, or `bert/2x128` for a small one from scratch.",
@@ -57,8 +61,8 @@ class GloriaConfig:
         "impression", "Sections of the report, joined by +; `a/b` takes b where the reports have no section a."
     )
     full_report: bool = setting(False, "Read the sections whole; otherwise every step samples one sentence of them.")
-    text_length: int = setting(97, "Tokens of a text, [CLS] and [SEP] included; longer ones are cut.")
-    text_layers: int = setting(4, "Number of last hidden states that make the vector of a token.")
+    text_length: int = setting(97, "Tokens of a text, [CLS] and [SEP] included; longer ones are cut.", least=1)
+    text_layers: int = setting(4, "Number of last hidden states that make the vector of a token.", least=1)
     layer_aggregation: str = setting("sum", "Aggregation of these hidden states: `sum` or `mean`.")
     sentence_pooling: str = setting(
         "words", "Sentence vector: `words`, the mean over the words; `positions`, over the padding too, as in the code."
@@ -73,17 +77,18 @@ class GloriaConfig:
     word_aggregation: str = setting(
         "sum", "Aggregation over the exponentials of the words' similarities: `sum` or `mean`."
     )
-    attention_temperature: float = setting(0.25, "Temperature tau_1, of words with regions.")
-    word_temperature: float = setting(0.2, "Temperature tau_2, of words with their attended regions.")
-    temperature: float = setting(0.1, "Temperature tau_3, of images with sentences.")
-    global_weight: float = setting(1.0, "Weight of the global loss; 0 leaves it out.")
-    local_weight: float = setting(1.0, "Weight of the local loss; 0 leaves it out.")
+    attention_temperature: float = setting(0.25, "Temperature tau_1, of words with regions.", above=0.0)
+    word_temperature: float = setting(0.2, "Temperature tau_2, of words with their attended regions.", above=0.0)
+    temperature: float = setting(0.1, "Temperature tau_3, of images with sentences.", above=0.0)
+    global_weight: float = setting(1.0, "Weight of the global loss; 0 leaves it out.", least=0.0)
+    local_weight: float = setting(1.0, "Weight of the local loss; 0 leaves it out.", least=0.0)
     prompts: int = setting(
         5,
         "Prompts per finding, sampled from models/text/gloria_prompts.py. With 0, and for findings that it does not "
         "have, the name itself is the prompt.",
+        least=0,
     )
-    prompt_seed: int = setting(0, "Seed of this sampling.")
+    prompt_seed: int = setting(0, "Seed of this sampling.", least=0)
     prompt_aggregation: str = setting("mean", "Aggregation over a finding's prompts: `mean`, or `max` as in the code.")
     zero_shot_words: str = setting(
         "sum", "`word_aggregation` in zero-shot classification: `sum`, `mean`, or `max` as in the code."

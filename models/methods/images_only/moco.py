@@ -61,14 +61,12 @@ TRAINING: dict[str, Any] = {
 class MocoConfig(ImagesOnlySettings):
     """MoCo's settings. The defaults are those of MoCo v2 in the authors' code, the weights to start from aside."""
 
-    temperature: float = setting(0.2, "Temperature of the loss; MoCo v1 has .07.")
-    queue: int = setting(65536, "Keys of earlier images that are negatives; any number, whatever the batch.")
-    key_momentum: float = setting(0.999, "Share of the key network that stays in each step.")
+    temperature: float = setting(0.2, "Temperature of the loss; MoCo v1 has .07.", above=0.0)
+    queue: int = setting(65536, "Keys of earlier images that are negatives; any number, whatever the batch.", least=1)
+    key_momentum: float = setting(0.999, "Share of the key network that stays in each step.", least=0.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.queue < 1:
-            raise ModelError(f"moco: queue is {self.queue}, but must be at least 1")
         if not 0 <= self.key_momentum <= 1:
             raise ModelError(f"moco: key_momentum is {self.key_momentum}, but must lie in 0..1")
 

@@ -51,7 +51,7 @@ TRAINING: dict[str, Any] = {
 class SimclrConfig(ImagesOnlySettings):
     """SimCLR's settings. Defaults are those of LoVT's baseline, unless a setting says otherwise."""
 
-    temperature: float = setting(0.1, "Temperature of the loss; sthalles/SimCLR has .07.")
+    temperature: float = setting(0.1, "Temperature of the loss; sthalles/SimCLR has .07.", above=0.0)
     normalise: bool = setting(True, "Contrast cosines; off: inner products, an option of google-research/simclr.")
     sum_views: bool = setting(
         False, "Add the losses of both views up instead of averaging them, as google-research/simclr does."
@@ -62,6 +62,7 @@ class Simclr(Method):
     """An image encoder, and a projection for the training."""
 
     two_views = True
+    contrasts_pairs = True
 
     def __init__(self, config: SimclrConfig, image_encoder: ImageEncoder, size: int) -> None:
         super().__init__()

@@ -19,7 +19,9 @@ class EncoderSettings:
         "resnet50", "Image encoder: a timm name, or `vit/4x128p8` for a small ViT from scratch."
     )
     channels: int = setting(
-        3, "Channels of the image encoder: 1, or 3 for a grey image in each colour, as in the papers' code."
+        3,
+        "Channels of the image encoder: 1, or 3 for a grey image in each colour, as in the papers' code.",
+        choices=(1, 3),
     )
 
     @property

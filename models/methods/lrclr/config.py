@@ -48,20 +48,22 @@ class LrclrConfig(ClipSettings):
         True,
         "v_g is the class token of the last block run on class token and selected patches; off: of the whole image.",
     )
-    cross_layers: int = setting(2, "Layers of the cross-modality transformer.")
-    cross_width: int = setting(512, "Width of the cross-modality transformer.")
-    cross_heads: int = setting(8, "Attention heads of the cross-modality transformer.")
+    cross_layers: int = setting(2, "Layers of the cross-modality transformer.", least=1)
+    cross_width: int = setting(512, "Width of the cross-modality transformer.", least=1)
+    cross_heads: int = setting(8, "Attention heads of the cross-modality transformer.", least=1)
     cross_types: str = setting("learned", "`learned`: a learned vector per modality is added to its tokens; or `none`.")
     cross_positions: str = setting(
         "none", "`learned`: a learned vector per position is added to what the towers know of positions; or `none`."
     )
-    local_weight: float = setting(0.5, "lambda, weight of the local loss; 0: CheXzero with selected regions.")
+    local_weight: float = setting(
+        0.5, "lambda, weight of the local loss; 0: CheXzero with selected regions.", least=0.0
+    )
     local_pairs: str = setting(
         "matched", "`matched`: equation 5 as printed, which can leak; `all`: every image with every text."
     )
     local_reduction: str = setting("sum", "Reduction of the local loss over the batch: `sum` as printed, or `mean`.")
     local_cosine: bool = setting(False, "Cosines instead of the printed inner products.")
-    local_chunk: int = setting(256, "Pairs compared at once in the memory, where `local_pairs` is `all`.")
+    local_chunk: int = setting(256, "Pairs compared at once in the memory, where `local_pairs` is `all`.", least=1)
 
     def __post_init__(self) -> None:
         if self.selection_layers not in ("all", "before_last"):

@@ -68,16 +68,19 @@ class ContrastiveBinaryConfig(MatchingSettings):
         "Text encoder: hub name, local folder, all-MiniLM-L6-v2, or `bert/2x128` for a small one from scratch.",
     )
     frozen_layers: int = setting(
-        6, "Layers of the text encoder that are not trained, counted from below, embeddings included; 0 for none."
+        6,
+        "Layers of the text encoder that are not trained, counted from below, embeddings included; 0 for none.",
+        least=0,
     )
-    width: int = setting(512, "Width of the projections of images and of texts.")
-    hidden: int = setting(512, "Width of the hidden layer behind them.")
+    width: int = setting(512, "Width of the projections of images and of texts.", least=1)
+    hidden: int = setting(512, "Width of the hidden layer behind them.", least=1)
     product: bool = setting(False, "The perceptron also reads the product of the two, element by element.")
 
 
 class ContrastiveBinary(Method):
     """Two encoders with a linear projection each, and a perceptron over both."""
 
+    contrasts_pairs = True
     text_batch = 256  # texts embedded at once
 
     def __init__(

@@ -52,21 +52,21 @@ TRAINING: dict[str, Any] = {
 class DsveConfig(HingeSettings):
     """DSVE's settings. The defaults are those of the paper's code, image encoder, words and `total` aside."""
 
-    word_width: int = setting(620, "Width of the vectors of words.")
-    layers: int = setting(4, "Layers of the text tower.")
+    word_width: int = setting(620, "Width of the vectors of words.", least=1)
+    layers: int = setting(4, "Layers of the text tower.", least=1)
     cell: str = setting("sru", "Cell of the text tower: `sru`, or `gru`.")
-    dimension: int = setting(2400, "Width of the maps, of the text tower, and of the space they share.")
-    largest: int = setting(15, "Largest activations of a map that are averaged.")
-    smallest: int = setting(15, "Smallest activations of a map that are averaged, and added; 0 for none.")
-    image_dropout: float = setting(0.5, "Dropout of the pooled map.")
-    text_dropout: float = setting(0.25, "Dropout of the words and between the layers of the text tower.")
-    hardest: int = setting(1, "Hardest negatives of each image and text that count; 0 for all.")
+    dimension: int = setting(2400, "Width of the maps, of the text tower, and of the space they share.", least=1)
+    largest: int = setting(15, "Largest activations of a map that are averaged.", least=1)
+    smallest: int = setting(15, "Smallest activations of a map that are averaged, and added; 0 for none.", least=0)
+    image_dropout: float = setting(0.5, "Dropout of the pooled map.", least=0.0)
+    text_dropout: float = setting(0.25, "Dropout of the words and between the layers of the text tower.", least=0.0)
+    hardest: int = setting(1, "Hardest negatives of each image and text that count; 0 for all.", least=0)
     negated_diagonal: bool = setting(
         False,
         "A pair's own score, negated, stands among its negatives, as in the code: the loss rises where it is below 0.",
     )
-    frozen_text_epochs: float = setting(2.0, "Epochs in which the text tower is not trained.")
-    frozen_image_epochs: float = setting(8.0, "Epochs in which image encoder and maps are not trained.")
+    frozen_text_epochs: float = setting(2.0, "Epochs in which the text tower is not trained.", least=0.0)
+    frozen_image_epochs: float = setting(8.0, "Epochs in which image encoder and maps are not trained.", least=0.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()

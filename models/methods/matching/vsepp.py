@@ -51,9 +51,9 @@ TRAINING: dict[str, Any] = {
 class VseppConfig(HingeSettings):
     """VSE++'s settings. The defaults are the paper's and its code's, image encoder, words and `total` aside."""
 
-    word_width: int = setting(300, "Width of the vectors of words.")
-    layers: int = setting(1, "Layers of the GRU.")
-    dimension: int = setting(1024, "Width of the GRU and of the space that images and texts share.")
+    word_width: int = setting(300, "Width of the vectors of words.", least=1)
+    layers: int = setting(1, "Layers of the GRU.", least=1)
+    dimension: int = setting(1024, "Width of the GRU and of the space that images and texts share.", least=1)
     measure: str = setting("cosine", "Similarity: `cosine`, or `order` for order embeddings (usual margin: .05).")
     absolute: bool = setting(False, "Vectors are made non-negative, for order embeddings.")
     normalise_features: bool = setting(True, "Features of the image are of unit length before the projection.")
@@ -61,8 +61,10 @@ class VseppConfig(HingeSettings):
     hardest: bool = setting(
         True, "Only the hardest negative counts; off: the sum over all, which is the code's default."
     )
-    hard_after_epoch: float = setting(0.0, "Epochs in which the sum over all negatives is trained before the hardest.")
-    frozen_image_epochs: float = setting(30.0, "Epochs in which the image encoder is not trained.")
+    hard_after_epoch: float = setting(
+        0.0, "Epochs in which the sum over all negatives is trained before the hardest.", least=0.0
+    )
+    frozen_image_epochs: float = setting(30.0, "Epochs in which the image encoder is not trained.", least=0.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -43,10 +43,14 @@ class MedklipConfig:
         "A timm encoder, ViTs included, or `vit/4x128p8`: 4 blocks of width 128, patches of 8, from scratch.",
     )
     image_stage: int = setting(
-        3, "The residual stage whose locations are used: 14 x 14 at 224 pixels for stage 3. A ViT has its patches."
+        3,
+        "The residual stage whose locations are used: 14 x 14 at 224 pixels for stage 3. A ViT has its patches.",
+        least=0,
     )
     output_stride: int = setting(
-        32, "Pixels per location of a residual network's last feature map; 8 or 16 refine it by dilation."
+        32,
+        "Pixels per location of a residual network's last feature map; 8 or 16 refine it by dilation.",
+        choices=(8, 16, 32),
     )
     image_weights: str = setting(
         "",
@@ -54,26 +58,28 @@ class MedklipConfig:
         "`imagenet`, or the path of a checkpoint.",
     )
     channels: int = setting(
-        1, "Channels of the image encoder: 1, or 3 for a grey image in each colour, as in the released code."
+        1,
+        "Channels of the image encoder: 1, or 3 for a grey image in each colour, as in the released code.",
+        choices=(1, 3),
     )
     text_encoder: str = setting(
         "emilyalsentzer/Bio_ClinicalBERT",
         "Frozen text encoder of the descriptions: hub name, local folder, or all-MiniLM-L6-v2 (bundled).",
     )
     text_pooling: str = setting("cls", "Vector of a text: `cls`, or the `mean` over its tokens.")
-    description_tokens: int = setting(128, "Tokens of a description; longer ones are cut.")
+    description_tokens: int = setting(128, "Tokens of a description; longer ones are cut.", least=1)
     test_description_tokens: int = setting(
-        0, "Tokens of a description at test; 0 for as many as in training. The authors' code takes 64."
+        0, "Tokens of a description at test; 0 for as many as in training. The authors' code takes 64.", least=0
     )
     centre_texts: bool = setting(
         False, "Subtract the mean vector of the entities, which says only that all of them are findings."
     )
-    width: int = setting(256, "Width of queries and decoder.")
-    heads: int = setting(4, "Attention heads of the decoder.")
-    layers: int = setting(4, "Layers of the decoder.")
-    feed_forward: int = setting(1024, "Hidden width of the decoder's feed-forward layers.")
-    dropout: float = setting(0.1, "Dropout of the decoder.")
-    negatives: int = setting(7, "Negative positions per positive one in the position loss.")
+    width: int = setting(256, "Width of queries and decoder.", least=1)
+    heads: int = setting(4, "Attention heads of the decoder.", least=1)
+    layers: int = setting(4, "Layers of the decoder.", least=1)
+    feed_forward: int = setting(1024, "Hidden width of the decoder's feed-forward layers.", least=1)
+    dropout: float = setting(0.1, "Dropout of the decoder.", least=0.0)
+    negatives: int = setting(7, "Negative positions per positive one in the position loss.", least=0)
     negative_scope: str = setting(
         "entity",
         "Negative positions are those without the same `entity`, or without any in the `matrix`, as in the code before "
@@ -95,7 +101,9 @@ class MedklipConfig:
     initialisation: str = setting(
         "normal", "`normal`: N(0, 0.02) as in the code, for the paper's widths; `xavier`: for small ones."
     )
-    position_weight: float = setting(1.0, "Weight of the position loss; 0 leaves it out (the paper's ablation).")
+    position_weight: float = setting(
+        1.0, "Weight of the position loss; 0 leaves it out (the paper's ablation).", least=0.0
+    )
 
     def __post_init__(self) -> None:
         for name, choices in {

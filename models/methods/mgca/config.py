@@ -41,19 +41,21 @@ class MgcaConfig:
         "imagenet", "Weights of the image encoder: empty for random ones, `imagenet`, or the path of a checkpoint."
     )
     channels: int = setting(
-        1, "Channels of the image encoder: 1, or 3 for a grey image in each colour, as in the released code."
+        1,
+        "Channels of the image encoder: 1, or 3 for a grey image in each colour, as in the released code.",
+        choices=(1, 3),
     )
     image_stage: int = setting(
-        3, "The stage of a residual network whose locations are the patches: 19 x 19 for images of 299 pixels."
+        3, "The stage of a residual network whose locations are the patches: 19 x 19 for images of 299 pixels.", least=0
     )
     upsampled: int = setting(
-        299, "Side in pixels to which images are enlarged before a residual network; 0 for not at all."
+        299, "Side in pixels to which images are enlarged before a residual network; 0 for not at all.", least=0
     )
     text_encoder: str = setting(
         "emilyalsentzer/Bio_ClinicalBERT",
         "Text encoder: hub name, local folder, all-MiniLM-L6-v2, or `bert/2x128` for a small one from scratch.",
     )
-    text_layers: int = setting(0, "Number of first layers of the text encoder to use; 0 for all 12. Code: 6.")
+    text_layers: int = setting(0, "Number of first layers of the text encoder to use; 0 for all 12. Code: 6.", least=0)
     token_positions: bool = setting(
         True,
         "Whether the text encoder knows the order of words. Code: off, since it passes the types of tokens for their "
@@ -63,9 +65,9 @@ class MgcaConfig:
         "impression+findings", "Sections of the report, joined by +; `a/b` takes b where the reports have no section a."
     )
     minimum_report_words: int = setting(
-        0, "Words that a report has at least; shorter ones are left out, and counted. Code: 3."
+        0, "Words that a report has at least; shorter ones are left out, and counted. Code: 3.", least=0
     )
-    text_length: int = setting(112, "Tokens of a report, [CLS] and [SEP] included; longer ones are cut.")
+    text_length: int = setting(112, "Tokens of a report, [CLS] and [SEP] included; longer ones are cut.", least=1)
     text_pooling: str = setting(
         "cls", "Vector of a report: `cls`, or the mean over its `words`, which a text tower from scratch learns sooner."
     )
@@ -73,16 +75,16 @@ class MgcaConfig:
         "{}", "Prompt for the presence of a finding. The directions of several prompts, joined by |, are averaged."
     )
     negative_prompt: str = setting("no {}", "Prompt for the absence of a finding, in the same form.")
-    dim: int = setting(128, "Width of the space that images and reports share.")
-    hidden: int = setting(2048, "Hidden width of the projection heads.")
+    dim: int = setting(128, "Width of the space that images and reports share.", least=1)
+    hidden: int = setting(2048, "Hidden width of the projection heads.", least=1)
     instance_weight: float = setting(
-        1.0, "lambda_1, weight of the instance loss (ITA); 0 leaves it out, as in Table 4."
+        1.0, "lambda_1, weight of the instance loss (ITA); 0 leaves it out, as in Table 4.", least=0.0
     )
-    token_weight: float = setting(1.0, "lambda_2, weight of the token loss (CTA); 0 leaves it out.")
-    prototype_weight: float = setting(1.0, "lambda_3, weight of the prototype loss (CPA); 0 leaves it out.")
-    instance_temperature: float = setting(0.1, "Temperature tau_1 of the instance loss. Code: 0.07.")
-    token_temperature: float = setting(0.07, "Temperature tau_2 of the token loss. Code: 0.1.")
-    prototype_temperature: float = setting(0.2, "Temperature tau_3 of the prototype loss.")
+    token_weight: float = setting(1.0, "lambda_2, weight of the token loss (CTA); 0 leaves it out.", least=0.0)
+    prototype_weight: float = setting(1.0, "lambda_3, weight of the prototype loss (CPA); 0 leaves it out.", least=0.0)
+    instance_temperature: float = setting(0.1, "Temperature tau_1 of the instance loss. Code: 0.07.", above=0.0)
+    token_temperature: float = setting(0.07, "Temperature tau_2 of the token loss. Code: 0.1.", above=0.0)
+    prototype_temperature: float = setting(0.2, "Temperature tau_3 of the prototype loss.", above=0.0)
     directions: str = setting(
         "mean", "Over image to report and report to image, in the instance and token losses: `mean`. Code: `sum`."
     )
@@ -90,9 +92,11 @@ class MgcaConfig:
         True, "Both directions of the token loss; off: only that of words attending to patches."
     )
     attention_heads: int = setting(
-        1, "Heads of the learned cross-attention (equation 4); 0: plain cosines, nothing learned. Code: 0."
+        1, "Heads of the learned cross-attention (equation 4); 0: plain cosines, nothing learned. Code: 0.", least=0
     )
-    attention_temperature: float = setting(0.1, "Temperature of the cross-attention that is not learned (code).")
+    attention_temperature: float = setting(
+        0.1, "Temperature of the cross-attention that is not learned (code).", above=0.0
+    )
     token_weights: str = setting(
         "attention",
         "Weights of tokens: `attention`, the encoder's divided by the number of tokens. Code: `clipped`, summing to 1.",
@@ -108,12 +112,12 @@ class MgcaConfig:
     normalised_words: bool = setting(
         True, "Cosines of patches with the words they attend to. Code: off for ViT, on for ResNet."
     )
-    prototypes: int = setting(500, "Number of prototypes.")
-    epsilon: float = setting(0.05, "Regularisation of the Sinkhorn assignment.")
-    sinkhorn_iterations: int = setting(3, "Iterations of the Sinkhorn assignment.")
-    frozen_prototype_epochs: float = setting(1.0, "Epochs at the start in which prototypes get no gradient.")
+    prototypes: int = setting(500, "Number of prototypes.", least=1)
+    epsilon: float = setting(0.05, "Regularisation of the Sinkhorn assignment.", above=0.0)
+    sinkhorn_iterations: int = setting(3, "Iterations of the Sinkhorn assignment.", least=1)
+    frozen_prototype_epochs: float = setting(1.0, "Epochs at the start in which prototypes get no gradient.", least=0.0)
     contrasted: int = setting(
-        0, "Pairs that are contrasted with each other; 0: the whole batch. Code: 72, the half of each process."
+        0, "Pairs that are contrasted with each other; 0: the whole batch. Code: 72, the half of each process.", least=0
     )
 
     def __post_init__(self) -> None:
