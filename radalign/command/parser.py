@@ -17,6 +17,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"radalign {version('radalign')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (
+        _add_inspect,
         _add_ingest,
         _add_pretrain,
         _add_evaluate,
@@ -45,6 +46,18 @@ def _command(commands: argparse._SubParsersAction, name: str, help_text: str, ru
 
     parser.set_defaults(run=run)
     return parser
+
+
+def _add_inspect(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    parser = _command(
+        commands,
+        "inspect",
+        "Say what a folder is (a published dataset, a table with images, a tree of DICOM files), what would become of "
+        "it, and what to type next. No pixels are opened.",
+        "inspecting.run_inspect",
+    )
+    parser.add_argument("path", metavar="PATH", help="a folder, a table with a row per image, or an archive.yaml")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 
 def _add_ingest(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
