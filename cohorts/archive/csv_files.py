@@ -71,8 +71,9 @@ def read(
 ) -> pd.DataFrame:
     """The `columns` of a table and those of `others` that it has (None: all), as strings, empty where empty.
 
-    Blanks around the names of columns do not count. Lines of separators alone are left out unless `blank_lines`. Raises CohortError that names what cannot be read: a column that is
-    absent or there twice, a line that has more or fewer values than the header, or a damaged file.
+    Blanks around the names of columns do not count. Lines of separators alone are left out unless `blank_lines`. Raises
+    CohortError that names what cannot be read: a column that is absent or there twice, a line that has more or fewer
+    values than the header, or a damaged file.
     """
     first, records = _open_table(path, lambda header: set(columns) <= set(map(str.strip, header)))
     names = [name.strip() for name in first]
