@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from sys import intern
 from typing import TYPE_CHECKING
@@ -67,7 +67,11 @@ def column_names(path: Path) -> list[str]:
 
 
 def read(
-    path: Path, columns: Sequence[str], others: Sequence[str] | None = (), blank_lines: bool = True
+    path: Path,
+    columns: Sequence[str],
+    others: Sequence[str] | None = (),
+    blank_lines: bool = True,
+    most: int | None = None,
 ) -> pd.DataFrame:
     """The `columns` of a table and those of `others` that it has (None: all), as strings, empty where empty.
 
@@ -86,7 +90,7 @@ def read(
     named = max(place for place, name in enumerate(names) if name) + 1
     # Most values are one of a few, which are kept once.
     rows: list[list[str]] = []
-    for values in _even(path, records, named, len(names)):
+    for values in islice(_even(path, records, named, len(names)), most):  # None: all
         if len(rows) * len(places) > MOST_VALUES:
             raise CohortError(f"{path} has more than {MOST_VALUES} values, as no published table has.")
         if blank_lines or any(map(str.strip, values)):

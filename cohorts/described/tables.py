@@ -6,6 +6,7 @@ The content of a file says what it is, not its name.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,9 +52,10 @@ def column_names(path: Path, sheet: str = "") -> list[str]:
     return [name.strip() for name in names if name.strip()]
 
 
-def read_table(path: Path, columns: Sequence[str], sheet: str = "") -> pd.DataFrame:
+def read_table(path: Path, columns: Sequence[str], sheet: str = "", most: int | None = None) -> pd.DataFrame:
     """The `columns` of a table as text without blanks around it, empty where empty. Rows without any value are dropped.
 
+    At `most` so many rows are read (None: all).
     CohortError names a column that is not there, with the one that is probably meant.
     """
     import pandas as pd
@@ -66,11 +68,11 @@ def read_table(path: Path, columns: Sequence[str], sheet: str = "") -> pd.DataFr
         raise CohortError(f"{path} has two columns {twice!r}; rename one of them.")
     kind = _kind(path)
     if kind == PARQUET:
-        table = pd.DataFrame(_parquet_rows(path, wanted), columns=wanted, dtype=object)
+        table = pd.DataFrame(islice(_parquet_rows(path, wanted), most), columns=wanted, dtype=object)
     elif kind == ZIP:
-        table = pd.DataFrame(workbooks.read_rows(path, wanted, sheet), columns=wanted, dtype=object)
+        table = pd.DataFrame(islice(workbooks.read_rows(path, wanted, sheet), most), columns=wanted, dtype=object)
     else:
-        table = csv_files.read(path, wanted, blank_lines=False)[wanted]
+        table = csv_files.read(path, wanted, blank_lines=False, most=most)[wanted]
     return table.apply(lambda column: column.str.strip()) if len(table) else table
 
 
