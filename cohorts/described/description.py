@@ -53,7 +53,8 @@ class ReportSource:
     file: str = ""  # column of the path of a text file
     sections: dict[str, str] = field(default_factory=dict)  # section, such as findings -> column
     table: str = ""  # a table of its own, joined by `key`
-    key: str = ""  # of a manifest a column of the table, of a DICOM tree AccessionNumber or StudyInstanceUID too
+    key: str = ""  # of a table its column; of a folder what its files are named by: accession, study or study_id
+    by: str = ""  # of a DICOM tree: accession, study (StudyInstanceUID) or study_id; empty: told from `key`
     folder: str = ""  # of text files that are named by the key
     sr: bool = False  # the DICOM SR objects of the study
 

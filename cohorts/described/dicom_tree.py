@@ -1,0 +1,78 @@
+"""The source of an archive that is a tree of DICOM files, at any depth, with or without extensions and DICOMDIR.
+
+A source row is each file that begins as DICOM, each other file that has the name of an image or has no extension and is
+no text, and each file that a DICOMDIR names and that is not there. Other files are no rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from cohorts.described import ROWS
+from cohorts.described.description import Description, ReportSource
+from cohorts.described.dicom.index import index_headers, read_cache
+from cohorts.described.dicom.reports import Reports, find_reports, read_file
+from cohorts.described.dicom.rows import DETAILS, list_objects
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class DicomTree:
+    """Lists the objects of a tree. Headers are kept in the table `cache`, so that only new files are opened again."""
+
+    details = DETAILS
+
+    def __init__(self, description: Description, root: Path, cache: Path | None = None) -> None:
+        self.root, self._described, self._cache = root, description.report, cache
+        self.has_reports = self._described != ReportSource()
+        self._headers: pa.Table | None = None
+
+    def list_rows(self) -> pd.DataFrame:
+        """A row per object, sorted by path."""
+        self._headers = index_headers(self.root, self._cache)
+        self.__dict__.pop("_objects", None)
+        self.__dict__.pop("_reports", None)
+        rows = self._objects.rename(columns={"path": "image_path"}).assign(split="", report_path="")
+        if self.has_reports:
+            keys = rows[self._reports.attribute]
+            rows["report_path"] = keys.map(self._reports.path)
+            is_lost = (rows["reason"] == "") & ~keys.map(self._reports.__contains__).astype(bool)
+            rows["reason"] = np.where(is_lost, "missing_report", rows["reason"])
+            rows["report_path"] = rows["report_path"].mask(is_lost & (rows["report_path"] == ""), rows["image_path"])
+        return rows[list(ROWS)]
+
+    def extras(self, rows: pd.DataFrame) -> Mapping[str, Any]:
+        """Nothing: a header has no labels and no boxes."""
+        return {}
+
+    def read_report(self, row: Mapping[str, Any]) -> str:
+        """The text of the report of a row with `image_path` and `report_path`; raises ReportError."""
+        described, path = self._described, row["report_path"]
+        if path and not described.table:
+            return read_file(self.root, path, described.sr)
+        return self._reports.read(self.root, self._keys.get(row["image_path"], ""))
+
+    @cached_property
+    def _objects(self) -> pd.DataFrame:
+        if self._headers is None:  # a report is asked for and nothing was listed: what is known of the tree will do
+            known = read_cache(self._cache)
+            self._headers = known if known.num_rows else index_headers(self.root, self._cache)
+        return list_objects(self._headers)
+
+    @cached_property
+    def _reports(self) -> Reports:
+        objects = self._objects
+        assert self._headers is not None
+        return find_reports(self._described, self.root, self._headers, objects)
+
+    @cached_property
+    def _keys(self) -> dict[str, str]:
+        """The key of the report of each image."""
+        return dict(zip(self._objects["path"], self._objects[self._reports.attribute], strict=True))
