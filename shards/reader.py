@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from imaging.dicom.views import kinds_of_views
 from shards.errors import ShardError
 from shards.manifest import Manifest, ShardEntry
 from shards.pixels import Pixels, pixel_offsets
@@ -94,6 +95,12 @@ class ShardReader:
             offsets.append((self.folder / shard.file, pixel_offsets(self.folder / shard.file, size)[kept]))
             ids.append(table["image_id"].filter(pa.array(kept)))
         return Pixels(size, offsets, _sort_by_id(ids))
+
+    def kinds(self, split: str | None = None) -> np.ndarray:
+        """(rows,) the kind of view of each row of `split`, of imaging.dicom.views.KINDS."""
+        table = self.columns(None, ["split", "view"])  # whether any view is said is a fact of all splits
+        kinds = np.array(kinds_of_views(table["view"].to_pylist()), dtype=object)
+        return kinds[_select_split(table, split)]
 
     def _shards_of(self, split: str | None) -> list[ShardEntry]:
         return [shard for shard in self.manifest.shards if split is None or split in shard.splits]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 FRONTAL, LATERAL, UNKNOWN = "frontal", "lateral", "unknown"
 KINDS = (FRONTAL, LATERAL, UNKNOWN)  # unknown: not said, or neither of the two, as oblique and decubitus
@@ -21,3 +22,12 @@ def kind_of_view(view: str) -> str:
     if _FRONTAL.search(words):
         return FRONTAL
     return LATERAL if _LATERAL.search(words) else UNKNOWN
+
+
+def kinds_of_views(views: Sequence[str]) -> list[str]:
+    """The kind of each of the views of a dataset.
+
+    Where none of them is said, as of datasets that hold frontal images alone, all are frontal.
+    """
+    kinds = {view: kind_of_view(view) for view in set(views)}
+    return [FRONTAL] * len(views) if not any(views) else [kinds[view] for view in views]

@@ -1,19 +1,17 @@
-"""The kinds of views, from the words of archives."""
+"""Which images are left out by their views."""
 
 from __future__ import annotations
 
-import pytest
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cohorts.views import FRONTAL, LATERAL, UNKNOWN, kind_of_view
+from cohorts.views import KINDS, are_not_chosen, kind_of_view
 
-KNOWN = {
-    FRONTAL: ("PA", "AP", "ap", " AP Supine", "AP Erect", "AP_horizontal", "FRONTAL", "p.a.", "postero-anterior"),
-    LATERAL: ("LATERAL", "LL", "RL", "L", "lat", "XTABLE LATERAL", "LEFT LATERAL", "seitlich"),
-    UNKNOWN: ("", "  ", "LAO", "RPO", "AP LLD", "PA RLD", "AP AXIAL", "LORDOTIC", "SWIMMERS", "OBLIQUE", "ORBITAL"),
-}
+VIEWS = st.sampled_from(["PA", "AP", "LATERAL", "LL", "", "LAO", None])
 
 
-@pytest.mark.parametrize(("kind", "view"), [(kind, view) for kind, views in KNOWN.items() for view in views])
-def test_view_has_its_kind(kind: str, view: str) -> None:
-    """Each word stands for one kind."""
-    assert kind_of_view(view) == kind
+@given(st.lists(VIEWS, max_size=12), st.sets(st.sampled_from(KINDS)))
+def test_images_whose_kind_is_not_chosen_are_left_out(views, chosen):
+    found = are_not_chosen(pd.Series(views, dtype=object), tuple(chosen))
+    assert found.tolist() == [kind_of_view(view or "") not in chosen for view in views]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from imaging.dicom.views import kind_of_view
 from shards.errors import ShardError
 from shards.manifest import Manifest
 from shards.reader import ShardReader
@@ -99,3 +100,27 @@ def test_inverted_pixels_under_the_old_times_are_refused(folder):
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     with pytest.raises(ShardError, match=r"a\.parquet was changed after it was written"):
         ShardReader(folder)
+
+
+def test_kinds_of_views_are_those_of_all_splits(sources, tmp_path):
+    """Whether a dataset says views is not told by a split alone."""
+    table = sources(6, 4, 0).build()
+    place = table.column_names.index("view")
+
+    def write(name, views):
+        folder = tmp_path / name
+        folder.mkdir()
+        write_shard(
+            table.set_column(place, table.schema.field("view"), pa.array(views, pa.string())), folder / "a.parquet"
+        )
+        write_manifest(folder, [folder / "a.parquet"], [], [], 4, "phantom")
+        return ShardReader(folder)
+
+    silent = write("silent", [""] * len(table))
+    assert silent.kinds().tolist() == ["frontal"] * len(table)
+    views = ["PA", "LL", "", "LAO", "AP", "LATERAL"][: len(table)]
+    said = write("said", views)
+    kinds = dict(zip(table["image_id"].to_pylist(), views, strict=True))
+    for split in ("train", "validate", "test", None):
+        ids = said.columns(split, ["image_id"])["image_id"].to_pylist()
+        assert said.kinds(split).tolist() == [kind_of_view(kinds[name]) for name in ids]
