@@ -130,12 +130,15 @@ def update(
 ) -> dict[str, Any]:
     """Bring a dataset up to date with its archive; returns its state as `keep_ready` does.
 
+    Of a pool every member is brought up to date, with the same settings, and then the pool.
+
     Only one process at a time does this for a dataset in a home; others wait. The phantom's archive is simulated first.
     `progress` shows a bar in a terminal. CohortError says in one sentence what is wrong with the archive or a setting,
     or which check the data fails.
     """
     with writing(workspace, log):
-        return _update(workspace, settings or IngestionSettings(), log, progress)
+        states = [_update(member, settings or IngestionSettings(), log, progress) for member in workspace.members()]
+        return keep_pool(workspace, log) if workspace.is_pool else states[0]
 
 
 def _update(workspace: Workspace, settings: IngestionSettings, log: Log, progress: bool) -> dict[str, Any]:
@@ -326,6 +329,15 @@ def keep_ready(workspace: Workspace) -> dict[str, Any]:
         "version": take_version(workspace),
     }
     return {"status": READY, "note": "", **about, **manifest.splits}
+
+
+def keep_pool(workspace: Workspace, log: Log = lambda _: None) -> dict[str, Any]:
+    """Build the pool of members that are up to date; to be called while `writing`. Returns its state."""
+    from ingestion.pooling.build import build_pool
+
+    pool = build_pool(workspace, log)
+    about = {"data_version": pool.digest, "version": take_version(workspace), "members": pool.data_versions}
+    return {"status": READY, "note": "", "simulated": workspace.shows_simulation(), **about, **pool.splits}
 
 
 def explain_absent(name: str) -> str:

@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from ingestion.workspace import VERSIONS
 from shards import manifest
 from shards.errors import ShardError
 from shards.manifest import Manifest
+from shards.pool import load_manifest
 from store import batches
 from store.digests import fingerprint, known_digest
 from store.errors import DamageError
@@ -50,15 +51,28 @@ ALIVE = "alive"  # in the folder of a run: a lock that it holds
 LOCK = "ingestion.lock"  # in the folder of a dataset
 
 
-def writing(workspace: Workspace, log: Log, wait: bool = True) -> AbstractContextManager[None]:
-    """Be the only one who writes the tables of this dataset; BusyError where somebody else does and `wait` is false."""
-    path = workspace.home_path() / workspace.cohort_name() / LOCK
-    return holding(path, f"writes the tables of {workspace.cohort_name()} in {workspace.home_path()}", log, wait)
+@contextmanager
+def writing(workspace: Workspace, log: Log, wait: bool = True) -> Iterator[None]:
+    """Be the only one who writes the tables of this dataset, or of this pool and all of its members.
+
+    BusyError where somebody else does and `wait` is false.
+    """
+    home = workspace.home_path()
+    names = {workspace.cohort_name(), *(member.cohort_name() for member in workspace.members())}
+    with ExitStack() as locks:
+        for name in sorted(names):  # in one order: no two runs wait for each other
+            locks.enter_context(holding(home / name / LOCK, f"writes the tables of {name} in {home}", log, wait))
+        yield
 
 
 def take_version(workspace: Workspace) -> str:
-    """Keep the tables that count as a version, unless it is there; returns its id. To be called while `writing`."""
+    """Keep the tables that count as a version, unless it is there; returns its id. To be called while `writing`.
+
+    A pool is a version as it is built. ShardError where there is nothing yet.
+    """
     current = replace(workspace, version="")
+    if workspace.is_pool:
+        return _expect_pool(current)
     content = dict(_copied(current))
     data = Manifest.load(current.folder("shards"))
     target = versions_folder(current) / _name(data, content)
@@ -70,6 +84,8 @@ def take_version(workspace: Workspace) -> str:
 def present_version(workspace: Workspace) -> str:
     """The id that the tables that count have as a version, which may not be kept; empty without shards."""
     current = replace(workspace, version="")
+    if workspace.is_pool:
+        return _expect_pool(current) if current.folder("shards").exists() else ""
     if not (current.folder("shards") / manifest.FILE_NAME).exists():
         return ""
     return _name(Manifest.load(current.folder("shards")), dict(_copied(current)))
@@ -147,9 +163,21 @@ def version_for(workspace: Workspace, data_version: str, run: str, trained_on: s
 
 def _data_version(workspace: Workspace) -> str:
     try:
-        return Manifest.load(workspace.folder("shards")).digest
+        return load_manifest(workspace.folder("shards")).digest
     except ShardError:
         return ""
+
+
+def _expect_pool(workspace: Workspace) -> str:
+    """The id of the version that is the present pool."""
+    shards = workspace.folder("shards")
+    if not shards.exists():
+        name = workspace.cohort_name()
+        raise ShardError(
+            f"There is no pool {name} in {workspace.home_path()}; build it first: `RADALIGN_COHORT={name} dagster job "
+            "execute -j ingest`."
+        )
+    return shards.resolve().parent.name
 
 
 def living(home: Path, run: str) -> AbstractContextManager[None]:
@@ -198,7 +226,7 @@ def _write(workspace: Workspace, target: Path, data: Manifest) -> None:
     data.write(partial / "shards")
     for folder, path in _linked(workspace, data):
         (partial / folder / path.name).symlink_to(Path("..", "..", "..", folder, path.name))
-    _replace_folder(partial, target)
+    replace_folder(partial, target)
 
 
 def _linked(workspace: Workspace, data: Manifest) -> Iterator[tuple[str, Path]]:
@@ -215,8 +243,11 @@ def _linked(workspace: Workspace, data: Manifest) -> Iterator[tuple[str, Path]]:
             yield "triplets", rejects
 
 
-def _replace_folder(partial: Path, target: Path) -> None:
-    """A damaged version steps aside first: a folder cannot be renamed onto one that holds files."""
+def replace_folder(partial: Path, target: Path) -> None:
+    """Rename a complete folder to `target`.
+
+    A damaged version steps aside first: a folder cannot be renamed onto one that holds files.
+    """
     if target.exists():
         aside = target.with_name(f"{target.name}.{time.time_ns()}.damaged")
         target.rename(aside)

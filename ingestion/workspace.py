@@ -15,6 +15,7 @@ from cohorts.errors import CohortError
 from cohorts.phantom import PHANTOM
 from cohorts.phantom.marker import is_marked
 from cohorts.views import USUAL
+from ingestion.pooling.names import is_pool_name, members_of, pool_name
 from store import batches
 from store.home import based, default_home
 from store.presets import chosen_preset
@@ -33,7 +34,10 @@ class Workspace:
     """Home folder, dataset and archive of a run."""
 
     home: str = setting("", "Where everything is kept. Empty: RADALIGN_HOME, else var/ in the checkout.")
-    cohort: str = setting("", "Name of the dataset. Empty: RADALIGN_COHORT, else phantom.")
+    cohort: str = setting(
+        "",
+        "Name of the dataset, or names joined by + to pretrain on several. Empty: RADALIGN_COHORT, else phantom.",
+    )
     archive_root: str = setting(
         "",
         "Root of the dataset's archive, a folder or s3://bucket/prefix. Empty: RADALIGN_<COHORT>_ROOT; phantom "
@@ -52,8 +56,27 @@ class Workspace:
         return based(self.home) if self.home else default_home()
 
     def cohort_name(self) -> str:
-        """Name of the dataset of this run."""
-        return self.cohort or os.environ.get("RADALIGN_COHORT") or PHANTOM
+        """Name of the dataset of this run, or of the pool: those of its members in alphabetical order, joined by +."""
+        return pool_name(members_of(self.cohort or os.environ.get("RADALIGN_COHORT") or PHANTOM))
+
+    @property
+    def is_pool(self) -> bool:
+        """Whether the run is about several datasets at once."""
+        return is_pool_name(self.cohort_name())
+
+    def members(self) -> list[Workspace]:
+        """The workspace itself, or of a pool those of its members, sorted by name, which have archives of their own.
+
+        CohortError where a pool was given the one archive of `archive_root`.
+        """
+        if not self.is_pool:
+            return [self]
+        if self.archive_root:
+            raise CohortError(
+                f"archive_root (or --root) names one archive, and {self.cohort_name()} has several; set "
+                f"{' and '.join(f'RADALIGN_{name.upper()}_ROOT' for name in members_of(self.cohort_name()))} instead."
+            )
+        return [replace(self, cohort=name, version="") for name in members_of(self.cohort_name())]
 
     def preset_name(self) -> str:
         """The preset of this run; PresetError where there is none of the name."""
@@ -75,7 +98,14 @@ class Workspace:
         return based(root) if root else None
 
     def root(self) -> Path:
-        """Root of the archive; CohortError says which variable to set where a real dataset has none."""
+        """Folder of the files of the archive; CohortError as `named_root`, or where its description has a mistake."""
+        from cohorts.registry import files_root
+
+        return files_root(self.cohort_name(), self.named_root())
+
+    def named_root(self) -> Path:
+        """Root of the archive as somebody named it, a folder or a description; CohortError says which variable to set
+        where a real dataset has none."""
         root = self.configured_root()
         if root is None and self.simulated():
             return self.folder("archive")
@@ -88,11 +118,13 @@ class Workspace:
         return root
 
     def simulated(self) -> bool:
-        """Whether the archive is ours to simulate: the phantom dataset with no root of its own."""
+        """Whether the archive is ours to simulate: the phantom dataset with no root of its own; no pool's is."""
         return self.cohort_name() == PHANTOM and self.configured_root() is None
 
     def shows_simulation(self) -> bool:
-        """Whether the images are simulated: as the inventory found, or else as the archive says."""
+        """Whether images are simulated, of a pool any: as the inventory found, or else as the archive says."""
+        if self.is_pool:
+            return any(member.shows_simulation() for member in self.members())
         found = batches.read_plan(self.folder("inventory")).settings.get(SIMULATED)
         return self.cohort_name() == PHANTOM or (is_marked(self.root()) if found is None else bool(found))
 
@@ -117,4 +149,4 @@ class Workspace:
         `views`; CohortError where that fails."""
         from cohorts.registry import open_cohort
 
-        return open_cohort(self.cohort_name(), self.root(), split or None, views)
+        return open_cohort(self.cohort_name(), self.named_root(), split or None, views, self.home_path())

@@ -37,6 +37,7 @@ class ModelCard:
         default_factory=dict
     )  # how those were read: fields of imaging.decode.SquareOptions
     encoders: dict[str, str] = field(default_factory=dict)  # digests of the local folders that settings name
+    trained_on: dict[str, str] = field(default_factory=dict)  # cohort -> data version, of all that it was trained on
     released: str = ""  # the format of `models.released` that it was imported from, whose settings are `method_config`
 
     @property
@@ -79,8 +80,8 @@ class ModelCard:
 
     def _is_sound(self) -> bool:
         """Whether the values are such as trainings write. What the method says of its own settings comes later."""
-        settings = self.method_config, self.decoding, self.encoders
-        texts = self.method, self.fit, self.released, *self.encoders
+        settings = self.method_config, self.decoding, self.encoders, self.trained_on
+        texts = self.method, self.fit, self.released, *self.encoders, *self.trained_on.values()
         sides = self.size, self.shard_size or self.size
         return (
             all(isinstance(value, dict) for value in settings)

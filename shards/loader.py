@@ -15,31 +15,17 @@ T = TypeVar("T")
 AHEAD = 4  # batches per thread that are made before they are needed
 
 
-class Shuffle:
-    """An endless sequence of batches. Every epoch is a permutation of all `pairs` that follows from (seed, epoch).
+class Epochs:
+    """How an endless sequence of batches is divided into epochs of `pairs` pairs.
 
     Where an epoch does not end with a batch, `last` says what becomes of its last pairs: the next epoch begins within
-    their batch (`across`), they are left out of this epoch (`drop`), or they are a shorter batch (`keep`). Any batch
-    can be asked for at once, so resuming needs nothing but its number.
+    their batch (`across`), they are left out of this epoch (`drop`), or they are a shorter batch (`keep`).
     """
 
-    def __init__(self, pairs: int, batch_size: int, seed: int, last: str = "across") -> None:
+    def __init__(self, pairs: int, batch_size: int, last: str) -> None:
         self.pairs = pairs
         self.batch_size = batch_size
         self.last = last
-        self._order = lru_cache(maxsize=2)(lambda epoch: np.random.default_rng([seed, epoch]).permutation(pairs))
-
-    def batch(self, number: int) -> np.ndarray:
-        """Which pairs, of 0 .. pairs - 1, are in batch `number` (counting from 0), in this order."""
-        if self.last != "across":
-            epoch, place = divmod(number, int(self.batches_per_epoch))
-            return self._order(epoch)[place * self.batch_size : (place + 1) * self.batch_size]
-        positions = number * self.batch_size + np.arange(self.batch_size)
-        epochs = positions // self.pairs
-        parts = [
-            self._order(epoch)[positions[epochs == epoch] % self.pairs] for epoch in range(epochs[0], epochs[-1] + 1)
-        ]
-        return np.concatenate(parts)
 
     @property
     def batches_per_epoch(self) -> float:
@@ -54,6 +40,29 @@ class Shuffle:
         if self.last == "across":
             return number * self.batch_size // self.pairs
         return number // int(self.batches_per_epoch)
+
+
+class Shuffle(Epochs):
+    """An endless sequence of batches. Every epoch is a permutation of all `pairs` that follows from (seed, epoch).
+
+    Any batch can be asked for at once, so resuming needs nothing but its number.
+    """
+
+    def __init__(self, pairs: int, batch_size: int, seed: int, last: str = "across") -> None:
+        super().__init__(pairs, batch_size, last)
+        self._order = lru_cache(maxsize=2)(lambda epoch: np.random.default_rng([seed, epoch]).permutation(pairs))
+
+    def batch(self, number: int) -> np.ndarray:
+        """Which pairs, of 0 .. pairs - 1, are in batch `number` (counting from 0), in this order."""
+        if self.last != "across":
+            epoch, place = divmod(number, int(self.batches_per_epoch))
+            return self._order(epoch)[place * self.batch_size : (place + 1) * self.batch_size]
+        positions = number * self.batch_size + np.arange(self.batch_size)
+        epochs = positions // self.pairs
+        parts = [
+            self._order(epoch)[positions[epochs == epoch] % self.pairs] for epoch in range(epochs[0], epochs[-1] + 1)
+        ]
+        return np.concatenate(parts)
 
 
 class Loader(Generic[T]):

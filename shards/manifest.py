@@ -89,12 +89,12 @@ class Manifest:
         """The data version: what the rows say, and how they are to be read."""
         content = sum(int(shard.content, 16) for shard in self.shards) % MODULUS
         reading = (self.cohort, self.schema_version, self.size, self.entities, self.positions, self.rows)
-        return _canonical_digest([*reading, f"{content:064x}", *["squash"] * self.squash])
+        return canonical_digest([*reading, f"{content:064x}", *["squash"] * self.squash])
 
     @property
     def checksum(self) -> str:
         """Digest of everything in the manifest, which tells whether it was changed after it was written."""
-        return _canonical_digest(asdict(self))
+        return canonical_digest(asdict(self))
 
     def write(self, folder: Path) -> Path:
         """Write `manifest.json` into `folder`, atomically."""
@@ -190,5 +190,6 @@ def _canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
-def _canonical_digest(value: Any) -> str:
+def canonical_digest(value: Any) -> str:
+    """The digest of a value that JSON can write, however its dicts are ordered."""
     return hashlib.sha256(_canonical(value)).hexdigest()

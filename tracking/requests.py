@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from models.encoders.local_files import named_files
-from shards.manifest import Manifest
+from shards.pool import load_manifest
 from store.batches import expect_plan
 from store.digests import fingerprint, known_digest
 from store.seals import expect_intact
@@ -37,7 +37,7 @@ def training_request(workspace: Home, method: str, settings: Mapping[str, Any]) 
     """
     shards = workspace.folder("shards")
     knowledge = workspace.folder("knowledge") / "knowledge.parquet"
-    data_version = Manifest.load(shards).digest
+    data_version = load_manifest(shards).digest
     known = known_digest(expect_intact(knowledge, KNOWLEDGE_AGAIN))
     files = named_files(settings["method_config"])
     run = fingerprint(method, settings, data_version, known, training_code(method), *([files] if files else ()))

@@ -50,6 +50,11 @@ class TrainingConfig:
     micro_batches: int = setting(
         1, "Parts in which a batch passes the encoders (GradCache): the same gradients in less memory."
     )
+    weights: dict[str, Any] = setting(
+        {},
+        "Of a pool, shares of its cohorts in the pairs, such as {mimic_cxr: 3, open_i: 1}; empty: every image once in "
+        "an epoch.",
+    )
     optimizer: str = setting("adamw", "`adamw`, `adam` (weight decay as a penalty) or `sgd`.")
     learning_rate: float = setting(1e-4, "The highest learning rate, after the warm-up.")
     final_learning_rate: float = setting(
@@ -112,6 +117,12 @@ class TrainingConfig:
             raise TrainingError(
                 f"training option `milestones` is `{self.milestones}`; give epochs joined by +, such as 120+160"
             )
+        for cohort, weight in self.weights.items():
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < float("inf"):
+                raise TrainingError(
+                    f"training option `weights` gives {cohort} the weight {weight}, but weights are numbers above 0; "
+                    "leave a cohort out of the pool to train without it"
+                )
         if self.fsdp and self.compile:
             raise TrainingError("training options `fsdp` and `compile` exclude each other; switch one of them off")
         if self.batch_size % self.micro_batches:

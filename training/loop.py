@@ -20,11 +20,13 @@ from models.encoders.local_files import named_encoders
 from models.method import Batch, Method
 from models.run_files import BEST, CARD, LAST, METRICS, TRAINED, UNTRAINED, read_result
 from models.saved import ModelCard
-from shards.loader import Loader, Shuffle, count_buffers, loading
+from shards.loader import Loader, count_buffers, loading
 from shards.manifest import Manifest
+from shards.pool import Pool, data_versions
 from store import seals
 from training.config import TrainingConfig
 from training.data.pairs import Pairs, open_shards, training_pairs, validation_pairs
+from training.data.shares import order_pairs
 from training.errors import TrainingError
 from training.guards import StoppedError, StopRequest, batch_norm_guard, expect_finite, memory_guard
 from training.monitoring.metrics_log import MetricsLog, lines_until
@@ -93,7 +95,7 @@ class Run:
             )
         self.data = training_pairs(config, reader, self.method, origin.fingerprint)
         self.validation = validation_pairs(config, reader, self.method, origin.fingerprint)
-        self.shuffle = Shuffle(len(self.data), config.batch_size, config.seed, config.last_batch)
+        self.shuffle = order_pairs(config, self.data)
         self.room = self.data.room(count_buffers(config.loader_threads), config.batch_size)
         self.per_epoch = self.shuffle.batches_per_epoch / config.accumulate
         self.steps = self.count_steps()
@@ -113,13 +115,16 @@ class Run:
         epochs = self.config.epochs
         return self.config.max_steps or max(int(epochs > 0), round(epochs * self.per_epoch))
 
-    def build(self, size: int, manifest: Manifest) -> Method:
+    def build(self, size: int, manifest: Manifest | Pool) -> Method:
         """The network with the run's initial weights, which are kept as the floor to compare with."""
         knowledge = pq.read_table(self.config.knowledge).select(["kind", "name", "description"]).to_pylist()
         fit = "crop" if self.config.augmentation.get("window") else "resize"
         decoding = dict(manifest.decoding)
         name, own = self.config.method, self.config.method_config
-        card = ModelCard(name, own, knowledge, size, fit, manifest.size, decoding, named_encoders(own))
+        trained_on = data_versions(manifest)
+        card = ModelCard(
+            name, own, knowledge, size, fit, manifest.size, decoding, named_encoders(own), trained_on=trained_on
+        )
         torch.manual_seed(self.config.seed)
         method = card.build()
         if rank() == 0:

@@ -12,7 +12,7 @@ from torch import Tensor
 from imaging.augment import AugmentationConfig
 from models.distributed import world_size
 from models.method import Batch, Method
-from shards.reader import ShardReader
+from shards.pool_reader import Reader, cohorts_of, open_reader
 from store.digests import fingerprint
 from store.seals import unlink
 from training.config import TrainingConfig
@@ -44,7 +44,7 @@ class PairData:
 
     def __init__(
         self,
-        reader: ShardReader,
+        reader: Reader,
         split: str,
         method: Method,
         flips: AugmentationConfig,
@@ -75,6 +75,10 @@ class PairData:
         ids: list[str] = self.reader.columns(self.split, ["image_id"])["image_id"].take(rows).to_pylist()
         return ids
 
+    def cohorts(self) -> np.ndarray:
+        """(pairs,) the cohort that each pair is from."""
+        return cohorts_of(self.reader, self.split)[self.rows]
+
     def room(self, batches: int, batch_size: int) -> np.ndarray:
         """Arrays (batches, pairs of this process, size, size) to read pixels into again and again.
 
@@ -103,9 +107,9 @@ class PairData:
         return Pairs(replace(whole.part(share), images=images), torch.from_numpy(np.stack(views)[:, share]), rows)
 
 
-def open_shards(config: TrainingConfig) -> ShardReader:
+def open_shards(config: TrainingConfig) -> Reader:
     """The shards of a run, checked against the `data_version` of the configuration."""
-    reader = ShardReader(Path(config.shards))
+    reader = open_reader(Path(config.shards))
     if config.data_version and reader.manifest.digest != config.data_version:
         raise TrainingError(
             f"{config.shards} holds data version {reader.manifest.digest[:12]}, but this run was asked to use "
@@ -114,7 +118,7 @@ def open_shards(config: TrainingConfig) -> ShardReader:
     return reader
 
 
-def training_pairs(config: TrainingConfig, reader: ShardReader, method: Method, made_by: str = "") -> PairData:
+def training_pairs(config: TrainingConfig, reader: Reader, method: Method, made_by: str = "") -> PairData:
     """The training split, which has to hold a batch."""
     flips = AugmentationConfig(**config.augmentation)
     data = PairData(reader, "train", method, flips, Path(config.output) / "train_texts.npz", made_by)
@@ -144,7 +148,7 @@ def _expect_last_batch(config: TrainingConfig, pairs: int) -> None:
         )
 
 
-def validation_pairs(config: TrainingConfig, reader: ShardReader, method: Method, made_by: str = "") -> PairData | None:
+def validation_pairs(config: TrainingConfig, reader: Reader, method: Method, made_by: str = "") -> PairData | None:
     """The validation split, whose images are never flipped; None where there is none and nothing depends on it."""
     cache = Path(config.output) / "validate_texts.npz"
     data = PairData(reader, "validate", method, AugmentationConfig(), cache, made_by)

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from models.method import Batch, Method
-from shards.reader import ShardReader
+from shards.pool_reader import Reader
 from training.data.targets import ReportTargets
 from training.data.texts import ReportTexts, cached_texts
 from training.data.unpaired import SentencePool, labels_of
@@ -94,7 +94,7 @@ class TextsAndTargets:
         return replace(batch, targets=self.targets.matrices(rows, mirrored), text_targets=of_text)
 
 
-def read_reports(reader: ShardReader, split: str, method: Method, mirrored: bool, cache: Path, made_by: str) -> Reports:
+def read_reports(reader: Reader, split: str, method: Method, mirrored: bool, cache: Path, made_by: str) -> Reports:
     """What `method` reads of a split; `cache` keeps its token ids. With `mirrored`, also of mirrored images."""
     targets = None
     if method.reads_targets:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from models.encoders.local_files import named_files
-from shards.manifest import Manifest
+from shards.pool import load_manifest
 from store.digests import fingerprint, known_digest
 from store.seals import expect_intact, is_sealed
 from training.config import TrainingConfig
@@ -38,7 +38,7 @@ class Origin:
         """What a run of `config` would be made by."""
         return cls(
             settings={name: value for name, value in asdict(config).items() if name not in NEUTRAL},
-            data_version=Manifest.load(Path(config.shards)).digest,
+            data_version=load_manifest(Path(config.shards)).digest,
             knowledge=_knowledge_digest(Path(config.knowledge)) if config.knowledge else "",
             files=named_files(config.method_config),
             code_version=training_code(config.method),

@@ -1,0 +1,41 @@
+"""Names of pools: several datasets that one network is trained on at once, joined by +."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cohorts.errors import CohortError
+from cohorts.registry import has_reports, reader_module
+
+SEPARATOR = "+"
+
+
+def members_of(name: str) -> list[str]:
+    """The datasets that a name stands for, sorted: one, or the members of a pool. They may not exist."""
+    return sorted(part.strip() for part in name.split(SEPARATOR))
+
+
+def is_pool_name(name: str) -> bool:
+    """Whether a name is that of a pool."""
+    return SEPARATOR in name
+
+
+def pool_name(members: Sequence[str]) -> str:
+    """The name of a pool: the same for the same members, in whichever order."""
+    return SEPARATOR.join(sorted(members))
+
+
+def check_name(name: str) -> None:
+    """Raise CohortError where a name is none of a dataset or of a pool of datasets."""
+    members = members_of(name)
+    for member in members:
+        if not member:
+            raise CohortError(f"The pool {name} has an empty name; join the names of datasets by {SEPARATOR}.")
+        reader_module(member)
+        if members.count(member) > 1:
+            raise CohortError(f"The pool {name} names {member} twice; name each dataset once.")
+        if len(members) > 1 and not has_reports(member):
+            raise CohortError(
+                f"{member} has images without reports, from which there is nothing to pretrain; leave it out of the "
+                f"pool {name}, and use it to evaluate."
+            )
