@@ -20,6 +20,7 @@ from cohorts.splits import OFFICIAL
 from cohorts.tables import REJECTS, STUDIES
 from cohorts.views import KINDS, USUAL
 from report_parsing.errors import ReportError
+from store.home import default_home
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,8 +72,11 @@ class Reader:
     splits: tuple[str, ...] = (OFFICIAL,)
     signature: Signature = ()  # the files that tell the dataset from others, in each of its editions
 
-    def __init__(self, root: Path, split: str | None = None, views: Sequence[str] = USUAL) -> None:
-        self.root = require_folder(root, self.variable, self.how_to_get)
+    def __init__(
+        self, root: Path, split: str | None = None, views: Sequence[str] = USUAL, home: Path | None = None
+    ) -> None:
+        self.root = require_folder(self.files_root(root), self.variable, self.how_to_get)
+        self.home = home or default_home()  # where a reader keeps the key that it hashes identifiers with
         self.split = split or self.splits[0]
         if self.split not in self.splits:
             raise CohortError(f"{self.name} has no split {split!r}; choose {' or '.join(self.splits)}.")
@@ -80,6 +84,11 @@ class Reader:
         if not self.views or (unknown := set(self.views) - set(KINDS)):
             named = repr(min(unknown)) if self.views else "no view"
             raise CohortError(f"inventory: `views` names {named}; choose of {', '.join(KINDS)}.")
+
+    @classmethod
+    def files_root(cls, root: Path) -> Path:
+        """The folder that all paths of the archive count from, for the root that somebody named: itself."""
+        return root
 
     @property
     def variable(self) -> str:

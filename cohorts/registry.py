@@ -24,15 +24,23 @@ def cohort_names() -> list[str]:
     return sorted(module.name for module in iter_modules(readers.__path__))
 
 
-def open_cohort(name: str, root: Path, split: str | None = None, views: Sequence[str] = USUAL) -> Cohort:
+def open_cohort(
+    name: str, root: Path, split: str | None = None, views: Sequence[str] = USUAL, home: Path | None = None
+) -> Cohort:
     """Reader of the archive `name` in `root`, with the family `split` of its `splits` (None: its default).
 
-    Images of the `views` become studies, `cohorts.views.KINDS`.
+    Images of the `views` become studies, `cohorts.views.KINDS`. `home` holds the key of hashed identifiers (None: that
+    of the environment).
 
     Raises:
         CohortError: the name, the root, the split or a view is wrong; the message is one sentence.
     """
-    return _reader(name)(root, split, views)  # type: ignore[no-any-return]
+    return _reader(name)(root, split, views, home)  # type: ignore[no-any-return]
+
+
+def files_root(name: str, root: Path) -> Path:
+    """The folder of the files of an archive, for the root that somebody named: itself, or what its description says."""
+    return _reader(name).files_root(root)  # type: ignore[no-any-return]
 
 
 def has_reports(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""What the words of a manifest mean: dates, ages, sexes, sides, splits and labels. None, or NaN, where it is unclear."""
+"""What the words of a manifest mean: dates, ages, sexes, sides, splits, labels. None, or NaN, where it is unclear."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ EITHER = re.compile(r"(\d{1,2})([-/])(\d{1,2})\2(\d{4})")
 SERIAL = re.compile(r"(\d{5})(?:[.,]\d+)?")  # days of a spreadsheet, 1927 to 2173
 NAMED = ("%B %d, %Y", "%d-%b-%Y", "%d %b %Y", "%d %B %Y")
 EPOCH = date(1899, 12, 30)
+FIRST_YEAR = 1850  # of a date; an earlier one is a mistake of the archive
 
 
 def says_nothing(word: str) -> bool:
@@ -88,7 +89,7 @@ def _read_date(text: str, day_first: bool) -> date | None:
     else:
         return next((parsed for form in NAMED if (parsed := _parse(text, form))), None)
     try:
-        return date(int(year), int(month), int(day))
+        return date(int(year), int(month), int(day)) if int(year) >= FIRST_YEAR else None
     except ValueError:
         return None
 
@@ -107,6 +108,7 @@ def _order(texts: Iterable[str], column: str) -> bool:
 
 def _parse(text: str, date_format: str) -> date | None:
     try:
-        return datetime.strptime(text, date_format).date()
+        found = datetime.strptime(text, date_format).date()
     except ValueError:
         return None
+    return found if found.year >= FIRST_YEAR else None

@@ -1,4 +1,4 @@
-"""Sheets of Excel workbooks (.xlsx) as rows of text. Nothing in a workbook is run: of a formula the stored value counts.
+"""Sheets of Excel workbooks (.xlsx) as rows of text. Nothing in them is run: of a formula the stored value counts.
 
 A workbook is a zip file of XML (ECMA-376). It is read as a stream with limits, so that neither packed zeros nor XML
 entities can fill the memory, and only the parts that are needed are opened.
@@ -120,7 +120,7 @@ def _shared_texts(path: Path, book: zipfile.ZipFile) -> Iterator[str]:
 
 def _date_styles(path: Path, book: zipfile.ZipFile) -> frozenset[int]:
     """The cell styles whose numbers are dates: built-in formats, or codes with a year or a day in them."""
-    own, styles, inside = {}, [], False
+    own, styles = {}, []
     for element in _elements(path, book, "xl/styles.xml", ("numFmt", "cellXfs")):
         if _name(element) == "numFmt":
             own[element.get("numFmtId")] = bool(DATE_CODE.search(LITERALS.sub("", element.get("formatCode", ""))))

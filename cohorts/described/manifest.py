@@ -1,0 +1,318 @@
+"""Lists the images that a table of a described archive names, with what it says of each: a `Source`.
+
+A row of the table is an image, or several where it names several paths.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from cohorts.archive.report_files import MAXIMUM_BYTES, read_text
+from cohorts.described import ROWS
+from cohorts.described.boxes import read_boxes
+from cohorts.described.description import HEADINGS, NO_PATIENTS, Description, ReportSource
+from cohorts.described.labels import read_labels
+from cohorts.described.tables import read_table, table_path
+from cohorts.described.words import SEXES, SIDES, SPLITS, read_age, read_dates, says_nothing
+from cohorts.errors import CohortError
+from cohorts.rows import files_below, first_reasons
+from cohorts.tables import BOX
+from report_parsing.errors import ReportError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FRONTAL = "FRONTAL"  # the view of images of which the description names none
+SEVERAL = re.compile(r"[;|]")  # between the paths, or the views, in a cell
+LONGEST_PATH = 4096  # bytes; no system takes a longer one
+LONGEST_WORD = 200  # characters of a view, device, site or identifier
+REPORT_SUFFIXES = (".txt", ".TXT", ".text")
+DETAILS = {
+    "no_path": "The row of the manifest names no image.",
+    "unusable_path": "The row names a path that no file can have.",
+    "no_patient": "The row names no patient, so it cannot be put into a split.",
+    "no_study": "The row names no study.",
+    "views_unlike_paths": "The row names another number of views than of images.",
+    "too_long": f"A view, device, site or identifier of the row has more than {LONGEST_WORD} characters.",
+    "bad_date": "The date is none, or of a form that is not known: say `date_format`.",
+    "bad_sex": "The sex is none of F, M, O and their words: say what it means in `values`.",
+    "bad_age": "The age is no number of years that a patient can have.",
+    "bad_laterality": "The laterality is neither L nor R, nor a word for one of them: say what it means in `values`.",
+    "bad_split": "The split is none of train, validate and test, and of their words: say what it means in `values`.",
+    "no_split": "The row is in no split.",
+    "bad_label": "A label is none of 1, 0, -1 and empty: say what its words mean in `values`.",
+    "bad_box": "A box of the image lacks a number or its label, has no size, or lies off every image.",
+    "no_report": "The row, its study, or the table of the reports has no report for the image.",
+    "other_report": "An earlier row gives the study another report.",
+}
+
+
+class Manifest:
+    """Reads the images of a described archive from a table."""
+
+    details: Mapping[str, str] = DETAILS
+
+    def __init__(self, description: Description, root: Path) -> None:
+        self.description, self.root = description, root
+        self.has_reports = description.report != ReportSource()
+        if description.report.sr:
+            raise CohortError(
+                "The description has a manifest and `report: {sr: true}`; SR objects are read without one."
+            )
+
+    def list_rows(self) -> pd.DataFrame:
+        """The rows of the manifest in their order, one for each path, with ROWS, `line` (of the table) and `report`."""
+        images = self._images()
+        lines = images["line"].to_numpy()
+        facts = self._facts().iloc[lines].reset_index(drop=True)
+        reports = self._reports().iloc[lines].reset_index(drop=True)
+        rows = images.assign(**facts, **reports)
+        rows["view"] = images["view"]
+        rows["reason"] = self._reasons(rows)
+        return rows[[*ROWS, "line", "report"]]
+
+    def extras(self, rows: pd.DataFrame) -> Mapping[str, Any]:
+        """Labels and boxes of the rows."""
+        from cohorts.rows import list_column
+
+        found: dict[str, Any] = {}
+        labels, _ = self._labels
+        if labels is not None:
+            found["labels"] = labels.take(pa.array(rows["line"].to_numpy()))
+        if self._boxes is not None:
+            repeated = rows["image_path"].duplicated() | (rows["image_path"] == "")
+            ids = rows["image_path"].where(~repeated, "\0" + rows.index.astype(str))
+            found["boxes"] = list_column(ids, self._boxes[0], BOX)
+        return found
+
+    def read_report(self, row: Mapping[str, Any]) -> str:
+        """The text of the report: of the cell, of the columns of its sections, or of its file."""
+        report = self.description.report
+        text = read_text(self.root, row["report_path"]) if report.file or report.folder else str(row["report"])
+        if not text.strip():
+            raise ReportError("empty_report", "The row of the manifest has no report.")
+        if len(text) > MAXIMUM_BYTES:
+            raise ReportError("unreadable_report", "The cell of the report is far longer than a report.")
+        return text
+
+    @cached_property
+    def _table(self) -> pd.DataFrame:
+        """The columns that the description names, with the words of `values` replaced by what they mean."""
+        described = self.description
+        columns, report, boxes = described.columns, described.report, described.boxes
+        named = [column for _, column in columns.images()] + list(columns.facts().values())
+        if not report.table:
+            named += [column for column in (report.text, report.file, report.key) if column]
+            named += report.sections.values()
+        named += [*described.labels.columns.values(), described.labels.column]
+        if not boxes.table:
+            named += [boxes.label, boxes.x, boxes.y, boxes.width, boxes.height]
+        table = self._read(described.manifest, [name for name in named if name], described.sheet)
+        if unknown := next((column for column in described.values if column not in table), None):
+            raise CohortError(
+                f"The description says what the words of {unknown!r} mean, a column that it does not use."
+            )
+        return table
+
+    def _read(self, name: str, columns: list[str], sheet: str = "") -> pd.DataFrame:
+        table = read_table(table_path(self.root, name), columns, sheet)
+        for column, meanings in self.description.values.items():
+            if column in table:
+                table[column] = table[column].map(lambda word, known=meanings: known.get(word, word))
+        return table
+
+    def _images(self) -> pd.DataFrame:
+        """line, image_path, view and problem of each path that the table names, and of each row that names none."""
+        import pandas as pd
+
+        columns, table = self.description.columns, self._table
+        views = table[columns.view] if columns.view else None
+        found: list[tuple[int, str, str, str]] = []
+        cells = [(view, table[column].tolist()) for view, column in columns.images()]
+        for line in range(len(table)):
+            paths = [
+                (clean_path(path), view)
+                for view, column in cells
+                for path in SEVERAL.split(column[line])
+                if path.strip()
+            ]
+            problem = "" if paths else "no_path"
+            paths = paths or [(f"{self.description.manifest}#{line + 1}", "")]
+            named = [view for _, view in paths]
+            if views is not None and not any(named):
+                said = [view.strip() for view in SEVERAL.split(views.iat[line])]
+                named = said if len(said) == len(paths) else said * len(paths)
+                problem = problem or ("views_unlike_paths" if len(named) != len(paths) else "")
+            elif views is None and not any(named):
+                named = [FRONTAL] * len(paths)
+            found += [(line, path, view, problem) for (path, _), view in zip(paths, named, strict=False)]
+        return pd.DataFrame(found, columns=["line", "image_path", "view", "problem"])
+
+    def _facts(self) -> pd.DataFrame:
+        """For each row of the table: patient, study, split and the facts, with NaN where a word has no meaning."""
+        import pandas as pd
+
+        table, columns = self._table, self.description.columns
+        named = columns.facts()
+
+        def words(name: str) -> pd.Series:
+            return table[named[name]] if name in named else pd.Series("", table.index, dtype=object)
+
+        def meaning(name: str, known: Mapping[str, str]) -> pd.Series:
+            return words(name).map(lambda word: "" if says_nothing(word) else known.get(word.lower()))
+
+        study = words("study") if columns.study else pd.Series([f"#{line}" for line in table.index], table.index)
+        study = study if columns.study else self._keys_of_rows()
+        patient = study if columns.patient == NO_PATIENTS else words("patient")
+        dates = words("date").where(lambda column: ~column.map(says_nothing), "")
+        known = read_dates(set(dates) - {""}, self.description.date_format, columns.date)
+        return pd.DataFrame(
+            {
+                "patient": patient,
+                "study": study,
+                "split": meaning("split", SPLITS),
+                "date": dates.map(lambda word: "" if not word else (day := known[word]) and day.isoformat()),
+                "sex": meaning("sex", SEXES),
+                "age": words("age").map(lambda word: np.nan if says_nothing(word) else read_age(word)),
+                "old": words("age").map(lambda word: not says_nothing(word) and np.isnan(read_age(word))),
+                "device": words("device"),
+                "site": words("site"),
+                "laterality": meaning("laterality", SIDES),
+            }
+        )
+
+    def _keys_of_rows(self) -> pd.Series:
+        """What each row is known by where no column names its study: the images that it names."""
+        table = self._table
+        columns = [column for _, column in self.description.columns.images()]
+        return table[columns].agg("|".join, axis=1) if len(table) else table[columns[0]]
+
+    def _reasons(self, rows: pd.DataFrame) -> np.ndarray:
+        described = self.description
+        _, spoilt_labels = self._labels
+        spoilt_boxes = self._boxes[1] if self._boxes is not None else frozenset()
+        words = rows[["patient", "study", "view", "device", "site"]]
+        return first_reasons(
+            {
+                "problem": np.zeros(len(rows), bool),
+                **{reason: rows["problem"] == reason for reason in ("no_path", "views_unlike_paths")},
+                "unusable_path": rows["image_path"].map(lambda path: len(path.encode()) > LONGEST_PATH),
+                "no_patient": rows["patient"] == "",
+                "no_study": rows["study"] == "",
+                "too_long": (words.apply(lambda column: column.str.len()) > LONGEST_WORD).any(axis=1),
+                **{f"bad_{name}": rows[name].isna() for name in ("date", "sex", "laterality", "split")},
+                "no_split": (rows["split"] == "") & bool(described.columns.split),
+                "bad_age": rows["old"],
+                "bad_label": spoilt_labels[rows["line"].to_numpy()],
+                "bad_box": rows["image_path"].isin(spoilt_boxes),
+                "other_report": rows["differs"],
+                "no_report": (rows["report_path"] == "") & self.has_reports,
+            },
+            len(rows),
+        )
+
+    def _reports(self) -> pd.DataFrame:
+        """For each row of the table: report_path, the text of its report, and whether an earlier row has another."""
+        import pandas as pd
+
+        report, table = self.description.report, self._table
+        texts = paths = pd.Series("", table.index, dtype=object)
+        differs = pd.Series(False, table.index)
+        if self.has_reports:
+            keys = self._facts()[["patient", "study"]].agg("\0".join, axis=1)
+            own = self._own_reports()
+            first = own[own != ""].groupby(keys[own != ""]).first()
+            chosen = keys.map(first).fillna("")
+            differs = (own != "") & (own != chosen)
+            in_files = bool(report.file or report.folder)
+            texts = pd.Series("", table.index, dtype=object) if in_files else chosen
+            name = report.table or self.description.manifest
+            paths = chosen if in_files else pd.Series(clean_path(name), table.index).where(chosen != "", "")
+        return pd.DataFrame({"report": texts, "report_path": paths, "differs": differs})
+
+    def _own_reports(self) -> pd.Series:
+        """For each row of the table the report that it names itself: a text, or the path of a file; empty for none."""
+        report, table = self.description.report, self._table
+        if report.folder:
+            return table[report.key].map(self._named_files(report.folder)).fillna("")
+        if not report.table:
+            return self._texts(table)
+        own = report.key in self._column_names
+        joined = self._read(report.table, [report.key, *self._report_columns()])
+        texts = self._texts(joined)
+        by_key = (
+            texts[texts != ""].groupby(joined[report.key][texts != ""]).agg(lambda found: tuple(dict.fromkeys(found)))
+        )
+        if by_key.map(len).gt(1).any():
+            raise CohortError(
+                f"The table {report.table} has several reports for {int(by_key.map(len).gt(1).sum())} of its keys in "
+                f"{report.key!r}; leave one of each."
+            )
+        keys = table[report.key if own else self.description.columns.study]
+        return keys.map(by_key.map(lambda found: found[0])).fillna("")
+
+    def _report_columns(self) -> list[str]:
+        report = self.description.report
+        return [name for name in (report.text, report.file, *report.sections.values()) if name]
+
+    def _texts(self, table: pd.DataFrame) -> pd.Series:
+        """The reports that the columns of a table hold, as texts or as paths of files."""
+        report = self.description.report
+        if report.text:
+            return table[report.text]
+        if report.file:
+            return table[report.file].map(lambda path: clean_path(path) if path else "")
+        sections = [(HEADINGS[name], table[column].tolist()) for name, column in report.sections.items()]
+        texts = [
+            "\n\n".join(f"{heading}: {column[line]}" for heading, column in sections if column[line])
+            for line in range(len(table))
+        ]
+        import pandas as pd
+
+        return pd.Series(texts, table.index, dtype=object)
+
+    def _named_files(self, folder: str) -> dict[str, str]:
+        """Relative paths of the text files of a folder by their names without ending."""
+        from cohorts.archive.names import is_escaped
+
+        found = files_below(self.root, [clean_path(folder)], REPORT_SUFFIXES)
+        return {PurePosixPath(path).stem: path for path in found if not is_escaped(path)}
+
+    @cached_property
+    def _column_names(self) -> list[str]:
+        from cohorts.described.tables import column_names
+
+        return column_names(table_path(self.root, self.description.manifest), self.description.sheet)
+
+    @cached_property
+    def _labels(self) -> tuple[pa.MapArray | None, np.ndarray]:
+        """The labels of each row of the table, and whether one of them is spoilt."""
+        return read_labels(self._table, self.description.labels)
+
+    @cached_property
+    def _boxes(self) -> tuple[pd.DataFrame, frozenset[str]] | None:
+        """The boxes by image_path, and the paths of images with a broken one; None where none are described."""
+        described = self.description
+        boxes = described.boxes
+        if not boxes.label:
+            return None
+        if boxes.table:
+            table = self._read(boxes.table, [boxes.image, boxes.label, boxes.x, boxes.y, boxes.width, boxes.height])
+            return read_boxes(table, table[boxes.image].map(clean_path), boxes)
+        images = self._images()
+        rows = self._table.iloc[images["line"].to_numpy()].reset_index(drop=True)
+        return read_boxes(rows, images["image_path"], boxes)
+
+
+def clean_path(path: str) -> str:
+    """A path of a table with `/` between its parts, and without parts that lead nowhere. Where it leads stays."""
+    slashed = path.strip().replace("\\", "/")
+    parts = [part for part in slashed.split("/") if part not in ("", ".")]
+    return ("/" if slashed.startswith("/") else "") + "/".join(parts)

@@ -1,0 +1,154 @@
+"""An export of a hospital's own, described by a few lines of YAML (docs/guides/your_archive.md).
+
+`archive.yaml` names a table of the images (`cohorts.described.manifest`), or none where the export is a tree of DICOM
+files. Identifiers of patients, studies and images become keyed digests, and dates are moved by a number of days that
+follows from the patient, so that neither leaves the archive (`cohorts.described.pseudonyms`). Paths stay as they are.
+
+Patients are divided as a column of the table says, or by a hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cohorts import dataset
+from cohorts.base import Reader, Scan, split_scan
+from cohorts.dataset import Dataset
+from cohorts.described.description import KEEP
+from cohorts.described.description_file import FILE, description_path, files_root, read_description
+from cohorts.described.pseudonyms import days_of, pseudonym, read_key
+from cohorts.described.sources import open_source
+from cohorts.labels import CHEXPERT_14
+from cohorts.rows import first_reasons, look_for_files, number_duplicates
+from cohorts.splits import OFFICIAL, in_later_split, split_by_patient
+from cohorts.views import NOT_CHOSEN, USUAL, are_not_chosen
+from report_parsing.errors import ReportError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DETAILS = {
+    "duplicate_image": "An earlier row names the same image.",
+    "path_outside_root": "The path is absolute, climbs or is a link out of the root of the archive.",
+    "missing_file": "There is no such file below the root of the archive.",
+    "missing_report": "There is no such report file below the root of the archive.",
+    "in_later_split": "The patient is also in a later split, which keeps the images.",
+}
+DATASET = Dataset(
+    name="archive",
+    purposes=(dataset.ZERO_SHOT, dataset.CLASSES, dataset.REGIONS, dataset.CATEGORIES, dataset.REPORTS),
+    classes=CHEXPERT_14,  # those of them that the archive has labels of
+    regions=CHEXPERT_14,
+)
+
+
+class Archive(Reader):
+    """Reads an archive through its description."""
+
+    name = DATASET.name
+    splits = ("70/10/20",)
+    how_to_get = (
+        f"set it to the description of an export, {FILE}, or to the folder that holds it; `radalign inspect FOLDER` "
+        "looks at an export and writes one."
+    )
+
+    def __init__(
+        self, root: Path, split: str | None = None, views: Sequence[str] = USUAL, home: Path | None = None
+    ) -> None:
+        path = description_path(root)
+        self.description = read_description(path) if path is not None and path.exists() else None
+        if self.description is not None:
+            self.splits = (OFFICIAL if self.description.columns.split else self.description.split,)
+        super().__init__(root, split, views, home)
+        self.has_reports = self.description is None or self._source.has_reports
+
+    @classmethod
+    def files_root(cls, root: Path) -> Path:
+        """The folder that the description names, or the one that holds it."""
+        return files_root(root)
+
+    def scan(self) -> Scan:
+        """List every image that the manifest or the folders name as a study or a reject, in their order."""
+        rows = self._rows.copy()
+        drawn = split_by_patient(self.name, self.split, rows["subject_id"]) if self.split != OFFICIAL else rows["split"]
+        rows["split"] = rows["split"].where(rows["split"].isin(("train", "validate", "test")), drawn)
+        rows["reason"] = self._reasons(rows)
+        rows["image_id"] = number_duplicates(rows["image_id"])
+        return split_scan(rows, {**self._source.details, **DETAILS}, self._source.extras(rows))
+
+    def read_report(self, study: Mapping[str, Any]) -> str:
+        """The report of a study; a text without headings is all findings."""
+        place = self._places.get(study["study_id"])
+        if place is None:
+            raise ReportError("no_report", "The archive has no report of the study any more.")
+        return with_headings(self._source.read_report(self._rows.iloc[place].to_dict()))
+
+    @cached_property
+    def _source(self) -> Any:
+        if self.description is None:
+            raise self.missing(FILE)
+        return open_source(self.description, self.root)
+
+    @cached_property
+    def _rows(self) -> pd.DataFrame:
+        """The rows of the source with the columns of STUDIES: hashed identifiers and moved dates."""
+        rows, key = self._source.list_rows(), read_key(self.home)
+        patients = rows["patient"].map(lambda patient: pseudonym(key, "patient", patient))
+        studies = [pseudonym(key, "study", *names) for names in zip(rows["patient"], rows["study"], strict=True)]
+        images = rows["image_path"].map(lambda path: pseudonym(key, "image", path))
+        assert self.description is not None  # or there would be no source
+        if self.description.dates != KEEP:
+            rows["date"] = move_dates(rows["date"], rows["patient"], key)
+        empty = [name for name in ("date", "sex", "device", "site", "laterality", "report_path")]
+        rows[empty] = rows[empty].replace({"": None})
+        return rows.drop(columns=["patient", "study"]).assign(
+            cohort=self.name, subject_id=patients, study_id=studies, image_id=images
+        )
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """The first row of each study."""
+        studies = self._rows["study_id"]
+        first = np.flatnonzero(~studies.duplicated())
+        return dict(zip(studies.iloc[first], first.tolist(), strict=True))
+
+    def _reasons(self, rows: pd.DataFrame) -> np.ndarray:
+        reasons = first_reasons({reason: rows["reason"] == reason for reason in self._source.details}, len(rows))
+        usable = reasons == ""
+        later = np.zeros(len(rows), bool)
+        later[usable] = in_later_split(rows.loc[usable, "subject_id"], rows.loc[usable, "split"])
+        found = first_reasons(
+            {
+                "duplicate_image": usable & rows["image_path"].duplicated().to_numpy(),
+                "in_later_split": later,
+                NOT_CHOSEN: are_not_chosen(rows["view"], self.views),
+            },
+            len(rows),
+        )
+        reasons = np.where(reasons == "", found, reasons)
+        look_for_files(self.root, rows["image_path"], reasons)
+        if self.has_reports:
+            look_for_files(self.root, rows["report_path"].fillna(""), reasons, "missing_report")
+        return reasons
+
+
+def move_dates(dates: pd.Series, patients: pd.Series, key: bytes) -> pd.Series:
+    """Dates (yyyy-mm-dd, or empty) moved back by the number of days of their patient."""
+    moved = [
+        (date.fromisoformat(day) - timedelta(days=days_of(key, patient))).isoformat() if day else ""
+        for day, patient in zip(dates.fillna(""), patients, strict=True)
+    ]
+    return dates.__class__(moved, dates.index, dtype=object)
+
+
+def with_headings(report: str) -> str:
+    """A report as it is if it has a heading of findings or of an impression, or else all of it as findings."""
+    from report_parsing.sections.parser import split_sections
+
+    return report if {"findings", "impression"} & split_sections(report).keys() else f"FINDINGS: {report}"
