@@ -129,14 +129,15 @@ def _place(workspace: Workspace, cohort: str) -> Workspace:
 
 def _find_trainings(place: Workspace) -> tuple[Training, ...]:
     runs = [run for method in evaluated_names() for run in known_runs(place, method)]
-    return tuple(sorted((_describe(place, run) for run in runs), key=_time, reverse=True))
+    return tuple(sorted((describe_run(place, run) for run in runs), key=_time, reverse=True))
 
 
 def _time(training: Training) -> float:
     return training.finished.timestamp() if training.finished else 0.0
 
 
-def _describe(place: Workspace, run: TrainedRun) -> Training:
+def describe_run(place: Workspace, run: TrainedRun) -> Training:
+    """What the folder of a run of the workspace's cohort says of its training."""
     folder = place.home_path() / run.output
     origin, result = _read(folder / ORIGIN), folder / RESULT
     settings = origin.get("settings")
