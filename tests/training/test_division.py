@@ -17,7 +17,7 @@ from tests.models.tiny import TRAINED, settings_for
 from tests.training.conftest import ENTITIES, POSITIONS, SIZE, shard_rows
 from training.loop import train
 
-ROWS, STEPS = 96, 50
+ROWS, STEPS = 96, 20
 DIVISIONS = {  # file name -> how many rows; the manifest lists the files in this order
     "at once": {"a.parquet": 96},
     "grown": {"9f.parquet": 17, "03.parquet": 40, "c1.parquet": 1, "7a.parquet": 38},
@@ -43,7 +43,7 @@ def divided(tmp_path_factory, shards) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("method", TRAINED)
-def test_fifty_steps_give_the_same_weights_however_the_rows_are_divided(method, divided, config, tmp_path):
+def test_twenty_steps_give_the_same_weights_however_the_rows_are_divided(method, divided, config, tmp_path):
     results = []
     for name, folder in divided.items():
         run = replace(
