@@ -38,6 +38,7 @@ import numpy as np
 import pyarrow as pa
 
 from cohorts.archive import csv_files
+from cohorts.archive.marks import Mark
 from cohorts.archive.paths import are_files
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import CLASSES, ZERO_SHOT, Dataset, in_own_words
@@ -103,10 +104,11 @@ FINDINGS = (
     "aortic atheromatosis",
     "hemidiaphragm elevation",
 )
+UNASKED = ("aortic elongation", "aortic atheromatosis")  # of no observation that the knowledge base has
 DATASET = Dataset(
     name="padchest",
     purposes=(ZERO_SHOT, CLASSES),
-    zero_shot=in_own_words(*FINDINGS),
+    zero_shot=in_own_words(*(name for name in FINDINGS if name not in UNASKED)),
     classes=FINDINGS,
     blank=0.0,  # only what is present is a label
 )
@@ -118,6 +120,7 @@ class PadChest(Reader):
     name = DATASET.name
     report_style: Style = "stemmed"
     splits = (PHYSICIAN, "80/10/10")
+    signature = ((Mark((TABLE,), ("ImageID", "PatientID", "Labels")),),)
     how_to_get = (
         "set it to a folder with PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv and the unpacked zips of images "
         "(0/ and so on), which BIMCV gives on request (bimcv.cipf.es/bimcv-projects/padchest)."

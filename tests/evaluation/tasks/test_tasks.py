@@ -114,6 +114,9 @@ TASKS_ON = {  # what the papers do on each dataset
     "mura": {"linear_probe", "fine_tune"},
     "edema_severity": {"grading"},
     "object_cxr": {"detection"},
+    "vindr_cxr": {
+        *("zero_shot_classification", "linear_probe", "fine_tune", "zero_shot_grounding", "detection"),
+    },
     "padchest": {"zero_shot_classification", "linear_probe", "fine_tune"},
     "covid_chestxray": {"zero_shot_classification", "image_report_retrieval"},
     "mimic_cxr": {
