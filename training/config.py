@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from imaging.dicom.views import KINDS
 from models.errors import ModelError
 from models.registry import recipe
 from store.atomic import replacing
@@ -20,6 +21,7 @@ CHOICES = {
     "schedule": ("cosine", "constant", "plateau", "staircase", "milestones"),
     "decay": ("matrices", "all"),
     "last_batch": ("across", "drop", "keep"),
+    "pair": ("image", "study"),
     "precision": ("auto", "bf16", "fp32"),
 }
 MILESTONES = re.compile(r"(\d+(\.\d+)?(\+\d+(\.\d+)?)*)?")
@@ -36,6 +38,14 @@ class TrainingConfig:
     output: str = setting("", "Folder of this run.")
     method_config: dict[str, Any] = setting({}, "Settings of the method, over its defaults.")
     augmentation: dict[str, Any] = setting({}, "Settings of the augmentation, over the defaults of imaging/augment.py.")
+    views: str = setting(
+        "frontal",
+        "Kinds of views that are trained on, joined by +: frontal, lateral and unknown, of those that the inventory "
+        "has.",
+    )
+    pair: str = setting(
+        "image", "What an epoch goes through: each `image`, or each `study`, with one of its images at random."
+    )
     input_size: int = setting(0, "Side in pixels of the images that the network sees; 0 for that of the shards.")
     seed: int = setting(0, "Seed of weights, shuffling, augmentation and sampling.")
     epochs: float = setting(60.0, "Passes over the training split; 0 for none: the network is evaluated as it starts.")
@@ -110,6 +120,9 @@ class TrainingConfig:
             if getattr(self, name) not in choices:
                 known = f"{', '.join(choices[:-1])} or {choices[-1]}"
                 raise TrainingError(f"training option `{name}` is {known}, not `{getattr(self, name)}`")
+        if not self.views or (unknown := set(self.view_kinds) - set(KINDS)):
+            named = f"names `{min(unknown)}`" if self.views else "is empty"
+            raise TrainingError(f"training option `views` {named}; give some of {', '.join(KINDS)}, joined by +")
         for name in ("plateau_factor", "milestone_factor"):
             if not 0 < getattr(self, name) < 1:
                 raise TrainingError(f"training option `{name}` is {getattr(self, name)}, but must be between 0 and 1")
@@ -135,6 +148,11 @@ class TrainingConfig:
     def milestone_epochs(self) -> list[float]:
         """`milestones` as numbers."""
         return [float(epoch) for epoch in self.milestones.split("+") if epoch]
+
+    @property
+    def view_kinds(self) -> tuple[str, ...]:
+        """`views` as names, of imaging.dicom.views.KINDS."""
+        return tuple(self.views.split("+"))
 
     @property
     def keeps_best(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import torch
 from torch import Tensor
 
 from imaging.augment import AugmentationConfig
+from imaging.dicom.views import USUAL
 from models.distributed import world_size
 from models.method import Batch, Method
 from shards.pool_reader import Reader, cohorts_of, open_reader
 from store.digests import fingerprint
 from store.seals import unlink
 from training.config import TrainingConfig
+from training.data.chosen import expect_views, group_pairs
 from training.data.reports import read_reports
 from training.errors import TrainingError
 from training.parallel.rows import own_rows
@@ -37,7 +40,9 @@ class Pairs:
 
 
 class PairData:
-    """The pairs of a split that a method can learn from: those of whose report it reads anything.
+    """The pairs of a split that a method can learn from: images of the `views`, of whose report it reads anything.
+
+    A `pair` is an image, or a study of which one image is taken at random.
 
     `cache` is the file that keeps the token ids for the next start, and `made_by` tells the run that they are of.
     """
@@ -50,21 +55,30 @@ class PairData:
         flips: AugmentationConfig,
         cache: Path,
         made_by: str = "",
+        views: Sequence[str] = USUAL,
+        pair: str = "image",
     ) -> None:
         self.reader, self.split, self.flips, self.cache = reader, split, flips, cache
         self.swaps = bool(flips.horizontal_flip) and flips.flip_sides == "swap"
         self.two_views = method.two_views
         self.reports = read_reports(reader, split, method, self.swaps, cache, fingerprint(made_by, split))
         self.pixels = reader.pixels(split)
-        self.rows = np.flatnonzero(self.reports.readable)
+        chosen = np.isin(reader.kinds(split), views) & self.reports.readable
+        self.images = int(chosen.sum())
+        self.chosen = group_pairs(reader, split, np.flatnonzero(chosen), pair)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.chosen)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """(pairs,) the image of each pair, or the first one where it has several."""
+        return self.chosen.rows
 
     @property
     def left_out(self) -> int:
-        """Pairs of the split that the method has nothing to read of."""
-        return len(self.pixels) - len(self.rows)
+        """Images of the split that are not trained on: of other views, or with nothing that the method reads."""
+        return len(self.pixels) - self.images
 
     def forget(self) -> None:
         """Remove the token ids that were kept for the next start: a finished run has none."""
@@ -93,7 +107,7 @@ class PairData:
 
         Texts and flips are sampled for the whole batch; pixels are read for this process's share of its `parts` alone.
         """
-        rows = self.rows[chosen]
+        rows = self.chosen.draw(chosen, rng)
         sampled = self.reports.sample(rows, rng)
         flipped = rng.random(len(rows)) < self.flips.horizontal_flip
         if self.swaps:
@@ -121,7 +135,9 @@ def open_shards(config: TrainingConfig) -> Reader:
 def training_pairs(config: TrainingConfig, reader: Reader, method: Method, made_by: str = "") -> PairData:
     """The training split, which has to hold a batch."""
     flips = AugmentationConfig(**config.augmentation)
-    data = PairData(reader, "train", method, flips, Path(config.output) / "train_texts.npz", made_by)
+    expect_views(reader, "train", config.view_kinds)
+    cache = Path(config.output) / "train_texts.npz"
+    data = PairData(reader, "train", method, flips, cache, made_by, config.view_kinds, config.pair)
     if len(data) < config.batch_size:
         raise TrainingError(
             f"{config.shards} has {len(data)} training {_describe_pairs(method)}, fewer than one batch of "
@@ -151,7 +167,8 @@ def _expect_last_batch(config: TrainingConfig, pairs: int) -> None:
 def validation_pairs(config: TrainingConfig, reader: Reader, method: Method, made_by: str = "") -> PairData | None:
     """The validation split, whose images are never flipped; None where there is none and nothing depends on it."""
     cache = Path(config.output) / "validate_texts.npz"
-    data = PairData(reader, "validate", method, AugmentationConfig(), cache, made_by)
+    flips = AugmentationConfig()
+    data = PairData(reader, "validate", method, flips, cache, made_by, config.view_kinds, config.pair)
     if len(data):
         return data
     if config.keeps_best:
