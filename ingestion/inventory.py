@@ -315,7 +315,7 @@ def _report_stamps(cohort: Cohort, studies: pa.Table, log: Log) -> list[str]:
 
     if not cohort.has_reports:
         return [""] * studies.num_rows
-    rows = studies.select(["study_id", "image_id", "report_path"]).to_pylist()
+    rows = studies.select(["study_id", "image_id", "image_path", "report_path"]).to_pylist()
     of_study = {row["study_id"]: row for row in reversed(rows)}
     users = Counter(row["report_path"] for row in of_study.values())
     in_files = sorted(path for path, studies_of in users.items() if path is not None and studies_of == 1)

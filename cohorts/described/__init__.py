@@ -1,6 +1,6 @@
 """Archives that no published layout describes: a YAML file says where their images, reports and facts are.
 
-`description` is the file. A `Source` lists the images: `manifest.Manifest` reads a table, `dicom_tree.DicomTree` the
+`description` is the file. A `Source` lists the images: `manifest.Manifest` reads a table, `dicom.tree.DicomTree` the
 headers of DICOM files where the description names no manifest. The reader `cohorts.readers.archive` makes studies and
 rejects of the rows: it looks for the files, hashes the identifiers with the key of the home (`pseudonyms`), moves the
 dates and draws the splits. A source does none of this.
@@ -47,5 +47,6 @@ class Source(Protocol):
         ...
 
     def read_report(self, row: Mapping[str, Any]) -> str:
-        """The text of the report of a row of `list_rows`; raises report_parsing.errors.ReportError."""
+        """The text of the report of a row with `image_path` and `report_path`, of `list_rows` or of the table of studies;
+        raises report_parsing.errors.ReportError."""
         ...

@@ -95,4 +95,5 @@ class Description:
     values: dict[str, dict[str, str]] = field(default_factory=dict)  # column -> its word -> the word that is meant
     split: str = DEFAULT_SPLIT  # shares of the patients for train, validate and test, where no column says it
     dates: str = SHIFT  # or KEEP
+    keep_sites: bool = False  # of a DICOM tree: institutions by their names; else each has a name such as site-1f2e3d4c
     date_format: str = ""  # such as %d/%m/%Y; empty: told from the dates

@@ -95,12 +95,19 @@ class Manifest:
     def read_report(self, row: Mapping[str, Any]) -> str:
         """The text of the report: of the cell, of the columns of its sections, or of its file."""
         report = self.description.report
-        text = read_text(self.root, row["report_path"]) if report.file or report.folder else str(row["report"])
+        in_file = report.file or report.folder
+        text = read_text(self.root, row["report_path"]) if in_file else self._texts_of_images.get(row["image_path"], "")
         if not text.strip():
             raise ReportError("empty_report", "The row of the manifest has no report.")
         if len(text) > MAXIMUM_BYTES:
             raise ReportError("unreadable_report", "The cell of the report is far longer than a report.")
         return text
+
+    @cached_property
+    def _texts_of_images(self) -> dict[str, str]:
+        """The report of each image, of the first row that names it."""
+        rows = self.list_rows().drop_duplicates("image_path")
+        return dict(zip(rows["image_path"], rows["report"], strict=True))
 
     @cached_property
     def _table(self) -> pd.DataFrame:

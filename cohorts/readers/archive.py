@@ -28,7 +28,6 @@ from cohorts.labels import CHEXPERT_14
 from cohorts.rows import first_reasons, look_for_files, number_duplicates
 from cohorts.splits import OFFICIAL, in_later_split, split_by_patient
 from cohorts.views import NOT_CHOSEN, USUAL, are_not_chosen
-from report_parsing.errors import ReportError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,16 +83,13 @@ class Archive(Reader):
 
     def read_report(self, study: Mapping[str, Any]) -> str:
         """The report of a study; a text without headings is all findings."""
-        place = self._places.get(study["study_id"])
-        if place is None:
-            raise ReportError("no_report", "The archive has no report of the study any more.")
-        return with_headings(self._source.read_report(self._rows.iloc[place].to_dict()))
+        return with_headings(self._source.read_report(study))
 
     @cached_property
     def _source(self) -> Any:
         if self.description is None:
             raise self.missing(FILE)
-        return open_source(self.description, self.root)
+        return open_source(self.description, self.root, self.home)
 
     @cached_property
     def _rows(self) -> pd.DataFrame:
@@ -111,13 +107,6 @@ class Archive(Reader):
             cohort=self.name, subject_id=patients, study_id=studies, image_id=images
         )
 
-    @cached_property
-    def _places(self) -> dict[str, int]:
-        """The first row of each study."""
-        studies = self._rows["study_id"]
-        first = np.flatnonzero(~studies.duplicated())
-        return dict(zip(studies.iloc[first], first.tolist(), strict=True))
-
     def _reasons(self, rows: pd.DataFrame) -> np.ndarray:
         reasons = first_reasons({reason: rows["reason"] == reason for reason in self._source.details}, len(rows))
         usable = reasons == ""
@@ -134,7 +123,8 @@ class Archive(Reader):
         reasons = np.where(reasons == "", found, reasons)
         look_for_files(self.root, rows["image_path"], reasons)
         if self.has_reports:
-            look_for_files(self.root, rows["report_path"].fillna(""), reasons, "missing_report")
+            # Of several files of one report no path is told, and they were there when the source was listed.
+            look_for_files(self.root, rows["report_path"].fillna(rows["image_path"]), reasons, "missing_report")
         return reasons
 
 

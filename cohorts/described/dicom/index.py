@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,8 +18,8 @@ from cohorts.archive.outages import ABSENT, DENIED, outage
 from cohorts.archive.remote import open_file
 from cohorts.described.dicom.directory import read_names
 from cohorts.described.dicom.facts import DIRECTORY, Facts, read_facts
+from cohorts.described.dicom.files import Found, find_files
 from cohorts.described.dicom.header import MOST_BYTES, HeaderError, read_header
-from cohorts.described.dicom.tree import Found, find_files
 from imaging.dicom.reader import looks_like_dicom
 from store.code import code_version
 from store.seals import is_intact, set_aside, write_sealed_table
@@ -64,7 +64,7 @@ def index_headers(root: Path, cache: Path | None = None) -> pa.Table:
 
 def describe_file(root: Path, found: Found) -> dict[str, Any]:
     """One row of HEADERS: what a file is and, of a DICOM object, what its header says."""
-    described = {"path": found.path, "stamp": found.stamp, "kind": OTHER, "names": None, **asdict(Facts())}
+    described = {"path": found.path, "stamp": found.stamp, "kind": OTHER, "names": None, **vars(Facts())}
     if found.problem:
         return described | _refuse(found.problem, _may_be_image(found.path))
     try:
@@ -78,7 +78,7 @@ def describe_file(root: Path, found: Found) -> dict[str, Any]:
             if dataset.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY:
                 stream.seek(0)
                 return described | {"kind": CATALOGUE, "names": read_names(stream)}
-            return described | {"kind": OBJECT, **asdict(read_facts(dataset))}
+            return described | {"kind": OBJECT, **vars(read_facts(dataset))}
     except HeaderError:
         return described | _refuse("unreadable_header")
     except OSError as error:

@@ -1,79 +1,90 @@
-"""Finds every file of a tree. Links are followed to files inside the root and to nothing else."""
+"""The source of an archive that is a tree of DICOM files, at any depth, with or without extensions and DICOMDIR.
+
+A source row is each file that begins as DICOM, each other file that has the name of an image or has no extension and is
+no text, and each file that a DICOMDIR names and that is not there. Other files are no rows.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from cohorts.archive.folders import is_folder
-from cohorts.archive.names import escape_bytes
-from cohorts.archive.outages import explain_folder, is_ignored
-from cohorts.archive.paths import DENIED, file_stamps, files_in
-from cohorts.archive.remote import is_remote
+import numpy as np
+import pyarrow as pa
 
+from cohorts.described import ROWS
+from cohorts.described.description import Description, ReportSource
+from cohorts.described.dicom.index import index_headers, read_cache
+from cohorts.described.dicom.reports import Reports, find_reports, read_file
+from cohorts.described.dicom.rows import DETAILS, list_objects
+from cohorts.described.pseudonyms import pseudonym, read_key
 
-@dataclass(frozen=True)
-class Found:
-    """A name in the tree that is no folder: its path relative to the root, and its stamp where it can be opened, or why
-    it cannot."""
+if TYPE_CHECKING:
+    import pandas as pd
 
-    path: str
-    stamp: str = ""
-    problem: str = ""  # a reason of `rows.DETAILS`
-
-
-def find_files(root: Path) -> list[Found]:
-    """Everything in the tree that is no folder, sorted by path; CohortError names a folder that cannot be listed.
-
-    Hidden files are left out, and links to folders of the tree, as what they hold is found without them.
-    """
-    if is_remote(root):
-        paths, problems = [path for path in files_in(root, root) if not _is_hidden(path)], {}
-    else:
-        paths, problems = _walk(root)
-    found = [Found(path, problem=problem) for path, problem in problems.items()]
-    for path, stamp in zip(paths, file_stamps(root, paths), strict=True):
-        problem = "unreadable_file" if stamp == DENIED else "" if stamp else "not_a_file"
-        found.append(Found(path, stamp, problem))
-    return sorted(found, key=lambda each: each.path)
+HEADERS = "archive/headers.parquet"  # in the home
 
 
-def _walk(root: Path) -> tuple[list[str], dict[str, str]]:
-    """Paths that may be files, and the reason against those that nobody may or can open."""
-    paths: list[str] = []
-    problems: dict[str, str] = {}
-    folders = [""]
-    while folders:
-        folder = folders.pop()
-        for entry in _entries(root, folder):
-            path = f"{folder}{entry.name}"
-            if _is_hidden(entry.name):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(f"{path}/")
-            elif escape_bytes(path) != path:
-                problems[escape_bytes(path)] = "unreadable_name"
-            elif entry.is_symlink() and not _leads_inside(root, path):
-                problems[path] = "path_outside_root"
-            elif not entry.is_symlink() or not is_folder(root / path):
-                paths.append(path)
-    return paths, problems
+class DicomTree:
+    """Lists the objects of a tree. Headers are kept in the `home`, so that only new files are opened again."""
 
+    details = DETAILS
 
-def _entries(root: Path, folder: str) -> Iterator[os.DirEntry[str]]:
-    try:
-        with os.scandir(f"{root}/{folder}") as entries:
-            yield from list(entries)
-    except OSError as error:
-        if not is_ignored(folder.rstrip("/")):
-            raise explain_folder(error, f"{root}/{folder}") from error
+    def __init__(self, description: Description, root: Path, home: Path) -> None:
+        self.root, self._described, self._home = root, description.report, home
+        self._keeps_sites = description.keep_sites
+        self.has_reports = self._described != ReportSource()
+        self._headers: pa.Table | None = None
 
+    def list_rows(self) -> pd.DataFrame:
+        """A row per object, sorted by path."""
+        self._headers = index_headers(self.root, self._home / HEADERS)
+        self.__dict__.pop("_objects", None)
+        self.__dict__.pop("_reports", None)
+        rows = self._objects.rename(columns={"path": "image_path"}).assign(split="", report_path="")
+        if not self._keeps_sites:
+            rows["site"] = self._name_sites(rows["site"])
+        if self.has_reports:
+            keys = rows[self._reports.attribute]
+            rows["report_path"] = keys.map(self._reports.path)
+            is_lost = (rows["reason"] == "") & ~keys.map(self._reports.__contains__).astype(bool)
+            rows["reason"] = np.where(is_lost, "missing_report", rows["reason"])
+            rows["report_path"] = rows["report_path"].mask(is_lost & (rows["report_path"] == ""), rows["image_path"])
+        return rows[list(ROWS)]
 
-def _leads_inside(root: Path, path: str) -> bool:
-    return os.path.realpath(root / path).startswith(f"{os.path.realpath(root)}/")
+    def _name_sites(self, sites: pd.Series) -> pd.Series:
+        """Names in the place of institutions, the same for the same institution."""
+        key = read_key(self._home)
+        names = {site: f"site-{pseudonym(key, 'site', site)[:8]}" for site in sites.unique() if site}
+        return sites.map(names).fillna("")
 
+    def extras(self, rows: pd.DataFrame) -> Mapping[str, Any]:
+        """Nothing: a header has no labels and no boxes."""
+        return {}
 
-def _is_hidden(path: str) -> bool:
-    return os.path.basename(path).startswith(".")
+    def read_report(self, row: Mapping[str, Any]) -> str:
+        """The text of the report of a row with `image_path` and `report_path`; raises ReportError."""
+        described, path = self._described, row["report_path"]
+        if path and not described.table:
+            return read_file(self.root, path, described.sr)
+        return self._reports.read(self.root, self._keys.get(row["image_path"], ""))
+
+    @cached_property
+    def _objects(self) -> pd.DataFrame:
+        if self._headers is None:  # a report is asked for and nothing was listed: what is known of the tree will do
+            known = read_cache(self._home / HEADERS)
+            self._headers = known if known.num_rows else index_headers(self.root, self._home / HEADERS)
+        return list_objects(self._headers)
+
+    @cached_property
+    def _reports(self) -> Reports:
+        objects = self._objects
+        assert self._headers is not None
+        return find_reports(self._described, self.root, self._headers, objects)
+
+    @cached_property
+    def _keys(self) -> dict[str, str]:
+        """The key of the report of each image."""
+        return dict(zip(self._objects["path"], self._objects[self._reports.attribute], strict=True))
