@@ -12,14 +12,15 @@ help:  ## this list
 
 setup: $(STAMP)  ## the environment in .venv: once, and again when requirements.lock changes (3 to 10 minutes, 8 GB)
 
-# Exactly the locked set, nothing resolved anew.
+# Exactly the locked set, nothing resolved anew. Python compiles a module when it is first imported; to compile all of
+# them here takes a minute or more, and most are never imported.
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || { \
 	  echo "Radalign needs Python 3.11 to 3.14, which $(PYTHON) is not: make $(MAKECMDGOALS) PYTHON=/path/to/python3.13"; \
 	  exit 1; }
 	@echo "Setting up .venv: about $$(grep -c '==' requirements.lock) packages, 3 GB to fetch, 3 to 10 minutes."
 	@$(PYTHON) -m venv $$([ "$$(.venv/bin/python -V 2>&1)" = "$$($(PYTHON) -V)" ] || echo --clear) .venv
-	@.venv/bin/python -m pip install --disable-pip-version-check --no-deps --progress-bar off -r requirements.lock \
+	@.venv/bin/python -m pip install --disable-pip-version-check --no-deps --no-compile --progress-bar off -r requirements.lock \
 	  | while read -r line; do case "$$line" in \
 	      Collecting*|Processing*|Requirement*) ((++count % 25)) || echo "  $$count packages fetched" ;; \
 	      Installing*) echo "  All are fetched. Unpacking them takes one to five minutes." ;; \
