@@ -20,8 +20,8 @@ $(STAMP): requirements.lock pyproject.toml
 	  exit 1; }
 	@echo "Setting up .venv: about $$(grep -c '==' requirements.lock) packages, 3 GB to fetch, 3 to 10 minutes."
 	@$(PYTHON) -m venv $$([ "$$(.venv/bin/python -V 2>&1)" = "$$($(PYTHON) -V)" ] || echo --clear) .venv
-	@.venv/bin/python -m pip install --disable-pip-version-check --no-deps --no-compile --progress-bar off -r requirements.lock \
-	  | while read -r line; do case "$$line" in \
+	@.venv/bin/python -m pip install --disable-pip-version-check --no-deps --no-compile --progress-bar off \
+	  -r requirements.lock | while read -r line; do case "$$line" in \
 	      Collecting*|Processing*|Requirement*) ((++count % 25)) || echo "  $$count packages fetched" ;; \
 	      Installing*) echo "  All are fetched. Unpacking them takes one to five minutes." ;; \
 	    esac; done
