@@ -47,6 +47,6 @@ class Source(Protocol):
         ...
 
     def read_report(self, row: Mapping[str, Any]) -> str:
-        """The text of the report of a row with `image_path` and `report_path`, of `list_rows` or of the table of studies;
+        """The text of the report of a row with `image_path` and `report_path`, of `list_rows` or of the studies;
         raises report_parsing.errors.ReportError."""
         ...

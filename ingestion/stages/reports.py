@@ -80,7 +80,7 @@ def section_batch(cohort: Cohort, studies: pa.Table, options: ReportOptions) -> 
     if not cohort.has_reports:
         return _empty_reports(studies), REJECTS.empty_table()
     listed = "report_stamp" in studies.column_names
-    names = ["cohort", "study_id", "image_id", "report_path", *(["report_stamp"] if listed else [])]
+    names = ["cohort", "study_id", "image_id", "image_path", "report_path", *(["report_stamp"] if listed else [])]
     rows = studies.select(names).to_pylist()
     reports: list[dict[str, Any]] = []
     refused: dict[str, ReportError] = {}
