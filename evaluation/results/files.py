@@ -35,7 +35,7 @@ MEASURED = "measured"
 PUBLISHED = "published.parquet"
 MEASUREMENT = ("method", "cohort", "task", "seed", "setting", "checkpoint", "source", "repeat")  # what one file holds
 NAME = re.compile(r"[\w-]+-[0-9a-f]{12}\.parquet")
-OURS = (FOLDER, RESAMPLES_FOLDER, "tables", "leakage.json", PUBLISHED)  # besides measurements
+OURS = (FOLDER, RESAMPLES_FOLDER, "tables", "audit", "leakage.json", PUBLISHED)  # besides measurements
 
 Say = Callable[[str], object]  # takes a sentence
 

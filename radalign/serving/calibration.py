@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import minimize
 
+from evaluation.metrics.calibration import Scaling, fit_platt
 from radalign.errors import RadalignError
 from radalign.images import Images
 from radalign.model import Model
@@ -21,7 +21,6 @@ from store.seals import expect_intact, write_sealed_json
 
 FILE = "calibration.json"  # in the folder of a run
 FEWEST = 20  # images with the finding, and as many without
-EDGE = 1e-6  # of scores, so that their logits are finite
 AGAIN = "calibrate the run again, or delete the file."
 
 
@@ -37,7 +36,7 @@ class Curve:
 
     def probability(self, score: float) -> float:
         """Of the finding, given a score in 0..1."""
-        return float(1 / (1 + np.exp(-(self.slope * _logit(np.array(score)) + self.offset))))
+        return float(Scaling(self.slope, self.offset).probabilities(np.array(score)))
 
 
 def calibrate(model: Model, images: Images, labels: Mapping[str, Sequence[int]], data: str) -> Path:
@@ -71,21 +70,10 @@ def fit_curve(scores: np.ndarray, present: np.ndarray, data: str, finding: str =
     """The curve of scores (n,) in 0..1 of images in which a finding is `present` (n,) or not: 1 or 0."""
     if scores.shape != present.shape:
         raise RadalignError(f"There are {len(scores)} images and {len(present)} labels of `{finding}`.")
-    positives = int(present.sum())
-    negatives = len(present) - positives
-    targets = np.where(present == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    logits = _logit(scores)
-    centre, spread = float(logits.mean()), float(logits.std()) or 1.0
-    standard = (logits - centre) / spread
-
-    def loss(parameters: np.ndarray) -> float:
-        values = parameters[0] * standard + parameters[1]
-        return float(np.mean(np.logaddexp(0, values) - targets * values))
-
-    slope, offset = minimize(loss, np.array([1.0, 0.0])).x
-    if slope <= 0:
+    scaling = fit_platt(present, scores)
+    if scaling.slope <= 0:
         raise RadalignError(f"Scores of `{finding}` are not higher where it is present, so there is no calibration.")
-    return Curve(float(slope / spread), float(offset - slope * centre / spread), data, len(present), positives)
+    return Curve(scaling.slope, scaling.offset, data, len(present), int(present.sum()))
 
 
 def read_curves(model: Model) -> dict[str, Curve]:
@@ -106,9 +94,3 @@ def read_curves(model: Model) -> dict[str, Curve]:
 def key_of(finding: str) -> str:
     """Findings that differ in case and blanks only are the same."""
     return " ".join(finding.casefold().split())
-
-
-def _logit(scores: np.ndarray) -> np.ndarray:
-    inside = np.clip(scores.astype(np.float64), EDGE, 1 - EDGE)
-    logits: np.ndarray = np.log(inside / (1 - inside))
-    return logits

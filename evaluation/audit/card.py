@@ -1,0 +1,233 @@
+"""The model card of an audited run, in Markdown and HTML: data, training, numbers, gaps, what was not measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+from evaluation.audit.audit import Audit
+from evaluation.audit.calibration import NO_SCALING, TEMPERATURE
+from evaluation.audit.environment import render
+from evaluation.audit.rows import GAPS, DatasetAudit, Interval, Tested
+from evaluation.results.markdown import escape_markdown, markdown_table
+
+WARNING = "Not a medical device. For research; not for diagnosis, treatment or any other clinical use."
+SIMULATED = (
+    "Datasets marked as simulated hold images that were drawn by a program. Numbers on them say nothing of patients."
+)
+USE = (
+    "Zero-shot scores order images by how well they fit a finding. Use them for research on images like those of the "
+    "datasets below, after an audit on your own images."
+)
+UNKNOWN = "not known"
+NOTHING_FOUND = "None is called found after the correction. That is no proof that there is none: see the intervals."
+ALWAYS_UNMEASURED = (
+    "Whether reports, and labels made from them, are right. Groups that no archive names, such as ethnicity or weight. "
+    "Other hospitals, devices and findings than those above. What happens when people read images with the scores."
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its head."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the card: a title, then paragraphs, a list, tables."""
+
+    title: str
+    paragraphs: Sequence[str] = ()
+    items: Sequence[str] = ()
+    tables: Sequence[Table] = field(default_factory=list)
+
+
+def card_as_markdown(audit: Audit) -> str:
+    """The card as Markdown; names of an archive are text in it and nothing else."""
+    parts = [f"# Model card: {escape_markdown(audit.name)}, pretrained on {escape_markdown(audit.cohort)}"]
+    parts.append(f"**{WARNING}**")
+    for section in list_sections(audit):
+        parts.append(f"## {escape_markdown(section.title)}")
+        parts += map(escape_markdown, section.paragraphs)
+        if section.items:
+            parts.append("\n".join(f"- {escape_markdown(item)}" for item in section.items))
+        parts += [markdown_table(table.head, table.rows) for table in section.tables if table.rows]
+    return "\n\n".join(parts) + "\n"
+
+
+def card_as_html(audit: Audit) -> str:
+    """The card as a page that loads no other file."""
+    return render("card.html", audit=audit, warning=WARNING, sections=list(list_sections(audit)))
+
+
+def list_sections(audit: Audit) -> Iterator[Section]:
+    """The sections of the card."""
+    yield Section("What it is", [USE, SIMULATED] if audit.simulated else [USE], tables=[_describe_training(audit)])
+    yield _describe_data(audit)
+    yield _describe_scores(audit)
+    yield _describe_calibration(audit)
+    found = [(one.dataset, test) for one in audit.datasets for test in audit.found(one)]
+    family = (
+        f"{audit.tested} gaps and shortcuts were tested on {len(audit.datasets)} datasets. p is corrected for all of "
+        f"them by Holm's rule; found means a corrected p below {audit.settings.level:g}. Intervals are 95 %, by "
+        "patient, and not corrected."
+    )
+    yield _describe_tests("Gaps between groups", family, [one for one in found if one[1].kind in GAPS])
+    yield _describe_tests("Shortcuts", family, [one for one in found if one[1].kind not in GAPS])
+    yield _describe_unmeasured(audit)
+
+
+def format_interval(found: Interval, digits: int = 3) -> str:
+    """A number with its interval; a dash where there is none."""
+    if found.value is None:
+        return "-"
+    if found.low is None or found.high is None:
+        return f"{found.value:.{digits}f}"
+    return f"{found.value:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
+
+
+def _describe_training(audit: Audit) -> Table:
+    training, run = audit.training, audit.training.run
+    rows = [
+        ("method", run.name),
+        ("seed", run.seed),
+        ("pretrained on", audit.cohort),
+        ("data version", run.data_version or UNKNOWN),
+        ("settings", training.preset_text or UNKNOWN),
+        ("changed settings", ", ".join(training.changed) or "none"),
+        ("digest of the settings, data and code", run.fingerprint),
+        ("digest of the weights (SHA-256)", run.checkpoint_digest),
+        ("finished", training.date or UNKNOWN),
+        ("audited", f"{audit.date}, radalign {version('radalign')}"),
+    ]
+    return Table(("", ""), rows)
+
+
+def _describe_data(audit: Audit) -> Section:
+    head = ("dataset", "licence", "data version", "images (train, validate, test)", "patients", "dates")
+    rows = [
+        (
+            name_dataset(one),
+            find_licence(one.dataset),
+            one.data_version[:12],
+            ", ".join(f"{count:,}" for count in one.images.values()),
+            ", ".join(f"{count:,}" for count in one.patients.values()),
+            " to ".join(filter(None, one.dates)) or UNKNOWN,
+        )
+        for one in audit.datasets
+    ]
+    about = "Dates are as the archive has them, shifted where the archive shifts them."
+    return Section("Data", [about], tables=[Table(head, rows)])
+
+
+def _describe_scores(audit: Audit) -> Section:
+    point = audit.settings.operating_point
+    head = ("dataset", "finding", "images", "with it", "sensitivity", "specificity", "PPV", "NPV")
+    rows = [
+        (
+            name_dataset(one), row.finding, row.images, row.positives,
+            *(format_interval(row.rates.get(name, Interval(None))) for name in head[4:]),
+        )
+        for one in audit.datasets
+        for row in one.operating_points
+        if row.point == point
+    ]  # fmt: skip
+    about = f"On test, at the operating point {point}, chosen on validate; intervals are 95 %, by patient."
+    matrix = Table(("trained on", "method", *audit.shift.columns), list(_shift_rows(audit)))
+    shift = "AUROC, mean over findings, of the networks of the home (lines) on each dataset (columns)."
+    return Section("Numbers", [about, shift], tables=[Table(head, rows), matrix])
+
+
+def _shift_rows(audit: Audit) -> Iterator[Sequence[str]]:
+    for (cohort, method), line in audit.shift.lines.items():
+        numbers = (line.get(column) for column in audit.shift.columns)
+        cells = ("" if one is None or one.value is None else f"{one.value:.3f}" for one in numbers)
+        yield cohort, method, *cells
+
+
+def _describe_calibration(audit: Audit) -> Section:
+    head = ("dataset", "finding", "ECE", "Brier", "temperature", "ECE after", "Brier after")
+    rows = []
+    for one in audit.datasets:
+        found = {(row.finding, row.scaling): row for row in one.calibration}
+        for (finding, scaling), row in found.items():
+            if scaling == NO_SCALING and not row.reason:
+                after = found.get((finding, TEMPERATURE))
+                has = after is not None and not after.reason and after.slope
+                cells = (
+                    (f"{1 / after.slope:.3g}", after.error, after.brier)
+                    if after and has
+                    else ("-", *[Interval(None)] * 2)
+                )
+                texts = [cells[0], *(format_interval(cell) for cell in cells[1:] if isinstance(cell, Interval))]
+                rows.append(
+                    (name_dataset(one), finding, format_interval(row.error), format_interval(row.brier), *texts)
+                )
+    bins = f"{audit.settings.bins} bins of equal {'mass' if audit.settings.equal_mass else 'width'}"
+    about = (
+        f"On test: expected calibration error ({bins}) and Brier score, as they are and with a temperature of validate."
+    )
+    return Section("Calibration", [about], tables=[Table(head, rows)])
+
+
+def _describe_tests(title: str, family: str, found: Sequence[tuple[str, Tested]]) -> Section:
+    if not found:
+        return Section(title, [family, NOTHING_FOUND])
+    head = ("dataset", "what", "finding", "by", "group", "against", "value", "reference", "difference", "corrected p")
+    rows = [
+        (
+            dataset, test.kind, test.finding, test.fact, test.group, test.against, _number(test.value),
+            _number(test.reference), format_interval(Interval(test.difference, test.low, test.high)),
+            format_p(test.adjusted),
+        )
+        for dataset, test in found
+    ]  # fmt: skip
+    return Section(title, [family], tables=[Table(head, rows)])
+
+
+def _describe_unmeasured(audit: Audit) -> Section:
+    items = [*audit.left_out]
+    for one in audit.datasets:
+        items += [f"{one.dataset}: {sentence}" for sentence in (*one.unmeasured, *summarise_unmeasured(one))]
+    return Section("What was not measured", items=[*items, ALWAYS_UNMEASURED])
+
+
+def summarise_unmeasured(audit: DatasetAudit) -> Iterator[str]:
+    """A sentence for each fact or cue whose groups are too small, with how many tests that left out."""
+    found: dict[tuple[str, str], set[str]] = {}
+    counts: dict[tuple[str, str], int] = {}
+    for test in audit.tests:
+        if test.reason:
+            key = "gaps" if test.kind in GAPS else "shortcuts", test.fact
+            found.setdefault(key, set()).add(test.finding)
+            counts[key] = counts.get(key, 0) + 1
+    for (what, fact), findings in found.items():
+        names = ", ".join(sorted(findings))
+        yield f"{counts[what, fact]} {what} by {fact} were not measured, as too few patients speak for them ({names})."
+
+
+def name_dataset(audit: DatasetAudit) -> str:
+    """The name of a dataset, and whether it is simulated."""
+    return f"{audit.dataset} (simulated)" if audit.simulated else audit.dataset
+
+
+def find_licence(dataset: str) -> str:
+    """The licence of a dataset, where its reader says it."""
+    from cohorts.registry import cohort_names
+    from cohorts.registry import dataset as facts_of
+
+    return (getattr(facts_of(dataset), "licence", "") if dataset in cohort_names() else "") or UNKNOWN
+
+
+def format_p(p: float | None) -> str:
+    """A corrected p."""
+    return "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
