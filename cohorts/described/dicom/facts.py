@@ -12,12 +12,13 @@ from datetime import date
 from math import isnan, nan
 from typing import Any
 
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
 from cohorts.archive.names import on_one_line
 from cohorts.described.dicom.body_parts import CHEST, ELSEWHERE, NOT_SAID, judge_body_part
+from cohorts.described.dicom.header import class_of
 from cohorts.described.dicom.views import choose_side, choose_view
 from cohorts.described.words import read_age
 from cohorts.facts import OLDEST
@@ -64,7 +65,7 @@ class Facts:
     is_report: bool = False
 
 
-def read_facts(dataset: Dataset) -> Facts:
+def read_facts(dataset: FileDataset) -> Facts:
     """What a parsed header says; an attribute that cannot be read counts as absent."""
     texts = [_text(dataset, keyword) for keyword in ("SeriesDescription", "ProtocolName", _PROCESSING)]
     view = choose_view(
@@ -74,7 +75,7 @@ def read_facts(dataset: Dataset) -> Facts:
         _texts(dataset, "PatientOrientation"),
     )
     studied = _first_date(dataset, "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
-    uid = _text(dataset, "SOPClassUID") or str(getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID", ""))
+    uid = class_of(dataset)
     return Facts(
         patient=_text(dataset, "PatientID"),
         study=_text(dataset, "StudyInstanceUID"),

@@ -72,7 +72,8 @@ def _entries(root: Path, folder: str) -> Iterator[os.DirEntry[str]]:
 
 
 def _leads_inside(root: Path, path: str) -> bool:
-    return os.path.realpath(root / path).startswith(f"{os.path.realpath(root)}/")
+    target, base = os.path.realpath(root / path), os.path.realpath(root)
+    return target == base or target.startswith(f"{base}/")
 
 
 def _is_hidden(path: str) -> bool:

@@ -52,16 +52,22 @@ def read_header(stream: BinaryIO, tags: list[int] = TAGS, most: int = MOST_BYTES
 
     try:
         dataset = read_partial(_bounded(stream, most), is_behind, force=True, specific_tags=list(tags))
-        is_image = "Rows" in dataset or IMAGES in UID(str(dataset.get("SOPClassUID", ""))).name
+        kind = class_of(dataset)
+        is_image = "Rows" in dataset or IMAGES in UID(kind).name
     except OSError as error:
         if error.errno is not None:
             raise  # the disk's fault
         raise HeaderError from None
     except Exception:  # bytes that are no DICOM fail in many ways
         raise HeaderError from None
-    if (not dataset.file_meta and "SOPClassUID" not in dataset) or (is_image and not reached):
+    if not (kind or is_image) or (is_image and not reached):
         raise HeaderError
     return dataset
+
+
+def class_of(dataset: FileDataset) -> str:
+    """The UID of the class of an object, from its header or from the file meta before it; empty without either."""
+    return str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or "")
 
 
 def _bounded(stream: BinaryIO, most: int) -> BinaryIO:

@@ -55,7 +55,7 @@ class Reports:
         if key in self.texts:
             return self.texts[key]
         if key not in self.files:
-            raise ReportError("missing_report", "No report belongs to the study.")
+            raise ReportError("no_report", "No report belongs to the study.")
         return "\n\n".join(read_file(root, path, self.is_structured) for path in self.files[key])
 
 

@@ -38,7 +38,7 @@ DETAILS = MappingProxyType(
         "no_study": "The header has no StudyInstanceUID.",
         "duplicate_id": "An earlier file has the same SOPInstanceUID.",
         "for_processing": "The series has the same image for presentation.",
-        "missing_report": "No report belongs to the study.",
+        "no_report": "No report belongs to the study.",
     }
 )
 FOR_PROCESSING, FOR_PRESENTATION = "FOR PROCESSING", "FOR PRESENTATION"

@@ -50,8 +50,7 @@ class DicomTree:
             keys = rows[self._reports.attribute]
             rows["report_path"] = keys.map(self._reports.path)
             is_lost = (rows["reason"] == "") & ~keys.map(self._reports.__contains__).astype(bool)
-            rows["reason"] = np.where(is_lost, "missing_report", rows["reason"])
-            rows["report_path"] = rows["report_path"].mask(is_lost & (rows["report_path"] == ""), rows["image_path"])
+            rows["reason"] = np.where(is_lost, "no_report", rows["reason"])
         return rows[list(ROWS)]
 
     def _name_sites(self, sites: pd.Series) -> pd.Series:
