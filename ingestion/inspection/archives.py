@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from cohorts.errors import CohortError
@@ -36,14 +37,17 @@ class Archive:
         return not self.missing
 
 
-def list_archive(name: str, roots: Sequence[Path], log: Log) -> Archive:
-    """The archive of a dataset in that one of `roots` in which its reader finds most, the first of equals."""
+def list_archive(name: str, roots: Sequence[Path], log: Log, home: Path) -> Archive:
+    """The archive of a dataset in that one of `roots` in which its reader finds most, the first of equals.
+
+    The key of hashed identifiers is made in `home`.
+    """
     best: tuple[Cohort, Scan] | None = None
     sentence = ""
     for root in roots:
         log(f"Listing {root} as {name}.")
         try:
-            cohort = open_cohort(name, root)
+            cohort = open_cohort(name, root, home=home)
             scan = cohort.scan()
         except CohortError as error:
             sentence = sentence or str(error)
@@ -61,7 +65,10 @@ def list_archive(name: str, roots: Sequence[Path], log: Log) -> Archive:
 
 def recognise_archives(folder: Path, candidates: Sequence[Candidate], log: Log) -> list[Archive]:
     """The archives of all candidates, those that can be used first."""
-    archives = [list_archive(one.name, [folder / root for root in one.roots], log) for one in candidates]
+    with TemporaryDirectory() as home:
+        archives = [
+            list_archive(one.name, [folder / root for root in one.roots], log, Path(home)) for one in candidates
+        ]
     return sorted(archives, key=lambda archive: not archive.is_usable)
 
 

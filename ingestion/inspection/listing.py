@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from cohorts.archive.folders import is_file
 from cohorts.archive.outages import ABSENT, DENIED, explain_folder, is_ignored, outage
+from cohorts.archive.paths import OutsideRootError, inside
+from cohorts.errors import CohortError
 
 MOST_FOLDERS = 1000  # that are listed at one depth
 MOST_DEPTH = 16
@@ -33,6 +36,28 @@ class Listing:
         for folder, names in self.names.items():
             prefix = f"{folder}/" if folder else ""
             yield from (prefix + name for name in names)
+
+    def below(self, folder: str) -> Listing:
+        """The same of one of its folders."""
+        if not folder:
+            return self
+        prefix = f"{folder}/"
+        names = {
+            one.removeprefix(folder).removeprefix("/"): files
+            for one, files in self.names.items()
+            if one == folder or one.startswith(prefix)
+        }
+        return replace(self, root=self.root / folder, names=names, estimate=sum(map(len, names.values())))
+
+    def share_there(self, paths: Sequence[str]) -> float:
+        """The share of some relative paths at which a file lies below the root; links that lead out do not count."""
+        return sum(map(self._is_there, paths)) / len(paths) if paths else 0.0
+
+    def _is_there(self, path: str) -> bool:
+        try:
+            return is_file(inside(self.root, path))
+        except (OutsideRootError, CohortError):
+            return False
 
     def suffixes(self) -> Counter[str]:
         """How many of the files seen have each ending, in lower case, such as `.dcm`; "" for none."""

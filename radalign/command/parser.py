@@ -58,6 +58,13 @@ def _add_inspect(commands: argparse._SubParsersAction) -> None:  # type: ignore[
     )
     parser.add_argument("path", metavar="PATH", help="a folder, a table with a row per image, or an archive.yaml")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    parser.add_argument(
+        "--write",
+        default="",
+        metavar="FILE",
+        help="write the description of an export that is no published dataset, such as archive.yaml, to start from",
+    )
+    parser.add_argument("--force", action="store_true", help="let --write replace a file that is there")
 
 
 def _add_ingest(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]

@@ -1,0 +1,63 @@
+"""Reads the first rows of the tables that lie in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from cohorts.described.tables import column_names, read_table
+from cohorts.errors import CohortError
+from ingestion.inspection.columns import Column, make_columns
+
+if TYPE_CHECKING:
+    from ingestion.inspection.listing import Listing, Log
+
+SUFFIXES = (".csv", ".tsv", ".parquet", ".xlsx", ".txt", ".gz")
+MOST_ROWS = 2000  # of a table, that are looked at
+MOST_TABLES = 40
+MOST_COLUMNS = 500
+MOST_TEXTS = 3  # files ending in .txt of one folder: more are reports
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The first rows of a table."""
+
+    path: str  # relative to the folder that is looked at
+    name: str  # of the sheet of a workbook; empty: its first
+    columns: list[Column]
+    rows: int
+
+
+def read_sheets(listing: Listing, log: Log) -> tuple[list[Sheet], list[str]]:
+    """The tables of a folder, those near its root first, and one sentence about each that cannot be read."""
+    sheets: list[Sheet] = []
+    problems: list[str] = []
+    for path in _tables(listing):
+        if len(sheets) + len(problems) == MOST_TABLES:
+            break
+        log(f"Looking into the table {path}.")
+        try:
+            sheets.append(read_sheet(listing, path))
+        except CohortError as error:
+            problems.append(str(error))
+    return [sheet for sheet in sheets if sheet.rows and len(sheet.columns) > 1], problems
+
+
+def read_sheet(listing: Listing, path: str) -> Sheet:
+    """The first rows of one table; CohortError where it is none."""
+    names = column_names(listing.root / path)[:MOST_COLUMNS]
+    unique = [name for name in names if names.count(name) == 1]
+    table = read_table(listing.root / path, unique, most=MOST_ROWS)
+    return Sheet(path, "", make_columns(unique, table.to_numpy().tolist()), len(table))
+
+
+def _tables(listing: Listing) -> Iterator[str]:
+    for folder, names in listing.names.items():
+        texts = sum(name.lower().endswith(".txt") for name in names)
+        for name in names:
+            suffix = PurePosixPath(name.lower()).suffix
+            if suffix in SUFFIXES and not (suffix == ".txt" and texts > MOST_TEXTS):
+                yield f"{folder}/{name}" if folder else name
