@@ -40,6 +40,7 @@ class Scan:
     studies: pa.Table
     rejects: pa.Table
     source_rows: int
+    notes: tuple[str, ...] = ()  # sentences for the log about what is no row, without names and identifiers
 
 
 class Cohort(Protocol):

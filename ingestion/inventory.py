@@ -124,6 +124,8 @@ def update_inventory(workspace: Workspace, settings: InventorySettings, log: Log
     identity = identify(cohort.root)
     scan = cohort.scan()
     log(f"Of {scan.source_rows} images {scan.studies.num_rows} can be used, as far as the archive's tables tell.")
+    for note in scan.notes:
+        log(note)
     if not scan.studies.num_rows:
         raise CohortError(_explain_nothing_usable(cohort.name, scan))
     if not workspace.simulated():  # the phantom's archive is ours, and may be simulated anew

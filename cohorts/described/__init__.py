@@ -8,7 +8,7 @@ dates and draws the splits. A source does none of this.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Source(Protocol):
 
     has_reports: bool
     details: Mapping[str, str]  # reason -> a sentence without identifiers
+    notes: Sequence[str]  # what to say of the archive after its rows were listed, without names and identifiers
 
     def list_rows(self) -> pd.DataFrame:
         """A row per image with the columns ROWS, in an order that does not change."""

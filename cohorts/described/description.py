@@ -87,6 +87,7 @@ class Description:
 
     root: str = ""  # folder of images and tables; empty: the folder of the description
     manifest: str = ""  # table of the images, relative to the root; empty: a tree of DICOM files
+    images: str = ""  # folder that the paths of images count from, relative to the root; empty: the root
     sheet: str = ""  # of a manifest that is an Excel workbook; empty: its first
     columns: Columns = field(default_factory=Columns)
     report: ReportSource = field(default_factory=ReportSource)

@@ -58,6 +58,7 @@ class Manifest:
     """Reads the images of a described archive from a table."""
 
     details: Mapping[str, str] = DETAILS
+    notes = ()
 
     def __init__(self, description: Description, root: Path) -> None:
         self.description, self.root = description, root

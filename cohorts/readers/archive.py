@@ -10,6 +10,7 @@ Patients are divided as a column of the table says, or by a hash.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -79,7 +80,8 @@ class Archive(Reader):
         rows["split"] = rows["split"].where(rows["split"].isin(("train", "validate", "test")), drawn)
         rows["reason"] = self._reasons(rows)
         rows["image_id"] = number_duplicates(rows["image_id"])
-        return split_scan(rows, {**self._source.details, **DETAILS}, self._source.extras(rows))
+        scan = split_scan(rows, {**DETAILS, **self._source.details}, self._source.extras(rows))
+        return replace(scan, notes=tuple(self._source.notes))
 
     def read_report(self, study: Mapping[str, Any]) -> str:
         """The report of a study; a text without headings is all findings."""

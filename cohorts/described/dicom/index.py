@@ -22,7 +22,7 @@ from cohorts.described.dicom.files import Found, find_files
 from cohorts.described.dicom.header import MOST_BYTES, HeaderError, read_header
 from imaging.dicom.reader import looks_like_dicom
 from store.code import code_version
-from store.seals import is_intact, set_aside, write_sealed_table
+from store.seals import is_intact, sealing, set_aside
 
 OBJECT, CATALOGUE, OTHER = "object", "directory", "other"  # kinds of files; the first are source rows
 HEADERS = pa.schema(
@@ -38,6 +38,7 @@ HEAD_LENGTH = 1024  # bytes that tell whether a file is DICOM, a text or somethi
 GZIP = b"\x1f\x8b"
 DICOM_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima", ".dc3")
 IMAGE_SUFFIXES = (*DICOM_SUFFIXES, ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".jp2", ".j2k", ".nii")
+MODE = 0o600
 BAR_FROM = 500  # files to read
 FILES_PER_TASK = 64
 CODE = "cohorts.described.dicom.index"
@@ -57,8 +58,7 @@ def index_headers(root: Path, cache: Path | None = None) -> pa.Table:
     new = pa.Table.from_pylist(list(_read_all(root, todo)), HEADERS)
     table = pa.concat_tables([known.take(pa.array(kept, pa.int64())), new]).sort_by("path")
     if cache is not None and (new.num_rows or len(kept) < known.num_rows):
-        write_sealed_table(table.replace_schema_metadata({"code": code_version(CODE)}), cache)
-        os.chmod(cache, 0o600)  # it has identifiers
+        _write_cache(table, cache)
     return table
 
 
@@ -107,6 +107,13 @@ def _read_all(root: Path, todo: list[Found]) -> Iterable[Mapping[str, Any]]:
         for rows in pool.map(lambda chunk: [describe_file(root, each) for each in chunk], chunks):
             bar.update(len(rows))
             yield from rows
+
+
+def _write_cache(table: pa.Table, cache: Path) -> None:
+    """Keep the headers where nobody else may read them, as they have identifiers."""
+    with sealing(cache) as partial:
+        partial.touch(MODE)
+        pq.write_table(table.replace_schema_metadata({"code": code_version(CODE)}), partial, compression="zstd")
 
 
 def read_cache(cache: Path | None) -> pa.Table:

@@ -39,6 +39,7 @@ class Reports:
     files: Mapping[str, list[str]] = field(default_factory=dict)  # of text files or structured reports
     place: str = ""  # the table or folder
     is_structured: bool = False
+    unread: int = 0  # files of the folder that belong to no study
 
     def __contains__(self, key: str) -> bool:
         """Whether a study with the key has a report."""
@@ -49,6 +50,16 @@ class Reports:
         files."""
         files = self.files.get(key, ())
         return files[0] if len(files) == 1 else "" if files else self.place
+
+    def describe(self, keys: pd.Series) -> str:
+        """How many reports belong to the studies with `keys`, as a sentence."""
+        known = {*self.texts, *self.files}
+        joined = len(known & set(keys))
+        unread = f", and {self.unread} files have names that tell no study" if self.unread else ""
+        return (
+            f"Of {len(known)} reports, joined by {self.attribute}, {joined} belong to studies that can be used, and "
+            f"{len(known) - joined} to none{unread}."
+        )
 
     def read(self, root: Path, key: str) -> str:
         """The text of a report; several files are joined in the order of their names. Raises ReportError."""
@@ -81,7 +92,9 @@ def find_reports(described: ReportSource, root: Path, headers: pa.Table, rows: p
     paths = [path for path in others if folder == "." or path.startswith(f"{folder}/")]
     if not paths:
         raise CohortError(f"There are no reports in the folder {described.folder} of {root}; correct the description.")
-    return Reports(attribute, files=join_files(paths, rows, attribute), place=described.folder)
+    files = join_files(paths, rows, attribute)
+    unread = len(paths) - sum(map(len, files.values()))
+    return Reports(attribute, files=files, place=described.folder, unread=unread)
 
 
 def _read_reports(described: ReportSource, root: Path, attribute: str) -> Reports:

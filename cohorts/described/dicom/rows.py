@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from cohorts.archive.names import escape_bytes
 from cohorts.archive.paths import stays_inside
 from cohorts.described.dicom.directory import folder_of, match_names, plain
-from cohorts.described.dicom.index import CATALOGUE, OBJECT
+from cohorts.described.dicom.index import CATALOGUE, OBJECT, OTHER
 from cohorts.rows import first_reasons
 
 if TYPE_CHECKING:
@@ -55,14 +55,23 @@ def list_objects(headers: pa.Table) -> pd.DataFrame:
     return rows
 
 
-def count_unlisted(headers: pa.Table) -> int:
-    """How many DICOM objects lie below a DICOMDIR that does not name them; they are rows like all others."""
+def describe_others(headers: pa.Table) -> list[str]:
+    """Sentences about the files that are no rows, and about those that a DICOMDIR leaves out."""
+    others = pc.sum(pc.equal(headers["kind"], OTHER)).as_py()
+    notes = [f"{others} other files of the tree are no images."] if others else []
+    if unlisted := _count_unlisted(headers):
+        notes.append(f"{unlisted} DICOM files are not named by the DICOMDIR above them, and are read like all others.")
+    return notes
+
+
+def _count_unlisted(headers: pa.Table) -> int:
+    """How many DICOM files lie below a DICOMDIR that does not name them."""
     listed: set[str] = set()
     folders: list[str] = []
     for folder, found in _catalogues(headers):
         folders.append("" if folder == "." else f"{folder}/")
         listed.update(found.values())
-    objects = headers.filter(pc.equal(headers["kind"], OBJECT))["path"].to_pylist()
+    objects = headers.filter(pc.not_equal(pc.fill_null(headers["image"], ""), ""))["path"].to_pylist()
     return sum(path not in listed and path.startswith(tuple(folders)) for path in objects) if folders else 0
 
 

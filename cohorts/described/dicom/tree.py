@@ -18,7 +18,7 @@ from cohorts.described import ROWS
 from cohorts.described.description import Description, ReportSource
 from cohorts.described.dicom.index import index_headers, read_cache
 from cohorts.described.dicom.reports import Reports, find_reports, read_file
-from cohorts.described.dicom.rows import DETAILS, list_objects
+from cohorts.described.dicom.rows import DETAILS, describe_others, list_objects
 from cohorts.described.pseudonyms import pseudonym, read_key
 
 if TYPE_CHECKING:
@@ -37,10 +37,12 @@ class DicomTree:
         self._keeps_sites = description.keep_sites
         self.has_reports = self._described != ReportSource()
         self._headers: pa.Table | None = None
+        self.notes: list[str] = []
 
     def list_rows(self) -> pd.DataFrame:
         """A row per object, sorted by path."""
         self._headers = index_headers(self.root, self._home / HEADERS)
+        self.notes = describe_others(self._headers)
         self.__dict__.pop("_objects", None)
         self.__dict__.pop("_reports", None)
         rows = self._objects.rename(columns={"path": "image_path"}).assign(split="", report_path="")
@@ -51,6 +53,7 @@ class DicomTree:
             rows["report_path"] = keys.map(self._reports.path)
             is_lost = (rows["reason"] == "") & ~keys.map(self._reports.__contains__).astype(bool)
             rows["reason"] = np.where(is_lost, "no_report", rows["reason"])
+            self.notes.append(self._reports.describe(keys[rows["reason"] == ""]))
         return rows[list(ROWS)]
 
     def _name_sites(self, sites: pd.Series) -> pd.Series:
