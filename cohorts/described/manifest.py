@@ -146,7 +146,7 @@ class Manifest:
         cells = [(view, table[column].tolist()) for view, column in columns.images()]
         for line in range(len(table)):
             paths = [
-                (clean_path(path), view)
+                (self._place(path), view)
                 for view, column in cells
                 for path in SEVERAL.split(column[line])
                 if path.strip()
@@ -162,6 +162,11 @@ class Manifest:
                 named = [FRONTAL] * len(paths)
             found += [(line, path, view, problem) for (path, _), view in zip(paths, named, strict=False)]
         return pd.DataFrame(found, columns=["line", "image_path", "view", "problem"])
+
+    def _place(self, path: str) -> str:
+        """The path of an image from the root."""
+        folder, cleaned = clean_path(self.description.images), clean_path(path)
+        return f"{folder}/{cleaned}" if folder and cleaned and not cleaned.startswith("/") else cleaned
 
     def _facts(self) -> pd.DataFrame:
         """For each row of the table: patient, study, split and the facts, with NaN where a word has no meaning."""
@@ -313,7 +318,7 @@ class Manifest:
             return None
         if boxes.table:
             table = self._read(boxes.table, [boxes.image, boxes.label, boxes.x, boxes.y, boxes.width, boxes.height])
-            return read_boxes(table, table[boxes.image].map(clean_path), boxes)
+            return read_boxes(table, table[boxes.image].map(self._place), boxes)
         images = self._images()
         rows = self._table.iloc[images["line"].to_numpy()].reset_index(drop=True)
         return read_boxes(rows, images["image_path"], boxes)
