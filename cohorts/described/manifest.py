@@ -6,7 +6,7 @@ A row of the table is an image, or several where it names several paths.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -58,7 +58,7 @@ class Manifest:
     """Reads the images of a described archive from a table."""
 
     details: Mapping[str, str] = DETAILS
-    notes = ()
+    notes: Sequence[str] = ()
 
     def __init__(self, description: Description, root: Path) -> None:
         self.description, self.root = description, root

@@ -30,7 +30,8 @@ def find_files(root: Path) -> list[Found]:
     Hidden files are left out, and links to folders of the tree, as what they hold is found without them.
     """
     if is_remote(root):
-        paths, problems = [path for path in files_in(root, root) if not _is_hidden(path)], {}
+        paths = [path for path in files_in(root, root) if not _is_hidden(path)]
+        problems: dict[str, str] = {}
     else:
         paths, problems = _walk(root)
     found = [Found(path, problem=problem) for path, problem in problems.items()]

@@ -6,7 +6,7 @@ no text, and each file that a DICOMDIR names and that is not there. Other files 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,14 +30,14 @@ HEADERS = "archive/headers.parquet"  # in the home
 class DicomTree:
     """Lists the objects of a tree. Headers are kept in the `home`, so that only new files are opened again."""
 
-    details = DETAILS
+    details: Mapping[str, str] = DETAILS
 
     def __init__(self, description: Description, root: Path, home: Path) -> None:
         self.root, self._described, self._home = root, description.report, home
         self._keeps_sites = description.keep_sites
         self.has_reports = self._described != ReportSource()
         self._headers: pa.Table | None = None
-        self.notes: list[str] = []
+        self.notes: Sequence[str] = ()
 
     def list_rows(self) -> pd.DataFrame:
         """A row per object, sorted by path."""
@@ -53,7 +53,7 @@ class DicomTree:
             rows["report_path"] = keys.map(self._reports.path)
             is_lost = (rows["reason"] == "") & ~keys.map(self._reports.__contains__).astype(bool)
             rows["reason"] = np.where(is_lost, "no_report", rows["reason"])
-            self.notes.append(self._reports.describe(keys[rows["reason"] == ""]))
+            self.notes = [*self.notes, self._reports.describe(keys[rows["reason"] == ""])]
         return rows[list(ROWS)]
 
     def _name_sites(self, sites: pd.Series) -> pd.Series:
