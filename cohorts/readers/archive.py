@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cohorts import dataset
+from cohorts.archive.marks import Mark
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import Dataset
 from cohorts.described.description import KEEP
@@ -53,6 +54,7 @@ class Archive(Reader):
 
     name = DATASET.name
     splits = ("70/10/20",)
+    signature = ((Mark((FILE,)),),)
     how_to_get = (
         f"set it to the description of an export, {FILE}, or to the folder that holds it; `radalign inspect FOLDER` "
         "looks at an export and writes one."
