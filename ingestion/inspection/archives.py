@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from cohorts.errors import CohortError
 from cohorts.phantom.marker import is_marked
 from cohorts.registry import open_cohort
+from cohorts.splits import OFFICIAL
 from ingestion.inspection.counts import Counts, count_scan, read_some_reports
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ingestion.inspection.listing import Log
     from ingestion.inspection.recognise import Candidate
 
+ARCHIVE = "archive"  # the dataset that a description makes
 GONE = ("missing_file", "missing_report", "missing_mask")  # reasons that another root may mend
 
 
@@ -37,15 +39,16 @@ class Archive:
         return not self.missing
 
 
-def list_archive(name: str, roots: Sequence[Path], log: Log, home: Path) -> Archive:
+def list_archive(name: str, roots: Sequence[Path], log: Log, home: Path, shown: Path | None = None) -> Archive:
     """The archive of a dataset in that one of `roots` in which its reader finds most, the first of equals.
 
-    The key of hashed identifiers is made in `home`.
+    The key of hashed identifiers is made in `home`; splits that are drawn from them are left out, as another key draws
+    others. `shown` is what progress calls the root.
     """
     best: tuple[Cohort, Scan] | None = None
     sentence = ""
     for root in roots:
-        log(f"Listing {root} as {name}.")
+        log(f"Listing {shown or root} as {name}.")
         try:
             cohort = open_cohort(name, root, home=home)
             scan = cohort.scan()
@@ -60,6 +63,8 @@ def list_archive(name: str, roots: Sequence[Path], log: Log, home: Path) -> Arch
         return Archive(name, roots[0], None, sentence, is_marked(roots[0]))
     cohort, scan = best
     counts = count_scan(scan, read_some_reports(cohort, scan) if len(scan.studies) else None)
+    if name == ARCHIVE and cohort.split != OFFICIAL:
+        counts = replace(counts, splits={})
     return Archive(name, cohort.root, counts, _explain_nothing(counts), any(map(is_marked, {cohort.root, *roots})))
 
 

@@ -78,6 +78,11 @@ class Column:
         return float(np.mean([len(value) for value in self.values])) >= LONG_TEXT and self.share(_has_words) > 0.8
 
     @cached_property
+    def is_varied(self) -> bool:
+        """Whether the values differ as reports do, and licences, addresses and remarks do not."""
+        return len(self.distinct) * 2 > len(self.values) > 0
+
+    @cached_property
     def sexes(self) -> float:
         """Share of the values that name a sex."""
         return self.share(lambda value: value.lower() in SEXES or bool(lexicon.meaning("sex", value)))

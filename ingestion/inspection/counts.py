@@ -39,7 +39,7 @@ class Counts:
     patients: int
     rejects: list[tuple[str, str, int]]  # reason, sentence, images; the most frequent first
     views: dict[str, int]
-    splits: dict[str, int]
+    splits: dict[str, int]  # empty: patients are divided when the archive is read
     sexes: dict[str, int]
     ages: tuple[float, float, float] | None  # least, median, greatest; None where none is said
     without_age: int

@@ -19,7 +19,7 @@ from cohorts.described.description import (
     ReportSource,
 )
 from cohorts.described.words import SEXES, SPLITS, says_nothing
-from cohorts.views import UNKNOWN, kind_of_view
+from cohorts.views import FRONTAL, LATERAL, UNKNOWN, kind_of_view
 from ingestion.inspection import lexicon
 from ingestion.inspection.columns import FEW, IMAGE_SUFFIXES, TEXT_SUFFIXES, Column
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ingestion.inspection.sheets import Sheet
 
 MOST_CHECKED = 200  # paths of a column that are looked for
+MOST_SEARCHED = 20  # paths of a column that are searched in all folders
 MOST_SHOWN = 8  # names in a note
 MOST_OF = 0.8  # of the values, that have to be what a role needs
 IDENTIFIERS = ("patient", "study")
@@ -61,6 +62,7 @@ class _Guesser:
         self.free = {column.name: column for column in sheet.columns}
         self.notes: dict[str, list[str]] = {}
         self.values: dict[str, dict[str, str]] = {}
+        self.folder = ""  # that the paths of images count from
 
     def guess(self) -> Guess | None:
         """The guess; None where no column holds paths of images that are there."""
@@ -76,10 +78,13 @@ class _Guesser:
             self._note(
                 "columns", "No column names the patient: name it, or every study counts as a patient of its own."
             )
+        if "view" not in facts and not isinstance(images, dict):
+            self._note("columns", "No column says the view: every image counts as frontal.")
         if report == ReportSource():
             report = self._joined_report(facts.get("study", ""))
         description = Description(
             manifest=self.sheet.path,
+            images=self.folder,
             sheet=self.sheet.name,
             columns=Columns(image=images, **facts),
             report=report,
@@ -93,7 +98,8 @@ class _Guesser:
     def _images(self) -> str | list[str] | dict[str, str]:
         """The columns with paths of images that are there."""
         named = [column for column in self.free.values() if column.paths]
-        found = [column for column in named if self.listing_has(column.paths)]
+        self.folder = self._folder_of(named)
+        found = [column for column in named if self.listing_has(column.paths, self.folder)]
         masks = [column for column in found if lexicon.is_never(column.name, "image")]
         found = [column for column in found if column not in masks]
         for column in [*named, *masks]:
@@ -108,13 +114,30 @@ class _Guesser:
         if len(found) == 1:
             return found[0].name
         views = {kind_of_view(" ".join(lexicon.words_of(column.name))): column.name for column in found}
+        if UNKNOWN in views and LATERAL in views and len(views) == len(found) == 2:
+            self._note("columns", f"{views[UNKNOWN]!r} is taken for the frontal view beside the lateral one.")
+            views = {FRONTAL: views[UNKNOWN], LATERAL: views[LATERAL]}
         if UNKNOWN in views or len(views) < len(found):
             return [column.name for column in found]
         return {kind.upper(): name for kind, name in views.items()}
 
-    def listing_has(self, paths: Sequence[str]) -> bool:
-        """Whether at least one of some paths is a file below the root."""
-        return self.listing.share_there(_spread(paths)) > 0
+    def _folder_of(self, named: Sequence[Column]) -> str:
+        """The folder that the paths of images count from, where that is not the root."""
+        if any(self.listing_has(column.paths) for column in named):
+            return ""
+        places = Counter(
+            folder
+            for column in named
+            if not lexicon.is_never(column.name, "image")
+            for path in _spread(column.paths)[:MOST_SEARCHED]
+            for folder in self.listing.folders_with(path)
+        )
+        return places.most_common(1)[0][0] if places else ""
+
+    def listing_has(self, paths: Sequence[str], folder: str = "") -> bool:
+        """Whether at least one of some paths, from a folder, is a file below the root."""
+        prefix = f"{folder}/" if folder else ""
+        return self.listing.share_there([prefix + path for path in _spread(paths)]) > 0
 
     def _facts(self) -> dict[str, str]:
         """Role -> column of what is said of the patient and the study."""
@@ -139,9 +162,18 @@ class _Guesser:
             )
         )
         facts: dict[str, str] = {}
-        for *_, role, name in candidates:
+        fits: dict[str, int] = {}
+        for fit, *_, role, name in candidates:
             if role not in facts and name in self.free:
-                facts[role] = self.free.pop(name).name
+                facts[role], fits[role] = self.free.pop(name).name, fit
+        for fit, *_, role, name in candidates:
+            if name in self.free and fit == fits[role]:
+                self._note("columns", f"{name!r} may be the {role} as well as {facts[role]!r}.")
+        for column in self.free.values():
+            for role, is_right in fitting.items():
+                if role not in facts and column.values and lexicon.fit(column.name, role) == lexicon.WHOLE:
+                    share = f"{is_right(column):.0%}"
+                    self._note("columns", f"{column.name!r} is called the {role}, but {share} of its values are one.")
         facts |= self._facts_by_content(facts)
         for role in ("sex", "view", "split"):
             if role in facts:
@@ -249,7 +281,9 @@ class _Guesser:
             return BoxSource(**own)
         for other in self.others:
             found = box_columns(other.columns)
-            image = next((one.name for one in other.columns if one.paths and self.listing_has(one.paths)), "")
+            image = next(
+                (one.name for one in other.columns if one.paths and self.listing_has(one.paths, self.folder)), ""
+            )
             if found and image:
                 return BoxSource(table=other.path, image=image, **found)
         return BoxSource()
@@ -288,7 +322,7 @@ def report_columns(columns: Sequence[Column]) -> ReportSource:
         by_section["findings"] = whole[0].name  # Befund beside Beurteilung
     if {"findings", "impression"} & by_section.keys() and not (whole and len(by_section) == 1):
         return ReportSource(sections={name: by_section[name] for name in HEADINGS if name in by_section})
-    whole = whole or [one for one in texts if one.name not in by_section.values()]
+    whole = whole or [one for one in texts if one.is_varied and one.name not in by_section.values()]
     if not whole:
         return ReportSource()
     best = max(whole, key=lambda one: (lexicon.fit(one.name, "text"), sum(map(len, one.values))))

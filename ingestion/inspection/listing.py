@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from cohorts.archive.folders import is_file
@@ -48,6 +49,24 @@ class Listing:
             if one == folder or one.startswith(prefix)
         }
         return replace(self, root=self.root / folder, names=names, estimate=sum(map(len, names.values())))
+
+    def folders_with(self, path: str) -> list[str]:
+        """The folders from which a relative path leads to one of the files that were seen."""
+        above, _, name = path.rpartition("/")
+        ending = f"/{above}" if above else ""
+        return [
+            folder[: len(folder) - len(ending)] if ending else folder
+            for folder in self._folders_by_name.get(name, ())
+            if not ending or folder.endswith(ending)
+        ]
+
+    @cached_property
+    def _folders_by_name(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for folder, names in self.names.items():
+            for name in names:
+                found.setdefault(name, []).append(folder)
+        return found
 
     def share_there(self, paths: Sequence[str]) -> float:
         """The share of some relative paths at which a file lies below the root; links that lead out do not count."""

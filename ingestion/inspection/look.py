@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cohorts.archive.folders import is_file, is_folder
 from cohorts.described.description_file import SUFFIXES as DESCRIPTIONS
 from ingestion.inspection import sheets
-from ingestion.inspection.archives import Archive, list_archive, recognise_archives
+from ingestion.inspection.archives import ARCHIVE, Archive, list_archive, recognise_archives
 from ingestion.inspection.describe import as_yaml
 from ingestion.inspection.errors import InspectionError
 from ingestion.inspection.guess import Guess, guess_manifest
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ingestion.inspection.listing import Log
     from ingestion.inspection.sheets import Sheet
 
-ARCHIVE = "archive"
 MANIFEST, TREE = "manifest", "DICOM tree"
 HOME_MARKS = ("mlflow.db", "checkpoints", "results", "dagster")  # of which a home has at least two
 MOST_LISTED = 3000  # files of a tree whose headers are all read
@@ -113,7 +112,13 @@ def _inspect_table(path: Path, log: Log) -> Inspection:
 def is_home(listing: Listing) -> bool:
     """Whether a folder is where results of this project are kept."""
     there = {name for name in HOME_MARKS if name in listing.names or name in listing.names.get("", ())}
-    return len(there) > 1
+    datasets = {folder.rpartition("/")[0] for folder in listing.names if folder.split("/")[-1] == "inventory"}
+    return len(there) > 1 or any(
+        f"{dataset}/{stage}".lstrip("/") in listing.names
+        for dataset in datasets
+        if "/" not in dataset
+        for stage in ("studies", "rejects")
+    )
 
 
 def explain_nothing(listing: Listing, problems: Sequence[str] = ()) -> str:
@@ -169,7 +174,7 @@ def _list_guess(guess: Guess, root: Path, log: Log) -> Archive:
 
 def _list_described(path: Path, shown: Path, log: Log) -> Archive:
     with TemporaryDirectory() as home:
-        return replace(list_archive(ARCHIVE, [path], log, Path(home)), root=shown)
+        return replace(list_archive(ARCHIVE, [path], log, Path(home), shown), root=shown)
 
 
 def _folders_above(path: str) -> list[str]:

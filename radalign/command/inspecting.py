@@ -135,7 +135,7 @@ def describe_counts(counts: Counts) -> Iterator[str]:
         yield f"    {images} {reason}: {detail}"
     if not counts.usable:
         return
-    yield f"  Views: {_list(counts.views)}. Splits: {_list(counts.splits)}."
+    yield f"  Views: {_list(counts.views)}. Splits: {_list(counts.splits) or 'drawn by patient'}."
     yield f"  Sexes: {_list(counts.sexes)}. Ages: {_describe_ages(counts.ages)}."
     facts = {"images with a date": counts.dates, "devices": counts.devices, "sites": counts.sites}
     if any(facts.values()):
