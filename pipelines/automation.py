@@ -1,7 +1,8 @@
-"""The nightly schedule and the sensors of new studies and of dead runs. All are stopped until somebody starts them.
+"""The nightly schedule, and the sensors of new studies, ingestions and dead runs. All are stopped until started.
 
-The first two start runs; which batches are computed follows from their content. The sensor of new studies looks at the
-upper folders of an archive alone, which is quick. A file that changes in place, deep down, is noticed by the next run.
+Schedule and sensor of new studies start ingestions; which batches are computed follows from their content. The sensor
+looks at the upper folders of an archive alone, which is quick. A file that changes in place, deep down, is noticed by
+the next run. After an ingestion, whoever started it, the standing network scores what is new.
 """
 
 import hashlib
@@ -17,10 +18,14 @@ from assets.workspace import WorkspaceResource, one_sentence
 from cohorts.archive.listed import is_gone
 from ingestion.pipeline import last_settings
 from ingestion.workspace import Workspace
-from pipelines.jobs import ingest
+from models.registry import evaluated_names
+from pipelines.identity import with_partition, workspace_of
+from pipelines.jobs import ingest, monitoring
+from tracking.runs import MONITOR_VARIABLE, standing_methods
 
 DEPTH = 3  # files/p10/p10000032/ in MIMIC-CXR: a new study changes the time of its patient's folder
-CHECK_EVERY = 300  # seconds
+CHECK_VARIABLE = "RADALIGN_CHECK_SECONDS"
+CHECK_EVERY = int(os.environ.get(CHECK_VARIABLE) or 300)  # seconds
 SILENT_MINUTES = 30.0  # without any event before a run is looked after; a training reports every five
 SILENT_VARIABLE = "RADALIGN_SILENT_MINUTES"
 
@@ -64,6 +69,34 @@ def new_studies(context: dg.SensorEvaluationContext, workspace: WorkspaceResourc
         return dg.SkipReason("The archive did not change.")
     # No run key: an archive may come back to a state that was asked for before.
     return dg.SensorResult([request_run(there)], cursor=listing)
+
+
+@dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    monitored_jobs=[ingest],
+    request_jobs=monitoring,
+    minimum_interval_seconds=min(CHECK_EVERY, 30),
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    description="After each run of ingest, scores new studies with the network that was trained last, or with those of "
+    f"{MONITOR_VARIABLE}.",
+)
+def after_ingest(context: dg.RunStatusSensorContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """The job `monitor_<method>` on the dataset that was ingested; nothing is trained."""
+    run = context.dagster_run
+    config = with_partition(run.run_config, run.tags)
+    there = workspace_of(config)
+    with one_sentence():
+        methods = standing_methods(there, evaluated_names())
+    if not methods:
+        yield dg.SkipReason(f"No method has a finished run on {there.cohort_name()}, so nothing scores new studies.")
+    given = {"resources": {"workspace": config["resources"]["workspace"]}} if config.get("resources") else {}
+    for method in methods:
+        yield dg.RunRequest(
+            run_key=f"{run.run_id}-{method}",
+            job_name=f"monitor_{method}",
+            run_config=given,
+            partition_key=there.cohort_name(),
+        )
 
 
 @dg.sensor(

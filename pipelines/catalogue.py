@@ -12,7 +12,7 @@ from assets import (
     reports,
     tables,
 )
-from assets.audits import leakage
+from assets.audits import leakage, monitored
 from ingestion.pipeline import downstream_names
 from models.registry import method_names
 
@@ -41,6 +41,7 @@ ASSETS = [
     leakage.leakage,
     *(datasets.dataset_asset(cohort) for cohort in COHORTS),
     *(downstream.downstream_asset(method, COHORTS) for method in EVALUATED),
+    *(monitored.monitored_asset(method) for method in EVALUATED),
     tables.results_asset(EVALUATED),
     tables.tables_asset,
 ]

@@ -9,7 +9,7 @@ import dagster as dg
 from assets.settings.evaluation import EvaluationSettings
 from assets.workspace import WorkspaceResource
 from pipelines import console
-from pipelines.automation import dead_runs, new_studies, nightly
+from pipelines.automation import after_ingest, dead_runs, new_studies, nightly
 from pipelines.catalogue import ASSETS, CHECKS
 from pipelines.executors import in_process_by_default
 from pipelines.jobs import jobs
@@ -28,7 +28,7 @@ defs = dg.Definitions(
     asset_checks=CHECKS,
     jobs=jobs,
     schedules=[nightly],
-    sensors=[new_studies, dead_runs],
+    sensors=[new_studies, after_ingest, dead_runs],
     resources={
         "workspace": WorkspaceResource(),
         "evaluation": EvaluationSettings(),

@@ -42,6 +42,18 @@ def evaluate_job(method: str) -> dg.UnresolvedAssetJobDefinition:
     )
 
 
+def monitor_job(method: str) -> dg.UnresolvedAssetJobDefinition:
+    """What came since the last night, scored by the latest run, and its drift."""
+    name, tags = (method, {}) if method in METHODS else (IMPORTED, {NETWORK_TAG: method})
+    return dg.define_asset_job(
+        f"monitor_{method}",
+        selection=dg.AssetSelection.assets(dg.AssetKey(["monitored", name])),
+        tags=tags,
+        description=f"Score the studies that came after the training of {method} with its latest run, which is not "
+        "trained again, and compare each night with the training data. A study is scored once.",
+    )
+
+
 ingest = dg.define_asset_job(
     "ingest",
     selection=dg.AssetSelection.groups(*WRITING) - dg.AssetSelection.assets("graphs"),
@@ -53,4 +65,5 @@ import_checkpoint = dg.define_asset_job(
     selection=dg.AssetSelection.assets(IMPORTED),
     description="Make a released file of weights a run of this home, for evaluate_<method>; takes seconds.",
 )
-jobs = [ingest, import_checkpoint, *map(pretrain_job, METHODS), *map(evaluate_job, evaluated_names())]
+monitoring = [monitor_job(name) for name in evaluated_names()]
+jobs = [ingest, import_checkpoint, *map(pretrain_job, METHODS), *map(evaluate_job, evaluated_names()), *monitoring]

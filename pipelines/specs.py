@@ -11,14 +11,24 @@ from cohorts.registry import cohort_names
 from evaluation.tasks.registry import task_module, task_names
 from ingestion import pipeline
 from ingestion.exports import KNOWLEDGE_CODE
+from ingestion.pooling.names import is_pool, pools_in
 from ingestion.stage import Stage
 from ingestion.workspace import PHANTOM, Workspace
 from models.registry import evaluated_modules, only_imported
 from store.code import code_version
+from store.home import default_home
 from tracking.runs import IMPORTED
 from training.state.code import training_code
 
-COHORTS = dg.StaticPartitionsDefinition(cohort_names())
+
+def partition_names() -> list[str]:
+    """All datasets, the pools of the home, and the pool that RADALIGN_COHORT names."""
+    chosen = Workspace().cohort_name()
+    pools = {*pools_in(default_home()), *([chosen] if is_pool(chosen) else [])}
+    return [*cohort_names(), *sorted(pools)]
+
+
+COHORTS = dg.StaticPartitionsDefinition(partition_names())
 OF_ALL = ("results", "tables", "simulated_archives", "dataset")  # of the home: assets, or the first part of their keys
 OWNERS = {
     "source": "team:data",
@@ -64,8 +74,14 @@ def _code_of(name: str, method: str = "") -> str:
     if name == "pretrained":
         return training_code(method)
     if name in ("evaluated", "downstream"):
-        names = only_imported() if method == IMPORTED else [method]
-        own = [module for name in names for module in evaluated_modules(name)]
-        return code_version("evaluation.evaluator", *map(task_module, task_names()), *own)
+        return code_version("evaluation.evaluator", *map(task_module, task_names()), *_evaluated_modules(method))
+    if name == "monitored":
+        return code_version("evaluation.monitoring.watch", *_evaluated_modules(method))
     stage = next((one for one in STAGES if one.name == name), None)
     return stage.code_version(Workspace(cohort=PHANTOM)) if stage else code_version(*MODULES[name])
+
+
+def _evaluated_modules(method: str) -> list[str]:
+    """The modules of a method, or of all networks that can only be imported."""
+    names = only_imported() if method == IMPORTED else [method]
+    return [module for name in names for module in evaluated_modules(name)]

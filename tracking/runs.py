@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from models.registry import only_imported
 from models.run_files import ORIGIN, RESULT, expect_recorded
 from store.errors import DamageError
 from store.seals import expect_intact, set_aside, write_sealed_json
+from store.suggestions import did_you_mean
 from training.errors import TrainingError
 
 _warn = logging.getLogger(__name__).warning
@@ -33,6 +35,7 @@ def read_result(folder: Path) -> dict[str, Any]:
 
 IMPORTED = "imported"  # in the place of a method: all networks that can be imported and not trained
 NETWORK_TAG = "radalign/network"  # of a Dagster run: which of them
+MONITOR_VARIABLE = "RADALIGN_MONITOR"
 COHORT = "cohort"  # in the file of a run, beside the fields of `TrainedRun`
 
 
@@ -144,6 +147,26 @@ def runs_to_evaluate(workspace: Home, method: str, every: bool) -> list[TrainedR
     latest = trained_run(workspace, method)
     others = [run for run in known_runs(workspace, method) if run != latest] if every else []
     return [latest, *others]
+
+
+def standing_methods(workspace: Home, names: Sequence[str]) -> list[str]:
+    """Those of `names` whose latest runs score new studies: what RADALIGN_MONITOR names, with commas between.
+
+    Without it, it is the method whose run on this dataset was finished last. None where there is no finished run.
+
+    TrainingError for a method that RADALIGN_MONITOR names and that has none.
+    """
+    if asked := [name.strip() for name in os.environ.get(MONITOR_VARIABLE, "").split(",") if name.strip()]:
+        if unknown := [name for name in asked if name not in names]:
+            raise TrainingError(
+                f"{MONITOR_VARIABLE} names {unknown[0]}{did_you_mean(unknown[0], names)}, which is no method: see "
+                "`radalign methods`."
+            )
+        for name in asked:
+            trained_run(workspace, name)
+        return asked
+    finished = [name for name in names if is_trained(workspace, name)]
+    return [max(finished, key=lambda name: _pointer(workspace, name).stat().st_mtime_ns)] if finished else []
 
 
 def networks_of(method: str, workspace: Home, tags: Mapping[str, str]) -> list[str]:

@@ -118,7 +118,11 @@ def write_run(workspace, weights=FILES[TRAINED]):
 def build(workspace):
     """Its studies, subsets and shards, and a run."""
     write_run(workspace)
-    rows = [image(index) for index in range(IMAGES)]
+    write_tables(workspace, [image(index) for index in range(IMAGES)])
+
+
+def write_tables(workspace, rows, name="a"):
+    """Studies, subsets and shards of these images, in a shard of this name."""
     studies = pa.Table.from_pylist([{name: row.get(name) for name in STUDIES.names} for row in rows], schema=STUDIES)
     write_sealed_table(studies, workspace.folder("studies") / "studies.parquet")
     write_sealed_table(subset_table(studies), workspace.folder("subsets") / "subsets.parquet")
@@ -126,12 +130,12 @@ def build(workspace):
     write_sealed_table(spoken, batches.output_path(workspace.folder("triplets"), "0" * 20))
     batches.commit(workspace.folder("triplets"), batches.Plan((batches.Batch("all", "0" * 20),)))
     folder = workspace.folder("shards")
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     names = shard_schema(SIZE).names
     shard = pa.Table.from_pylist([{name: row[name] for name in names} for row in rows], schema=shard_schema(SIZE))
-    write_shard(shard, folder / "a.parquet")
-    batches.commit(folder, batches.Plan((batches.Batch("all", "a"),)))
-    write_manifest(folder, [folder / "a.parquet"], WORDS, ("unspecified",), SIZE, "phantom")
+    write_shard(shard, folder / f"{name}.parquet")
+    batches.commit(folder, batches.Plan((batches.Batch("all", name),)))
+    write_manifest(folder, [folder / f"{name}.parquet"], WORDS, ("unspecified",), SIZE, "phantom")
     update_regions(workspace)
 
 

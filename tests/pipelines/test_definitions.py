@@ -18,19 +18,20 @@ GROUPS = {"source", "ingestion", "report_parsing", "shards", "pretraining", "eva
 REPOSITORY = defs.get_repository_def()
 GRAPH = REPOSITORY.asset_graph
 ASSETS = sorted(GRAPH.get_all_asset_keys())
-OTHERS = 20  # assets at most beside three of each method and one of each dataset
+OTHERS = 20  # assets at most beside four of each method and one of each dataset
 
 
-def test_every_method_brings_three_assets_and_two_jobs():
+def test_every_method_brings_four_assets_and_three_jobs():
     for method in method_names():
-        wanted = {dg.AssetKey([kind, method]) for kind in ("pretrained", "evaluated", "downstream")}
+        wanted = {dg.AssetKey([kind, method]) for kind in ("pretrained", "evaluated", "downstream", "monitored")}
         assert {key for key in ASSETS if method in key.path} == wanted
-        assert {f"pretrain_{method}", f"evaluate_{method}"} <= set(REPOSITORY.job_names)
+        assert {f"pretrain_{method}", f"evaluate_{method}", f"monitor_{method}"} <= set(REPOSITORY.job_names)
 
 
 def test_networks_that_can_only_be_imported_share_assets_and_have_a_job_each():
     assert {key for key in ASSETS if "imported" in key.path} == {
-        dg.AssetKey(key) for key in (["imported"], ["evaluated", "imported"], ["downstream", "imported"])
+        dg.AssetKey(["imported"]),
+        *(dg.AssetKey([kind, "imported"]) for kind in ("evaluated", "downstream", "monitored")),
     }
     for name in only_imported():
         job = REPOSITORY.get_job(f"evaluate_{name}")
@@ -50,7 +51,7 @@ def test_every_dataset_brings_one_asset_with_its_checks():
 
 
 def test_the_graph_stays_readable():
-    assert len(ASSETS) <= OTHERS + 3 * len(method_names()) + len(cohort_names())
+    assert len(ASSETS) <= OTHERS + 4 * len(method_names()) + len(cohort_names())
 
 
 @pytest.mark.parametrize("key", ASSETS, ids=str)
@@ -75,7 +76,7 @@ def test_the_code_version_of_an_asset_is_that_of_what_makes_it(monkeypatch):
     monkeypatch.setattr("store.code._version", lambda modules: ",".join(sorted(modules)))
     specs = [complete(spec) for asset in catalogue.ASSETS for spec in asset.specs]
     concerned = {spec.key.to_user_string() for spec in specs if "models.methods.convirt." in spec.code_version}
-    assert concerned == {"pretrained/convirt", "evaluated/convirt", "downstream/convirt"}
+    assert concerned == {f"{kind}/convirt" for kind in ("pretrained", "evaluated", "downstream", "monitored")}
 
 
 def test_the_main_job_runs_everything_from_the_archive_to_the_results():
@@ -97,7 +98,7 @@ def test_the_evaluation_reaches_every_downstream_dataset():
 
 def test_nothing_starts_by_itself():
     assert [schedule.default_status for schedule in REPOSITORY.schedule_defs] == [dg.DefaultScheduleStatus.STOPPED]
-    assert {sensor.name for sensor in REPOSITORY.sensor_defs} == {"new_studies", "dead_runs"}
+    assert {sensor.name for sensor in REPOSITORY.sensor_defs} == {"new_studies", "after_ingest", "dead_runs"}
     assert {sensor.default_status for sensor in REPOSITORY.sensor_defs} == {dg.DefaultSensorStatus.STOPPED}
 
 

@@ -1,0 +1,143 @@
+"""Whether the images of a night differ from reference images, in any of several quantities.
+
+The distance of a quantity lies in 0..1. For numbers it is that of Kolmogorov and Smirnov: the largest difference
+between the shares of images below any value. For groups it is the total variation: the share of images that would have
+to change their group. For two groups both are the difference of a share.
+
+What a night without drift looks like follows from random nights: reference and night are put together, and as many
+images as the night has are drawn, patient by patient. This is exact where patients are exchangeable, also for a group
+that occurs once. A p-value is corrected for the number of quantities by the smallest p-values of the random nights
+(Westfall and Young 1993, single step), which takes into account that quantities vary together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+BLOCK = 4_000_000  # numbers held at once
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far a night is from the reference in one quantity."""
+
+    value: float  # 0..1
+    limit: float  # the least distance that is warned of
+    p: float
+    adjusted: float  # p, corrected for the number of quantities
+    warned: bool
+
+
+def measure_distances(
+    numbers: Mapping[str, np.ndarray],
+    groups: Mapping[str, np.ndarray],
+    patients: np.ndarray,
+    night: int,
+    level: float,
+    resamples: int,
+    seed: int = 0,
+) -> dict[str, Distance]:
+    """The distance of the last `night` rows from all rows before them, by quantity.
+
+    `numbers` (rows,) hold nan where a value is not known, `groups` (rows,) are codes from 0, `patients` (rows,)
+    numbers. A quantity that has one value in all rows is left out.
+    """
+    rows = len(patients)
+    own = np.arange(rows - night, rows)
+    draws = np.concatenate([own[None], draw_nights(patients, night, resamples, np.random.default_rng(seed))])
+    found = {name: _number_distances(values, draws) for name, values in numbers.items() if _varies(values)}
+    found |= {name: _group_distances(codes, draws) for name, codes in groups.items() if _varies(codes)}
+    if not found:
+        return {}
+    distances = np.stack(list(found.values()))
+    p_values = np.stack([_share_as_far(each) for each in distances])
+    least = p_values.min(axis=0)
+    critical = _critical_value(least, level)
+    measured = {}
+    for name, each, p in zip(found, distances, p_values, strict=True):
+        reached = each[p <= critical]
+        adjusted = float((least <= p[0]).mean())
+        measured[name] = Distance(
+            value=float(each[0]),
+            limit=float(reached.min()) if len(reached) else 1.0,
+            p=float(p[0]),
+            adjusted=adjusted,
+            warned=bool(p[0] <= critical),
+        )
+    return measured
+
+
+def draw_nights(patients: np.ndarray, night: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    """(count, night) rows: random nights of so many images, each of random patients with all of their images.
+
+    The images of the last patient of a night are those that still fit.
+    """
+    _, codes, sizes = np.unique(patients, return_inverse=True, return_counts=True)
+    table = np.full((len(sizes), sizes.max()), -1)
+    order = np.argsort(codes, kind="stable")
+    place = np.arange(len(codes)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    table[codes[order], place] = order
+    chosen = min(night, len(sizes))
+    drawn = np.empty((count, night), np.int64)
+    step = max(1, BLOCK // max(len(sizes), chosen * table.shape[1]))
+    for first in range(0, count, step):
+        keys = rng.random((min(step, count - first), len(sizes)))
+        part = np.argsort(keys, axis=1)[:, :chosen]
+        images = table[part].reshape(len(part), -1)
+        there = np.argsort(images < 0, axis=1, kind="stable")[:, :night]
+        drawn[first : first + step] = np.take_along_axis(images, there, axis=1)
+    return drawn
+
+
+def _number_distances(values: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """(draws,) the largest difference between the distribution of the drawn rows and that of the others."""
+    known = ~np.isnan(values)
+    ordered = np.sort(values[known])
+    below, up_to = (np.full(len(values), np.nan) for _ in range(2))
+    below[known] = np.searchsorted(ordered, values[known], "left") / len(ordered)
+    up_to[known] = np.searchsorted(ordered, values[known], "right") / len(ordered)
+    distances = np.empty(len(draws))
+    steps = np.arange(draws.shape[1])
+    step = max(1, BLOCK // draws.shape[1])
+    for first in range(0, len(draws), step):
+        part = draws[first : first + step]
+        counts = known[part].sum(axis=1, keepdims=True)
+        usable = np.maximum(counts, 1)
+        above = np.where(steps < counts, (steps + 1) / usable - np.sort(up_to[part], axis=1), 0)
+        under = np.where(steps < counts, np.sort(below[part], axis=1) - steps / usable, 0)
+        # The pool is the drawn rows and the others: what is far from the pool is farther from the others.
+        others = np.maximum(len(ordered) - counts[:, 0], 1)
+        distances[first : first + step] = np.maximum(above.max(axis=1), under.max(axis=1)) * len(ordered) / others
+    return np.minimum(distances, 1).round(12)
+
+
+def _group_distances(codes: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """(draws,) the total variation between the groups of the drawn rows and those of the others."""
+    totals = np.bincount(codes)
+    rows, night = len(codes), draws.shape[1]
+    differences = np.zeros(len(draws))
+    for code, total in enumerate(totals.tolist()):
+        counts = (codes == code)[draws].sum(axis=1)
+        differences += np.abs(counts / night - (total - counts) / max(rows - night, 1))
+    return (differences / 2).round(12)
+
+
+def _varies(values: np.ndarray) -> bool:
+    known = values[~np.isnan(values)] if values.dtype.kind == "f" else values
+    return bool(len(known)) and bool((known != known[0]).any())
+
+
+def _share_as_far(distances: np.ndarray) -> np.ndarray:
+    """(draws,) of each: the share of all that are as far, or farther."""
+    ordered = np.sort(distances)
+    return 1 - np.searchsorted(ordered, distances, "left") / len(ordered)
+
+
+def _critical_value(least: np.ndarray, level: float) -> float:
+    """The largest smallest p-value that at most a share `level` of the nights reach; -1 where none is so rare."""
+    values, counts = np.unique(least, return_counts=True)
+    rare = values[np.cumsum(counts) <= level * len(least)]
+    return float(rare[-1]) if len(rare) else -1.0

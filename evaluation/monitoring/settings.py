@@ -1,0 +1,21 @@
+"""How new studies are followed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from store.settings import setting
+
+
+@dataclass(frozen=True)
+class MonitoringSettings:
+    """When a night is called different, and from what."""
+
+    level: float = setting(
+        0.01, "Probability that a night without drift is warned of; 0.01: one false warning in 100 nights.", above=0
+    )
+    resamples: int = setting(9999, "Random nights that each night is compared with.", least=99)
+    reference: int = setting(
+        5000, "Images at most that stand for the training split, and as many for what was held out of it.", least=20
+    )
+    window: int = setting(7, "Nights whose labelled studies an AUROC is computed on together.", least=1)
