@@ -38,6 +38,7 @@ _LOCALIZER = re.compile(r"(?<!\w)(SCOUT|LOCALI[SZ]ER|TOPOGRAMM?|SURVIEW)(?!\w)")
 _SCREEN = re.compile(
     r"SCREEN ?(SHOT|SAVE|CAPTURE)|(?<!\w)(REPORT|BEFUND|INFORME|SUMMARY|WORKLIST|PATIENT PROTOCOL)(?!\w)"
 )
+FIRST_YEAR = 1850  # of a birth date or a study; what is older stands for no date
 MOST_LETTERS = 64  # of a text that is kept, as DICOM has it
 FULL_COLOUR = 3  # samples of a pixel
 
@@ -162,9 +163,11 @@ def _first_date(dataset: Dataset, *keywords: str) -> date | None:
     for keyword in keywords:
         digits = re.sub(r"[.\-/]", "", _text(dataset, keyword))[:8]
         try:
-            return date(int(digits[:4]), int(digits[4:6]), int(digits[6:8]))
+            found = date(int(digits[:4]), int(digits[4:6]), int(digits[6:8]))
         except ValueError:
             continue
+        if found.year >= FIRST_YEAR:
+            return found
     return None
 
 

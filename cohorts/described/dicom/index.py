@@ -19,7 +19,7 @@ from cohorts.archive.remote import open_file
 from cohorts.described.dicom.directory import read_names
 from cohorts.described.dicom.facts import DIRECTORY, Facts, read_facts
 from cohorts.described.dicom.files import Found, find_files
-from cohorts.described.dicom.header import MOST_BYTES, HeaderError, read_header
+from cohorts.described.dicom.header import MOST_BYTES, HeaderError, class_of, read_header
 from imaging.dicom.reader import looks_like_dicom
 from store.code import code_version
 from store.seals import is_intact, sealing, set_aside
@@ -75,7 +75,7 @@ def describe_file(root: Path, found: Found) -> dict[str, Any]:
                 return described | _refuse(reason, _may_be_image(found.path, head))
             stream.seek(0)
             dataset = read_header(stream)
-            if dataset.file_meta.get("MediaStorageSOPClassUID") == DIRECTORY:
+            if class_of(dataset) == DIRECTORY:
                 stream.seek(0)
                 return described | {"kind": CATALOGUE, "names": read_names(stream)}
             return described | {"kind": OBJECT, **vars(read_facts(dataset))}

@@ -120,4 +120,4 @@ def _read_reports(described: ReportSource, root: Path, attribute: str) -> Report
 
 
 def _compose(sections: Mapping[str, str]) -> str:
-    return "\n".join(f"{heading}: {text}" for heading, text in sections.items() if text)
+    return "\n\n".join(f"{heading}: {text}" for heading, text in sections.items() if text)

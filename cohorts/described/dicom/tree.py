@@ -15,11 +15,12 @@ import numpy as np
 import pyarrow as pa
 
 from cohorts.described import ROWS
-from cohorts.described.description import Description, ReportSource
+from cohorts.described.description import BoxSource, Columns, Description, LabelSource, ReportSource
 from cohorts.described.dicom.index import index_headers, read_cache
 from cohorts.described.dicom.reports import Reports, find_reports, read_file
 from cohorts.described.dicom.rows import DETAILS, describe_others, list_objects
 from cohorts.described.pseudonyms import pseudonym, read_key
+from cohorts.errors import CohortError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +34,7 @@ class DicomTree:
     details: Mapping[str, str] = DETAILS
 
     def __init__(self, description: Description, root: Path, home: Path) -> None:
+        _expect_no_columns(description)
         self.root, self._described, self._home = root, description.report, home
         self._keeps_sites = description.keep_sites
         self.has_reports = self._described != ReportSource()
@@ -41,11 +43,14 @@ class DicomTree:
 
     def list_rows(self) -> pd.DataFrame:
         """A row per object, sorted by path."""
+        import pandas as pd
+
         self._headers = index_headers(self.root, self._home / HEADERS)
         self.notes = describe_others(self._headers)
         self.__dict__.pop("_objects", None)
         self.__dict__.pop("_reports", None)
         rows = self._objects.rename(columns={"path": "image_path"}).assign(split="", report_path="")
+        rows["age"] = pd.to_numeric(rows["age"], errors="coerce")
         if not self._keeps_sites:
             rows["site"] = self._name_sites(rows["site"])
         if self.has_reports:
@@ -90,3 +95,19 @@ class DicomTree:
     def _keys(self) -> dict[str, str]:
         """The key of the report of each image."""
         return dict(zip(self._objects["path"], self._objects[self._reports.attribute], strict=True))
+
+
+def _expect_no_columns(description: Description) -> None:
+    """CohortError where a description without a manifest speaks of the columns of one."""
+    report = description.report
+    given = {
+        "columns": description.columns != Columns(),
+        "labels": description.labels != LabelSource(),
+        "boxes": description.boxes != BoxSource(),
+        "report": report != ReportSource() and not (report.table or report.folder or report.sr),
+    }
+    if named := [key for key, is_given in given.items() if is_given]:
+        raise CohortError(
+            f"The description names columns in `{named[0]}` and no table that has them: say `manifest`, or, for the "
+            "reports of a tree of DICOM files, `table`, `folder` or `sr`."
+        )
