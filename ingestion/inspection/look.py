@@ -13,6 +13,7 @@ from cohorts.archive.folders import is_file, is_folder
 from cohorts.described.description_file import SUFFIXES as DESCRIPTIONS
 from ingestion.inspection import sheets
 from ingestion.inspection.archives import ARCHIVE, Archive, list_archive, recognise_archives
+from ingestion.inspection.columns import IMAGE_SUFFIXES
 from ingestion.inspection.describe import as_yaml
 from ingestion.inspection.errors import InspectionError
 from ingestion.inspection.guess import Guess, guess_manifest
@@ -76,6 +77,8 @@ def inspect(path: Path, log: Log) -> Inspection:
         raise InspectionError(f"{path} is neither a folder nor a regular file; name the folder of an archive.")
     if path.suffix.lower() in DESCRIPTIONS:
         return Inspection(path, list_folder(path.parent, log), [_list_described(path, path, log)], None, [])
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        raise InspectionError(f"{path} is one image; name the folder that holds the archive.")
     return _inspect_table(path, log)
 
 

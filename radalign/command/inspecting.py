@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MOST_LABELS = 20  # that are printed
 MOST_VALUES = 8
 WRONG = 2  # exit status
-FILE = "archive.yaml"
+ARCHIVE, FILE = "archive", "archive.yaml"  # the dataset that a description makes, and its file
 
 
 def run_inspect(options: Namespace) -> int:
@@ -78,11 +78,12 @@ def describe(found: Inspection, written: Path | None) -> Iterator[str]:
 
 def describe_archive(archive: Archive) -> Iterator[str]:
     """What is printed of one dataset."""
+    name = "an export with a description" if archive.name == ARCHIVE else archive.name
     simulated = ", simulated" if archive.is_simulated else ""
     if archive.is_usable:
-        yield f"{archive.root} is {archive.name}{simulated}. This is certain: its reader reads it."
+        yield f"{archive.root} is {name}{simulated}. This is certain: its reader reads it."
     else:
-        yield f"{archive.root} is {archive.name}{simulated}, but incomplete. {archive.missing}"
+        yield f"{archive.root} is {name}{simulated}, but incomplete. {archive.missing}"
     if archive.counts is not None:
         yield from describe_counts(archive.counts)
     commands = next_commands(archive)

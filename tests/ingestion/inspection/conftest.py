@@ -79,7 +79,7 @@ def german(tmp_path: Path) -> Path:
             "Alter": [str(40 + number) for number in range(count)],
             "Projektion": ["p.a.", "seitlich"] * (count // 2),
             "Befund": reports("de", count),
-            "Beurteilung": [f"Unauffälliger Thorax, Kontrolle in {number} Monaten empfohlen." for number in range(count)],
+            "Beurteilung": [f"Thorax unauffällig, Kontrolle in {number} Monaten." for number in range(count)],
             "PTX": ["0", "1", ""] * (count // 3),
             "Erguss": ["1", "0", "-1"] * (count // 3),
         },
