@@ -20,6 +20,7 @@ MASKS = "masks"  # regions to segment
 PHRASES = "phrases"  # reports and regions of the findings that they mention
 CATEGORIES = "categories"  # images that have one of the findings of ConVIRT's retrieval, and no other
 REPORTS = "reports"  # a report for each image
+_SAYS = ": "  # between the class and the phrase of a region
 PURPOSES = (ZERO_SHOT, CLASSES, GRADES, REGIONS, BOXES, MASKS, PHRASES, CATEGORIES, REPORTS)
 
 
@@ -49,3 +50,18 @@ class Dataset:
 def in_own_words(*labels: str) -> Mapping[str, str]:
     """Labels that zero-shot tasks call by their own names."""
     return {label: label for label in labels}
+
+
+def label_phrase(name: str, phrase: str) -> str:
+    """The label of a region that an annotator drew for a phrase of its own: `Pneumothorax: small left pneumothorax`."""
+    return f"{name}{_SAYS}{phrase}"
+
+
+def class_of(label: str) -> str:
+    """The class of a region: its label, without the phrase."""
+    return label.partition(_SAYS)[0]
+
+
+def phrase_of(label: str) -> str:
+    """The phrase of a region; empty where it was drawn for its class."""
+    return label.partition(_SAYS)[2]

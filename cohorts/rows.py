@@ -111,10 +111,10 @@ def list_column(
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, pa.list_(item), mask=absent)
 
 
-def are_broken(boxes: pd.DataFrame, side: float) -> np.ndarray:
+def are_broken(boxes: pd.DataFrame, side: float | np.ndarray) -> np.ndarray:
     """For each box (image_id, x, y, width, height), whether nobody drew it in an image of `side` x `side` pixels: a
     number is missing or not finite, it has no size, is larger than the image, its centre lies off the image, or the
-    image has more than MOST_SHAPES."""
+    image has more than MOST_SHAPES. `side` may be the (boxes, 2) widths and heights of the images."""
     corners, lengths = (boxes[list(names)].to_numpy(np.float64) for names in (("x", "y"), ("width", "height")))
     with np.errstate(invalid="ignore", over="ignore"):
         centres = corners + lengths / 2

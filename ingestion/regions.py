@@ -142,6 +142,7 @@ class _Painter:
         return joined
 
     def _draw(self, region: Mapping[str, Any], image_path: str, height: int, width: int) -> np.ndarray:
+        from cohorts.dataset import class_of
         from imaging.letterbox import letterbox_mask
         from imaging.shapes import ShapeError, shape_mask
 
@@ -150,7 +151,8 @@ class _Painter:
                 mask = shape_mask(region["kind"], region["points"], height, width)
                 return letterbox_mask(mask > 0, self.size, self.squash)
         except ShapeError as error:
-            raise _NoMaskError(f"The {region['label']} of {image_path} cannot be drawn: {error}") from error
+            name = class_of(region["label"])  # a phrase is text of a report
+            raise _NoMaskError(f"The {name} of {image_path} cannot be drawn: {error}") from error
 
     def _read(self, region: Mapping[str, Any], height: int, width: int) -> np.ndarray:
         from cohorts.archive.listed_images import read_listed

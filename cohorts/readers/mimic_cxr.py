@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 
 from cohorts.archive import csv_files
-from cohorts.archive.marks import Mark
+from cohorts.archive.marks import Mark, Signature
 from cohorts.archive.mimic_layout import image_place, in_releases, release_folders, report_place
 from cohorts.archive.report_files import read_text
 from cohorts.base import Reader, Scan, match, split_scan
@@ -79,7 +79,7 @@ class MimicCxr(Reader):
         "set it to the folder of mimic-cxr or mimic-cxr-jpg 2.x, which PhysioNet gives to credentialed users "
         "(physionet.org/content/mimic-cxr-jpg)."
     )
-    signature = (TABLES, (*TABLES, IMAGES))
+    signature: Signature = (TABLES, (*TABLES, IMAGES))
 
     def scan(self) -> Scan:
         """List every row of the metadata file as a study or a reject, in the file's order."""

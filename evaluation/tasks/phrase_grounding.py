@@ -7,6 +7,9 @@ Gaussian on its cells, enlarged bilinearly, and compared with the mask of what t
   that avoids the finding passes as well as one that finds it; contrast_to_noise_signed is below 0 for such a map.
 - mean_iou: IoU of the mask with what lies above a level, averaged over the levels 0.1, 0.2, ... 0.5.
 
+Where the regions of a dataset were drawn for phrases of their own (MS-CXR), these are the phrases. Elsewhere they are
+the sentences of reports that say that a finding with a region is present.
+
 The paper's levels are those of cosines. Attention has none, so that by default each map is stretched to 0..1 first,
 which contrast to noise does not feel.
 
@@ -26,7 +29,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cohorts.dataset import PHRASES
+from cohorts.dataset import PHRASES, class_of, phrase_of
 from evaluation.dataset import entities_of
 from evaluation.errors import EvaluationError
 from evaluation.metrics.classification import RESAMPLES, patient_weights, ratio
@@ -38,6 +41,7 @@ from evaluation.tasks.base import QUERY_LABELS, REGION_TABLE, TRIPLET_TABLE, Set
 from store.settings import setting as option
 
 if TYPE_CHECKING:
+    from evaluation.dataset import EvaluationDataset
     from evaluation.predictions import Predictions
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5)  # BioViL
@@ -73,15 +77,11 @@ class PhraseGrounding(Task):
     ) -> Sequence[ResultValue]:
         """Contrast to noise, overlaps and the pointing game, per class and their mean."""
         dataset = predictions.dataset
-        entities = entities_of(dataset.queries)
-        images, names = dataset.images("test"), list(entities)
-        masks = dataset.masks("test", names) if names else None
-        if masks is None or not len(masks):
-            return []
-        reports = dataset.reader.columns("test", ["study_id", "sentences"])
-        study_ids, sentences = reports["study_id"].to_numpy(), reports["sentences"].to_pylist()
-        phrases = find_phrases(masks, study_ids, sentences, dataset.triplets(), list(entities.values()))
-        phrases = phrases.sample(settings.phrases)
+        images, entities = dataset.images("test"), entities_of(dataset.queries)
+        own = [label for label in dataset.region_labels() if phrase_of(label) and class_of(label) in dataset.queries]
+        names = list(dataset.queries) if own else list(entities)
+        found = read_phrases(dataset, own, names) if own else phrases_of_reports(dataset, entities)
+        phrases = found.sample(settings.phrases)
         if not phrases.texts:
             return []
         maps = predictions.phrase_maps(images.select(phrases.masks.rows), phrases.texts)
@@ -175,6 +175,21 @@ class Phrases:
         kept = np.sort(np.random.default_rng(seed).permutation(len(self.texts))[:most])
         masks = Masks(self.masks.rows[kept], self.masks.columns[kept], self.masks.pixels[kept])
         return Phrases(masks, [self.texts[place] for place in kept])
+
+
+def read_phrases(dataset: EvaluationDataset, labels: Sequence[str], classes: Sequence[str]) -> Phrases:
+    """The phrases of the test images whose regions have the `labels`, each with its class among `classes`."""
+    masks = dataset.masks("test", labels)
+    columns = np.array([classes.index(class_of(label)) for label in labels], int)
+    texts = [phrase_of(labels[place]) for place in masks.columns.tolist()]
+    return Phrases(Masks(masks.rows, columns[masks.columns], masks.pixels), texts)
+
+
+def phrases_of_reports(dataset: EvaluationDataset, entities: Mapping[str, str]) -> Phrases:
+    """The phrases of the test images that `find_phrases` finds, of classes (label -> its entity in triplets)."""
+    images, masks = dataset.images("test"), dataset.masks("test", list(entities))
+    sentences = dataset.reader.columns("test", ["sentences"])["sentences"].take(pa.array(images.rows)).to_pylist()
+    return find_phrases(masks, images.study_ids, sentences, dataset.triplets(), list(entities.values()))
 
 
 def find_phrases(

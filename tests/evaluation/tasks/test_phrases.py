@@ -1,12 +1,24 @@
-"""The sentence that is grounded says that the finding is there, and is the first that does."""
+"""A sentence that is grounded is the first that says that the finding is there, or it is the annotator's."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from cohorts.phantom.config import PhantomConfig
+from cohorts.phantom.layouts import layout_writer
+from cohorts.phantom.layouts.ms_cxr import phrases
+from cohorts.phantom.simulated import simulate_studies
+from cohorts.readers.ms_cxr import DATASET
+from evaluation.dataset import EvaluationDataset
 from evaluation.errors import EvaluationError
 from evaluation.metrics.truth import Masks
-from evaluation.tasks.phrase_grounding import Phrases, find_phrases
+from evaluation.tasks.base import Setting
+from evaluation.tasks.phrase_grounding import PhraseGrounding, PhraseGroundingSettings, Phrases, find_phrases
+from ingestion.pipeline import IngestionSettings, update
+from ingestion.stages.images import ImagesSettings
+from ingestion.workspace import Workspace
 
 ENTITIES = ["effusion", "nodule"]
 STUDIES = ["s0", "s1", "s1"]  # the last two images are of one study
@@ -71,3 +83,34 @@ def test_a_sample_keeps_sentences_with_their_regions():
         assert few.masks.pixels[place].all(axis=1).nonzero()[0].tolist() == [row]
     assert phrases.sample(7).texts == few.texts != phrases.sample(7, seed=1).texts
     assert phrases.sample(0) is phrases.sample(20) is phrases
+
+
+def test_phrases_of_ms_cxr_are_asked_as_they_stand(tmp_path, monkeypatch):
+    studies = simulate_studies(PhantomConfig(studies=8, height=96), 8)
+    layout_writer("ms_cxr")(tmp_path / "archive", studies)
+    workspace = Workspace(home=str(tmp_path / "home"), cohort="ms_cxr", archive_root=str(tmp_path / "archive"))
+    update(workspace, IngestionSettings(images=ImagesSettings(size=32)), progress=False)
+    dataset, asked = EvaluationDataset(workspace, DATASET), []
+
+    def phrase_maps(images, texts):
+        """Where the boxes are: cells of 8 x 8, as a network that knows them would draw them."""
+        asked.extend(zip(images.image_ids, texts, strict=True))
+        own = {f"{name}: {text}" for text in texts for name in DATASET.regions}
+        labels = [label for label in dataset.region_labels() if label in own]
+        masks = dataset.masks("test", labels)
+        drawn = {
+            (row, labels[column].partition(": ")[2]): pixels.reshape(8, 4, 8, 4).mean((1, 3))
+            for row, column, pixels in zip(masks.rows, masks.columns, masks.pixels, strict=True)
+        }
+        return np.stack([drawn[row, text] for row, text in zip(images.rows, texts, strict=True)])
+
+    predictions = SimpleNamespace(dataset=dataset, phrase_maps=phrase_maps, visible_side=None)
+    values = PhraseGrounding().score(predictions, Setting(), PhraseGroundingSettings(smoothing=0))
+    said = {(study.image_id, phrase): category for study in studies for _, category, phrase in phrases(study)}
+    assert sorted(asked) == sorted(said)
+    counts = {value.class_name: value.n for value in values if value.metric == "pointing_game"}
+    for name in DATASET.regions:
+        assert counts[name] == sum(category == name for category in said.values())
+    found = {value.metric: value.value for value in values if value.class_name == "macro"}
+    assert found["pointing_game"] == 1
+    assert found["contrast_to_noise_signed"] > 1

@@ -117,6 +117,7 @@ TASKS_ON = {  # what the papers do on each dataset
     "vindr_cxr": {
         *("zero_shot_classification", "linear_probe", "fine_tune", "zero_shot_grounding", "detection"),
     },
+    "ms_cxr": {"zero_shot_grounding", "phrase_grounding"},
     "padchest": {"zero_shot_classification", "linear_probe", "fine_tune"},
     "covid_chestxray": {"zero_shot_classification", "image_report_retrieval"},
     "mimic_cxr": {
