@@ -1,8 +1,8 @@
 """Writes a simulated archive in the layout of MIMIC-CXR 2.0.0, with the ground truth beside it.
 
 `files/` and the three tables are those of the real archive. `truth/` holds what only a simulator knows: `labels.csv`,
-`boxes.csv` and one mask per finding. Study `i` depends on the seed and on `i` alone. Existing files are kept, so an
-archive can be extended.
+`boxes.csv`, one mask per finding, and in `facts.csv` what MIMIC-CXR does not say: date, sex, age, device and site.
+Study `i` depends on the seed and on `i` alone. Existing files are kept, so an archive can be extended.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ import numpy as np
 from cohorts.phantom.config import FINDINGS, VERSION, PhantomConfig
 from cohorts.phantom.dicom import write_dicom
 from cohorts.phantom.image import SimulatedImage, sample_findings, simulate_image
+from cohorts.phantom.patients import facts_of, plant_faults
 from cohorts.phantom.report import Report, write_report
 from imaging.shapes import bounding_box
 from store.atomic import replacing, write_text
 from store.errors import SettingError
 
 RECORD = "phantom.json"
+FACTS = Path("truth", "facts.csv")
 SPLITS = (("train", 0.72), ("validate", 0.82), ("test", 1.0))  # cumulative shares of the patients
 SAME_PATIENT = 0.25  # probability that a study is another one of the patient before
 # Columns of the CheXpert table that the simulated reports can speak of.
@@ -87,6 +89,8 @@ def simulate(root: Path, config: PhantomConfig, progress: Progress | None = None
     record = {"version": VERSION, **asdict(config)}
     previous = read_record(root)
     if previous == record:
+        if not (root / FACTS).exists():  # of an archive that was simulated before there were any
+            write_facts(root, config, plan_studies(config))
         return {"studies": config.studies, "computed": 0}
     if previous is not None and {**previous, "studies": config.studies} != record:
         raise SettingError(
@@ -97,14 +101,17 @@ def simulate(root: Path, config: PhantomConfig, progress: Progress | None = None
     studies = plan_studies(config)
     statements = simulate_missing(root, config, studies, progress)
     write_tables(root, studies, statements)
+    write_facts(root, config, studies)
     write_text(root / RECORD, json.dumps(record, indent=1))
     return {"studies": config.studies, "computed": config.studies - kept}
 
 
 def read_record(root: Path) -> dict[str, Any] | None:
-    """What the archive in `root` was made with, or None."""
+    """What the archive in `root` was made with, or None. A setting that is newer than the archive has its default."""
     path = root / RECORD
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    if not path.exists():
+        return None
+    return {**asdict(PhantomConfig()), **json.loads(path.read_text(encoding="utf-8"))}
 
 
 def plan_studies(config: PhantomConfig) -> list[Study]:
@@ -146,7 +153,8 @@ def write_study(root: Path, config: PhantomConfig, study: Study) -> dict[str, An
     if record_path.exists():
         return json.loads(record_path.read_text(encoding="utf-8"))
     rng = np.random.default_rng([config.seed, study.index, 1])
-    image = simulate_image(config, sample_findings(config, rng), rng)
+    findings = plant_faults(config, study, sample_findings(config, rng))
+    image = simulate_image(config, findings, rng)
     report = write_report(config, image.findings, rng)
     inverted = bool(rng.random() < 0.5)
     write_text(root / f"{study.folder}.txt", report.text)
@@ -207,6 +215,11 @@ def write_tables(root: Path, studies: list[Study], records: list[dict[str, Any]]
     write_csv(root / "mimic-cxr-2.0.0-chexpert.csv.gz", chexpert)
     write_csv(root / "truth" / "labels.csv", labels)
     write_csv(root / "truth" / "boxes.csv", boxes)
+
+
+def write_facts(root: Path, config: PhantomConfig, studies: list[Study]) -> None:
+    """The table of what is known of each study and its patient."""
+    write_csv(root / FACTS, [{"dicom_id": study.image_id, **asdict(facts_of(config, study))} for study in studies])
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -21,6 +21,19 @@ FINDINGS = (
     "tube",
 )
 
+PROBABILITIES = (
+    *("prevalence", "report_error", "vagueness", "omission"),
+    *("shortcut_seen", "shortcut_tested", "faintness"),
+)
+DEVICES = ("Simulo DX", "Simulo Mobile", "Radiant 7")
+SITES = ("North", "South")
+CUES = ("tube", "line")  # that may be planted as a shortcut
+SHORTENED = "pneumothorax"  # the finding that a planted shortcut leads to
+FAINT = ("pneumothorax", "effusion")  # findings that are fainter in a planted group
+GROUPS = tuple(f"sex={sex}" for sex in "FM") + tuple(
+    f"{fact}={name}" for fact, names in (("device", DEVICES), ("site", SITES)) for name in names
+)
+
 
 @dataclass(frozen=True)
 class PhantomConfig:
@@ -35,10 +48,22 @@ class PhantomConfig:
     omission: float = setting(
         0.08, "Probability that a plain finding is left out of the report; doubled for a subtle one."
     )
+    shortcut: str = setting(
+        "", "Fault for an audit to find: the finding, tube or line, that comes with pneumothorax. Empty: none."
+    )
+    shortcut_seen: float = setting(0.9, "Probability of the shortcut with pneumothorax in train and validate.")
+    shortcut_tested: float = setting(0.5, "Probability of the shortcut with pneumothorax in test.")
+    faint_group: str = setting(
+        "", "Fault for an audit to find: a group with fainter findings, such as sex=F or site=North. Empty: none."
+    )
+    faintness: float = setting(0.5, "Share of the strength that pneumothorax and effusion lose in the faint group.")
 
     def __post_init__(self) -> None:
         if self.studies < 1 or self.height < 64:
             raise SettingError("phantom: `studies` must be at least 1 and `height` at least 64")
-        for name in ("prevalence", "report_error", "vagueness", "omission"):
+        for name in PROBABILITIES:
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingError(f"phantom: `{name}` is a probability and must lie in 0..1")
+        for name, known in (("shortcut", CUES), ("faint_group", GROUPS)):
+            if (value := getattr(self, name)) and value not in known:
+                raise SettingError(f"phantom: `{name}` is {value!r}, but must be empty or one of {', '.join(known)}")

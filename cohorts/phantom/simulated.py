@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from cohorts.phantom.archive import plan_studies
+from cohorts.phantom.archive import Study, plan_studies
 from cohorts.phantom.config import PhantomConfig
 from cohorts.phantom.findings import Finding
 from cohorts.phantom.image import SimulatedImage, sample_findings, simulate_image
+from cohorts.phantom.patients import plant_faults
 from cohorts.phantom.report import Report, write_report
 from imaging.letterbox import Box
 from imaging.shapes import bounding_box
@@ -67,7 +68,7 @@ def simulate_studies(config: PhantomConfig, count: int) -> list[SimulatedStudy]:
     for study in plan_studies(replace(config, studies=count)):
         last = studies[-1] if studies else None
         same = last is not None and last.subject_id == study.subject_id
-        image, lateral, report = _simulate_one(config, study.index)
+        image, lateral, report = _simulate_one(config, study)
         patient = int.from_bytes(hashlib.sha256(study.subject_id.encode()).digest()[:4], "big")
         studies.append(
             SimulatedStudy(
@@ -154,11 +155,12 @@ CHEXPERT_FINDINGS = {
 }
 
 
-def _simulate_one(config: PhantomConfig, index: int) -> tuple[SimulatedImage, np.ndarray | None, Report]:
-    rng = np.random.default_rng([config.seed, index, 1])
-    image = simulate_image(config, sample_findings(config, rng), rng)
+def _simulate_one(config: PhantomConfig, study: Study) -> tuple[SimulatedImage, np.ndarray | None, Report]:
+    rng = np.random.default_rng([config.seed, study.index, 1])
+    findings = plant_faults(config, study, sample_findings(config, rng))
+    image = simulate_image(config, findings, rng)
     report = write_report(config, image.findings, rng)
-    aside = np.random.default_rng([config.seed, index, 2])
+    aside = np.random.default_rng([config.seed, study.index, 2])
     lateral = _from_the_side(image.pixels) if aside.random() < LATERAL_SHARE else None
     return image, lateral, report
 

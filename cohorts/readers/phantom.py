@@ -13,6 +13,7 @@ import pyarrow as pa
 from cohorts.archive import csv_files
 from cohorts.archive.marks import Mark
 from cohorts.dataset import Dataset
+from cohorts.facts import READ, read_facts
 from cohorts.labels import label_maps
 from cohorts.phantom import PHANTOM
 from cohorts.phantom.config import FINDINGS
@@ -39,6 +40,16 @@ class PhantomCohort(MimicCxr):
             return None
         maps = label_maps(FINDINGS, csv_files.numbers(truth, FINDINGS))
         return pa.table({"image_id": truth["dicom_id"].to_list(), "labels": maps})
+
+    def _metadata(self) -> pd.DataFrame:
+        """The metadata with the facts of the simulated patients."""
+        rows = super()._metadata()
+        facts = self._truth("facts.csv", list(READ))
+        if facts is None:
+            return rows
+        known = facts.drop_duplicates("dicom_id").set_index("dicom_id").reindex(rows["dicom_id"]).fillna("")
+        read = read_facts(known.set_axis(rows.index), {name: name for name in READ})
+        return rows.assign(**read)
 
     def boxes(self) -> pa.Table | None:
         """The box around the mask of each finding."""

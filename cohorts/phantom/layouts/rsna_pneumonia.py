@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from cohorts.phantom.dicom.jpeg import write_jpeg_dicom
 from cohorts.phantom.files import write_rows
-from cohorts.phantom.jpeg_dicom import write_jpeg_dicom
 from cohorts.phantom.simulated import SimulatedStudy, regions
 from imaging.letterbox import Box
 

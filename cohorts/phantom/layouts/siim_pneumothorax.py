@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cohorts.phantom.jpeg_dicom import uids, write_jpeg_dicom
+from cohorts.phantom.dicom.jpeg import uids, write_jpeg_dicom
 from cohorts.phantom.layouts.rsna_pneumonia import SIZE, patient_id
 from cohorts.phantom.simulated import SimulatedStudy, runs
 from imaging.shapes import bounding_box

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cohorts.errors import CohortError
-from cohorts.phantom.jpeg_dicom import uids
+from cohorts.phantom.dicom.jpeg import uids
 from cohorts.phantom.layouts.siim_pneumothorax import FINDING, write
 from cohorts.readers.siim_pneumothorax import SIZE, SiimPneumothorax, absolute_runs, bounding_boxes, decode_regions
 from imaging.shapes import bounding_box, shape_mask
