@@ -43,9 +43,11 @@ DETAILS = {
 }
 DATASET = Dataset(
     name="archive",
-    purposes=(dataset.ZERO_SHOT, dataset.CLASSES, dataset.REGIONS, dataset.CATEGORIES, dataset.REPORTS),
-    classes=CHEXPERT_14,  # those of them that the archive has labels of
-    regions=CHEXPERT_14,
+    purposes=(
+        *(dataset.ZERO_SHOT, dataset.CLASSES, dataset.REGIONS, dataset.BOXES, dataset.PHRASES, dataset.CATEGORIES),
+        dataset.REPORTS,
+    ),  # what of these an archive has no annotations for is a task that says so
+    regions=CHEXPERT_14,  # labels of boxes that are detected; grounding takes all that occur
 )
 
 
