@@ -11,13 +11,14 @@ from typing import Any
 
 import dagster as dg
 
+from assets.members import join_metadata, join_versions
 from assets.settings.launchpad import given_values, launchpad_config, preset_config
 from assets.settings.presets import image_presets
 from assets.workspace import WorkspaceResource, identify, one_sentence
 from ingestion import stage
 from ingestion.pipeline import IMAGES
 from ingestion.stage import Stage
-from ingestion.workspace import Workspace
+from ingestion.workspace import Workspace, member_of
 from store import batches
 from store.batches import Batch, Plan
 from store.home import expect_room
@@ -74,18 +75,23 @@ def _plan_op(one: Stage, config_class: type[dg.Config]) -> dg.OpDefinition:
         config: config_class,  # type: ignore[valid-type]
         workspace: WorkspaceResource,
     ) -> Iterator[dg.DynamicOutput[dict[str, Any]] | dg.Output[dict[str, Any]]]:
-        there = workspace.plain()
-        with one_sentence():
-            planned = stage.plan(one, there, _settings(one, config, there))
-        todo, started = stage.missing(one, there, planned, context.log.warning), time.time()
-        with one_sentence():
-            _expect_room(one, there, todo, planned.settings)
-        context.log.info(f"{one.name}: {len(todo)} of {len(planned.batches)} batches to compute, the others are there")
-        for position, batch in enumerate(todo):
-            progress = {"position": position, "of": len(todo), "started": started}
-            work = {"batch": asdict(batch), "settings": planned.settings, "progress": progress}
-            yield dg.DynamicOutput(work, mapping_key=batch.name, output_name="batch")
-        yield dg.Output({**planned.to_json(), "started": started}, output_name="plan")
+        place, plans, started = workspace.plain(), {}, time.time()
+        for there in place.members():
+            name = there.cohort_name()
+            with one_sentence():
+                planned = stage.plan(one, there, _settings(one, config, place))
+            todo = stage.missing(one, there, planned, context.log.warning)
+            with one_sentence():
+                _expect_room(one, there, todo, planned.settings)
+            which = f"{one.name} of {name}" if place.is_pool else one.name
+            context.log.info(f"{which}: {len(todo)} of {len(planned.batches)} batches to compute, the others are there")
+            for position, batch in enumerate(todo):
+                progress = {"position": position, "of": len(todo), "started": started}
+                work = {"cohort": name, "batch": asdict(batch), "settings": planned.settings, "progress": progress}
+                key = f"{name}_{batch.name}" if place.is_pool else batch.name
+                yield dg.DynamicOutput(work, mapping_key=key, output_name="batch")
+            plans[name] = planned.to_json()
+        yield dg.Output({"plans": plans, "started": started}, output_name="plan")
 
     return plan
 
@@ -107,10 +113,11 @@ def _batch_op(one: Stage) -> dg.OpDefinition:
     @dg.op(name=f"{one.name}_batch", description=f"One batch of {one.name}.")
     def compute(context: dg.OpExecutionContext, workspace: WorkspaceResource, work: dict[str, Any]) -> dict[str, Any]:
         with one_sentence():
-            outcome = stage.run(one, workspace.plain(), Batch(**work["batch"]), work["settings"], context.log.warning)
+            there = member_of(workspace.plain(), work["cohort"])
+            outcome = stage.run(one, there, Batch(**work["batch"]), work["settings"], context.log.warning)
         progress = stage.describe_progress(**work["progress"])
         context.log.info(f"{stage.describe_outcome(one.name, outcome)}; {progress}")
-        return asdict(outcome)
+        return {"cohort": work["cohort"], "computed": outcome.computed}
 
     return compute
 
@@ -127,14 +134,21 @@ def _collect_op(one: Stage, preview: Preview, record: Record | None) -> dg.OpDef
         outcomes: list[dict[str, Any]],
         plan: dict[str, Any],
     ) -> dg.Output[None]:
-        there, planned = workspace.plain(), Plan.from_json(plan)
+        place, versions, found = workspace.plain(), [], {}
+        for there in place.members():
+            name = there.cohort_name()
+            planned = Plan.from_json(plan["plans"][name])
+            computed = sum(outcome["computed"] for outcome in outcomes if outcome["cohort"] == name)
+            with one_sentence():
+                counts = stage.collect(one, there, planned, computed)
+                counts |= record(there, context.run.run_id) if record else {}
+            versions.append(counts.get("data_version", planned.version()))
+            found[name] = show_counts(counts) | preview(there, planned) | identify(there)
         with one_sentence():
-            counts = stage.collect(one, there, planned, sum(outcome["computed"] for outcome in outcomes))
-            counts |= record(there, context.run.run_id) if record else {}
-        seconds = {"seconds": time.time() - plan["started"]}
-        version = dg.DataVersion(counts.get("data_version", planned.version()))
-        metadata = show_counts(counts) | seconds | preview(there, planned) | identify(there)
-        return dg.Output(None, metadata=metadata, data_version=version)
+            of_all = record(place, context.run.run_id) if record and place.is_pool else {}
+        version = of_all.get("data_version") or join_versions(versions)
+        metadata = {**join_metadata(place, found), **of_all, "seconds": time.time() - plan["started"]}
+        return dg.Output(None, metadata=metadata, data_version=dg.DataVersion(version))
 
     return collect
 

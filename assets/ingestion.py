@@ -11,13 +11,14 @@ import pyarrow.parquet as pq
 
 from assets import previews
 from assets.batched import KINDS, Metadata, batched_asset
+from assets.members import for_every_member
 from assets.settings.launchpad import launchpad_config, settings_of
 from assets.workspace import WorkspaceResource, identify, one_sentence
 from cohorts.phantom.config import PhantomConfig
 from ingestion import checks, inventory
 from ingestion.checks import CheckResult
 from ingestion.inventory import Inventory, InventorySettings, update_inventory
-from ingestion.pipeline import IMAGES, SHARDS
+from ingestion.pipeline import IMAGES, SHARDS, keep_pool
 from ingestion.previews.contact_sheet import COLUMNS, count_doubts, make_contact_sheet
 from ingestion.previews.summaries import HEADER_COLUMNS, HeaderSummary, summarize_headers
 from ingestion.simulation import simulate_archive
@@ -40,6 +41,7 @@ SubsetsConfig = launchpad_config(SubsetsSettings)
 
 
 @dg.asset(group_name="source", kinds={"dicom", "file"})
+@for_every_member
 def archive(
     context: dg.AssetExecutionContext,
     config: ArchiveConfig,  # type: ignore[valid-type]
@@ -76,6 +78,7 @@ def archive(
         )
     ],
 )
+@for_every_member
 def inventory_asset(
     context: dg.AssetExecutionContext,
     config: InventoryConfig,  # type: ignore[valid-type]
@@ -171,6 +174,7 @@ images = batched_asset(
         ),
     ],
 )
+@for_every_member
 def usable(workspace: WorkspaceResource) -> Iterator[dg.MaterializeResult[Any]]:
     """Every image of the archive ends in exactly one of the two tables."""
     place = workspace.plain()
@@ -204,6 +208,7 @@ def _version_of(workspace: Workspace, table: str) -> dg.DataVersion:
 
 
 @dg.asset(group_name=GROUP, kinds=KINDS, deps=["studies"])
+@for_every_member
 def subsets(
     config: SubsetsConfig,  # type: ignore[valid-type]
     workspace: WorkspaceResource,
@@ -237,7 +242,7 @@ def _preview_shards(workspace: Workspace, plan: Plan) -> Metadata:
 
 def _keep_version(workspace: Workspace, run: str) -> Metadata:
     """What was written is what the later steps of this run read, whatever other runs write meanwhile."""
-    state = {"version": take_version(workspace)}
+    state = keep_pool(workspace) if workspace.is_pool else {"version": take_version(workspace)}
     pin(workspace, run, state)
     return state
 
@@ -266,6 +271,7 @@ def _specs(table: str, descriptions: dict[str, str], first_also_reads: str) -> l
 
 
 @dg.multi_asset_check(specs=_specs("studies", checks.STUDIES_CHECKS, "rejects"))
+@for_every_member
 def studies_checks(workspace: WorkspaceResource) -> Iterator[dg.AssetCheckResult]:
     """The two tables against the archive, and the splits."""
     for result in checks.check_studies(workspace.plain()):
@@ -276,6 +282,7 @@ def studies_checks(workspace: WorkspaceResource) -> Iterator[dg.AssetCheckResult
 
 
 @dg.multi_asset_check(specs=_specs("shards", checks.SHARDS_CHECKS, "studies"))
+@for_every_member
 def shards_checks(workspace: WorkspaceResource) -> Iterator[dg.AssetCheckResult]:
     """What training is about to read."""
     for result in checks.check_shards(workspace.plain()):

@@ -18,6 +18,7 @@ from assets.settings.launchpad import preset_config
 from assets.settings.presets import chosen_training, training_presets
 from assets.tables import MLFLOW
 from assets.workspace import WorkspaceResource, identify, one_sentence
+from ingestion.pooling.build import members_at
 from ingestion.versions import pinned
 from models.registry import own_variant, settings_class
 from models.run_files import METRICS
@@ -80,7 +81,8 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
             settings = chosen_training(method, config, plain.preset_name())
             variant = config.variant or own_variant(method, settings["method_config"])  # type: ignore[attr-defined]
             kept = pinned(plain, context.run.run_id, context.log.info)
-            expect_reports(kept)
+            for member in members_at(kept):
+                expect_reports(member)
             request = training_request(kept, method, settings)
             output, home = Path(request["output"]), plain.home_path()
             finished = is_finished(output, context.log.warning)

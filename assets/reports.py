@@ -6,6 +6,7 @@ import dagster as dg
 
 from assets import previews
 from assets.batched import KINDS, Metadata, batched_asset
+from assets.members import for_every_member
 from assets.settings.launchpad import launchpad_config, settings_of
 from assets.workspace import WorkspaceResource, identify, one_sentence
 from ingestion.exports import KNOWLEDGE_CODE, KnowledgeSettings, write_knowledge, write_report_graphs
@@ -95,6 +96,7 @@ report_labels = batched_asset(
 
 
 @dg.asset(group_name=GROUP, kinds=KINDS)
+@for_every_member
 def knowledge(
     config: KnowledgeConfig,  # type: ignore[valid-type]
     workspace: WorkspaceResource,
@@ -122,6 +124,7 @@ def knowledge(
 
 
 @dg.asset(group_name=GROUP, kinds={"python", "json"}, deps=["reports"])
+@for_every_member
 def graphs(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult[Any]:
     """Entities and relations of every report as RadGraph's JSON, study by study; no job makes it by itself.
 

@@ -10,6 +10,7 @@ import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from cohorts.registry import cohort_names
+from ingestion.pooling.names import members_of, pool_name
 from ingestion.workspace import PHANTOM
 from ingestion.workspace import Workspace as PlainWorkspace
 from store.errors import SettingError, sentence_of
@@ -54,7 +55,7 @@ def partition_of(tags: Mapping[str, str], cohort: str) -> str:
             f"A run works on one dataset, not on all from {first} to {last}: choose one run per partition."
         )
     chosen = tags.get(PARTITION, first)
-    if chosen and cohort and chosen != cohort:
+    if chosen and cohort and chosen != pool_name(members_of(cohort)):
         raise SettingError(
             f"The partition is {chosen}, but resources.workspace.config.cohort is {cohort}: leave the cohort empty."
         )
@@ -65,7 +66,10 @@ class WorkspaceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Home folder, cohort and archive of a run."""
 
     home: str = Field(default="", description=_DESCRIPTIONS["home"])
-    cohort: str = Field(default="", description=f"{', '.join(cohort_names())}. Empty: RADALIGN_COHORT, else {PHANTOM}.")
+    cohort: str = Field(
+        default="",
+        description=f"{', '.join(cohort_names())}, or several joined by +. Empty: RADALIGN_COHORT, else {PHANTOM}.",
+    )
     archive_root: str = Field(default="", description=_DESCRIPTIONS["archive_root"])
     show_text: bool = Field(default=False, description=_DESCRIPTIONS["show_text"])
 
@@ -81,6 +85,10 @@ class WorkspaceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Learn which partition is run."""
         if context.run is not None:
             self._partition = partition_of(context.run.tags, self.cohort)
+
+    def on(self, cohort: str) -> WorkspaceResource:
+        """The same home with another dataset, whose archive is the one that its variable names."""
+        return WorkspaceResource(home=self.home, cohort=cohort, show_text=self.show_text, preset=self.preset)
 
     def plain(self) -> PlainWorkspace:
         """The workspace, without Dagster."""

@@ -57,12 +57,16 @@ def writing(workspace: Workspace, log: Log, wait: bool = True) -> Iterator[None]
 
     BusyError where somebody else does and `wait` is false.
     """
-    home = workspace.home_path()
     names = {workspace.cohort_name(), *(member.cohort_name() for member in workspace.members())}
     with ExitStack() as locks:
         for name in sorted(names):  # in one order: no two runs wait for each other
-            locks.enter_context(holding(home / name / LOCK, f"writes the tables of {name} in {home}", log, wait))
+            locks.enter_context(writing_one(workspace.home_path(), name, log, wait))
         yield
+
+
+def writing_one(home: Path, name: str, log: Log, wait: bool = True) -> AbstractContextManager[None]:
+    """Be the only one who writes the tables of the dataset or the pool `name`; of a pool not of its members."""
+    return holding(home / name / LOCK, f"writes the tables of {name} in {home}", log, wait)
 
 
 def take_version(workspace: Workspace) -> str:

@@ -15,7 +15,7 @@ from cohorts.errors import CohortError
 from cohorts.phantom import PHANTOM
 from cohorts.phantom.marker import is_marked
 from cohorts.views import USUAL
-from ingestion.pooling.names import is_pool_name, members_of, pool_name
+from ingestion.pooling.names import check_name, members_of, names_several, pool_name
 from store import batches
 from store.home import based, default_home
 from store.presets import chosen_preset
@@ -62,15 +62,16 @@ class Workspace:
     @property
     def is_pool(self) -> bool:
         """Whether the run is about several datasets at once."""
-        return is_pool_name(self.cohort_name())
+        return names_several(self.cohort_name())
 
     def members(self) -> list[Workspace]:
         """The workspace itself, or of a pool those of its members, sorted by name, which have archives of their own.
 
-        CohortError where a pool was given the one archive of `archive_root`.
+        CohortError where a pool has a wrong name, or was given the one archive of `archive_root`.
         """
         if not self.is_pool:
             return [self]
+        check_name(self.cohort_name())
         if self.archive_root:
             raise CohortError(
                 f"archive_root (or --root) names one archive, and {self.cohort_name()} has several; set "
@@ -150,3 +151,9 @@ class Workspace:
         from cohorts.registry import open_cohort
 
         return open_cohort(self.cohort_name(), self.named_root(), split or None, views, self.home_path())
+
+
+def member_of(workspace: Workspace, cohort: str) -> Workspace:
+    """The workspace of one dataset of a run: its own, or a member of its pool."""
+    (found,) = (member for member in workspace.members() if member.cohort_name() == cohort)
+    return found

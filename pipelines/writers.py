@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ingestion.versions import living, writing
+from ingestion.versions import living, writing_one
 from pipelines.catalogue import ASSETS, CHECKS, WRITING
 from pipelines.identity import with_partition, workspace_of
 from pipelines.wrapping import WrappingExecutor
@@ -18,6 +17,8 @@ from pipelines.wrapping import WrappingExecutor
 if TYPE_CHECKING:
     from dagster._core.execution.context.system import PlanOrchestrationContext
     from dagster._core.execution.plan.plan import ExecutionPlan
+
+    from ingestion.workspace import Workspace
 
 OWN = ""  # the dataset of the run itself
 ENDED = (dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.STEP_SKIPPED)
@@ -31,15 +32,14 @@ class WaitingExecutor(WrappingExecutor):
 
     def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[Any]:
         """The events of the other executor."""
-        left = group_steps(handle.to_key() for handle in execution_plan.step_handles_to_execute)
         place = workspace_of(with_partition(plan_context.run_config, plan_context.run_tags))
+        left = _steps_by_dataset(place, execution_plan)
         with ExitStack() as rest:
             rest.enter_context(living(place.home_path(), plan_context.run_id))
             locks = {}
             for name in sorted(left):  # in one order: no two runs wait for each other
                 locks[name] = rest.enter_context(ExitStack())
-                there = replace(place, cohort=name) if name else place
-                locks[name].enter_context(writing(there, plan_context.log.info))
+                locks[name].enter_context(writing_one(place.home_path(), name, plan_context.log.info))
             for event in self.inner.execute(plan_context, execution_plan):
                 yield event
                 if event.event_type in ENDED:
@@ -47,6 +47,16 @@ class WaitingExecutor(WrappingExecutor):
                         steps.discard(event.step_key)
                         if not steps:
                             locks[name].close()
+
+
+def _steps_by_dataset(place: Workspace, execution_plan: ExecutionPlan) -> dict[str, set[str]]:
+    """Dataset -> the steps that write its tables. A run itself writes a dataset, or a pool and its members."""
+    own = {place.cohort_name(), *(member.cohort_name() for member in place.members())}
+    found: dict[str, set[str]] = {}
+    for name, keys in group_steps(handle.to_key() for handle in execution_plan.step_handles_to_execute).items():
+        for dataset in own if name == OWN else [name]:
+            found.setdefault(dataset, set()).update(keys)
+    return found
 
 
 def group_steps(keys: Iterable[str]) -> dict[str, set[str]]:

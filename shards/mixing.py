@@ -8,7 +8,7 @@ other: none is taken again before all were.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from math import gcd, lcm
@@ -17,8 +17,26 @@ import numpy as np
 
 from shards.errors import ShardError
 from shards.loader import Epochs
+from store.suggestions import did_you_mean
 
 LONGEST_ROUND = 10_000
+
+
+def expect_weights(weights: Mapping[str, object], cohorts: Sequence[str]) -> None:
+    """Raise ShardError unless `weights` are those of the `cohorts` of a pool."""
+    if len(cohorts) < 2:
+        raise ShardError(
+            f"training option `weights` is for several cohorts, and the shards are of {cohorts[0]} alone; leave it out"
+        )
+    for name in weights:
+        if name not in cohorts:
+            raise ShardError(
+                f"training option `weights` names {name}{did_you_mean(name, cohorts)}, which is not one of the pool: "
+                f"{', '.join(cohorts)}"
+            )
+    for cohort in cohorts:
+        if cohort not in weights:
+            raise ShardError(f"training option `weights` has none for {cohort}; give each cohort of the pool one")
 
 
 def whole_weights(weights: Sequence[float]) -> list[int]:

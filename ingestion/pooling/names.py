@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from cohorts.errors import CohortError
 from cohorts.registry import has_reports, reader_module
@@ -15,14 +16,28 @@ def members_of(name: str) -> list[str]:
     return sorted(part.strip() for part in name.split(SEPARATOR))
 
 
-def is_pool_name(name: str) -> bool:
-    """Whether a name is that of a pool."""
+def names_several(name: str) -> bool:
+    """Whether a name joins several, which may not exist."""
     return SEPARATOR in name
 
 
 def pool_name(members: Sequence[str]) -> str:
     """The name of a pool: the same for the same members, in whichever order."""
     return SEPARATOR.join(sorted(members))
+
+
+def pools_in(home: Path) -> list[str]:
+    """The pools that a home has tables of, sorted."""
+    return sorted(path.name for path in home.glob(f"*{SEPARATOR}*") if path.is_dir() and is_pool(path.name))
+
+
+def is_pool(name: str) -> bool:
+    """Whether this is the name of a pool of datasets that there are."""
+    try:
+        check_name(name)
+    except CohortError:
+        return False
+    return names_several(name) and name == pool_name(members_of(name))
 
 
 def check_name(name: str) -> None:

@@ -20,7 +20,7 @@ from assets.settings.launchpad import given_values, preset_config
 from assets.settings.presets import chosen_training, image_presets
 from assets.workspace import WorkspaceResource
 from cohorts.registry import has_reports, reader_module
-from evaluation.tasks.registry import check_options, repeated_settings, task_names
+from evaluation.tasks.registry import check_options, task_names
 from ingestion.pipeline import choose_datasets, downstream_names
 from ingestion.stages.images import ImagesSettings
 from ingestion.workspace import Workspace
@@ -30,6 +30,7 @@ from pipelines.preflight.mistakes import explain_value
 from pipelines.preflight.network import earlier_trainings, expect_network, expect_paths, is_tried
 from pipelines.preflight.roots import expect_root, misspelt_variables
 from pipelines.preflight.space import expect_room_for_run
+from shards.mixing import expect_weights
 from store.errors import SettingError
 from store.home import expect_writable
 from store.presets import DEMO, PAPER, has_preset, is_named
@@ -91,15 +92,21 @@ def _check_once(text: str) -> str:
     preset = workspace.preset_name()
     trainings = {method: _training(method, checked[f"{PRETRAINED}{method}"], preset) for method in methods}
 
-    reader_module(workspace.cohort_name())
-    if methods and not has_reports(workspace.cohort_name()):
+    members = workspace.members()
+    for member in members:
+        reader_module(member.cohort_name())
+    if methods and not workspace.is_pool and not has_reports(workspace.cohort_name()):
         raise TrainingError(
             f"The dataset {workspace.cohort_name()} has images without reports, from which there is nothing to "
             "pretrain: set RADALIGN_COHORT to one with reports, and use this one to evaluate."
         )
     _check_evaluation(workspace, nodes, config, tags)
-    if "archive" in nodes and not workspace.simulated():
-        expect_root(workspace)
+    for training in trainings.values():
+        if training.weights:
+            expect_weights(training.weights, [member.cohort_name() for member in members])
+    for member in members:
+        if "archive" in nodes and not member.simulated():
+            expect_root(member)
     if methods:
         expect_machine(preset, is_named(workspace.preset) or any(settings[f"{PRETRAINED}{one}"] for one in methods))
     expect_writable(workspace.home_path())
@@ -136,7 +143,7 @@ def _check_evaluation(
         if task not in task_names():
             known = f"{did_you_mean(task, task_names())}, which is not one of {', '.join(task_names())}"
             raise SettingError(f"The tag {TASKS_TAG} names {task}{known}.")
-    repeated_settings(tasks or task_names(), amount.fractions, amount.repeats, amount.unit, amount.ask)
+    amount.repeated_settings(tasks or task_names())
     chosen = choose_datasets(workspace, amount.cohorts, amount.splits)
     for name in downstream_names():
         if name in chosen and f"{DATASET}{name}" in nodes and (there := workspace.downstream(name)) is not None:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 
 from shards.loader import Shuffle
-from shards.mixing import Mixture, whole_weights
+from shards.mixing import Mixture, expect_weights, whole_weights
 from shards.pool import Pool
-from store.suggestions import did_you_mean
 from training.config import TrainingConfig
 from training.data.pairs import PairData
 from training.errors import TrainingError
 
 
 def order_pairs(config: TrainingConfig, data: PairData) -> Shuffle | Mixture:
-    """The batches of a run. TrainingError where `weights` do not fit the cohorts of the shards."""
+    """The batches of a run. ShardError or TrainingError where `weights` do not fit the shards."""
     pool = data.reader.manifest
     if not config.weights:
         return Shuffle(len(data), config.batch_size, config.seed, config.last_batch)
@@ -32,20 +29,3 @@ def order_pairs(config: TrainingConfig, data: PairData) -> Shuffle | Mixture:
                 "lower its weight or `batch_size`"
             )
     return Mixture(groups, weights, config.batch_size, config.seed, config.last_batch)
-
-
-def expect_weights(weights: Mapping[str, object], cohorts: Sequence[str]) -> None:
-    """Raise TrainingError unless `weights` are those of the `cohorts` of a pool."""
-    if len(cohorts) < 2:
-        raise TrainingError(
-            f"training option `weights` is for several cohorts, and the shards are of {cohorts[0]} alone; leave it out"
-        )
-    for name in weights:
-        if name not in cohorts:
-            raise TrainingError(
-                f"training option `weights` names {name}{did_you_mean(name, cohorts)}, which is not one of the pool: "
-                f"{', '.join(cohorts)}"
-            )
-    for cohort in cohorts:
-        if cohort not in weights:
-            raise TrainingError(f"training option `weights` has none for {cohort}; give each cohort of the pool one")
