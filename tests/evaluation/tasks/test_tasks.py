@@ -117,6 +117,10 @@ TASKS_ON = {  # what the papers do on each dataset
     "vindr_cxr": {
         *("zero_shot_classification", "linear_probe", "fine_tune", "zero_shot_grounding", "detection"),
     },
+    "archive": {  # no paper's: all that a description may have annotations for
+        *("zero_shot_classification", "linear_probe", "fine_tune", "zero_shot_grounding", "detection"),
+        *("phrase_grounding", "text_image_retrieval", "image_image_retrieval", "image_report_retrieval"),
+    },
     "ms_cxr": {"zero_shot_grounding", "phrase_grounding"},
     "padchest": {"zero_shot_classification", "linear_probe", "fine_tune"},
     "covid_chestxray": {"zero_shot_classification", "image_report_retrieval"},
