@@ -16,6 +16,7 @@ import dagster as dg
 from assets.ingestion import as_check_result
 from assets.settings.evaluation import EvaluationSettings, chosen_evaluation
 from assets.workspace import WorkspaceResource, identify, one_sentence
+from evaluation.metrics.units import VIEWS
 from ingestion import checks
 from ingestion.checks import CheckResult
 from ingestion.inventory import update_inventory
@@ -53,7 +54,7 @@ CHECKS = {
     **checks.SHARDS_CHECKS,
 }
 SHOWN = ("computed", "reused", "rows", "rejects")  # of the counts of a stage
-Update = dict[str, Any]  # what the ops hand on: dataset, split, plans, and the state once it is known
+Update = dict[str, Any]  # what the ops hand on: dataset, split, views, plans, and the state once it is known
 
 
 @dg.asset(name=ARCHIVES, group_name=GROUP, kinds={"file"})
@@ -119,7 +120,8 @@ def _inventory_op(name: str) -> dg.OpDefinition:
             amount = chosen_evaluation(evaluation, pretraining.preset_name(), context.run.tags).amount
             chosen = choose_datasets(pretraining, amount.cohorts, amount.splits)
         split = amount.splits.get(name, "")
-        update: Update = {"dataset": name, "split": split, "state": None, "plans": {}}
+        views = list(VIEWS[amount.view])
+        update: Update = {"dataset": name, "split": split, "views": views, "state": None, "plans": {}}
         todo: dict[str, dict[str, Plan]] = {}
         with _caught(context, update, "inventory"):
             if name == pretraining.cohort_name():
@@ -129,7 +131,7 @@ def _inventory_op(name: str) -> dg.OpDefinition:
             elif (there := pretraining.downstream(name)) is None:
                 update["state"] = describe_absent(explain_absent(name))
             else:
-                settings = downstream_settings(pretraining, split)
+                settings = downstream_settings(pretraining, there, split, views)
                 update_inventory(there, settings.inventory, context.log.info)
                 plans = plan_stages(there, settings)
                 update["plans"] = _to_json(plans)
@@ -168,7 +170,7 @@ def dataset_tables(
     with _caught(context, update, "the tables"):
         if update["state"] is None:
             there = _workspace_of(workspace, update)
-            settings = downstream_settings(_pretraining(context, workspace), update["split"])
+            settings = downstream_settings(_pretraining(context, workspace), there, update["split"], update["views"])
             computed = Counter(one for outcome in outcomes for one in outcome["computed"])
             counts, results = finish_stages(there, _plans_of(update), computed, settings, context.log.info)
             notes = [explain_check(result, name) for result in results if result.blocks]

@@ -18,7 +18,7 @@ from evaluation.evaluator import Evaluator, Outcome
 from evaluation.predictions import WEIGHTS
 from evaluation.results.outcomes import count_outcomes, digest_outcomes, means_to_plot, tabulate_outcomes
 from evaluation.tasks.base import Setting
-from evaluation.tasks.registry import repeated_settings, tasks_on
+from evaluation.tasks.registry import tasks_on
 from ingestion.pipeline import ABSENT, FAILED, choose_datasets, dataset_state
 from ingestion.versions import at_version, pinned_state
 from store.errors import sentence_of
@@ -63,7 +63,7 @@ def downstream_asset(method: str, cohorts: Sequence[str]) -> dg.AssetsDefinition
                 evaluators = make_evaluators(context, _always(data), place, method, wanted, f"{cohort}/")
             tasks = chosen_tasks(context, tasks_on(data.facts))
             amount = wanted.amount
-            settings = repeated_settings(tasks, amount.fractions, amount.repeats, amount.unit, amount.ask)
+            settings = amount.repeated_settings(tasks)
             why = state["note"] if state["status"] == FAILED else ""
             found = [outcome for one in evaluators for outcome in evaluate_or_fail(context, one, settings, why)]
             outcomes += found

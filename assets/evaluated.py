@@ -11,7 +11,7 @@ from assets.workspace import WorkspaceResource, identify, one_sentence
 from evaluation.dataset import EvaluationDataset
 from evaluation.evaluator import Evaluator, Outcome, Tracker
 from evaluation.results.outcomes import count_outcomes, digest_outcomes, means_to_plot, tabulate_outcomes
-from evaluation.tasks.registry import own_tasks, repeated_settings, task, task_names
+from evaluation.tasks.registry import own_tasks, task, task_names
 from ingestion.versions import version_for
 from ingestion.workspace import Workspace
 from models.registry import method_names
@@ -46,7 +46,7 @@ def evaluated_asset(method: str) -> dg.AssetsDefinition:
             chosen = chosen_evaluation(evaluation, place.preset_name(), context.run.tags)
             evaluators = make_evaluators(context, datasets, place, method, chosen)
             amount = chosen.amount
-            settings = repeated_settings(tasks, amount.fractions, amount.repeats, amount.unit, amount.ask)
+            settings = amount.repeated_settings(tasks)
             outcomes = [outcome for one in evaluators for outcome in one.evaluate_settings(settings)]
         metadata = {  # the page shows it in this order
             **count_outcomes(outcomes),

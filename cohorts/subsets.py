@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from cohorts.labels import label_matrix, label_names
 from cohorts.splits import patient_positions
+from imaging.dicom.views import FRONTAL, kinds_of_views
 from store.errors import SettingError
 
 FRACTIONS = (0.01, 0.1, 1.0)
@@ -38,13 +39,18 @@ def subset_table(studies: pa.Table, seed: int = 0) -> pa.Table:
     """The images of the train split with the least of FRACTIONS that holds each, in the order of `studies`.
 
     The fraction of a patient depends on the seed, the cohort and the patient alone, so it stays when the archive grows.
-    If no patient falls into the least fraction, the nearest patient does.
+    If no patient falls into the least fraction, the nearest patient with a frontal image does, so that images of other
+    views change no fraction of frontal ones.
     """
-    train = studies.filter(pc.equal(studies["split"], "train")).select(["cohort", "subject_id", "image_id"])
+    kinds = pa.array(kinds_of_views(studies["view"].to_pylist()), pa.string())
+    named = studies.select(["cohort", "subject_id", "image_id"]).append_column("kind", kinds)
+    train = named.filter(pc.equal(studies["split"], "train"))
     patients = pc.binary_join_element_wise(train["cohort"], train["subject_id"], "/").to_pandas()
     positions = patient_positions("subsets", str(seed), patients)
     fractions = np.searchsorted(FRACTIONS, positions, side="right")
-    fractions[positions == positions.min(initial=1)] = 0
+    frontal = pc.equal(train["kind"], FRONTAL).to_numpy()
+    nearest = positions[frontal] if frontal.any() else positions
+    fractions[positions == nearest.min(initial=1)] = 0
     return pa.table([train["image_id"], np.asarray(FRACTIONS, np.float32)[fractions]], schema=SUBSETS)
 
 

@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 from cohorts.dataset import Dataset
 from evaluation.errors import EvaluationError
 from evaluation.metrics.truth import Masks, select_masks
+from evaluation.metrics.units import VIEWS
+from imaging.dicom.views import FRONTAL, kind_of_view
 from store import batches
 from store.digests import fingerprint
 from store.seals import expect_intact
@@ -99,13 +101,23 @@ class _InMemory:
 
 
 class EvaluationDataset:
-    """A dataset as evaluation reads it, the same for every network. What is read is kept."""
+    """A dataset as evaluation reads it, the same for every network. What is read is kept.
 
-    def __init__(self, workspace: Workspace, facts: Dataset | None = None) -> None:
+    Its images are those of a `view`, one of evaluation.metrics.units.VIEWS.
+    """
+
+    def __init__(self, workspace: Workspace, facts: Dataset | None = None, view: str = FRONTAL) -> None:
         """`facts` say what the labels mean; without them all labels are read as they are."""
-        self.workspace = workspace
+        self.workspace, self.view = workspace, view
         self.facts = facts or Dataset(workspace.cohort_name())
         self._masks: dict[tuple[str, ...], Masks] = {}
+        self._of_view: dict[str, EvaluationDataset] = {view: self}
+
+    def of_view(self, view: str) -> EvaluationDataset:
+        """The same dataset with the images of another view."""
+        if view not in self._of_view:
+            self._of_view[view] = EvaluationDataset(self.workspace, self.facts, view)
+        return self._of_view[view]
 
     @cached_property
     def reader(self) -> ShardReader:
@@ -136,12 +148,14 @@ class EvaluationDataset:
         return [knowledge().query(words, kind == "description") for words in self.queries.values()]
 
     def images(self, split: str | None) -> Images:
-        """All images of a split, or of all splits."""
+        """All images of a split, or of all splits, of the dataset's view."""
         names = ("image_id", "study_id", "subject_id")
         table = self.reader.columns(split, [*names, "labels"])
         ids, studies, subjects = (table[name].to_numpy() for name in names)
         labels = table["labels"].combine_chunks()
-        return Images(split or "", np.arange(len(table)), ids, studies, subjects, labels, self.reader.pixels(split))
+        pixels = self.reader.pixels(split)
+        every = Images(split or "", np.arange(len(table)), ids, studies, subjects, labels, pixels)
+        return every.select(np.isin(self.reader.kinds(split), VIEWS[self.view]))
 
     def fraction(self, share: float, repeat: int = 0) -> Images:
         """The train images of a share of the patients; `repeat` 0 is the table `subsets`."""
@@ -174,20 +188,25 @@ class EvaluationDataset:
         return np.where(np.isnan(stated), self.facts.blank, np.where(stated == UNCERTAIN, decided, stated))
 
     def masks(self, split: str, names: Sequence[str]) -> Masks:
-        """The annotated regions of the labels `names` on the images of a split."""
+        """The annotated regions of the labels `names` on the images of a split; rows are places in `images`."""
         key = (split, *names)
         if key not in self._masks:
             ids, size = self.images(split).image_ids, self.reader.manifest.size
             self._masks[key] = select_masks(self._read_regions(), ids, list(names), size)
         return self._masks[key]
 
+    def region_labels(self) -> list[str]:
+        """Every label that a region has, sorted."""
+        return sorted(pc.unique(self._read_regions()["label"]).to_pylist())
+
     def joined_masks(self, images: Images) -> np.ndarray:
         """(images, size, size) bool: all regions of the facts joined; empty where there is none."""
         found = self.masks(images.split, self.facts.regions)
         size = self.reader.manifest.size
         joined = np.zeros((1 + int(images.rows.max(initial=-1)), size, size), bool)
-        kept = np.isin(found.rows, images.rows)
-        np.logical_or.at(joined, found.rows[kept], found.pixels[kept])
+        rows = self.images(images.split).rows[found.rows]
+        kept = np.isin(rows, images.rows)
+        np.logical_or.at(joined, rows[kept], found.pixels[kept])
         return joined[images.rows]
 
     def boxes(self, images: Images) -> list[np.ndarray]:
@@ -223,7 +242,6 @@ class EvaluationDataset:
         EvaluationError names an image that the table `studies` does not have.
         """
         from cohorts.tables import FACTS
-        from imaging.dicom.views import kind_of_view
 
         wanted = pa.schema([pa.field("view", pa.string()), *FACTS])
         present = pq.read_schema(self._expect("studies")).names  # tables of older homes have no facts

@@ -15,14 +15,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from cohorts.subsets import FRACTIONS
 from evaluation.dataset import EvaluationDataset
 from evaluation.errors import NotAvailableError
-from evaluation.metrics.units import IMAGE
+from evaluation.metrics.units import IMAGE, VIEWS
 from evaluation.metrics.values import MACRO, ResultValue
 from evaluation.predictions import WEIGHTS, Predictions
 from evaluation.tasks.base import NAME, NEVER, QUERY_LABELS, REGION_TABLE, TRIPLET_TABLE, Setting
 from evaluation.tasks.registry import check_options, explain_units, repeated_settings, task, task_module
+from imaging.dicom.views import FRONTAL
 from models.compute import AUTOMATIC, Compute, full_convolutions
 from store.code import code_version
 from store.digests import fingerprint
@@ -153,9 +156,10 @@ class Evaluator:
         untrained: bool = True,
         unit: str = IMAGE,
         ask: str = NAME,
+        view: str = FRONTAL,
     ) -> Iterator[Outcome]:
         """Results of every task with all of its settings, as they are done; `untrained`: of both networks."""
-        yield from self.evaluate_settings(repeated_settings(tasks, fractions, repeats, unit, ask), untrained)
+        yield from self.evaluate_settings(repeated_settings(tasks, fractions, repeats, unit, ask, view), untrained)
 
     def evaluate_settings(self, settings: Sequence[tuple[str, Setting]], untrained: bool = True) -> Iterator[Outcome]:
         """Results of pairs of a task and a setting, as they are done; DamageError for weights of another run."""
@@ -219,8 +223,10 @@ class Evaluator:
         note = ""
         self.predictions[weights].reads.clear()
         try:
+            self._expect_view(setting.view)
+            predictions = self.predictions[weights].of_view(setting.view)
             with full_convolutions():
-                values = task(name).score(self.predictions[weights], setting, task(name).read_settings(self.options))
+                values = task(name).score(predictions, setting, task(name).read_settings(self.options))
             note = "" if values else NOTHING
         except NotAvailableError as error:
             note = f"{NOT_AVAILABLE}{error}"
@@ -231,6 +237,15 @@ class Evaluator:
             place = "".join(traceback.format_tb(error.__traceback__))  # no message: it may quote a report
             self.warn(f"{name}, {setting.name}, {weights}: {type(error).__name__}\n{place}")
         return self._store(name, setting, weights, key, values, note, time.monotonic() - begun)
+
+    def _expect_view(self, view: str) -> None:
+        """NotAvailableError where the dataset has no image of a view other than the usual one."""
+        kinds = VIEWS[view]
+        if view != FRONTAL and not np.isin(self.dataset.reader.kinds(), kinds).any():
+            raise NotAvailableError(
+                f"the shards of {self.name} have no {' or '.join(kinds)} images; where its archive has some, ingest "
+                "them with `inventory: {views: [frontal, lateral]}`."
+            )
 
     def _store(
         self,

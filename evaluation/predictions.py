@@ -8,7 +8,7 @@ the code. The device is not in it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from copy import copy
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,13 +49,22 @@ class Predictions:
         self.dataset, self.run, self.weights, self.log = dataset, run, weights, log
         self.compute = compute.resolve()
         self.reads: set[str] = set()  # files that were read or written, relative to the home
+        self._loaded: list[Method] = []  # the network, once it is needed
 
-    @cached_property
+    def of_view(self, view: str) -> Predictions:
+        """The predictions of the same network for the images of another view of the dataset."""
+        other = copy(self)
+        other.dataset = self.dataset.of_view(view)
+        return other
+
+    @property
     def method(self) -> Method:
         """The network itself, on its device."""
         from models.saved import load_method
 
-        return self.compute.place(load_method(self._home / self.run.output, self.weights))
+        if not self._loaded:
+            self._loaded.append(self.compute.place(load_method(self._home / self.run.output, self.weights)))
+        return self._loaded[0]
 
     @property
     def digest(self) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cohorts.errors import CohortError
 from cohorts.phantom.config import PhantomConfig
+from cohorts.views import KINDS, USUAL
 from ingestion import checks, inventory, stage
 from ingestion.checks import CheckResult
 from ingestion.exports import KnowledgeSettings, write_knowledge
@@ -28,6 +29,7 @@ from ingestion.stages.triplets import TripletsSettings
 from ingestion.subsets import SubsetsSettings, write_subsets, write_usable
 from ingestion.versions import take_version, writing
 from ingestion.workspace import PHANTOM
+from store import batches
 from store.batches import Plan
 from store.errors import DamageError, UserError
 from store.seals import is_intact, is_sealed, write_sealed_json
@@ -268,15 +270,33 @@ def choose_datasets(workspace: Workspace, names: Sequence[str], splits: Mapping[
     return [name for name in names or known if name != workspace.cohort_name()]
 
 
-def downstream_settings(workspace: Workspace, split: str = "") -> IngestionSettings:
-    """Settings of a downstream dataset: images as those of the pretraining, and the default of everything else."""
+def downstream_settings(
+    workspace: Workspace, there: Workspace, split: str = "", views: Sequence[str] = USUAL
+) -> IngestionSettings:
+    """Settings of the downstream dataset of the workspace `there`: images as those of the pretraining, and the default
+    of everything else. Views that it has stay beside those that are asked for."""
     return IngestionSettings(
-        images=ImagesSettings(**last_settings(workspace).get("images", {})), inventory=InventorySettings(split=split)
+        images=ImagesSettings(**last_settings(workspace).get("images", {})),
+        inventory=InventorySettings(split=split, views=add_views(there, views)),
     )
 
 
+def add_views(there: Workspace, views: Sequence[str]) -> tuple[str, ...]:
+    """`views` and those that the inventory of a dataset has, so that numbers of other views do not become outdated.
+
+    A damaged inventory is made again, and has none.
+    """
+    known = batches.read_last_plan(there.folder("inventory"), lambda _: None).settings.get("views", ())
+    return tuple(kind for kind in KINDS if kind in {*views, *known})
+
+
 def update_dataset(
-    workspace: Workspace, name: str, split: str = "", log: Log = lambda _: None, progress: bool = True
+    workspace: Workspace,
+    name: str,
+    split: str = "",
+    log: Log = lambda _: None,
+    progress: bool = True,
+    views: Sequence[str] = USUAL,
 ) -> dict[str, Any]:
     """Bring a downstream dataset up to date, with images like those of the pretraining in `workspace`.
 
@@ -286,7 +306,7 @@ def update_dataset(
     if there is None:
         return write_state(workspace, name, describe_absent(explain_absent(name)))
     try:
-        state = update(there, downstream_settings(workspace, split), log, progress)
+        state = update(there, downstream_settings(workspace, there, split, views), log, progress)
     except UserError as error:
         state = describe_failed(str(error))
     except Exception as error:

@@ -37,6 +37,7 @@ def evaluate(
     untrained: bool = True,
     unit: str = "image",
     ask: str = "name",
+    view: str = "frontal",
     device: str = "",
     precision: str = "",
     log: Log = lambda line: None,
@@ -63,6 +64,7 @@ def evaluate(
         unit: what has one score: `image`, or `study`, whose score is the mean of those of its images. Tasks that have
             a meaning for images alone, such as grounding, keep the image, which `log` is told.
         ask: what zero-shot classification asks for a finding with: its `name`, or its `description`.
+        view: which images are learnt from and scored: `frontal`, `lateral` or `all`. The dataset is ingested with them.
         device: where networks compute, as for `radalign.load` (default: that of the model).
         precision: the precision that they compute in, as for `radalign.load` (default: that of the model).
         log: called with a line of progress.
@@ -74,6 +76,7 @@ def evaluate(
     from cohorts.subsets import FRACTIONS
     from evaluation.dataset import EvaluationDataset
     from evaluation.evaluator import Evaluator
+    from evaluation.metrics.units import VIEWS
     from evaluation.tasks.registry import (
         check_options,
         own_tasks,
@@ -97,14 +100,14 @@ def evaluate(
         settings = {**settings, **{task: {**settings.get(task, {}), **own} for task, own in (options or {}).items()}}
         check_options(settings)
         fractions = FRACTIONS if fractions is None else fractions
-        repeated_settings(chosen, fractions, repeats, unit, ask)  # refuses amounts before any work
-        state = update(workspace, _ingestion_settings(model, workspace, split), log)
+        repeated_settings(chosen, fractions, repeats, unit, ask, view)  # refuses amounts before any work
+        state = update(workspace, _ingestion_settings(model, workspace, split, VIEWS[view]), log)
         run = f"python-{os.getpid()}"
         with living(workspace.home_path(), run):
             pin(workspace, run, state)
             kept = EvaluationDataset(at_version(workspace, state["version"]), facts)
             evaluator = Evaluator(kept, model.run, settings, log, compute=compute)
-            outcomes = list(evaluator.evaluate(chosen, fractions, repeats, untrained, unit, ask))
+            outcomes = list(evaluator.evaluate(chosen, fractions, repeats, untrained, unit, ask, view))
     return _as_frame(outcomes, compute)
 
 
@@ -115,16 +118,17 @@ def _usual_preset(workspace: Workspace) -> str:
     return chosen_preset("", workspace.shows_simulation()) if has_presets() else ""
 
 
-def _ingestion_settings(model: Model, workspace: Workspace, split: str) -> IngestionSettings:
+def _ingestion_settings(model: Model, workspace: Workspace, split: str, views: Sequence[str]) -> IngestionSettings:
     """The settings that the dataset was ingested with before, with images like those that the model was trained on."""
     from cohorts.phantom.archive import read_record
     from cohorts.phantom.config import PhantomConfig
-    from ingestion.pipeline import SETTINGS, IngestionSettings, last_settings
+    from ingestion.pipeline import SETTINGS, IngestionSettings, add_views, last_settings
 
     before = last_settings(workspace)
     size = model.card.shard_size or model.card.size
     before["images"] = {**before.get("images", {}), "squash": False, **model.card.decoding, "size": size}
-    before.setdefault("inventory", {})["split"] = split  # empty: the first of the dataset
+    inventory = {"split": split, "views": add_views(workspace, views)}  # an empty split: the first of the dataset
+    before["inventory"] = {**before.get("inventory", {}), **inventory}
     settings = {name: SETTINGS[name](**values) for name, values in before.items()}
     record = read_record(workspace.root()) if workspace.simulated() else None
     if record:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,9 +99,14 @@ class ShardReader:
 
     def kinds(self, split: str | None = None) -> np.ndarray:
         """(rows,) the kind of view of each row of `split`, of imaging.dicom.views.KINDS."""
-        table = self.columns(None, ["split", "view"])  # whether any view is said is a fact of all splits
-        kinds = np.array(kinds_of_views(table["view"].to_pylist()), dtype=object)
+        table, kinds = self._kinds
         return kinds[_select_split(table, split)]
+
+    @cached_property
+    def _kinds(self) -> tuple[pa.Table, np.ndarray]:
+        """Of all rows, as whether a view is said at all is a fact of all splits: the column `split`, and the kinds."""
+        table = self.columns(None, ["split", "view"])
+        return table.select(["split"]), np.array(kinds_of_views(table["view"].to_pylist()), dtype=object)
 
     def _shards_of(self, split: str | None) -> list[ShardEntry]:
         return [shard for shard in self.manifest.shards if split is None or split in shard.splits]

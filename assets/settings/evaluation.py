@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -13,7 +13,8 @@ from assets.settings.launchpad import given_values, preset_config, preset_fields
 from cohorts.subsets import FRACTIONS
 from evaluation.errors import EvaluationError
 from evaluation.figures.catalogue import EMBEDDED
-from evaluation.tasks.registry import expect_fractions, preset_settings, task, task_names
+from evaluation.tasks.base import Setting
+from evaluation.tasks.registry import expect_fractions, preset_settings, repeated_settings, task, task_names
 from models.compute import AUTO, Compute
 from store.errors import SettingError
 from store.presets import PRESETS, has_preset
@@ -38,6 +39,11 @@ class Amount:
     repeats: int = setting(1, "Repeats of whatever is trained, each with its own patients, order and layers.", least=1)
     unit: str = setting("image", "What has one score: `image`, or `study`, by the mean of the scores of its images.")
     ask: str = setting("name", "What methods of names ask for a finding with: `name`, or `description` (MedKLIP).")
+    view: str = setting(
+        "frontal",
+        "Images that are learnt from and scored: `frontal`, `lateral` or `all`; downstream datasets are ingested with "
+        "them.",
+    )
     embedded: int = setting(EMBEDDED, "Images at most in a figure of embeddings (t-SNE); MGCA: 1,600.", least=5)
     simulated_studies: int = setting(
         600, "Studies per simulated archive, for datasets without one when pretraining is simulated; 0: none.", least=0
@@ -48,6 +54,10 @@ class Amount:
     def __post_init__(self) -> None:
         if (self.device, self.precision) != (AUTO, AUTO):
             self.compute.resolve()  # ModelError for a device that this machine lacks
+
+    def repeated_settings(self, tasks: Sequence[str]) -> list[tuple[str, Setting]]:
+        """Every task with every setting that it is evaluated with; EvaluationError for amounts that cannot be."""
+        return repeated_settings(tasks, self.fractions, self.repeats, self.unit, self.ask, self.view)
 
     @property
     def compute(self) -> Compute:

@@ -10,6 +10,7 @@ import numpy as np
 
 from evaluation.dataset import EvaluationDataset
 from evaluation.leakage.checks import Leak, Sample, compare_splits, describe, find_shared_images, find_shared_patients
+from evaluation.metrics.units import ALL
 from evaluation.results.store import FOLDER
 from ingestion.pipeline import READY, dataset_state
 from ingestion.pooling.hashes import hash_split
@@ -66,7 +67,7 @@ def read_leaks(results: Path, cohort: str, log: Callable[[str], object]) -> list
 
 def _read_sample(workspace: Workspace, splits: tuple[str, ...], log: Callable[[str], object]) -> Sample:
     """Images of some splits of a dataset, hashed once for each version of its shards."""
-    dataset = EvaluationDataset(workspace)
+    dataset = EvaluationDataset(workspace, view=ALL)  # whose views somebody trained on is not asked
     parts = [(dataset.images(split).subjects, hash_split(workspace, dataset.reader, split, log)) for split in splits]
     subjects, hashed = (np.concatenate(part) for part in zip(*parts, strict=True))
     return Sample(workspace.cohort_name(), splits, subjects, hashed)

@@ -1,6 +1,7 @@
-"""What is scored: each image, or each study, whose score is the mean of the scores of its images.
+"""What is scored: each image, or each study, whose score is the mean of the scores of its images; and which views.
 
-The test set of CheXpert, for one, counts 500 studies, some of which have several images.
+The test set of CheXpert, for one, counts 500 studies, some of which have several images. Frontal images are scored
+unless others are asked for, so that those in the shards beside them change no number.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from imaging.dicom.views import FRONTAL, KINDS, LATERAL
+
 if TYPE_CHECKING:
     from evaluation.dataset import Images
 
 IMAGE, STUDY = "image", "study"
 UNITS = (IMAGE, STUDY)
+ALL = "all"
+VIEWS = {FRONTAL: (FRONTAL,), LATERAL: (LATERAL,), ALL: KINDS}  # what is asked for -> the kinds of views of the images
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from evaluation.metrics.values import MACRO
 from evaluation.results.summary import UNTRAINED, Row, describe_classes, describe_rows
 from evaluation.tables.published import FRACTION
-from evaluation.tasks.base import BY_STUDY
+from evaluation.tasks.base import BY_STUDY, OF_VIEW
 
 Key = tuple[str, str, str, str, str, str]  # method, cohort, task, level, metric, class
 
@@ -61,8 +61,10 @@ def _drop_metric(key: Key) -> Key:
 
 
 def _unify_setting(setting: str) -> str:
-    """The fraction of the labels, whether the encoder is tuned, and the unit; without a fraction the setting itself."""
+    """The fraction of the labels, whether the encoder is tuned, the unit and the view; without a fraction the setting
+    itself."""
     fraction = FRACTION.search(setting)
     if not fraction:
         return setting
-    return f"{fraction[1]} %{' tuned' if 'tun' in setting else ''}{BY_STUDY if setting.endswith(BY_STUDY) else ''}"
+    others = [end for end in (BY_STUDY, *filter(None, OF_VIEW.values())) if end in setting]
+    return "".join([f"{fraction[1]} %", " tuned" * ("tun" in setting), *others])

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evaluation.errors import EvaluationError
-from evaluation.metrics.units import IMAGE
+from evaluation.metrics.units import ALL, IMAGE
 from evaluation.metrics.values import ZERO_SHOT, ResultValue
+from imaging.dicom.views import FRONTAL, LATERAL
 from store.settings import check_bounds
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ REGION_TABLE = "regions"  # masks, outlines or boxes
 TRIPLET_TABLE = "triplets"  # what reports say, sentence by sentence
 BY_STUDY = ", by study"  # the end of the name of a setting whose unit is the study
 BY_DESCRIPTION = ", by description"  # the end of the name of a setting that asks by description
+OF_VIEW = {FRONTAL: "", LATERAL: ", lateral images", ALL: ", all views"}  # the end of the name of a setting by its view
 NAME, DESCRIPTION = ASKED = "name", "description"  # what a method of names asks for a finding with
 NEVER, ONCE, BOTH = "never", "once", "both"  # whether a task trains, and whether with a frozen and a tuned encoder
 
@@ -38,17 +40,18 @@ class Setting:
     repeat: int = 0  # which patients, in which order, from which new layers
     unit: str = IMAGE  # of evaluation.metrics.units.UNITS: what has one score
     ask: str = NAME  # of ASKED
+    view: str = FRONTAL  # of evaluation.metrics.units.VIEWS: the images that it learns from and scores
 
     @property
     def name(self) -> str:
         """As results call it."""
         learnt = ZERO_SHOT if self.fraction is None else f"{100 * self.fraction:g} %"
         asked = BY_DESCRIPTION * (self.ask != NAME)
-        return "".join([learnt, ", tuned" * self.tuned, BY_STUDY * (self.unit != IMAGE), asked])
+        return "".join([learnt, ", tuned" * self.tuned, BY_STUDY * (self.unit != IMAGE), asked, OF_VIEW[self.view]])
 
     @property
     def is_usual(self) -> bool:
-        """Whether numbers of a task with it need no other name than the task's: zero-shot, by image."""
+        """Whether numbers of a task with it need no other name than the task's: zero-shot, by frontal image."""
         return self.name == ZERO_SHOT
 
 
@@ -76,17 +79,17 @@ class Task(ABC):
         """
 
     def repeated_settings(
-        self, fractions: Sequence[float], repeats: int, unit: str = IMAGE, ask: str = NAME
+        self, fractions: Sequence[float], repeats: int, unit: str = IMAGE, ask: str = NAME, view: str = FRONTAL
     ) -> Iterator[Setting]:
         """Everything that it is evaluated with; the `unit` is the image where a study has no meaning."""
         unit = IMAGE if self.only_images else unit
         if self.learning == NEVER:
-            yield Setting(unit=unit, ask=ask if self.asks else NAME)
+            yield Setting(unit=unit, ask=ask if self.asks else NAME, view=view)
             return
         for repeat in range(repeats):
             for fraction in fractions:
                 for tuned in (False, True) if self.learning == BOTH else (False,):
-                    yield Setting(fraction, tuned, repeat, unit)
+                    yield Setting(fraction, tuned, repeat, unit, view=view)
 
     def read_settings(self, options: Mapping[str, Mapping[str, Any]]) -> Any:
         """Its settings, of options by task, over its defaults; None where it has none."""

@@ -65,7 +65,7 @@ class ImageReportRetrieval(Task):
     ) -> Sequence[ResultValue]:
         """Recall at 1, 5 and 10 in both directions, and hits and precision of 5x200 where these are asked for."""
         images = predictions.dataset.images("test")
-        texts = predictions.dataset.reader.columns("test", ["text"])["text"].to_pylist()
+        texts = predictions.dataset.reader.columns("test", ["text"])["text"].take(images.rows).to_pylist()
         chosen = choose_pairs(texts, settings)
         if len(chosen) < 2:
             return []

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from cohorts.dataset import PURPOSES
 from cohorts.subsets import FRACTIONS
 from evaluation.errors import EvaluationError
-from evaluation.metrics.units import IMAGE, UNITS
+from evaluation.metrics.units import IMAGE, UNITS, VIEWS
 from evaluation.tasks.base import ASKED, NAME, Setting, Task
+from imaging.dicom.views import FRONTAL
 from store.presets import read_preset
 
 if TYPE_CHECKING:
@@ -76,17 +77,24 @@ def check_options(options: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def repeated_settings(
-    tasks: Sequence[str], fractions: Sequence[float], repeats: int, unit: str = IMAGE, ask: str = NAME
+    tasks: Sequence[str],
+    fractions: Sequence[float],
+    repeats: int,
+    unit: str = IMAGE,
+    ask: str = NAME,
+    view: str = FRONTAL,
 ) -> list[tuple[str, Setting]]:
     """Every task with every setting that it is evaluated with; EvaluationError for amounts that cannot be evaluated."""
     if unit not in UNITS:
         raise EvaluationError(f"The unit of the evaluation is `{unit}`, but must be one of {', '.join(UNITS)}.")
     if ask not in ASKED:
         raise EvaluationError(f"Findings are asked for by `{ask}`, but must be by {' or '.join(ASKED)}.")
+    if view not in VIEWS:
+        raise EvaluationError(f"The view of the evaluation is `{view}`, but must be one of {', '.join(VIEWS)}.")
     expect_fractions(fractions)
     if repeats < 1:
         raise EvaluationError(f"The number of repeats is {repeats}, but must be at least 1.")
-    amount = fractions, repeats, unit, ask
+    amount = fractions, repeats, unit, ask, view
     return [(name, setting) for name in tasks for setting in task(name).repeated_settings(*amount)]
 
 

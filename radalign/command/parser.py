@@ -128,6 +128,11 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:  # type: ignore
         "--unit", default="image", help="what has one score: `image` (default), or `study`, the mean over its images"
     )
     parser.add_argument(
+        "--view",
+        default="frontal",
+        help="images that are learnt from and scored: `frontal` (default), `lateral`, `all`",
+    )
+    parser.add_argument(
         "--ask", default="name", help="what zero-shot classification asks for a finding with: `name`, or `description`"
     )
     parser.add_argument("--csv", default="", metavar="FILE", help="write all numbers to a CSV file")

@@ -14,7 +14,7 @@ from radalign.errors import RadalignError, one_sentence
 
 LIBRARY_EVALUATION = {  # options of `radalign evaluate MODEL DATASET`, with their defaults
     "weights": "trained", "tasks": None, "fractions": None, "repeats": 1, "split": "", "csv": "",
-    "unit": "image", "ask": "name",
+    "unit": "image", "ask": "name", "view": "frontal",
 }  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def _evaluate_on_dataset(options: Namespace) -> int:
     table = evaluate(
         model, options.dataset, options.root, options.tasks, home=options.home, fractions=options.fractions,
         repeats=options.repeats, split=options.split, preset=options.preset, unit=options.unit, ask=options.ask,
-        log=log,
+        view=options.view, log=log,
     )  # fmt: skip
     if options.csv:
         table.to_csv(options.csv, index=False)

@@ -16,6 +16,7 @@ from cohorts.subsets import FRACTIONS, subset_table
 from cohorts.tables import FACTS, STUDIES
 from evaluation.dataset import EvaluationDataset, knowledge, observation_labels
 from evaluation.errors import EvaluationError
+from evaluation.metrics.units import ALL
 from imaging.letterbox import letterbox_box, letterbox_mask
 from ingestion.regions import update_regions
 from shards.schema import shard_schema
@@ -251,7 +252,7 @@ def test_other_boxes_are_another_digest(build):
 def test_facts_are_in_the_order_of_the_images(build):
     told = {"date": "2180-05-06", "sex": "F", "age": 61.5, "device": "a maker", "site": "a ward", "laterality": "L"}
     data = build(image(0, **told), image(1, view="LATERAL"), image(2, view=""), image(3, split="train", sex="M"))
-    facts = data.study_facts(data.images("test").select(np.array([2, 0, 1])))
+    facts = data.study_facts(data.of_view(ALL).images("test").select(np.array([2, 0, 1])))
     nothing = dict.fromkeys(told)
     assert facts.to_pylist() == [
         {"kind": "unknown", "view": "", **nothing},
