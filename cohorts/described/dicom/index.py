@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from cohorts.archive.listed import explain_loss
 from cohorts.archive.outages import ABSENT, DENIED, outage
-from cohorts.archive.remote import open_file
+from cohorts.archive.remote import is_remote, open_file
 from cohorts.described.dicom.directory import read_names
 from cohorts.described.dicom.facts import DIRECTORY, Facts, read_facts
 from cohorts.described.dicom.files import Found, find_files
@@ -35,6 +36,7 @@ HEADERS = pa.schema(
     ]
 )
 HEAD_LENGTH = 1024  # bytes that tell whether a file is DICOM, a text or something else
+USUAL_BYTES = 1 << 17  # that are fetched of an object on a storage; more only where the header does not end there
 GZIP = b"\x1f\x8b"
 DICOM_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima", ".dc3")
 IMAGE_SUFFIXES = (*DICOM_SUFFIXES, ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".jp2", ".j2k", ".nii")
@@ -68,23 +70,28 @@ def describe_file(root: Path, found: Found) -> dict[str, Any]:
     if found.problem:
         return described | _refuse(found.problem, _may_be_image(found.path))
     try:
-        with open_file(root / found.path, MOST_BYTES) as stream:
-            head = stream.read(HEAD_LENGTH)
-            if not looks_like_dicom(head):
-                reason = "packed_file" if head.startswith(GZIP) else "not_dicom"
-                return described | _refuse(reason, _may_be_image(found.path, head))
-            stream.seek(0)
-            dataset = read_header(stream)
-            if class_of(dataset) == DIRECTORY:
-                stream.seek(0)
-                return described | {"kind": CATALOGUE, "names": read_names(stream)}
-            return described | {"kind": OBJECT, **vars(read_facts(dataset))}
-    except HeaderError:
-        return described | _refuse("unreadable_header")
+        return described | _read_file(root, found)
     except OSError as error:
         if error.errno in DENIED:
             return described | _refuse("unreadable_file", _may_be_image(found.path))
         raise (explain_loss(root, found.path) if error.errno in ABSENT else outage(root / found.path, error)) from error
+
+
+def _read_file(root: Path, found: Found) -> dict[str, Any]:
+    """What differs in the row of a file from that of a file without content. OSError where it cannot be read."""
+    for most in (USUAL_BYTES, MOST_BYTES) if is_remote(root) else (MOST_BYTES,):
+        with open_file(root / found.path, most) as stream, suppress(HeaderError):
+            head = stream.read(HEAD_LENGTH)
+            if not looks_like_dicom(head):
+                reason = "packed_file" if head.startswith(GZIP) else "not_dicom"
+                return _refuse(reason, _may_be_image(found.path, head))
+            stream.seek(0)
+            dataset = read_header(stream)
+            if class_of(dataset) == DIRECTORY:
+                stream.seek(0)
+                return {"kind": CATALOGUE, "names": read_names(stream)}
+            return {"kind": OBJECT, **vars(read_facts(dataset))}
+    return _refuse("unreadable_header")
 
 
 def _refuse(reason: str, is_row: bool = True) -> dict[str, Any]:

@@ -57,10 +57,10 @@ def join_files(paths: Iterable[str], rows: pd.DataFrame, attribute: str) -> dict
     return dict(found)
 
 
-def choose_structured(reports: pd.DataFrame) -> dict[str, list[str]]:
-    """StudyInstanceUID -> the one path of the structured report that counts; `reports` has path, study and written."""
-    last = reports[reports["study"] != ""].sort_values(["written", "path"]).drop_duplicates("study", keep="last")
-    return {study: [path] for study, path in zip(last["study"], last["path"], strict=True)}
+def choose_structured(reports: pd.DataFrame, attribute: str) -> dict[str, list[str]]:
+    """Key -> the one path of the structured report that counts; `reports` has path, written and `attribute`."""
+    last = reports[reports[attribute] != ""].sort_values(["written", "path"]).drop_duplicates(attribute, keep="last")
+    return {key: [path] for key, path in zip(last[attribute], last["path"], strict=True)}
 
 
 def join_texts(keys: Sequence[str], texts: Sequence[str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from cohorts.archive.report_files import read_text
 from cohorts.described.description import HEADINGS, ReportSource
 from cohorts.described.dicom.index import OTHER
 from cohorts.described.dicom.joining import (
+    ACCESSION,
     STUDY,
     choose_attribute,
     choose_structured,
@@ -22,6 +23,7 @@ from cohorts.described.dicom.joining import (
     join_texts,
 )
 from cohorts.described.dicom.structured_reports import read_structured_report
+from cohorts.described.manifest import clean_path
 from cohorts.described.tables import read_table, table_path
 from cohorts.errors import CohortError
 from report_parsing.errors import ReportError
@@ -80,9 +82,10 @@ def find_reports(described: ReportSource, root: Path, headers: pa.Table, rows: p
 
     CohortError where the table or the folder is not there.
     """
+    attribute = choose_attribute(described.key or (STUDY if described.sr else ACCESSION), described.by)
     if described.sr:
-        return Reports(STUDY, files=choose_structured(rows[rows["is_report"].eq(True)]), is_structured=True)
-    attribute = choose_attribute(described.key, described.by)
+        files = choose_structured(rows[rows["is_report"].eq(True)], attribute)
+        return Reports(attribute, files=files, is_structured=True)
     if described.table:
         return _read_reports(described, root, attribute)
     folder = described.folder.strip("/") or "."
@@ -108,7 +111,7 @@ def _read_reports(described: ReportSource, root: Path, attribute: str) -> Report
         files: dict[str, list[str]] = {}
         for key, file in zip(keys, table[described.file], strict=True):
             if key and file:
-                files.setdefault(key, []).append(file)
+                files.setdefault(key, []).append(clean_path(file))
         return Reports(attribute, files=files, place=place)
     if described.text:
         texts = table[described.text].tolist()

@@ -178,3 +178,21 @@ def test_every_file_that_is_named_by_a_key_is_found(numbers, order):
     paths = [f"r/befund_{key}.txt" for key in keys]
     order.shuffle(paths)
     assert join_files(paths, rows, "accession") == {key: [f"r/befund_{key}.txt"] for key in keys}
+
+
+def test_structured_reports_may_be_joined_by_the_accession_number(tree):
+    items = [item("TEXT", "121071", "Finding", TextValue="clear")]
+    write_report(tree / "sr", 1, items, StudyInstanceUID="1.9", AccessionNumber="A00002")
+    assert read_all(tree.parent, "report: {sr: true, key: accession}") == {"2": "FINDINGS:\nclear"}
+
+
+def test_a_table_names_text_files(tree):
+    (tree / "texts").mkdir()
+    (tree / "texts" / "one.txt").write_text("FINDINGS: one")
+    (tree.parent / "out.txt").write_text("FINDINGS: elsewhere")
+    rows = ["A00001,texts\\one.txt", "A00002,texts/two.txt", "A00003,../out.txt"]
+    (tree / "r.csv").write_text("\n".join(["acc,file", *rows]))
+    description = "report: {table: r.csv, key: acc, file: file}"
+    assert read_all(tree.parent, description) == {"1": "FINDINGS: one"}
+    found = reasons(scan_tree(tree.parent, description))
+    assert found == {"0": "no_report", "texts/two.txt": "missing_report", "3": "path_outside_root"}

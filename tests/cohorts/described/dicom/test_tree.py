@@ -1,4 +1,5 @@
 import os
+import shutil
 import zlib
 
 import numpy as np
@@ -12,9 +13,11 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
+from cohorts.described.description import Description
 from cohorts.described.dicom import index
 from cohorts.described.dicom.files import Found
 from cohorts.described.dicom.index import describe_file
+from cohorts.described.dicom.tree import DicomTree
 from cohorts.errors import CohortError
 from tests.cohorts.described.dicom.export import (
     reasons,
@@ -248,3 +251,33 @@ def test_no_damage_of_a_header_ends_the_run(tmp_path, whole, data):
     found = describe_file(tmp_path, Found("a", "1-1"))
     assert found["kind"] == index.OBJECT
     assert all(isinstance(value, (str, bool, type(None))) for value in found.values())
+
+
+def test_real_files_are_told_apart(tmp_path, shared_data):
+    (tmp_path / "tree").mkdir()
+    for path in sorted((shared_data / "dicom_samples").glob("*/*.dcm")):
+        shutil.copy(path, tmp_path / "tree" / path.stem)
+    scan = scan_tree(tmp_path)
+    assert {path: row["view"] for path, row in studies(scan).items()} == {
+        "cxr_nema_rg1_j2k_lossy_15bit_mono1": "PA",
+        "cxr_siim_fake_monochrome1": "PA",
+    }
+    assert reasons(scan) == {
+        "cxr_siim_jpeg_baseline_8bit_mono2": "duplicate_id",  # of the one above, whose pixels were edited
+        "extremity_nema_rg3_j2k_lossless_10bit_mono1": "other_body_part",
+        "extremity_nema_rg3_j2k_lossy_10bit_mono1": "other_body_part",
+        "mesa_modality_lut_12bit_signed": "other_modality",
+        "mesa_voi_lut_8bit": "other_modality",
+    }
+
+
+def test_a_tree_on_object_storage_is_read(tmp_path):
+    from upath import UPath
+
+    root = UPath(f"memory:///{tmp_path.name}/tree")
+    image = write_object(tmp_path / "a", 1).read_bytes()
+    for name, content in {"x/a": image, "x/cut.dcm": image[:300], "notes.txt": b"text"}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    rows = DicomTree(Description(), root, tmp_path / "home").list_rows()
+    assert rows[["image_path", "reason"]].to_numpy().tolist() == [["x/a", ""], ["x/cut.dcm", "unreadable_header"]]
