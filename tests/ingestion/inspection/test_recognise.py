@@ -10,8 +10,7 @@ import pytest
 
 from cohorts.archive.marks import Mark
 from cohorts.phantom import PHANTOM
-from cohorts.phantom.archive import simulate
-from cohorts.phantom.config import PhantomConfig
+from cohorts.phantom.config import FINDINGS, PhantomConfig
 from cohorts.phantom.layouts import layout_names, layout_writer
 from cohorts.phantom.simulated import SimulatedStudy, simulate_studies
 from cohorts.registry import cohort_names, signature
@@ -19,7 +18,10 @@ from ingestion.inspection.errors import InspectionError
 from ingestion.inspection.listing import list_folder
 from ingestion.inspection.look import inspect
 from ingestion.inspection.recognise import recognise
+from tests.cohorts.conftest import mimic
 from tests.ingestion.inspection.conftest import image_at, images_in, look, table_at
+
+__all__ = ["mimic"]
 
 WITH_MIMIC = {"edema_severity"}  # archives that hold MIMIC-CXR as well
 
@@ -82,9 +84,12 @@ def holds_mimic(name: str) -> bool:
     return any(set(ours) > set(theirs) for ours in signature(name) for theirs in signature("mimic_cxr"))
 
 
-def test_the_phantom_is_told_from_mimic(tmp_path):
-    simulate(tmp_path, PhantomConfig(studies=3, height=64))
-    assert names_at(tmp_path) == {PHANTOM: True, "mimic_cxr": True}
+def test_the_phantom_is_told_from_mimic(mimic):
+    mimic.add("a")
+    mimic.close()
+    assert names_at(mimic.root) == {"mimic_cxr": True}
+    table_at(mimic.root / "truth" / "labels.csv", {"dicom_id": ["a"], **{name: [1] for name in FINDINGS}})
+    assert names_at(mimic.root) == {PHANTOM: True, "mimic_cxr": True}
 
 
 @pytest.mark.parametrize(
