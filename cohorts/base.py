@@ -91,6 +91,11 @@ class Reader:
         """The folder that all paths of the archive count from, for the root that somebody named: itself."""
         return root
 
+    @classmethod
+    def watched_files(cls, root: Path) -> Sequence[Path]:
+        """Files whose change is one of the archive, beside those in its upper folders: none."""
+        return ()
+
     @property
     def variable(self) -> str:
         """Environment variable that names the root."""

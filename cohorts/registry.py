@@ -43,6 +43,11 @@ def files_root(name: str, root: Path) -> Path:
     return _reader(name).files_root(root)  # type: ignore[no-any-return]
 
 
+def watched_files(name: str, root: Path) -> Sequence[Path]:
+    """Files whose change is one of the archive, beside those in its upper folders: a description, and its tables."""
+    return _reader(name).watched_files(root)  # type: ignore[no-any-return]
+
+
 def has_reports(name: str) -> bool:
     """Whether the dataset has a report for each image, from which one can pretrain."""
     return bool(getattr(_reader(name), "has_reports", True))

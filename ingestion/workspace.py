@@ -104,6 +104,12 @@ class Workspace:
 
         return files_root(self.cohort_name(), self.named_root())
 
+    def watched_files(self) -> Sequence[Path]:
+        """Files whose change is one of the archive, beside those in its upper folders; CohortError as `root`."""
+        from cohorts.registry import watched_files
+
+        return watched_files(self.cohort_name(), self.named_root())
+
     def named_root(self) -> Path:
         """Root of the archive as somebody named it, a folder or a description; CohortError says which variable to set
         where a real dataset has none."""

@@ -7,7 +7,7 @@ the next run. After an ingestion, whoever started it, the standing network score
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +57,14 @@ def new_studies(context: dg.SensorEvaluationContext, workspace: WorkspaceResourc
     with one_sentence():
         if there.simulated():
             return SIMULATED
-        root = there.root()
+        root, watched = there.root(), there.watched_files()
     if not isinstance(root, Path):
         return dg.SkipReason(
             f"{root} is on object storage, which has no folder times; the nightly schedule looks there."
         )
     if is_gone(root):
         return dg.SkipReason(f"There is no archive at {root}, or it is not mounted.")
-    listing = archive_digest(root)
+    listing = archive_digest(root, watched)
     if listing == context.cursor:
         return dg.SkipReason("The archive did not change.")
     # No run key: an archive may come back to a state that was asked for before.
@@ -121,12 +121,19 @@ def run_config_of(workspace: Workspace) -> dict[str, Any]:
     return {"ops": {name: {"config": settings} for name, settings in last_settings(workspace).items()}}
 
 
-def archive_digest(root: Path, depth: int = DEPTH) -> str:
-    """Digest of the tables at the root and of the folders below, by name and time; opens nothing."""
+def archive_digest(root: Path, watched: Sequence[Path] = (), depth: int = DEPTH) -> str:
+    """Digest of the tables at the root, of the folders below and of `watched` files, by name and time; opens nothing."""
     digest = hashlib.sha256()
-    for entry, stamp in sorted(_listing(root, root, depth)):
+    for entry, stamp in sorted([*_listing(root, root, depth), *((str(path), _time_of(path)) for path in watched)]):
         digest.update(f"{entry}\0{stamp}\n".encode())
     return digest.hexdigest()
+
+
+def _time_of(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:  # the run says what is wrong with it
+        return 0
 
 
 def _listing(folder: Path, root: Path, depth: int) -> Iterator[tuple[str, int]]:

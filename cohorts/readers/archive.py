@@ -20,6 +20,7 @@ import numpy as np
 
 from cohorts import dataset
 from cohorts.archive.marks import Mark
+from cohorts.archive.paths import stays_inside
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import Dataset
 from cohorts.described.description import KEEP
@@ -76,6 +77,16 @@ class Archive(Reader):
     def files_root(cls, root: Path) -> Path:
         """The folder that the description names, or the one that holds it."""
         return files_root(root)
+
+    @classmethod
+    def watched_files(cls, root: Path) -> Sequence[Path]:
+        """The description and the tables that it names."""
+        path = description_path(root)
+        if path is None:
+            return ()
+        described = read_description(path)
+        tables = (described.manifest, described.report.table, described.boxes.table)
+        return [path, *(files_root(root) / name for name in tables if name and stays_inside(name))]
 
     def scan(self) -> Scan:
         """List every image that the manifest or the folders name as a study or a reject, in their order."""

@@ -148,7 +148,7 @@ def _archives() -> Iterator[Finding]:
         if not root:
             continue
         named.append(name)
-        there = REMOTE in root or Path(root).is_dir()
+        there = REMOTE in root or _is_archive(name, Path(root))
         advice = "" if there else f"Set {variable} to the folder that holds the archive: `radalign datasets {name}`."
         yield Finding("ok" if there else "missing", variable, root if there else f"{root} is no folder", advice)
     if not named:
@@ -158,6 +158,16 @@ def _archives() -> Iterator[Finding]:
         yield Finding(
             "missing", "RADALIGN_COHORT", f"{chosen} is no dataset", f"Choose one of {', '.join(cohort_names())}."
         )
+
+
+def _is_archive(name: str, root: Path) -> bool:
+    from cohorts.errors import CohortError
+    from cohorts.registry import files_root
+
+    try:
+        return files_root(name, root).is_dir()
+    except CohortError:  # of a description with a mistake; a run says which
+        return False
 
 
 def _ports() -> Iterator[Finding]:
