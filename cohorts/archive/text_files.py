@@ -20,7 +20,7 @@ from cohorts.errors import CohortError
 
 LONGEST_FIRST_LINE = 1 << 20  # characters; a header with ten thousand long names has half of it
 LONGEST_LINE = 4 << 20  # characters; the runs of the most ragged mask of 1024 x 1024 pixels take half of it
-MOST_CHARACTERS = 1 << 29  # of a file; the largest published table has a fifth
+MOST_CHARACTERS = 1 << 30  # of a file; the largest published tables hold the reports of 220,000 images twice
 MOST_LINES = 4_000_000  # of a file; the longest published table has a tenth
 HEAD_BYTES = 64
 GZIP = b"\x1f\x8b"

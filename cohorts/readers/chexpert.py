@@ -67,6 +67,8 @@ DATASET = Dataset(
     classes=CHEXPERT_5,
     uncertain="chexpert_5",
     blank=0.0,  # GLoRIA, MGCA and BenchX read blanks so
+    image_sources=("CheXpert",),
+    patient_sources=("CheXpert",),
 )
 
 

@@ -122,6 +122,9 @@ TASKS_ON = {  # what the papers do on each dataset
         *("phrase_grounding", "text_image_retrieval", "image_image_retrieval", "image_report_retrieval"),
     },
     "ms_cxr": {"zero_shot_grounding", "phrase_grounding"},
+    "chexpert_plus": {
+        *("zero_shot_classification", "text_image_retrieval", "image_image_retrieval", "image_report_retrieval"),
+    },
     "padchest": {"zero_shot_classification", "linear_probe", "fine_tune"},
     "covid_chestxray": {"zero_shot_classification", "image_report_retrieval"},
     "mimic_cxr": {
