@@ -12,7 +12,7 @@ from assets import (
     reports,
     tables,
 )
-from assets.audits import leakage, monitored
+from assets.audits import audited, leakage, monitored
 from ingestion.pipeline import downstream_names
 from models.registry import method_names
 
@@ -43,5 +43,6 @@ ASSETS = [
     *(downstream.downstream_asset(method, COHORTS) for method in EVALUATED),
     *(monitored.monitored_asset(method) for method in EVALUATED),
     tables.results_asset(EVALUATED),
+    *(audited.audited_asset(method, COHORTS) for method in EVALUATED),
     tables.tables_asset,
 ]

@@ -11,7 +11,7 @@ from ingestion.workspace import Workspace
 from store.presets import PRESETS
 
 PREFIX = "radalign/"
-METHOD_STEPS = ("pretrained__", "evaluated__", "downstream__", "monitored__")
+METHOD_STEPS = ("pretrained__", "evaluated__", "downstream__", "audited__", "monitored__")
 
 
 def with_partition(run_config: Mapping[str, Any], tags: Mapping[str, str]) -> dict[str, Any]:

@@ -54,6 +54,19 @@ def monitor_job(method: str) -> dg.UnresolvedAssetJobDefinition:
     )
 
 
+def audit_job(method: str) -> dg.UnresolvedAssetJobDefinition:
+    """The audit of the latest run, on its own dataset and on every other that is ready."""
+    name, tags = (method, {}) if method in METHODS else (IMPORTED, {NETWORK_TAG: method})
+    return dg.define_asset_job(
+        f"audit_{method}",
+        selection=dg.AssetSelection.assets(dg.AssetKey(["audited", name])),
+        tags=tags,
+        description=f"Audit the latest run of {method}: calibration, operating points, gaps between groups, "
+        "shortcuts, shift, and a model card. It reads what evaluate_<method> predicted, and scores images again in "
+        "which cues are painted over: minutes on two cores.",
+    )
+
+
 ingest = dg.define_asset_job(
     "ingest",
     selection=dg.AssetSelection.groups(*WRITING) - dg.AssetSelection.assets("graphs"),
@@ -66,4 +79,6 @@ import_checkpoint = dg.define_asset_job(
     description="Make a released file of weights a run of this home, for evaluate_<method>; takes seconds.",
 )
 monitoring = [monitor_job(name) for name in evaluated_names()]
-jobs = [ingest, import_checkpoint, *map(pretrain_job, METHODS), *map(evaluate_job, evaluated_names()), *monitoring]
+audits = [audit_job(name) for name in evaluated_names()]
+evaluations = [*map(evaluate_job, evaluated_names()), *audits, *monitoring]
+jobs = [ingest, import_checkpoint, *map(pretrain_job, METHODS), *evaluations]

@@ -75,6 +75,8 @@ def _code_of(name: str, method: str = "") -> str:
         return training_code(method)
     if name in ("evaluated", "downstream"):
         return code_version("evaluation.evaluator", *map(task_module, task_names()), *_evaluated_modules(method))
+    if name == "audited":
+        return code_version("evaluation.audit.run", *_evaluated_modules(method))
     if name == "monitored":
         return code_version("evaluation.monitoring.watch", *_evaluated_modules(method))
     stage = next((one for one in STAGES if one.name == name), None)

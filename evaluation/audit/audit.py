@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evaluation.audit.multiplicity import list_found
+from evaluation.audit.measures.multiplicity import list_found
 from evaluation.audit.rows import GAPS, DatasetAudit, Tested
 from evaluation.audit.settings import AuditSettings
 from evaluation.audit.shift import ShiftMatrix

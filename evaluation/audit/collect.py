@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
-from evaluation.audit.examined import UNKNOWN, Examined, ScoredSplit, band_ages
-from evaluation.audit.occlusion import Painted, Score, paint_cue, paint_places
+from evaluation.audit.measures.examined import UNKNOWN, Examined, ScoredSplit, band_ages
+from evaluation.audit.measures.occlusion import Painted, Score, paint_cue, paint_places
 from evaluation.audit.settings import AuditSettings
 from evaluation.dataset import EvaluationDataset, Images, entities_of
 from evaluation.errors import EvaluationError
@@ -123,7 +123,8 @@ class Collected:
 
         manifest = self.dataset.reader.manifest
         table = self.dataset.reader.columns("test", ["height", "width"])
-        sizes = np.column_stack([table[name].to_numpy() for name in ("height", "width")])[rows]
+        places = self.images["test"].rows[rows]
+        sizes = np.column_stack([table[name].to_numpy() for name in ("height", "width")])[places]
         found = np.zeros((len(rows), manifest.size, manifest.size), bool)
         for square, (height, width) in zip(found, sizes.tolist(), strict=True):
             Frame.fit(height, width, manifest.size, manifest.squash).cut(square)[...] = True

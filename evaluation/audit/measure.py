@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from evaluation.audit.calibration import measure_calibration
 from evaluation.audit.collect import SPLITS, Collected, describe_missing_facts, score_with
-from evaluation.audit.counts import count_findings
-from evaluation.audit.examined import Examined
-from evaluation.audit.groups import measure_gaps
-from evaluation.audit.occlusion import Painted, compare_painted
-from evaluation.audit.operating_points import choose_thresholds, measure_points
+from evaluation.audit.measures.calibration import measure_calibration
+from evaluation.audit.measures.counts import count_findings
+from evaluation.audit.measures.examined import Examined
+from evaluation.audit.measures.groups import measure_gaps
+from evaluation.audit.measures.occlusion import Painted, compare_painted
+from evaluation.audit.measures.operating_points import choose_thresholds, measure_points
+from evaluation.audit.measures.shortcuts import compare_negatives, describe_cues
 from evaluation.audit.rows import CueRow, DatasetAudit, Tested
 from evaluation.audit.settings import AuditSettings
-from evaluation.audit.shortcuts import compare_negatives, describe_cues
 
 Log = Callable[[str], object]
 NO_FINDINGS = "Nothing was measured: the dataset has no labels that the network can be asked for."

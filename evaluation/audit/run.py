@@ -14,11 +14,11 @@ from datetime import datetime
 from pathlib import Path
 
 from evaluation.audit.audit import Audit
-from evaluation.audit.card import card_as_html, card_as_markdown
 from evaluation.audit.collect import Collected
 from evaluation.audit.measure import Log, measure_dataset
-from evaluation.audit.multiplicity import correct
-from evaluation.audit.page import as_html
+from evaluation.audit.measures.multiplicity import correct
+from evaluation.audit.pages.card import NOTHING_FOUND, card_as_html, card_as_markdown
+from evaluation.audit.pages.page import as_html
 from evaluation.audit.rows import DatasetAudit
 from evaluation.audit.settings import AuditSettings
 from evaluation.audit.shift import build_matrix
@@ -38,6 +38,7 @@ from tracking.runs import TrainedRun
 
 FOLDER = "audit"  # under the results
 PAGE, CARD, CARD_PAGE = "index.html", "model_card.md", "model_card.html"
+HEADLINES = "found.json"  # the sentences about what is found
 AGAIN = "it is measured again."
 
 
@@ -74,7 +75,7 @@ def audit_run(
 
     `left_out` says which datasets are not among them, and why. A dataset that cannot be measured is left out, too.
     """
-    folder = home.home_path() / RESULTS / FOLDER / folder_name(home.cohort_name(), run)
+    folder = folder_of(home, run)
     measured, reasons, computed = [], list(left_out), 0
     for dataset in datasets:
         collected = Collected(Predictions(dataset, run, "trained", log, compute), settings)
@@ -94,13 +95,25 @@ def audit_run(
     for name, text in files.items():
         with replacing(folder / name) as partial:
             partial.write_text(text, encoding="utf-8")
+    write_sealed_json(folder / HEADLINES, audit.headlines() or [NOTHING_FOUND])
     return WrittenAudit(audit, folder, computed, len(measured) - computed)
 
 
-def folder_name(cohort: str, run: TrainedRun) -> str:
-    """The folder of the audit of a run: that of the latest run of the same cohort, method, variant and seed."""
+def folder_of(home: Workspace, run: TrainedRun) -> Path:
+    """The folder of the audit of a run; the latest run of the same cohort, method, variant and seed has the same."""
+    cohort = home.cohort_name()
     readable = re.sub(r"[^A-Za-z0-9_+]+", "-", f"{cohort}-{run.name}-seed{run.seed}")
-    return f"{readable}-{fingerprint(cohort, run.name, run.seed)[:6]}"
+    name = f"{readable}-{fingerprint(cohort, run.name, run.seed)[:6]}"
+    return home.home_path() / RESULTS / FOLDER / name
+
+
+def read_headlines(folder: Path) -> list[str]:
+    """The sentences about what the audit in a folder has found."""
+    path = folder / HEADLINES
+    if not path.exists():
+        return []
+    found: list[str] = json.loads(expect_intact(path, "audit again.").read_text(encoding="utf-8"))
+    return found
 
 
 def _keep(collected: Collected, path: Path, log: Log) -> tuple[DatasetAudit, bool]:

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 from pydantic import ValidationError
 
+from assets.audits.audited import AuditConfig
 from assets.evaluated import TASKS_TAG
 from assets.ingestion import ArchiveConfig, InventoryConfig, SubsetsConfig
 from assets.pretrained import pretraining_config
@@ -35,11 +36,12 @@ from store.errors import SettingError
 from store.home import expect_writable
 from store.presets import DEMO, PAPER, has_preset, is_named
 from store.suggestions import did_you_mean
-from tracking.runs import NETWORK_TAG, networks_of, trained_run
+from tracking.runs import IMPORTED, NETWORK_TAG, networks_of, trained_run
 from training.config import TrainingConfig
 from training.errors import TrainingError
 
 PRETRAINED, EVALUATED, DOWNSTREAM, DATASET = "pretrained__", "evaluated__", "downstream__", "dataset__"
+AUDITED = "audited__"
 CONFIGS: dict[str, type[dg.Config]] = {
     "archive": ArchiveConfig,
     "inventory": InventoryConfig,
@@ -47,6 +49,7 @@ CONFIGS: dict[str, type[dg.Config]] = {
     "knowledge": KnowledgeConfig,
     "images": preset_config(ImagesSettings, image_presets()),
     **{f"{PRETRAINED}{method}": pretraining_config(method) for method in method_names()},
+    **{f"{AUDITED}{method}": AuditConfig for method in (*method_names(), IMPORTED)},
 }
 Warn = Callable[[str], object]
 
@@ -131,7 +134,7 @@ def _check_evaluation(
     workspace: Workspace, nodes: Collection[str], config: Mapping[str, Any], tags: Mapping[str, str]
 ) -> None:
     """Amounts, settings and datasets of the evaluation, the tag of tasks, and the run that is evaluated."""
-    methods = {name.partition("__")[2] for name in nodes if name.startswith((EVALUATED, DOWNSTREAM))}
+    methods = {name.partition("__")[2] for name in nodes if name.startswith((EVALUATED, DOWNSTREAM, AUDITED))}
     if not methods:
         return
     given = _read(EvaluationSettings, _section(config, "resources", "evaluation"), "resources.evaluation")

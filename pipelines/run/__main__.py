@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The options of a run, which `radalign` has as well."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.run", description=__doc__)
-    parser.add_argument("job", help="a job: pretrain_<method>, evaluate_<method> or ingest")
+    parser.add_argument("job", help="a job: pretrain_<method>, evaluate_<method>, audit_<method> or ingest")
     parser.add_argument("-c", "--config", action="append", default=[], metavar="FILE")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="settings")
     for name in ("home", "cohort", "root", "preset"):
@@ -105,7 +105,7 @@ def find_job(name: str) -> dg.JobDefinition:
     names = [job.name for job in jobs]
     kind, _, method = name.partition("_")
     if name not in names:
-        if kind in ("pretrain", "evaluate") and method:
+        if kind in ("pretrain", "evaluate", "audit") and method:
             (method_modules if kind == "pretrain" else evaluated_modules)(method)  # raises, and names the methods
         raise SettingError(f"There is no job {name}{did_you_mean(name, names)}; jobs are {', '.join(names)}.")
     return defs.resolve_job_def(name)
@@ -170,6 +170,9 @@ def _show_results(workspace: Any, job: str, screen: Screen) -> None:
     from pipelines.run.numbers import leading_numbers
 
     kind, _, method = job.partition("_")
+    if kind == "audit":
+        _show_audits(workspace, method, screen)
+        return
     lines = list(leading_numbers(workspace, method, kind == "evaluate")) if method else []
     for line in ["", *lines] if lines else []:
         screen.line(line)
@@ -177,6 +180,16 @@ def _show_results(workspace: Any, job: str, screen: Screen) -> None:
     screen.line(f"\nEverything is in {home}; `make ui` shows the run in the browser.")
     if lines:
         screen.line(f"`radalign results` prints every number; the tables: {home / 'results' / 'tables' / 'index.html'}")
+
+
+def _show_audits(workspace: Any, method: str, screen: Screen) -> None:
+    """Where the page and the card of the latest run are, and what is found, one sentence a line."""
+    from evaluation.audit.run import PAGE, folder_of, read_headlines
+    from tracking.runs import trained_run
+
+    folder = folder_of(workspace, trained_run(workspace, method))
+    for line in ("", *read_headlines(folder), "", f"The audit and its model card: {folder / PAGE}"):
+        screen.line(line)
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def read_setting(pair: str, job: dg.JobDefinition) -> dict[str, Any]:
 
     A name is the whole path (`ops.images.config.size`), an asset or resource with a field (`images.size`,
     `evaluation.repeats`), or a field of what the job is about: the training in `pretrain_<method>` (`epochs`,
-    `method_config.width`), the evaluation in `evaluate_<method>`.
+    `method_config.width`), the evaluation in `evaluate_<method>`, the audit in `audit_<method>`.
     """
     name, equals, text = pair.partition("=")
     parts = name.strip().split(".")
@@ -114,6 +114,8 @@ def _path(parts: Sequence[str], nodes: Collection[str], job: str) -> list[str]:
         return ["resources", first, "config", *rest]
     if kind == "pretrain":
         return ["ops", f"pretrained__{method}", "config", *parts]
+    if kind == "audit":
+        return ["ops", next(name for name in nodes if name.startswith("audited__")), "config", *parts]
     if kind == "evaluate":
         return ["resources", "evaluation", "config", *parts]
     return ["ops", first, "config", *(rest or [""])]

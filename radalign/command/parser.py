@@ -21,6 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_ingest,
         _add_pretrain,
         _add_evaluate,
+        _add_audit,
         _add_import,
         _add_predict,
         _add_export,
@@ -136,6 +137,20 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:  # type: ignore
         "--ask", default="name", help="what zero-shot classification asks for a finding with: `name`, or `description`"
     )
     parser.add_argument("--csv", default="", metavar="FILE", help="write all numbers to a CSV file")
+
+
+def _add_audit(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    parser = _command(
+        commands,
+        "audit",
+        "Audit the latest run of a method: calibration, operating points, gaps between groups, shortcuts, and a model "
+        "card: the job audit_<method>.",
+        "running.run_audit",
+    )
+    parser.add_argument("method", help="a method: see `radalign methods`")
+    _add_run(parser, "a setting of the audit (`level=0.01`) or the evaluation (`evaluation.cohorts=[chexpert]`)")
+    _add_root(parser, "folder of the archive of the pretraining; default: RADALIGN_<DATASET>_ROOT")
+    _add_home(parser)
 
 
 def _add_import(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]

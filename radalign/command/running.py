@@ -1,4 +1,4 @@
-"""The sub-commands that train and evaluate: `ingest`, `pretrain`, `evaluate`. Each returns the exit status."""
+"""The sub-commands that train and evaluate: `ingest`, `pretrain`, `evaluate`, `audit`. Each returns the exit status."""
 
 from __future__ import annotations
 
@@ -63,6 +63,11 @@ def run_evaluate(options: Namespace) -> int:
         return start_job(f"evaluate_{options.model}", options)
     refuse(options, {"config": [], "settings": []}, "`radalign evaluate METHOD`, without DATASET")
     return _evaluate_on_dataset(options)
+
+
+def run_audit(options: Namespace) -> int:
+    """Become the job."""
+    return start_job(f"audit_{options.method}", options)
 
 
 def _evaluate_on_dataset(options: Namespace) -> int:

@@ -18,20 +18,23 @@ GROUPS = {"source", "ingestion", "report_parsing", "shards", "pretraining", "eva
 REPOSITORY = defs.get_repository_def()
 GRAPH = REPOSITORY.asset_graph
 ASSETS = sorted(GRAPH.get_all_asset_keys())
-OTHERS = 20  # assets at most beside four of each method and one of each dataset
+KINDS = ("pretrained", "evaluated", "downstream", "audited", "monitored")  # of assets of a method
+OTHERS = 20  # assets at most beside five of each method and one of each dataset
 
 
-def test_every_method_brings_four_assets_and_three_jobs():
+def test_every_method_brings_five_assets_and_four_jobs():
     for method in method_names():
-        wanted = {dg.AssetKey([kind, method]) for kind in ("pretrained", "evaluated", "downstream", "monitored")}
+        wanted = {dg.AssetKey([kind, method]) for kind in KINDS}
         assert {key for key in ASSETS if method in key.path} == wanted
-        assert {f"pretrain_{method}", f"evaluate_{method}", f"monitor_{method}"} <= set(REPOSITORY.job_names)
+        assert {f"{kind}_{method}" for kind in ("pretrain", "evaluate", "audit", "monitor")} <= set(
+            REPOSITORY.job_names
+        )
 
 
 def test_networks_that_can_only_be_imported_share_assets_and_have_a_job_each():
     assert {key for key in ASSETS if "imported" in key.path} == {
         dg.AssetKey(["imported"]),
-        *(dg.AssetKey([kind, "imported"]) for kind in ("evaluated", "downstream", "monitored")),
+        *(dg.AssetKey([kind, "imported"]) for kind in KINDS[1:]),
     }
     for name in only_imported():
         job = REPOSITORY.get_job(f"evaluate_{name}")
@@ -51,7 +54,7 @@ def test_every_dataset_brings_one_asset_with_its_checks():
 
 
 def test_the_graph_stays_readable():
-    assert len(ASSETS) <= OTHERS + 4 * len(method_names()) + len(cohort_names())
+    assert len(ASSETS) <= OTHERS + 5 * len(method_names()) + len(cohort_names())
 
 
 @pytest.mark.parametrize("key", ASSETS, ids=str)
@@ -76,7 +79,7 @@ def test_the_code_version_of_an_asset_is_that_of_what_makes_it(monkeypatch):
     monkeypatch.setattr("store.code._version", lambda modules: ",".join(sorted(modules)))
     specs = [complete(spec) for asset in catalogue.ASSETS for spec in asset.specs]
     concerned = {spec.key.to_user_string() for spec in specs if "models.methods.convirt." in spec.code_version}
-    assert concerned == {f"{kind}/convirt" for kind in ("pretrained", "evaluated", "downstream", "monitored")}
+    assert concerned == {f"{kind}/convirt" for kind in KINDS}
 
 
 def test_the_main_job_runs_everything_from_the_archive_to_the_results():

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from evaluation.audit.run import CARD_PAGE, audit_run, folder_name
+from evaluation.audit.pages.card import NOTHING_FOUND
+from evaluation.audit.run import CARD_PAGE, audit_run, folder_of, read_headlines
 from evaluation.audit.settings import AuditSettings
 from evaluation.dataset import EvaluationDataset
 from store.seals import write_sealed_table
@@ -51,9 +52,18 @@ def told(cohort):
 def test_an_audit_is_a_page_a_card_and_numbers_that_are_kept(told, seer):
     written = audit(told)
     assert (written.computed, written.reused) == (1, 0)
-    assert written.folder == told.home_path() / "results" / "audit" / folder_name("phantom", RUN)
+    assert written.folder == folder_of(told, RUN)
     names = {path.name for path in written.folder.iterdir()}
-    assert names == {"index.html", "model_card.md", "model_card.html", "phantom.json", "phantom.json.sha256"}
+    assert names == {
+        "index.html",
+        "model_card.md",
+        "model_card.html",
+        "phantom.json",
+        "phantom.json.sha256",
+        "found.json",
+        "found.json.sha256",
+    }
+    assert read_headlines(written.folder) == (written.audit.headlines() or [NOTHING_FOUND])
     (one,) = written.audit.datasets
     assert one.dates == ("2020-01-01", "2020-01-28")
     assert {test.fact for test in one.tests} >= {"device", "age"}

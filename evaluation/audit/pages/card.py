@@ -8,8 +8,8 @@ from importlib.metadata import version
 from typing import Any
 
 from evaluation.audit.audit import Audit
-from evaluation.audit.calibration import NO_SCALING, TEMPERATURE
-from evaluation.audit.environment import render
+from evaluation.audit.measures.calibration import NO_SCALING, TEMPERATURE
+from evaluation.audit.pages.environment import render
 from evaluation.audit.rows import GAPS, DatasetAudit, Interval, Tested
 from evaluation.results.markdown import escape_markdown, markdown_table
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.audit.contrasts import Statistic, compare_with, mean, mean_difference
-from evaluation.audit.groups import as_tested
-from evaluation.audit.painting import PLACES, move_aside, paint_over, widen
+from evaluation.audit.measures.contrasts import Statistic, compare_with, mean, mean_difference
+from evaluation.audit.measures.groups import as_tested
+from evaluation.audit.measures.painting import PLACES, move_aside, paint_over, widen
 from evaluation.audit.rows import PAINTED, Tested
 from evaluation.audit.settings import AuditSettings
 from evaluation.metrics.calibration import logit

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from evaluation.audit.examined import UNKNOWN
+from evaluation.audit.measures.examined import UNKNOWN
 from evaluation.audit.rows import CountRow
 
 

@@ -2,7 +2,7 @@
 
 Among images without a finding, a network that looks for the finding scores those with a cue no higher than those
 without. A higher or lower score shows that the cue moves the score. It does not show why: the cue may also come with
-another finding that looks like this one. Painting the cue over (`evaluation.audit.occlusion`) asks for the cause.
+another finding that looks like this one. Painting the cue over (`occlusion.py`) asks for the cause.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from evaluation.audit.contrasts import area, compare_with
-from evaluation.audit.examined import Examined, divide
-from evaluation.audit.groups import as_tested
+from evaluation.audit.measures.contrasts import area, compare_with
+from evaluation.audit.measures.examined import Examined, divide
+from evaluation.audit.measures.groups import as_tested
 from evaluation.audit.rows import NEGATIVES, CueRow, Tested
 from evaluation.audit.settings import AuditSettings
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from evaluation.audit.examined import Examined
+from evaluation.audit.measures.examined import Examined
 from evaluation.audit.rows import CalibrationRow, Interval
 from evaluation.audit.settings import AuditSettings
 from evaluation.metrics.calibration import Scaling, brier, fit_platt, fit_temperature, reliability

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.audit.contrasts import Statistic, area, compare, rate
-from evaluation.audit.examined import Examined, divide
+from evaluation.audit.measures.contrasts import Statistic, area, compare, rate
+from evaluation.audit.measures.examined import Examined, divide
 from evaluation.audit.rows import AUROC, FALSE_ALARM_RATE, MISS_RATE, Tested
 from evaluation.audit.settings import AuditSettings
 from evaluation.metrics.statistics import Comparison

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from evaluation.audit.audit import Audit, describe_found
-from evaluation.audit.calibration import NO_SCALING
-from evaluation.audit.card import (
+from evaluation.audit.measures.calibration import NO_SCALING
+from evaluation.audit.pages.card import (
     NOTHING_FOUND,
     SIMULATED,
     WARNING,
@@ -16,7 +16,7 @@ from evaluation.audit.card import (
     name_dataset,
     summarise_unmeasured,
 )
-from evaluation.audit.environment import render
+from evaluation.audit.pages.environment import render
 from evaluation.audit.rows import AUROC, GAPS, SHORTCUTS, CountRow, DatasetAudit, Interval, Tested
 from evaluation.figures.gaps import Bar, draw_gaps
 from evaluation.figures.pictures import data_uri

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from evaluation.audit.calibration import NOT_IN_TEST, NOT_IN_VALIDATE
-from evaluation.audit.examined import Examined
+from evaluation.audit.measures.calibration import NOT_IN_TEST, NOT_IN_VALIDATE
+from evaluation.audit.measures.examined import Examined
 from evaluation.audit.rows import Interval, OperatingRow
 from evaluation.audit.settings import YOUDEN, AuditSettings
 from evaluation.metrics.classification import Confusion, best_threshold, confusion, is_scorable, patient_weights

@@ -1,0 +1,1 @@
+"""What an audit measures of scores and labels, and how it tests it."""

@@ -1,0 +1,1 @@
+"""What an audit shows: a page with every number, and a model card."""
