@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from assets.workspace import WorkspaceResource
-from pipelines.automation import archive_digest, new_studies, nightly
+from pipelines.automation import after_ingest, archive_digest, new_studies, nightly
 from pipelines.definitions import defs
 from store import batches
 from store.batches import Plan
@@ -112,3 +112,61 @@ def test_what_is_asked_for_has_the_settings_of_the_last_run(archive):
         "images": {"size": 224},
         "triplets": {"radgraph": "/data/graphs.json"},
     }
+
+
+@pytest.fixture
+def trained(workspace_of_run, monkeypatch):
+    """Two methods with a finished run; convirt's was finished last."""
+    for seconds, method in enumerate(("medklip", "convirt")):
+        path = workspace_of_run.home_path() / "checkpoints" / method / "mimic_cxr.json"
+        path.parent.mkdir(parents=True)
+        path.write_text("{}")
+        os.utime(path, (seconds, seconds))
+    return workspace_of_run
+
+
+@pytest.fixture
+def workspace_of_run(tmp_path):
+    return WorkspaceResource(home=str(tmp_path / "home"), cohort="mimic_cxr").plain()
+
+
+def ask_after_ingest(workspace):
+    """What is asked for after a run of ingest with a workspace of its own."""
+    given = {"workspace": {"config": {"home": str(workspace.home_path()), "cohort": "mimic_cxr"}}}
+    instance = dg.DagsterInstance.ephemeral()
+    run = dg.DagsterRun(job_name="ingest", run_config={"resources": given, "ops": {}}, run_id=dg_run_id())
+    event = dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, "ingest")
+    context = dg.build_run_status_sensor_context("after_ingest", event, instance, run)
+    return list(after_ingest(context)), given
+
+
+def dg_run_id():
+    return "11111111-1111-4111-8111-111111111111"
+
+
+def test_after_an_ingestion_the_network_that_was_trained_last_is_asked(trained):
+    (request,), given = ask_after_ingest(trained)
+    assert (request.job_name, request.partition_key) == ("monitor_convirt", "mimic_cxr")
+    assert request.run_config == {"resources": given}
+    dg.validate_run_config(defs.resolve_job_def("monitor_convirt"), request.run_config)
+    (again,), _ = ask_after_ingest(trained)
+    assert request.run_key == again.run_key  # Dagster starts one run for it
+
+
+def test_a_variable_names_the_methods_that_are_asked(trained, monkeypatch):
+    monkeypatch.setenv("RADALIGN_MONITOR", "medklip, convirt")
+    monkeypatch.setattr("tracking.runs.trained_run", lambda workspace, name: None)
+    requests, _ = ask_after_ingest(trained)
+    assert [request.job_name for request in requests] == ["monitor_medklip", "monitor_convirt"]
+
+
+@pytest.mark.parametrize(("named", "sentence"), [("medclip2", "did you mean"), ("gloria", "has no finished run")])
+def test_a_name_that_cannot_be_asked_is_one_sentence(trained, monkeypatch, named, sentence):
+    monkeypatch.setenv("RADALIGN_MONITOR", named)
+    with pytest.raises(dg.Failure, match=sentence):
+        ask_after_ingest(trained)
+
+
+def test_nothing_is_asked_where_nothing_was_trained(workspace_of_run):
+    (skipped,), _ = ask_after_ingest(workspace_of_run)
+    assert "nothing scores new studies" in skipped.skip_message
