@@ -71,6 +71,7 @@ class WorkspaceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         description=f"{', '.join(cohort_names())}, or several joined by +. Empty: RADALIGN_COHORT, else {PHANTOM}.",
     )
     archive_root: str = Field(default="", description=_DESCRIPTIONS["archive_root"])
+    description: str = Field(default="", description=_DESCRIPTIONS["description"])
     show_text: bool = Field(default=False, description=_DESCRIPTIONS["show_text"])
 
     preset: str = Field(
@@ -93,4 +94,6 @@ class WorkspaceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def plain(self) -> PlainWorkspace:
         """The workspace, without Dagster."""
         cohort = self.cohort or self._partition
-        return PlainWorkspace(self.home, cohort, self.archive_root, self.show_text, self.preset)
+        return PlainWorkspace(
+            self.home, cohort, self.archive_root, self.show_text, self.preset, description=self.description
+        )

@@ -92,6 +92,11 @@ class Reader:
         return root
 
     @classmethod
+    def keep_description(cls, text: str, folder: Path) -> Path:
+        """Keep a description that a run was given as a file of `folder`, which is then the root; CohortError here."""
+        raise CohortError(f"{cls.name} has a published layout and takes no `description`; leave that field empty.")
+
+    @classmethod
     def watched_files(cls, root: Path) -> Sequence[Path]:
         """Files whose change is one of the archive, beside those in its upper folders: none."""
         return ()

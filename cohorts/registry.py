@@ -43,6 +43,12 @@ def files_root(name: str, root: Path) -> Path:
     return _reader(name).files_root(root)  # type: ignore[no-any-return]
 
 
+def keep_description(name: str, text: str, folder: Path) -> Path:
+    """Keep a description of an archive that a run was given as a file, and return its path; CohortError says what is
+    wrong with it, or that the dataset takes none."""
+    return _reader(name).keep_description(text, folder)  # type: ignore[no-any-return]
+
+
 def watched_files(name: str, root: Path) -> Sequence[Path]:
     """Files whose change is one of the archive, beside those in its upper folders: a description, and its tables."""
     return _reader(name).watched_files(root)  # type: ignore[no-any-return]

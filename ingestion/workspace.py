@@ -49,6 +49,11 @@ class Workspace:
         "What gives the settings that nobody gave: demo, paper or small_gpu. Empty: RADALIGN_PRESET, else demo for the "
         "phantom and paper for every other dataset.",
     )
+    description: str = setting(
+        "",
+        "Of the dataset `archive`: its description as YAML text, with an absolute `root`. Empty: archive_root names "
+        "archive.yaml or its folder.",
+    )
     version: str = setting("", "Version of the tables to read, see `ingestion.versions`. Empty: those that count now.")
 
     def home_path(self) -> Path:
@@ -90,7 +95,12 @@ class Workspace:
         return kept if self.version and kept.is_dir() else dataset / stage
 
     def configured_root(self) -> Path | None:
-        """The archive root that somebody named, or None."""
+        """The archive root that somebody named, a folder or a description, or None."""
+        if self.description:
+            from cohorts.registry import keep_description
+
+            folder = self.home_path() / self.cohort_name() / "described"
+            return keep_description(self.cohort_name(), self.description, folder)
         root = self.archive_root or os.environ.get(f"RADALIGN_{self.cohort_name().upper()}_ROOT", "")
         if REMOTE in root:
             from cohorts.archive.remote import as_root
@@ -141,7 +151,7 @@ class Workspace:
         Its archive is the one that its variable names or, beside a simulated pretraining, the one that was simulated
         for it; None where it has neither.
         """
-        other = replace(self, cohort=cohort, archive_root="", version="", preset=self.preset_name())
+        other = replace(self, cohort=cohort, archive_root="", description="", version="", preset=self.preset_name())
         if other.configured_root() is not None:
             return other
         archive = other.folder("archive")

@@ -122,7 +122,7 @@ def run_config_of(workspace: Workspace) -> dict[str, Any]:
 
 
 def archive_digest(root: Path, watched: Sequence[Path] = (), depth: int = DEPTH) -> str:
-    """Digest of the tables at the root, of the folders below and of `watched` files, by name and time; opens nothing."""
+    """Digest of the tables at the root, the folders below and `watched` files, by name and time; opens nothing."""
     digest = hashlib.sha256()
     for entry, stamp in sorted([*_listing(root, root, depth), *((str(path), _time_of(path)) for path in watched)]):
         digest.update(f"{entry}\0{stamp}\n".encode())

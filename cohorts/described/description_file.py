@@ -14,7 +14,7 @@ import yaml
 
 from cohorts.archive.folders import is_file
 from cohorts.archive.outages import ABSENT, DENIED, outage
-from cohorts.archive.remote import open_file
+from cohorts.archive.remote import as_root, open_file
 from cohorts.described.description import (
     HEADINGS,
     KEEP,
@@ -26,12 +26,15 @@ from cohorts.described.description import (
     ReportSource,
 )
 from cohorts.errors import CohortError
+from store.atomic import write_text
+from store.digests import fingerprint
 from store.suggestions import did_you_mean
 
 FILE = "archive.yaml"
 SUFFIXES = (".yaml", ".yml")
 MOST_BYTES = 1 << 18  # a usual description has a thousand
 SHARES = re.compile(r"\d+(\.\d+)?/\d+(\.\d+)?/\d+(\.\d+)?")
+REMOTE = "://"  # in an address on object storage
 NOTHING = ("", "~", "null")
 TRUTH = {"true": True, "false": False}
 LABEL_KEYS = {item.name for item in fields(LabelSource)} - {"columns"}
@@ -52,6 +55,8 @@ def files_root(root: Path) -> Path:
     if path is None or (path == root and not is_file(root)):
         return root
     named = read_description(path).root
+    if REMOTE in named:
+        return as_root(named)
     return path.parent / named if named else path.parent
 
 
@@ -62,6 +67,23 @@ def read_description(path: Path) -> Description:
         CohortError: the file cannot be read, or says something that no description says.
     """
     return parse_description(_read_text(path), str(path))
+
+
+def keep_description(text: str, folder: Path) -> Path:
+    """Write a description that was given as text into `folder`, under the digest of its content.
+
+    Raises:
+        CohortError: it says something that no description says, or its root is no absolute path.
+    """
+    described = parse_description(text, "description")
+    if not Path(described.root).is_absolute() and REMOTE not in described.root:
+        raise CohortError(
+            "description has no absolute folder as its `root`, and no file whose folder could take its place."
+        )
+    path = folder / f"{fingerprint(text)[:16]}{SUFFIXES[0]}"
+    if not path.exists():
+        write_text(path, text)
+    return path
 
 
 def parse_description(text: str, name: str = FILE) -> Description:

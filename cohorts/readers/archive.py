@@ -24,7 +24,7 @@ from cohorts.archive.paths import stays_inside
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import Dataset
 from cohorts.described.description import KEEP
-from cohorts.described.description_file import FILE, description_path, files_root, read_description
+from cohorts.described.description_file import FILE, description_path, files_root, keep_description, read_description
 from cohorts.described.pseudonyms import days_of, pseudonym, read_key
 from cohorts.described.sources import open_source
 from cohorts.labels import CHEXPERT_14
@@ -77,6 +77,11 @@ class Archive(Reader):
     def files_root(cls, root: Path) -> Path:
         """The folder that the description names, or the one that holds it."""
         return files_root(root)
+
+    @classmethod
+    def keep_description(cls, text: str, folder: Path) -> Path:
+        """Keep a description as a file that is named by its content."""
+        return keep_description(text, folder)
 
     @classmethod
     def watched_files(cls, root: Path) -> Sequence[Path]:

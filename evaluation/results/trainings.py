@@ -14,6 +14,7 @@ from cohorts.phantom import PHANTOM
 from cohorts.registry import cohort_names
 from ingestion.inventory import listed_root
 from ingestion.pipeline import dataset_state
+from ingestion.pooling.names import members_of, pools_in
 from ingestion.workspace import Workspace
 from models.registry import evaluated_names, recipe, settings_class
 from models.run_files import IMPORTED, ORIGIN, RESULT
@@ -79,6 +80,11 @@ class Pretraining:
         return self.workspace.cohort_name()
 
     @property
+    def datasets(self) -> list[str]:
+        """The datasets that its networks saw: itself, or the members of the pool."""
+        return members_of(self.cohort)
+
+    @property
     def title(self) -> str:
         """Its name, and whether it is a simulation."""
         return name_cohort(self.cohort, self.simulated)
@@ -86,7 +92,8 @@ class Pretraining:
 
 def find_pretrainings(workspace: Workspace) -> list[Pretraining]:
     """Every cohort of the home that networks were pretrained on, the one of the newest training first."""
-    places = [_place(workspace, name) for name in cohort_names()]
+    pools = pools_in(workspace.home_path())
+    places = [_place(workspace, name) for name in (*cohort_names(), *pools)]
     found = [Pretraining(place, is_simulation(place), _find_trainings(place)) for place in places]
     trained = [one for one in found if one.trainings]
     return sorted(trained, key=lambda one: _time(one.trainings[0]), reverse=True)
@@ -107,6 +114,8 @@ def is_simulation(place: Workspace) -> bool:
 
 def find_archive(place: Workspace) -> str:
     """Folder or address of the archive that the tables of a cohort were made from; empty where that is unknown."""
+    if place.is_pool:
+        return ""  # those of its members are named with their results
     listed = listed_root(place) or str(dataset_state(place, place.cohort_name()).get("root", ""))
     simulated = place.folder("archive")
     return listed or (str(simulated) if simulated.is_dir() else "")
@@ -123,8 +132,9 @@ def format_seconds(seconds: float) -> str:
 
 
 def _place(workspace: Workspace, cohort: str) -> Workspace:
-    own = workspace.archive_root if cohort == workspace.cohort_name() else ""
-    return replace(workspace, cohort=cohort, archive_root=own, version="")
+    is_own = cohort == workspace.cohort_name()
+    own, description = (workspace.archive_root, workspace.description) if is_own else ("", "")
+    return replace(workspace, cohort=cohort, archive_root=own, description=description, version="")
 
 
 def _find_trainings(place: Workspace) -> tuple[Training, ...]:
