@@ -28,7 +28,7 @@ from evaluation.predictions import WEIGHTS, Predictions
 from evaluation.results.files import MEASURED
 from evaluation.results.summary import UNTRAINED, Row
 from evaluation.results.text_tables import SIMULATION_NOTE
-from ingestion.workspace import Workspace
+from ingestion.workspace import Workspace, member_of
 from models.registry import evaluated_names
 from store.errors import UserError
 from tracking.runs import known_runs
@@ -89,7 +89,7 @@ def draw_method_figures(
     `rows` are the latest measured rows of these networks; `embedded` is the most images in the figure of embeddings. A
     figure that cannot be drawn is a sentence in the log. CohortError where there is no such dataset.
     """
-    reader_module(cohort or pretraining.cohort_name())
+    reader_module(cohort or pretraining.members()[0].cohort_name())
     try:
         networks = _find_networks(pretraining, cohort, rows, embedded)
     except UserError as error:
@@ -111,8 +111,9 @@ def draw_method_figures(
 
 def _find_networks(pretraining: Workspace, cohort: str, rows: Sequence[Row], embedded: int) -> StoredNetworks:
     """The networks and their rows; UserError where the dataset cannot be read."""
-    own = cohort in ("", pretraining.cohort_name())
-    there = pretraining if own else pretraining.downstream(cohort)
+    names = [member.cohort_name() for member in pretraining.members()]
+    own = cohort in ("", *names)
+    there = member_of(pretraining, cohort or names[0]) if own else pretraining.downstream(cohort)
     if there is None:
         raise EvaluationError(f"{cohort} has no archive; set RADALIGN_{cohort.upper()}_ROOT.")
     dataset = EvaluationDataset(there) if own else EvaluationDataset(there, facts_of(cohort))

@@ -46,6 +46,7 @@ class Headline:
     number: str = ""  # which one: zero-shot AUROC
     trained: str = ""
     untrained: str = ""
+    dataset: str = ""  # that the number is on, where the training was on several
 
     @property
     def is_zero_shot(self) -> bool:
@@ -67,7 +68,8 @@ class Headline:
         if not self.trained:
             return f"no AUROC on {self.pretraining.cohort} yet: `radalign evaluate {self.training.run.method}`"
         untrained = f", untrained {self.untrained}" if self.untrained else ""
-        return f"{self.number} {self.trained}{untrained}"
+        where = f" on {self.dataset}" if self.dataset else ""
+        return f"{self.number}{where} {self.trained}{untrained}"
 
     def lines(self) -> list[str]:
         """Both as lines for the terminal."""
@@ -80,7 +82,11 @@ class Headline:
 def make_headline(pretraining: Pretraining, training: Training, rows: Iterable[Row]) -> Headline:
     """The headline of a training; `rows` are results of any networks. Without a number it says why there is none."""
     run = training.run
-    own = [row for row in rows if (row["cohort"], row["metric"], row["class"]) == (pretraining.cohort, METRIC, MACRO)]
+    scored = [row for row in rows if (row["metric"], row["class"]) == (METRIC, MACRO)]
+    datasets = [name for name in pretraining.datasets if any(row["cohort"] == name for row in scored)]
+    dataset = next(iter(datasets), "")
+    own = [row for row in scored if row["cohort"] == dataset]
+    shown = dataset if len(pretraining.datasets) > 1 else ""
     found: list[Headline] = []
     for number, task, setting in PLACES:
         here = [row for row in own if (row["task"], row["setting"]) == (task, setting) and row["seed"] == run.seed]
@@ -88,7 +94,7 @@ def make_headline(pretraining: Pretraining, training: Training, rows: Iterable[R
         raw = (UNTRAINED + run.name, run.untrained_digest)
         untrained = [row for row in here if (row["method"], row["checkpoint"]) == raw]
         if trained:
-            found.append(Headline(pretraining, training, number, format_value(trained), _text(untrained)))
+            found.append(Headline(pretraining, training, number, format_value(trained), _text(untrained), shown))
             if any(row["value"] is not None for row in trained):
                 return found[-1]
     return found[0] if found else Headline(pretraining, training)
@@ -106,7 +112,7 @@ def summarise_as_markdown(found: Sequence[tuple[Pretraining, pa.Table]]) -> str:
     newest = [make_headline(one, one.trainings[0], rows.to_pylist()) for one, rows in found]
     parts = ["\n".join(f"- {escape_markdown(one.about)}: {one.numbers}" for one in newest)]
     for pretraining, rows in found:
-        own = rows.filter(pc.equal(rows["cohort"], pretraining.cohort))
+        own = rows.filter(pc.is_in(rows["cohort"], pa.array(pretraining.datasets)))
         parts += [f"## Pretrained on {escape_markdown(pretraining.title)}", as_markdown(own)]
     return "\n\n".join(parts)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,11 +16,15 @@ from evaluation.results.summary import UNTRAINED
 from evaluation.results.trainings import Pretraining, find_pretrainings
 from ingestion.pipeline import FAILED as DATASET_FAILED
 from ingestion.pipeline import dataset_state
+from ingestion.pooling.names import members_of
+from ingestion.versions import versions_folder
 from ingestion.workspace import Workspace
 from models.registry import evaluated_names
 from shards.errors import ShardError
 from shards.manifest import Manifest
-from tracking.runs import known_runs
+from shards.pool import Pool
+from store.errors import UserError
+from tracking.runs import TrainedRun, known_runs
 
 PRETRAINING = "pretraining"  # a column beside those of RESULTS
 OUTDATED = "outdated: "  # the beginning of the note of a number that may be none of what the dataset is now
@@ -35,14 +40,14 @@ def latest_results(
     number has a note where its dataset has become another since, or cannot be read. `log` is told of files that cannot
     be used. `results` are all of the home, where they were read already.
     """
-    cohort = workspace.cohort_name()
+    own = pa.array(members_of(workspace.cohort_name()))
     table = read_results(workspace.home_path(), {}, log) if results is None else results
-    table = table if every_cohort else table.filter(pc.equal(table["cohort"], cohort))
+    table = table if every_cohort else table.filter(pc.is_in(table["cohort"], own))
     runs = [run for method in evaluated_names() for run in known_runs(workspace, method)]
     digests = [digest for run in runs for digest in (run.checkpoint_digest, run.untrained_digest)]
     latest = pc.is_in(table["checkpoint"], value_set=pa.array(digests, pa.string()))
     table = table.filter(pc.or_(latest, pc.equal(table["method"], "supervised")))
-    return _note_outdated(_beside_trained(table), workspace, {run.data_version for run in runs})
+    return _note_outdated(_beside_trained(table), workspace, _trained_on(workspace, runs))
 
 
 def latest_by_pretraining(
@@ -94,6 +99,15 @@ def _note_outdated(table: pa.Table, workspace: Workspace, trained: set[str]) -> 
         if row["value"] is not None:
             row["note"] = row["note"] or reasons[row["cohort"], row["data_version"]]
     return pa.Table.from_pylist(rows, RESULTS)
+
+
+def _trained_on(workspace: Workspace, runs: Sequence[TrainedRun]) -> set[str]:
+    """The data versions of the trainings, of pools also those of their members."""
+    found = {run.data_version for run in runs}
+    for shards in {versions_folder(workspace) / run.version / "shards" for run in runs if workspace.is_pool}:
+        with suppress(UserError):
+            found |= set(Pool.load(shards).data_versions.values())
+    return found
 
 
 def _read_state(workspace: Workspace, cohort: str) -> tuple[str, str]:

@@ -153,19 +153,20 @@ def _compare_classes(workspace: Workspace, latest: pa.Table, log: Say) -> list[P
     read, as in the home of an older version, there is no comparison of classes, and the log says why.
     """
     try:
-        found = list(_compare_seeds(workspace, latest, log))
+        found = [pair for own in workspace.members() for pair in _compare_seeds(workspace, own, latest, log)]
         return [replace(pair, pretraining=workspace.cohort_name()) for pair in found]
     except UserError as error:
         log(f"No comparison of single classes: {error}")
         return []
 
 
-def _compare_seeds(workspace: Workspace, latest: pa.Table, log: Say) -> Iterator[Pair]:
-    here = {"cohort": workspace.cohort_name(), "task": "zero_shot_classification"}
+def _compare_seeds(workspace: Workspace, own: Workspace, latest: pa.Table, log: Say) -> Iterator[Pair]:
+    """The networks that were pretrained on the workspace's cohort, on its dataset `own`."""
+    here = {"cohort": own.cohort_name(), "task": "zero_shot_classification"}
     rows = [row for row in latest.to_pylist() if here.items() <= row.items() and row["value"] is not None]
     measured = {(row["setting"], row["method"], row["seed"]) for row in rows}
     simulated = any(map(is_simulated, rows))
-    dataset = EvaluationDataset(workspace)
+    dataset = EvaluationDataset(own)
     runs = [run for method in evaluated_names() for run in known_runs(workspace, method)]
     for seed, setting in product(sorted({run.seed for run in runs}), (Setting(unit=unit) for unit in UNITS)):
         scores: dict[str, np.ndarray] = {}

@@ -21,7 +21,7 @@ from evaluation.tables.paper_tables import Line
 from ingestion.versions import versions_folder
 from ingestion.workspace import REMOTE, Workspace
 from shards.errors import ShardError
-from shards.manifest import Manifest
+from shards.pool import load_manifest
 
 MINUS = " - "  # in the name of a difference of two methods
 Key = tuple[str, str, str]  # pretraining, method, dataset
@@ -211,7 +211,7 @@ def _find_tables(place: Workspace, version: str) -> Path:
     """The folder with the tables of a data version: the present ones, or else those that were kept."""
     present = place.home_path() / place.cohort_name()
     try:
-        same = Manifest.load(present / "shards").digest == version
+        same = load_manifest(present / "shards").digest == version
     except ShardError:
         same = False
     kept = [] if same or not version else sorted(versions_folder(place).glob(f"{escape(version[:12])}-*"))

@@ -35,7 +35,7 @@ def leading_numbers(workspace: Workspace, method: str, every_dataset: bool) -> I
         own = next((each for each in pretraining.trainings if here and each.run.method == method), None)
         (first if own else others).extend(make_headline(pretraining, own or pretraining.trainings[0], rows).lines())
         if own:
-            shown = [row for row in rows if every_dataset or row["cohort"] == pretraining.cohort]
+            shown = [row for row in rows if every_dataset or row["cohort"] in pretraining.datasets]
             table = list(_tabulate([row for row in shown if _is_of(row, own) and _is_leading(row)]))
     yield from (*first, *others, *table)
     if any(one.simulated for one, _ in found):

@@ -23,11 +23,12 @@ def find_results(workspace: Workspace, cohort: str = "") -> Found:
     Raises:
         RadalignError: no network was pretrained on it, or on any.
     """
-    from cohorts.registry import dataset
     from evaluation.results.latest import latest_by_pretraining
+    from ingestion.pooling.names import check_name, members_of, pool_name
 
     if cohort:
-        dataset(cohort)  # refuses a name that is none
+        check_name(cohort)
+        cohort = pool_name(members_of(cohort))
     found = latest_by_pretraining(workspace)
     chosen = [(one, rows) for one, rows in found if cohort in ("", one.cohort)]
     if not chosen:
