@@ -12,6 +12,7 @@ import dagster as dg
 from pydantic import ValidationError
 
 from assets.audits.audited import AuditConfig
+from assets.audits.monitored import MonitoringConfig
 from assets.evaluated import TASKS_TAG
 from assets.ingestion import ArchiveConfig, InventoryConfig, SubsetsConfig
 from assets.pretrained import pretraining_config
@@ -41,7 +42,7 @@ from training.config import TrainingConfig
 from training.errors import TrainingError
 
 PRETRAINED, EVALUATED, DOWNSTREAM, DATASET = "pretrained__", "evaluated__", "downstream__", "dataset__"
-AUDITED = "audited__"
+AUDITED, MONITORED = "audited__", "monitored__"
 CONFIGS: dict[str, type[dg.Config]] = {
     "archive": ArchiveConfig,
     "inventory": InventoryConfig,
@@ -50,6 +51,7 @@ CONFIGS: dict[str, type[dg.Config]] = {
     "images": preset_config(ImagesSettings, image_presets()),
     **{f"{PRETRAINED}{method}": pretraining_config(method) for method in method_names()},
     **{f"{AUDITED}{method}": AuditConfig for method in (*method_names(), IMPORTED)},
+    **{f"{MONITORED}{method}": MonitoringConfig for method in (*method_names(), IMPORTED)},
 }
 Warn = Callable[[str], object]
 
@@ -134,7 +136,9 @@ def _check_evaluation(
     workspace: Workspace, nodes: Collection[str], config: Mapping[str, Any], tags: Mapping[str, str]
 ) -> None:
     """Amounts, settings and datasets of the evaluation, the tag of tasks, and the run that is evaluated."""
-    methods = {name.partition("__")[2] for name in nodes if name.startswith((EVALUATED, DOWNSTREAM, AUDITED))}
+    methods = {
+        name.partition("__")[2] for name in nodes if name.startswith((EVALUATED, DOWNSTREAM, AUDITED, MONITORED))
+    }
     if not methods:
         return
     given = _read(EvaluationSettings, _section(config, "resources", "evaluation"), "resources.evaluation")

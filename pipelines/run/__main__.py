@@ -55,7 +55,9 @@ def main(arguments: Sequence[str]) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The options of a run, which `radalign` has as well."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.run", description=__doc__)
-    parser.add_argument("job", help="a job: pretrain_<method>, evaluate_<method>, audit_<method> or ingest")
+    parser.add_argument(
+        "job", help="a job: ingest, or pretrain_, evaluate_, audit_ or monitor_<method>"
+    )
     parser.add_argument("-c", "--config", action="append", default=[], metavar="FILE")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="settings")
     for name in ("home", "cohort", "root", "preset"):
@@ -105,7 +107,7 @@ def find_job(name: str) -> dg.JobDefinition:
     names = [job.name for job in jobs]
     kind, _, method = name.partition("_")
     if name not in names:
-        if kind in ("pretrain", "evaluate", "audit") and method:
+        if kind in ("pretrain", "evaluate", "audit", "monitor") and method:
             (method_modules if kind == "pretrain" else evaluated_modules)(method)  # raises, and names the methods
         raise SettingError(f"There is no job {name}{did_you_mean(name, names)}; jobs are {', '.join(names)}.")
     return defs.resolve_job_def(name)
@@ -173,6 +175,9 @@ def _show_results(workspace: Any, job: str, screen: Screen) -> None:
     if kind == "audit":
         _show_audits(workspace, method, screen)
         return
+    if kind == "monitor":
+        _show_nights(workspace, method, screen)
+        return
     lines = list(leading_numbers(workspace, method, kind == "evaluate")) if method else []
     for line in ["", *lines] if lines else []:
         screen.line(line)
@@ -190,6 +195,15 @@ def _show_audits(workspace: Any, method: str, screen: Screen) -> None:
     folder = folder_of(workspace, trained_run(workspace, method))
     for line in ("", *read_headlines(folder), "", f"The audit and its model card: {folder / PAGE}"):
         screen.line(line)
+
+
+def _show_nights(workspace: Any, method: str, screen: Screen) -> None:
+    """Where the page of the latest run is."""
+    from evaluation.monitoring.watch import page_path
+    from tracking.runs import trained_run
+
+    screen.line("")
+    screen.line(f"The nights since the training: {page_path(workspace, trained_run(workspace, method))}")
 
 
 if __name__ == "__main__":

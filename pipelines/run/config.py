@@ -14,6 +14,7 @@ import yaml
 from store.errors import SettingError
 from store.regular_files import NotRegularError, open_regular
 
+OWN_STEP = {"audit": "audited__", "monitor": "monitored__"}  # kind of a job -> the step that it is about
 SECTIONS = ("ops", "resources", "execution", "loggers")
 # Option -> field of the resource.
 WORKSPACE = {"home": "home", "cohort": "cohort", "root": "archive_root", "preset": "preset"}
@@ -91,7 +92,8 @@ def read_setting(pair: str, job: dg.JobDefinition) -> dict[str, Any]:
 
     A name is the whole path (`ops.images.config.size`), an asset or resource with a field (`images.size`,
     `evaluation.repeats`), or a field of what the job is about: the training in `pretrain_<method>` (`epochs`,
-    `method_config.width`), the evaluation in `evaluate_<method>`, the audit in `audit_<method>`.
+    `method_config.width`), the evaluation in `evaluate_<method>`, the audit in `audit_<method>`, the comparison in
+    `monitor_<method>`.
     """
     name, equals, text = pair.partition("=")
     parts = name.strip().split(".")
@@ -114,8 +116,8 @@ def _path(parts: Sequence[str], nodes: Collection[str], job: str) -> list[str]:
         return ["resources", first, "config", *rest]
     if kind == "pretrain":
         return ["ops", f"pretrained__{method}", "config", *parts]
-    if kind == "audit":
-        return ["ops", next(name for name in nodes if name.startswith("audited__")), "config", *parts]
+    if kind in OWN_STEP:
+        return ["ops", next(name for name in nodes if name.startswith(OWN_STEP[kind])), "config", *parts]
     if kind == "evaluate":
         return ["resources", "evaluation", "config", *parts]
     return ["ops", first, "config", *(rest or [""])]

@@ -22,6 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_pretrain,
         _add_evaluate,
         _add_audit,
+        _add_monitor,
         _add_import,
         _add_predict,
         _add_export,
@@ -149,6 +150,20 @@ def _add_audit(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
     )
     parser.add_argument("method", help="a method: see `radalign methods`")
     _add_run(parser, "a setting of the audit (`level=0.01`) or the evaluation (`evaluation.cohorts=[chexpert]`)")
+    _add_root(parser, "folder of the archive of the pretraining; default: RADALIGN_<DATASET>_ROOT")
+    _add_home(parser)
+
+
+def _add_monitor(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
+    parser = _command(
+        commands,
+        "monitor",
+        "Score the studies that came after the training of a method with its latest run, and compare each night with "
+        "the training data: the job monitor_<method>. Nothing is trained.",
+        "running.run_monitor",
+    )
+    parser.add_argument("method", help="a method: see `radalign methods`")
+    _add_run(parser, "a setting of the comparison (`level=0.05`)")
     _add_root(parser, "folder of the archive of the pretraining; default: RADALIGN_<DATASET>_ROOT")
     _add_home(parser)
 

@@ -1,4 +1,5 @@
-"""The sub-commands that train and evaluate: `ingest`, `pretrain`, `evaluate`, `audit`. Each returns the exit status."""
+"""The sub-commands that train and evaluate: `ingest`, `pretrain`, `evaluate`, `audit`,
+`monitor`. Each returns the exit status."""
 
 from __future__ import annotations
 
@@ -68,6 +69,11 @@ def run_evaluate(options: Namespace) -> int:
 def run_audit(options: Namespace) -> int:
     """Become the job."""
     return start_job(f"audit_{options.method}", options)
+
+
+def run_monitor(options: Namespace) -> int:
+    """Become the job."""
+    return start_job(f"monitor_{options.method}", options)
 
 
 def _evaluate_on_dataset(options: Namespace) -> int:
