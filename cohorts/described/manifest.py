@@ -6,7 +6,7 @@ A row of the table is an image, or several where it names several paths.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from cohorts.archive.paths import file_stamps
 from cohorts.archive.report_files import MAXIMUM_BYTES, read_text
 from cohorts.described import ROWS
 from cohorts.described.boxes import read_boxes
@@ -34,6 +35,8 @@ SEVERAL = re.compile(r"[;|]")  # between the paths, or the views, in a cell
 LONGEST_PATH = 4096  # bytes; no system takes a longer one
 LONGEST_WORD = 200  # characters of a view, device, site or identifier
 REPORT_SUFFIXES = (".txt", ".TXT", ".text")
+# The reports of the manifest that was read last, by the state of its tables: each batch of studies opens it anew.
+_TEXTS: dict[tuple[str, ...], dict[str, str]] = {}
 DETAILS = {
     "no_path": "The row of the manifest names no image.",
     "unusable_path": "The row names a path that no file can have.",
@@ -63,6 +66,7 @@ class Manifest:
     def __init__(self, description: Description, root: Path) -> None:
         self.description, self.root = description, root
         self.has_reports = description.report != ReportSource()
+        self._folder = clean_path(description.images)
         if description.report.sr:
             raise CohortError(
                 "The description has a manifest and `report: {sr: true}`; SR objects are read without one."
@@ -70,12 +74,10 @@ class Manifest:
 
     def list_rows(self) -> pd.DataFrame:
         """The rows of the manifest in their order, one for each path, with ROWS, `line` (of the table) and `report`."""
-        images = self._images()
-        lines = images["line"].to_numpy()
+        lines = self._images["line"].to_numpy()
         facts = self._facts().iloc[lines].reset_index(drop=True)
         reports = self._reports().iloc[lines].reset_index(drop=True)
-        rows = images.assign(**facts, **reports)
-        rows["view"] = images["view"]
+        rows = self._images.assign(**facts, **reports)
         rows["reason"] = self._reasons(rows)
         return rows[[*ROWS, "line", "report"]]
 
@@ -107,8 +109,14 @@ class Manifest:
     @cached_property
     def _texts_of_images(self) -> dict[str, str]:
         """The report of each image, of the first row that names it."""
-        rows = self.list_rows().drop_duplicates("image_path")
-        return dict(zip(rows["image_path"], rows["report"], strict=True))
+        tables = [name for name in (self.description.manifest, self.description.report.table) if name]
+        state = (repr(self.description), str(self.root), *file_stamps(self.root, [clean_path(name) for name in tables]))
+        if state not in _TEXTS:
+            images = self._images.drop_duplicates("image_path")
+            texts = self._reports()["report"].iloc[images["line"].to_numpy()]
+            _TEXTS.clear()
+            _TEXTS[state] = dict(zip(images["image_path"], texts, strict=True))
+        return _TEXTS[state]
 
     @cached_property
     def _table(self) -> pd.DataFrame:
@@ -136,6 +144,7 @@ class Manifest:
                 table[column] = table[column].map(lambda word, known=meanings: known.get(word, word))
         return table
 
+    @cached_property
     def _images(self) -> pd.DataFrame:
         """line, image_path, view and problem of each path that the table names, and of each row that names none."""
         import pandas as pd
@@ -165,47 +174,55 @@ class Manifest:
 
     def _place(self, path: str) -> str:
         """The path of an image from the root."""
-        folder, cleaned = clean_path(self.description.images), clean_path(path)
+        folder, cleaned = self._folder, clean_path(path)
         return f"{folder}/{cleaned}" if folder and cleaned and not cleaned.startswith("/") else cleaned
 
     def _facts(self) -> pd.DataFrame:
         """For each row of the table: patient, study, split and the facts, with NaN where a word has no meaning."""
         import pandas as pd
 
-        table, columns = self._table, self.description.columns
-        named = columns.facts()
+        known = self._dates()
 
-        def words(name: str) -> pd.Series:
-            return table[named[name]] if name in named else pd.Series("", table.index, dtype=object)
+        def read_years(word: str) -> float:
+            return np.nan if says_nothing(word) else read_age(word)
 
-        def meaning(name: str, known: Mapping[str, str]) -> pd.Series:
-            return words(name).map(lambda word: "" if says_nothing(word) else known.get(word.lower()))
-
-        study = words("study") if columns.study else pd.Series([f"#{line}" for line in table.index], table.index)
-        study = study if columns.study else self._keys_of_rows()
-        patient = study if columns.patient == NO_PATIENTS else words("patient")
-        dates = words("date").where(lambda column: ~column.map(says_nothing), "")
-        known = read_dates(set(dates) - {""}, self.description.date_format, columns.date)
         return pd.DataFrame(
             {
-                "patient": patient,
-                "study": study,
-                "split": meaning("split", SPLITS),
-                "date": dates.map(lambda word: "" if not word else (day := known[word]) and day.isoformat()),
-                "sex": meaning("sex", SEXES),
-                "age": words("age").map(lambda word: np.nan if says_nothing(word) else read_age(word)),
-                "old": words("age").map(lambda word: not says_nothing(word) and np.isnan(read_age(word))),
-                "device": words("device"),
-                "site": words("site"),
-                "laterality": meaning("laterality", SIDES),
+                **self._identities,
+                "split": self._meaning("split", SPLITS),
+                "date": map_words(self._words("date"), lambda word: "" if says_nothing(word) else known[word]),
+                "sex": self._meaning("sex", SEXES),
+                "age": map_words(self._words("age"), read_years),
+                "old": map_words(self._words("age"), lambda word: not says_nothing(word) and np.isnan(read_age(word))),
+                "device": self._words("device"),
+                "site": self._words("site"),
+                "laterality": self._meaning("laterality", SIDES),
             }
         )
 
-    def _keys_of_rows(self) -> pd.Series:
-        """What each row is known by where no column names its study: the images that it names."""
-        table = self._table
-        columns = [column for _, column in self.description.columns.images()]
-        return table[columns].agg("|".join, axis=1) if len(table) else table[columns[0]]
+    def _words(self, name: str) -> pd.Series:
+        """The column of a fact; empty where the description names none."""
+        import pandas as pd
+
+        column = self.description.columns.facts().get(name)
+        return self._table[column] if column else pd.Series("", self._table.index, dtype=object)
+
+    def _meaning(self, name: str, known: Mapping[str, str]) -> pd.Series:
+        return map_words(self._words(name), lambda word: "" if says_nothing(word) else known.get(word.lower()))
+
+    def _dates(self) -> dict[str, str | None]:
+        """The date of each word of their column, as text."""
+        words = {word for word in self._words("date").unique() if not says_nothing(word)}
+        dates = read_dates(words, self.description.date_format, self.description.columns.date)
+        return {word: day and day.isoformat() for word, day in dates.items()}
+
+    @cached_property
+    def _identities(self) -> dict[str, pd.Series]:
+        """The patient and the study of each row of the table. A study without a name is known by its images."""
+        table, columns = self._table, self.description.columns
+        images = table[[column for _, column in columns.images()]]
+        study = self._words("study") if columns.study else images.iloc[:, 0].str.cat(images.iloc[:, 1:], sep="|")
+        return {"patient": study if columns.patient == NO_PATIENTS else self._words("patient"), "study": study}
 
     def _reasons(self, rows: pd.DataFrame) -> np.ndarray:
         described = self.description
@@ -239,7 +256,7 @@ class Manifest:
         texts = paths = pd.Series("", table.index, dtype=object)
         differs = pd.Series(False, table.index)
         if self.has_reports:
-            keys = self._facts()[["patient", "study"]].agg("\0".join, axis=1)
+            keys = self._identities["patient"].str.cat(self._identities["study"], sep="\0")
             own = self._own_reports()
             first = own[own != ""].groupby(keys[own != ""]).first()
             chosen = keys.map(first).fillna("")
@@ -319,9 +336,18 @@ class Manifest:
         if boxes.table:
             table = self._read(boxes.table, [boxes.image, boxes.label, boxes.x, boxes.y, boxes.width, boxes.height])
             return read_boxes(table, table[boxes.image].map(self._place), boxes)
-        images = self._images()
+        images = self._images
         rows = self._table.iloc[images["line"].to_numpy()].reset_index(drop=True)
         return read_boxes(rows, images["image_path"], boxes)
+
+
+def map_words(words: pd.Series, meaning: Callable[[str], Any]) -> pd.Series:
+    """What each word means; of words that are there often, it is found once."""
+    import pandas as pd
+
+    codes, distinct = pd.factorize(words)
+    found = pd.Series([meaning(word) for word in distinct], dtype=object)
+    return found.take(codes).set_axis(words.index)
 
 
 def clean_path(path: str) -> str:

@@ -117,7 +117,7 @@ class Archive(Reader):
     def _rows(self) -> pd.DataFrame:
         """The rows of the source with the columns of STUDIES: hashed identifiers and moved dates."""
         rows, key = self._source.list_rows(), read_key(self.home)
-        patients = rows["patient"].map(lambda patient: pseudonym(key, "patient", patient))
+        patients = rows["patient"].map({name: pseudonym(key, "patient", name) for name in rows["patient"].unique()})
         studies = [pseudonym(key, "study", *names) for names in zip(rows["patient"], rows["study"], strict=True)]
         images = rows["image_path"].map(lambda path: pseudonym(key, "image", path))
         assert self.description is not None  # or there would be no source
@@ -152,8 +152,9 @@ class Archive(Reader):
 
 def move_dates(dates: pd.Series, patients: pd.Series, key: bytes) -> pd.Series:
     """Dates (yyyy-mm-dd, or empty) moved back by the number of days of their patient."""
+    days = {patient: timedelta(days=days_of(key, patient)) for patient in patients.unique()}
     moved = [
-        (date.fromisoformat(day) - timedelta(days=days_of(key, patient))).isoformat() if day else ""
+        (date.fromisoformat(day) - days[patient]).isoformat() if day else ""
         for day, patient in zip(dates.fillna(""), patients, strict=True)
     ]
     return dates.__class__(moved, dates.index, dtype=object)
