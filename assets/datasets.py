@@ -38,10 +38,11 @@ from ingestion.pipeline import (
     run_stages,
     write_state,
 )
+from ingestion.pooling.names import members_of
 from ingestion.simulation import simulate_missing
 from ingestion.versions import pin, pinned
 from ingestion.workspace import Workspace
-from shards.manifest import FILE_NAME
+from shards.pool import has_shards
 from store.batches import Plan
 from store.digests import fingerprint
 from store.errors import sentence_of
@@ -124,7 +125,7 @@ def _inventory_op(name: str) -> dg.OpDefinition:
         update: Update = {"dataset": name, "split": split, "views": views, "state": None, "plans": {}}
         todo: dict[str, dict[str, Plan]] = {}
         with _caught(context, update, "inventory"):
-            if name == pretraining.cohort_name():
+            if name in members_of(pretraining.cohort_name()):
                 update["state"] = describe_absent(f"Pretraining was on {name}: evaluated/<method> evaluates it.")
             elif name not in chosen:
                 update["state"] = describe_absent(f"{name} is not among the cohorts to evaluate on.")
@@ -217,7 +218,7 @@ def _plans_of(update: Update) -> dict[str, Plan]:
 def _pretraining(context: dg.OpExecutionContext | dg.AssetExecutionContext, workspace: WorkspaceResource) -> Workspace:
     """The dataset of the pretraining as this run sees it; without shards there is nothing to keep yet."""
     place = workspace.plain()
-    there = (place.folder("shards") / FILE_NAME).exists()
+    there = has_shards(place.folder("shards"))
     return pinned(place, context.run.run_id, context.log.info) if there else place
 
 

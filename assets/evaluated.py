@@ -1,6 +1,7 @@
 """Group `evaluation`: every task on the cohort that a network was pretrained on."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -12,6 +13,7 @@ from evaluation.dataset import EvaluationDataset
 from evaluation.evaluator import Evaluator, Outcome, Tracker
 from evaluation.results.outcomes import count_outcomes, digest_outcomes, means_to_plot, tabulate_outcomes
 from evaluation.tasks.registry import own_tasks, task, task_names
+from ingestion.pooling.build import members_at
 from ingestion.versions import version_for
 from ingestion.workspace import Workspace
 from models.registry import method_names
@@ -42,9 +44,12 @@ def evaluated_asset(method: str) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[Any]]:
         place, tasks = workspace.plain(), chosen_tasks(context, own_tasks())
         with one_sentence():
-            datasets = _own_datasets(context, place)
             chosen = chosen_evaluation(evaluation, place.preset_name(), context.run.tags)
-            evaluators = make_evaluators(context, datasets, place, method, chosen)
+            by_dataset = [
+                make_evaluators(context, dataset, place, method, chosen, f"{name}/" if place.is_pool else "")
+                for name, dataset in _own_datasets(context, place).items()
+            ]
+            evaluators = [one for of_dataset in by_dataset for one in of_dataset]
             amount = chosen.amount
             settings = amount.repeated_settings(tasks)
             outcomes = [outcome for one in evaluators for outcome in one.evaluate_settings(settings)]
@@ -53,9 +58,12 @@ def evaluated_asset(method: str) -> dg.AssetsDefinition:
             "computed on": evaluators[0].compute.description,
             "version": evaluators[0].dataset.workspace.version,
             "numbers": dg.MetadataValue.md(tabulate_outcomes(outcomes)),
-            **figures(evaluators[0], outcomes, chosen.amount.embedded),
-            **means_to_plot(outcomes),
         }
+        for first, *_ in by_dataset:
+            prefix = f"{first.name} " if place.is_pool else ""
+            found = [one for one in outcomes if one.cohort == first.name]
+            metadata |= figures(first, found, chosen.amount.embedded, prefix)
+            metadata |= means_to_plot(found, leading_only=place.is_pool, prefix=prefix.strip())
         check, version = check_results(key, outcomes, identify(place)), dg.DataVersion(digest_outcomes(outcomes))
         yield dg.MaterializeResult(metadata=metadata | identify(place), data_version=version, check_results=[check])
 
@@ -118,15 +126,18 @@ def _runs(context: dg.AssetExecutionContext, home: Workspace, method: str, every
     return [own, *(run for run in (known_runs(home, method) if every else ()) if run != own)]
 
 
-def _own_datasets(context: dg.AssetExecutionContext, place: Workspace) -> Callable[[TrainedRun], EvaluationDataset]:
-    """The dataset that a network was pretrained on, in the version that fits the network; each is read once."""
-    found: dict[str, EvaluationDataset] = {}
+def _own_datasets(
+    context: dg.AssetExecutionContext, place: Workspace
+) -> dict[str, Callable[[TrainedRun], EvaluationDataset]]:
+    """The datasets that a network was pretrained on, by name, in the version that fits it; each is read once."""
+    found: dict[tuple[str, str], EvaluationDataset] = {}
 
-    def dataset_for(run: TrainedRun) -> EvaluationDataset:
+    def dataset_for(name: str, run: TrainedRun) -> EvaluationDataset:
         kept = version_for(place, run.data_version, context.run.run_id, run.version, context.log.warning)
-        return found.setdefault(kept.version, EvaluationDataset(kept))
+        (own,) = (member for member in members_at(kept) if member.cohort_name() == name)
+        return found.setdefault((name, own.version), EvaluationDataset(own))
 
-    return dataset_for
+    return {name: partial(dataset_for, name) for name in (member.cohort_name() for member in place.members())}
 
 
 def _attach_tracker(context: dg.AssetExecutionContext, home: Workspace, run: TrainedRun) -> Tracker | None:

@@ -22,6 +22,7 @@ from ingestion.pooling.build import members_at
 from ingestion.versions import pinned
 from models.registry import own_variant, settings_class
 from models.run_files import METRICS
+from shards.pool import load_manifest, origins_of
 from store.atomic import write_json
 from store.code import ROOT
 from tracking.loss_curve import loss_curve
@@ -88,7 +89,9 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
             finished = is_finished(output, context.log.warning)
             if finished:
                 write_request(request)
-            identity = RunIdentity.of_request(request, plain.cohort_name(), context.run.run_id)
+            origins = origins_of(load_manifest(kept.folder("shards")))
+            versions = {name: about["data_version"] for name, about in origins.items()}
+            identity = RunIdentity.of_request(request, plain.cohort_name(), context.run.run_id, versions)
             alone = nullcontext() if finished else one_at_a_time(home / "training.lock", context.log.info)
             close_dead = None if finished else partial(close_dead_trainings, context.instance, home)
             follow = (home, identity, output / METRICS, context.log.info, close_dead, context.log.warning)
@@ -110,7 +113,13 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
         page = relay.tracker.address(MLFLOW) if relay.tracker else ""
         link = {"mlflow": dg.MetadataValue.url(page)} if page else {}
         return dg.MaterializeResult(
-            metadata={"trained": not finished, **_metadata(run, output, result), **link, **identify(plain)},
+            metadata={
+                "trained": not finished,
+                **_metadata(run, output, result),
+                **link,
+                "trained on": _show(origins),
+                **identify(plain),
+            },
             data_version=dg.DataVersion(run.checkpoint_digest),
         )
 
@@ -160,6 +169,22 @@ def write_request(request: Mapping[str, Any]) -> Path:
     write_json(output / "request.json", request)
     config.save(output / "config.json")
     return output / "request.json"
+
+
+def _show(origins: Mapping[str, Mapping[str, Any]]) -> dg.MetadataValue[Any]:
+    """Which cohorts a network was trained on, and what of them was left out."""
+    header = ("cohort", "data version", "rows", "left out")
+    return previews.markdown_table(
+        header,
+        [
+            (name, about["data_version"], _count(about["rows"]), _count(about["left_out"]) or "nothing")
+            for name, about in origins.items()
+        ],
+    )
+
+
+def _count(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}: {count}" for name, count in counts.items())
 
 
 def _metadata(run: TrainedRun, output: Path, result: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,10 +19,11 @@ from ingestion import checks, inventory, stage
 from ingestion.checks import CheckResult
 from ingestion.exports import KnowledgeSettings, write_knowledge
 from ingestion.inventory import InventorySettings, update_inventory
+from ingestion.pooling.names import members_of
 from ingestion.regions import expect_masks, update_regions
 from ingestion.simulation import simulate_archive
 from ingestion.stage import Log, NoSettings, Stage
-from ingestion.stages import images, report_labels, reports, shards, triplets
+from ingestion.stages import images, kept_images, report_labels, reports, shards, triplets
 from ingestion.stages.images import ImagesSettings
 from ingestion.stages.reports import ReportsSettings
 from ingestion.stages.triplets import TripletsSettings
@@ -64,7 +65,7 @@ IMAGES = Stage(
     aspect=inventory.IMAGES,
     code=lambda _: images.CODE,
     settings=ImagesSettings,
-    compute=images.compute,
+    compute=kept_images.compute,
 )
 REPORTS = Stage(
     name="reports",
@@ -267,7 +268,7 @@ def choose_datasets(workspace: Workspace, names: Sequence[str], splits: Mapping[
         if unknown := set(given) - set(known):
             name = f"{min(unknown)}{did_you_mean(min(unknown), known)}"
             raise CohortError(f"evaluation.{option} names {name}, which is not one of {', '.join(known)}.")
-    return [name for name in names or known if name != workspace.cohort_name()]
+    return [name for name in names or known if name not in members_of(workspace.cohort_name())]
 
 
 def downstream_settings(
@@ -276,7 +277,7 @@ def downstream_settings(
     """Settings of the downstream dataset of the workspace `there`: images as those of the pretraining, and the default
     of everything else. Views that it has stay beside those that are asked for."""
     return IngestionSettings(
-        images=ImagesSettings(**last_settings(workspace).get("images", {})),
+        images=ImagesSettings(**last_settings(workspace.members()[0]).get("images", {})),
         inventory=InventorySettings(split=split, views=add_views(there, views)),
     )
 

@@ -37,7 +37,8 @@ class ModelCard:
         default_factory=dict
     )  # how those were read: fields of imaging.decode.SquareOptions
     encoders: dict[str, str] = field(default_factory=dict)  # digests of the local folders that settings name
-    trained_on: dict[str, str] = field(default_factory=dict)  # cohort -> data version, of all that it was trained on
+    # cohort -> data version, rows and rows left out, of all cohorts that it was trained on: shards.pool.origins_of
+    trained_on: dict[str, dict[str, Any]] = field(default_factory=dict)
     released: str = ""  # the format of `models.released` that it was imported from, whose settings are `method_config`
 
     @property
@@ -81,7 +82,7 @@ class ModelCard:
     def _is_sound(self) -> bool:
         """Whether the values are such as trainings write. What the method says of its own settings comes later."""
         settings = self.method_config, self.decoding, self.encoders, self.trained_on
-        texts = self.method, self.fit, self.released, *self.encoders, *self.trained_on.values()
+        texts = self.method, self.fit, self.released, *self.encoders
         sides = self.size, self.shard_size or self.size
         return (
             all(isinstance(value, dict) for value in settings)
@@ -90,6 +91,7 @@ class ModelCard:
             and isinstance(self.knowledge, list)
             and all(isinstance(entry, dict) for entry in self.knowledge)
             and all(isinstance(value, bool) for value in self.decoding.values())
+            and all(isinstance(value, dict) for value in self.trained_on.values())
             and self.fit in FITS
         )
 

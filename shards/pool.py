@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shards.errors import ShardError
+from shards.manifest import FILE_NAME as MANIFEST
 from shards.manifest import Manifest, canonical_digest
 from store.seals import expect_intact, is_sealed, write_sealed_json, write_sealed_table
 
@@ -84,7 +85,7 @@ class Pool:
             ShardError: there are no shards, or those of two members cannot be read alike.
         """
         folder = folder.resolve()
-        rows = left_out.cast(LEFT_OUT).sort_by([(name, "ascending") for name in LEFT_OUT.names])
+        rows = _sorted(left_out)
         manifests = {cohort: Manifest.load(shards[cohort]) for cohort in sorted(shards)}
         members = [
             Member(
@@ -192,8 +193,7 @@ class Pool:
     @property
     def digest(self) -> str:
         """The data version."""
-        members = [(member.cohort, member.data_version) for member in self.members]
-        return canonical_digest(["pool", members, self.left_out])
+        return _digest(self.data_versions, self.left_out)
 
     @property
     def data_versions(self) -> dict[str, str]:
@@ -229,9 +229,28 @@ def is_pool(folder: Path) -> bool:
     return path.exists() or is_sealed(path)
 
 
-def data_versions(manifest: Manifest | Pool) -> dict[str, str]:
-    """Every cohort that has rows in the shards -> its data version."""
-    return manifest.data_versions if isinstance(manifest, Pool) else {manifest.cohort: manifest.digest}
+def data_version_of(data_versions: Mapping[str, str], left_out: pa.Table) -> str:
+    """The data version of a pool of cohorts with these data versions, without the rows `left_out`."""
+    return _digest(data_versions, _digest_rows(_sorted(left_out)))
+
+
+def has_shards(folder: Path) -> bool:
+    """Whether a folder holds a manifest, of one cohort or of a pool."""
+    return is_pool(folder) or (Path(folder) / MANIFEST).exists()
+
+
+def origins_of(manifest: Manifest | Pool) -> dict[str, dict[str, Any]]:
+    """Every cohort that has rows in the shards -> its `data_version`, rows per split, and rows left out per reason."""
+    if isinstance(manifest, Manifest):
+        return {manifest.cohort: {"data_version": manifest.digest, "rows": manifest.splits, "left_out": {}}}
+    return {
+        member.cohort: {
+            "data_version": member.data_version,
+            "rows": {split: member.rows[split] for split in sorted(member.rows)},
+            "left_out": member.reasons,
+        }
+        for member in manifest.members
+    }
 
 
 def load_manifest(folder: Path, verify: bool = False) -> Manifest | Pool:
@@ -263,6 +282,14 @@ def _count(left_out: pa.Table, cohort: str) -> dict[str, dict[str, int]]:
         if row["cohort"] == cohort:
             found.setdefault(row["split"], Counter())[row["reason"]] += 1
     return {split: dict(sorted(counts.items())) for split, counts in sorted(found.items())}
+
+
+def _sorted(left_out: pa.Table) -> pa.Table:
+    return left_out.cast(LEFT_OUT).sort_by([(name, "ascending") for name in LEFT_OUT.names])
+
+
+def _digest(data_versions: Mapping[str, str], left_out: str) -> str:
+    return canonical_digest(["pool", sorted(data_versions.items()), left_out])
 
 
 def _digest_rows(table: pa.Table) -> str:

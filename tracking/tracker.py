@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 FINGERPRINT_TAG = "radalign.fingerprint"
+COHORT_TAG = "radalign.data_version"  # the beginning of the tag of each cohort that the run trains on
 LAST_STEP_TAG = "radalign.last_logged_step"
 DAGSTER_TAG = "dagster.run_id"
 METRICS_PER_CALL = 900  # MLflow takes at most 1000 in one call
@@ -58,8 +59,14 @@ class RunIdentity:
     data_version: str
 
     @classmethod
-    def of_request(cls, request: Mapping[str, Any], cohort: str, dagster_run: str = "") -> RunIdentity:
-        """The identity of the run that a request of `tracking.runs.training_request` asks for."""
+    def of_request(
+        cls, request: Mapping[str, Any], cohort: str, dagster_run: str = "", data_versions: Mapping[str, str] = {}
+    ) -> RunIdentity:
+        """The identity of the run that a request of `tracking.runs.training_request` asks for.
+
+        `data_versions` are those of all cohorts that it trains on.
+        """
+        origins = {f"{COHORT_TAG}.{name}": version for name, version in data_versions.items()}
         nested = ("method_config", "augmentation")
         left_out = ("shards", "knowledge", "output", *nested)
         parameters = {name: value for name, value in request.items() if name not in left_out}
@@ -68,7 +75,7 @@ class RunIdentity:
             fingerprint=Path(request["output"]).name,
             name=f"{request['method']} {cohort} seed {request['seed']}",
             parameters={parameter(name): value for name, value in {**parameters, **inner, "cohort": cohort}.items()},
-            tags={"radalign.method": request["method"], DAGSTER_TAG: dagster_run},
+            tags={"radalign.method": request["method"], DAGSTER_TAG: dagster_run, **origins},
             dataset=cohort,
             dataset_source=request["shards"],
             data_version=request["data_version"],

@@ -22,7 +22,7 @@ from models.run_files import BEST, CARD, LAST, METRICS, TRAINED, UNTRAINED, read
 from models.saved import ModelCard
 from shards.loader import Loader, count_buffers, loading
 from shards.manifest import Manifest
-from shards.pool import Pool, data_versions
+from shards.pool import Pool, origins_of
 from store import seals
 from training.config import TrainingConfig
 from training.data.pairs import Pairs, open_shards, training_pairs, validation_pairs
@@ -121,7 +121,7 @@ class Run:
         fit = "crop" if self.config.augmentation.get("window") else "resize"
         decoding = dict(manifest.decoding)
         name, own = self.config.method, self.config.method_config
-        trained_on = data_versions(manifest)
+        trained_on = origins_of(manifest)
         card = ModelCard(
             name, own, knowledge, size, fit, manifest.size, decoding, named_encoders(own), trained_on=trained_on
         )

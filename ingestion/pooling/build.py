@@ -18,7 +18,8 @@ from ingestion.pooling.leaks import Part, find_left_out
 from ingestion.versions import at_version, replace_folder, take_version, versions_folder
 from ingestion.workspace import Workspace
 from shards.errors import ShardError
-from shards.pool import Pool, load_manifest
+from shards.manifest import Manifest
+from shards.pool import Pool, data_version_of, expect_alike
 from shards.reader import ShardReader
 from store.atomic import PARTIAL
 from store.batches import AGAIN
@@ -46,16 +47,19 @@ def build_pool(workspace: Workspace, log: Log = lambda _: None) -> Pool:
     """
     members = [_present(member) for member in workspace.members()]
     shards = {member.cohort_name(): member.folder("shards") for member in members}
-    data_versions = {cohort: load_manifest(folder).digest for cohort, folder in shards.items()}
+    manifests = {cohort: Manifest.load(folder) for cohort, folder in shards.items()}
+    expect_alike(list(manifests.values()))
+    knowledge = _expect_one_knowledge(members)
+    data_versions = {cohort: manifest.digest for cohort, manifest in manifests.items()}
     made_by = fingerprint(data_versions, code_version(*CODE))
-    knowledge = expect_intact(members[0].folder("knowledge") / KNOWLEDGE, AGAIN)
-    target = versions_folder(workspace) / _name(members, made_by, knowledge)
-    if _is_whole(target, made_by):
-        pool = Pool.load(target / "shards")
-    else:
-        before = _kept(workspace, made_by)
-        left_out = before.read_left_out() if before else find_left_out(list(_parts(members, log)))
-        pool = _write(target, shards, left_out, made_by, knowledge)
+    kept = _kept(workspace, made_by)
+    left_out = kept.read_left_out() if kept else find_left_out(list(_parts(members, log)))
+    versions = fingerprint([member.version for member in members], known_digest(knowledge))
+    name = f"{data_version_of(data_versions, left_out)[:12]}-{versions[:8]}"
+    target = versions_folder(workspace) / name
+    if not _is_whole(target, made_by):
+        _write(target, shards, left_out, made_by, knowledge)
+    pool = Pool.load(target / "shards")
     for name in LINKED:
         _point(workspace.home_path() / workspace.cohort_name() / name, target / name)
     for sentence in pool.describe_counts():
@@ -94,9 +98,16 @@ def _parts(members: list[Workspace], log: Log) -> Iterator[Part]:
             yield Part(member.cohort_name(), split, ids, subjects, hash_split(member, reader, split, log))
 
 
-def _name(members: list[Workspace], made_by: str, knowledge: Path) -> str:
-    versions = [member.version for member in members]
-    return f"{made_by[:12]}-{fingerprint(versions, known_digest(knowledge))[:8]}"
+def _expect_one_knowledge(members: list[Workspace]) -> Path:
+    """The table of descriptions, which all members have; ShardError where two have different ones."""
+    paths = [expect_intact(member.folder("knowledge") / KNOWLEDGE, AGAIN) for member in members]
+    for member, path in zip(members, paths, strict=True):
+        if known_digest(path) != known_digest(paths[0]):
+            raise ShardError(
+                f"{members[0].cohort_name()} and {member.cohort_name()} have different descriptions of findings, so "
+                "they cannot be pooled; ingest both again with the same settings."
+            )
+    return paths[0]
 
 
 def _is_whole(target: Path, made_by: str) -> bool:
@@ -117,7 +128,7 @@ def _kept(workspace: Workspace, made_by: str) -> Pool | None:
     return None
 
 
-def _write(target: Path, shards: dict[str, Path], left_out: pa.Table, made_by: str, knowledge: Path) -> Pool:
+def _write(target: Path, shards: dict[str, Path], left_out: pa.Table, made_by: str, knowledge: Path) -> None:
     partial = target.with_name(f"{target.name}.{os.getpid()}{PARTIAL}")
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "knowledge").mkdir(parents=True)
@@ -125,7 +136,6 @@ def _write(target: Path, shards: dict[str, Path], left_out: pa.Table, made_by: s
     shutil.copyfile(seal_path(knowledge), seal_path(partial / "knowledge" / KNOWLEDGE))
     Pool.write(partial / "shards", shards, left_out, made_by)
     replace_folder(partial, target)
-    return Pool.load(target / "shards")
 
 
 def _point(link: Path, target: Path) -> None:
