@@ -17,7 +17,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEnd
 
 from imaging.dicom.reader import HEAD_BYTES, MAGIC, META_LENGTH, META_START, PREAMBLE
 
-MOST_BYTES = 4 << 20  # of a header; one with a private copy of a small picture has some hundred thousand
+MOST_BYTES = 1 << 20  # of a header that are looked at; values that are not needed are passed over
 IMAGES = "Image Storage"  # in the name of a class of images
 KEYWORDS = (
     *("SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID"),

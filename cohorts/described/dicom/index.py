@@ -20,7 +20,7 @@ from cohorts.archive.remote import is_remote, open_file
 from cohorts.described.dicom.directory import read_names
 from cohorts.described.dicom.facts import DIRECTORY, Facts, read_facts
 from cohorts.described.dicom.files import Found, find_files
-from cohorts.described.dicom.header import MOST_BYTES, HeaderError, class_of, read_header
+from cohorts.described.dicom.header import HeaderError, class_of, read_header
 from imaging.dicom.reader import looks_like_dicom
 from store.code import code_version
 from store.seals import is_intact, sealing, set_aside
@@ -36,7 +36,7 @@ HEADERS = pa.schema(
     ]
 )
 HEAD_LENGTH = 1024  # bytes that tell whether a file is DICOM, a text or something else
-USUAL_BYTES = 1 << 17  # that are fetched of an object on a storage; more only where the header does not end there
+FETCHED = (1 << 17, 1 << 24)  # bytes of an object on a storage; the second where the header does not end in the first
 GZIP = b"\x1f\x8b"
 DICOM_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima", ".dc3")
 IMAGE_SUFFIXES = (*DICOM_SUFFIXES, ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".jp2", ".j2k", ".nii")
@@ -79,7 +79,7 @@ def describe_file(root: Path, found: Found) -> dict[str, Any]:
 
 def _read_file(root: Path, found: Found) -> dict[str, Any]:
     """What differs in the row of a file from that of a file without content. OSError where it cannot be read."""
-    for most in (USUAL_BYTES, MOST_BYTES) if is_remote(root) else (MOST_BYTES,):
+    for most in FETCHED if is_remote(root) else (-1,):
         with open_file(root / found.path, most) as stream, suppress(HeaderError):
             head = stream.read(HEAD_LENGTH)
             if not looks_like_dicom(head):

@@ -16,11 +16,12 @@ from pydicom.dataset import Dataset
 from cohorts.archive.outages import ABSENT, DENIED, outage
 from cohorts.archive.paths import OutsideRootError, inside
 from cohorts.archive.remote import open_file
-from cohorts.described.dicom.header import MOST_BYTES, HeaderError, read_header
+from cohorts.described.dicom.header import HeaderError, read_header
 from report_parsing.errors import ReportError
 
 TAGS = [cast(int, tag_for_keyword(keyword)) for keyword in ("SpecificCharacterSet", "SOPClassUID", "ContentSequence")]
 CONTEXT = ("HAS OBS CONTEXT", "HAS CONCEPT MOD", "HAS ACQ CONTEXT")  # of the observer, the patient, the device
+MOST_BYTES = 4 << 20  # of a file
 DEEPEST = 32  # containers in containers
 MOST_CHARACTERS = 1 << 20
 # Codes of PS3.16, CID 7001 and 7002, as the sections of `report_parsing` are headed.
@@ -42,7 +43,7 @@ def read_structured_report(root: Path, relative: str) -> str:
     """
     try:
         with open_file(inside(root, relative), MOST_BYTES) as stream:
-            text = write_text(read_header(stream, TAGS))
+            text = write_text(read_header(stream, TAGS, MOST_BYTES))
     except OutsideRootError as error:
         raise ReportError("unreadable_report", str(error)) from None
     except HeaderError:
