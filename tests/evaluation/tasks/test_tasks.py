@@ -125,6 +125,9 @@ TASKS_ON = {  # what the papers do on each dataset
     "chexpert_plus": {
         *("zero_shot_classification", "text_image_retrieval", "image_image_retrieval", "image_report_retrieval"),
     },
+    "tbx11k": {
+        *("zero_shot_classification", "linear_probe", "fine_tune", "zero_shot_grounding", "detection"),
+    },
     "padchest": {"zero_shot_classification", "linear_probe", "fine_tune"},
     "covid_chestxray": {"zero_shot_classification", "image_report_retrieval"},
     "mimic_cxr": {
