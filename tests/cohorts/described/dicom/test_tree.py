@@ -2,10 +2,7 @@ import os
 import shutil
 import zlib
 
-import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     DigitalXRayImageStorageForProcessing,
@@ -15,8 +12,6 @@ from pydicom.uid import (
 
 from cohorts.described.description import Description
 from cohorts.described.dicom import index
-from cohorts.described.dicom.files import Found
-from cohorts.described.dicom.index import describe_file
 from cohorts.described.dicom.tree import DicomTree
 from cohorts.errors import CohortError
 from tests.cohorts.described.dicom.export import (
@@ -233,24 +228,6 @@ def test_columns_without_a_table_are_a_mistake(tmp_path, description):
     write_object(tmp_path / "tree" / "a", 1)
     with pytest.raises(CohortError, match="no table"):
         scan_tree(tmp_path, description)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    return write_object(tmp_path_factory.mktemp("whole") / "a", 1, np.zeros((8, 8), int)).read_bytes()
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_no_damage_of_a_header_ends_the_run(tmp_path, whole, data):
-    content = bytearray(whole)
-    for _ in range(data.draw(st.integers(1, 6))):
-        content[data.draw(st.integers(132, len(content) - 1))] = data.draw(st.integers(0, 255))
-    (tmp_path / "a").write_bytes(content[: data.draw(st.integers(132, len(content)))])
-    found = describe_file(tmp_path, Found("a", "1-1"))
-    assert found["kind"] == index.OBJECT
-    assert all(isinstance(value, (str, bool, type(None))) for value in found.values())
 
 
 def test_real_files_are_told_apart(tmp_path, shared_data):
