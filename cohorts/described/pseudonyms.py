@@ -10,6 +10,7 @@ import hmac
 import os
 import secrets
 from pathlib import Path
+from threading import Lock
 
 from store.locks import holding
 from store.seals import expect_intact, sealing
@@ -19,6 +20,7 @@ KEY_BYTES = 32
 LENGTH = 16  # hexadecimal digits of a pseudonym: of a million, two are alike once in forty million homes
 MOST_DAYS = 3650  # that a date is moved by
 MODE = 0o600  # nobody else may read the key
+_MAKING = Lock()  # among the threads of a process; among processes a file is
 REMEDY = "put its copy back, because with another key all identifiers become others."
 
 
@@ -30,7 +32,7 @@ def read_key(home: Path) -> bytes:
     """
     path = home / NAME
     if not path.exists():
-        with holding(home / f"{NAME}.lock", "makes the key of the home"):
+        with _MAKING, holding(home / f"{NAME}.lock", "makes the key of the home"):
             if not path.exists():
                 _write(path)
     return bytes.fromhex(expect_intact(path, REMEDY, keep=True).read_text(encoding="ascii"))
