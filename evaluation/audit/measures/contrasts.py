@@ -79,10 +79,15 @@ def compare_with(statistic: Statistic, expected: float, patients: np.ndarray) ->
     return _test([(1, statistic)], [expected], statistic.value - expected, patients)
 
 
+def count_patients(patients: np.ndarray) -> int:
+    """How many patients there are among images, whose patients (n,) are numbers from 0."""
+    return int(np.count_nonzero(np.bincount(patients)))
+
+
 def _test(
     signed: Sequence[tuple[int, Statistic]], centres: Sequence[float], difference: float, patients: np.ndarray
 ) -> Comparison:
-    freedom = min(len(np.unique(patients[rows])) for _, one in signed for rows, _ in one.parts) - 1
+    freedom = min(count_patients(patients[rows]) for _, one in signed for rows, _ in one.parts) - 1
     if freedom < 1:
         return Comparison(difference, np.nan, np.nan, np.nan)
     shifts = [one.value - centre if one.bounded else 0.0 for (_, one), centre in zip(signed, centres, strict=True)]
@@ -105,5 +110,5 @@ def _variance(signed: Iterable[tuple[int, Statistic, float]], patients: np.ndarr
             influence[rows] += sign * (deviations + shift) / len(rows)
             involved[rows] = True
     sums = np.bincount(patients, influence)
-    count = len(np.unique(patients[involved]))
+    count = count_patients(patients[involved])
     return float((sums**2).sum() * count / (count - 1)) if count > 1 else float("nan")

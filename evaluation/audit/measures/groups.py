@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.audit.measures.contrasts import Statistic, area, compare, rate
+from evaluation.audit.measures.contrasts import Statistic, area, compare, count_patients, rate
 from evaluation.audit.measures.examined import Examined, divide
 from evaluation.audit.rows import AUROC, FALSE_ALARM_RATE, MISS_RATE, Tested
 from evaluation.audit.settings import AuditSettings
@@ -59,7 +59,7 @@ class _Pair:
         """Patients of the smallest set of images that a statistic is over, and where that is."""
         return min(
             (
-                len(np.unique(self.patients[mask & (self.labels == value)])),
+                count_patients(self.patients[mask & (self.labels == value)]),
                 f"{name} {'with' if value else 'without'} it",
             )
             for name, mask in (("the group", self.inside), ("the rest", self.outside))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.audit.measures.contrasts import Statistic, compare_with, mean, mean_difference
+from evaluation.audit.measures.contrasts import Statistic, compare_with, count_patients, mean, mean_difference
 from evaluation.audit.measures.groups import as_tested
 from evaluation.audit.measures.painting import PLACES, move_aside, paint_over, widen
 from evaluation.audit.rows import PAINTED, Tested
@@ -91,7 +91,7 @@ def compare_painted(
         present, absent = values == 1, values == 0
         place = (PAINTED, finding, painted.cue, "painted over", CONTROL, int(present.sum()), int(absent.sum()))
         sets = (present, absent) if painted.is_mark else (np.ones(len(falls), bool),)
-        count = min(len(np.unique(who[each])) for each in sets)
+        count = min(count_patients(who[each]) for each in sets)
         if count < settings.fewest:
             yield Tested(
                 *place, reason=f"{count} patients whose images can be painted over, fewer than {settings.fewest}"

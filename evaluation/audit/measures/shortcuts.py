@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from evaluation.audit.measures.contrasts import area, compare_with
+from evaluation.audit.measures.contrasts import area, compare_with, count_patients
 from evaluation.audit.measures.examined import Examined, divide
 from evaluation.audit.measures.groups import as_tested
 from evaluation.audit.rows import NEGATIVES, CueRow, Tested
@@ -45,7 +45,7 @@ def compare_negatives(examined: Examined, settings: AuditSettings) -> Iterator[T
             present, absent = (int((inside & (labels == value)).sum()) for value in (1, 0))
             place = (NEGATIVES, finding, fact, group, against, present, absent)
             with_it, without = inside & (labels == 0), outside & (labels == 0)
-            count = min(len(np.unique(patients[mask])) for mask in (with_it, without))
+            count = min(count_patients(patients[mask]) for mask in (with_it, without))
             if count < settings.fewest:
                 reason = f"{count} patients without it on one side of the cue, fewer than {settings.fewest}"
                 yield Tested(*place, reason=reason)
