@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from cohorts import registry
+from ingestion.pooling.names import members_of
 from models.run_files import CARD, METRICS, ORIGIN, RESULT, TRAINED
 from store.code import ROOMS, ROOT
 from tracking.layout import RANKED
@@ -142,7 +143,8 @@ def _signature(cohort: str) -> ModelSignature:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
-    findings = list(registry.dataset(cohort).zero_shot or USUAL_FINDINGS)
+    named = [list(registry.dataset(name).zero_shot or ()) for name in members_of(cohort)]
+    findings = list(dict.fromkeys(label for labels in named for label in labels)) or list(USUAL_FINDINGS)
     return ModelSignature(
         Schema([ColSpec(DataType.binary, IMAGE)]),
         Schema([ColSpec(DataType.double, finding) for finding in findings]),

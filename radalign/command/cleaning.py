@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ingestion.pipeline import STAGES
+from ingestion.pooling.names import pools_in
 from ingestion.versions import ALIVE, PINS, present_version, versions_folder, writing
 from ingestion.workspace import Workspace
+from shards.pool import FILE_NAME as POOL
 from store import batches
 from store.atomic import PARTIAL
 from store.errors import BusyError, UserError
@@ -62,6 +64,7 @@ def clean(home: Path, dry_run: bool, log: Log) -> Unneeded:
     cannot be read, is left out.
     """
     pinned = _pinned_versions(home)
+    pinned |= _pooled_versions(home, pinned)
     found = _find_leftovers(home)
     if not dry_run:
         found.remove()
@@ -90,11 +93,7 @@ def count_bytes(path: Path) -> int:
 
 def _find(workspace: Workspace, pinned: set[str]) -> Unneeded:
     """What is not needed of a dataset. All that is needed is known before anything is found."""
-    from models.registry import evaluated_names
-    from tracking.runs import known_runs
-
-    runs = [run for method in evaluated_names() for run in known_runs(workspace, method)]
-    versions = {present_version(workspace), *pinned, *(run.version for run in runs)}
+    versions = _needed_versions(workspace, pinned)
     needed = {folder: _needed(workspace, folder, versions) for folder in FOLDERS}
     found = Unneeded()
     for path in sorted(versions_folder(workspace).glob("*")):
@@ -106,6 +105,15 @@ def _find(workspace: Workspace, pinned: set[str]) -> Unneeded:
             if match and match[1] not in fingerprints:
                 found.add(f"{workspace.cohort_name()} {folder}", path)
     return found
+
+
+def _needed_versions(workspace: Workspace, pinned: set[str]) -> set[str]:
+    """The present version of a dataset, and those of its runs and of others that are in progress."""
+    from models.registry import evaluated_names
+    from tracking.runs import known_runs
+
+    runs = [run for method in evaluated_names() for run in known_runs(workspace, method)]
+    return {present_version(workspace), *pinned, *(run.version for run in runs)}
 
 
 def _needed(workspace: Workspace, folder: str, versions: set[str]) -> set[str]:
@@ -128,6 +136,18 @@ def _pinned_versions(home: Path) -> set[str]:
         match = VERSION.search(str(_read(path).get("shards", "")))
         if match and not (path.parent / "result.json").exists():
             found.add(match[1])
+    return found
+
+
+def _pooled_versions(home: Path, pinned: set[str]) -> set[str]:
+    """Versions of datasets that the pools of a home refer to, in those of their versions that are needed."""
+    found = set()
+    for name in pools_in(home):
+        workspace = Workspace(home=str(home), cohort=name)
+        for version in _needed_versions(workspace, pinned) - {""}:
+            content = _read(versions_folder(workspace) / version / "shards" / POOL)
+            members = content.get("members")
+            found |= {Path(member["shards"]).parent.name for member in members} if isinstance(members, list) else set()
     return found
 
 
@@ -154,7 +174,7 @@ def _lives(run: Path) -> bool:
 def _datasets(home: Path) -> Iterator[Workspace]:
     from cohorts.registry import cohort_names
 
-    for name in cohort_names():
+    for name in (*cohort_names(), *pools_in(home)):
         if (home / name).is_dir():
             yield Workspace(home=str(home), cohort=name)
 

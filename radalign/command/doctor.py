@@ -138,7 +138,9 @@ def _reaches_hub(seconds: float = 3.0) -> bool:
 
 
 def _archives() -> Iterator[Finding]:
+    from cohorts.errors import CohortError
     from cohorts.registry import cohort_names
+    from ingestion.pooling.names import check_name
     from ingestion.workspace import PHANTOM, REMOTE
 
     named = []
@@ -153,11 +155,10 @@ def _archives() -> Iterator[Finding]:
         yield Finding("ok" if there else "missing", variable, root if there else f"{root} is no folder", advice)
     if not named:
         yield Finding("note", "Archives", f"no RADALIGN_<DATASET>_ROOT is set; {PHANTOM} simulates its own", "")
-    chosen = os.environ.get("RADALIGN_COHORT", PHANTOM)
-    if chosen not in cohort_names():
-        yield Finding(
-            "missing", "RADALIGN_COHORT", f"{chosen} is no dataset", f"Choose one of {', '.join(cohort_names())}."
-        )
+    try:
+        check_name(os.environ.get("RADALIGN_COHORT", PHANTOM))
+    except CohortError as error:
+        yield Finding("missing", "RADALIGN_COHORT", str(error), "")
 
 
 def _is_archive(name: str, root: Path) -> bool:
