@@ -73,10 +73,12 @@ def monitored_asset(method: str) -> dg.AssetsDefinition:
 
 def _numbers(found: Any) -> dict[str, Any]:
     """The numbers that Dagster plots over materializations, the picture, and the page."""
-    from evaluation.monitoring.drift import INPUTS, SCORES
+    from evaluation.monitoring.accuracy import MEAN
+    from evaluation.monitoring.quantities import INPUTS, SCORES
 
     night = found.nights[-1] if found.nights else None
-    rows = [row for row in found.last() if row["value"] is not None]
+    own = [row for row in found.last() if row["nights"] == 1 or row["quantity"] == MEAN]
+    rows = [row for row in own if row["value"] is not None]
     return {
         "nights": len(found.nights),
         "night": night.date if night else "",

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from evaluation.figures.pictures import data_uri
-from evaluation.monitoring.drift import FAMILIES
+from evaluation.monitoring.drift import FAMILIES, name_quantity
 from evaluation.monitoring.nights import Night
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -29,13 +29,24 @@ def render_page(
     latest = [row for row in rows if nights and row["night"] == nights[-1].name]
     warned: dict[str, list[str]] = {night.name: [] for night in nights}
     for row in rows:
-        warned[row["night"]] += [row["quantity"]] if row["warned"] else []
+        warned[row["night"]] += [name_quantity(row)] if row["warned"] else []
     return environment.get_template("drift.html").render(
         title=title,
         facts=facts,
         nights=[(night, warned[night.name]) for night in nights],
-        families={family: [row for row in latest if row["family"] == family] for family in FAMILIES},
+        families=_by_family(latest),
         pictures={caption: data_uri(png) for caption, png in pictures.items()},
         simulated=simulated,
         style=(TEMPLATES / "drift.css").read_text(encoding="utf-8"),
     )
+
+
+def _by_family(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of a night by family and number of nights, as headings call them."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for family in FAMILIES:
+        for row in rows:
+            if row["family"] == family:
+                several = f", {row['nights']} nights together" if row["nights"] > 1 else ""
+                found.setdefault(f"{family}{several}", []).append(row)
+    return found

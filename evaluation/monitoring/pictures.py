@@ -10,8 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from evaluation.figures.pictures import COLOURS, as_png
-from evaluation.monitoring.drift import ACCURACY, INPUTS, SCORES, farthest
+from evaluation.monitoring.accuracy import ACCURACY, MEAN
+from evaluation.monitoring.drift import FAMILIES, farthest, name_quantity
 from evaluation.monitoring.nights import Night
+from evaluation.monitoring.quantities import INPUTS, SCORES
 
 ACROSS = 3  # panels in a row
 WARNING = "#c1272d"
@@ -20,46 +22,57 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def draw_overview(nights: Sequence[Night], rows: Rows) -> bytes:
-    """The largest distance of each night, of inputs and of scores, as a multiple of what is warned of."""
-    figure = Figure(figsize=(7.6, 3.6), layout="constrained")
+    """The largest distance of each night, and of the last ones together, as a multiple of what is warned of."""
+    figure = Figure(figsize=(8.2, 3.6), layout="constrained")
     axes = figure.subplots()
-    places = np.arange(len(nights))
-    axes.axhspan(0, 1, color="0.93", zorder=0, label="without drift")
-    axes.axhline(1, color=WARNING, linewidth=0.9, linestyle="--")
+    axes.axhspan(0, 1, color="0.93", zorder=0)
+    axes.axhline(1, color=WARNING, linewidth=0.9, linestyle="--", label="warned of from here")
     for family, colour, marker in ((INPUTS, COLOURS[0], "o"), (SCORES, COLOURS[4], "s")):
-        own = [[row for row in rows if row["night"] == night.name and row["family"] == family] for night in nights]
-        heights = np.array([farthest(found) if found else np.nan for found in own])
-        axes.plot(places, heights, color=colour, marker=marker, markersize=5, linewidth=1.3, label=family)
-        for place, height, found in zip(places.tolist(), heights.tolist(), own, strict=True):
-            if any(row["warned"] for row in found):
-                _ring(axes, place, height)
-    for place, night in enumerate(nights):
-        names = [row["quantity"] for row in rows if row["night"] == night.name and row["warned"]]
-        if names:
-            text = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-            axes.annotate(
-                text, (place, axes.get_ylim()[1]), xytext=(0, 4), textcoords="offset points", ha="center", va="bottom",
-                fontsize=8, color=WARNING, parse_math=False, annotation_clip=False,
+        for several in (False, True):
+            own = [_rows_of(rows, night, family, several) for night in nights]
+            heights = [farthest(found) if found else np.nan for found in own]
+            if several and np.isnan(heights).all():
+                continue
+            axes.plot(
+                range(len(nights)), heights, color=colour, marker=marker, markersize=3 if several else 5,
+                linewidth=1.3, linestyle=":" if several else "-", label=f"{family}, last nights" if several else family,
             )  # fmt: skip
-    axes.set_ylim(bottom=0)
-    axes.set_ylabel("largest distance / limit")
+            for place, (height, found) in enumerate(zip(heights, own, strict=True)):
+                if any(row["warned"] for row in found):
+                    _ring(axes, place, height)
+    top = axes.get_ylim()[1]
+    axes.set(ylim=(0, top), ylabel="largest distance / limit")
+    for place, night in enumerate(nights):
+        names = [name_quantity(row) for row in rows if row["night"] == night.name and row["warned"]]
+        if names:
+            text = names[0] if len(names) == 1 else f"{names[0]}\nand {len(names) - 1} more"
+            axes.annotate(
+                text, (place, top), xytext=(0, 4), textcoords="offset points", ha="center", va="bottom", fontsize=8,
+                color=WARNING, parse_math=False, annotation_clip=False,
+            )  # fmt: skip
     _name_nights(axes, nights)
     axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return as_png(figure)
 
 
+def _rows_of(rows: Rows, night: Night, family: str, several: bool) -> Rows:
+    return [
+        row for row in rows if (row["night"], row["family"]) == (night.name, family) and (row["nights"] > 1) == several
+    ]
+
+
 def draw_quantities(nights: Sequence[Night], rows: Rows) -> bytes:
     """A panel for each quantity: its value by night with the range of nights without drift, or its distance."""
-    order = {family: place for place, family in enumerate((ACCURACY, INPUTS, SCORES))}
-    keys = sorted(dict.fromkeys((row["family"], row["quantity"]) for row in rows), key=lambda key: order[key[0]])
-    keys = [key for key in keys if key[0] != ACCURACY or key[1] == "mean AUROC"]
+    shown = [row for row in rows if row["quantity"] == MEAN or (row["family"] != ACCURACY and row["nights"] == 1)]
+    keys = list(dict.fromkeys((row["family"], row["quantity"]) for row in shown))
+    keys.sort(key=lambda key: FAMILIES.index(key[0]))
     down = max(1, -(-len(keys) // ACROSS))
     figure = Figure(figsize=(ACROSS * 3.7, down * 2.3 + 0.3), layout="constrained")
     panels: list[Axes] = figure.subplots(down, ACROSS, squeeze=False).ravel().tolist()
     for axes in panels[len(keys) :]:
         axes.set_axis_off()
     for axes, (family, quantity) in zip(panels, keys, strict=False):
-        own = {row["night"]: row for row in rows if (row["family"], row["quantity"]) == (family, quantity)}
+        own = {row["night"]: row for row in shown if (row["family"], row["quantity"]) == (family, quantity)}
         _draw_quantity(axes, nights, quantity, own)
     return as_png(figure)
 
@@ -78,8 +91,8 @@ def _draw_quantity(axes: Axes, nights: Sequence[Night], title: str, rows: Mappin
         axes.plot(places, column("reference"), color="0.45", linewidth=0.9, linestyle="--")
     else:
         low, high = np.zeros(len(nights)), column("limit")
-    for place, below, above in zip(places.tolist(), low.tolist(), high.tolist(), strict=True):
-        axes.fill_between([place - 0.4, place + 0.4], below, above, color="0.88", linewidth=0)
+    edges = (places[:, None] + [-0.5, 0.5]).ravel()
+    axes.fill_between(edges, np.repeat(low, 2), np.repeat(high, 2), color="0.88", linewidth=0)
     axes.plot(places, values, color=COLOURS[0], marker="o", markersize=4, linewidth=1.2)
     for place, (night, value) in enumerate(zip(nights, values.tolist(), strict=True)):
         if rows.get(night.name, {}).get("warned"):

@@ -76,6 +76,16 @@ def describe_images(predictions: Predictions, image_ids: Sequence[str], log: Cal
     return pa.table(columns).select(SCORED.names).cast(SCORED)
 
 
+def number_patients(tables: Sequence[pa.Table]) -> np.ndarray:
+    """(rows,) numbers of the patients of tables of SCORED, each of which counts its own from zero."""
+    found, first = [], 0
+    for table in tables:
+        numbers = table["patient"].to_numpy().astype(np.int64)
+        found.append(first + numbers)
+        first += 1 + int(numbers.max(initial=-1))
+    return np.concatenate(found)
+
+
 def measure_grey_levels(images: Images) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of the grey levels of each square, (images,) float32."""
     means, deviations = (np.empty(len(images), np.float32) for _ in range(2))

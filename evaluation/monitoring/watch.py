@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from evaluation.monitoring.drift import farthest, update_drift
+from evaluation.monitoring.drift import farthest, name_quantity, update_drift
 from evaluation.monitoring.nights import FOLDER, Night, Series, series_folder, update_nights
 from evaluation.monitoring.settings import MonitoringSettings
 from models.compute import AUTOMATIC, Compute
@@ -25,10 +25,15 @@ if TYPE_CHECKING:
 DRIFT = "drift"  # in the folder of a network's nights
 LOCK = "monitoring.lock"
 RESULTS = "results"
-OVERVIEW = "How far each night is from the reference, of what a night without drift keeps below (1)."
+MOST_DRAWN = 60  # nights in a picture, the last ones; the table of the page has all
+OVERVIEW = (
+    "How far each night, and the last nights together, are from the reference. What has not drifted stays below 1. Red "
+    "rings are warnings."
+)
 QUANTITIES = (
-    "Values by night, with the range of nights without drift in grey and the reference as a dashed line; of a mean "
-    "AUROC, the 95 % interval. Red rings are warnings."
+    "Each quantity by night: a value with the range of 95 % of nights without drift in grey and the reference as a "
+    "dashed line, or a distance with what is not warned of in grey. The mean AUROC is that of the last nights, with "
+    "its 95 % interval. Red rings are warnings of the night by itself."
 )
 
 Log = Callable[[str], object]
@@ -54,7 +59,7 @@ class Watched:
 
     def warned(self) -> list[str]:
         """The quantities in which the last night differs from the reference."""
-        return [row["quantity"] for row in self.last() if row["warned"]]
+        return [name_quantity(row) for row in self.last() if row["warned"]]
 
     def farthest(self, family: str) -> float:
         """The largest distance of the last night in a family of quantities, as a multiple of its limit."""
@@ -102,7 +107,8 @@ def write_page(
     path = page_path(workspace, run)
     pictures = {}
     if rows:
-        pictures = {OVERVIEW: draw_overview(series.nights, rows), QUANTITIES: draw_quantities(series.nights, rows)}
+        drawn = series.nights[-MOST_DRAWN:]
+        pictures = {OVERVIEW: draw_overview(drawn, rows), QUANTITIES: draw_quantities(drawn, rows)}
     for end, png in zip(("overview", "quantities"), pictures.values(), strict=False):
         with replacing(path.with_name(f"{path.stem}-{end}.png")) as partial:
             partial.write_bytes(png)

@@ -37,6 +37,19 @@ class Hospital:
         return watch(present, self.run, settings, log, day="2026-01-01")
 
 
+@pytest.fixture(autouse=True)
+def quick_pictures(request, monkeypatch):
+    """Pictures are drawn where a test asks for the fixture `pictures` alone: a panel per quantity takes its time."""
+    if "pictures" not in request.fixturenames:
+        for name in ("draw_overview", "draw_quantities"):
+            monkeypatch.setattr(f"evaluation.monitoring.pictures.{name}", lambda nights, rows: b"\x89PNG")
+
+
+@pytest.fixture
+def pictures():
+    """Real ones."""
+
+
 @pytest.fixture
 def hospital(workspace, seer):
     """After the training."""

@@ -58,9 +58,9 @@ def test_one_image_of_a_new_device_is_no_drift_and_a_night_of_them_is():
 
 
 def test_false_warnings_are_as_rare_as_asked_for_whatever_the_number_of_quantities():
-    """Twelve quantities of 400 nights without drift; patients have up to three images that resemble each other."""
+    """Twelve quantities of 300 nights without drift; patients have up to three images that resemble each other."""
     rng, warned = np.random.default_rng(0), 0
-    nights = 400
+    nights = 300
     for seed in range(nights):
         patients = np.repeat(np.arange(120), rng.integers(1, 4, 120))
         night = int((patients >= 110).sum())

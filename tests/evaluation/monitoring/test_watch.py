@@ -8,11 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from evaluation.errors import EvaluationError
 from evaluation.monitoring import nights as module
-from evaluation.monitoring.drift import ACCURACY, DRIFT, stability_index
+from evaluation.monitoring.accuracy import ACCURACY
+from evaluation.monitoring.drift import DRIFT
 from evaluation.monitoring.nights import HELD_OUT, TRAIN, series_folder
+from evaluation.monitoring.quantities import stability_index
 from evaluation.monitoring.scored import SCORED
 from shards.manifest import Manifest
 from shards.writer import write_manifest
@@ -81,10 +84,25 @@ def test_a_night_with_another_device_is_warned_of_and_the_others_are_not(hospita
     assert found.drift.schema.names == DRIFT.names
 
 
+def test_what_changes_little_by_little_is_seen_in_the_last_nights_together(hospital):
+    """A shift that no night of twenty shows by itself."""
+
+    def brighter(row):
+        return {**row, "pixels": (np.frombuffer(row["pixels"], np.uint8) + 4).tobytes()}
+
+    warned = []
+    for _ in range(4):
+        hospital.add(ADDED, brighter)
+        warned.append(hospital.watch().warned())
+    assert warned[0] == []
+    assert any("over" in name for name in warned[-1]), warned
+
+
 def test_accuracy_is_that_of_the_last_nights_beside_what_was_held_out(hospital):
     hospital.add(ADDED)
     rows = hospital.watch().last()
     (mean,) = [row for row in rows if row["quantity"] == "mean AUROC"]
+    assert mean["nights"] == 1
     assert (mean["family"], mean["warned"]) == (ACCURACY, False)
     assert mean["value"] > 0.95
     assert mean["reference"] > 0.95
@@ -178,6 +196,21 @@ def test_the_stability_index_is_that_of_its_definition():
     then, now = np.array([50.5, 50.5]) / 101, np.array([9.5, 1.5]) / 11
     wanted = ((now - then) * np.log(now / then)).sum()
     assert stability_index(np.array([50, 50]), np.array([9, 1])) == pytest.approx(wanted)
+
+
+def test_the_pictures_lie_beside_the_page(hospital, pictures):
+    for change in (darker, lambda row: row):
+        hospital.add(ADDED, change)
+        found = hospital.watch()
+    assert found.overview.startswith(b"\x89PNG")
+    for end, least in (("overview", 600), ("quantities", 1000)):
+        with Image.open(found.page.with_name(f"{found.page.stem}-{end}.png")) as picture:
+            assert picture.width > least
+    page = found.page.read_text()
+    assert page.count('<img src="data:image/png;base64,') == 2
+    assert "The last night differs" not in page
+    assert "mean grey level" in page
+    assert "inputs, 2 nights" not in page  # a night that is warned of is in no window
 
 
 def test_the_page_shows_nothing_as_markup(hospital):
