@@ -20,12 +20,13 @@ from cohorts.described import ROWS
 from cohorts.described.boxes import read_boxes
 from cohorts.described.description import HEADINGS, NO_PATIENTS, Description, ReportSource
 from cohorts.described.labels import read_labels
-from cohorts.described.tables import read_table, table_path
+from cohorts.described.tables import column_names, read_table, table_path
 from cohorts.described.words import SEXES, SIDES, SPLITS, read_age, read_dates, says_nothing
 from cohorts.errors import CohortError
 from cohorts.rows import files_below, first_reasons
 from cohorts.tables import BOX
 from report_parsing.errors import ReportError
+from store.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +62,6 @@ class Manifest:
     """Reads the images of a described archive from a table."""
 
     details: Mapping[str, str] = DETAILS
-    notes: Sequence[str] = ()
 
     def __init__(self, description: Description, root: Path) -> None:
         self.description, self.root = description, root
@@ -71,6 +71,14 @@ class Manifest:
             raise CohortError(
                 "The description has a manifest and `report: {sr: true}`; SR objects are read without one."
             )
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """That all images are taken for frontal ones, where nothing says which are."""
+        columns = self.description.columns
+        if columns.view or any(view for view, _ in columns.images()):
+            return ()
+        return ("The description names no column of the view, so every image counts as frontal.",)
 
     def list_rows(self) -> pd.DataFrame:
         """The rows of the manifest in their order, one for each path, with ROWS, `line` (of the table) and `report`."""
@@ -127,6 +135,8 @@ class Manifest:
         if not report.table:
             named += [column for column in (report.text, report.file, report.key) if column]
             named += report.sections.values()
+        elif self._joins_by_key:
+            named.append(report.key)
         named += [*described.labels.columns.values(), described.labels.column]
         if not boxes.table:
             named += [boxes.label, boxes.x, boxes.y, boxes.width, boxes.height]
@@ -170,7 +180,7 @@ class Manifest:
             elif views is None and not any(named):
                 named = [FRONTAL] * len(paths)
             found += [(line, path, view, problem) for (path, _), view in zip(paths, named, strict=False)]
-        return pd.DataFrame(found, columns=["line", "image_path", "view", "problem"])
+        return pd.DataFrame(found, columns=["line", "image_path", "view", "problem"]).astype({"line": int})
 
     def _place(self, path: str) -> str:
         """The path of an image from the root."""
@@ -274,7 +284,6 @@ class Manifest:
             return table[report.key].map(self._named_files(report.folder)).fillna("")
         if not report.table:
             return self._texts(table)
-        own = report.key in self._column_names
         joined = self._read(report.table, [report.key, *self._report_columns()])
         texts = self._texts(joined)
         by_key = (
@@ -285,7 +294,7 @@ class Manifest:
                 f"The table {report.table} has several reports for {int(by_key.map(len).gt(1).sum())} of its keys in "
                 f"{report.key!r}; leave one of each."
             )
-        keys = table[report.key if own else self.description.columns.study]
+        keys = table[report.key if self._joins_by_key else self.description.columns.study]
         return keys.map(by_key.map(lambda found: found[0])).fillna("")
 
     def _report_columns(self) -> list[str]:
@@ -316,10 +325,16 @@ class Manifest:
         return {PurePosixPath(path).stem: path for path in found if not is_escaped(path)}
 
     @cached_property
-    def _column_names(self) -> list[str]:
-        from cohorts.described.tables import column_names
-
-        return column_names(table_path(self.root, self.description.manifest), self.description.sheet)
+    def _joins_by_key(self) -> bool:
+        """Whether the manifest has the key of the table of reports under the same name; else its study is the key."""
+        described = self.description
+        known = column_names(table_path(self.root, described.manifest), described.sheet)
+        if described.report.key not in known and not described.columns.study:
+            raise CohortError(
+                f"{described.manifest} has no column {described.report.key!r}, by which {described.report.table} could "
+                f"be joined{did_you_mean(described.report.key, known)}; name one that both have, or `columns: study`."
+            )
+        return described.report.key in known
 
     @cached_property
     def _labels(self) -> tuple[pa.MapArray | None, np.ndarray]:

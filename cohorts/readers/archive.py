@@ -35,6 +35,7 @@ from cohorts.views import NOT_CHOSEN, USUAL, are_not_chosen
 if TYPE_CHECKING:
     import pandas as pd
 
+LEAST_IDENTIFIER = 4  # characters; a shorter one is in many paths by chance
 DETAILS = {
     "duplicate_image": "An earlier row names the same image.",
     "path_outside_root": "The path is absolute, climbs or is a link out of the root of the archive.",
@@ -66,6 +67,7 @@ class Archive(Reader):
     def __init__(
         self, root: Path, split: str | None = None, views: Sequence[str] = USUAL, home: Path | None = None
     ) -> None:
+        self._named = 0  # paths with an identifier in them, counted where the rows are listed
         path = description_path(root)
         self.description = read_description(path) if path is not None and path.exists() else None
         if self.description is not None:
@@ -101,7 +103,7 @@ class Archive(Reader):
         rows["reason"] = self._reasons(rows)
         rows["image_id"] = number_duplicates(rows["image_id"])
         scan = split_scan(rows, {**DETAILS, **self._source.details}, self._source.extras(rows))
-        return replace(scan, notes=tuple(self._source.notes))
+        return replace(scan, notes=(*self._source.notes, *describe_paths(self._named)))
 
     def read_report(self, study: Mapping[str, Any]) -> str:
         """The report of a study; a text without headings is all findings."""
@@ -117,6 +119,7 @@ class Archive(Reader):
     def _rows(self) -> pd.DataFrame:
         """The rows of the source with the columns of STUDIES: hashed identifiers and moved dates."""
         rows, key = self._source.list_rows(), read_key(self.home)
+        self._named = count_named(rows)
         patients = rows["patient"].map({name: pseudonym(key, "patient", name) for name in rows["patient"].unique()})
         studies = [pseudonym(key, "study", *names) for names in zip(rows["patient"], rows["study"], strict=True)]
         images = rows["image_path"].map(lambda path: pseudonym(key, "image", path))
@@ -148,6 +151,24 @@ class Archive(Reader):
             # Of several files of one report no path is told, and they were there when the source was listed.
             look_for_files(self.root, rows["report_path"].fillna(rows["image_path"]), reasons, "missing_report")
         return reasons
+
+
+def count_named(rows: pd.DataFrame) -> int:
+    """How many paths hold the identifier of their patient or study."""
+    named = zip(rows["image_path"], rows["patient"], rows["study"], strict=True)
+    return sum(
+        any(len(name) >= LEAST_IDENTIFIER and name in path for name in names if name != path) for path, *names in named
+    )
+
+
+def describe_paths(named: int) -> Sequence[str]:
+    """What to say of paths that hold identifiers."""
+    if not named:
+        return ()
+    return (
+        f"The paths of {named} images hold the identifier of their patient or study. Paths are not hashed: they are in "
+        "`studies` and `rejects` of the home, and not in the shards.",
+    )
 
 
 def move_dates(dates: pd.Series, patients: pd.Series, key: bytes) -> pd.Series:
