@@ -22,6 +22,7 @@ class Archive:
     report_style: str = "free"
     has_reports: bool = True
     split: str = "official"
+    views: tuple[str, ...] = ("frontal",)
     view: str = "PA"
 
     def add(self, *studies, images=1):
