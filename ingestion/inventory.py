@@ -29,7 +29,7 @@ from cohorts.archive.listed_reports import stamp_row
 from cohorts.errors import CohortError
 from cohorts.phantom import PHANTOM
 from cohorts.phantom.marker import is_marked
-from cohorts.views import USUAL
+from cohorts.views import NOT_CHOSEN, USUAL
 from ingestion.workspace import REMOTE, SIMULATED
 from store import batches
 from store.atomic import write_json
@@ -244,6 +244,11 @@ def describe_sources(studies: pa.Table, stamps: pa.Table) -> pa.Table:
         return database.sql(_SOURCES).to_arrow_table()
 
 
+def images_aspect(sources: pa.Table) -> str:
+    """What decoding reads of a batch, by the `sources` of its images."""
+    return fingerprint(IMAGES, sources[IMAGES].to_pylist())
+
+
 def compare(known: pa.Table | None, present: pa.Table) -> pa.Table:
     """What became of each image (image_id, change) that is not what it was."""
     with duckdb.connect() as database:
@@ -268,7 +273,9 @@ def _expect_known(folder: Path, cohort: Cohort, scan: Scan, log: Log) -> None:
     known = _previous_sources(folder, log)
     if known is None or not known.num_rows:
         return
-    if not pc.any(pc.is_in(scan.studies["image_id"], value_set=known["image_id"].combine_chunks())).as_py():
+    others = scan.rejects.filter(pc.equal(scan.rejects["reason"], NOT_CHOSEN))  # that other views are asked for now
+    present = pa.chunked_array([*scan.studies["image_id"].chunks, *others["image_id"].chunks], pa.string())
+    if not pc.any(pc.is_in(present, value_set=known["image_id"].combine_chunks())).as_py():
         raise CohortError(
             f"The archive {cohort.root} has none of the {known.num_rows} images that were known of {cohort.name}: "
             f"mount all of it, or set {folder.parent} aside if it shall be replaced by another archive."
@@ -278,7 +285,7 @@ def _expect_known(folder: Path, cohort: Cohort, scan: Scan, log: Log) -> None:
 def _batch(name: str, cohort: Cohort, sources: pa.Table, stamps: pa.Table) -> Batch:
     reading = [cohort.has_reports, cohort.report_style]
     aspects = {
-        IMAGES: fingerprint(IMAGES, sources[IMAGES].to_pylist()),
+        IMAGES: images_aspect(sources),
         TEXTS: fingerprint(TEXTS, reading, sources[TEXTS].to_pylist()),
     }
     return Batch(name, fingerprint("inventory", sources["row"].to_pylist(), stamps.to_pylist()), aspects=aspects)

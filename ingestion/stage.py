@@ -33,6 +33,7 @@ class Work:
     workspace: Workspace
     inputs: Mapping[str, Path]
     settings: Mapping[str, Any]
+    batch: str = ""  # its name
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def run(
             name: expect_intact(batches.output_path(workspace.folder(name), fingerprint), AGAIN)
             for name, fingerprint in batch.inputs.items()
         }
-        return stage.compute(Work(workspace, inputs, settings))
+        return stage.compute(Work(workspace, inputs, settings, batch.name))
 
     return batches.run_batch(workspace.folder(stage.name), batch, compute, stage.write, log)
 

@@ -93,8 +93,13 @@ def plan_stage(
     for batch in first.batches:
         content = {name: fingerprints[batch.name] for name, fingerprints in read.items()}
         inputs = {name: fingerprints[batch.name] for name, fingerprints in files.items()}
-        batches.append(Batch(batch.name, fingerprint(stage, code, settings, content), inputs))
+        batches.append(Batch(batch.name, fingerprint_batch(stage, code, settings, content), inputs))
     return Plan(tuple(batches), dict(settings))
+
+
+def fingerprint_batch(stage: str, code: str, settings: Mapping[str, Any], content: Mapping[str, str]) -> str:
+    """What a batch is called: `content` is what it reads of each stage upstream, by the fingerprint of that."""
+    return fingerprint(stage, code, settings, content)
 
 
 def missing(folder: Path, plan: Plan, log: Log = lambda _: None) -> list[Batch]:

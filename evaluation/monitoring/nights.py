@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from cohorts.dataset import Dataset
 from evaluation.dataset import EvaluationDataset
 from evaluation.errors import EvaluationError
+from evaluation.metrics.units import ALL
 from evaluation.monitoring.scored import describe_images, findings_of
 from evaluation.predictions import Predictions
 from ingestion.versions import at_version, has_version
@@ -95,7 +96,7 @@ def update_nights(
     members = {name: _ids_of_role(known, name) for name in (TRAIN, HELD_OUT)} | {one.name: one.images for one in nights}
     facts = Dataset(workspace.cohort_name(), zero_shot=findings)
     predictions = {
-        place: Predictions(EvaluationDataset(place, facts), run, "trained", log, compute)
+        place: Predictions(EvaluationDataset(place, facts, ALL), run, "trained", log, compute)
         for place in (before, workspace)
     }
     identity = _identity(run, findings, predictions[workspace])

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from store.errors import SettingError
 from store.settings import setting
@@ -69,11 +68,10 @@ def images_schema(size: int) -> pa.Schema:
     )
 
 
-def compute(work: Work) -> Computed:
-    """Decode the images of one batch of the inventory."""
+def decode(work: Work, studies: pa.Table) -> Computed:
+    """Decode images of a batch of the inventory, its rows `studies`."""
     from tqdm import tqdm
 
-    studies = pq.read_table(work.inputs["inventory"])
     root = work.workspace.root().resolve()
     with tqdm(total=studies.num_rows, unit="image", leave=False, disable=None) as bar:  # None: in a terminal only
         return decode_batch(root, studies, **work.settings, pool=_shared_pool(), on_image=bar.update)

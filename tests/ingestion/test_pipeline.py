@@ -65,7 +65,8 @@ def test_the_phantom_is_simulated_ingested_and_then_found(workspace):
     lines.clear()
     assert update(workspace, settings, lines.append, progress=False) == state
     assert "0 of 3 batches to compute, the others are there" in lines
-    assert pipeline.last_settings(workspace)["inventory"] == {"batch_size": 5, "split": "official"}
+    kept = {"batch_size": 5, "split": "official", "views": ["frontal"]}
+    assert pipeline.last_settings(workspace)["inventory"] == kept
 
 
 def test_the_settings_of_every_table_are_kept(workspace):
