@@ -13,10 +13,11 @@ from cohorts.phantom.marker import is_marked
 from cohorts.registry import open_cohort
 from cohorts.splits import OFFICIAL
 from ingestion.inspection.counts import Counts, count_scan, read_some_reports
+from ingestion.inspection.progress import reporting
 
 if TYPE_CHECKING:
     from cohorts.base import Cohort, Scan
-    from ingestion.inspection.listing import Log
+    from ingestion.inspection.progress import Log
     from ingestion.inspection.recognise import Candidate
 
 ARCHIVE = "archive"  # the dataset that a description makes
@@ -48,10 +49,10 @@ def list_archive(name: str, roots: Sequence[Path], log: Log, home: Path, shown: 
     best: tuple[Cohort, Scan] | None = None
     sentence = ""
     for root in roots:
-        log(f"Listing {shown or root} as {name}.")
         try:
-            cohort = open_cohort(name, root, home=home)
-            scan = cohort.scan()
+            with reporting(log, f"Listing {shown or root} as {name}"):
+                cohort = open_cohort(name, root, home=home)
+                scan = cohort.scan()
         except CohortError as error:
             sentence = sentence or str(error)
             continue

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,9 +28,6 @@ from cohorts.described.words import (
 )
 from cohorts.views import FRONTAL, UNKNOWN, kind_of_view
 from ingestion.inspection import lexicon
-
-if TYPE_CHECKING:
-    from datetime import date
 
 IMAGE_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima", ".jpg", ".jpeg", ".png")
 TEXT_SUFFIXES = (".txt", ".text")
@@ -162,15 +159,15 @@ def _has_words(value: str) -> bool:
 
 
 def _is_date(value: str) -> bool:
-    from datetime import datetime
-
     text = TIME.sub("", value)
-    if any(form.fullmatch(text) for form in (YEAR_FIRST, DAY_FIRST, EITHER)):
+    if any(form.fullmatch(text) for form in (YEAR_FIRST, DAY_FIRST, EITHER, SERIAL)):
         return True
-    for form in NAMED:
-        try:
-            parsed: date = datetime.strptime(text, form).date()
-        except ValueError:
-            continue
-        return parsed is not None
-    return SERIAL.fullmatch(text) is not None
+    return any(_is_written(text, form) for form in NAMED)
+
+
+def _is_written(text: str, form: str) -> bool:
+    try:
+        datetime.strptime(text, form)
+    except ValueError:
+        return False
+    return True

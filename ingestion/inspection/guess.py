@@ -142,8 +142,8 @@ class _Guesser:
     def _facts(self) -> dict[str, str]:
         """Role -> column of what is said of the patient and the study."""
         fitting: dict[str, Callable[[Column], float]] = {
-            "patient": lambda column: float(column.may_be_identifier and column.dates < MOST_OF),
-            "study": lambda column: float(column.may_be_identifier and column.dates < MOST_OF),
+            "patient": lambda column: float(column.may_be_identifier),
+            "study": lambda column: float(column.may_be_identifier),
             "date": lambda column: column.dates,
             "view": lambda column: column.views,
             "sex": lambda column: column.sexes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -14,11 +14,10 @@ from cohorts.archive.folders import is_file
 from cohorts.archive.outages import ABSENT, DENIED, explain_folder, is_ignored, outage
 from cohorts.archive.paths import OutsideRootError, inside
 from cohorts.errors import CohortError
+from ingestion.inspection.progress import EVERY, Log
 
 MOST_FOLDERS = 1000  # that are listed at one depth
 MOST_DEPTH = 16
-LOG_EVERY = 2.0  # seconds
-Log = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def list_folder(root: Path, log: Log) -> Listing:
             links_out += out
             seen += len(files)
             estimate += len(files) * weight
-            if time.monotonic() - reported > LOG_EVERY:
+            if time.monotonic() - reported > EVERY:
                 log(f"Looking into folders: {seen} files so far.")
                 reported = time.monotonic()
         level = sorted(below)

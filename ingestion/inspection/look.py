@@ -22,7 +22,7 @@ from ingestion.inspection.recognise import recognise
 from ingestion.inspection.trees import Tree, guess_tree, look_at_headers
 
 if TYPE_CHECKING:
-    from ingestion.inspection.listing import Log
+    from ingestion.inspection.progress import Log
     from ingestion.inspection.sheets import Sheet
 
 MANIFEST, TREE = "manifest", "DICOM tree"
@@ -132,7 +132,7 @@ def explain_nothing(listing: Listing, problems: Sequence[str] = ()) -> str:
     unread = f" and a table that cannot be read: {problems[0].rstrip('.')}" if problems else ""
     return (
         f"{listing.root} is none of the published datasets, has no table with paths of its images and no DICOM files "
-        f"(it holds {', '.join(endings)}{unread}); write a table with a row per image, with the columns image, patient "
+        f"(it has {', '.join(endings)}{unread}); write a table with a row per image, with the columns image, patient "
         "and report."
     )
 

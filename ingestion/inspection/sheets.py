@@ -12,13 +12,15 @@ from cohorts.errors import CohortError
 from ingestion.inspection.columns import Column, make_columns
 
 if TYPE_CHECKING:
-    from ingestion.inspection.listing import Listing, Log
+    from ingestion.inspection.listing import Listing
+    from ingestion.inspection.progress import Log
 
-SUFFIXES = (".csv", ".tsv", ".parquet", ".xlsx", ".txt", ".gz")
+TEXT = ".txt"
+SUFFIXES = (".csv", ".tsv", ".parquet", ".xlsx", ".gz", TEXT)
 MOST_ROWS = 2000  # of a table, that are looked at
 MOST_TABLES = 40
 MOST_COLUMNS = 500
-MOST_TEXTS = 3  # files ending in .txt of one folder: more are reports
+MOST_TEXTS = 10  # files that end in .txt: more are reports, and none is looked at
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,5 @@ def read_sheet(listing: Listing, path: str) -> Sheet:
 
 
 def _tables(listing: Listing) -> Iterator[str]:
-    for folder, names in listing.names.items():
-        texts = sum(name.lower().endswith(".txt") for name in names)
-        for name in names:
-            suffix = PurePosixPath(name.lower()).suffix
-            if suffix in SUFFIXES and not (suffix == ".txt" and texts > MOST_TEXTS):
-                yield f"{folder}/{name}" if folder else name
+    suffixes = SUFFIXES[: -1 if listing.suffixes()[TEXT] > MOST_TEXTS else None]
+    return (path for path in listing.paths() if PurePosixPath(path).suffix.lower() in suffixes)

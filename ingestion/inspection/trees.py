@@ -17,7 +17,8 @@ from cohorts.errors import CohortError
 from ingestion.inspection.guess import Guess, report_columns
 
 if TYPE_CHECKING:
-    from ingestion.inspection.listing import Listing, Log
+    from ingestion.inspection.listing import Listing
+    from ingestion.inspection.progress import Log
     from ingestion.inspection.sheets import Sheet
 
 MOST_HEADERS = 400  # that are read
