@@ -33,7 +33,7 @@ from store.code import ROOT
 COHORT, METHOD, LAYOUT = "mimic_cxr", "medklip", "mimic_cxr"
 HEIGHT, SIZE = 96, 64  # rows of an image, pixels of a square
 DARKER = 0.45  # of the grey levels above the darkest, in the night with drift
-CHECK_SECONDS, PATIENCE = 5, 300
+CHECK_SECONDS, PATIENCE = 5, 600
 SENSORS = ("new_studies", "after_ingest")
 NETWORK = {"image_encoder": "resnet18", "output_stride": 32, "width": 16, "layers": 1}
 TRAINING = {"batch_size": 16, "warmup_epochs": 0.0, "log_every": 50, "threads": 1, "method_config": NETWORK}
@@ -58,7 +58,7 @@ def darken(study: SimulatedStudy) -> SimulatedStudy:
     return replace(study, pixels=pixels.astype(np.uint16), lateral=None)
 
 
-def simulate(count: int, known: int, drifted: range) -> list[SimulatedStudy]:
+def simulate(count: int, drifted: range) -> list[SimulatedStudy]:
     """The first `count` studies of the simulation, darker those whose place is in `drifted`."""
     studies = simulate_studies(PhantomConfig(studies=count, height=HEIGHT), count)
     return [darken(study) if study.index in drifted else study for study in studies]
@@ -133,7 +133,7 @@ def measure(folder: Path, options: argparse.Namespace) -> int:
     archive = folder / "archive"
     first = options.studies + (options.drift - 1) * options.added
     drifted = range(first, first + options.added)
-    write_archive(archive, simulate(options.studies, 0, drifted))
+    write_archive(archive, simulate(options.studies, drifted))
     instance = dg.DagsterInstance.get()
     begun = time.monotonic()
     train(instance, options.steps)
@@ -143,7 +143,7 @@ def measure(folder: Path, options: argparse.Namespace) -> int:
     with automation(folder / "daemon.log"):
         for night in range(1, options.nights + 1):
             count = options.studies + night * options.added
-            write_archive(archive, simulate(count, count - options.added, drifted))
+            write_archive(archive, simulate(count, drifted))
             begun = time.monotonic()
             found = wait_for_night(instance, night)
             warned = warnings_by_night(batches.read_batches(series / DRIFT)).get(f"night-{night:04d}", [])
