@@ -163,7 +163,7 @@ class EvaluationDataset:
 
         train = self.images("train")
         chosen = images_of(self._read_subsets(repeat), share)
-        return train.select(pc.is_in(pa.array(train.image_ids), chosen).to_numpy(False))
+        return train.select(pc.is_in(pa.array(train.image_ids, pa.string()), chosen).to_numpy(False))
 
     def splits(self, share: float, repeat: int = 0) -> tuple[Images, Images, Images]:
         """The train images of a share of the patients, and all of validate and of test."""

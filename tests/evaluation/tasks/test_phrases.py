@@ -91,6 +91,7 @@ def test_phrases_of_ms_cxr_are_asked_as_they_stand(tmp_path, monkeypatch):
     workspace = Workspace(home=str(tmp_path / "home"), cohort="ms_cxr", archive_root=str(tmp_path / "archive"))
     update(workspace, IngestionSettings(images=ImagesSettings(size=32)), progress=False)
     dataset, asked = EvaluationDataset(workspace, DATASET), []
+    assert len(dataset.fraction(1.0)) == 0  # every image tests
 
     def phrase_maps(images, texts):
         """Where the boxes are: cells of 8 x 8, as a network that knows them would draw them."""
