@@ -22,26 +22,28 @@ class ClipSettings:
     image_weights: str = setting(
         "", "Weights of a timm encoder: empty for random ones, `imagenet`, or the path of a checkpoint."
     )
-    vision_layers: int = setting(12, "Transformer blocks of CLIP's image tower.")
-    vision_width: int = setting(768, "Width of CLIP's image tower.")
-    vision_heads: int = setting(12, "Attention heads of CLIP's image tower.")
-    patch: int = setting(32, "Side of a patch of CLIP's image tower, in pixels.")
-    text_layers: int = setting(12, "Transformer blocks of the text tower.")
-    text_width: int = setting(512, "Width of the text tower.")
-    text_heads: int = setting(8, "Attention heads of the text tower.")
+    vision_layers: int = setting(12, "Transformer blocks of CLIP's image tower.", least=1)
+    vision_width: int = setting(768, "Width of CLIP's image tower.", least=1)
+    vision_heads: int = setting(12, "Attention heads of CLIP's image tower.", least=1)
+    patch: int = setting(32, "Side of a patch of CLIP's image tower, in pixels.", least=1)
+    text_layers: int = setting(12, "Transformer blocks of the text tower.", least=1)
+    text_width: int = setting(512, "Width of the text tower.", least=1)
+    text_heads: int = setting(8, "Attention heads of the text tower.", least=1)
     text_tokenizer: str = setting(
         "clip", "Tokenizer: `clip`, or the WordPiece of a BERT as hub name, folder, or all-MiniLM-L6-v2 (bundled)."
     )
-    context: int = setting(77, "Tokens of a text, start and end token included; longer texts are cut.")
-    embedding: int = setting(512, "Width of the space that images and texts share.")
+    context: int = setting(77, "Tokens of a text, start and end token included; longer texts are cut.", least=1)
+    embedding: int = setting(512, "Width of the space that images and texts share.", least=1)
     quick_gelu: bool = setting(True, "OpenAI's approximation of GELU; off for CLIPs that were trained without it.")
     sections: str = setting(
         "impression", "Sections of the report, joined by +; `a/b` takes b where the reports have no section a."
     )
     first_logit_scale: float = setting(
-        14.285714, "Logit scale at the start: 1 / 0.07, as in CLIP. Pretrained CLIP weights bring their own."
+        14.285714, "Logit scale at the start: 1 / 0.07, as in CLIP. Pretrained CLIP weights bring their own.", above=0.0
     )
-    max_logit_scale: float = setting(100.0, "Upper bound of the logit scale, as in CLIP's paper; 0 for none.")
+    max_logit_scale: float = setting(
+        100.0, "Upper bound of the logit scale, as in CLIP's paper; 0 for none.", least=0.0
+    )
     positive_prompt: str = setting(
         "{}", "Prompt for the presence of a finding. The directions of several prompts, joined by |, are averaged."
     )

@@ -100,6 +100,8 @@ def test_lrclr_declares_only_what_a_clip_does_not_have():
         ("vsepp", {"margin": -0.1}, "method_config of vsepp: `margin` is -0.1, but must be at least 0.0."),
         ("simclr", {"dimension": 0}, "method_config of simclr: `dimension` is 0, but must be at least 1."),
         ("gloria", {"prompts": "many"}, "method_config of gloria: `prompts` is 'many', but must be a whole number."),
+        ("moco", {"queue": 0}, "method_config of moco: `queue` is 0, but must be at least 1."),
+        ("lrclr", {"first_logit_scale": 0}, "method_config of lrclr: `first_logit_scale` is 0, but must be above 0.0."),
         ("convirt", {"temperature": 0}, "method_config of convirt: `temperature` is 0, but must be above 0.0."),
     ],
 )

@@ -169,6 +169,4 @@ def test_another_image_encoder_takes_the_place_of_clips():
 def test_mistakes_are_one_sentence():
     with pytest.raises(ValueError, match="scores is one of cosines, scaled, standardised, not `softmax`"):
         ChexzeroConfig(scores="softmax")
-    with pytest.raises(ValueError, match="first_logit_scale is 0"):
-        ChexzeroConfig(first_logit_scale=0)
     assert ChexzeroConfig().weights == "openai"

@@ -208,8 +208,6 @@ def test_the_nearest_texts_are_ranked_by_the_matching(model):
         ({"equal_texts": "masked"}, "equal_texts is `negatives` or `positives`"),
         ({"momentum": 1.5}, "momentum is 1.5"),
         ({"temperature": 0.9}, "temperature is 0.9"),
-        ({"queue": 0}, "queue is 0"),
-        ({"negative_floor": -1.0}, "negative_floor is -1"),
         (dict.fromkeys(("contrast_weight", "matching_weight", "language_weight"), 0.0), "nothing is left to train"),
     ],
 )

@@ -71,16 +71,14 @@ def test_features_are_those_of_the_query_network():
     torch.testing.assert_close(features, alone)
     torch.testing.assert_close(last.mean((2, 3)), features)
     for ask in (lambda: method.zero_shot(images, ["effusion"]), lambda: method.similarity(images, ["effusion"])):
-        with pytest.raises(NotImplementedError, match="Moco has no"):
+        with pytest.raises(NotImplementedError, match="moco has no"):
             ask()
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"queue": 0}, "queue is 0"),
         ({"key_momentum": 1.5}, "key_momentum is 1.5"),
-        ({"temperature": 0.0}, "temperature is 0"),
         ({"head": "deep"}, "head is one of"),
     ],
 )
