@@ -42,11 +42,11 @@ def audited_asset(method: str, cohorts: Sequence[str]) -> dg.AssetsDefinition:
         place, written = workspace.plain(), []
         with one_sentence():
             amount = chosen_evaluation(evaluation, place.preset_name(), context.run.tags).amount
+            settings = settings_of(config, AuditSettings)
             names = choose_datasets(place, amount.cohorts, amount.splits)
             for network in networks_of(method, place, context.run.tags):
                 for run in runs_to_evaluate(place, network, amount.every_run):
-                    found = find_datasets(place, run, names, context.run.run_id, context.log.info)
-                    settings = settings_of(config, AuditSettings)
+                    found = find_datasets(place, run, names, settings.view, context.run.run_id, context.log.info)
                     written.append(audit_run(place, run, *found, settings, context.log.info, amount.compute))
         audits = [one.audit for one in written]
         headlines = [f"{one.name}: {sentence}" for one in audits for sentence in one.headlines()]

@@ -15,14 +15,16 @@ from tracking.runs import TrainedRun
 
 
 def find_datasets(
-    home: Workspace, run: TrainedRun, names: Sequence[str], job: str, log: Callable[[str], object]
+    home: Workspace, run: TrainedRun, names: Sequence[str], view: str, job: str, log: Callable[[str], object]
 ) -> tuple[list[EvaluationDataset], list[str]]:
     """The dataset of a run's pretraining and those of `names` that are ready; and why the others are not among them.
+
+    Their images are those of the `view`, one of evaluation.metrics.units.VIEWS.
 
     They are read in the versions that the Dagster run `job` has pinned, or else in the present ones.
     """
     own = version_for(home, run.data_version, job, run.version, log)
-    found, left_out, absent = [EvaluationDataset(own)], [], []
+    found, left_out, absent = [EvaluationDataset(own, view=view)], [], []
     for name in names:
         there, facts = home.downstream(name), dataset(name)
         state = pinned_state(replace(home, cohort=name), job) or dataset_state(home, name)
@@ -33,7 +35,7 @@ def find_datasets(
         elif ZERO_SHOT not in facts.purposes:
             left_out.append(f"{name} was not audited: it has no labels that a network can be asked for in words.")
         else:
-            found.append(EvaluationDataset(at_version(there, state.get("version", "")), facts))
+            found.append(EvaluationDataset(at_version(there, state.get("version", "")), facts, view))
     if absent:
         left_out.append(f"Not audited, as they are not in this home: {', '.join(absent)}.")
     return found, left_out

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from evaluation.errors import EvaluationError
+from evaluation.metrics.units import VIEWS
+from imaging.dicom.views import FRONTAL
 from store.settings import check_bounds, setting
 
 YOUDEN = "youden"  # the operating point with the best sum of sensitivity and specificity
@@ -21,6 +23,7 @@ class AuditSettings:
         YOUDEN, "Operating point of miss and false alarm rates: `youden`, or one of `sensitivities`, such as 0.9."
     )
     age_bands: list[int] = setting([40, 60, 80], "First years of the age bands after the lowest band.")
+    view: str = setting(FRONTAL, "Images that are audited: `frontal`, `lateral` or `all`.")
     fewest: int = setting(
         20, "Patients with a finding, and as many without, that a group needs to be measured.", least=5
     )
@@ -40,6 +43,8 @@ class AuditSettings:
                 f"audit: `operating_point` is {self.operating_point!r}, but must be one of "
                 f"{', '.join(self.operating_points)}."
             )
+        if self.view not in VIEWS:
+            raise EvaluationError(f"audit: `view` is {self.view!r}, but must be one of {', '.join(VIEWS)}.")
         if list(self.age_bands) != sorted({int(age) for age in self.age_bands if age > 0}):
             raise EvaluationError(f"audit: `age_bands` must be years that rise, not {self.age_bands}.")
 

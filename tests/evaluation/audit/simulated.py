@@ -11,10 +11,11 @@ PREVALENCE, CORRELATION = 0.25, 0.5
 VALIDATE = 4  # one image in so many is of validate
 
 
-def simulate(images, seed, findings=4, auroc=0.85, gap=0.0, cue=0.0, visits=1.25):
+def simulate(images, seed, findings=4, auroc=0.85, gap=0.0, missed=0.0, cue=0.0, visits=1.25):
     """A dataset of `images` images, of patients with `visits` images on average.
 
-    The AUROC of the first finding is lower by `gap` in women. The scores of the second finding are higher by `cue`
+    The AUROC of the first finding is lower by `gap` in women, and a share `missed` of the women who have it look as if
+    they had not. The scores of the second finding are higher by `cue`
     standard deviations where there is a tube. Scores of a patient's images are correlated.
     """
     rng = np.random.default_rng(seed)
@@ -26,6 +27,7 @@ def simulate(images, seed, findings=4, auroc=0.85, gap=0.0, cue=0.0, visits=1.25
     tube = (rng.random(images) < 0.3).astype(float)
     rise = np.full((images, findings), np.sqrt(2) * norm.ppf(auroc))
     rise[sex == "F", 0] = np.sqrt(2) * norm.ppf(auroc - gap)
+    rise[(sex == "F") & (rng.random(images) < missed), 0] = 0
     noise = CORRELATION**0.5 * rng.normal(size=(count, findings))[patients]
     noise += (1 - CORRELATION) ** 0.5 * rng.normal(size=(images, findings))
     values = noise + labels * rise

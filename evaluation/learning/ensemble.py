@@ -1,4 +1,4 @@
-"""`python -m evaluation.ensemble SHARDS RUN [RUN ...]`: what several trained networks score, alone and together.
+"""`python -m evaluation.learning.ensemble SHARDS RUN [RUN ...]`: what several networks score, alone and together.
 
 A RUN is the folder of a run or of one of its checkpoints. CheXzero averages the predictions of its ten best
 checkpoints; thresholds have the best MCC on the validate split, as there.
@@ -30,7 +30,7 @@ METRICS = ("auroc", "mcc", "f1")
 
 def main(arguments: Sequence[str]) -> int:
     """Print the table; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m evaluation.ensemble", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m evaluation.learning.ensemble", description=__doc__)
     parser.add_argument("shards", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
     options = parser.parse_args(arguments)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation import ensemble
+from evaluation.learning import ensemble
 from models.registry import build_method
 from models.saved import TRAINED, ModelCard
 from shards.reader import ShardData, Triplets
