@@ -152,7 +152,7 @@ TABLE: dict[str, set[Thing]] = {
     "store/arrays.py": EVERY_RESULT,
     # stages
     "cohorts/readers/open_i.py": stage("reports", cohorts=["open_i"]),
-    "cohorts/readers/mimic_cxr.py": stage("reports", cohorts=["mimic_cxr", "phantom", "edema_severity"]),
+    "cohorts/readers/mimic_cxr.py": stage("reports", cohorts=["mimic_cxr", "phantom", "edema_severity", "ms_cxr"]),
     "cohorts/tables.py": stage("images", "reports"),
     "imaging/dicom/display.py": stage("images") | REGIONS,
     "imaging/worker.py": stage("images") | REGIONS,
