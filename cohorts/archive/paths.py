@@ -43,6 +43,13 @@ def stays_inside(relative: str) -> bool:
     return not relative.startswith("/") and ".." not in relative.split("/")
 
 
+def clean_path(path: str) -> str:
+    """A path of a table with `/` between its parts, and without parts that lead nowhere. Where it leads stays."""
+    slashed = path.strip().replace("\\", "/")
+    parts = [part for part in slashed.split("/") if part not in ("", ".")]
+    return ("/" if slashed.startswith("/") else "") + "/".join(parts)
+
+
 def files_in(root: Path, folder: Path) -> Iterator[str]:
     """Paths, relative to the root, of the files at any depth of a folder below it, in a fixed order.
 

@@ -37,7 +37,11 @@ class Source(Protocol):
 
     has_reports: bool
     details: Mapping[str, str]  # reason -> a sentence without identifiers
-    notes: Sequence[str]  # what to say of the archive after its rows were listed, without names and identifiers
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What to say of the archive after its rows were listed, without names and identifiers."""
+        ...
 
     def list_rows(self) -> pd.DataFrame:
         """A row per image with the columns ROWS, in an order that does not change."""

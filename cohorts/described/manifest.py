@@ -8,25 +8,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from cohorts.archive.paths import file_stamps
+from cohorts.archive.paths import clean_path, file_stamps
 from cohorts.archive.report_files import MAXIMUM_BYTES, read_text
 from cohorts.described import ROWS
 from cohorts.described.boxes import read_boxes
-from cohorts.described.description import HEADINGS, NO_PATIENTS, Description, ReportSource
+from cohorts.described.description import NO_PATIENTS, Description, ReportSource
 from cohorts.described.labels import read_labels
-from cohorts.described.tables import column_names, read_table, table_path
+from cohorts.described.manifest_reports import ManifestReports
+from cohorts.described.tables import read_table, table_path
 from cohorts.described.words import SEXES, SIDES, SPLITS, read_age, read_dates, says_nothing
 from cohorts.errors import CohortError
-from cohorts.rows import files_below, first_reasons
+from cohorts.rows import first_reasons
 from cohorts.tables import BOX
 from report_parsing.errors import ReportError
-from store.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +67,7 @@ class Manifest:
         self.description, self.root = description, root
         self.has_reports = description.report != ReportSource()
         self._folder = clean_path(description.images)
+        self._described_reports = ManifestReports(description, root)
         if description.report.sr:
             raise CohortError(
                 "The description has a manifest and `report: {sr: true}`; SR objects are read without one."
@@ -84,7 +85,7 @@ class Manifest:
         """The rows of the manifest in their order, one for each path, with ROWS, `line` (of the table) and `report`."""
         lines = self._images["line"].to_numpy()
         facts = self._facts().iloc[lines].reset_index(drop=True)
-        reports = self._reports().iloc[lines].reset_index(drop=True)
+        reports = self._reports.iloc[lines].reset_index(drop=True)
         rows = self._images.assign(**facts, **reports)
         rows["reason"] = self._reasons(rows)
         return rows[[*ROWS, "line", "report"]]
@@ -121,7 +122,7 @@ class Manifest:
         state = (repr(self.description), str(self.root), *file_stamps(self.root, [clean_path(name) for name in tables]))
         if state not in _TEXTS:
             images = self._images.drop_duplicates("image_path")
-            texts = self._reports()["report"].iloc[images["line"].to_numpy()]
+            texts = self._reports["report"].iloc[images["line"].to_numpy()]
             _TEXTS.clear()
             _TEXTS[state] = dict(zip(images["image_path"], texts, strict=True))
         return _TEXTS[state]
@@ -130,13 +131,9 @@ class Manifest:
     def _table(self) -> pd.DataFrame:
         """The columns that the description names, with the words of `values` replaced by what they mean."""
         described = self.description
-        columns, report, boxes = described.columns, described.report, described.boxes
+        columns, boxes = described.columns, described.boxes
         named = [column for _, column in columns.images()] + list(columns.facts().values())
-        if not report.table:
-            named += [column for column in (report.text, report.file, report.key) if column]
-            named += report.sections.values()
-        elif self._joins_by_key:
-            named.append(report.key)
+        named += self._described_reports.columns
         named += [*described.labels.columns.values(), described.labels.column]
         if not boxes.table:
             named += [boxes.label, boxes.x, boxes.y, boxes.width, boxes.height]
@@ -148,11 +145,13 @@ class Manifest:
         return table
 
     def _read(self, name: str, columns: list[str], sheet: str = "") -> pd.DataFrame:
-        table = read_table(table_path(self.root, name), columns, sheet)
-        for column, meanings in self.description.values.items():
-            if column in table:
-                table[column] = table[column].map(lambda word, known=meanings: known.get(word, word))
-        return table
+        return read_table(table_path(self.root, name), columns, sheet, self.description.values)
+
+    @cached_property
+    def _reports(self) -> pd.DataFrame:
+        """For each row of the table: report, report_path, and whether it `differs` from an earlier one of the study."""
+        keys = self._identities["patient"].str.cat(self._identities["study"], sep="\0")
+        return self._described_reports.find(self._table, keys)
 
     @cached_property
     def _images(self) -> pd.DataFrame:
@@ -174,7 +173,7 @@ class Manifest:
             paths = paths or [(f"{self.description.manifest}#{line + 1}", "")]
             named = [view for _, view in paths]
             if views is not None and not any(named):
-                said = [view.strip() for view in SEVERAL.split(views.iat[line])]
+                said = [view.strip() for view in SEVERAL.split(str(views.iat[line]))]
                 named = said if len(said) == len(paths) else said * len(paths)
                 problem = problem or ("views_unlike_paths" if len(named) != len(paths) else "")
             elif views is None and not any(named):
@@ -224,7 +223,7 @@ class Manifest:
         """The date of each word of their column, as text."""
         words = {word for word in self._words("date").unique() if not says_nothing(word)}
         dates = read_dates(words, self.description.date_format, self.description.columns.date)
-        return {word: day and day.isoformat() for word, day in dates.items()}
+        return {word: day.isoformat() if day else None for word, day in dates.items()}
 
     @cached_property
     def _identities(self) -> dict[str, pd.Series]:
@@ -258,84 +257,6 @@ class Manifest:
             len(rows),
         )
 
-    def _reports(self) -> pd.DataFrame:
-        """For each row of the table: report_path, the text of its report, and whether an earlier row has another."""
-        import pandas as pd
-
-        report, table = self.description.report, self._table
-        texts = paths = pd.Series("", table.index, dtype=object)
-        differs = pd.Series(False, table.index)
-        if self.has_reports:
-            keys = self._identities["patient"].str.cat(self._identities["study"], sep="\0")
-            own = self._own_reports()
-            first = own[own != ""].groupby(keys[own != ""]).first()
-            chosen = keys.map(first).fillna("")
-            differs = (own != "") & (own != chosen)
-            in_files = bool(report.file or report.folder)
-            texts = pd.Series("", table.index, dtype=object) if in_files else chosen
-            name = report.table or self.description.manifest
-            paths = chosen if in_files else pd.Series(clean_path(name), table.index).where(chosen != "", "")
-        return pd.DataFrame({"report": texts, "report_path": paths, "differs": differs})
-
-    def _own_reports(self) -> pd.Series:
-        """For each row of the table the report that it names itself: a text, or the path of a file; empty for none."""
-        report, table = self.description.report, self._table
-        if report.folder:
-            return table[report.key].map(self._named_files(report.folder)).fillna("")
-        if not report.table:
-            return self._texts(table)
-        joined = self._read(report.table, [report.key, *self._report_columns()])
-        texts = self._texts(joined)
-        by_key = (
-            texts[texts != ""].groupby(joined[report.key][texts != ""]).agg(lambda found: tuple(dict.fromkeys(found)))
-        )
-        if by_key.map(len).gt(1).any():
-            raise CohortError(
-                f"The table {report.table} has several reports for {int(by_key.map(len).gt(1).sum())} of its keys in "
-                f"{report.key!r}; leave one of each."
-            )
-        keys = table[report.key if self._joins_by_key else self.description.columns.study]
-        return keys.map(by_key.map(lambda found: found[0])).fillna("")
-
-    def _report_columns(self) -> list[str]:
-        report = self.description.report
-        return [name for name in (report.text, report.file, *report.sections.values()) if name]
-
-    def _texts(self, table: pd.DataFrame) -> pd.Series:
-        """The reports that the columns of a table hold, as texts or as paths of files."""
-        report = self.description.report
-        if report.text:
-            return table[report.text]
-        if report.file:
-            return table[report.file].map(lambda path: clean_path(path) if path else "")
-        sections = [(HEADINGS[name], table[column].tolist()) for name, column in report.sections.items()]
-        texts = [
-            "\n\n".join(f"{heading}: {column[line]}" for heading, column in sections if column[line])
-            for line in range(len(table))
-        ]
-        import pandas as pd
-
-        return pd.Series(texts, table.index, dtype=object)
-
-    def _named_files(self, folder: str) -> dict[str, str]:
-        """Relative paths of the text files of a folder by their names without ending."""
-        from cohorts.archive.names import is_escaped
-
-        found = files_below(self.root, [clean_path(folder)], REPORT_SUFFIXES)
-        return {PurePosixPath(path).stem: path for path in found if not is_escaped(path)}
-
-    @cached_property
-    def _joins_by_key(self) -> bool:
-        """Whether the manifest has the key of the table of reports under the same name; else its study is the key."""
-        described = self.description
-        known = column_names(table_path(self.root, described.manifest), described.sheet)
-        if described.report.key not in known and not described.columns.study:
-            raise CohortError(
-                f"{described.manifest} has no column {described.report.key!r}, by which {described.report.table} could "
-                f"be joined{did_you_mean(described.report.key, known)}; name one that both have, or `columns: study`."
-            )
-        return described.report.key in known
-
     @cached_property
     def _labels(self) -> tuple[pa.MapArray | None, np.ndarray]:
         """The labels of each row of the table, and whether one of them is spoilt."""
@@ -363,10 +284,3 @@ def map_words(words: pd.Series, meaning: Callable[[str], Any]) -> pd.Series:
     codes, distinct = pd.factorize(words)
     found = pd.Series([meaning(word) for word in distinct], dtype=object)
     return found.take(codes).set_axis(words.index)
-
-
-def clean_path(path: str) -> str:
-    """A path of a table with `/` between its parts, and without parts that lead nowhere. Where it leads stays."""
-    slashed = path.strip().replace("\\", "/")
-    parts = [part for part in slashed.split("/") if part not in ("", ".")]
-    return ("/" if slashed.startswith("/") else "") + "/".join(parts)

@@ -5,9 +5,10 @@ The content of a file says what it is, not its name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from cohorts.archive import csv_files
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PARQUET, ZIP = b"PAR1", b"PK\x03\x04"
+NO_MEANINGS: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 ROWS_AT_ONCE = 10_000
 MOST_CHARACTERS = 1 << 29  # of the values that are kept
 MOST_VALUES = csv_files.MOST_VALUES
@@ -52,11 +54,17 @@ def column_names(path: Path, sheet: str = "") -> list[str]:
     return [name.strip() for name in names if name.strip()]
 
 
-def read_table(path: Path, columns: Sequence[str], sheet: str = "", most: int | None = None) -> pd.DataFrame:
+def read_table(
+    path: Path,
+    columns: Sequence[str],
+    sheet: str = "",
+    meanings: Mapping[str, Mapping[str, str]] = NO_MEANINGS,
+    most: int | None = None,
+) -> pd.DataFrame:
     """The `columns` of a table as text without blanks around it, empty where empty. Rows without any value are dropped.
 
-    At `most` so many rows are read (None: all).
-    CohortError names a column that is not there, with the one that is probably meant.
+    Words of a column become what they mean in `meanings`. At `most` so many rows are read (None: all). CohortError
+    names a column that is not there, with the one that is probably meant.
     """
     import pandas as pd
 
@@ -73,7 +81,11 @@ def read_table(path: Path, columns: Sequence[str], sheet: str = "", most: int | 
         table = pd.DataFrame(islice(workbooks.read_rows(path, wanted, sheet), most), columns=wanted, dtype=object)
     else:
         table = csv_files.read(path, wanted, blank_lines=False, most=most)[wanted]
-    return table.apply(lambda column: column.str.strip()) if len(table) else table
+    if len(table):
+        table = table.apply(lambda column: column.str.strip())
+    for name in meanings.keys() & set(wanted):
+        table[name] = table[name].map(lambda word, known=meanings[name]: known.get(word, word))
+    return table
 
 
 def _kind(path: Path) -> bytes:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 
 from cohorts.archive.remote import open_file
 from cohorts.errors import CohortError
@@ -191,12 +191,12 @@ def _text(element: ET.Element) -> str:
 
 def _elements(path: Path, book: zipfile.ZipFile, part: str, names: Sequence[str]) -> Iterator[ET.Element]:
     """The elements of these names in a part, each whole; what was yielded is forgotten."""
-    parser = ET.XMLPullParser(["start", "end"])
+    parser: ET.XMLPullParser[ET.Element] = ET.XMLPullParser(["start", "end"])
     with book.open(part) as stream:
         root: ET.Element | None = None
         for chunk in _chunks(path, stream):
             parser.feed(chunk)
-            for event, element in parser.read_events():
+            for event, element in cast(Iterator[tuple[str, ET.Element]], parser.read_events()):  # of starts and ends
                 if event == "start":
                     root = element if root is None else root
                 elif _name(element) in names:

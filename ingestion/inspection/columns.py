@@ -10,7 +10,8 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from cohorts.described.manifest import SEVERAL, clean_path
+from cohorts.archive.paths import clean_path
+from cohorts.described.manifest import SEVERAL
 from cohorts.described.words import (
     DAY_FIRST,
     EITHER,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cohorts.archive.paths import stays_inside
+from cohorts.archive.paths import clean_path, stays_inside
 from cohorts.archive.report_files import read_text
 from cohorts.described.description import HEADINGS, ReportSource
 from cohorts.described.dicom.index import OTHER
@@ -23,7 +23,6 @@ from cohorts.described.dicom.joining import (
     join_texts,
 )
 from cohorts.described.dicom.structured_reports import read_structured_report
-from cohorts.described.manifest import clean_path
 from cohorts.described.tables import read_table, table_path
 from cohorts.errors import CohortError
 from report_parsing.errors import ReportError

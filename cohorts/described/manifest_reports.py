@@ -1,0 +1,119 @@
+"""The reports of a manifest: in its columns, in a table of their own, or in text files."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from cohorts.archive.names import is_escaped
+from cohorts.archive.paths import clean_path
+from cohorts.described.description import HEADINGS, Description, ReportSource
+from cohorts.described.tables import column_names, read_table, table_path
+from cohorts.errors import CohortError
+from cohorts.rows import files_below
+from store.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUFFIXES = (".txt", ".TXT", ".text")  # of text files that are named by a key
+
+
+class ManifestReports:
+    """Finds the report of each row of a manifest."""
+
+    def __init__(self, description: Description, root: Path) -> None:
+        self._description, self._source, self._root = description, description.report, root
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the manifest that are read for its reports."""
+        if self._source.table:
+            return [self._source.key] if self._joins_by_key else []
+        return [*self._text_columns, *([self._source.key] if self._source.key else [])]
+
+    def find(self, table: pd.DataFrame, keys: pd.Series) -> pd.DataFrame:
+        """For each row of the manifest `report` (the text, where no file has it), `report_path` (of that file or of the
+        table), and whether it `differs` from an earlier one of its study. `keys` tell the studies apart.
+
+        A study has one report, the first that one of its rows names.
+        """
+        import pandas as pd
+
+        source, nothing = self._source, pd.Series("", table.index, dtype=object)
+        if source == ReportSource():
+            return pd.DataFrame({"report": nothing, "report_path": nothing, "differs": False})
+        own = self._own_reports(table)
+        first = own[own != ""].groupby(keys[own != ""]).first()
+        chosen = keys.map(first).fillna("")
+        differs = (own != "") & (own != chosen)
+        if source.file or source.folder:
+            return pd.DataFrame({"report": nothing, "report_path": chosen, "differs": differs})
+        paths = nothing.mask(chosen != "", clean_path(source.table or self._description.manifest))
+        return pd.DataFrame({"report": chosen, "report_path": paths, "differs": differs})
+
+    def _own_reports(self, table: pd.DataFrame) -> pd.Series:
+        """For each row the report that it names itself: a text, or the path of a file; empty for none."""
+        if self._source.folder:
+            return table[self._source.key].map(self._named_files).fillna("")
+        if not self._source.table:
+            return self._texts(table)
+        keys = table[self._source.key if self._joins_by_key else self._description.columns.study]
+        return keys.map(self._joined).fillna("")
+
+    @property
+    def _text_columns(self) -> list[str]:
+        source = self._source
+        return [name for name in (source.text, source.file, *source.sections.values()) if name]
+
+    @cached_property
+    def _joins_by_key(self) -> bool:
+        """Whether the manifest has the key of the table of reports under the same name; else its study is the key."""
+        described, key = self._description, self._source.key
+        known = column_names(table_path(self._root, described.manifest), described.sheet)
+        if key not in known and not described.columns.study:
+            raise CohortError(
+                f"{described.manifest} has no column {key!r}, by which {self._source.table} could be joined"
+                f"{did_you_mean(key, known)}; name one that both have, or `columns: {{study: ...}}`."
+            )
+        return key in known
+
+    @cached_property
+    def _joined(self) -> dict[str, str]:
+        """The reports of the table of reports, by its key."""
+        import pandas as pd
+
+        source = self._source
+        path = table_path(self._root, source.table)
+        table = read_table(path, [source.key, *self._text_columns], meanings=self._description.values)
+        told = pd.DataFrame({"key": table[source.key], "text": self._texts(table)})
+        told = told[(told["key"] != "") & (told["text"] != "")].drop_duplicates()
+        if several := told.loc[told["key"].duplicated(), "key"].nunique():
+            raise CohortError(
+                f"The table {source.table} has several reports for {several} of its keys in {source.key!r}; leave one "
+                "of each."
+            )
+        return dict(zip(told["key"], told["text"], strict=True))
+
+    def _texts(self, table: pd.DataFrame) -> pd.Series:
+        """The reports that the columns of a table hold, as texts or as paths of files."""
+        import pandas as pd
+
+        source = self._source
+        if source.text:
+            return table[source.text]
+        if source.file:
+            return table[source.file].map(lambda path: clean_path(path) if path else "")
+        sections = [(HEADINGS[name], table[column].tolist()) for name, column in source.sections.items()]
+        texts = [
+            "\n\n".join(f"{heading}: {column[line]}" for heading, column in sections if column[line])
+            for line in range(len(table))
+        ]
+        return pd.Series(texts, table.index, dtype=object)
+
+    @cached_property
+    def _named_files(self) -> dict[str, str]:
+        """Relative paths of the text files of the folder, by their names without ending."""
+        found = files_below(self._root, [clean_path(self._source.folder)], SUFFIXES)
+        return {PurePosixPath(path).stem: path for path in found if not is_escaped(path)}
