@@ -22,6 +22,7 @@ from assets.settings.launchpad import given_values, preset_config
 from assets.settings.presets import chosen_training, image_presets
 from assets.workspace import WorkspaceResource
 from cohorts.registry import has_reports, reader_module
+from cohorts.views import KINDS
 from evaluation.tasks.registry import check_options, task_names
 from ingestion.pipeline import choose_datasets, downstream_names
 from ingestion.stages.images import ImagesSettings
@@ -66,10 +67,10 @@ def check_run(nodes: Collection[str], run_config: Mapping[str, Any], tags: Mappi
         warn(sentence)
     asked = {name: tags[name] for name in (TASKS_TAG, FRACTIONS_TAG, NETWORK_TAG) if name in tags}
     text = json.dumps([sorted(nodes), run_config, asked, _environment()], sort_keys=True, default=str)
-    preset = _check_once(text)
+    preset, unseen = _check_once(text)
     if mismatch := describe_mismatch(preset):
         warn(f"{mismatch}.")
-    for sentence in missing_presets(preset, nodes):
+    for sentence in (*missing_presets(preset, nodes), *unseen):
         warn(sentence)
 
 
@@ -85,8 +86,8 @@ def _environment() -> dict[str, str]:
 
 
 @cache
-def _check_once(text: str) -> str:
-    """Check a run; returns its preset."""
+def _check_once(text: str) -> tuple[str, tuple[str, ...]]:
+    """Check a run; returns its preset, and sentences on views that trainings ask for and will not see."""
     names, run_config, tags, _ = json.loads(text)
     nodes = set(names)
     config = _with_environment(run_config)
@@ -124,7 +125,20 @@ def _check_once(text: str) -> str:
         usual = _training(method, pretraining_config(method)(), DEMO)
         if not any(is_tried(training, before) for before in (usual, *earlier_trainings(workspace.home_path(), method))):
             expect_network(training, size)
-    return preset
+    views = checked["inventory"].views if "inventory" in checked else KINDS
+    return preset, tuple(unseen_views(trainings, views))
+
+
+def unseen_views(trainings: Mapping[str, TrainingConfig], views: Collection[str]) -> Iterator[str]:
+    """A sentence for each training that asks for more views than the inventory takes; TrainingError where it would have
+    no image."""
+    for method, training in trainings.items():
+        if lacking := [kind for kind in training.view_kinds if kind not in views]:
+            missing = f"{' and '.join(lacking)} images, which `inventory.views` leaves out"
+            how = f"`--set 'inventory.views=[{','.join(KINDS)}]'` takes all that the archive has"
+            if len(lacking) == len(training.view_kinds):
+                raise TrainingError(f"{method} trains on {missing}: {how}.")
+            yield f"{method} trains on {missing}, so on the others alone: {how}."
 
 
 def _training(method: str, config: dg.Config, preset: str) -> TrainingConfig:

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from cohorts.views import KINDS
 from pipelines.identity import describe_run, introduce, with_partition, workspace_of
 from pipelines.preflight import machine
-from pipelines.preflight.check import missing_presets
+from pipelines.preflight.check import missing_presets, unseen_views
 from pipelines.preflight.machine import describe_mismatch, expect_machine, has_gpu
 from pipelines.preflight.roots import misspelt_variables
 from store.errors import SettingError
 from store.locks import HELD, holding
+from training.config import TrainingConfig
+from training.errors import TrainingError
 
 
 def test_tags_say_whose_run_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,6 +81,21 @@ def test_a_method_without_a_file_in_the_preset_is_named(monkeypatch: pytest.Monk
     (sentence,) = missing_presets("demo", nodes)
     assert sentence == "The preset demo has no file for mgca (configs/demo/mgca.yaml): its recipe counts."
     assert list(missing_presets("paper", nodes)) == []
+
+
+def test_views_that_the_inventory_leaves_out_are_said() -> None:
+    trainings = {
+        "mgca": TrainingConfig("mgca"),
+        "chexzero": TrainingConfig("chexzero", views="frontal+lateral+unknown"),
+    }
+    (sentence,) = unseen_views(trainings, ["frontal", "lateral"])
+    assert sentence == (
+        "chexzero trains on unknown images, which `inventory.views` leaves out, so on the others alone: `--set "
+        "'inventory.views=[frontal,lateral,unknown]'` takes all that the archive has."
+    )
+    assert not list(unseen_views(trainings, KINDS))
+    with pytest.raises(TrainingError, match=r"mgca trains on frontal images, which `inventory\.views` leaves out: `--"):
+        list(unseen_views(trainings, ["lateral"]))
 
 
 def test_variables_that_are_read_are_not_called_misspelt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
