@@ -41,10 +41,12 @@ class Dataset:
     # that name the same archive may share images or patients (`evaluation.leakage`).
     image_sources: tuple[str, ...] = ()
     patient_sources: tuple[str, ...] = ()
+    licence: str = ""  # of images and labels, as the archive states it; empty: its reader does not know it
 
     def facts(self) -> dict[str, Any]:
         """Everything that results on the dataset depend on, as JSON can write it."""
-        return {name: value for name, value in asdict(self).items() if not name.endswith("_sources")}
+        others = ("image_sources", "patient_sources", "licence")
+        return {name: value for name, value in asdict(self).items() if name not in others}
 
 
 def in_own_words(*labels: str) -> Mapping[str, str]:

@@ -57,6 +57,7 @@ DETAILS = {
 }
 DATASET = Dataset(
     name="covid_chestxray",
+    licence="of each image, in its metadata.csv",
     purposes=(ZERO_SHOT, REPORTS),
     image_sources=("covid-chestxray-dataset",),
     patient_sources=("covid-chestxray-dataset",),

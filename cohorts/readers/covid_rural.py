@@ -45,6 +45,7 @@ DETAILS = {
 }
 DATASET = Dataset(
     name="covid_rural",
+    licence="none is stated",
     purposes=(dataset.REGIONS, dataset.MASKS),
     zero_shot={OPACITY: "COVID-19"},
     regions=(OPACITY,),

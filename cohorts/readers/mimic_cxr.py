@@ -52,6 +52,7 @@ DETAILS = {
 }
 DATASET = Dataset(
     name="mimic_cxr",
+    licence="PhysioNet Credentialed Health Data",
     purposes=(ZERO_SHOT, CATEGORIES, REPORTS),
     zero_shot=in_own_words(*CHEXPERT_14),
     blank=0.0,  # a label that the labeler leaves blank counts as absent

@@ -70,6 +70,7 @@ DETAILS = {
 }
 DATASET = Dataset(
     name="ms_cxr",
+    licence="PhysioNet Credentialed Health Data",
     purposes=(dataset.REGIONS, dataset.PHRASES),
     zero_shot=in_own_words(*CATEGORIES),
     regions=CATEGORIES,

@@ -22,7 +22,7 @@ from cohorts.tables import BOX, MASK, MASK_THRESHOLD
 
 if TYPE_CHECKING:
     import pandas as pd
-DATASET = Dataset(name=PHANTOM)
+DATASET = Dataset(name=PHANTOM, licence="none is needed: the images are simulated")
 SIDES = ["x", "y", "w", "h"]
 
 

@@ -106,6 +106,7 @@ DETAILS = {
 QUERIES = {label: words for label, words in {**BOXED, **DISEASES}.items() if words}
 DATASET = Dataset(
     name="vindr_cxr",
+    licence="PhysioNet Credentialed Health Data",
     purposes=(dataset.ZERO_SHOT, dataset.CLASSES, dataset.REGIONS, dataset.BOXES),
     zero_shot=QUERIES,
     classes=LABELS,

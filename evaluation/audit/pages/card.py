@@ -221,7 +221,7 @@ def find_licence(dataset: str) -> str:
     from cohorts.registry import cohort_names
     from cohorts.registry import dataset as facts_of
 
-    return (getattr(facts_of(dataset), "licence", "") if dataset in cohort_names() else "") or UNKNOWN
+    return (facts_of(dataset).licence if dataset in cohort_names() else "") or UNKNOWN
 
 
 def format_p(p: float | None) -> str:
