@@ -43,6 +43,6 @@ ASSETS = [
     *(downstream.downstream_asset(method, COHORTS) for method in EVALUATED),
     *(monitored.monitored_asset(method) for method in EVALUATED),
     tables.results_asset(EVALUATED),
-    *(audited.audited_asset(method, COHORTS) for method in EVALUATED),
+    *(audited.audited_asset(method) for method in EVALUATED),
     tables.tables_asset,
 ]

@@ -1,6 +1,5 @@
 """Group `evaluation`: whether a network is calibrated, whom it fails, and what it looks at; with its model card."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
@@ -18,13 +17,13 @@ from tracking.runs import networks_of, runs_to_evaluate
 AuditConfig = launchpad_config(AuditSettings)
 
 
-def audited_asset(method: str, cohorts: Sequence[str]) -> dg.AssetsDefinition:
+def audited_asset(method: str) -> dg.AssetsDefinition:
     """The asset `audited/<method>`; `imported` stands for all networks that cannot be trained."""
     key = dg.AssetKey(["audited", method])
 
     @dg.asset(
         key=key,
-        deps=[origin_of(method), "shards", "studies", "results", *(dg.AssetKey(["dataset", name]) for name in cohorts)],
+        deps=[origin_of(method), "shards", "studies", "results"],
         group_name=GROUP,
         kinds={"pytorch", "html"},
         description=f"The audit of {method}: calibration, operating points, gaps between groups, shortcuts, shift "

@@ -22,7 +22,7 @@ def finished_run(monkeypatch):
 
 def materialize(cohort, config=CONFIG):
     resources = {"workspace": cohort, "evaluation": EvaluationSettings()}
-    result = dg.materialize([audited_asset("medklip", ["open_i"])], resources=resources, run_config=config)
+    result = dg.materialize([audited_asset("medklip")], resources=resources, run_config=config)
     (event,) = result.asset_materializations_for_node("audited__medklip")
     return event, {name: value.value for name, value in event.metadata.items()}
 
