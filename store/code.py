@@ -58,11 +58,17 @@ def imported_files(modules: Iterable[str]) -> frozenset[Path]:
 @cache
 def _version(modules: frozenset[str]) -> str:
     digest = hashlib.sha256()
-    for path in sorted(imported_files(modules)):
-        digest.update(path.relative_to(ROOT).as_posix().encode())
+    for name, path in sorted((_name_of(path), path) for path in imported_files(modules)):
+        digest.update(name.encode())
         digest.update(_content_digest(path))
     _memory().save()
     return digest.hexdigest()[:16]
+
+
+@cache
+def _name_of(path: Path) -> str:
+    """Its path in the checkout; asked for once per file, as a run asks for a hundred versions."""
+    return path.relative_to(ROOT).as_posix()
 
 
 @cache

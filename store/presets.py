@@ -24,6 +24,7 @@ PRESETS = {
     SMALL_GPU: "a pretrained encoder at 224 pixels, for one GPU of 12 GB",
 }
 VARIABLE = "RADALIGN_PRESET"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, where it is built: five times as fast
 
 
 class PresetError(UserError, ValueError):
@@ -66,7 +67,7 @@ def read_preset(name: str, topic: str) -> dict[str, Any]:
     if path is None:
         known = ", ".join(sorted(preset for preset in PRESETS if has_preset(preset, topic))) or "not there"
         raise PresetError(f"There is no preset {name} of {topic}; its presets are {known}.")
-    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), _LOADER)
     return content
 
 

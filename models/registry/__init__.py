@@ -38,8 +38,13 @@ def method_names() -> list[str]:
 
 def _method_files() -> dict[str, Path]:
     """Name of a method -> its file, or its `network.py`."""
-    networks = {path.parent.name: path for path in FOLDER.glob("[!_]*/network.py")}
-    files = [*FOLDER.glob("[!_]*.py"), *FOLDER.glob("[!_]*/[!_]*.py")]
+    return _list_files(FOLDER)
+
+
+@cache
+def _list_files(folder: Path) -> dict[str, Path]:
+    networks = {path.parent.name: path for path in folder.glob("[!_]*/network.py")}
+    files = [*folder.glob("[!_]*.py"), *folder.glob("[!_]*/[!_]*.py")]
     return networks | {path.stem: path for path in files if path.parent.name not in networks and path.stem != SHARED}
 
 
