@@ -33,6 +33,7 @@ from pipelines.preflight.mistakes import explain_value
 from pipelines.preflight.network import earlier_trainings, expect_network, expect_paths, is_tried
 from pipelines.preflight.roots import expect_root, misspelt_variables
 from pipelines.preflight.space import expect_room_for_run
+from pipelines.specs import COHORTS
 from shards.mixing import expect_weights
 from store.errors import SettingError
 from store.home import expect_writable
@@ -99,6 +100,11 @@ def _check_once(text: str) -> tuple[str, tuple[str, ...]]:
     trainings = {method: _training(method, checked[f"{PRETRAINED}{method}"], preset) for method in methods}
 
     members = workspace.members()
+    if workspace.is_pool and workspace.cohort_name() not in COHORTS.get_partition_keys():
+        raise SettingError(
+            f"Dagster does not know the pool {workspace.cohort_name()} yet: set RADALIGN_COHORT to it instead of the "
+            "field `cohort`; once it is ingested in RADALIGN_HOME, and Dagster is started again, it is a partition."
+        )
     for member in members:
         reader_module(member.cohort_name())
     if methods and not workspace.is_pool and not has_reports(workspace.cohort_name()):

@@ -28,7 +28,8 @@ def start_job(job: str, options: Namespace) -> int:
     sys.stderr.flush()
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-P", "-m", RUNNER, job, *arguments]
-    os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": path})
+    chosen = {"RADALIGN_COHORT": options.cohort} if options.cohort else {}  # Dagster's partitions follow from it
+    os.execve(sys.executable, command, {**os.environ, **chosen, "PYTHONPATH": path})
 
 
 def refuse(options: Namespace, defaults: Mapping[str, object], where: str) -> None:
