@@ -222,6 +222,10 @@ class _Guesser:
         source = report_columns(list(self.free.values()))
         for name in [source.text, *source.sections.values()]:
             self.free.pop(name, None)
+        if len(source.sections) == 1 and not source.text:
+            self._note(
+                "report", f"Only {next(iter(source.sections.values()))!r} was found of the sections of a report."
+            )
         if source.text and not lexicon.fit(source.text, "text"):
             self._note("report", f"{source.text!r} is taken for the report because it has the longest texts.")
         return source

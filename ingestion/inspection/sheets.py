@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from cohorts.archive.names import escape_bytes
 from cohorts.described.tables import column_names, read_table
 from cohorts.errors import CohortError
 from ingestion.inspection.columns import Column, make_columns
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ingestion.inspection.listing import Listing
     from ingestion.inspection.progress import Log
 
-TEXT = ".txt"
-SUFFIXES = (".csv", ".tsv", ".parquet", ".xlsx", ".gz", TEXT)
+TEXT, PARQUET = ".txt", ".parquet"
+SUFFIXES = (".csv", ".tsv", PARQUET, ".xlsx", ".gz", TEXT)
 MOST_ROWS = 2000  # of a table, that are looked at
 MOST_TABLES = 40
 MOST_COLUMNS = 500
@@ -52,10 +55,33 @@ def read_sheet(listing: Listing, path: str) -> Sheet:
     """The first rows of one table; CohortError where it is none."""
     names = column_names(listing.root / path)[:MOST_COLUMNS]
     unique = [name for name in names if names.count(name) == 1]
-    table = read_table(listing.root / path, unique, most=MOST_ROWS)
-    return Sheet(path, "", make_columns(unique, table.to_numpy().tolist()), len(table))
+    table = _first_rows(listing.root / path, unique)
+    return Sheet(path, "", make_columns(list(table), table.to_numpy().tolist()), len(table))
+
+
+def _first_rows(path: Path, names: Sequence[str]) -> pd.DataFrame:
+    """The first rows of the named columns, of Parquet files without those that have no text, such as lists."""
+    try:
+        return read_table(path, names, most=MOST_ROWS)
+    except CohortError:
+        readable = [name for name in names if path.suffix == PARQUET and _is_readable(path, name)]
+        if not readable:
+            raise
+    return read_table(path, readable, most=MOST_ROWS)
+
+
+def _is_readable(path: Path, name: str) -> bool:
+    try:
+        read_table(path, [name], most=1)
+    except CohortError:
+        return False
+    return True
 
 
 def _tables(listing: Listing) -> Iterator[str]:
     suffixes = SUFFIXES[: -1 if listing.suffixes()[TEXT] > MOST_TEXTS else None]
-    return (path for path in listing.paths() if PurePosixPath(path).suffix.lower() in suffixes)
+    return (
+        path
+        for path in listing.paths()
+        if PurePosixPath(path).suffix.lower() in suffixes and escape_bytes(path) == path  # or no file could name it
+    )

@@ -12,6 +12,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from cohorts.archive.names import on_one_line
+from cohorts.views import KINDS, NOT_CHOSEN
 from radalign.command.printing import log
 from store.errors import sentence_of
 
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     from ingestion.inspection.look import Export, Inspection
     from ingestion.inspection.trees import Tree
 
+REMOTE = "://"
 MOST_LABELS = 20  # that are printed
 MOST_VALUES = 8
 WRONG = 2  # exit status
+ALL_VIEWS = f"inventory.views=[{', '.join(KINDS)}]"
 ARCHIVE, FILE = "archive", "archive.yaml"  # the dataset that a description makes, and its file
 
 
@@ -32,7 +35,8 @@ def run_inspect(options: Namespace) -> int:
     from ingestion.inspection.look import inspect
 
     try:
-        found = inspect(Path(options.path), log)
+        expect_local(options.path)
+        found = inspect(Path(options.path).absolute(), lambda line: log(on_one_line(line)))
         written = _write(found, options)
     except Exception as error:
         sentence = sentence_of(error)
@@ -44,6 +48,14 @@ def run_inspect(options: Namespace) -> int:
     for line in lines:
         print(line if options.json else on_one_line(line))
     return 0 if found.is_usable else WRONG
+
+
+def expect_local(path: str) -> None:
+    """InspectionError for an address on object storage."""
+    from ingestion.inspection.errors import InspectionError
+
+    if REMOTE in path:
+        raise InspectionError(f"{path} is on object storage, which is not looked at; copy a part of it to a folder.")
 
 
 def as_json(found: Inspection, written: Path | None) -> dict[str, Any]:
@@ -155,7 +167,11 @@ def next_commands(archive: Archive) -> list[str]:
     if archive.counts.reports is None:
         variable = f"RADALIGN_{archive.name.upper()}_ROOT"
         return [f"{variable}={root} radalign evaluate medklip    # it has no reports to pretrain on"]
-    return [f"radalign ingest --cohort {archive.name} --root {root}"]
+    command = f"radalign ingest --cohort {archive.name} --root {root}"
+    others = next((images for reason, _, images in archive.counts.rejects if reason == NOT_CHOSEN), 0)
+    if not others:
+        return [command]
+    return [command, f"{command} --set '{ALL_VIEWS}'    # with the {others} images of other views"]
 
 
 def _write(found: Inspection, options: Namespace) -> Path | None:
