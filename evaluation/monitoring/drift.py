@@ -29,6 +29,7 @@ from evaluation.monitoring.quantities import (
     read_numbers,
 )
 from evaluation.monitoring.scored import number_patients
+from evaluation.monitoring.settings import TESTS, MonitoringSettings
 from store import batches
 from store.batches import Batch, Plan
 from store.code import code_version
@@ -37,10 +38,7 @@ from store.digests import fingerprint
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from evaluation.monitoring.settings import MonitoringSettings
-
 FAMILIES = (ACCURACY, INPUTS, SCORES)
-TESTS = 4  # inputs and scores, of one night and of several
 
 DRIFT = pa.schema(
     [

@@ -6,8 +6,9 @@ to change their group. For two groups both are the difference of a share.
 
 What a night without drift looks like follows from random nights: reference and night are put together, and as many
 images as the night has are drawn, patient by patient. This is exact where patients are exchangeable, also for a group
-that occurs once. A p-value is corrected for the number of quantities by the smallest p-values of the random nights
-(Westfall and Young 1993, single step), which takes into account that quantities vary together.
+that occurs once. The number of quantities is corrected for by the rarest distances of the random nights (Westfall and
+Young 1993, single step), which takes into account that quantities vary together. The result is exact however the
+rarity of a distance is measured; that only divides the errors between the quantities.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 BLOCK = 4_000_000  # numbers held at once
+TAIL = 0.01  # share of the farthest draws whose distances are taken for exponential
+SMALLEST = 1e-9  # a difference of distances
 
 
 @dataclass(frozen=True)
@@ -52,22 +55,57 @@ def measure_distances(
     found |= {name: _group_distances(codes, draws) for name, codes in groups.items() if _varies(codes)}
     if not found:
         return {}
-    distances = np.stack(list(found.values()))
-    p_values = np.stack([_share_as_far(each) for each in distances])
-    least = p_values.min(axis=0)
-    critical = _critical_value(least, level)
-    measured = {}
-    for name, each, p in zip(found, distances, p_values, strict=True):
-        reached = each[p <= critical]
-        adjusted = float((least <= p[0]).mean())
-        measured[name] = Distance(
-            value=float(each[0]),
-            limit=float(reached.min()) if len(reached) else 1.0,
-            p=float(p[0]),
-            adjusted=adjusted,
-            warned=bool(p[0] <= critical),
+    rarities = {name: measure_rarity(distances) for name, distances in found.items()}
+    rarest = np.max(np.stack([rarity.of for rarity in rarities.values()]), axis=0)  # (draws,)
+    usual = largest_usual(rarest, level)
+    return {
+        name: Distance(
+            value=float(distances[0]),
+            limit=least_unusual(distances, rarities[name], usual),
+            p=float((distances >= distances[0]).mean()),
+            adjusted=float((rarest >= rarities[name].of[0]).mean()),
+            warned=bool(rarities[name].of[0] > usual),
         )
-    return measured
+        for name, distances in found.items()
+    }
+
+
+@dataclass(frozen=True)
+class Rarity:
+    """How rare each distance of a quantity is among all draws: the negative logarithm of the share that is as far.
+
+    Beyond the farthest hundredth of the draws that share is continued by an exponential tail, without which the
+    farthest draws of all quantities would be equally rare, and none rare enough for many quantities.
+    """
+
+    of: np.ndarray  # (draws,)
+    start: float  # of the tail
+    excess: float  # mean of the distances beyond it
+
+
+def measure_rarity(distances: np.ndarray) -> Rarity:
+    """The rarity of the distances (draws,) of a quantity."""
+    ordered = np.sort(distances)
+    start = float(ordered[int((1 - TAIL) * len(ordered))])
+    beyond = ordered[ordered > start] - start
+    excess = float(beyond.mean()) if len(beyond) else SMALLEST
+    shares = np.maximum(_share_as_far(distances), TAIL)
+    return Rarity(-np.log(shares) + np.maximum(distances - start, 0) / excess, start, excess)
+
+
+def largest_usual(rarest: np.ndarray, level: float) -> float:
+    """The rarity that more than a share `level` of the nights reach in some quantity; what is rarer is warned of."""
+    values, counts = np.unique(rarest, return_counts=True)
+    reached = np.cumsum(counts[::-1])[::-1]
+    return float(values[reached > level * len(rarest) + SMALLEST][-1])
+
+
+def least_unusual(distances: np.ndarray, rarity: Rarity, usual: float) -> float:
+    """The least distance that is rarer than `usual`: of those that were drawn or, where none was, of the tail."""
+    unusual = distances[rarity.of > usual]
+    if len(unusual):
+        return float(unusual.min())
+    return min(float(rarity.start + rarity.excess * (usual + np.log(TAIL))) + SMALLEST, 1.0)
 
 
 def draw_nights(patients: np.ndarray, night: int, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -134,10 +172,3 @@ def _share_as_far(distances: np.ndarray) -> np.ndarray:
     """(draws,) of each: the share of all that are as far, or farther."""
     ordered = np.sort(distances)
     return 1 - np.searchsorted(ordered, distances, "left") / len(ordered)
-
-
-def _critical_value(least: np.ndarray, level: float) -> float:
-    """The largest smallest p-value that at most a share `level` of the nights reach; -1 where none is so rare."""
-    values, counts = np.unique(least, return_counts=True)
-    rare = values[np.cumsum(counts) <= level * len(least)]
-    return float(rare[-1]) if len(rare) else -1.0

@@ -99,7 +99,15 @@ def _draw_quantity(axes: Axes, nights: Sequence[Night], title: str, rows: Mappin
             _ring(axes, place, value)
     axes.set_title(title if valued else f"{title}: distance", fontsize=9, parse_math=False)
     axes.tick_params(labelsize=7)
+    axes.margins(y=0.15)  # room for rings
+    axes.set_ylabel(_unit(title) if valued else "distance", fontsize=7)
     _name_nights(axes, nights)
+
+
+def _unit(quantity: str) -> str:
+    """What the value of a quantity is."""
+    units = {"finding": "share of images", "score": "mean score", "age": "mean age, years", MEAN: "AUROC"}
+    return units.get(quantity.partition(":")[0], "mean")
 
 
 def _ring(axes: Axes, place: float, height: float) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from store.errors import SettingError
 from store.settings import setting
+
+TESTS = 4  # of a night: inputs and scores, by itself and with those before it
 
 
 @dataclass(frozen=True)
@@ -19,3 +22,10 @@ class MonitoringSettings:
         5000, "Images at most that stand for the training split, and as many for what was held out of it.", least=20
     )
     window: int = setting(7, "Nights whose labelled studies an AUROC is computed on together.", least=1)
+
+    def __post_init__(self) -> None:
+        if self.level * (1 + self.resamples) < TESTS:
+            raise SettingError(
+                f"{self.resamples} random nights are too few for a level of {self.level:g}: `resamples` must be at "
+                f"least {round(TESTS / self.level) if self.level > 0 else 0}."
+            )

@@ -87,4 +87,27 @@ def test_a_night_may_be_larger_than_what_it_is_compared_with():
 def test_few_resamples_warn_of_nothing():
     rng = np.random.default_rng(0)
     found = compare({"x": np.r_[rng.normal(size=200), rng.normal(9, 1, 20)]}, resamples=9)
-    assert (found["x"].warned, found["x"].limit) == (False, 1.0)
+    assert not found["x"].warned
+
+
+def test_many_quantities_leave_room_for_a_warning():
+    """With 200 quantities and 1,999 random nights the farthest of each quantity would be equally rare by rank."""
+    rng = np.random.default_rng(0)
+    numbers = {f"x{place}": rng.normal(size=220) for place in range(200)}
+    numbers["x7"][-20:] += 3
+    found = measure_distances(numbers, {}, np.arange(220), 20, 0.0025, 1999)
+    assert [name for name, distance in found.items() if distance.warned] == ["x7"]
+
+
+@pytest.mark.parametrize("level", [0.002, 0.05, 0.5])
+def test_what_reaches_its_limit_is_warned_of_and_nothing_else(level):
+    rng = np.random.default_rng(1)
+    for shift in np.linspace(0, 2, 9):
+        numbers = {"a": rng.normal(size=220), "b": rng.integers(0, 3, 220).astype(float)}
+        numbers["a"][-20:] += shift
+        codes = (rng.random(220) < 0.1 + shift / 5 * (np.arange(220) >= 200)).astype(int)
+        found = measure_distances(numbers, {"c": codes}, np.arange(220), 20, level, 999)
+        for distance in found.values():
+            assert distance.warned == (distance.value >= distance.limit)
+            assert distance.warned == (distance.adjusted <= level)
+            assert distance.p <= distance.adjusted + 1e-9

@@ -17,8 +17,10 @@ from evaluation.monitoring.drift import DRIFT
 from evaluation.monitoring.nights import HELD_OUT, TRAIN, series_folder
 from evaluation.monitoring.quantities import stability_index
 from evaluation.monitoring.scored import SCORED
+from evaluation.monitoring.settings import MonitoringSettings
 from shards.manifest import Manifest
 from shards.writer import write_manifest
+from store.errors import SettingError
 from tests.evaluation import seer as tiny
 from tests.evaluation.monitoring.conftest import ADDED, FIRST, QUICK
 
@@ -180,6 +182,11 @@ def test_a_method_without_zero_shot_follows_inputs_alone(hospital, monkeypatch):
     assert any("only inputs are followed" in line for line in lines)
     assert {row["family"] for row in found.last()} == {"inputs"}
     assert "mean grey level" in found.warned()
+
+
+def test_random_nights_that_cannot_show_a_level_are_refused():
+    with pytest.raises(SettingError, match="at least 4000"):
+        MonitoringSettings(level=0.001, resamples=999)
 
 
 def test_squares_of_another_size_are_refused(hospital, monkeypatch):
