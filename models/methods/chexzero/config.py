@@ -10,6 +10,7 @@ from models.errors import ModelError
 from store.settings import setting
 
 TRAINING: dict[str, Any] = {
+    "views": "frontal+lateral+unknown",  # of the code, which reads every image that it finds
     "input_size": 224,
     "epochs": 4,
     "batch_size": 64,  # the code's default is 16

@@ -37,6 +37,7 @@ MOST_SWAPS = 16  # of sentences; more are as likely as 0.6 ** 16
 # The released configuration, with ConVIRT's augmentation. Its cosine falls in every odd epoch and rises in every even
 # one; ours falls once. Its 16 batches of 32 for a step do not see each other.
 TRAINING: dict[str, Any] = {
+    "pair": "study",  # of which the code draws one frontal image per step
     "input_size": 224,
     "epochs": 100.0,  # hardly ever reached
     "batch_size": 32,

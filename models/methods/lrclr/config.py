@@ -11,6 +11,7 @@ from models.methods.chexzero.config import ChexzeroConfig
 from store.settings import setting
 
 TRAINING: dict[str, Any] = {
+    "views": "frontal+lateral+unknown",  # the paper counts as many images as MIMIC-CXR has of all views
     "input_size": 224,
     "epochs": 20,
     # Batch size, optimizer, learning rate and the last batch are not in the paper; these are CheXzero's.
