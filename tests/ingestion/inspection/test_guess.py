@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -263,3 +265,30 @@ def test_findings_by_other_names():
     assert lexicon.label_of("Épanchement pleural") == "Pleural Effusion"
     assert lexicon.label_of("pleural_effusion") == "Pleural Effusion"
     assert lexicon.label_of("Straße") == ""
+
+
+def test_columns_without_text_are_left_out(tmp_path):
+    columns = {"path": images_in(tmp_path / "img", 4), "subject": [1, 2, 3, 4], "vector": [[1.0]] * 4}
+    pq.write_table(pa.table({**columns, "mass": [True, False, None, True]}), tmp_path / "t.parquet")
+    described = guess_of(tmp_path).description
+    assert (described.manifest, described.columns.image, described.columns.patient) == ("t.parquet", "path", "subject")
+    assert described.labels.columns == {"Mass": "mass"}
+
+
+@given(st.lists(st.text(max_size=60), min_size=1, max_size=5))
+@settings(max_examples=60, deadline=None)
+def test_paths_of_any_kind_are_looked_for_below_the_root_alone(tmp_path_factory, names):
+    folder = tmp_path_factory.mktemp("paths")
+    image_at(folder / "a.png")
+    column = Column("file", ["a.png", *(f"{name}.png" for name in names)])
+    guess = guess_manifest(Sheet("t.csv", "", [column], 1), [], list_folder(folder, lambda line: None))
+    assert guess is not None or len(column.paths) == 0
+
+
+def test_identifiers_of_eight_digits_are_no_dates(german):
+    rows = [line.split(";") for line in (german / "Studien.csv").read_text("latin-1").splitlines()]
+    place = rows[0].index("PatNr")
+    for number, row in enumerate(rows[1:]):
+        row[place] = f"{20200101 + number // 2}"
+    (german / "Studien.csv").write_text("\n".join(map(";".join, rows)), "latin-1")
+    assert guess_of(german).description.columns.patient == "PatNr"

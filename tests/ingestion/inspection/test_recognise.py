@@ -19,6 +19,7 @@ from ingestion.inspection.listing import list_folder
 from ingestion.inspection.look import inspect
 from ingestion.inspection.recognise import recognise
 from tests.cohorts.conftest import mimic
+from tests.cohorts.described.dicom.export import write_object
 from tests.ingestion.inspection.conftest import image_at, images_in, look, table_at
 
 __all__ = ["mimic"]
@@ -121,6 +122,27 @@ def test_mimic_without_its_metadata_is_incomplete_in_the_words_of_its_reader(arc
     (archive,) = look(tmp_path / "copy").archives
     assert (archive.name, archive.is_usable, archive.counts) == ("mimic_cxr", False, None)
     assert "There is no mimic-cxr-2.0.0-metadata.csv.gz" in archive.missing
+
+
+def test_mimic_without_any_table_is_incomplete_and_a_dicom_tree(tmp_path):
+    for number in range(3):
+        folder = tmp_path / "files" / "p10" / f"p1000000{number}"
+        write_object(folder / f"s5000000{number}" / "0a-1b.dcm", number)
+    found = look(tmp_path)
+    (archive,) = found.archives
+    assert (archive.name, archive.is_usable) == ("mimic_cxr", False)
+    assert found.export is not None
+    assert found.export.kind == "DICOM tree"
+    assert found.is_usable
+
+
+def test_half_a_download_is_incomplete_in_the_words_of_its_reader(archives, tmp_path):
+    release = tmp_path / "CheXpert-v1.0-small"
+    shutil.copytree(archives / "chexpert" / release.name, release)
+    (release / "valid.csv").unlink()
+    (archive,) = look(tmp_path).archives
+    assert (archive.name, archive.is_usable) == ("chexpert", False)
+    assert "There is no train.csv with a valid.csv beside it" in archive.missing
 
 
 def test_a_download_without_images_is_incomplete(archives, tmp_path):

@@ -29,7 +29,8 @@ def test_a_published_dataset(mimic, capsys):
     assert "2 images: 1 would be used (of 1 studies and 1 patients), 1 would be rejects." in printed
     assert "1 view_not_chosen: " in printed
     assert "Reports: of 1 that were looked at: 1 English." in printed
-    assert f"radalign ingest --cohort mimic_cxr --root {root}" in printed
+    assert f"radalign ingest --cohort mimic_cxr --root {root}\n" in printed
+    assert "--set 'inventory.views=[frontal, lateral, unknown]'    # with the 1 images of other views" in printed
     assert "Quixote" not in printed
     assert "10000032" not in printed
 
@@ -127,6 +128,11 @@ def test_a_mistake_is_one_sentence(make, sentence, tmp_path, capsys):
     *_, last = capsys.readouterr().err.splitlines()
     assert last.startswith("radalign: ")
     assert sentence in last
+
+
+def test_object_storage_is_not_looked_at(capsys):
+    assert main(["inspect", "s3://bucket/archive"]) == 2
+    assert "is on object storage" in capsys.readouterr().err
 
 
 def test_a_mistake_in_a_description_is_said_with_its_line(tmp_path, capsys):
