@@ -9,8 +9,8 @@ from types import MappingProxyType
 
 import numpy as np
 
+from cohorts.archive.facts import OLDEST
 from cohorts.errors import CohortError
-from cohorts.facts import OLDEST
 
 SEXES = MappingProxyType(
     {

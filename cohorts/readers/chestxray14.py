@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cohorts.archive import csv_files
+from cohorts.archive.facts import read_facts
 from cohorts.archive.marks import Mark
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import CLASSES, ZERO_SHOT, Dataset, in_own_words
 from cohorts.errors import CohortError
-from cohorts.facts import read_facts
 from cohorts.labels import label_maps
 from cohorts.rows import (
     PLAIN_NAMES,

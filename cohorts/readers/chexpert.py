@@ -28,11 +28,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cohorts.archive import csv_files
+from cohorts.archive.facts import read_facts
 from cohorts.archive.folders import is_file, matches
 from cohorts.archive.marks import Mark
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import CATEGORIES, CLASSES, ZERO_SHOT, Dataset, in_own_words
-from cohorts.facts import read_facts
 from cohorts.labels import CHEXPERT_5, CHEXPERT_14, are_spoilt, label_maps
 from cohorts.rows import files_below, first_reasons, look_for_files, number_duplicates
 from cohorts.splits import OFFICIAL, carve_validation

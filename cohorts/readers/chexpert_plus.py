@@ -34,13 +34,13 @@ import numpy as np
 import pyarrow as pa
 
 from cohorts.archive import csv_files
+from cohorts.archive.facts import read_facts
 from cohorts.archive.marks import Mark
 from cohorts.archive.paths import are_files
 from cohorts.archive.text_files import read_lines
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import CATEGORIES, REPORTS, ZERO_SHOT, Dataset, in_own_words
 from cohorts.errors import CohortError
-from cohorts.facts import read_facts
 from cohorts.labels import CHEXPERT_14, LABELS, UNCERTAIN
 from cohorts.rows import first_reasons, look_for_files, number_duplicates
 from cohorts.splits import OFFICIAL, carve_validation

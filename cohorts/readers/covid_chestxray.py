@@ -24,12 +24,12 @@ import numpy as np
 import pyarrow as pa
 
 from cohorts.archive import csv_files
+from cohorts.archive.facts import read_facts
 from cohorts.archive.marks import Mark
 from cohorts.archive.paths import OutsideRootError, inside
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import REPORTS, ZERO_SHOT, Dataset
 from cohorts.errors import CohortError
-from cohorts.facts import read_facts
 from cohorts.labels import label_maps
 from cohorts.rows import first_reasons, look_for_files, number_duplicates
 from cohorts.splits import split_by_patient

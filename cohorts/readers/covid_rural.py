@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cohorts import dataset
+from cohorts.archive.facts import read_dates
 from cohorts.archive.marks import Mark
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import Dataset
-from cohorts.facts import read_dates
 from cohorts.rows import PLAIN_NAMES, files_below, first_reasons, list_column, look_for_files, number_duplicates
 from cohorts.splits import split_by_patient
 from cohorts.tables import MASK

@@ -27,13 +27,13 @@ import numpy as np
 import pyarrow as pa
 
 from cohorts.archive import csv_files
+from cohorts.archive.facts import read_facts
 from cohorts.archive.marks import Mark, Signature
 from cohorts.archive.mimic_layout import image_place, in_releases, release_folders, report_place
 from cohorts.archive.report_files import read_text
 from cohorts.base import Reader, Scan, match, split_scan
 from cohorts.dataset import CATEGORIES, REPORTS, ZERO_SHOT, Dataset, in_own_words
 from cohorts.errors import CohortError
-from cohorts.facts import read_facts
 from cohorts.labels import CHEXPERT_14, are_spoilt, label_maps
 from cohorts.rows import PLAIN_NAMES, first_reasons, look_for_files, number_duplicates
 from cohorts.splits import SPLITS

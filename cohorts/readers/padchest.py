@@ -38,11 +38,11 @@ import numpy as np
 import pyarrow as pa
 
 from cohorts.archive import csv_files
+from cohorts.archive.facts import keep_ages, read_dates, read_sexes, read_words
 from cohorts.archive.marks import Mark
 from cohorts.archive.paths import are_files
 from cohorts.base import Reader, Scan, split_scan
 from cohorts.dataset import CLASSES, ZERO_SHOT, Dataset, in_own_words
-from cohorts.facts import keep_ages, read_dates, read_sexes, read_words
 from cohorts.labels import LABELS
 from cohorts.rows import PLAIN_NAMES, first_reasons, look_for_files, number_duplicates
 from cohorts.splits import in_later_split, split_by_patient

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from cohorts.archive import csv_files
+from cohorts.archive.facts import READ, read_facts
 from cohorts.archive.marks import Mark
 from cohorts.dataset import Dataset
-from cohorts.facts import READ, read_facts
 from cohorts.labels import label_maps
 from cohorts.phantom import PHANTOM
 from cohorts.phantom.config import FINDINGS

@@ -16,12 +16,12 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
+from cohorts.archive.facts import OLDEST
 from cohorts.archive.names import on_one_line
 from cohorts.described.dicom.body_parts import CHEST, ELSEWHERE, NOT_SAID, judge_body_part
 from cohorts.described.dicom.header import class_of
 from cohorts.described.dicom.views import choose_side, choose_view
 from cohorts.described.words import read_age
-from cohorts.facts import OLDEST
 from imaging.dicom.numbers import read_whole
 
 CR = "1.2.840.10008.5.1.4.1.1.1"

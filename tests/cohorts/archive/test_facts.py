@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from cohorts.facts import read_ages, read_dates, read_sexes, read_words
+from cohorts.archive.facts import read_ages, read_dates, read_sexes, read_words
 
 
 def test_dates():
