@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -126,7 +126,7 @@ class DatasetAudit:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> DatasetAudit:
         """What `as_dict` gave."""
-        rows = {
+        rows: dict[str, Callable[[Any], Any]] = {
             "calibration": _read_calibration,
             "operating_points": _read_operating,
             "tests": lambda row: Tested(**row),
@@ -134,7 +134,7 @@ class DatasetAudit:
             "counts": lambda row: CountRow(**row),
         }
         plain = {item.name: content[item.name] for item in fields(cls) if item.name not in rows}
-        read = {name: [make(row) for row in content[name]] for name, make in rows.items()}
+        read: dict[str, Any] = {name: [make(row) for row in content[name]] for name, make in rows.items()}
         return cls(**{**plain, "dates": tuple(content["dates"])}, **read)
 
 

@@ -107,6 +107,12 @@ def folder_of(home: Workspace, run: TrainedRun) -> Path:
     return home.home_path() / RESULTS / FOLDER / name
 
 
+def find_pages(results: Path) -> dict[str, str]:
+    """The name of every audit in the folder of results, and its page from a folder beside them, such as the tables."""
+    found = sorted((results / FOLDER).glob(f"*/{PAGE}"))
+    return {path.parent.name.rpartition("-")[0]: f"../{FOLDER}/{path.parent.name}/{PAGE}" for path in found}
+
+
 def read_headlines(folder: Path) -> list[str]:
     """The sentences about what the audit in a folder has found."""
     path = folder / HEADLINES

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from evaluation.audit.run import find_pages
 from evaluation.dataset import EvaluationDataset
 from evaluation.figures.catalogue import EMBEDDED_BY_PAPERS
 from evaluation.figures.methods import draw_method_figures
@@ -104,7 +105,7 @@ def write_tables(
         [(one, latest.to_pylist()) for one, latest in found], folder, _link_runs(home, mlflow_url, runs - {""})
     )
     files = {
-        PAGE: as_html(document, sources, make_headlines(found)),
+        PAGE: as_html(document, sources, make_headlines(found), find_pages(results)),
         "tables.md": as_markdown(document),
         "tables.csv": as_csv(document),
         "matrices.csv": matrices_as_csv(document),

@@ -27,10 +27,11 @@ def as_html(
     document: TablesDocument,
     sources: Sources | None = None,
     headlines: Mapping[str, Sequence[Headline]] | None = None,
+    audits: Mapping[str, str] | None = None,
 ) -> str:
     """Render the page. Every measured number links to where it is from, which is one of `sources`.
 
-    `headlines` are those of the trainings by the cohort of the pretraining.
+    `headlines` are those of the trainings by the cohort of the pretraining, `audits` the pages of audits by their name.
     """
     sources = sources or Sources()
     pages = [run.page for source in sources for run in source.runs if run.page]
@@ -46,6 +47,7 @@ def as_html(
         document=document,
         sources=sources,
         headlines=headlines or {},
+        audits=audits or {},
         pretrainings=list(document.pretrainings),
         papers=list(dict.fromkeys(table.paper for table in document.tables)),
         methods=sorted({line.method for line in lines}, key=lambda name: (":" in name or name != name.lower(), name)),

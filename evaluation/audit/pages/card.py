@@ -22,6 +22,7 @@ USE = (
     "datasets below, after an audit on your own images."
 )
 UNKNOWN = "not known"
+TOO_FEW = "too few patients on one side"
 NOTHING_FOUND = "None is called found after the correction. That is no proof that there is none: see the intervals."
 ALWAYS_UNMEASURED = (
     "Whether reports, and labels made from them, are right. Groups that no archive names, such as ethnicity or weight. "
@@ -198,17 +199,14 @@ def _describe_unmeasured(audit: Audit) -> Section:
 
 
 def summarise_unmeasured(audit: DatasetAudit) -> Iterator[str]:
-    """A sentence for each fact or cue whose groups are too small, with how many tests that left out."""
-    found: dict[tuple[str, str], set[str]] = {}
-    counts: dict[tuple[str, str], int] = {}
+    """A sentence for each fact or cue of which tests were left out, and why: how many, and of which findings."""
+    found: dict[tuple[str, str, str], list[str]] = {}
     for test in audit.tests:
         if test.reason:
-            key = "gaps" if test.kind in GAPS else "shortcuts", test.fact
-            found.setdefault(key, set()).add(test.finding)
-            counts[key] = counts.get(key, 0) + 1
-    for (what, fact), findings in found.items():
-        names = ", ".join(sorted(findings))
-        yield f"{counts[what, fact]} {what} by {fact} were not measured, as too few patients speak for them ({names})."
+            why = TOO_FEW if "fewer than" in test.reason else test.reason
+            found.setdefault(("gaps" if test.kind in GAPS else "shortcuts", test.fact, why), []).append(test.finding)
+    for (what, fact, why), findings in found.items():
+        yield f"{what} by {fact}, {len(findings)} not measured: {why} ({', '.join(sorted(set(findings)))})."
 
 
 def name_dataset(audit: DatasetAudit) -> str:

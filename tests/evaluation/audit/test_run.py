@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from evaluation.audit.pages.card import NOTHING_FOUND
-from evaluation.audit.run import CARD_PAGE, audit_run, folder_of, read_headlines
+from evaluation.audit.run import CARD_PAGE, audit_run, find_pages, folder_of, read_headlines
 from evaluation.audit.settings import AuditSettings
 from evaluation.dataset import EvaluationDataset
 from store.seals import write_sealed_table
@@ -68,6 +68,8 @@ def test_an_audit_is_a_page_a_card_and_numbers_that_are_kept(told, seer):
     assert one.dates == ("2020-01-01", "2020-01-28")
     assert {test.fact for test in one.tests} >= {"device", "age"}
     assert {row.point for row in one.operating_points} == {"youden", "0.9", "0.95"}
+    (address,) = find_pages(told.home_path() / "results").values()
+    assert (told.home_path() / "results" / "tables" / address).resolve() == written.page
     shown = seer.shown
     again = audit(told)
     assert (again.computed, again.reused) == (0, 1)
