@@ -154,7 +154,7 @@ TABLE: dict[str, set[Thing]] = {
     "cohorts/readers/open_i.py": stage("reports", cohorts=["open_i"]),
     "cohorts/readers/mimic_cxr.py": stage("reports", cohorts=["mimic_cxr", "phantom", "edema_severity", "ms_cxr"]),
     "cohorts/tables.py": stage("images", "reports"),
-    "imaging/dicom/display.py": stage("images") | REGIONS,
+    "imaging/dicom/display.py": stage("images") | REGIONS | stage("reports", cohorts=["archive"]),  # by its DICOM files
     "imaging/worker.py": stage("images") | REGIONS,
     "imaging/shapes.py": REGIONS | stage("reports", cohorts=["object_cxr"]),  # whose reader checks polygons
     "report_parsing/sections/headings.py": stage("reports"),

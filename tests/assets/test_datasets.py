@@ -177,7 +177,7 @@ def test_a_name_that_is_no_dataset_stops_the_run_with_one_sentence(workspace, se
     assert event.step_key == ARCHIVES
     description = event.step_failure_data.user_failure_data.description
     assert description.startswith(
-        f"evaluation.{setting} names rsna (did you mean `rsna_pneumonia`?), which is not one of chestxray14, "
+        f"evaluation.{setting} names rsna (did you mean `rsna_pneumonia`?), which is not one of archive, "
     )
 
 
