@@ -172,8 +172,8 @@ class _Guesser:
         for column in self.free.values():
             for role, is_right in fitting.items():
                 if role not in facts and column.values and lexicon.fit(column.name, role) == lexicon.WHOLE:
-                    share = f"{is_right(column):.0%}"
-                    self._note("columns", f"{column.name!r} is called the {role}, but {share} of its values are one.")
+                    right = f"{is_right(column):.0%}"
+                    self._note("columns", f"{column.name!r} is called the {role}, but {right} of its values are one.")
         facts |= self._facts_by_content(facts)
         for role in ("sex", "view", "split"):
             if role in facts:

@@ -56,7 +56,7 @@ def read_sheet(listing: Listing, path: str) -> Sheet:
     names = column_names(listing.root / path)[:MOST_COLUMNS]
     unique = [name for name in names if names.count(name) == 1]
     table = _first_rows(listing.root / path, unique)
-    return Sheet(path, "", make_columns(list(table), table.to_numpy().tolist()), len(table))
+    return Sheet(path, "", make_columns([str(name) for name in table], table.to_numpy().tolist()), len(table))
 
 
 def _first_rows(path: Path, names: Sequence[str]) -> pd.DataFrame:
