@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.dead_runs import close_silent_runs
+from assets.networks.dead_runs import close_silent_runs
 from assets.workspace import WorkspaceResource, one_sentence
 from cohorts.archive.listed import is_gone
 from ingestion.pipeline import last_settings

@@ -6,13 +6,12 @@ from assets import (
     datasets,
     downstream,
     evaluated,
-    imported,
     ingestion,
-    pretrained,
     reports,
     tables,
 )
 from assets.audits import audited, leakage, monitored
+from assets.networks import imported, pretrained
 from ingestion.pipeline import downstream_names
 from models.registry import method_names
 

@@ -15,7 +15,7 @@ from assets.audits.audited import AuditConfig
 from assets.audits.monitored import MonitoringConfig
 from assets.evaluated import TASKS_TAG
 from assets.ingestion import ArchiveConfig, InventoryConfig, SubsetsConfig
-from assets.pretrained import pretraining_config
+from assets.networks.pretrained import pretraining_config
 from assets.reports import KnowledgeConfig
 from assets.settings.evaluation import FRACTIONS_TAG, EvaluationSettings, chosen_evaluation
 from assets.settings.launchpad import given_values, preset_config

@@ -55,9 +55,7 @@ def main(arguments: Sequence[str]) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The options of a run, which `radalign` has as well."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.run", description=__doc__)
-    parser.add_argument(
-        "job", help="a job: ingest, or pretrain_, evaluate_, audit_ or monitor_<method>"
-    )
+    parser.add_argument("job", help="a job: ingest, or pretrain_, evaluate_, audit_ or monitor_<method>")
     parser.add_argument("-c", "--config", action="append", default=[], metavar="FILE")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="settings")
     for name in ("home", "cohort", "root", "preset"):
@@ -157,7 +155,7 @@ def _choose_history(home: str) -> None:
 
 def _epochs(job: str, config: dict[str, Any], workspace: Any) -> float:
     """How many epochs the training of a job has; 0 where it has none, or a number of steps."""
-    from assets.pretrained import pretraining_config
+    from assets.networks.pretrained import pretraining_config
     from assets.settings.presets import chosen_training
 
     kind, _, method = job.partition("_")

@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from assets.pretrained import pretraining_config
+from assets.networks.pretrained import pretraining_config
 from assets.settings.evaluation import FRACTIONS_TAG, EvaluationSettings, chosen_evaluation, tasks_with_settings
 from assets.settings.presets import chosen_training, image_presets
 from cohorts.phantom.marker import mark

@@ -13,7 +13,7 @@ import dagster as dg
 from pydantic import Field, create_model
 
 from assets import previews
-from assets.dead_runs import close_dead_trainings, end_with_parent
+from assets.networks.dead_runs import close_dead_trainings, end_with_parent
 from assets.settings.launchpad import preset_config
 from assets.settings.presets import chosen_training, training_presets
 from assets.tables import MLFLOW

@@ -10,8 +10,8 @@ from dataclasses import replace
 import dagster as dg
 import pytest
 
-from assets import pretrained
-from assets.pretrained import HIDDEN, one_at_a_time, pretrained_asset, pretraining_config, train
+from assets.networks import pretrained
+from assets.networks.pretrained import HIDDEN, one_at_a_time, pretrained_asset, pretraining_config, train
 from assets.settings.presets import VARIANT, chosen_training
 from assets.workspace import one_sentence
 from models.registry import method_names

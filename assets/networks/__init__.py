@@ -1,0 +1,1 @@
+"""Assets of networks: those that are trained, and those that are imported."""
