@@ -176,7 +176,7 @@ TABLE: dict[str, set[Thing]] = {
     "ingestion/checks.py": NOTHING,
     "tracking/relay.py": NOTHING,
     "radalign/model.py": NOTHING,
-    "assets/pretrained.py": NOTHING,
+    "assets/networks/pretrained.py": NOTHING,
     "pipelines/jobs.py": NOTHING,
     "cohorts/phantom/findings.py": NOTHING,
 }
