@@ -83,6 +83,7 @@ class Manifest:
 
     def list_rows(self) -> pd.DataFrame:
         """The rows of the manifest in their order, one for each path, with ROWS, `line` (of the table) and `report`."""
+        self._check_values()
         lines = self._images["line"].to_numpy()
         facts = self._facts().iloc[lines].reset_index(drop=True)
         reports = self._reports.iloc[lines].reset_index(drop=True)
@@ -138,11 +139,18 @@ class Manifest:
         if not boxes.table:
             named += [boxes.label, boxes.x, boxes.y, boxes.width, boxes.height]
         table = self._read(described.manifest, [name for name in named if name], described.sheet)
-        if unknown := next((column for column in described.values if column not in table), None):
+        return table
+
+    def _check_values(self) -> None:
+        """CohortError where the description says what the words of a column mean that it does not use."""
+        described = self.description
+        report, boxes = described.report, described.boxes
+        used = {*self._table.columns, report.text, report.file, report.key, *report.sections.values()}
+        used |= {boxes.image, boxes.label, boxes.x, boxes.y, boxes.width, boxes.height}
+        if unknown := next((column for column in described.values if column not in used), None):
             raise CohortError(
                 f"The description says what the words of {unknown!r} mean, a column that it does not use."
             )
-        return table
 
     def _read(self, name: str, columns: list[str], sheet: str = "") -> pd.DataFrame:
         return read_table(table_path(self.root, name), columns, sheet, self.description.values)
@@ -271,7 +279,13 @@ class Manifest:
             return None
         if boxes.table:
             table = self._read(boxes.table, [boxes.image, boxes.label, boxes.x, boxes.y, boxes.width, boxes.height])
-            return read_boxes(table, table[boxes.image].map(self._place), boxes)
+            paths = table[boxes.image].map(self._place)
+            if len(paths) and not paths.isin(self._images["image_path"]).any():
+                raise CohortError(
+                    f"{boxes.table} names no image of {described.manifest} in its column {boxes.image!r}; correct the "
+                    "description."
+                )
+            return read_boxes(table, paths, boxes)
         images = self._images
         rows = self._table.iloc[images["line"].to_numpy()].reset_index(drop=True)
         return read_boxes(rows, images["image_path"], boxes)

@@ -32,6 +32,7 @@ STRICT_RELATION = "{http://purl.oclc.org/ooxml/officeDocument/relationships}id"
 DATE_FORMATS = frozenset([*range(14, 18), 22, *range(27, 32), *range(34, 37), *range(50, 59)])  # with a day and a month
 DATE_CODE = re.compile(r"[yd]", re.IGNORECASE)
 LITERALS = re.compile(r'"[^"]*"|\\.|\[[^\]]*\]|_.|\*.')
+ESCAPED = re.compile(r"_x(000[9AD]|005F)_")  # a tab or a line end that XML would change, or an underscore
 REFERENCE = re.compile(r"([A-Z]{1,3})[0-9]+")
 EPOCHS = {False: date(1899, 12, 30), True: date(1904, 1, 1)}
 
@@ -183,7 +184,7 @@ def _text(element: ET.Element) -> str:
     for child in element:
         name = _name(child)
         if name == "t":
-            found.append(child.text or "")
+            found.append(ESCAPED.sub(lambda code: chr(int(code[1], 16)), child.text or ""))
         elif name in ("r", "is"):
             found.append(_text(child))
     return "".join(found)

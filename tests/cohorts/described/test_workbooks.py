@@ -31,7 +31,7 @@ def test_cells_of_every_kind_are_text(tmp_path):
             HEADER,
             [shared(0), number(4711.0), number(43832.75, DATE_STYLE)],
             [],
-            [text(" b.png "), number(1.5), number(43832.0, OWN_DATE_STYLE)],
+            [text(" b_x005F_x000D_.png "), number(1.5), number(43832.0, OWN_DATE_STYLE)],
             [formula('HYPERLINK("http://x","y")', "c.png"), '<c t="b"><v>1</v></c>', number(43832.0, PLAIN_STYLE)],
             ['<c t="e"><v>#REF!</v></c>', "<c/>", '<c t="s"><v>99</v></c>'],
         ],
@@ -40,7 +40,7 @@ def test_cells_of_every_kind_are_text(tmp_path):
     table = read_table(book, ["PatNr", "Bild", "Datum"])
     assert table.to_numpy().tolist() == [
         ["4711", "Äb.png", "2020-01-02"],
-        ["1.5", "b.png", "2020-01-02"],
+        ["1.5", "b_x000D_.png", "2020-01-02"],
         ["1", "c.png", "43832"],
     ]
 

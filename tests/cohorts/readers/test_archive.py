@@ -278,6 +278,11 @@ def test_boxes_of_a_table_of_their_own(export):
         {"label": "PTX", "x": 5, "y": 5, "width": 5, "height": 5},
     ]
     assert third is None
+    mapped = export.scan(described + "\nvalues: {L: {PTX: Pneumothorax}}").studies["boxes"].to_pylist()[0]
+    assert {box["label"] for box in mapped} == {"Pneumothorax"}
+    export.table("boxes.csv", [["B", "L", "x", "y", "w", "h"], ["1.png", "PTX", "1", "2", "3", "4"]])
+    with pytest.raises(CohortError, match=r"names no image of m\.csv in its column 'B'"):
+        export.scan(described)
 
 
 def test_boxes_in_the_manifest(export):
