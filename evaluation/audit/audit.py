@@ -60,10 +60,11 @@ def describe_found(test: Tested) -> str:
         )
     if test.kind == "scores of negatives":
         cue = test.fact if test.group == "with" else f"{test.fact} {test.group}"
+        share = f"{100 * (test.value or 0):.1f} %"
         way = "higher" if test.difference > 0 else "lower"
         return (
-            f"images without {test.finding} score {way} for it with {cue} than {_against(test)} in {test.value:.1%} of "
-            f"pairs (50 % where {cue} does not matter), corrected {p}."
+            f"images without {test.finding} score {way} for it with {cue} than {_against(test)} in {share} of pairs "
+            f"(50 % where {cue} does not matter), corrected {p}."
         )
     return (
         f"painting over {test.fact} lowers the scores of {test.finding} by {interval} logits more than painting over "

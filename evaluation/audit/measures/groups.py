@@ -85,4 +85,4 @@ def as_tested(
     """The row of a test; one without a variance has no p and is said not to be measured."""
     if np.isnan(found.p):
         return Tested(*place, value=value, reference=reference, reason="the values do not vary, so there is no test")
-    return Tested(*place, value, reference, *(float(number) for number in found))
+    return Tested(*place, value, reference, found.difference, found.low, found.high, found.p)
