@@ -108,10 +108,7 @@ def _check_once(text: str) -> tuple[str, tuple[str, ...]]:
     for member in members:
         reader_module(member.cohort_name())
     if methods and not workspace.is_pool and not has_reports(workspace.cohort_name()):
-        raise TrainingError(
-            f"The dataset {workspace.cohort_name()} has images without reports, from which there is nothing to "
-            "pretrain: set RADALIGN_COHORT to one with reports, and use this one to evaluate."
-        )
+        raise _without_reports(workspace)
     _check_evaluation(workspace, nodes, config, tags)
     for training in trainings.values():
         if training.weights:
@@ -119,6 +116,8 @@ def _check_once(text: str) -> tuple[str, tuple[str, ...]]:
     for member in members:
         if "archive" in nodes and not member.simulated():
             expect_root(member)
+            if methods and not member.open_cohort().has_reports:  # as a description says
+                raise _without_reports(member)
     if methods:
         expect_machine(preset, is_named(workspace.preset) or any(settings[f"{PRETRAINED}{one}"] for one in methods))
     expect_writable(workspace.home_path())
@@ -145,6 +144,13 @@ def unseen_views(trainings: Mapping[str, TrainingConfig], views: Collection[str]
             if len(lacking) == len(training.view_kinds):
                 raise TrainingError(f"{method} trains on {missing}: {how}.")
             yield f"{method} trains on {missing}, so on the others alone: {how}."
+
+
+def _without_reports(workspace: Workspace) -> TrainingError:
+    return TrainingError(
+        f"The dataset {workspace.cohort_name()} has images without reports, from which there is nothing to pretrain: "
+        "set RADALIGN_COHORT to one with reports, and use this one to evaluate."
+    )
 
 
 def _training(method: str, config: dg.Config, preset: str) -> TrainingConfig:

@@ -36,6 +36,10 @@ def network(**config):
     return medklip(method_config=config)
 
 
+def described(text: str):
+    return {"resources": {"workspace": {"config": {"cohort": "archive", "description": text}}}}
+
+
 def evaluation(**config):
     return {"resources": {"evaluation": {"config": config}}}
 
@@ -93,6 +97,14 @@ TABLE = {
         ["RADALIGN_CHEXPERT_ROOT is /nowhere", "no folder"],
     ),
     "no reports": (PRETRAIN, {}, {"RADALIGN_COHORT": "chexpert"}, ["chexpert has images without reports", "evaluate"]),
+    "description": (INGEST, described("manifst: a.csv"), {}, ["description, line 1", "did you mean `manifest`?"]),
+    "description without a folder": (INGEST, described("split: 70/10/20"), {}, ["no absolute folder as its `root`"]),
+    "description without reports": (
+        PRETRAIN,
+        described("root: /\nmanifest: a.csv\ncolumns: {image: a, patient: none}"),
+        {},
+        ["archive has images without reports", "evaluate"],
+    ),
     "nothing to evaluate": (EVALUATE, {}, {}, ["medklip has no finished run", "pretrain_medklip", "first"]),
     "read-only home": (INGEST, {}, {"RADALIGN_HOME": "/proc/radalign"}, ["/proc/radalign cannot be written to", "set"]),
     "file as home": (INGEST, {}, {"RADALIGN_HOME": "/dev/full"}, ["/dev/full is a file", "set RADALIGN_HOME"]),
