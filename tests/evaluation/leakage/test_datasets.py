@@ -7,7 +7,7 @@ import json
 import pyarrow as pa
 import pytest
 
-from evaluation.leakage.checks import describe
+from evaluation.leakage.checks import IMAGES, describe
 from evaluation.leakage.datasets import FILE, UNKNOWN, check_leakage, read_leaks
 from evaluation.results.store import FOLDER
 from ingestion.pipeline import STATE
@@ -34,11 +34,11 @@ def pretraining(workspace, monkeypatch, tmp_path):
     return there
 
 
-def build(workspace, subjects, images, splits=SPLITS):
+def build(workspace, subjects, images, splits=SPLITS, views=("PA", "PA", "PA", "PA")):
     """Shards of an image per subject."""
     name, folder = workspace.cohort_name(), workspace.folder("shards")
     schema = shard_schema(SIZE)
-    blank = {"view": "PA", "image_path": "a.png", "height": SIZE, "width": SIZE, "text": "", "sentences": []}
+    blank = {"image_path": "a.png", "height": SIZE, "width": SIZE, "text": "", "sentences": []}
     rows = [
         {
             **dict.fromkeys(schema.names),
@@ -48,6 +48,7 @@ def build(workspace, subjects, images, splits=SPLITS):
             "study_id": f"{name}-{index}",
             "subject_id": subject,
             "split": splits[index],
+            "view": views[index],
             "pixels": images[index].tobytes(),
             "triplets": [],
             "labels": [],
@@ -143,3 +144,14 @@ def test_damaged_findings_are_no_all_clear(pretraining, damage):
     found = read_leaks(pretraining.home_path() / FOLDER, OWN, said.append)
     assert found == [UNKNOWN]
     assert said[0].endswith("materialize the asset `leakage` again.")
+
+
+def test_laterals_are_compared_as_frontal_images_are(pretraining):
+    """The test image of the other cohort is a copy of a lateral that pretraining has seen."""
+    seen = random_images(0, len(SPLITS), SIZE)
+    build(pretraining, ["p0", "p1", "p2", "p3"], seen, views=("PA", "LATERAL", "AP", ""))
+    other = random_images(1, len(SPLITS), SIZE)
+    other[3] = seen[1]
+    build(pretraining.downstream(TESTED), ["q0", "q1", "q2", "q3"], other)
+    (leak,) = [leak for leak in check_leakage(pretraining, [TESTED], print) if leak.count]
+    assert (leak.count, leak.kind) == (1, IMAGES)
