@@ -17,6 +17,7 @@ from evaluation.audit.measures.painting import PLACES, move_aside, paint_over, w
 from evaluation.audit.rows import PAINTED, Tested
 from evaluation.audit.settings import AuditSettings
 from evaluation.metrics.calibration import logit
+from evaluation.metrics.statistics import Comparison
 
 CONTROL = "a region beside it"
 Score = Callable[[np.ndarray], np.ndarray]  # images (n, size, size) uint8 -> scores (n, findings)
@@ -80,7 +81,7 @@ def compare_painted(
 ) -> Iterator[Tested]:
     """A test for each finding; `labels` (n, findings) and `patients` (n,) are of the whole test split.
 
-    Of a cue: whether scores fall at all, which is 0 where it does not matter. Of a place of marks: whether scores of
+    Of a cue: whether scores fall or rise, which is 0 where it does not matter. Of a place of marks: whether scores of
     images with the finding fall more than those of images without it, as the marks then tell the two apart.
     """
     known, who = labels[painted.rows], patients[painted.rows]
@@ -98,4 +99,10 @@ def compare_painted(
             )
             continue
         statistic: Statistic = mean_difference(falls, present, absent) if painted.is_mark else mean(falls, sets[0])
-        yield as_tested(place, statistic.value, 0.0, compare_with(statistic, 0.0, who))
+        found = compare_with(statistic, 0.0, who)
+        yield as_tested(place, statistic.value, 0.0, _ask_one_side(found) if painted.is_mark else found)
+
+
+def _ask_one_side(found: Comparison) -> Comparison:
+    """The test of whether there is more than 0; less than 0 is what the control region does."""
+    return found._replace(p=found.p / 2 if found.difference > 0 else 1 - found.p / 2)

@@ -116,7 +116,8 @@ def test_a_finding_is_a_sentence_with_its_numbers(audit):
         "images without Edema score higher for it with tube than without it in 60.0 % of pairs (50 % where tube does "
         "not matter), corrected p < 0.001."
     )
-    assert "lowers the scores of finding 1 by +0.400 [+0.300, +0.500] logits" in describe_found(FALL)
+    assert "lowers the scores of finding 1: they fall by +0.400 [+0.300, +0.500] logits more" in describe_found(FALL)
+    assert any("In train, tube comes with" in sentence for sentence in audit.headlines())
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="no chromium to look at the page with")

@@ -105,6 +105,18 @@ def test_a_network_that_looks_at_marks_is_caught_by_the_place_that_they_are_in(f
         assert (corner.p is not None and corner.p < 1e-6) == looks
 
 
+def test_what_the_control_of_a_place_does_is_no_finding(films):
+    pixels, labels = films
+    tall = (slice(0, 7), slice(20, 28))  # between the corners, where their control is painted over
+    pixels = pixels.copy()
+    pixels[labels[:, 0] == 1, *tall] = 250
+    frame = masks(np.ones((SIZE, SIZE), bool))
+    corners = next(paint_places(pixels, np.arange(IMAGES), frame, look_at(tall)))
+    (test,) = compare_painted(corners, ["pneumothorax"], labels, np.arange(IMAGES), SETTINGS)
+    assert test.difference < -0.1
+    assert test.p > 0.99
+
+
 def test_too_few_patients_are_not_measured(films):
     pixels, labels = films
     painted = paint(pixels, MARK)
