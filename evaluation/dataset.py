@@ -121,9 +121,13 @@ class EvaluationDataset:
 
     @cached_property
     def reader(self) -> ShardReader:
-        """Its shards."""
+        """Its shards; EvaluationError for a pool, whose members are datasets."""
         from shards.reader import ShardReader
 
+        if self.workspace.is_pool:
+            raise EvaluationError(
+                f"{self.workspace.cohort_name()} is several datasets; set RADALIGN_COHORT to one of them for this."
+            )
         return ShardReader(self.workspace.folder("shards"))
 
     @cached_property
