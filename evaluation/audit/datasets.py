@@ -19,8 +19,9 @@ from tracking.runs import TrainedRun
 def find_datasets(
     home: Workspace, run: TrainedRun, names: Sequence[str], view: str, job: str, log: Callable[[str], object]
 ) -> tuple[list[EvaluationDataset], list[str]]:
-    """The dataset of a run's pretraining, or the members of its pool, and those of `names` that are ready; and why the others are not among them.
+    """The dataset of a run's pretraining, or the members of its pool, and those of `names` that are ready.
 
+    Also why the others are not among them.
     Their images are those of the `view`, one of evaluation.metrics.units.VIEWS.
 
     They are read in the versions that the Dagster run `job` has pinned, or else in the present ones.
