@@ -17,12 +17,13 @@ from evaluation.audit.audit import Audit
 from evaluation.audit.collect import Collected
 from evaluation.audit.measure import Log, measure_dataset
 from evaluation.audit.measures.multiplicity import correct
-from evaluation.audit.pages.card import NOTHING_FOUND, card_as_html, card_as_markdown
+from evaluation.audit.pages.card import card_as_html, card_as_markdown, describe_nothing
 from evaluation.audit.pages.page import as_html
 from evaluation.audit.rows import DatasetAudit
 from evaluation.audit.settings import AuditSettings
 from evaluation.audit.shift import build_matrix
 from evaluation.dataset import EvaluationDataset, expect_table
+from evaluation.errors import EvaluationError
 from evaluation.predictions import Predictions
 from evaluation.results.files import FOLDER as RESULTS
 from evaluation.results.trainings import describe_run
@@ -73,7 +74,8 @@ def audit_run(
 ) -> WrittenAudit:
     """Audit a run of the workspace's cohort on `datasets`, its own first, and write everything.
 
-    `left_out` says which datasets are not among them, and why. A dataset that cannot be measured is left out, too.
+    `left_out` says which datasets are not among them, and why. A dataset that cannot be measured is left out, too;
+    EvaluationError where none is left.
     """
     folder = folder_of(home, run)
     measured, reasons, computed = [], list(left_out), 0
@@ -88,6 +90,8 @@ def audit_run(
             continue
         measured.append(found)
         computed += not reused
+    if not measured:
+        raise EvaluationError(f"Nothing of {run.name} was audited. {reasons[-1]}")
     now = f"{datetime.now():%Y-%m-%d %H:%M}"
     training = describe_run(home, run)
     audit = Audit(training, home.cohort_name(), settings, correct(measured), reasons, build_matrix(home, log), now)
@@ -95,7 +99,7 @@ def audit_run(
     for name, text in files.items():
         with replacing(folder / name) as partial:
             partial.write_text(text, encoding="utf-8")
-    write_sealed_json(folder / HEADLINES, audit.headlines() or [NOTHING_FOUND])
+    write_sealed_json(folder / HEADLINES, audit.headlines() or [describe_nothing(audit)])
     return WrittenAudit(audit, folder, computed, len(measured) - computed)
 
 

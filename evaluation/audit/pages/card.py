@@ -21,6 +21,7 @@ USE = (
     "Zero-shot scores order images by how well they fit a finding. Use them for research on images like those of the "
     "datasets below, after an audit on your own images."
 )
+NOTHING_TESTED = "No gap and no shortcut could be tested: see what was not measured."
 UNKNOWN = "not known"
 TOO_FEW = "too few patients on one side"
 NOTHING_FOUND = "None is called found after the correction. That is no proof that there is none: see the intervals."
@@ -78,9 +79,15 @@ def list_sections(audit: Audit) -> Iterator[Section]:
         f"them by Holm's rule; found means a corrected p below {audit.settings.level:g}. Intervals are 95 %, by "
         "patient, and not corrected."
     )
-    yield _describe_tests("Gaps between groups", family, [one for one in found if one[1].kind in GAPS])
-    yield _describe_tests("Shortcuts", family, [one for one in found if one[1].kind not in GAPS])
+    for title, are_gaps in (("Gaps between groups", True), ("Shortcuts", False)):
+        chosen = [one for one in found if (one[1].kind in GAPS) == are_gaps]
+        yield _describe_tests(title, family, chosen, describe_nothing(audit))
     yield _describe_unmeasured(audit)
+
+
+def describe_nothing(audit: Audit) -> str:
+    """What stands where nothing is found."""
+    return NOTHING_FOUND if audit.tested else NOTHING_TESTED
 
 
 def format_interval(found: Interval, digits: int = 3) -> str:
@@ -176,9 +183,9 @@ def _describe_calibration(audit: Audit) -> Section:
     return Section("Calibration", [about], tables=[Table(head, rows)])
 
 
-def _describe_tests(title: str, family: str, found: Sequence[tuple[str, Tested]]) -> Section:
+def _describe_tests(title: str, family: str, found: Sequence[tuple[str, Tested]], nothing: str) -> Section:
     if not found:
-        return Section(title, [family, NOTHING_FOUND])
+        return Section(title, [family, nothing])
     head = ("dataset", "what", "finding", "by", "group", "against", "value", "reference", "difference", "corrected p")
     rows = [
         (

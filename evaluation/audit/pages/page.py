@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from evaluation.audit.audit import Audit, describe_found
 from evaluation.audit.measures.calibration import NO_SCALING
 from evaluation.audit.pages.card import (
-    NOTHING_FOUND,
     SIMULATED,
     WARNING,
+    describe_nothing,
     format_interval,
     format_p,
     name_dataset,
@@ -40,7 +40,7 @@ def as_html(audit: Audit) -> str:
         audit=audit,
         warning=WARNING,
         simulated=SIMULATED,
-        nothing=NOTHING_FOUND,
+        nothing=describe_nothing(audit),
         describe=describe_found,
         interval=format_interval,
         make_interval=lambda test: format_interval(Interval(test.difference, test.low, test.high)),
