@@ -113,8 +113,9 @@ def wait_for_night(instance: dg.DagsterInstance, nights: int) -> dict[str, Any]:
     while time.monotonic() < end:
         event = instance.get_latest_materialization_event(dg.AssetKey(["monitored", METHOD]))
         found = event.asset_materialization.metadata if event and event.asset_materialization else {}
-        if found and found["nights"].value >= nights:
-            return {name: value.value for name, value in found.items()}
+        plain: dict[str, Any] = {name: value.value for name, value in found.items()}
+        if plain and plain["nights"] >= nights:
+            return plain
         if failed := [run for run in finished(instance) if not run.is_success]:
             raise SystemExit(f"The run {failed[0].run_id} failed; see the history in the home.")
         time.sleep(1)
@@ -153,11 +154,11 @@ def measure(folder: Path, options: argparse.Namespace) -> int:
                 f"the limit; warned of: {', '.join(warned) or 'nothing'}",
                 flush=True,
             )
-    warned = warnings_by_night(batches.read_batches(series / DRIFT))
+    all_warned = warnings_by_night(batches.read_batches(series / DRIFT))
     wanted = {f"night-{options.drift:04d}"} if options.drift <= options.nights else set()
     same = trained_run(Workspace(), METHOD) == run
     print(f"{len(finished(instance))} runs scored; network unchanged: {same}; page: {found['page']}")
-    return 0 if set(warned) == wanted and same else 1
+    return 0 if set(all_warned) == wanted and same else 1
 
 
 def main() -> int:

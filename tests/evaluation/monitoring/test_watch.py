@@ -21,6 +21,7 @@ from evaluation.monitoring.settings import MonitoringSettings
 from shards.manifest import Manifest
 from shards.writer import write_manifest
 from store.errors import SettingError
+from tests.browser import CHROMIUM, Browser
 from tests.evaluation import seer as tiny
 from tests.evaluation.monitoring.conftest import ADDED, FIRST, QUICK
 
@@ -218,6 +219,20 @@ def test_the_pictures_lie_beside_the_page(hospital, pictures):
     assert "The last night differs" not in page
     assert "mean grey level" in page
     assert "inputs, 2 nights" not in page  # a night that is warned of is in no window
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium to open the page with")
+def test_a_browser_shows_both_pictures_without_scrolling_sideways(hospital, pictures, tmp_path):
+    hospital.add(ADDED, darker)
+    browser = Browser(tmp_path / "profile")
+    try:
+        browser.open(hospital.watch().page.as_uri())
+        browser.expect("[...document.images].every(one => one.complete && one.naturalWidth > 600)")
+        assert browser.evaluate("document.images.length") == 2
+        assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert "mean grey level" in browser.evaluate("document.body.innerText")
+    finally:
+        browser.close()
 
 
 def test_the_page_shows_nothing_as_markup(hospital):
