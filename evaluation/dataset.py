@@ -18,7 +18,7 @@ from cohorts.dataset import Dataset
 from evaluation.errors import EvaluationError
 from evaluation.metrics.truth import Masks, select_masks
 from evaluation.metrics.units import VIEWS
-from imaging.dicom.views import FRONTAL, kind_of_view
+from imaging.dicom.views import FRONTAL
 from store import batches
 from store.digests import fingerprint
 from store.seals import expect_intact
@@ -236,34 +236,6 @@ class EvaluationDataset:
             corners = corners.clip(0, manifest.size)  # annotators draw beyond the image
             found.append(corners[(corners[:, 2:] > corners[:, :2]).all(axis=1)])
         return found
-
-    def study_facts(self, images: Images) -> pa.Table:
-        """What the archive says of each of the images, in their order.
-
-        `kind` is the kind of its view, of imaging.dicom.views.KINDS. `view` and the columns of cohorts.tables.FACTS are
-        as in the table `studies`, null where the archive says nothing.
-
-        EvaluationError names an image that the table `studies` does not have.
-        """
-        from cohorts.tables import FACTS
-
-        wanted = pa.schema([pa.field("view", pa.string()), *FACTS])
-        present = pq.read_schema(self._expect("studies")).names  # tables of older homes have no facts
-        names = [name for name in wanted.names if name in present]
-        studies = self._read("studies", ["image_id", *names])
-        places = pc.index_in(pa.array(images.image_ids, pa.string()), studies["image_id"].combine_chunks())
-        if places.null_count:
-            name = images.image_ids[places.is_null().to_numpy(False).argmax()]
-            raise EvaluationError(f"Image {name} is not in studies.parquet; rebuild the shards from it.")
-        found = studies.select(names).take(places)
-        columns = [
-            found[field.name].combine_chunks().cast(field.type)
-            if field.name in names
-            else pa.nulls(len(images), field.type)
-            for field in wanted
-        ]
-        kinds = [kind_of_view(view) for view in columns[0].to_pylist()]
-        return pa.table([pa.array(kinds, pa.string()), *columns], ["kind", *wanted.names])
 
     def triplets(self) -> pa.Table:
         """What its reports say, sentence by sentence."""

@@ -14,6 +14,7 @@ from evaluation.audit.measures.occlusion import Painted, Score, paint_cue, paint
 from evaluation.audit.settings import AuditSettings
 from evaluation.dataset import EvaluationDataset, Images, entities_of
 from evaluation.errors import EvaluationError
+from evaluation.metrics.facts import study_facts
 from evaluation.predictions import Predictions
 
 SPLITS = ("train", "validate", "test")
@@ -45,7 +46,7 @@ class Collected:
     @cached_property
     def facts(self) -> dict[str, pa.Table]:
         """What the archive says of the images of each split."""
-        return {split: self.dataset.study_facts(images) for split, images in self.images.items()}
+        return {split: study_facts(self.dataset, images) for split, images in self.images.items()}
 
     @cached_property
     def cues(self) -> list[str]:

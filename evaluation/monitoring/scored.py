@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from cohorts.labels import LABELS, label_maps, label_matrix, label_names
 from evaluation.dataset import EvaluationDataset, Images, entities_of
 from evaluation.errors import NotAvailableError
+from evaluation.metrics.facts import study_facts
 from report_parsing.vocabulary import CHEXPERT_14, ENTITIES
 from store import batches
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from evaluation.predictions import Predictions
 
 BLOCK = 512  # images whose pixels are held at once
-FACTS = ("kind", "view", "device", "site", "sex", "age")  # of the study, as EvaluationDataset.study_facts has them
+FACTS = ("kind", "view", "device", "site", "sex", "age")  # of the study, as study_facts has them
 
 SCORED = pa.schema(
     [
@@ -60,7 +61,7 @@ def describe_images(predictions: Predictions, image_ids: Sequence[str], log: Cal
     images = everything.select(wanted.to_numpy(False))
     if len(images) < len(image_ids):
         log(f"{len(image_ids) - len(images)} images that were scored before are gone.")
-    facts = dataset.study_facts(images)
+    facts = study_facts(dataset, images)
     grey, contrast = measure_grey_levels(images)
     splits = dataset.reader.columns(None, ["split"])["split"]
     columns = {

@@ -13,10 +13,9 @@ from cohorts.dataset import Dataset
 from cohorts.labels import CHEXPERT_5, label_maps
 from cohorts.registry import dataset
 from cohorts.subsets import FRACTIONS, subset_table
-from cohorts.tables import FACTS, STUDIES
+from cohorts.tables import STUDIES
 from evaluation.dataset import EvaluationDataset, knowledge, observation_labels
 from evaluation.errors import EvaluationError
-from evaluation.metrics.units import ALL
 from imaging.letterbox import letterbox_box, letterbox_mask
 from ingestion.regions import update_regions
 from shards.schema import shard_schema
@@ -247,34 +246,3 @@ def test_other_boxes_are_another_digest(build):
     write_sealed_table(pa.Table.from_pylist(rows, STUDIES), path)
     update_regions(data.workspace)
     assert data.regions_digest() != digest
-
-
-def test_facts_are_in_the_order_of_the_images(build):
-    told = {"date": "2180-05-06", "sex": "F", "age": 61.5, "device": "a maker", "site": "a ward", "laterality": "L"}
-    data = build(image(0, **told), image(1, view="LATERAL"), image(2, view=""), image(3, split="train", sex="M"))
-    facts = data.study_facts(data.of_view(ALL).images("test").select(np.array([2, 0, 1])))
-    nothing = dict.fromkeys(told)
-    assert facts.to_pylist() == [
-        {"kind": "unknown", "view": "", **nothing},
-        {"kind": "frontal", "view": "PA", **told},
-        {"kind": "lateral", "view": "LATERAL", **nothing},
-    ]
-    assert facts.schema.field("age").type == pa.float32()
-    assert data.study_facts(data.images("train"))["sex"].to_pylist() == ["M"]
-    assert data.study_facts(data.images("validate")).num_rows == 0
-
-
-def test_tables_of_older_homes_have_no_facts(build):
-    data = build(image(0, sex="F"))
-    path = data.workspace.folder("studies") / "studies.parquet"
-    write_sealed_table(pq.read_table(path).drop_columns([field.name for field in FACTS]), path)
-    facts = data.study_facts(data.images("test"))
-    assert (facts["kind"].to_pylist(), facts["sex"].to_pylist()) == (["frontal"], [None])
-
-
-def test_an_image_without_facts_is_named(build):
-    data = build(image(0), image(1))
-    path = data.workspace.folder("studies") / "studies.parquet"
-    write_sealed_table(pq.read_table(path).slice(1), path)
-    with pytest.raises(EvaluationError, match=r"Image i0 is not in studies\.parquet"):
-        data.study_facts(data.images("test"))

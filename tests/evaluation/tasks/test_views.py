@@ -14,6 +14,7 @@ from cohorts.subsets import FRACTIONS
 from evaluation.dataset import EvaluationDataset
 from evaluation.errors import EvaluationError
 from evaluation.evaluator import Evaluator
+from evaluation.metrics.facts import study_facts
 from evaluation.metrics.units import ALL, STUDY, VIEWS
 from evaluation.metrics.values import ResultValue
 from evaluation.predictions import Predictions
@@ -116,7 +117,7 @@ def test_regions_boxes_and_fractions_are_those_of_the_view(build):
         chosen = np.array([5, 2, 7])
         np.testing.assert_array_equal(alone.joined_masks(one.select(chosen)), among.joined_masks(other.select(chosen)))
         assert [boxes.tolist() for boxes in alone.boxes(one)] == [boxes.tolist() for boxes in among.boxes(other)]
-    kinds = {view: among.of_view(view).study_facts(among.of_view(view).images("test"))["kind"] for view in VIEWS}
+    kinds = {view: study_facts(among, among.of_view(view).images("test"))["kind"] for view in VIEWS}
     assert {view: set(found.to_pylist()) for view, found in kinds.items()} == {
         FRONTAL: {FRONTAL}, LATERAL: {LATERAL}, ALL: {FRONTAL, LATERAL},
     }  # fmt: skip
