@@ -20,6 +20,12 @@ LABELS = ("Atelectasis", "Edema", "No Finding")
 REPORT = "FINAL REPORT\n EXAMINATION: CHEST\n\n FINDINGS: The lungs are clear.\n\n IMPRESSION: No edema.\n"
 
 
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path_factory, monkeypatch):
+    """The key that identifiers are hashed with is never that of the checkout."""
+    monkeypatch.setenv("RADALIGN_HOME", str(tmp_path_factory.getbasetemp() / "home"))
+
+
 @dataclass
 class MimicTree:
     """Writes rows and files below `root`; the tables lie in `root` / `tables`, files in `root` / `release`."""
