@@ -12,6 +12,7 @@ from store.code import ROOT, imported_files
 # What a stage is divided into, beside the file of its name.
 PARTS = {"images": ("doubts",), "triplets": ("unparsed",), "report_labels": ("unparsed",)}
 STAGES = (pipeline.IMAGES, pipeline.REPORTS, pipeline.TRIPLETS, pipeline.REPORT_LABELS, pipeline.SHARDS)
+EXTEND_MIMIC = ("phantom", "edema_severity", "ms_cxr")  # whose readers are that of MIMIC-CXR, and more
 
 
 def files_of(stage, cohort="phantom"):
@@ -40,7 +41,7 @@ def test_parsing_knows_nothing_of_images():
 def test_the_reader_of_the_dataset_counts_for_its_reports(cohort):
     readers = {path for path in files_of(pipeline.REPORTS, cohort) if path.startswith("cohorts/readers/")}
     assert f"cohorts/readers/{cohort}.py" in readers
-    others = {"cohorts/readers/mimic_cxr.py"} if cohort in ("phantom", "edema_severity") else set()  # which they extend
+    others = {"cohorts/readers/mimic_cxr.py"} if cohort in EXTEND_MIMIC else set()
     assert readers == {"cohorts/readers/__init__.py", f"cohorts/readers/{cohort}.py", *others}
 
 
