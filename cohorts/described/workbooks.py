@@ -26,6 +26,8 @@ MOST_BYTES = 1 << 30  # of a part when it is unpacked
 MOST_CHARACTERS = 1 << 28  # of all shared texts, and of the values that are kept
 MOST_TEXTS = 4_000_000
 MOST_STYLES = 100_000
+MOST_ELEMENTS = 1 << 20  # of a row, a shared text, or of all that is neither; each takes memory
+LONGEST_TEXT = 1 << 24  # bytes without an element; Excel's longest cell has 32,767 characters
 CHUNK = 1 << 16
 RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 STRICT_RELATION = "{http://purl.oclc.org/ooxml/officeDocument/relationships}id"
@@ -195,16 +197,23 @@ def _elements(path: Path, book: zipfile.ZipFile, part: str, names: Sequence[str]
     parser: ET.XMLPullParser[ET.Element] = ET.XMLPullParser(["start", "end"])
     with book.open(part) as stream:
         root: ET.Element | None = None
+        kept = silent = 0  # elements since the last row or text, bytes since the last element
         for chunk in _chunks(path, stream):
             parser.feed(chunk)
+            silent += len(chunk)
             for event, element in cast(Iterator[tuple[str, ET.Element]], parser.read_events()):  # of starts and ends
+                silent = 0
                 if event == "start":
                     root = element if root is None else root
+                    kept += 1
                 elif _name(element) in names:
                     yield element
                     element.clear()
                     if root is not None and _name(element) in ("row", "si"):
                         _forget(root)
+                        kept = 0
+            if kept > MOST_ELEMENTS or silent > LONGEST_TEXT:
+                raise CohortError(f"{path} has a row or a cell far larger than those of a sheet; save it as CSV.")
     parser.close()
 
 
@@ -221,6 +230,8 @@ def _chunks(path: Path, stream: IO[bytes]) -> Iterator[bytes]:
         total += len(chunk)
         if total > MOST_BYTES:
             raise CohortError(f"{path} unpacks to more than {MOST_BYTES} bytes, as no manifest does.")
+        if b"\0" in chunk:  # UTF-16, in which nothing below would be found
+            raise CohortError(f"{path} has a part that is not in UTF-8; save it again as .xlsx or as CSV.")
         if b"<!DOCTYPE" in before + chunk or b"<!ENTITY" in before + chunk:
             raise CohortError(f"{path} declares XML entities, as no Excel workbook does.")
         before = chunk[-len(b"<!DOCTYPE") :]

@@ -43,13 +43,13 @@ def write_book(
     rows: Sequence[Sequence[str]],
     sheet: str = "Tabelle1",
     shared_texts: Sequence[str] = (),
-    others: Mapping[str, str] | None = None,
+    others: Mapping[str, str | bytes] | None = None,
     old_dates: bool = False,
 ) -> Path:
     """A workbook with one sheet of cells, which are given as XML; `others` are further parts, or take their place."""
     body = "".join(f"<row>{''.join(row)}</row>" for row in rows)
     items = "".join(f"<si><r><t>{escape(one[:1])}</t></r><r><t>{escape(one[1:])}</t></r></si>" for one in shared_texts)
-    parts = {
+    parts: dict[str, str | bytes] = {
         "xl/workbook.xml": f'<workbook {MAIN} xmlns:r="{RELATIONS}"><workbookPr date1904="{int(old_dates)}"/>'
         f'<sheets><sheet name={quoteattr(sheet)} sheetId="1" r:id="rId1"/></sheets></workbook>',
         "xl/_rels/workbook.xml.rels": '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relation'

@@ -83,14 +83,12 @@ def test_hostile_parts_end_in_one_sentence(tmp_path, parts, sentence):
         read_table(write_book(tmp_path / "a.xlsx", [HEADER], others=parts), ["Bild"])
 
 
-def test_a_part_in_utf_16_with_entities_is_refused_as_well(tmp_path):
-    bomb = '<?xml version="1.0" encoding="utf-16"?>' + "<!DOCTYPE x [" + '<!ENTITY a "aaaaaaaaaaaaaaaaaaaaaaaa">'
-    bomb += "".join(f'<!ENTITY {new} "{f"&{old};" * 30}">' for old, new in zip("abcde", "bcdef", strict=True))
-    bomb += f"]><sst {MAIN}><si><t>&f;</t></si></sst>"
-    path = write_book(tmp_path / "a.xlsx", [HEADER])
-    with zipfile.ZipFile(path, "a") as book, pytest.warns(UserWarning, match="Duplicate"):
-        book.writestr("xl/sharedStrings.xml", bomb.encode("utf-16"))
-    with pytest.raises(CohortError, match="no XML"):
+def test_a_part_in_utf_16_is_refused_as_its_entities_would_not_be_seen(tmp_path):
+    part = '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE x [<!ENTITY a "unfolded">]>'
+    part += f"<worksheet {MAIN}><sheetData><row>{text('Bild')}</row><row>{text('@')}</row></sheetData></worksheet>"
+    path = tmp_path / "a.xlsx"
+    write_book(path, [HEADER], others={"xl/worksheets/sheet1.xml": part.replace("@", "&a;").encode("utf-16")})
+    with pytest.raises(CohortError, match="not in UTF-8"):
         read_table(path, ["Bild"])
 
 
@@ -103,6 +101,16 @@ def test_packed_zeros_and_wide_sheets_are_refused(tmp_path, monkeypatch):
     wide = write_book(tmp_path / "b.xlsx", [HEADER, ['<c r="ZZZ1"><v>1</v></c>']])
     with pytest.raises(CohortError, match="more than 16384 columns"):
         read_table(wide, ["Bild"])
+
+
+def test_a_row_or_a_cell_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(workbooks, "MOST_ELEMENTS", 1000)
+    monkeypatch.setattr(workbooks, "LONGEST_TEXT", 200_000)
+    rows = [[text("a"), text("1"), text("2")] for _ in range(2000)]
+    assert len(read_table(write_book(tmp_path / "many.xlsx", [HEADER, *rows]), ["Bild"])) == 2000
+    for name, row in {"wide": ["<c/>"] * 5000, "long": [text("a" * 400_000)]}.items():
+        with pytest.raises(CohortError, match="far larger than those of a sheet"):
+            read_table(write_book(tmp_path / f"{name}.xlsx", [HEADER, row, *rows]), ["Bild"])
 
 
 def test_other_zip_files_are_said(tmp_path):
