@@ -12,6 +12,7 @@ import secrets
 from pathlib import Path
 from threading import Lock
 
+from store.errors import DamageError
 from store.locks import holding
 from store.seals import expect_intact, sealing
 
@@ -21,19 +22,21 @@ LENGTH = 16  # hexadecimal digits of a pseudonym: of a million, two are alike on
 MOST_DAYS = 3650  # that a date is moved by
 MODE = 0o600  # nobody else may read the key
 _MAKING = Lock()  # among the threads of a process; among processes a file is
-REMEDY = "put its copy back, because with another key all identifiers become others."
+REMEDY = f"put the copies of {NAME} and {NAME}.sha256 back, because with another key all identifiers become others."
+NAMED = "archive/inventory"  # in the home: what is there has names by the key
 
 
 def read_key(home: Path) -> bytes:
     """The key of a home, which is made where there is none yet.
 
     Raises:
-        DamageError: the key is not what was written.
+        DamageError: the key is not what was written, or is gone and studies have names by it.
     """
     path = home / NAME
     if not path.exists():
         with _MAKING, holding(home / f"{NAME}.lock", "makes the key of the home"):
             if not path.exists():
+                _expect_unused(home)
                 _write(path)
     return bytes.fromhex(expect_intact(path, REMEDY, keep=True).read_text(encoding="ascii"))
 
@@ -46,6 +49,15 @@ def pseudonym(key: bytes, kind: str, *parts: str) -> str:
 def days_of(key: bytes, patient: str) -> int:
     """By how many days the dates of a patient are moved back, 1 to MOST_DAYS; all intervals of a patient stay."""
     return 1 + int.from_bytes(_digest(key, "days", patient)[:8], "big") % MOST_DAYS
+
+
+def _expect_unused(home: Path) -> None:
+    """DamageError where studies of the home have names by a key that is gone."""
+    if any((home / NAMED).glob("*.parquet")):
+        raise DamageError(
+            f"{home / NAME} is gone, and the studies in {(home / NAMED).parent} are named by it; {REMEDY} Without a "
+            f"copy, move {(home / NAMED).parent} away, and all that was computed from it is computed anew."
+        )
 
 
 def _digest(key: bytes, *parts: str) -> bytes:
