@@ -11,7 +11,16 @@ PREVALENCE, CORRELATION = 0.25, 0.5
 VALIDATE = 4  # one image in so many is of validate
 
 
-def simulate(images, seed, findings=4, auroc=0.85, gap=0.0, missed=0.0, cue=0.0, visits=1.25):
+def simulate(
+    images: int,
+    seed: int,
+    findings: int = 4,
+    auroc: float = 0.85,
+    gap: float = 0.0,
+    missed: float = 0.0,
+    cue: float = 0.0,
+    visits: float = 1.25,
+) -> Examined:
     """A dataset of `images` images, of patients with `visits` images on average.
 
     The AUROC of the first finding is lower by `gap` in women, and a share `missed` of the women who have it look as if
