@@ -45,7 +45,8 @@ def simulate(
     validate, test = slice(images // VALIDATE), slice(images // VALIDATE, None)
     return Examined(
         [f"finding {place}" for place in range(findings)],
-        *(ScoredSplit(scores[part], labels[part], patients[part]) for part in (validate, test)),
+        ScoredSplit(scores[validate], labels[validate], patients[validate]),
+        ScoredSplit(scores[test], labels[test], patients[test]),
         {name: values[test] for name, values in (("sex", sex), ("age", age), ("view", view), ("device", device))},
         {"tube": tube[test]},
     )
