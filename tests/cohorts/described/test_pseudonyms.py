@@ -29,7 +29,7 @@ def test_a_key_is_made_once_and_nobody_else_may_read_it(tmp_path):
 def test_a_damaged_key_is_said_and_not_replaced(tmp_path):
     key = read_key(tmp_path)
     (tmp_path / "key").write_text("00" * 32)
-    with pytest.raises(DamageError, match="put the copies of key and key.sha256 back"):
+    with pytest.raises(DamageError, match=r"put the copies of key and key\.sha256 back"):
         read_key(tmp_path)
     (tmp_path / "key").write_text(key.hex())
     assert read_key(tmp_path) == key
@@ -42,7 +42,7 @@ def test_a_lost_key_is_not_replaced_where_studies_are_named_by_it(tmp_path):
     kept = {name: (tmp_path / name).read_bytes() for name in ("key", "key.sha256")}
     for name in kept:
         (tmp_path / name).unlink()
-        with pytest.raises(DamageError, match="key is gone, and the studies in .*archive are named by it"):
+        with pytest.raises(DamageError, match=r"key is gone, and the studies in .*archive are named by it"):
             read_key(tmp_path)
         assert not (tmp_path / "key").exists()
     for name, content in kept.items():
