@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -33,7 +34,7 @@ from store.suggestions import did_you_mean
 FILE = "archive.yaml"
 SUFFIXES = (".yaml", ".yml")
 MOST_BYTES = 1 << 18  # a usual description has a thousand
-SHARES = re.compile(r"\d+(\.\d+)?/\d+(\.\d+)?/\d+(\.\d+)?")
+SHARES = re.compile(r"\d{1,9}(\.\d{1,9})?(/\d{1,9}(\.\d{1,9})?){2}")
 REMOTE = "://"  # in an address on object storage
 NOTHING = ("", "~", "null")
 TRUTH = {"true": True, "false": False}
@@ -193,9 +194,20 @@ def _check(description: Description, name: str) -> None:
         )
     if description.dates not in (SHIFT, KEEP):
         raise CohortError(f"{name} says `dates: {description.dates}`; choose {SHIFT} or {KEEP}.")
+    if description.date_format and not _tells_year(description.date_format):
+        raise CohortError(f"{name} says `date_format: {description.date_format}`, which has no year; say '%d/%m/%Y'.")
     _check_report(report, name)
     _check_values(description, name)
     _check_boxes(description.boxes, name)
+
+
+def _tells_year(date_format: str) -> bool:
+    """Whether a date that is written in a format has its year when it is read again."""
+    moment = datetime(2001, 12, 31, tzinfo=UTC)
+    try:
+        return datetime.strptime(moment.strftime(date_format), date_format).year == moment.year
+    except ValueError:
+        return False
 
 
 def _check_report(report: ReportSource, name: str) -> None:

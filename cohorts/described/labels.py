@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from cohorts.described.description import LabelSource
+from cohorts.described.tables import plain_text
 from cohorts.described.words import read_label
 from cohorts.errors import CohortError
 from cohorts.labels import label_maps
@@ -43,13 +44,14 @@ def _read_columns(table: pd.DataFrame, source: LabelSource) -> tuple[pa.MapArray
 def _read_words(table: pd.DataFrame, source: LabelSource) -> pa.MapArray:
     """A label whose word is there is 1. What is not named is unknown, except that No Finding makes all others 0 and a
     finding makes No Finding 0. Words without a label say nothing."""
-    words = [{word.strip() for word in SEVERAL.split(cell)} & source.values.keys() for cell in table[source.column]]
+    labels = {plain_text(word): label for word, label in source.values.items()}
+    words = [{word.strip() for word in SEVERAL.split(cell)} & labels.keys() for cell in table[source.column]]
     if len(table) and not any(words):
         raise CohortError(f"The column {source.column!r} has none of the words of `labels: values`; correct them.")
-    names = list(dict.fromkeys(source.values.values()))
+    names = list(dict.fromkeys(labels.values()))
     values = np.full((len(table), len(names)), np.nan, np.float32)
     for row, said in enumerate(words):
-        present = {source.values[word] for word in said}
+        present = {labels[word] for word in said}
         if present and NO_FINDING in names:
             values[row, names.index(NO_FINDING)] = 0
         if NO_FINDING in present:

@@ -153,7 +153,9 @@ class Manifest:
             )
 
     def _read(self, name: str, columns: list[str], sheet: str = "") -> pd.DataFrame:
-        return read_table(table_path(self.root, name), columns, sheet, self.description.values)
+        described = self.description
+        paths = [column for _, column in described.columns.images()] + [described.report.file, described.boxes.image]
+        return read_table(table_path(self.root, name), columns, sheet, described.values, exact=paths)
 
     @cached_property
     def _reports(self) -> pd.DataFrame:
@@ -251,8 +253,8 @@ class Manifest:
                 "problem": np.zeros(len(rows), bool),
                 **{reason: rows["problem"] == reason for reason in ("no_path", "views_unlike_paths")},
                 "unusable_path": rows["image_path"].map(lambda path: len(path.encode()) > LONGEST_PATH),
-                "no_patient": rows["patient"] == "",
-                "no_study": rows["study"] == "",
+                "no_patient": rows["patient"].map(says_nothing),
+                "no_study": rows["study"].map(says_nothing),
                 "too_long": (words.apply(lambda column: column.str.len()) > LONGEST_WORD).any(axis=1),
                 **{f"bad_{name}": rows[name].isna() for name in ("date", "sex", "laterality", "split")},
                 "no_split": (rows["split"] == "") & bool(described.columns.split),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cohorts.archive.names import is_escaped
 from cohorts.archive.paths import clean_path
 from cohorts.described.description import HEADINGS, Description, ReportSource
-from cohorts.described.tables import column_names, read_table, table_path
+from cohorts.described.tables import column_names, plain_name, plain_text, read_table, table_path
 from cohorts.errors import CohortError
 from cohorts.rows import files_below
 from store.suggestions import did_you_mean
@@ -72,12 +72,13 @@ class ManifestReports:
         """Whether the manifest has the key of the table of reports under the same name; else its study is the key."""
         described, key = self._description, self._source.key
         known = column_names(table_path(self._root, described.manifest), described.sheet)
-        if key not in known and not described.columns.study:
+        is_there = plain_name(key) in map(plain_name, known)
+        if not is_there and not described.columns.study:
             raise CohortError(
                 f"{described.manifest} has no column {key!r}, by which {self._source.table} could be joined"
                 f"{did_you_mean(key, known)}; name one that both have, or `columns: {{study: ...}}`."
             )
-        return key in known
+        return is_there
 
     @cached_property
     def _joined(self) -> dict[str, str]:
@@ -86,7 +87,9 @@ class ManifestReports:
 
         source = self._source
         path = table_path(self._root, source.table)
-        table = read_table(path, [source.key, *self._text_columns], meanings=self._description.values)
+        table = read_table(
+            path, [source.key, *self._text_columns], meanings=self._description.values, exact=[source.file]
+        )
         told = pd.DataFrame({"key": table[source.key], "text": self._texts(table)})
         told = told[(told["key"] != "") & (told["text"] != "")].drop_duplicates()
         if several := told.loc[told["key"].duplicated(), "key"].nunique():
@@ -116,4 +119,4 @@ class ManifestReports:
     def _named_files(self) -> dict[str, str]:
         """Relative paths of the text files of the folder, by their names without ending."""
         found = files_below(self._root, [clean_path(self._source.folder)], SUFFIXES)
-        return {PurePosixPath(path).stem: path for path in found if not is_escaped(path)}
+        return {plain_text(PurePosixPath(path).stem): path for path in found if not is_escaped(path)}

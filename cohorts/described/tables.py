@@ -5,11 +5,12 @@ The content of a file says what it is, not its name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from cohorts.archive import csv_files
 from cohorts.archive.paths import OutsideRootError, inside
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 PARQUET, ZIP = b"PAR1", b"PK\x03\x04"
 NO_MEANINGS: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+NO_WIDTH = dict.fromkeys((0x200B, 0x2060, 0xFEFF))
 ROWS_AT_ONCE = 10_000
 MOST_CHARACTERS = 1 << 29  # of the values that are kept
 MOST_VALUES = csv_files.MOST_VALUES
@@ -60,20 +62,19 @@ def read_table(
     sheet: str = "",
     meanings: Mapping[str, Mapping[str, str]] = NO_MEANINGS,
     most: int | None = None,
+    exact: Collection[str] = (),
 ) -> pd.DataFrame:
     """The `columns` of a table as text without blanks around it, empty where empty. Rows without any value are dropped.
 
-    Words of a column become what they mean in `meanings`. At `most` so many rows are read (None: all). CohortError
-    names a column that is not there, with the one that is probably meant.
+    Words of a column become what they mean in `meanings`. Words that look alike are the same (`plain_text`), except in
+    the columns `exact`, which hold paths. At `most` so many rows are read (None: all). CohortError names a column that
+    is not there, with the one that is probably meant.
     """
     import pandas as pd
 
-    wanted = list(dict.fromkeys(columns))
-    known = column_names(path, sheet)
-    if absent := next((name for name in wanted if name not in known), None):
-        raise CohortError(f"{path} has no column {absent!r}{did_you_mean(absent, known)}; correct the description.")
-    if twice := next((name for name in wanted if known.count(name) > 1), None):
-        raise CohortError(f"{path} has two columns {twice!r}; rename one of them.")
+    named = list(dict.fromkeys(columns))
+    places = _find_columns(path, column_names(path, sheet), named)
+    wanted = list(places.values())
     kind = _kind(path)
     if kind == PARQUET:
         table = pd.DataFrame(islice(_parquet_rows(path, wanted), most), columns=wanted, dtype=object)
@@ -81,11 +82,35 @@ def read_table(
         table = pd.DataFrame(islice(workbooks.read_rows(path, wanted, sheet), most), columns=wanted, dtype=object)
     else:
         table = csv_files.read(path, wanted, blank_lines=False, most=most)[wanted]
-    if len(table):
-        table = table.apply(lambda column: column.str.strip())
-    for name in meanings.keys() & set(wanted):
-        table[name] = table[name].map(lambda word, known=meanings[name]: known.get(word, word))
+    table = table.set_axis(named, axis=1)
+    for name in named:
+        table[name] = table[name].map(str.strip if name in exact else plain_text)
+    for name in meanings.keys() & set(named):
+        known = {plain_text(word): meaning for word, meaning in meanings[name].items()}
+        table[name] = table[name].map(lambda word, known=known: known.get(word, word))
     return table
+
+
+def plain_text(text: str) -> str:
+    """A text with its letters composed (macOS takes umlauts apart), without blanks around it and without the characters
+    of no width that hide in cells."""
+    return text.strip() if text.isascii() else normalize("NFC", text.translate(NO_WIDTH)).strip()
+
+
+def plain_name(name: str) -> str:
+    """The name of a column in the form by which it is found: `plain_text`, any blanks as one."""
+    return " ".join(plain_text(name).split())
+
+
+def _find_columns(path: Path, known: Sequence[str], named: Sequence[str]) -> dict[str, str]:
+    """For each name of the description the column of the table that it means."""
+    plain = [plain_name(name) for name in known]
+    for name in named:
+        if plain_name(name) not in plain:
+            raise CohortError(f"{path} has no column {name!r}{did_you_mean(name, known)}; correct the description.")
+        if plain.count(plain_name(name)) > 1:
+            raise CohortError(f"{path} has two columns {name!r}; rename one of them.")
+    return {name: known[plain.index(plain_name(name))] for name in named}
 
 
 def _kind(path: Path) -> bytes:

@@ -62,12 +62,12 @@ def read_sheet(listing: Listing, path: str) -> Sheet:
 def _first_rows(path: Path, names: Sequence[str]) -> pd.DataFrame:
     """The first rows of the named columns, of Parquet files without those that have no text, such as lists."""
     try:
-        return read_table(path, names, most=MOST_ROWS)
+        return read_table(path, names, most=MOST_ROWS, exact=names)
     except CohortError:
         readable = [name for name in names if path.suffix == PARQUET and _is_readable(path, name)]
         if not readable:
             raise
-    return read_table(path, readable, most=MOST_ROWS)
+    return read_table(path, readable, most=MOST_ROWS, exact=readable)
 
 
 def _is_readable(path: Path, name: str) -> bool:

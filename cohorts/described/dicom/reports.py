@@ -104,7 +104,7 @@ def _read_reports(described: ReportSource, root: Path, attribute: str) -> Report
     path = table_path(root, described.table)
     place = path.relative_to(root.resolve()).as_posix()
     columns = [name for name in (described.text, described.file, *described.sections.values()) if name]
-    table = read_table(path, [described.key, *columns])
+    table = read_table(path, [described.key, *columns], exact=[described.file])
     keys = table[described.key].tolist()
     if described.file:
         files: dict[str, list[str]] = {}

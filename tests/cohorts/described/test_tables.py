@@ -8,6 +8,7 @@ import io
 from datetime import date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unicodedata import normalize
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,6 +22,15 @@ from tests.cohorts.described.books import text, write_book
 
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "latin-1", "cp1252"]
 CELLS = st.text(st.sampled_from('abÄß"\n ;,\t|=+-1'), max_size=8).map(str.strip)
+
+
+def test_columns_are_found_by_how_their_names_look(tmp_path):
+    apart = normalize("NFD", "Größe")
+    path = write_csv(tmp_path / "a.csv", [[f"{apart}\u00a0in  cm", "x"], ["1", "2"]], ";")
+    assert read_table(path, ["Größe in cm"]).to_dict("list") == {"Größe in cm": ["1"]}
+    twice = write_csv(tmp_path / "b.csv", [[apart, "Größe"], ["1", "2"]], ";")
+    with pytest.raises(CohortError, match="two columns 'Größe'"):
+        read_table(twice, ["Größe"])
 
 
 def write_csv(path: Path, rows: list[list[str]], separator: str, encoding: str = "utf-8") -> Path:

@@ -9,6 +9,7 @@ from collections import Counter
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unicodedata import normalize
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -123,6 +124,7 @@ def test_identifiers_are_those_of_the_home(export, tmp_path):
         ({"Bild": "b"}, "missing_file"),
         ({"Bild": "x" * 1_000_000}, "unusable_path"),
         ({"PatNr": ""}, "no_patient"),
+        ({"PatNr": "nan"}, "no_patient"),
         ({"PatNr": "P" * 1_000_000}, "too_long"),
         ({"Untersuchung": ""}, "no_study"),
         ({"Projektion": "a;b"}, "views_unlike_paths"),
@@ -148,6 +150,23 @@ def test_what_says_nothing_is_no_mistake(export):
     with_images(export, changed(Datum="", Geschlecht="unbekannt", Alter="-", PTX=""))
     (row,) = export.scan(GERMAN).studies.to_pylist()
     assert (row["date"], row["sex"], row["age"], row["labels"]) == (None, None, None, [])
+
+
+def test_words_that_look_alike_are_the_same_and_paths_stay(export):
+    composed, apart = (normalize(form, "Müller Größe") for form in ("NFC", "NFD"))
+    export.put(f"{apart}.png")
+    export.put("2.png")
+    export.table(
+        "m.csv", [["Bild", f"{apart}", "Dx"], [f"{apart}.png", apart, apart], ["2.png", f"{composed}\u200b", "-"]]
+    )
+    found = export.scan(
+        f"manifest: m.csv\ncolumns: {{image: Bild, patient: {composed}}}\n"
+        f"labels: {{column: Dx, values: {{{composed}: Edema}}}}\n"
+    )
+    first, second = found.studies.to_pylist()
+    assert first["subject_id"] == second["subject_id"]
+    assert first["image_path"] == f"{apart}.png"
+    assert dict(first["labels"]) == {"Edema": 1}
 
 
 def test_words_mean_what_the_description_says(export):
