@@ -85,6 +85,9 @@ def after_ingest(context: dg.RunStatusSensorContext) -> Iterator[dg.RunRequest |
     run = context.dagster_run
     config = with_partition(run.run_config, run.tags)
     there = workspace_of(config)
+    if there.is_pool:
+        yield dg.SkipReason(f"{there.cohort_name()} is several datasets, and nights are those of one.")
+        return
     with one_sentence():
         methods = standing_methods(there, evaluated_names())
     if not methods:

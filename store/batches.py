@@ -135,19 +135,20 @@ def commit(folder: Path, plan: Plan) -> None:
     write_sealed_json(folder / PLAN, plan.to_json())
 
 
-def read_plan(folder: Path) -> Plan:
+def read_plan(folder: Path, remedy: str = AGAIN) -> Plan:
     """The plan that counts; empty where nothing was committed yet.
 
-    DamageError where it is not what was committed. It stays where it is: its settings must not be taken for defaults.
+    DamageError where it is not what was committed; its message ends with `remedy`. The file stays where it is: its
+    settings must not be taken for defaults.
     """
     path = folder / PLAN
     if not path.exists() and not is_sealed(path):
         return Plan()
-    text = expect_intact(path, AGAIN, keep=True).read_text(encoding="utf-8", errors="replace")
+    text = expect_intact(path, remedy, keep=True).read_text(encoding="utf-8", errors="replace")
     try:
         return Plan.from_json(json.loads(text))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DamageError(f"{path} is no plan of batches; {AGAIN}") from error
+        raise DamageError(f"{path} is no plan of batches; {remedy}") from error
 
 
 def expect_plan(folder: Path) -> Plan:

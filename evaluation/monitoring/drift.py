@@ -14,10 +14,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from evaluation.monitoring.accuracy import ACCURACY, measure_accuracy
-from evaluation.monitoring.nights import HELD_OUT, TRAIN, Series
+from evaluation.monitoring.nights import HELD_OUT, TRAIN, Series, choose_images
 from evaluation.monitoring.permutation import Distance, measure_distances
 from evaluation.monitoring.quantities import (
     INPUTS,
@@ -91,8 +92,11 @@ def update_drift(folder: Path, series: Series, settings: MonitoringSettings) -> 
 
 
 def compare_nights(series: Series, names: Sequence[str], settings: MonitoringSettings) -> Iterator[dict[str, Any]]:
-    """The rows of inputs and scores of some nights together, which are those of the last of them."""
-    nights = [series.tables[name] for name in names]
+    """The rows of inputs and scores of some nights together, which are those of the last of them.
+
+    At most `reference` images stand for the nights, as for what they are compared with: random nights take memory.
+    """
+    nights = _sample([series.tables[name] for name in names], settings.reference)
     count = sum(night.num_rows for night in nights)
     for family, reference in ((INPUTS, series.tables[TRAIN]), (SCORES, series.tables[HELD_OUT])):
         if not reference.num_rows or not count:
@@ -111,6 +115,15 @@ def compare_nights(series: Series, names: Sequence[str], settings: MonitoringSet
                 else describe_groups(*groups[quantity], count)
             )
             yield {**row, **_of_distance(distance), **described}
+
+
+def _sample(nights: Sequence[pa.Table], most: int) -> list[pa.Table]:
+    """The nights with at most so many images together."""
+    ids = pa.chunked_array([chunk for night in nights for chunk in night["image_id"].chunks], pa.string())
+    if len(ids) <= most:
+        return list(nights)
+    chosen = pa.array(choose_images(ids.to_pylist(), most), pa.string())
+    return [night.filter(pc.is_in(night["image_id"], chosen)) for night in nights]
 
 
 def _of_distance(distance: Distance) -> dict[str, Any]:

@@ -8,7 +8,7 @@ of one night, whatever is killed or repeated: the next night has all images that
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 FOLDER = "monitoring"  # in the folder of a dataset
 KNOWN = "known.parquet"  # the images that were there at the training
 TRAIN, HELD_OUT = "train", "held_out"  # the images that nights are compared with, and the batches of them
+REMEDY = "copy it back from a backup, or remove it and its seal: all images since the training are one night then."
 
 Log = Callable[[str], object]
 
@@ -83,7 +84,7 @@ def update_nights(
     the training or, where that version is not kept, with those that are there now.
     """
     folder = series_folder(workspace, run)
-    plan = batches.read_plan(folder)
+    plan = batches.read_plan(folder, REMEDY)
     before = at_version(workspace, run.version) if has_version(workspace, run.version) else workspace
     known = read_known(folder, before, plan, settings.reference)
     present = EvaluationDataset(workspace)
@@ -150,9 +151,13 @@ def find_new(present: EvaluationDataset, known: pa.Table, nights: Sequence[Night
     return sorted(set(ids) - old)
 
 
+def choose_images(image_ids: Iterable[str], count: int) -> list[str]:
+    """At most `count` of the images, chosen by digests of their ids."""
+    return sorted(image_ids, key=lambda image: hashlib.sha256(image.encode()).digest())[:count]
+
+
 def _choose(roles: Mapping[str, str], role: str, count: int) -> list[str]:
-    own = [image for image, given in roles.items() if given == role]
-    return sorted(own, key=lambda image: hashlib.sha256(image.encode()).digest())[:count]
+    return choose_images((image for image, given in roles.items() if given == role), count)
 
 
 def _ids_of_role(known: pa.Table, role: str) -> tuple[str, ...]:

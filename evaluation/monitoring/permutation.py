@@ -20,7 +20,7 @@ import numpy as np
 
 BLOCK = 4_000_000  # numbers held at once
 TAIL = 0.01  # share of the farthest draws whose distances are taken for exponential
-SMALLEST = 1e-9  # a difference of distances
+SMALLEST = 1e-6  # a difference of distances, which float32 tells from none
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def least_unusual(distances: np.ndarray, rarity: Rarity, usual: float) -> float:
     unusual = distances[rarity.of > usual]
     if len(unusual):
         return float(unusual.min())
-    return min(float(rarity.start + rarity.excess * (usual + np.log(TAIL))) + SMALLEST, 1.0)
+    return min(float(rarity.start + rarity.excess * max(usual + np.log(TAIL), 0)), 1.0) + SMALLEST
 
 
 def draw_nights(patients: np.ndarray, night: int, count: int, rng: np.random.Generator) -> np.ndarray:

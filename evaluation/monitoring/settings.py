@@ -19,7 +19,9 @@ class MonitoringSettings:
     )
     resamples: int = setting(9999, "Random nights that each night is compared with.", least=99)
     reference: int = setting(
-        5000, "Images at most that stand for the training split, and as many for what was held out of it.", least=20
+        5000,
+        "Images at most that stand for the training split, for what was held out of it, and for the nights compared.",
+        least=20,
     )
     window: int = setting(7, "Nights whose labelled studies an AUROC is computed on together.", least=1)
 

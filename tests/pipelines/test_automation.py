@@ -167,6 +167,12 @@ def test_a_name_that_cannot_be_asked_is_one_sentence(trained, monkeypatch, named
         ask_after_ingest(trained)
 
 
+def test_nothing_is_asked_of_a_pool(trained, monkeypatch):
+    monkeypatch.setattr("ingestion.workspace.Workspace.is_pool", True)
+    (skipped,), _ = ask_after_ingest(trained)
+    assert "is several datasets" in skipped.skip_message
+
+
 def test_nothing_is_asked_where_nothing_was_trained(workspace_of_run):
     (skipped,), _ = ask_after_ingest(workspace_of_run)
     assert "nothing scores new studies" in skipped.skip_message

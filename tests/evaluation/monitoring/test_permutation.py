@@ -49,6 +49,13 @@ def test_a_shift_is_warned_of_and_its_limit_lies_below():
     assert found["same"].value < found["same"].limit
 
 
+def test_a_night_of_one_image_that_cannot_be_warned_of_stays_below_the_limit_as_it_is_stored():
+    found = compare(groups={"site": np.r_[np.zeros(10), np.ones(15), 0].astype(int)}, night=1)["site"]
+    assert found.value == pytest.approx(0.6)
+    assert not found.warned
+    assert np.float32(found.value) < np.float32(found.limit)
+
+
 def test_one_image_of_a_new_device_is_no_drift_and_a_night_of_them_is():
     single = np.zeros(220, int)
     single[-1] = 1

@@ -20,7 +20,8 @@ from evaluation.monitoring.scored import SCORED
 from evaluation.monitoring.settings import MonitoringSettings
 from shards.manifest import Manifest
 from shards.writer import write_manifest
-from store.errors import SettingError
+from store.errors import DamageError, SettingError
+from store.seals import seal_path
 from tests.browser import CHROMIUM, Browser
 from tests.evaluation import seer as tiny
 from tests.evaluation.monitoring.conftest import ADDED, FIRST, QUICK
@@ -149,6 +150,27 @@ def test_damaged_tables_are_made_again(hospital):
     again = hospital.watch()
     assert again.digest() == found.digest()
     assert pq.read_table(folder / "known.parquet").num_rows == FIRST
+
+
+def test_a_damaged_list_of_nights_says_how_to_go_on(hospital):
+    hospital.add(ADDED)
+    hospital.watch()
+    plan = series_folder(hospital.workspace, hospital.run) / "plan.json"
+    plan.write_text("{}")
+    with pytest.raises(DamageError, match="copy it back from a backup, or remove it"):
+        hospital.watch()
+    for path in (plan, seal_path(plan)):
+        path.unlink()
+    hospital.add(ADDED)
+    assert [len(night.images) for night in hospital.watch().nights] == [2 * ADDED]
+
+
+def test_a_large_night_is_compared_by_as_many_images_as_the_reference(hospital):
+    hospital.add(2 * ADDED)
+    found = hospital.watch(replace(QUICK, reference=30))
+    assert len(found.nights[0].images) == 2 * ADDED
+    (grey,) = [row for row in found.last() if row["quantity"] == "mean grey level"]
+    assert grey["images"] == 30
 
 
 def test_images_that_are_gone_stay_in_their_night(hospital):
