@@ -24,25 +24,29 @@ class Found:
     problem: str = ""  # a reason of `rows.DETAILS`
 
 
-def find_files(root: Path) -> list[Found]:
+def find_files(root: Path) -> tuple[list[Found], int]:
     """Everything in the tree that is no folder, sorted by path; CohortError names a folder that cannot be listed.
 
-    Hidden files are left out, and links to folders of the tree, as what they hold is found without them.
+    Hidden files and folders are left out, and counted in the second value. Links to folders of the tree are left out,
+    too, as what they hold is found without them.
     """
     if is_remote(root):
-        paths = [path for path in files_in(root, root) if not _is_hidden(path)]
+        listed = list(files_in(root, root))
+        paths = [path for path in listed if not _is_hidden(path)]
+        hidden = len(listed) - len(paths)
         problems: dict[str, str] = {}
     else:
-        paths, problems = _walk(root)
+        paths, problems, hidden = _walk(root)
     found = [Found(path, problem=problem) for path, problem in problems.items()]
     for path, stamp in zip(paths, file_stamps(root, paths), strict=True):
         problem = "unreadable_file" if stamp == DENIED else "" if stamp else "not_a_file"
         found.append(Found(path, stamp, problem))
-    return sorted(found, key=lambda each: each.path)
+    return sorted(found, key=lambda each: each.path), hidden
 
 
-def _walk(root: Path) -> tuple[list[str], dict[str, str]]:
-    """Paths that may be files, and the reason against those that nobody may or can open."""
+def _walk(root: Path) -> tuple[list[str], dict[str, str], int]:
+    """Paths that may be files, the reason against those that nobody may or can open, and the number of hidden names."""
+    hidden = 0
     paths: list[str] = []
     problems: dict[str, str] = {}
     folders = [""]
@@ -51,6 +55,7 @@ def _walk(root: Path) -> tuple[list[str], dict[str, str]]:
         for entry in _entries(root, folder):
             path = f"{folder}{entry.name}"
             if _is_hidden(entry.name):
+                hidden += 1
                 continue
             if entry.is_dir(follow_symlinks=False):
                 folders.append(f"{path}/")
@@ -60,7 +65,7 @@ def _walk(root: Path) -> tuple[list[str], dict[str, str]]:
                 problems[path] = "path_outside_root"
             elif not entry.is_symlink() or not is_folder(root / path):
                 paths.append(path)
-    return paths, problems
+    return paths, problems, hidden
 
 
 def _entries(root: Path, folder: str) -> Iterator[os.DirEntry[str]]:

@@ -46,13 +46,13 @@ FILES_PER_TASK = 64
 CODE = "cohorts.described.dicom.index"
 
 
-def index_headers(root: Path, cache: Path | None = None) -> pa.Table:
-    """The table HEADERS of all files of a tree, sorted by path.
+def index_headers(root: Path, cache: Path | None = None) -> tuple[pa.Table, int]:
+    """The table HEADERS of all files of a tree, sorted by path, and how many hidden files and folders it leaves out.
 
     Headers that are in the sealed table `cache` with the stamp that the file still has are taken from there, and the
     table is brought up to date. Raises CohortError or OutageError where the tree cannot be listed or a disk fails.
     """
-    found = find_files(root)
+    found, hidden = find_files(root)
     known = read_cache(cache)
     places = {(path, stamp): row for row, (path, stamp) in enumerate(zip(*_keys(known), strict=True))}
     kept = [places[each.path, each.stamp] for each in found if each.stamp and (each.path, each.stamp) in places]
@@ -61,7 +61,7 @@ def index_headers(root: Path, cache: Path | None = None) -> pa.Table:
     table = pa.concat_tables([known.take(pa.array(kept, pa.int64())), new]).sort_by("path")
     if cache is not None and (new.num_rows or len(kept) < known.num_rows):
         _write_cache(table, cache)
-    return table
+    return table, hidden
 
 
 def describe_file(root: Path, found: Found) -> dict[str, Any]:

@@ -55,10 +55,12 @@ def list_objects(headers: pa.Table) -> pd.DataFrame:
     return rows
 
 
-def describe_others(headers: pa.Table) -> list[str]:
-    """Sentences about the files that are no rows, and about those that a DICOMDIR leaves out."""
+def describe_others(headers: pa.Table, hidden: int) -> list[str]:
+    """Sentences about the files that are no rows, `hidden` ones among them, and those that a DICOMDIR leaves out."""
     others = pc.sum(pc.equal(headers["kind"], OTHER)).as_py()
     notes = [f"{others} other files of the tree are no images."] if others else []
+    if hidden:
+        notes.append(f"{hidden} files and folders whose names begin with a point were left out; rename what is wanted.")
     if unlisted := _count_unlisted(headers):
         notes.append(f"{unlisted} DICOM files are not named by the DICOMDIR above them, and are read like all others.")
     return notes

@@ -45,8 +45,8 @@ class DicomTree:
         """A row per object, sorted by path."""
         import pandas as pd
 
-        self._headers = index_headers(self.root, self._home / HEADERS)
-        self.notes = describe_others(self._headers)
+        self._headers, hidden = index_headers(self.root, self._home / HEADERS)
+        self.notes = describe_others(self._headers, hidden)
         self.__dict__.pop("_objects", None)
         self.__dict__.pop("_reports", None)
         rows = self._objects.rename(columns={"path": "image_path"}).assign(split="", report_path="")
@@ -82,7 +82,7 @@ class DicomTree:
     def _objects(self) -> pd.DataFrame:
         if self._headers is None:  # a report is asked for and nothing was listed: what is known of the tree will do
             known = read_cache(self._home / HEADERS)
-            self._headers = known if known.num_rows else index_headers(self.root, self._home / HEADERS)
+            self._headers = known if known.num_rows else index_headers(self.root, self._home / HEADERS)[0]
         return list_objects(self._headers)
 
     @cached_property

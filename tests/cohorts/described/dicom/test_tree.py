@@ -113,6 +113,7 @@ def test_a_hostile_tree_ends_in_rejects_and_opens_nothing_outside(tmp_path):
         with (tree / name).open("wb") as file:
             file.write(head)
             file.truncate(1 << 30)  # sparse
+    write_object(tmp_path / "tree" / "..odd" / "IM1", 7)
     for name in ("notes.txt", "README", "report.pdf", "Thumbs.db", ".hidden"):
         (tree / name).write_bytes(b"text")
     os.mkfifo(tree / "pipe")
@@ -138,6 +139,7 @@ def test_a_hostile_tree_ends_in_rejects_and_opens_nothing_outside(tmp_path):
         "twin": "duplicate_id",
     }
     assert scan.notes[0].startswith("5 other files")  # archive.yaml too
+    assert scan.notes[1].startswith("2 files and folders whose names begin with a point")
 
 
 def _deflated_bomb() -> bytes:
