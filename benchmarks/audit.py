@@ -20,7 +20,7 @@ import numpy as np
 from evaluation.audit.measure import compare_scores
 from evaluation.audit.measures.examined import Examined, ScoredSplit
 from evaluation.audit.measures.multiplicity import adjust, list_found
-from evaluation.audit.rows import AUROC, MISS_RATE, NEGATIVES, Tested
+from evaluation.audit.rows import ALL_FINDINGS, AUROC, MISS_RATE, NEGATIVES, Tested
 from evaluation.audit.settings import AuditSettings
 from tests.evaluation.audit.simulated import VALIDATE, simulate
 
@@ -28,10 +28,11 @@ SETTINGS = AuditSettings()
 MISSED = 0.05 / 0.54  # of an AUROC of 0.85, whose sensitivity + specificity - 1 is 0.54: a miss rate higher by 0.05
 PLANTS: dict[str, tuple[dict[str, float], str, tuple[str, str]]] = {  # its name -> settings, kind, finding and fact
     "AUROC lower by 0.05 in women": ({"gap": 0.05}, AUROC, ("finding 0", "sex")),
+    "AUROC of every finding lower by 0.05 in women": ({"everywhere": 0.05}, AUROC, (ALL_FINDINGS, "sex")),
     "miss rate higher by 0.05 in women": ({"missed": MISSED}, MISS_RATE, ("finding 0", "sex")),
     "tube raises scores by 0.4 std": ({"cue": 0.4}, NEGATIVES, ("finding 1", "tube")),
 }
-SIZES = (2000, 4000, 8000, 16_000, 32_000)  # test images
+SIZES = (1000, 2000, 4000, 8000, 16_000, 32_000)  # test images
 
 
 def main() -> int:

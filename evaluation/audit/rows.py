@@ -11,6 +11,7 @@ AUROC, MISS_RATE, FALSE_ALARM_RATE = "AUROC", "miss rate", "false alarm rate"
 NEGATIVES, PAINTED = "scores of negatives", "cue painted over"
 GAPS = (AUROC, MISS_RATE, FALSE_ALARM_RATE)
 SHORTCUTS = (NEGATIVES, PAINTED)
+ALL_FINDINGS = "mean over findings"  # in place of a finding: a gap of the mean
 
 
 @dataclass(frozen=True)

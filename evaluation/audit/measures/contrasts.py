@@ -67,6 +67,13 @@ def mean_difference(values: np.ndarray, present: np.ndarray, absent: np.ndarray)
     return Statistic(first.value - second.value, (*first.parts, (rows, -deviations)), bounded=False)
 
 
+def average(statistics: Sequence[Statistic]) -> Statistic:
+    """The mean of several statistics of the same images, such as the AUROC of each finding; at least one."""
+    count = len(statistics)
+    parts = [(rows, deviations / count) for one in statistics for rows, deviations in one.parts]
+    return Statistic(sum(one.value for one in statistics) / count, parts, bounded=False)
+
+
 def compare(first: Statistic, second: Statistic, patients: np.ndarray) -> Comparison:
     """The first statistic less the second, of images whose `patients` (n,) are numbers from 0."""
     sizes = np.array([first.size, second.size])

@@ -7,46 +7,54 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.audit.measures.contrasts import Statistic, area, compare, count_patients, rate
+from evaluation.audit.measures.contrasts import Statistic, area, average, compare, count_patients, rate
 from evaluation.audit.measures.examined import Examined, divide
-from evaluation.audit.rows import AUROC, FALSE_ALARM_RATE, MISS_RATE, Tested
+from evaluation.audit.rows import ALL_FINDINGS, AUROC, FALSE_ALARM_RATE, GAPS, MISS_RATE, Tested
 from evaluation.audit.settings import AuditSettings
 from evaluation.metrics.statistics import Comparison
 
 
 def measure_gaps(examined: Examined, thresholds: np.ndarray, settings: AuditSettings) -> Iterator[Tested]:
-    """Every gap of every finding between every group and what it is compared with; `thresholds` (findings,) or nan.
+    """Every gap of every finding, and of the mean over findings, between every group and what it is compared with.
 
-    A gap that too few patients speak for has a reason in place of numbers.
+    `thresholds` are (findings,) or nan. A gap that too few patients speak for has a reason in place of numbers. The
+    mean is over the findings that were measured in both groups; it shows smaller gaps than any of them alone.
     """
     patients = examined.test.patients
     for fact, groups in examined.groups.items():
         for group, against, inside, outside in divide(groups):
-            for column, finding in enumerate(examined.findings):
-                pair = _Pair(
-                    examined.test.labels[:, column],
-                    examined.test.scores[:, column],
-                    float(thresholds[column]),
-                    inside,
-                    outside,
-                    patients,
+            pairs = [
+                _Pair(finding, labels, scores, float(threshold), inside, outside, patients)
+                for finding, labels, scores, threshold in zip(
+                    examined.findings, examined.test.labels.T, examined.test.scores.T, thresholds, strict=True
                 )
-                present, absent = (int((inside & (pair.labels == value)).sum()) for value in (1, 0))
-                for kind in (AUROC, MISS_RATE, FALSE_ALARM_RATE):
-                    place = (kind, finding, fact, group, against, present, absent)
-                    yield _measure(pair, place, settings.fewest)
+            ]
+            for kind in GAPS:
+                measured = []
+                for pair in pairs:
+                    place = (kind, pair.finding, fact, group, against, pair.count(1), pair.count(0))
+                    tested = _measure(pair, place, settings.fewest)
+                    yield tested
+                    measured += [] if tested.reason else [pair]
+                if len(measured) > 1:
+                    yield _measure_mean(measured, kind, fact, group, against)
 
 
 @dataclass(frozen=True)
 class _Pair:
     """One finding in a group, `inside`, and in what it is compared with, `outside`."""
 
+    finding: str
     labels: np.ndarray
     scores: np.ndarray
     threshold: float
     inside: np.ndarray
     outside: np.ndarray
     patients: np.ndarray
+
+    def count(self, value: int) -> int:
+        """Images of the group whose label is `value`."""
+        return int((self.inside & (self.labels == value)).sum())
 
     def statistic(self, kind: str, mask: np.ndarray) -> Statistic:
         present, absent = mask & (self.labels == 1), mask & (self.labels == 0)
@@ -77,6 +85,16 @@ def _measure(pair: _Pair, place: tuple[str, str, str, str, str, int, int], fewes
         return Tested(*place, reason="no operating point: validate lacks images with or without it")
     first, second = (pair.statistic(kind, mask) for mask in (pair.inside, pair.outside))
     return as_tested(place, first.value, second.value, compare(first, second, pair.patients))
+
+
+def _measure_mean(pairs: Sequence[_Pair], kind: str, fact: str, group: str, against: str) -> Tested:
+    """The gap of the mean over findings, of the same group."""
+    present, absent = (sum(pair.count(value) for pair in pairs) for value in (1, 0))
+    first, second = (
+        average([pair.statistic(kind, mask) for pair in pairs]) for mask in (pairs[0].inside, pairs[0].outside)
+    )
+    place = (kind, ALL_FINDINGS, fact, group, against, present, absent)
+    return as_tested(place, first.value, second.value, compare(first, second, pairs[0].patients))
 
 
 def as_tested(

@@ -1,7 +1,8 @@
-"""Corrects the p-values of an audit: the family is every gap and every shortcut that was tested, on all datasets.
+"""Corrects the p-values of an audit: every gap and every shortcut that was tested, on all datasets.
 
-Holm's rule (1979) keeps the probability that an audit calls anything found, where there is nothing, below the level,
-however the tests depend on each other.
+The gaps of the mean over findings are one family, as they are few and show the smallest gaps. Everything else is the
+other. Each has half of the level. Holm's rule (1979) keeps the probability that an audit calls anything found, where
+there is nothing, below the level, however the tests depend on each other.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from evaluation.audit.rows import DatasetAudit, Tested
+from evaluation.audit.rows import ALL_FINDINGS, DatasetAudit, Tested
 from evaluation.metrics.statistics import holm
 
 
@@ -21,12 +22,16 @@ def correct(audits: Sequence[DatasetAudit]) -> list[DatasetAudit]:
 
 
 def adjust(tests: Sequence[Tested]) -> list[Tested]:
-    """The tests with adjusted p-values, as one family; what was not measured is not in it."""
-    values = holm([float("nan") if test.p is None else test.p for test in tests])
-    return [
-        test if test.p is None else replace(test, adjusted=float(value))
-        for test, value in zip(tests, values, strict=True)
-    ]
+    """The tests with adjusted p-values. What was not measured is in no family; a family alone has all of the level."""
+    families: dict[bool, list[int]] = {}
+    for place, test in enumerate(tests):
+        if test.p is not None:
+            families.setdefault(test.finding == ALL_FINDINGS, []).append(place)
+    adjusted = list(tests)
+    for places in families.values():
+        for place, value in zip(places, holm([tests[place].p or 0.0 for place in places]), strict=True):
+            adjusted[place] = replace(tests[place], adjusted=min(1.0, len(families) * float(value)))
+    return adjusted
 
 
 def list_found(tests: Sequence[Tested], level: float) -> list[Tested]:

@@ -17,15 +17,16 @@ def simulate(
     findings: int = 4,
     auroc: float = 0.85,
     gap: float = 0.0,
+    everywhere: float = 0.0,
     missed: float = 0.0,
     cue: float = 0.0,
     visits: float = 1.25,
 ) -> Examined:
     """A dataset of `images` images, of patients with `visits` images on average.
 
-    The AUROC of the first finding is lower by `gap` in women, and a share `missed` of the women who have it look as if
-    they had not. The scores of the second finding are higher by `cue`
-    standard deviations where there is a tube. Scores of a patient's images are correlated.
+    The AUROC of the first finding is lower by `gap` in women, that of every finding by `everywhere`, and a share
+    `missed` of the women who have the first one look as if they had not. The scores of the second finding are higher by
+    `cue` standard deviations where there is a tube. Scores of a patient's images are correlated.
     """
     rng = np.random.default_rng(seed)
     patients = np.cumsum(rng.random(images) < 1 / visits)
@@ -35,7 +36,8 @@ def simulate(
     labels = (rng.random((images, findings)) < PREVALENCE).astype(float)
     tube = (rng.random(images) < 0.3).astype(float)
     rise = np.full((images, findings), np.sqrt(2) * norm.ppf(auroc))
-    rise[sex == "F", 0] = np.sqrt(2) * norm.ppf(auroc - gap)
+    rise[sex == "F"] = np.sqrt(2) * norm.ppf(auroc - everywhere)
+    rise[sex == "F", 0] = np.sqrt(2) * norm.ppf(auroc - everywhere - gap)
     rise[(sex == "F") & (rng.random(images) < missed), 0] = 0
     noise = CORRELATION**0.5 * rng.normal(size=(count, findings))[patients]
     noise += (1 - CORRELATION) ** 0.5 * rng.normal(size=(images, findings))

@@ -100,8 +100,10 @@ def test_what_is_found_is_said_first_and_marked(audit):
 
 def test_the_card_has_the_numbers_of_what_is_found(audit):
     text = card_as_markdown(audit)
-    (gap,) = [test for test in audit.found(audit.datasets[0]) if (test.kind, test.fact) == (AUROC, "sex")]
-    assert f"| {gap.difference:.3f} [{gap.low:.3f}, {gap.high:.3f}] | &lt; 0.001 |" in text
+    gaps = [test for test in audit.found(audit.datasets[0]) if (test.kind, test.fact) == (AUROC, "sex")]
+    assert gaps
+    for gap in gaps:
+        assert f"| {gap.difference:.3f} [{gap.low:.3f}, {gap.high:.3f}] | " in text
     assert "No archive." in text
     assert "none is needed: the images are simulated" in text
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from evaluation.audit.measures.contrasts import area, compare, compare_with, mean, mean_difference, rate
+from evaluation.audit.measures.contrasts import area, average, compare, compare_with, mean, mean_difference, rate
 from evaluation.metrics.classification import bootstrap
 from evaluation.metrics.statistics import delong
 from tests.evaluation.audit.simulated import simulate
@@ -42,6 +42,21 @@ def test_the_interval_of_a_gap_is_that_of_resampled_patients(scored):
     low, high = bootstrap(gap, [scores, labels, women], patients.astype(str), n=250)
     assert found.difference == pytest.approx(gap(scores, labels, women), abs=1e-12)
     assert (found.low, found.high) == (pytest.approx(low, abs=0.015), pytest.approx(high, abs=0.015))
+
+
+def test_the_interval_of_a_mean_over_findings_is_that_of_resampled_patients():
+    test = simulate(1600, seed=2, visits=2.0).test
+
+    def mean_area(scores, labels):
+        return float(np.mean([roc_auc_score(labels[:, column], scores[:, column]) for column in range(4)]))
+
+    pairs = zip(test.scores.T, test.labels.T, strict=True)
+    found = average([area(scores, labels == 1, labels == 0) for scores, labels in pairs])
+    interval = compare_with(found, 0.5, test.patients)
+    low, high = bootstrap(mean_area, [test.scores, test.labels], test.patients.astype(str), n=150)
+    assert found.value == pytest.approx(mean_area(test.scores, test.labels), abs=1e-12)
+    assert interval.low + 0.5 == pytest.approx(low, abs=0.01)
+    assert interval.high + 0.5 == pytest.approx(high, abs=0.01)
 
 
 def test_images_of_a_patient_in_both_groups_are_not_independent():

@@ -8,7 +8,7 @@ import pytest
 from evaluation.audit.measure import compare_scores
 from evaluation.audit.measures.examined import UNKNOWN
 from evaluation.audit.measures.multiplicity import adjust, list_found
-from evaluation.audit.rows import AUROC, GAPS, NEGATIVES
+from evaluation.audit.rows import ALL_FINDINGS, AUROC, GAPS, NEGATIVES
 from evaluation.audit.settings import AuditSettings
 from evaluation.metrics.statistics import holm
 from store.errors import UserError
@@ -46,10 +46,21 @@ def test_without_a_plant_nothing_is_called_in_nearly_all_replays():
     assert alarms <= 3  # one is expected at most
 
 
-def test_the_family_is_everything_that_was_tested():
+def test_a_gap_of_every_finding_is_found_in_the_mean_by_fewer_images():
+    hits = 0
+    for seed in range(10):
+        gaps = [test for test in found(simulate(4000, seed, everywhere=0.05)) if test.kind == AUROC]
+        hits += any((test.finding, test.fact, test.difference < 0) == (ALL_FINDINGS, "sex", True) for test in gaps)
+    assert hits >= 9
+
+
+def test_means_and_everything_else_are_two_families_with_half_of_the_level_each():
     tests = audit(simulate(1200, seed=3))
-    measured = [test for test in tests if test.p is not None]
-    np.testing.assert_array_equal([test.adjusted for test in measured], holm([test.p for test in measured]))
+    for means in (True, False):
+        family = [test for test in tests if test.p is not None and (test.finding == ALL_FINDINGS) == means]
+        expected = np.minimum(1, 2 * holm([test.p for test in family]))
+        assert len(family) > 8
+        np.testing.assert_array_equal([test.adjusted for test in family], expected)
     assert all(test.adjusted is None and test.reason for test in tests if test.p is None)
 
 
