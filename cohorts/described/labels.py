@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +31,26 @@ def read_labels(table: pd.DataFrame, source: LabelSource) -> tuple[pa.MapArray |
     return None, np.zeros(len(table), bool)
 
 
+def describe_words(table: pd.DataFrame, source: LabelSource) -> Sequence[str]:
+    """How many cells of words have none that is a label, as a sentence."""
+    if not source.column:
+        return ()
+    words = _known_words(table, source)
+    silent = sum(bool(cell) and not known for cell, known in zip(table[source.column], words, strict=True))
+    if not silent:
+        return ()
+    return (
+        f"{silent} rows have words in {source.column!r} of which none is in `labels: values`, and get no label; "
+        "several words in a cell are separated by ; or |.",
+    )
+
+
+def _known_words(table: pd.DataFrame, source: LabelSource) -> list[set[str]]:
+    """The words of each cell that are labels."""
+    known = {plain_text(word) for word in source.values}
+    return [{word.strip() for word in SEVERAL.split(cell)} & known for cell in table[source.column]]
+
+
 def _read_columns(table: pd.DataFrame, source: LabelSource) -> tuple[pa.MapArray, np.ndarray]:
     """Numbers of columns; nothing is said where a cell is empty."""
     values = np.full((len(table), len(source.columns)), np.nan, np.float32)
@@ -45,7 +66,7 @@ def _read_words(table: pd.DataFrame, source: LabelSource) -> pa.MapArray:
     """A label whose word is there is 1. What is not named is unknown, except that No Finding makes all others 0 and a
     finding makes No Finding 0. Words without a label say nothing."""
     labels = {plain_text(word): label for word, label in source.values.items()}
-    words = [{word.strip() for word in SEVERAL.split(cell)} & labels.keys() for cell in table[source.column]]
+    words = _known_words(table, source)
     if len(table) and not any(words):
         raise CohortError(f"The column {source.column!r} has none of the words of `labels: values`; correct them.")
     names = list(dict.fromkeys(labels.values()))

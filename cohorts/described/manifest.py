@@ -19,7 +19,7 @@ from cohorts.archive.report_files import MAXIMUM_BYTES, read_text
 from cohorts.described import ROWS
 from cohorts.described.boxes import read_boxes
 from cohorts.described.description import NO_PATIENTS, Description, ReportSource
-from cohorts.described.labels import read_labels
+from cohorts.described.labels import describe_words, read_labels
 from cohorts.described.manifest_reports import ManifestReports
 from cohorts.described.tables import read_table, table_path
 from cohorts.described.words import SEXES, SIDES, SPLITS, read_age, read_dates, says_nothing
@@ -75,11 +75,12 @@ class Manifest:
 
     @property
     def notes(self) -> Sequence[str]:
-        """That all images are taken for frontal ones, where nothing says which are."""
+        """That all images are taken for frontal ones, where nothing says which are, and words that are no labels."""
         columns = self.description.columns
+        words = describe_words(self._table, self.description.labels)
         if columns.view or any(view for view, _ in columns.images()):
-            return ()
-        return ("The description names no column of the view, so every image counts as frontal.",)
+            return words
+        return ("The description names no column of the view, so every image counts as frontal.", *words)
 
     def list_rows(self) -> pd.DataFrame:
         """The rows of the manifest in their order, one for each path, with ROWS, `line` (of the table) and `report`."""

@@ -282,6 +282,13 @@ def test_labels_may_be_words_of_a_column(export):
         export.scan(USABLE + "labels: {column: D, values: {erguß: Pleural Effusion}}")
 
 
+def test_cells_of_words_without_a_label_are_counted(export):
+    cells = ["Erguss", "Erguss, Herz", "kein Erguss", "", "Herz; Erguss"]
+    export.table("m.csv", [["Bild", "Pat", "Dx"], *([f"{place}.png", "P", cell] for place, cell in enumerate(cells))])
+    scan = export.scan(USABLE + "labels: {column: Dx, values: {Erguss: Pleural Effusion}}\n")
+    assert [note for note in scan.notes if note.startswith("2 rows have words in 'Dx'")]
+
+
 def test_boxes_of_a_table_of_their_own(export):
     export.table("m.csv", [["Bild", "Pat"], ["b/1.png", "p"], ["b/2.png", "q"], ["b/3.png", "r"]])
     boxes = [["b\\1.png", "PTX", "1,5", "2", "10", "20"], ["b/1.png", "PTX", "5", "5", "5", "5"]]
