@@ -98,7 +98,9 @@ def finished_run(workspace, tmp_path, monkeypatch):
 
     monkeypatch.setattr(pretrained, "pinned", lambda plain, *_: plain)
     monkeypatch.setattr(pretrained, "load_manifest", lambda folder: None)
-    monkeypatch.setattr(pretrained, "origins_of", lambda manifest: {"phantom": {"data_version": "v"}})
+    monkeypatch.setattr(
+        pretrained, "origins_of", lambda manifest: {"phantom": {"data_version": "v", "rows": {}, "left_out": {}}}
+    )
     monkeypatch.setattr(pretrained, "expect_reports", lambda plain: None)
     monkeypatch.setattr(pretrained, "training_request", request)
     monkeypatch.setattr(pretrained, "train", lambda *_: pytest.fail("it is finished"))
