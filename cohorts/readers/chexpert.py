@@ -170,7 +170,7 @@ class CheXpert(Reader):
         return carve_validation(self.name, patients, split, VALIDATION_SHARE)
 
     def _reasons(self, rows: pd.DataFrame) -> np.ndarray:
-        conditions = {
+        conditions: dict[str, pd.Series | np.ndarray] = {
             "missing_file": rows["problem"] == "missing_file",
             "path_outside_root": ~rows["usable"],
             "duplicate_id": rows["image_path"].duplicated(),
