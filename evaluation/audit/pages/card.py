@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from evaluation.audit.audit import Audit
-from evaluation.audit.measures.calibration import NO_SCALING, TEMPERATURE
+from evaluation.audit.measures.calibration import NO_SCALING, NOT_IN_TEST, TEMPERATURE
 from evaluation.audit.pages.environment import render
 from evaluation.audit.rows import GAPS, DatasetAudit, Interval, Tested
 from evaluation.results.markdown import escape_markdown, markdown_table
@@ -22,6 +22,11 @@ USE = (
     "datasets below, after an audit on your own images."
 )
 NOTHING_TESTED = "No gap and no shortcut could be tested: see what was not measured."
+NO_SHIFT = "No network of this home has zero-shot results yet: evaluate first."
+REVERSED = (
+    "A negative temperature says that on validate images with the finding score lower than those without: the network "
+    "has not learned it, or the split has too few of them."
+)
 UNKNOWN = "not known"
 TOO_FEW = "too few patients on one side"
 NOTHING_FOUND = "None is called found after the correction. That is no proof that there is none: see the intervals."
@@ -72,13 +77,10 @@ def list_sections(audit: Audit) -> Iterator[Section]:
     yield Section("What it is", [USE, SIMULATED] if audit.simulated else [USE], tables=[_describe_training(audit)])
     yield _describe_data(audit)
     yield _describe_scores(audit)
+    yield _describe_shift(audit)
     yield _describe_calibration(audit)
     found = [(one.dataset, test) for one in audit.datasets for test in audit.found(one)]
-    family = (
-        f"{audit.tested} gaps and shortcuts were tested on {len(audit.datasets)} datasets. p is corrected for all of "
-        f"them by Holm's rule; found means a corrected p below {audit.settings.level:g}. Intervals are 95 %, by "
-        "patient, and not corrected."
-    )
+    family = describe_family(audit)
     for title, are_gaps in (("Gaps between groups", True), ("Shortcuts", False)):
         chosen = [one for one in found if (one[1].kind in GAPS) == are_gaps]
         yield _describe_tests(title, family, chosen, describe_nothing(audit))
@@ -88,6 +90,17 @@ def list_sections(audit: Audit) -> Iterator[Section]:
 def describe_nothing(audit: Audit) -> str:
     """What stands where nothing is found."""
     return NOTHING_FOUND if audit.tested else NOTHING_TESTED
+
+
+def describe_family(audit: Audit) -> str:
+    """How many tests there are, and when one is called found; empty where there is none."""
+    if not audit.tested:
+        return ""
+    where = ", ".join(one.dataset for one in audit.datasets if any(test.p is not None for test in one.tests))
+    return (
+        f"Gaps and shortcuts tested: {audit.tested}, on {where}. p is corrected for all of them by Holm's rule; found "
+        f"means a corrected p below {audit.settings.level:g}. Intervals are 95 %, by patient, and not corrected."
+    )
 
 
 def format_interval(found: Interval, digits: int = 3) -> str:
@@ -146,9 +159,14 @@ def _describe_scores(audit: Audit) -> Section:
         if row.point == point
     ]  # fmt: skip
     about = f"On test, at the operating point {point}, chosen on validate; intervals are 95 %, by patient."
-    matrix = Table(("trained on", "method", *audit.shift.columns), list(_shift_rows(audit)))
-    shift = "AUROC, mean over findings, of the networks of the home (lines) on each dataset (columns)."
-    return Section("Numbers", [about, shift], tables=[Table(head, rows), matrix])
+    return Section("Numbers", [about], tables=[Table(head, rows)])
+
+
+def _describe_shift(audit: Audit) -> Section:
+    columns = [f"{name} (simulated)" if name in audit.shift.simulated else name for name in audit.shift.columns]
+    matrix = Table(("trained on", "method", *columns), list(_shift_rows(audit)))
+    about = "AUROC, mean over findings, of the networks of the home (lines) on each dataset (columns)."
+    return Section("Shift between datasets", [about if matrix.rows else NO_SHIFT], tables=[matrix])
 
 
 def _shift_rows(audit: Audit) -> Iterator[Sequence[str]]:
@@ -180,12 +198,15 @@ def _describe_calibration(audit: Audit) -> Section:
     about = (
         f"On test: expected calibration error ({bins}) and Brier score, as they are and with a temperature of validate."
     )
-    return Section("Calibration", [about], tables=[Table(head, rows)])
+    reversed_ones = any(
+        row.slope < 0 for one in audit.datasets for row in one.calibration if row.scaling == TEMPERATURE
+    )
+    return Section("Calibration", [about, REVERSED] if reversed_ones else [about], tables=[Table(head, rows)])
 
 
 def _describe_tests(title: str, family: str, found: Sequence[tuple[str, Tested]], nothing: str) -> Section:
     if not found:
-        return Section(title, [family, nothing])
+        return Section(title, [*filter(None, [family]), nothing])
     head = ("dataset", "what", "finding", "by", "group", "against", "value", "reference", "difference", "corrected p")
     rows = [
         (
@@ -206,7 +227,14 @@ def _describe_unmeasured(audit: Audit) -> Section:
 
 
 def summarise_unmeasured(audit: DatasetAudit) -> Iterator[str]:
-    """A sentence for each fact or cue of which tests were left out, and why: how many, and of which findings."""
+    """What was left out and why, as sentences: numbers of findings, and the tests of each fact or cue."""
+    missing: dict[str, list[str]] = {}
+    for row in audit.operating_points:
+        if row.reason:
+            missing.setdefault(row.reason, []).append(row.finding)
+    for why, names in missing.items():
+        what = "calibration and operating points" if why == NOT_IN_TEST else "scalings and operating points"
+        yield f"{what} of {', '.join(sorted(set(names)))} were not measured: {why}."
     found: dict[tuple[str, str, str], list[str]] = {}
     for test in audit.tests:
         if test.reason:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from evaluation.audit.audit import Audit, describe_found
 from evaluation.audit.measures.calibration import NO_SCALING
 from evaluation.audit.pages.card import (
+    REVERSED,
     SIMULATED,
     WARNING,
+    describe_family,
     describe_nothing,
     format_interval,
     format_p,
@@ -41,6 +43,8 @@ def as_html(audit: Audit) -> str:
         warning=WARNING,
         simulated=SIMULATED,
         nothing=describe_nothing(audit),
+        family=describe_family(audit),
+        reversed=REVERSED,
         describe=describe_found,
         interval=format_interval,
         make_interval=lambda test: format_interval(Interval(test.difference, test.low, test.high)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from evaluation.audit import rows
 from evaluation.audit.audit import Audit, describe_found
 from evaluation.audit.measure import compare_scores
-from evaluation.audit.measures.calibration import measure_calibration
+from evaluation.audit.measures.calibration import NOT_IN_VALIDATE, TEMPERATURE, measure_calibration
 from evaluation.audit.measures.counts import count_findings
 from evaluation.audit.measures.multiplicity import correct
 from evaluation.audit.measures.operating_points import measure_points
@@ -106,6 +107,23 @@ def test_the_card_has_the_numbers_of_what_is_found(audit):
         assert f"| {gap.difference:.3f} [{gap.low:.3f}, {gap.high:.3f}] | " in text
     assert "No archive." in text
     assert "none is needed: the images are simulated" in text
+
+
+def test_what_validate_or_test_lack_is_said_on_page_and_card(audit):
+    """Such as a finding that nobody of validate has; a negative temperature; nothing that was tested."""
+    (one,) = audit.datasets
+    lacking = replace(one.operating_points[0], finding="<script>", rates={}, threshold=None, reason=NOT_IN_VALIDATE)
+    nothing = [replace(row, slope=-1.0) for row in one.calibration if row.scaling == TEMPERATURE]
+    other = replace(one, operating_points=[lacking], calibration=nothing, tests=[replace(FALL, p=None, adjusted=None)])
+    found = replace(audit, datasets=[other], shift=ShiftMatrix(("a",), {}, frozenset("a")))
+    sentence = f"scalings and operating points of &lt;script&gt; were not measured: {NOT_IN_VALIDATE}."
+    for text in (as_html(found), card_as_html(found), card_as_markdown(found)):
+        assert sentence in text
+        assert "A negative temperature says" in text
+        assert "No gap and no shortcut could be tested" in text
+        assert "Holm" not in text
+        assert "<script" not in text
+    assert "A negative temperature says" not in card_as_markdown(audit)
 
 
 def test_a_finding_is_a_sentence_with_its_numbers(audit):

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import brier_score_loss, confusion_matrix, roc_auc_score
 
 from evaluation.audit.measures.calibration import NO_SCALING, OFFSET, TEMPERATURE, measure_calibration
 from evaluation.audit.measures.counts import count_findings
-from evaluation.audit.measures.examined import UNKNOWN, band_ages, divide
+from evaluation.audit.measures.examined import UNKNOWN, Examined, ScoredSplit, band_ages, divide
 from evaluation.audit.measures.operating_points import choose_threshold, measure_points
 from evaluation.audit.measures.shortcuts import describe_cues
 from evaluation.audit.rows import DatasetAudit
@@ -71,6 +72,28 @@ def test_rates_at_an_operating_point_are_those_of_the_confusion_matrix(examined)
     reached = examined.validate.scores[examined.validate.labels[:, 1] == 1, 1] >= row.threshold
     assert 0.9 <= reached.mean() < 0.9 + 1 / 30
     assert not rows["finding 2", "youden"].rates
+
+
+def test_a_rate_of_one_has_the_exact_interval_of_its_patients():
+    """Three of three images of two patients are no proof of a sensitivity of 1."""
+    scores = np.array([[0.9], [0.8], [0.8], [0.3], [0.2], [0.6], [0.1]])
+    labels = np.array([[1.0], [1.0], [1.0], [0.0], [0.0], [0.0], [0.0]])
+    split = ScoredSplit(scores, labels, np.array(["a", "a", "b", "c", "d", "e", "f"]))
+    (row,) = [row for row in measure_points(Examined(["it"], split, split), SETTINGS) if row.point == "youden"]
+    patients = {"sensitivity": 2, "specificity": 4, "PPV": 2, "NPV": 4}
+    for name, count in patients.items():
+        exact = binomtest(count, count).proportion_ci(0.95, "exact")
+        assert row.rates[name].value == 1
+        assert (row.rates[name].low, row.rates[name].high) == pytest.approx((exact.low, 1))
+    split = ScoredSplit(1 - scores, labels, split.subjects)
+    (row,) = [row for row in measure_points(Examined(["it"], _reverse(split), split), SETTINGS) if row.point == "0.9"]
+    assert (row.rates["sensitivity"].low, row.rates["sensitivity"].high) == pytest.approx(
+        tuple(binomtest(0, 2).proportion_ci(0.95, "exact"))
+    )
+
+
+def _reverse(split):
+    return ScoredSplit(1 - split.scores, split.labels, split.subjects)
 
 
 def test_counts_say_how_many_have_a_finding_in_each_group(examined):
