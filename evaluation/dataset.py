@@ -126,7 +126,8 @@ class EvaluationDataset:
 
         if self.workspace.is_pool:
             raise EvaluationError(
-                f"{self.workspace.cohort_name()} is several datasets; set RADALIGN_COHORT to one of them for this."
+                f"{self.workspace.cohort_name()} is several datasets; name one of them for this, by --cohort or by "
+                "RADALIGN_COHORT."
             )
         return ShardReader(self.workspace.folder("shards"))
 

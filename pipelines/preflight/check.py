@@ -69,7 +69,8 @@ def check_run(nodes: Collection[str], run_config: Mapping[str, Any], tags: Mappi
     asked = {name: tags[name] for name in (TASKS_TAG, FRACTIONS_TAG, NETWORK_TAG) if name in tags}
     text = json.dumps([sorted(nodes), run_config, asked, _environment()], sort_keys=True, default=str)
     preset, unseen = _check_once(text)
-    if mismatch := describe_mismatch(preset):
+    trains = any(node.startswith(PRETRAINED) for node in nodes)
+    if trains and (mismatch := describe_mismatch(preset)):
         warn(f"{mismatch}.")
     for sentence in (*missing_presets(preset, nodes), *unseen):
         warn(sentence)

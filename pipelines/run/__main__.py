@@ -78,7 +78,7 @@ def run(options: argparse.Namespace, screen: Screen) -> int:
     expect_config(job, config)
     workspace = workspace_of(config)
     screen.home = workspace.home_path()
-    check_run({node.name for node in job.graph.nodes}, config, job.tags, lambda text: screen.line(f"  warning: {text}"))
+    check_run({node.name for node in job.graph.nodes}, config, job.tags, screen.warn)
     screen.line(introduce(workspace))
     ending = execute(job, config, screen, _epochs(job.name, config, workspace))
     if ending is None:

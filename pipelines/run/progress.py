@@ -98,8 +98,10 @@ class Progress:
         stage = title_of(entry.step_key) if entry.step_key else ""
         level = int(entry.level)
         if level >= logging.WARNING:
-            if stage or level == logging.WARNING:  # Dagster's own errors say which steps did not run
-                self._screen.line(f"  {'warning' if level == logging.WARNING else 'error'}: {text}")
+            if level == logging.WARNING:
+                self._screen.warn(text)
+            elif stage:  # Dagster's own errors say which steps did not run
+                self._screen.line(f"  error: {text}")
         elif match := TRAINING.search(text):
             self._screen.progress(stage, float(match[1]), self._epochs, text)
         elif stage in self._batches:

@@ -31,6 +31,7 @@ class Screen:
         self.name, self.home = "run", default_home()  # of the log, once somebody knows better
         self._bar: tqdm[Any] | None = None
         self._shown = ""  # what the bar is of
+        self._warned: set[str] = set()
         self._last = time.monotonic()
         self._stack = contextlib.ExitStack()
 
@@ -57,6 +58,12 @@ class Screen:
         """Print a line, above the bar if there is one."""
         self.end_bar()
         self._write(self._out, text)
+
+    def warn(self, text: str) -> None:
+        """Print a warning, unless it was printed before: a run is checked here and by its executor."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self.line(f"  warning: {text}")
 
     def complain(self, text: str) -> None:
         """Print a line that says what is wrong."""

@@ -12,10 +12,12 @@ import pytest
 
 from assets.settings.evaluation import FRACTIONS_TAG, EvaluationSettings, chosen_evaluation
 from pipelines.definitions import defs
+from pipelines.preflight import check, machine
 from pipelines.preflight.network import earlier_trainings, is_tried
 from pipelines.run.config import build_config, merge, read_config, read_setting
 from pipelines.run.numbers import MOST, leading_numbers
 from pipelines.run.progress import describe_counts
+from pipelines.run.screen import Screen
 from store.code import ROOT
 from store.errors import SettingError
 from tests.evaluation.tables.home_of_results import build_home, fill
@@ -99,6 +101,22 @@ def test_a_pipe_is_no_config(tmp_path):
 )
 def test_a_setting_finds_its_place(pair, job, config):
     assert read_setting(pair, job) == config
+
+
+def test_a_warning_is_printed_once(capfd):
+    with Screen() as screen:
+        for text in ("one", "two", "one"):
+            screen.warn(text)
+    assert capfd.readouterr().out == "  warning: one\n  warning: two\n"
+
+
+def test_a_preset_that_needs_a_gpu_is_warned_of_where_something_is_trained(monkeypatch):
+    monkeypatch.setattr(machine, "has_gpu", lambda: False)
+    monkeypatch.setattr(check, "_check_once", lambda _: ("paper", ()))
+    warned = {node: [] for node in ("pretrained__medklip", "audited__medklip")}
+    for node, sentences in warned.items():
+        check.check_run({node}, {}, {}, sentences.append)
+    assert ["The preset paper is for a GPU" in "".join(found) for found in warned.values()] == [True, False]
 
 
 def test_a_terminal_has_one_bar_per_stage():
