@@ -52,7 +52,8 @@ def _left_out_of(split: str, parts: Sequence[Part]) -> Iterator[dict[str, str]]:
                     _add(reasons, _shared_patients(part, other), f"{PATIENT}_{later}", other.cohort)
                     copies = _copies(part, other)
                     _add(reasons, copies, f"{COPY}_{later}", other.cohort)
-                    _add(reasons, _of_patients(part, part.subjects[copies]), f"{BY_COPY}_{later}", other.cohort)
+                    copied = [part.subjects[copies], *_copied_elsewhere(part, other, parts)]
+                    _add(reasons, _of_patients(part, np.concatenate(copied)), f"{BY_COPY}_{later}", other.cohort)
         for earlier in kept:
             _add(reasons, _copies(part, earlier), f"{COPY}_{split}", earlier.cohort)
         kept.append(_without(part, list(reasons)))
@@ -71,6 +72,13 @@ def _shared_patients(part: Part, other: Part) -> np.ndarray:
     if not share_patients(part.cohort, other.cohort):
         return np.empty(0, np.int64)
     return _of_patients(part, other.subjects)
+
+
+def _copied_elsewhere(part: Part, other: Part, parts: Sequence[Part]) -> Iterator[np.ndarray]:
+    """Patients with a copy in `other`, of the members that have the same identifiers as `part`."""
+    for third in parts:
+        if third.cohort not in (part.cohort, other.cohort) and share_patients(part.cohort, third.cohort):
+            yield third.subjects[_copies(third, other)]
 
 
 def _of_patients(part: Part, patients: np.ndarray) -> np.ndarray:

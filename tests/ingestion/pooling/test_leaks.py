@@ -53,6 +53,15 @@ def test_a_copy_is_left_out(split, later, reason, version):
     assert (APART, f"{split}1") not in found
 
 
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_copy_tells_of_the_patient_in_every_member_with_its_identifiers(split):
+    third = part(APART, "test", [(0, "x", 1)])
+    parts = [part(ONE, "train", [(1, "q", 0), (2, "r", 0)]), part(OTHER, split, [(0, "q", 0)]), third]
+    found = reasons(parts)
+    assert found[ONE, "train0"][0] in ("patient_of_copy_in_test", f"patient_in_{split}")
+    assert (ONE, "train1") not in found
+
+
 def test_patients_are_compared_where_identifiers_are_shared():
     parts = [part(ONE, "train", [(0, "p", 0), (1, "q", 0)]), part(OTHER, "test", [(2, "p", 0)])]
     assert reasons(parts) == {(ONE, "train0"): ("patient_in_test", OTHER)}
