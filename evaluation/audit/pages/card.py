@@ -11,6 +11,7 @@ from evaluation.audit.audit import Audit
 from evaluation.audit.measures.calibration import NO_SCALING, NOT_IN_TEST, TEMPERATURE
 from evaluation.audit.pages.environment import render
 from evaluation.audit.rows import GAPS, DatasetAudit, Interval, Tested
+from evaluation.audit.settings import YOUDEN
 from evaluation.results.markdown import escape_markdown, markdown_table
 
 WARNING = "Not a medical device. For research; not for diagnosis, treatment or any other clinical use."
@@ -27,6 +28,7 @@ REVERSED = (
     "A negative temperature says that on validate images with the finding score lower than those without: the network "
     "has not learned it, or the split has too few of them."
 )
+NO_CALIBRATION = "It was not measured: see what was not measured."
 UNKNOWN = "not known"
 TOO_FEW = "too few patients on one side"
 NOTHING_FOUND = "None is called found after the correction. That is no proof that there is none: see the intervals."
@@ -103,6 +105,11 @@ def describe_family(audit: Audit) -> str:
     )
 
 
+def describe_point(point: str) -> str:
+    """An operating point in words."""
+    return f"{point} (best sum of sensitivity and specificity)" if point == YOUDEN else f"of a sensitivity of {point}"
+
+
 def format_interval(found: Interval, digits: int = 3) -> str:
     """A number with its interval; a dash where there is none."""
     if found.value is None:
@@ -158,7 +165,9 @@ def _describe_scores(audit: Audit) -> Section:
         for row in one.operating_points
         if row.point == point
     ]  # fmt: skip
-    about = f"On test, at the operating point {point}, chosen on validate; intervals are 95 %, by patient."
+    about = (
+        f"On test, at the operating point {describe_point(point)}, chosen on validate; intervals are 95 %, by patient."
+    )
     return Section("Numbers", [about], tables=[Table(head, rows)])
 
 
@@ -198,6 +207,8 @@ def _describe_calibration(audit: Audit) -> Section:
     about = (
         f"On test: expected calibration error ({bins}) and Brier score, as they are and with a temperature of validate."
     )
+    if not rows:
+        return Section("Calibration", [NO_CALIBRATION])
     reversed_ones = any(
         row.slope < 0 for one in audit.datasets for row in one.calibration if row.scaling == TEMPERATURE
     )

@@ -113,8 +113,8 @@ def test_what_validate_or_test_lack_is_said_on_page_and_card(audit):
     """Such as a finding that nobody of validate has; a negative temperature; nothing that was tested."""
     (one,) = audit.datasets
     lacking = replace(one.operating_points[0], finding="<script>", rates={}, threshold=None, reason=NOT_IN_VALIDATE)
-    nothing = [replace(row, slope=-1.0) for row in one.calibration if row.scaling == TEMPERATURE]
-    other = replace(one, operating_points=[lacking], calibration=nothing, tests=[replace(FALL, p=None, adjusted=None)])
+    reverse = [replace(row, slope=-1.0) if row.scaling == TEMPERATURE else row for row in one.calibration]
+    other = replace(one, operating_points=[lacking], calibration=reverse, tests=[replace(FALL, p=None, adjusted=None)])
     found = replace(audit, datasets=[other], shift=ShiftMatrix(("a",), {}, frozenset("a")))
     sentence = f"scalings and operating points of &lt;script&gt; were not measured: {NOT_IN_VALIDATE}."
     for text in (as_html(found), card_as_html(found), card_as_markdown(found)):
@@ -122,6 +122,7 @@ def test_what_validate_or_test_lack_is_said_on_page_and_card(audit):
         assert "A negative temperature says" in text
         assert "No gap and no shortcut could be tested" in text
         assert "Holm" not in text
+        assert "youden (best sum of sensitivity and specificity)" in text
         assert "<script" not in text
     assert "A negative temperature says" not in card_as_markdown(audit)
 
