@@ -45,7 +45,8 @@ def check_name(name: str) -> None:
     members = members_of(name)
     for member in members:
         if not member:
-            raise CohortError(f"The pool {name} has an empty name; join the names of datasets by {SEPARATOR}.")
+            others = " and ".join(filter(None, members)) or "nothing"
+            raise CohortError(f"The pool of {others} has an empty name, too; join the names of datasets by {SEPARATOR}.")
         reader_module(member)
         if members.count(member) > 1:
             raise CohortError(f"The pool {name} names {member} twice; name each dataset once.")
