@@ -46,7 +46,7 @@ def check_name(name: str) -> None:
     for member in members:
         if not member:
             others = " and ".join(filter(None, members)) or "nothing"
-            raise CohortError(f"The pool of {others} has an empty name, too; join the names of datasets by {SEPARATOR}.")
+            raise CohortError(f"The pool of {others} has an empty name; join the names of datasets by {SEPARATOR}.")
         reader_module(member)
         if members.count(member) > 1:
             raise CohortError(f"The pool {name} names {member} twice; name each dataset once.")
