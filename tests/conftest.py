@@ -11,8 +11,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Tests of real datasets are small too.
 os.environ["RADALIGN_PRESET"] = "demo"
 
+import hypothesis
 import pytest
 
+# A process that waits for a core is no slow test.
+hypothesis.settings.register_profile("radalign", deadline=None)
+hypothesis.settings.load_profile("radalign")
 LONG = ("tests/pipelines/", "tests/training/")  # whose files take minutes: begun last, one of them keeps one core idle
 DEFAULT_SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 

@@ -88,17 +88,17 @@ class Run:
         reader = open_shards(config)
         size = config.input_size or reader.manifest.size
         self.method = self.build(size, reader.manifest)
-        if self.method.contrasts_pairs and config.batch_size == 1:
-            raise TrainingError(
-                f"{config.method} contrasts the pairs of a batch with each other, so that a batch of one teaches it "
-                "nothing: set `batch_size` to 2 or more"
-            )
         self.data = training_pairs(config, reader, self.method, origin.fingerprint)
         self.validation = validation_pairs(config, reader, self.method, origin.fingerprint)
         self.shuffle = order_pairs(config, self.data)
         self.room = self.data.room(count_buffers(config.loader_threads), config.batch_size)
         self.per_epoch = self.shuffle.batches_per_epoch / config.accumulate
         self.steps = self.count_steps()
+        if self.steps and self.method.contrasts_pairs and config.batch_size == 1:
+            raise TrainingError(
+                f"{config.method} contrasts the pairs of a batch with each other, so that a batch of one teaches it "
+                "nothing: set `batch_size` to 2 or more"
+            )
         self.augmentation = Augmentation(AugmentationConfig(**config.augmentation), size)
         self.objective = Objective(self.method, config.micro_batches, config.compile)
         self.shared = share(self.objective, config, device)

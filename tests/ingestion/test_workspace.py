@@ -64,7 +64,7 @@ def test_every_registered_cohort_needs_only_its_root(workspace, monkeypatch, tmp
 def test_the_guide_names_every_cohort_and_its_splits(workspace, tmp_path):
     lines = Path(ROOT / "docs" / "ingestion.md").read_text().splitlines()
     for name in cohort_names():
-        (line,) = (line for line in lines if line.startswith("|") and f"`{name}`" in line)
+        line = next(line for line in lines if line.startswith("|") and f"`{name}`" in line)  # the table of datasets
         reader = Workspace(home=workspace.home, cohort=name, archive_root=str(tmp_path)).open_cohort()
         assert ", ".join(reader.splits) in line
         assert ("| none |" in line) != reader.has_reports

@@ -140,7 +140,7 @@ def test_a_dataset_is_squashed_as_the_images_of_the_network_were(monkeypatch, sq
     card = ModelCard("convirt", {}, [], SIZE, decoding={} if squash is None else {"squash": squash})
     model = SimpleNamespace(card=card)
     place = Workspace(cohort="rsna_pneumonia")
-    assert _ingestion_settings(model, place, "").images == ImagesSettings(size=SIZE, squash=bool(squash))
+    assert _ingestion_settings(model, place, "", ["frontal"]).images == ImagesSettings(size=SIZE, squash=bool(squash))
 
 
 @pytest.mark.parametrize(

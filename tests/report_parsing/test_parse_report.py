@@ -119,7 +119,7 @@ def test_unusable_reports_say_why_without_quoting(report, options, reason):
 
 
 def test_an_unknown_style_is_the_callers_mistake():
-    with pytest.raises(ValueError, match="use 'sectioned' or 'free'"):
+    with pytest.raises(ValueError, match="use sectioned, free, stemmed"):
         parse_report(REPORT, style="poem")
 
 

@@ -108,7 +108,6 @@ def test_a_saved_network_is_built_from_its_state(model):
     ("options", "said"),
     [
         ({"text_pooling": "sum"}, "text_pooling is `max` or `mean`"),
-        ({"temperature": 0.0}, "temperature is 0"),
         ({"image_weight": 1.5}, "image_weight is 1.5"),
     ],
 )
