@@ -93,7 +93,6 @@ def run_job(method: str, seed: int) -> str:
 def list_rows(workspace: Workspace) -> Iterator[Sequence[str]]:
     """The rows of the table: each measure that a system has, with its start."""
     latest = latest_results(workspace).to_pylist()
-    wanted = {(row["method"], row["checkpoint"], row["task"], row["setting"], row["metric"]) for row in latest}
     metrics = sorted({metric for _, _, metric in MEASURES.values()})
     found = [
         (dict(zip(KEY, key, strict=True)), resampled)
@@ -108,7 +107,6 @@ def list_rows(workspace: Workspace) -> Iterator[Sequence[str]]:
                     (points[tuple(key[part] for part in KEY)], resampled)
                     for key, resampled in found
                     if (key["method"], key["task"], key["setting"], key["metric"]) == (network, task, setting, metric)
-                    and (network, key["checkpoint"], task, setting, metric) in wanted
                     and tuple(key[part] for part in KEY) in points
                 ]
                 pair.append(average(ours))

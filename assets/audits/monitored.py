@@ -50,10 +50,8 @@ def monitored_asset(method: str) -> dg.AssetsDefinition:
         with one_sentence():
             compute = chosen_evaluation(evaluation, place.preset_name(), context.run.tags).amount.compute
             runs = [trained_run(place, name) for name in networks_of(method, place, context.run.tags)]
-            kept, settings = (
-                pinned(place, context.run.run_id, context.log.info),
-                settings_of(config, MonitoringSettings),
-            )
+            kept = pinned(place, context.run.run_id, context.log.info)
+            settings = settings_of(config, MonitoringSettings)
             found = {run.name: watch(kept, run, settings, context.log.info, compute) for run in runs}
         warned = [quantity for one in found.values() for quantity in one.warned()]
         first = next(iter(found.values()))

@@ -139,8 +139,7 @@ class Manifest:
         named += [*described.labels.columns.values(), described.labels.column]
         if not boxes.table:
             named += [boxes.label, boxes.x, boxes.y, boxes.width, boxes.height]
-        table = self._read(described.manifest, [name for name in named if name], described.sheet)
-        return table
+        return self._read(described.manifest, [name for name in named if name], described.sheet)
 
     def _check_values(self) -> None:
         """CohortError where the description says what the words of a column mean that it does not use."""

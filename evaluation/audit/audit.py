@@ -1,4 +1,4 @@
-"""The audit of one run: what was measured on each dataset, corrected as one family, and what was trained on what."""
+"""The audit of one run: what was measured on each dataset, with corrected p-values, and what was trained on what."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Audit:
 
     @property
     def tested(self) -> int:
-        """How many hypotheses were tested: the family of the correction."""
+        """How many hypotheses were tested, and corrected for."""
         return sum(test.p is not None for one in self.datasets for test in one.tests)
 
     def found(self, dataset: DatasetAudit) -> list[Tested]:

@@ -148,10 +148,7 @@ def _add_audit(commands: argparse._SubParsersAction) -> None:  # type: ignore[ty
         "card: the job audit_<method>.",
         "running.run_audit",
     )
-    parser.add_argument("method", help="a method: see `radalign methods`")
-    _add_run(parser, "a setting of the audit (`level=0.01`) or the evaluation (`evaluation.cohorts=[chexpert]`)")
-    _add_root(parser, "folder of the archive of the pretraining; default: RADALIGN_<DATASET>_ROOT")
-    _add_home(parser)
+    _add_trained(parser, "a setting of the audit (`level=0.01`) or the evaluation (`evaluation.cohorts=[chexpert]`)")
 
 
 def _add_monitor(commands: argparse._SubParsersAction) -> None:  # type: ignore[type-arg]
@@ -162,8 +159,13 @@ def _add_monitor(commands: argparse._SubParsersAction) -> None:  # type: ignore[
         "the training data: the job monitor_<method>. Nothing is trained.",
         "running.run_monitor",
     )
+    _add_trained(parser, "a setting of the comparison (`level=0.05`)")
+
+
+def _add_trained(parser: argparse.ArgumentParser, settings: str) -> None:
+    """The options of a job on the latest run of a method; `settings` says what can be set."""
     parser.add_argument("method", help="a method: see `radalign methods`")
-    _add_run(parser, "a setting of the comparison (`level=0.05`)")
+    _add_run(parser, settings)
     _add_root(parser, "folder of the archive of the pretraining; default: RADALIGN_<DATASET>_ROOT")
     _add_home(parser)
 

@@ -30,14 +30,16 @@ def measure_gaps(examined: Examined, thresholds: np.ndarray, settings: AuditSett
                 )
             ]
             for kind in GAPS:
-                measured = []
+                rows, statistics = [], []
                 for pair in pairs:
                     place = (kind, pair.finding, fact, group, against, pair.count(1), pair.count(0))
-                    tested = _measure(pair, place, settings.fewest)
-                    yield tested
-                    measured += [] if tested.reason else [pair]
-                if len(measured) > 1:
-                    yield _measure_mean(measured, kind, fact, group, against)
+                    row, both = _measure(pair, place, settings.fewest)
+                    yield row
+                    if not row.reason:
+                        rows.append(row)
+                        statistics.append(both)
+                if len(rows) > 1:
+                    yield _measure_mean(rows, statistics, patients)
 
 
 @dataclass(frozen=True)
@@ -75,26 +77,27 @@ class _Pair:
         )
 
 
-def _measure(pair: _Pair, place: tuple[str, str, str, str, str, int, int], fewest: int) -> Tested:
+def _measure(
+    pair: _Pair, place: tuple[str, str, str, str, str, int, int], fewest: int
+) -> tuple[Tested, Sequence[Statistic]]:
+    """The gap, and the statistics of the group and of what it is compared with; none where they cannot be measured."""
     kind = place[0]
     needed = {AUROC: (1, 0), MISS_RATE: (1,), FALSE_ALARM_RATE: (0,)}[kind]
     count, where = pair.fewest_patients(needed)
     if count < fewest:
-        return Tested(*place, reason=f"{count} patients of {where}, fewer than {fewest}")
+        return Tested(*place, reason=f"{count} patients of {where}, fewer than {fewest}"), ()
     if kind != AUROC and np.isnan(pair.threshold):
-        return Tested(*place, reason="no operating point: validate lacks images with or without it")
+        return Tested(*place, reason="no operating point: validate lacks images with or without it"), ()
     first, second = (pair.statistic(kind, mask) for mask in (pair.inside, pair.outside))
-    return as_tested(place, first.value, second.value, compare(first, second, pair.patients))
+    return as_tested(place, first.value, second.value, compare(first, second, pair.patients)), (first, second)
 
 
-def _measure_mean(pairs: Sequence[_Pair], kind: str, fact: str, group: str, against: str) -> Tested:
-    """The gap of the mean over findings, of the same group."""
-    present, absent = (sum(pair.count(value) for pair in pairs) for value in (1, 0))
-    first, second = (
-        average([pair.statistic(kind, mask) for pair in pairs]) for mask in (pairs[0].inside, pairs[0].outside)
-    )
-    place = (kind, ALL_FINDINGS, fact, group, against, present, absent)
-    return as_tested(place, first.value, second.value, compare(first, second, pairs[0].patients))
+def _measure_mean(rows: Sequence[Tested], statistics: Sequence[Sequence[Statistic]], patients: np.ndarray) -> Tested:
+    """The gap of the mean over findings, whose own gaps are `rows`, with the statistics of both groups of each."""
+    first, second = (average(of_group) for of_group in zip(*statistics, strict=True))
+    present, absent = (sum(counts) for counts in zip(*((row.present, row.absent) for row in rows), strict=True))
+    place = (rows[0].kind, ALL_FINDINGS, rows[0].fact, rows[0].group, rows[0].against, present, absent)
+    return as_tested(place, first.value, second.value, compare(first, second, patients))
 
 
 def as_tested(
