@@ -233,11 +233,11 @@ def test_a_dataset_that_is_one_file_brings_its_own_signature(tmp_path, monkeypat
     from cohorts import readers
 
     (tmp_path / "readers").mkdir()
-    (tmp_path / "readers" / "toy.py").write_text(
-        "from cohorts.archive.marks import Mark\nfrom cohorts.base import Reader\n\n\nclass Toy(Reader):\n"
+    (tmp_path / "readers" / "one_table.py").write_text(  # a name of its own: modules stay imported
+        "from cohorts.archive.marks import Mark\nfrom cohorts.base import Reader\n\n\nclass OneTable(Reader):\n"
         "    signature = ((Mark(('toy.csv',), ('toy',)),),)\n    def scan(self): ...\n"
     )
     monkeypatch.setattr(readers, "__path__", [*readers.__path__, str(tmp_path / "readers")])
     table_at(tmp_path / "data" / "toy.csv", {"toy": [1], "image": [2]})
     (candidate,) = recognise(list_folder(tmp_path / "data", lambda line: None))
-    assert (candidate.name, candidate.roots, candidate.is_whole) == ("toy", ("",), True)
+    assert (candidate.name, candidate.roots, candidate.is_whole) == ("one_table", ("",), True)
