@@ -52,7 +52,8 @@ lint: setup  ## style and types
 
 # uv is needed here only: pip install uv
 lock:  ## resolve the dependencies again, after a change of pyproject.toml
-	uv pip compile --universal --python-version 3.11 --extra dev --extra docs --extra serve --extra onnx --group scispacy --no-header \
+	uv pip compile --universal --python-version 3.11 --extra dev --extra docs --extra serve --extra onnx --extra ray \
+	  --extra kubernetes --extra postgres --group scispacy --no-header \
 	  --no-emit-index-url --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 
 # What was computed (var/) stays.
