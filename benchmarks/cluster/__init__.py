@@ -1,0 +1,1 @@
+"""Several machines on one: simulated hosts, and what is measured on them."""
