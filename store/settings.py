@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 
 from store.errors import SettingError
 
-DESCRIPTION, LEAST, ABOVE, CHOICES = "description", "least", "above", "choices"
+DESCRIPTION, LEAST, ABOVE, BELOW, CHOICES = "description", "least", "above", "below", "choices"
 NUMBERS = (int, float)
 
 
@@ -21,14 +21,15 @@ def setting(
     description: str,
     least: float | None = None,
     above: float | None = None,
+    below: float | None = None,
     choices: Sequence[Any] = (),
 ) -> Any:
     """A field of a settings dataclass: its default, and one sentence that says what it is for.
 
     A default that can be changed in place (a list, a dict) is copied for each object. `least` is the smallest value
-    that `check_bounds` accepts, `above` a value that all accepted ones are above, `choices` are the only ones.
+    that `check_bounds` accepts; all that it accepts are above `above` and below `below`, and one of `choices`.
     """
-    metadata = {DESCRIPTION: description, LEAST: least, ABOVE: above, CHOICES: tuple(choices)}
+    metadata = {DESCRIPTION: description, LEAST: least, ABOVE: above, BELOW: below, CHOICES: tuple(choices)}
     if isinstance(default, list | dict):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -38,11 +39,13 @@ def check_bounds(settings: Any) -> None:
     """SettingError names the first field whose value is not one that `setting` accepts. nan is in no bounds."""
     for item in fields(settings):
         value = getattr(settings, item.name)
-        least, above, choices = (item.metadata.get(name) for name in (LEAST, ABOVE, CHOICES))
+        least, above, below, choices = (item.metadata.get(name) for name in (LEAST, ABOVE, BELOW, CHOICES))
         if least is not None and not value >= least:
             raise SettingError(f"`{item.name}` is {value}, but must be at least {least}.")
         if above is not None and not value > above:
             raise SettingError(f"`{item.name}` is {value}, but must be above {above}.")
+        if below is not None and not value < below:
+            raise SettingError(f"`{item.name}` is {value}, but must be below {below}.")
         if choices and value not in choices:
             raise SettingError(f"`{item.name}` is {value}, but must be one of {', '.join(map(str, choices))}.")
 

@@ -12,18 +12,11 @@ from imaging.dicom.views import KINDS
 from models.errors import ModelError
 from models.registry import recipe
 from store.atomic import replacing
-from store.settings import setting
+from store.errors import SettingError
+from store.settings import check_bounds, check_types, setting
 from training.errors import TrainingError
 from training.recipes import merge_settings, preset_options
 
-CHOICES = {
-    "optimizer": ("adamw", "adam", "sgd"),
-    "schedule": ("cosine", "constant", "plateau", "staircase", "milestones"),
-    "decay": ("matrices", "all"),
-    "last_batch": ("across", "drop", "keep"),
-    "pair": ("image", "study"),
-    "precision": ("auto", "bf16", "fp32"),
-}
 MILESTONES = re.compile(r"(\d+(\.\d+)?(\+\d+(\.\d+)?)*)?")
 RENAMED = {"chunks": "micro_batches"}  # options by their former names
 
@@ -44,88 +37,104 @@ class TrainingConfig:
         "has.",
     )
     pair: str = setting(
-        "image", "What an epoch goes through: each `image`, or each `study`, with one of its images at random."
+        "image",
+        "What an epoch goes through: each `image`, or each `study`, with one of its images at random.",
+        choices=("image", "study"),
     )
-    input_size: int = setting(0, "Side in pixels of the images that the network sees; 0 for that of the shards.")
+    input_size: int = setting(
+        0, "Side in pixels of the images that the network sees; 0 for that of the shards.", least=0
+    )
     seed: int = setting(0, "Seed of weights, shuffling, augmentation and sampling.")
-    epochs: float = setting(60.0, "Passes over the training split; 0 for none: the network is evaluated as it starts.")
-    max_steps: int = setting(0, "Number of steps, in place of `epochs`; 0 for as many as those take.")
-    batch_size: int = setting(32, "Pairs that are contrasted with each other, over all processes together.")
+    epochs: float = setting(
+        60.0, "Passes over the training split; 0 for none: the network is evaluated as it starts.", least=0
+    )
+    max_steps: int = setting(0, "Number of steps, in place of `epochs`; 0 for as many as those take.", least=0)
+    batch_size: int = setting(32, "Pairs that are contrasted with each other, over all processes together.", above=0)
     last_batch: str = setting(
         "across",
         "Where an epoch does not end with a batch: `across` begins the next epoch within it, `drop` leaves its pairs "
         "out of the epoch, `keep` takes a shorter batch.",
+        choices=("across", "drop", "keep"),
     )
-    accumulate: int = setting(1, "Batches whose gradients are averaged for one step.")
+    accumulate: int = setting(1, "Batches whose gradients are averaged for one step.", above=0)
     micro_batches: int = setting(
-        1, "Parts in which a batch passes the encoders (GradCache): the same gradients in less memory."
+        1, "Parts in which a batch passes the encoders (GradCache): the same gradients in less memory.", above=0
     )
     weights: dict[str, Any] = setting(
         {},
         "Of a pool, shares of its cohorts in the pairs, such as {mimic_cxr: 3, open_i: 1}; empty: every image once in "
         "an epoch.",
     )
-    optimizer: str = setting("adamw", "`adamw`, `adam` (weight decay as a penalty) or `sgd`.")
-    learning_rate: float = setting(1e-4, "The highest learning rate, after the warm-up.")
+    optimizer: str = setting(
+        "adamw", "`adamw`, `adam` (weight decay as a penalty) or `sgd`.", choices=("adamw", "adam", "sgd")
+    )
+    learning_rate: float = setting(1e-4, "The highest learning rate, after the warm-up.", above=0)
     final_learning_rate: float = setting(
-        1e-5, "The learning rate at the end of the cosine schedule, and the lowest of the plateau schedule."
+        1e-5, "The learning rate at the end of the cosine schedule, and the lowest of the plateau schedule.", least=0
     )
     schedule: str = setting(
         "cosine",
         "`cosine`, `constant`, `plateau`: lowered when the validation loss stops falling, `staircase`: that of "
         "MedKLIP's code, or `milestones`: lowered at given epochs.",
+        choices=("cosine", "constant", "plateau", "staircase", "milestones"),
     )
-    warmup_epochs: float = setting(5.0, "Epochs in which the learning rate rises linearly.")
-    warmup_start: float = setting(0.1, "Learning rate at the start of the warm-up, as a share of the highest.")
+    warmup_epochs: float = setting(5.0, "Epochs in which the learning rate rises linearly.", least=0)
+    warmup_start: float = setting(0.1, "Learning rate at the start of the warm-up, as a share of the highest.", least=0)
     plateau_patience: int = setting(
-        5, "Epochs without a lower validation loss that the plateau schedule bears; the next one lowers the rate."
+        5,
+        "Epochs without a lower validation loss that the plateau schedule bears; the next one lowers the rate.",
+        above=0,
     )
-    plateau_factor: float = setting(0.5, "Factor by which the plateau schedule lowers the learning rate.")
-    stair_steps: int = setting(100, "Steps of a stair of the staircase schedule.")
-    stairs: int = setting(5, "Stairs of the staircase schedule from `warmup_start` to the highest rate.")
+    plateau_factor: float = setting(
+        0.5, "Factor by which the plateau schedule lowers the learning rate.", above=0, below=1
+    )
+    stair_steps: int = setting(100, "Steps of a stair of the staircase schedule.", above=0)
+    stairs: int = setting(5, "Stairs of the staircase schedule from `warmup_start` to the highest rate.", above=0)
     milestones: str = setting("", "Epochs at which the milestones schedule lowers the rate, joined by +, as `120+160`.")
-    milestone_factor: float = setting(0.1, "Factor by which the milestones schedule lowers the rate each time.")
-    early_stop: int = setting(0, "Epochs without a lower validation loss that end the run; 0 for never.")
-    beta1: float = setting(0.9, "First moment's decay of `adamw` and `adam`.")
-    beta2: float = setting(0.999, "Second moment's decay of `adamw` and `adam`.")
-    momentum: float = setting(0.9, "Momentum of `sgd`.")
-    weight_decay: float = setting(0.02, "Weight decay.")
-    decay: str = setting("matrices", "What has it: `matrices`, which leaves out biases and norms, or `all` parameters.")
-    clip_norm: float = setting(0.0, "Norm to which gradients are clipped; 0 for no clipping.")
-    precision: str = setting("auto", "`bf16`, `fp32`, or `auto`: bf16 where the hardware multiplies it fast.")
+    milestone_factor: float = setting(
+        0.1, "Factor by which the milestones schedule lowers the rate each time.", above=0, below=1
+    )
+    early_stop: int = setting(0, "Epochs without a lower validation loss that end the run; 0 for never.", least=0)
+    beta1: float = setting(0.9, "First moment's decay of `adamw` and `adam`.", least=0, below=1)
+    beta2: float = setting(0.999, "Second moment's decay of `adamw` and `adam`.", least=0, below=1)
+    momentum: float = setting(0.9, "Momentum of `sgd`.", least=0)
+    weight_decay: float = setting(0.02, "Weight decay.", least=0)
+    decay: str = setting(
+        "matrices",
+        "What has it: `matrices`, which leaves out biases and norms, or `all` parameters.",
+        choices=("matrices", "all"),
+    )
+    clip_norm: float = setting(0.0, "Norm to which gradients are clipped; 0 for no clipping.", least=0)
+    precision: str = setting(
+        "auto",
+        "`bf16`, `fp32`, or `auto`: bf16 where the hardware multiplies it fast.",
+        choices=("auto", "bf16", "fp32"),
+    )
     gradient_checkpointing: bool = setting(False, "Encoders recompute activations in the backward pass: less memory.")
     compile: bool = setting(False, "torch.compile: minutes at the start, faster steps on a GPU.")
     sync_batch_norm: bool = setting(True, "Batch norm over the pairs of all processes, not over those of each.")
     fsdp: bool = setting(False, "Spread the transformer blocks of large encoders over the processes.")
-    checkpoint_every: int = setting(200, "Steps between checkpoints.")
-    log_every: int = setting(10, "Steps that one line of metrics sums up.")
-    threads: int = setting(0, "Threads of the CPU; 0 for one per core.")
+    checkpoint_every: int = setting(200, "Steps between checkpoints.", above=0)
+    log_every: int = setting(10, "Steps that one line of metrics sums up.", above=0)
+    threads: int = setting(0, "Threads of the CPU; 0 for one per core.", least=0)
     loader_threads: int = setting(
-        1, "Threads that prepare batches ahead of the step; take more where reading is slow, as over a network."
+        1,
+        "Threads that prepare batches ahead of the step; take more where reading is slow, as over a network.",
+        above=0,
     )
     data_version: str = setting(
         "", "Data version that the shards must have (digest of their manifest); empty for whichever they have."
     )
 
     def __post_init__(self) -> None:
-        for name in (
-            "batch_size", "accumulate", "micro_batches", "learning_rate", "plateau_patience",
-            "checkpoint_every", "log_every", "loader_threads", "stair_steps", "stairs",
-        ):  # fmt: skip
-            if getattr(self, name) <= 0:
-                raise TrainingError(f"training option `{name}` is {getattr(self, name)}, but must be above 0")
-        if self.epochs < 0:
-            raise TrainingError(f"training option `epochs` is {self.epochs}, but must be at least 0")
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                known = f"{', '.join(choices[:-1])} or {choices[-1]}"
-                raise TrainingError(f"training option `{name}` is {known}, not `{getattr(self, name)}`")
+        try:
+            check_types(self)
+            check_bounds(self)
+        except SettingError as error:
+            raise TrainingError(f"training option {error}") from None
         if not self.views or (unknown := set(self.view_kinds) - set(KINDS)):
             named = f"names `{min(unknown)}`" if self.views else "is empty"
             raise TrainingError(f"training option `views` {named}; give some of {', '.join(KINDS)}, joined by +")
-        for name in ("plateau_factor", "milestone_factor"):
-            if not 0 < getattr(self, name) < 1:
-                raise TrainingError(f"training option `{name}` is {getattr(self, name)}, but must be between 0 and 1")
         if not MILESTONES.fullmatch(self.milestones):
             raise TrainingError(
                 f"training option `milestones` is `{self.milestones}`; give epochs joined by +, such as 120+160"
