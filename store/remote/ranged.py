@@ -1,0 +1,274 @@
+"""Reads files of the store piece by piece, by ranged requests, as if they lay on the disk.
+
+A file is divided into blocks, whose digests were stored when it was published. A block is fetched when its first byte
+is wanted, compared with its digest, and kept in the cache. Neighbouring blocks that are missing are one request. One
+that differs from its digest is fetched once more, and then is DamageError: no byte of it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from store.errors import DamageError, UserError
+from store.remote.cache import BlockCache, Piece
+
+logger = logging.getLogger(__name__)
+
+UNIT_BYTES = 4 << 20  # what is fetched together where a byte is missing, unless it is kept
+LEAST_UNITS = 16  # that a cache has to hold, or blocks are fetched one by one
+REQUEST_BYTES = 16 << 20  # most that one request asks for
+REQUESTS = 8  # at once
+PATIENCE_SECONDS = 120.0  # how long the store may fail to answer
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two tries
+QUIET_SECONDS = 5.0  # that a request may fail before it is said
+
+Fetch = Callable[[int, int], bytes]
+
+
+class StoreError(UserError):
+    """The store does not give what is asked for; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of the store: what was published of it, and how its bytes are fetched."""
+
+    name: str  # as the user knows it
+    size: int  # bytes
+    digest: str  # SHA-256 of the file
+    block_bytes: int
+    block_digests: Sequence[str]  # SHA-256 of each block; the last one may be shorter
+    fetch: Fetch  # the bytes from start to stop; what goes wrong is tried again, but for missing files and UserError
+
+    def __post_init__(self) -> None:
+        if len(self.block_digests) != -(-self.size // self.block_bytes):
+            raise DamageError(f"The blocks of {self.name} in the store are not those of its size; publish it again.")
+
+    def start_of(self, block: int) -> int:
+        """Where a block begins; that of the block after the last one is the size of the file."""
+        return min(block * self.block_bytes, self.size)
+
+
+class RangedFile(io.RawIOBase):
+    """A file of the store, open for reading."""
+
+    def __init__(self, source: Source, cache: BlockCache, unit_bytes: int = UNIT_BYTES) -> None:
+        super().__init__()
+        self.source = source
+        self.cache = cache
+        roomy = cache.limit >= LEAST_UNITS * unit_bytes
+        self.unit = max(1, unit_bytes // source.block_bytes) if roomy else 1  # blocks that are fetched together
+        self.most = self.unit * max(1, REQUEST_BYTES // (self.unit * source.block_bytes))  # blocks of one request
+        self._position = 0
+        self._streak = 0  # bytes that were read one after the other until now
+        self._held: dict[int, memoryview] = {}  # blocks of the last request that the cache did not take
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole file."""
+        return self.source.size
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def tell(self) -> int:
+        """The position of the next `read`."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Set the position of the next `read`."""
+        position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
+        if position < 0:
+            raise ValueError(f"negative position {position}")
+        if position != self._position:
+            self._streak = 0
+        self._position = position
+        return position
+
+    def readinto(self, buffer: memoryview | bytearray) -> int:  # type: ignore[override]
+        """Read up to as many bytes as the buffer has; fewer only at the end of the file."""
+        view = memoryview(buffer).cast("B")
+        count = max(0, min(len(view), self.size - self._position))
+        if count:
+            _read_all([_Wanted(self, [(self._position, view[:count])], ahead=self._streak)])
+            self._position += count
+            self._streak += count
+        return count
+
+
+def read_pieces(files: Iterable[tuple[RangedFile, Iterable[tuple[int, memoryview]]]]) -> None:
+    """Of each file fill buffers with its bytes from their offsets on; all of them lie within the file.
+
+    Missing blocks are fetched several at a time. Threads may share files.
+
+    Raises:
+        DamageError: the store holds other bytes than were published.
+        StoreError: it does not give them.
+    """
+    _read_all([_Wanted(file, pieces) for file, pieces in files])
+
+
+class _Wanted:
+    """What is wanted of a file, block by block."""
+
+    def __init__(self, file: RangedFile, pieces: Iterable[tuple[int, memoryview]], ahead: int = 0) -> None:
+        """`ahead`: bytes beyond the last one that are fetched with it, if it has to be, up to one request."""
+        self._file, self._source, self._cache = file, file.source, file.cache
+        self._ahead = ahead
+        self._pieces: dict[int, list[Piece]] = {}
+        for offset, into in pieces:
+            self._divide(offset, into)
+
+    def runs_to_fetch(self) -> list[range]:
+        """Copy what is kept; the blocks to look for in the store, neighbours together."""
+        missing = [block for block in sorted(self._pieces) if not self._is_here(block)]
+        return list(self._join(self._widen(missing)))
+
+    def fetch(self, run: range) -> None:
+        """Copy the blocks of a run, after fetching those that nobody else has fetched meanwhile."""
+        first = run.start - run.start % self._file.most
+        with self._cache.fetching(self._source.block_digests[first]):
+            missing = [block for block in run if not self._is_here(block)]
+            for part in self._join(missing):
+                self._take(_fetch_blocks(self._source, part))
+
+    def _take(self, fetched: Iterable[tuple[int, memoryview]]) -> None:
+        """Keep and copy blocks that came from the store, if their bytes are the right ones."""
+        held = {}
+        for block, content in fetched:
+            digest = self._source.block_digests[block]
+            if not _has_digest(content, digest):
+                if block not in self._pieces:
+                    continue
+                content = _fetch_again(self._source, block)
+            if not self._cache.keep(digest, content):
+                held[block] = content
+            self._copy(block, content)
+        self._file._held = held
+
+    def _divide(self, offset: int, into: memoryview) -> None:
+        if offset < 0 or offset + len(into) > self._source.size:
+            raise ValueError(f"{self._source.name} has {self._source.size} bytes, not {offset} + {len(into)}")
+        while len(into):
+            block, start = divmod(offset, self._source.block_bytes)
+            piece = Piece(start, into[: self._source.block_bytes - start])
+            self._pieces.setdefault(block, []).append(piece)
+            offset, into = offset + len(piece.into), into[len(piece.into) :]
+
+    def _is_here(self, block: int) -> bool:
+        """Copy what is wanted of a block, if it is kept."""
+        digest, held = self._source.block_digests[block], self._file._held.get(block)
+        if block not in self._pieces:
+            return held is not None or self._cache.has(digest)
+        if held is None:
+            return self._cache.read(digest, self._pieces[block])
+        self._copy(block, held)
+        return True
+
+    def _copy(self, block: int, content: memoryview) -> None:
+        for start, into in self._pieces.get(block, ()):
+            into[:] = content[start : start + len(into)]
+
+    def _widen(self, missing: Sequence[int]) -> list[int]:
+        """The blocks that are fetched where some are missing: their units, and those ahead."""
+        if not missing:
+            return []
+        unit, end = self._file.unit, len(self._source.block_digests)
+        blocks = {other for block in missing for other in range(block - block % unit, block - block % unit + unit)}
+        after = max(blocks) + 1
+        blocks.update(range(after, after + min(self._ahead // self._source.block_bytes, self._file.most - unit)))
+        return sorted(block for block in blocks if block < end)
+
+    def _join(self, blocks: Sequence[int]) -> Iterator[range]:
+        """Runs of neighbours, each of one request; no run crosses a multiple of their most."""
+        first = 0
+        for place in range(1, len(blocks) + 1):
+            ends = place == len(blocks) or blocks[place] != blocks[place - 1] + 1
+            if ends or blocks[place] % self._file.most == 0:
+                yield range(blocks[first], blocks[place - 1] + 1)
+                first = place
+
+
+def _read_all(wanted: Sequence[_Wanted]) -> None:
+    runs = [(one, run) for one in wanted for run in one.runs_to_fetch()]
+    if len(runs) < 2:
+        for one, run in runs:
+            one.fetch(run)
+        return
+    with ThreadPoolExecutor(min(REQUESTS, len(runs)), thread_name_prefix="ranged") as pool:
+        done = [pool.submit(one.fetch, run) for one, run in runs]
+        try:
+            for future in done:
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _fetch_blocks(source: Source, run: range) -> Iterator[tuple[int, memoryview]]:
+    """The blocks of a run as they come from the store."""
+    start = source.start_of(run.start)
+    content = memoryview(_fetch_bytes(source, start, source.start_of(run.stop)))
+    for block in run:
+        yield block, content[source.start_of(block) - start : source.start_of(block + 1) - start]
+
+
+def _fetch_again(source: Source, block: int) -> memoryview:
+    """A block whose bytes were not those of its digest; DamageError where they are not again."""
+    start, stop = source.start_of(block), source.start_of(block + 1)
+    logger.warning("Bytes %d to %d of %s came changed from the store; fetching them again.", start, stop, source.name)
+    content = memoryview(_fetch_bytes(source, start, stop))
+    if not _has_digest(content, source.block_digests[block]):
+        raise DamageError(
+            f"Bytes {start} to {stop} of {source.name} in the store are not those that were published: restore that "
+            "object, or delete it and give the command again that made it."
+        )
+    return content
+
+
+def _has_digest(content: memoryview, digest: str) -> bool:
+    return hashlib.sha256(content).hexdigest() == digest
+
+
+def _fetch_bytes(source: Source, start: int, stop: int) -> bytes:
+    """The bytes from `start` to `stop`, tried again for a while where the store fails or sends too few."""
+    began, pause, said = time.monotonic(), FIRST_PAUSE, False
+    while True:
+        why: BaseException | None = None
+        try:
+            content = source.fetch(start, stop)
+            if len(content) == stop - start:
+                return content
+        except UserError:
+            raise
+        except (FileNotFoundError, PermissionError) as error:
+            raise StoreError(
+                f"{source.name} is not in the store any more, or may not be read there ({type(error).__name__}): check "
+                "the store, then give the same command again."
+            ) from error
+        except Exception as error:  # every storage has error classes of its own
+            why = error
+        failed = time.monotonic() - began
+        what = "not as many bytes as asked for" if why is None else type(why).__name__
+        if failed > PATIENCE_SECONDS:
+            raise StoreError(
+                f"{source.name} could not be read from the store for {failed:.0f} s ({what}): check the store and the "
+                "network, then give the same command again."
+            ) from why
+        if failed > QUIET_SECONDS and not said:
+            logger.warning("%s cannot be read from the store at present (%s); trying again.", source.name, what)
+            said = True
+        time.sleep(pause * random.uniform(0.5, 1.0))
+        pause = min(2 * pause, LONGEST_PAUSE)
