@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from store.remote import mirror
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -19,7 +21,8 @@ PARTIAL = ".partial"  # how a file is called until it is whole
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a name beside `path` to write to; it takes the place of `path` only when the block ends well.
 
-    A killed process leaves the old file (and a stray `*.partial`, which no reader looks at).
+    A killed process leaves the old file (and a stray `*.partial`, which no reader looks at). In the mirror of a remote
+    home, the file is published with the next one that is sealed beside it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
@@ -27,6 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield partial
         _flush_to_disk(partial)
         os.replace(partial, path)
+        mirror.note(path)
     except OSError as error:
         if error.filename is None and error.errno:  # the system does not say which file a full disk was met with
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from error

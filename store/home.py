@@ -9,6 +9,7 @@ from tempfile import TemporaryFile
 
 from store.code import ROOT
 from store.errors import UserError
+from store.remote import mirror
 
 VARIABLE = "RADALIGN_HOME"
 GIGA = 1e9
@@ -30,8 +31,16 @@ def based(path: str | Path) -> Path:
 
 
 def default_home() -> Path:
-    """RADALIGN_HOME, else `var`."""
-    return based(os.environ.get(VARIABLE) or "var")
+    """RADALIGN_HOME, else `var`; of a home on object storage its mirror."""
+    return home_at(os.environ.get(VARIABLE) or "var")
+
+
+def home_at(location: str) -> Path:
+    """The folder of a home: an absolute path, or the mirror of an address such as s3://bucket/prefix.
+
+    Nothing is fetched: `store.remote.mirror.refresh` does, and says what is wrong with the address or the store.
+    """
+    return mirror.mirror_of(location) if mirror.is_address(location) else based(location)
 
 
 def existing_part(folder: Path) -> Path:

@@ -1,4 +1,7 @@
-"""Locks between processes on one machine. The kernel frees a lock however its holder ended."""
+"""Locks between processes on one machine. The kernel frees a lock however its holder ended.
+
+In the mirror of a remote home a lock is also a lease in the store (`store.remote.leases`), for the other machines.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from store.errors import BusyError
+from store.remote import mirror
 
 HELD = "RADALIGN_LOCKS_HELD"  # locks of this process and its parents, which these processes need not take again
 POLL_SECONDS = 0.2
@@ -26,19 +30,27 @@ def holding(path: Path, what: str, log: Log = lambda _: None, wait: bool = True)
 
     Raises:
         BusyError: another process holds it, and `wait` is false.
+        LeaseLostError: at the end of the block, where another machine has taken the lease over.
     """
-    name, held = os.path.realpath(path), _held()
-    if name in held:
+    name, lease = os.path.realpath(path), mirror.lock_name(path)
+    if _is_held(name, lease):
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        _take(file.fileno(), f"Another run {what}", log, wait)
-        _say_held([*held, name])
+    busy = f"Another run {what}"
+    with path.open("a") as file, ExitStack() as stack:
+        _take(file.fileno(), busy, log, wait)
+        names = [name, *([stack.enter_context(mirror.leasing(path, busy, log, wait))] if lease else [])]
+        _say_held([*_held(), *names])
         try:
             yield
         finally:
-            _say_held([other for other in _held() if other != name])
+            _say_held([other for other in _held() if other not in names])
+
+
+def _is_held(name: str, lease: str | None) -> bool:
+    """Whether this process or one that started it, maybe on another machine, holds a lock."""
+    return any(held == name or (lease is not None and held.startswith(lease)) for held in _held())
 
 
 def _take(descriptor: int, busy: str, log: Log, wait: bool) -> None:

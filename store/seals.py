@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from store.atomic import replacing
 from store.digests import file_digest, known_digest
 from store.errors import DamageError
+from store.remote import mirror
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,11 +37,12 @@ Digests = dict[str, tuple[str, ...]]  # by the name of a file; of two, either is
 @contextmanager
 def sealing(path: Path) -> Iterator[Path]:
     """Yield a name beside `path` to write to, as `replacing` does, and seal the file when the block ends well."""
-    with replacing(path) as partial:
-        yield partial
-        digest = file_digest(partial)
-        _write_seal(path, {path.name: (digest, *_read_seal(path).get(path.name, ())[:1])})
-    _write_seal(path, {path.name: (digest,)})
+    with mirror.publishing(path):
+        with replacing(path) as partial:
+            yield partial
+            digest = file_digest(partial)
+            _write_seal(path, {path.name: (digest, *_read_seal(path).get(path.name, ())[:1])})
+        _write_seal(path, {path.name: (digest,)})
 
 
 def write_sealed_json(path: Path, value: Any) -> None:
@@ -59,8 +61,9 @@ def write_sealed_table(table: pa.Table, path: Path) -> None:
 
 def seal(path: Path, *companions: Path) -> str:
     """Seal a file as it is, and its companions with it; returns the digest of the file."""
-    digests = {each.name: file_digest(each) for each in (path, *companions)}
-    _write_seal(path, {name: (digest,) for name, digest in digests.items()})
+    with mirror.publishing(path):
+        digests = {each.name: file_digest(each) for each in (path, *companions)}
+        _write_seal(path, {name: (digest,) for name, digest in digests.items()})
     return digests[path.name]
 
 
@@ -83,10 +86,12 @@ def is_sealed(path: Path) -> bool:
 
 
 def is_intact(path: Path) -> bool:
-    """Whether a file and its companions are there as they were sealed.
+    """Whether a file and its companions are there as they were sealed, in the mirror of a remote home or in its store.
 
     A file that was touched after its seal is read, others are not.
     """
+    if not path.is_file() and mirror.is_kept(path):
+        return True
     digests = _read_seal(path)
     if path.name not in digests:
         return False
@@ -104,12 +109,13 @@ def is_intact(path: Path) -> bool:
 
 
 def expect_intact(path: Path, remedy: str, keep: bool = False) -> Path:
-    """`path`, whose bytes, and those of its companions, are those that were sealed.
+    """`path`, whose bytes, and those of its companions, are those that were sealed. A remote home's file is fetched.
 
     Raises:
         DamageError: they are not. The file is set aside, unless `keep`. The message ends with `remedy`: how it is made
             again.
     """
+    mirror.fetch(path)
     digests = _read_seal(path)
     if not path.is_file():
         raise DamageError(f"{path} is missing; {remedy}")
@@ -146,9 +152,10 @@ def unseal(path: Path) -> None:
 
 
 def unlink(path: Path) -> None:
-    """Remove a file and its seal."""
+    """Remove a file and its seal, for good."""
     unseal(path)
     path.unlink(missing_ok=True)
+    mirror.forget(path, seal_path(path))
 
 
 def _is_as_sealed(path: Path, each: Path, known: tuple[str, ...]) -> bool:
@@ -161,6 +168,8 @@ def _read_seal(path: Path) -> Digests:
     """The digests of a file and its companions; empty where there is no seal that can be read."""
     try:
         text = seal_path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        text = mirror.seal_text(path) or ""
     except (OSError, ValueError):
         return {}
     lines = [LINE.fullmatch(line) for line in text.splitlines()]

@@ -1,0 +1,187 @@
+"""Leases: locks in the store, for writers on different machines.
+
+A lease is an object with its holder, a token and a counter, which a thread of the holder moves on. Each change is a
+conditional write. Whoever waits takes the lease over when it has not changed for its duration by the waiter's own
+clock, so that clocks of different machines are never compared; the token grows. A holder that was paused or cut off
+may still believe that it holds the lease: its token tells (`store.remote.manifests`).
+
+The holder names its machine. A waiter on the same machine sees whether the process is gone, and then need not wait.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from typing import Any
+
+from store.errors import BusyError
+from store.processes import process_lives
+from store.remote.errors import LeaseLostError, StoreError
+from store.remote.objects import Objects
+
+FOLDER = "leases/"
+VARIABLE = "RADALIGN_LEASE_SECONDS"
+SECONDS = 30.0  # a holder that does not renew its lease for so long loses it to who waits
+RENEWALS = 3  # in the time of a lease
+POLLS = 20  # looks of a waiter in the time of a lease
+
+Log = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class State:
+    """What the object of a lease says."""
+
+    token: int = 0  # grows with every holder
+    beat: int = 0  # grows with every renewal
+    seconds: float = SECONDS  # without a renewal, after which the lease may be taken over
+    holder: str = ""  # unique; empty where nobody holds it
+    host: str = ""  # for people
+    machine: str = ""  # what processes must have in common to see each other
+    pid: int = 0
+    since: float = 0.0  # Unix time on the holder's machine, compared there alone
+
+    def to_bytes(self) -> bytes:
+        """The state as it is stored."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_bytes(cls, body: bytes) -> State:
+        """The state of `to_bytes`."""
+        return cls(**json.loads(body))
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the holder is known to have ended."""
+        return self.machine == machine() and not process_lives(self.pid, self.since)
+
+
+class Lease:
+    """A lease that this process holds until `release`."""
+
+    def __init__(self, objects: Objects, name: str, state: State, etag: str) -> None:
+        self.name, self.lost = name, False
+        self._objects, self._state, self._etag = objects, state, etag
+        self._changing, self._ended = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._renew_often, name=f"lease {name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def token(self) -> int:
+        """Larger than that of every holder before."""
+        return self._state.token
+
+    def expect_held(self) -> None:
+        """Raise LeaseLostError where another one is known to have taken the lease over."""
+        if self.lost:
+            raise LeaseLostError(
+                f"Another run has taken over {self.name}, because this one was away for too long, so that nothing more "
+                "of this one is published: give the same command again, which goes on from what is there."
+            )
+
+    def renew(self) -> None:
+        """Move the counter on, once."""
+        with self._changing:
+            if self.lost or self._ended.is_set():
+                return
+            self._replace(replace(self._state, beat=self._state.beat + 1))
+
+    def release(self) -> None:
+        """Let others have the lease at once; where the store cannot be reached, they have it after its duration."""
+        self._ended.set()
+        with self._changing:
+            if not self.lost:
+                try:
+                    self._replace(replace(self._state, beat=self._state.beat + 1, holder=""))
+                except StoreError:
+                    return
+
+    def _replace(self, state: State) -> None:
+        etag = self._objects.put_if(FOLDER + self.name, state.to_bytes(), self._etag)
+        if etag is None:
+            self.lost = True
+        else:
+            self._state, self._etag = state, etag
+
+    def _renew_often(self) -> None:
+        while not self._ended.wait(self._state.seconds / RENEWALS) and not self.lost:
+            try:
+                self.renew()
+            except StoreError:
+                continue  # it is still ours, unless somebody takes it over
+
+
+class Leases:
+    """The leases of a home."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self._quick = Objects(objects.address, patience=_seconds() / RENEWALS)
+
+    @contextmanager
+    def holding(self, name: str, busy: str, log: Log = lambda _: None, wait: bool = True) -> Iterator[Lease]:
+        """Hold a lease for the time of the block. `busy` is said of another holder, as in "Another run trains".
+
+        Raises:
+            BusyError: somebody else holds it, and `wait` is false.
+            LeaseLostError: at the end of the block, where it was lost meanwhile.
+        """
+        lease = self.acquire(name, busy, log, wait)
+        try:
+            yield lease
+            lease.expect_held()
+        finally:
+            lease.release()
+
+    def acquire(self, name: str, busy: str, log: Log = lambda _: None, wait: bool = True) -> Lease:
+        """Hold a lease until it is released; errors as those of `holding`."""
+        watched, since, said = "", 0.0, False
+        while True:
+            found = self._objects.get(FOLDER + name)
+            before = State.from_bytes(found.body) if found else State()
+            tag = found.etag if found else ""
+            if tag != watched:
+                watched, since = tag, time.monotonic()
+            expired = time.monotonic() - since >= before.seconds
+            if not before.holder or before.is_gone or expired:
+                state = _claim(before.token + 1)
+                etag = self._objects.put_if(FOLDER + name, state.to_bytes(), tag or None)
+                if etag is not None:
+                    return Lease(self._quick, name, state, etag)
+                continue
+            if not wait:
+                raise BusyError(f"{busy} on {before.host}; try again when it has ended.")
+            if not said:
+                log(f"{busy} on {before.host}; waiting for it to end.")
+                said = True
+            time.sleep(min(before.seconds / POLLS, 1.0))
+
+
+@cache
+def machine() -> str:
+    """What tells this machine, and this view of its processes, from all others."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
+
+
+def _claim(token: int) -> State:
+    return State(
+        token, 0, _seconds(), uuid.uuid4().hex, socket.gethostname(), machine(), os.getpid(), time.time()
+    )  # fmt: skip
+
+
+def _seconds() -> float:
+    """Duration of new leases."""
+    given: Any = os.environ.get(VARIABLE)
+    try:
+        return max(1.0, float(given)) if given else SECONDS
+    except ValueError:
+        raise StoreError(f"{VARIABLE} is {given}, which is no number of seconds: correct or unset it.") from None

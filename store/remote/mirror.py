@@ -1,0 +1,220 @@
+"""Local mirrors of homes on object storage, as the rest of the code sees them.
+
+All code works on paths. Where a path lies in the mirror of a remote home, these functions pass what happens to it on to
+the keeper of that home (`store.remote.home`); for all other paths they do nothing. The keeper is loaded by name, when
+it is first needed: how bytes come here decides no result, as each is compared with its digest, so that a change of the
+keeper makes nothing stale.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from store.remote.home import RemoteHome
+    from store.remote.ranged import RangedFile
+
+HOME_VARIABLE = "RADALIGN_HOME"
+VARIABLE = "RADALIGN_MIRROR"  # folder of the mirror of RADALIGN_HOME
+KNOWN = "RADALIGN_MIRRORS"  # mirrors of this process and its parents, as JSON: folder -> address
+REMOTE = "://"
+
+Log = Callable[[str], object]
+_keepers: dict[tuple[int, str], RemoteHome] = {}  # by process, as connections are not shared with a fork
+
+
+def is_address(location: str) -> bool:
+    """Whether a home is named by the address of a store, such as s3://bucket/prefix."""
+    return REMOTE in location
+
+
+def mirror_of(address: str) -> Path:
+    """The folder where a remote home is mirrored: RADALIGN_MIRROR, or one in the user's cache. Nothing is fetched."""
+    address = address.rstrip("/")
+    given = os.environ.get(VARIABLE, "")
+    if given and address == os.environ.get(HOME_VARIABLE, "").rstrip("/"):
+        folder = Path(given).absolute()
+    else:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        readable = re.sub(r"[^a-z0-9]+", "-", address.partition(REMOTE)[2].rpartition("@")[2].lower()).strip("-")
+        digest = hashlib.sha256(address.encode()).hexdigest()[:8]
+        folder = (cache / "radalign" / f"{readable}-{digest}").absolute()
+    known = _known(os.environ.get(KNOWN, ""))
+    if known.get(str(folder)) != address:
+        os.environ[KNOWN] = json.dumps({**known, str(folder): address})
+    return folder
+
+
+def name_of(home: Path) -> str:
+    """What people call a home: its address where it is remote, else its folder."""
+    keeper = keeper_of(home)
+    return keeper.address_name if keeper else str(home)
+
+
+def keeper_of(path: Path) -> RemoteHome | None:
+    """The keeper of the remote home in whose mirror a path lies; None for all other paths."""
+    given = os.environ.get(HOME_VARIABLE, "")
+    if REMOTE in given:
+        mirror_of(given)
+    known = _known(os.environ.get(KNOWN, ""))
+    if not known:
+        return None
+    place = os.path.abspath(path) + os.sep
+    for folder, address in known.items():
+        if place.startswith(folder + os.sep):
+            key = (os.getpid(), folder)
+            if key not in _keepers:
+                made = cast(Any, import_module(".home", __package__)).RemoteHome(address, Path(folder))
+                _keepers.setdefault(key, made)
+            return _keepers[key]
+    return None
+
+
+def refresh(home: Path) -> None:
+    """Make sure that the store of a home can be used, and bring what was published since into the mirror.
+
+    StoreError says in one sentence why it cannot.
+    """
+    if keeper := keeper_of(home):
+        keeper.refresh()
+
+
+def bring(*paths: Path) -> None:
+    """Bring the small files of the scopes that these paths lie in, such as the folder of a run, into the mirror."""
+    for path in paths:
+        if keeper := keeper_of(path):
+            keeper.bring(path)
+
+
+def bring_whole(folder: Path) -> None:
+    """Bring all files of a folder into the mirror."""
+    if keeper := keeper_of(folder):
+        keeper.bring_whole(folder)
+
+
+def fetch(path: Path) -> bool:
+    """Bring a file, and what its seal covers, into the mirror; whether it is there now."""
+    keeper = keeper_of(path)
+    return keeper.fetch(path) if keeper else path.is_file()
+
+
+def open_ranged(path: Path) -> RangedFile | None:
+    """A file of the store, to be read by ranges; None where the store has none, and for all other paths."""
+    keeper = keeper_of(path)
+    return keeper.ranges.open(path) if keeper else None
+
+
+def read_ranged(wanted: Mapping[Path, Iterable[tuple[int, memoryview]]]) -> Path | None:
+    """Of files of one store fill buffers with the bytes from their offsets on; returns a file that it does not have."""
+    keeper = keeper_of(next(iter(wanted)))
+    return keeper.ranges.read(wanted) if keeper else next(iter(wanted))
+
+
+def published_digest(path: Path) -> str | None:
+    """SHA-256 of a file of the store; None where the store has none, and for all other paths."""
+    keeper = keeper_of(path)
+    found = keeper.locate(path) if keeper else None
+    return found.record.sha256 if found else None
+
+
+def is_kept(path: Path) -> bool:
+    """Whether the store has a file, be it in the mirror or not."""
+    keeper = keeper_of(path)
+    return keeper.is_kept(path) if keeper else False
+
+
+def seal_text(path: Path) -> str | None:
+    """What the seal of a file says that is in the store and not in the mirror; None where there is none."""
+    keeper = keeper_of(path)
+    return keeper.seal_text(path) if keeper else None
+
+
+def rows_of(path: Path) -> int | None:
+    """Rows of a batch, or of what it rejected, that is in the store and not in the mirror; None for all others."""
+    keeper = None if path.exists() else keeper_of(path)
+    return keeper.rows_of(path) if keeper else None
+
+
+def look_for_batches(folder: Path) -> None:
+    """Look which batches of a stage are complete by now, wherever they were made."""
+    if keeper := keeper_of(folder):
+        keeper.look_for_batches(folder)
+
+
+def keep_batches(outputs: list[Path]) -> None:
+    """Publish those of some complete batches that are in the mirror alone."""
+    if outputs and (keeper := keeper_of(outputs[0])):
+        keeper.keep_batches(outputs)
+
+
+def note(path: Path) -> None:
+    """Remember that a file was written; it is published with the next one that is sealed beside it."""
+    if keeper := keeper_of(path):
+        keeper.note(path)
+
+
+def publishing(path: Path) -> AbstractContextManager[None]:
+    """Publish what the block writes in the scope of `path`, at once and when it ends well."""
+    keeper = keeper_of(path)
+    return keeper.publishing(path) if keeper else nullcontext()
+
+
+def publish(*paths: Path, gone: tuple[Path, ...] = ()) -> None:
+    """Publish files, links, or whole folders, all of one scope, and forget those that are `gone`."""
+    if keeper := keeper_of((*paths, *gone)[0]):
+        keeper.publish(paths, gone)
+
+
+def forget(*paths: Path) -> None:
+    """Forget files and folders that were removed for good, batches and whole versions among them."""
+    for path in paths:
+        if keeper := keeper_of(path):
+            keeper.forget(path)
+
+
+def flush(home: Path) -> None:
+    """Publish what was noted and not published yet."""
+    if keeper := keeper_of(home):
+        keeper.flush_all()
+
+
+def pack(folder: Path) -> None:
+    """Publish a folder of many small files as one file."""
+    if keeper := keeper_of(folder):
+        keeper.pack(folder)
+
+
+def unpack(folder: Path) -> None:
+    """Make a folder again that somebody has packed, unless it is there."""
+    if not folder.exists() and (keeper := keeper_of(folder)):
+        keeper.unpack(folder)
+
+
+def lock_name(path: Path) -> str | None:
+    """What a lock is called that a lease stands for; None where it is one of this machine."""
+    keeper = keeper_of(path)
+    return keeper.lock_name(path) if keeper else None
+
+
+@contextmanager
+def leasing(path: Path, busy: str, log: Log, wait: bool) -> Iterator[str]:
+    """Hold the lease of a lock for the time of the block; yields its name with its token."""
+    keeper = keeper_of(path)
+    assert keeper is not None
+    with keeper.leasing(path, busy, log, wait) as name:
+        yield name
+
+
+@lru_cache(maxsize=8)
+def _known(text: str) -> dict[str, str]:
+    """Mirrors by their folders."""
+    return dict(json.loads(text)) if text else {}

@@ -1,0 +1,306 @@
+"""Objects of a bucket: read, written, written on a condition, listed. What fails for the moment is tried again.
+
+A request is tried again where the server is busy (503), answers not or breaks off. Where a conditional write is tried
+again although the first try may have had its effect, the object is read: it is ours if its bytes are.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from store.remote.address import Address, endpoint
+from store.remote.errors import StoreError
+
+PATIENCE_SECONDS = 120.0  # how long a request is tried again; a network may be away for half a minute
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two tries
+CONNECT_SECONDS, READ_SECONDS = 5, 30
+CONNECTIONS = 32
+PIECE = 1 << 20  # bytes that are read from a body at once
+PART = 256 << 20  # bytes of a part of a file that is written in parts
+LONGEST = 4 << 30  # bytes of a file that is written at once
+REGION = "us-east-1"
+BUSY = frozenset({408, 429, 500, 502, 503, 504})
+ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
+REFUSED = frozenset(
+    {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
+     "AuthorizationHeaderMalformed", "401", "Unauthorized"}
+)  # fmt: skip
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Found:
+    """An object, and the tag of its version."""
+
+    body: bytes
+    etag: str
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An object in a listing."""
+
+    name: str  # relative to the home
+    etag: str
+    size: int
+
+
+class Objects:
+    """The objects of a home. Names are relative to it; all methods raise StoreError where the store fails for good."""
+
+    def __init__(self, address: Address, patience: float = PATIENCE_SECONDS) -> None:
+        self.address, self.patience = address, patience
+        self._making = threading.Lock()
+
+    @cached_property
+    def client(self) -> Any:
+        """The client of botocore, which threads may share."""
+        with self._making:
+            return _make_client()
+
+    def get(self, name: str, known: str = "") -> Found | None:
+        """An object; None where there is none, or where its tag is `known`."""
+
+        def read() -> Found | None:
+            condition = {"IfNoneMatch": known} if known else {}
+            answer = self.client.get_object(**self._at(name), **condition)
+            return Found(_read_body(answer), answer["ETag"])
+
+        return self._try(read, absent=None)
+
+    def head(self, name: str) -> int | None:
+        """Size of an object in bytes; None where there is none."""
+        return self._try(lambda: int(self.client.head_object(**self._at(name))["ContentLength"]), absent=None)
+
+    def read_range(self, key: str, start: int, stop: int) -> bytes:
+        """Bytes from `start` to `stop` of the object with this key in the bucket."""
+
+        def read() -> bytes:
+            answer = self.client.get_object(
+                Bucket=self.address.bucket, Key=key, Range=f"bytes={start}-{stop - 1}"
+            )  # fmt: skip
+            return _read_body(answer)
+
+        found: bytes | None = self._try(read, absent=None)
+        if found is None:
+            raise StoreError(f"The object {key} is not in the bucket {self.address.bucket} any more.")
+        return found
+
+    def download(self, name: str, path: Path) -> bool:
+        """Write an object to the file `path`; False where there is none. A body that breaks off is begun anew."""
+
+        def read() -> bool:
+            answer = self.client.get_object(**self._at(name))
+            with path.open("wb") as file:
+                for piece in _pieces(answer):
+                    file.write(piece)
+            return True
+
+        return bool(self._try(read, absent=False))
+
+    def put(self, name: str, body: bytes) -> None:
+        """Write an object, whatever is there."""
+        self._try(lambda: self.client.put_object(**self._at(name), Body=body))
+
+    def upload(self, name: str, path: Path, size: int) -> None:
+        """Write the file `path` of `size` bytes as an object that is named by its content, unless it is there."""
+        if self.head(name) == size:
+            return
+        if size > LONGEST:
+            self._upload_parts(name, path)
+            return
+
+        def write() -> None:
+            with path.open("rb") as file:
+                self.client.put_object(**self._at(name), Body=file)
+
+        self._try(write)
+
+    def put_if(self, name: str, body: bytes, etag: str | None) -> str | None:
+        """Write an object if it still has this tag or, for None, if there is none; its new tag, or None if not.
+
+        `body` must be of this writer alone, so that it can be told whether an earlier try had its effect.
+        """
+        condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
+        uncertain = [False]
+
+        def write() -> str:
+            try:
+                return str(self.client.put_object(**self._at(name), Body=body, **condition)["ETag"])
+            except Exception as error:
+                uncertain[0] = uncertain[0] or not _is_answer(error)
+                raise
+
+        written: str | None = self._try(write, absent=None, refused=None)
+        if written is None and uncertain[0]:
+            there = self.get(name)
+            return there.etag if there and there.body == body else None
+        return written
+
+    def delete(self, name: str) -> None:
+        """Remove an object, if it is there."""
+        self._try(lambda: self.client.delete_object(**self._at(name)), absent=None)
+
+    def list(self, prefix: str) -> Iterator[Listed]:
+        """All objects whose names begin with `prefix`, in the order of their names."""
+        start, base = "", self.address.key("")
+        while True:
+            place = {"Bucket": self.address.bucket, "Prefix": self.address.key(prefix)}
+            place |= {"ContinuationToken": start} if start else {}
+            page = self._try(lambda place=place: self.client.list_objects_v2(**place))  # type: ignore[misc]
+            for entry in page.get("Contents", ()):
+                yield Listed(entry["Key"].removeprefix(base), entry["ETag"], int(entry["Size"]))
+            if not page.get("IsTruncated"):
+                return
+            start = page["NextContinuationToken"]
+
+    def _upload_parts(self, name: str, path: Path) -> None:
+        place = self._at(name)
+        upload = self._try(lambda: self.client.create_multipart_upload(**place))["UploadId"]
+        parts: list[dict[str, Any]] = []
+        with path.open("rb") as file:
+            while piece := file.read(PART):
+                number = len(parts) + 1
+
+                def write(piece: bytes = piece, number: int = number) -> dict[str, Any]:
+                    sent = self.client.upload_part(**place, UploadId=upload, PartNumber=number, Body=piece)
+                    return {"ETag": sent["ETag"], "PartNumber": number}
+
+                parts.append(self._try(write))
+        whole = {"Parts": parts}
+        self._try(lambda: self.client.complete_multipart_upload(**place, UploadId=upload, MultipartUpload=whole))
+
+    def _at(self, name: str) -> dict[str, str]:
+        return {"Bucket": self.address.bucket, "Key": self.address.key(name)}
+
+    def _try(self, act: Callable[[], Answer], **instead: Any) -> Any:
+        """What `act` returns. `absent` is returned where there is no object, `refused` where a condition fails."""
+        deadline, pause = time.monotonic() + self.patience, FIRST_PAUSE
+        while True:
+            try:
+                return act()
+            except StoreError:
+                raise
+            except Exception as error:
+                status, code = _status(error)
+                if code in ABSENT and "absent" in instead:
+                    return instead["absent"]
+                if status == 304:
+                    return instead["absent"]
+                if status == 412 and "refused" in instead:
+                    return instead["refused"]
+                if not _may_pass(error, status, code):
+                    raise explain(error, self.address) from None
+                if time.monotonic() + pause > deadline:
+                    raise explain(error, self.address) from None
+            time.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def explain(error: BaseException, address: Address) -> StoreError:
+    """The sentence for an error of botocore. The error's own text may quote credentials, and is not shown."""
+    status, code = _status(error)
+    place = endpoint() or "Amazon S3"
+    name = type(error).__name__
+    if name in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound"):
+        return StoreError(
+            f"There are no credentials for the home {address.url}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+            "what else your store uses."
+        )
+    if code == "NoSuchBucket":
+        return StoreError(
+            f"There is no bucket {address.bucket} at {place}: make it, or correct RADALIGN_HOME or AWS_ENDPOINT_URL."
+        )
+    if code == "RequestTimeTooSkewed":
+        return StoreError(f"The clock of this machine and that of {place} are too far apart: set this one right.")
+    if code in REFUSED or status in (401, 403):
+        return StoreError(
+            f"{place} refuses the credentials for the home {address.url}: correct AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or what the key may do in the bucket."
+        )
+    if status == 0:
+        return StoreError(
+            f"{place} cannot be reached for the home {address.url}: check AWS_ENDPOINT_URL and the network, then give "
+            "the same command again."
+        )
+    return StoreError(
+        f"{place} does not serve the home {address.url} (status {status}, {code}): give the same command again when it "
+        "does."
+    )
+
+
+def _make_client() -> Any:
+    try:
+        import botocore.session
+        from botocore.config import Config
+    except ImportError:
+        raise StoreError(
+            "A home on object storage needs packages of its own: run pip install '.[remote]' in the checkout."
+        ) from None
+    own = {"s3": {"addressing_style": "path"}} if endpoint() else {}
+    config = Config(
+        retries={"total_max_attempts": 1},
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        max_pool_connections=CONNECTIONS,
+        **own,
+    )
+    try:
+        session = botocore.session.Session()
+        # A server of one's own has no regions, but signatures need one.
+        region = session.get_config_variable("region") or (REGION if endpoint() else None)
+        return session.create_client("s3", region_name=region, config=config)
+    except Exception as error:
+        raise StoreError(
+            f"The settings of AWS in the environment cannot be used ({type(error).__name__}): correct "
+            "AWS_ENDPOINT_URL, AWS_PROFILE and the region."
+        ) from None
+
+
+def _pieces(answer: Mapping[str, Any]) -> Iterator[bytes]:
+    """The body of an answer; an error where it is shorter than was said."""
+    left, body = int(answer["ContentLength"]), answer["Body"]
+    while piece := body.read(PIECE):
+        left -= len(piece)
+        yield piece
+    if left:
+        raise ConnectionError("the body broke off")
+
+
+def _read_body(answer: Mapping[str, Any]) -> bytes:
+    return b"".join(_pieces(answer))
+
+
+def _status(error: BaseException) -> tuple[int, str]:
+    """Status and code of an answer that is an error; (0, "") where there was no answer."""
+    response = getattr(error, "response", None)
+    if not isinstance(response, Mapping):
+        return 0, ""
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return int(status), str(response.get("Error", {}).get("Code", ""))
+
+
+def _is_answer(error: BaseException) -> bool:
+    """Whether the server said what became of a request; if not, it may have had its effect."""
+    status, _ = _status(error)
+    return 0 < status < 500 or status == 503
+
+
+def _may_pass(error: BaseException, status: int, code: str) -> bool:
+    """Whether it is worth trying again."""
+    if status in BUSY or code in ("SlowDown", "ConditionalRequestConflict", "OperationAborted", "BadDigest"):
+        return True
+    if status:
+        return False
+    try:
+        from botocore.exceptions import HTTPClientError
+    except ImportError:
+        return False
+    return isinstance(error, (HTTPClientError, ConnectionError, TimeoutError))

@@ -1,0 +1,53 @@
+"""What is published of a file: the digest of its content, its size, and the digests of its blocks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+BLOCK = 1 << 20  # bytes, the unit in which parts of a file are read and verified
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """A file by its content."""
+
+    sha256: str  # hexadecimal
+    size: int  # bytes
+    blocks: tuple[str, ...] = ()  # SHA-256 of each block; none for a file that is no longer than one
+
+    @classmethod
+    def of(cls, path: Path) -> FileRecord:
+        """Read a file once for all digests."""
+        whole, size, blocks = hashlib.sha256(), 0, []
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                whole.update(block)
+                size += len(block)
+                blocks.append(hashlib.sha256(block).hexdigest())
+        return cls(whole.hexdigest(), size, tuple(blocks) if len(blocks) > 1 else ())
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> FileRecord:
+        """The record of `to_json`; others raise KeyError, TypeError or ValueError."""
+        return cls(str(stored["sha256"]), int(stored["size"]), tuple(stored.get("blocks", ())))
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as values that JSON can write."""
+        return {"sha256": self.sha256, "size": self.size, **({"blocks": list(self.blocks)} if self.blocks else {})}
+
+    @property
+    def key(self) -> str:
+        """The name of the object with this content, relative to the home."""
+        return f"objects/{self.sha256[:2]}/{self.sha256}"
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where the bytes of a file of the mirror are in the store."""
+
+    key: str  # of the object, in the bucket
+    record: FileRecord
