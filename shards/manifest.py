@@ -23,9 +23,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shards.errors import ShardError
+from shards.files import is_there, shard_digest
 from shards.schema import SCHEMA_VERSION
 from store.atomic import replacing
-from store.digests import file_digest, known_digest
+from store.digests import file_digest
 from store.seals import sealed_digest, set_aside
 
 FILE_NAME = "manifest.json"
@@ -116,7 +117,7 @@ class Manifest:
             raise ShardError(f"There is no {FILE_NAME} in {folder}; {FIRST}")
         manifest = cls._parse(path)
         for shard in manifest.shards:
-            if not (path.parent / shard.file).is_file():
+            if not is_there(path.parent / shard.file):
                 raise ShardError(f"The shard {shard.file} of {path} is missing; {AGAIN}")
         if verify:
             manifest._verify(path.parent)
@@ -126,7 +127,7 @@ class Manifest:
         """Each file is read once in a process, several at a time: digesting does not hold up other threads."""
         paths = [folder / shard.file for shard in self.shards]
         with ThreadPoolExecutor() as pool:
-            digests = list(pool.map(known_digest, paths))
+            digests = list(pool.map(shard_digest, paths))
         for shard, path, digest in zip(self.shards, paths, digests, strict=True):
             if digest != shard.digest:
                 aside = set_aside(path)

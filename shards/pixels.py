@@ -1,13 +1,14 @@
 """Random access to the pixels of shards, without reading the rest of the files.
 
 Rows are read with `pread`, not through a memory map. It is as fast, and the memory of the process does not grow with
-the archive. A file that was cut off raises an error, where a memory map would end the process.
+the archive. A file that was cut off raises an error, where a memory map would end the process. Rows of shards that are
+not on this machine are read by ranges from the store of the home, those of a batch together.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +16,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from shards.errors import ShardError
+from shards.files import open_shard, read_pieces
 
 PAGE_HEADER_LIMIT = 256  # bytes; the header of a page without statistics takes about 20
 
@@ -68,27 +70,42 @@ class Pixels:
         """8-bit (rows, size, size) in the order of `rows`, into an array if one is given. Files are read in order."""
         images = np.empty((len(rows), self.size, self.size), np.uint8) if into is None else into
         order = np.lexsort((self._offset[rows], self._file[rows]))
+        elsewhere: dict[Path, Iterator[tuple[int, memoryview]]] = {}
         for part in np.split(order, np.flatnonzero(np.diff(self._file[rows[order]])) + 1):
             if len(part):
-                self._read_file(self._paths[self._file[rows[part[0]]]], self._offset[rows[part]], images, part)
+                path, offsets = self._paths[self._file[rows[part[0]]]], self._offset[rows[part]]
+                if not _read_file(path, offsets, images, part):
+                    elsewhere[path] = _as_pieces(offsets, images, part)
+        if elsewhere:
+            read_pieces(elsewhere)
         return images
 
-    def _read_file(self, path: Path, offsets: np.ndarray, images: np.ndarray, positions: np.ndarray) -> None:
-        try:
-            descriptor = os.open(path, os.O_RDONLY)
-        except OSError as error:
-            raise ShardError(f"The shard {path} cannot be opened ({error.strerror}); build it again.") from error
-        try:
-            for offset, index in zip(offsets.tolist(), positions.tolist(), strict=True):
-                if os.preadv(descriptor, [images[index]], offset) != images[index].nbytes:
-                    raise ShardError(f"The shard {path} is cut off; build it again.")
-        finally:
-            os.close(descriptor)
+
+def _read_file(path: Path, offsets: np.ndarray, images: np.ndarray, positions: np.ndarray) -> bool:
+    """Read images from a file; False where it is not on this machine."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise ShardError(f"The shard {path} cannot be opened ({error.strerror}); build it again.") from error
+    try:
+        for offset, index in zip(offsets.tolist(), positions.tolist(), strict=True):
+            if os.preadv(descriptor, [images[index]], offset) != images[index].nbytes:
+                raise ShardError(f"The shard {path} is cut off; build it again.")
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _as_pieces(offsets: np.ndarray, images: np.ndarray, positions: np.ndarray) -> Iterator[tuple[int, memoryview]]:
+    for offset, index in zip(offsets.tolist(), positions.tolist(), strict=True):
+        yield offset, memoryview(images[index]).cast("B")
 
 
 def pixel_offsets(path: Path, size: int) -> np.ndarray:
     """Where in the file the pixels of each row of a shard begin, in bytes."""
-    metadata = pq.read_metadata(path)
+    metadata = pq.read_metadata(open_shard(path))
     column = metadata.schema.names.index("pixels")
     offsets = [np.empty(0, np.int64)]
     for index in range(metadata.num_row_groups):

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from imaging.dicom.views import kinds_of_views
 from shards.errors import ShardError
+from shards.files import open_shard
 from shards.manifest import Manifest, ShardEntry
 from shards.pixels import Pixels, pixel_offsets
 from shards.schema import shard_schema
@@ -114,7 +115,7 @@ class ShardReader:
     def _table(self, shard: ShardEntry, names: Sequence[str]) -> pa.Table:
         """Columns of all rows of a shard, `split` among them; ShardError if the splits differ from the manifest."""
         try:
-            table = pq.read_table(self.folder / shard.file, columns=list(dict.fromkeys(names)))
+            table = pq.read_table(open_shard(self.folder / shard.file), columns=list(dict.fromkeys(names)))
             splits = Counter(table["split"].to_pylist())
         except (pa.ArrowException, OSError) as error:
             raise ShardError(f"The shard {shard.file} in {self.folder} is unreadable; build it again.") from error

@@ -10,13 +10,11 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import random
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from store.errors import DamageError, UserError
+from store.errors import DamageError
 from store.remote.cache import BlockCache, Piece
 
 logger = logging.getLogger(__name__)
@@ -25,15 +23,8 @@ UNIT_BYTES = 4 << 20  # what is fetched together where a byte is missing, unless
 LEAST_UNITS = 16  # that a cache has to hold, or blocks are fetched one by one
 REQUEST_BYTES = 16 << 20  # most that one request asks for
 REQUESTS = 8  # at once
-PATIENCE_SECONDS = 120.0  # how long the store may fail to answer
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two tries
-QUIET_SECONDS = 5.0  # that a request may fail before it is said
 
 Fetch = Callable[[int, int], bytes]
-
-
-class StoreError(UserError):
-    """The store does not give what is asked for; the message is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +33,9 @@ class Source:
 
     name: str  # as the user knows it
     size: int  # bytes
-    digest: str  # SHA-256 of the file
     block_bytes: int
     block_digests: Sequence[str]  # SHA-256 of each block; the last one may be shorter
-    fetch: Fetch  # the bytes from start to stop; what goes wrong is tried again, but for missing files and UserError
+    fetch: Fetch  # the bytes from start to stop; it tries again what fails for the moment
 
     def __post_init__(self) -> None:
         if len(self.block_digests) != -(-self.size // self.block_bytes):
@@ -220,7 +210,7 @@ def _read_all(wanted: Sequence[_Wanted]) -> None:
 def _fetch_blocks(source: Source, run: range) -> Iterator[tuple[int, memoryview]]:
     """The blocks of a run as they come from the store."""
     start = source.start_of(run.start)
-    content = memoryview(_fetch_bytes(source, start, source.start_of(run.stop)))
+    content = memoryview(source.fetch(start, source.start_of(run.stop)))
     for block in run:
         yield block, content[source.start_of(block) - start : source.start_of(block + 1) - start]
 
@@ -229,7 +219,7 @@ def _fetch_again(source: Source, block: int) -> memoryview:
     """A block whose bytes were not those of its digest; DamageError where they are not again."""
     start, stop = source.start_of(block), source.start_of(block + 1)
     logger.warning("Bytes %d to %d of %s came changed from the store; fetching them again.", start, stop, source.name)
-    content = memoryview(_fetch_bytes(source, start, stop))
+    content = memoryview(source.fetch(start, stop))
     if not _has_digest(content, source.block_digests[block]):
         raise DamageError(
             f"Bytes {start} to {stop} of {source.name} in the store are not those that were published: restore that "
@@ -240,35 +230,3 @@ def _fetch_again(source: Source, block: int) -> memoryview:
 
 def _has_digest(content: memoryview, digest: str) -> bool:
     return hashlib.sha256(content).hexdigest() == digest
-
-
-def _fetch_bytes(source: Source, start: int, stop: int) -> bytes:
-    """The bytes from `start` to `stop`, tried again for a while where the store fails or sends too few."""
-    began, pause, said = time.monotonic(), FIRST_PAUSE, False
-    while True:
-        why: BaseException | None = None
-        try:
-            content = source.fetch(start, stop)
-            if len(content) == stop - start:
-                return content
-        except UserError:
-            raise
-        except (FileNotFoundError, PermissionError) as error:
-            raise StoreError(
-                f"{source.name} is not in the store any more, or may not be read there ({type(error).__name__}): check "
-                "the store, then give the same command again."
-            ) from error
-        except Exception as error:  # every storage has error classes of its own
-            why = error
-        failed = time.monotonic() - began
-        what = "not as many bytes as asked for" if why is None else type(why).__name__
-        if failed > PATIENCE_SECONDS:
-            raise StoreError(
-                f"{source.name} could not be read from the store for {failed:.0f} s ({what}): check the store and the "
-                "network, then give the same command again."
-            ) from why
-        if failed > QUIET_SECONDS and not said:
-            logger.warning("%s cannot be read from the store at present (%s); trying again.", source.name, what)
-            said = True
-        time.sleep(pause * random.uniform(0.5, 1.0))
-        pause = min(2 * pause, LONGEST_PAUSE)
