@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
+# Tests start some hundred processes. Where an image forbids to store compiled modules, each would compile torch anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # Two processes of tests share two cores, so a second thread in each of them, and in what they start, only waits.
 # Before anything imports torch or numpy, which read it once.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
