@@ -15,6 +15,7 @@ from ingestion.workspace import PHANTOM
 from ingestion.workspace import Workspace as PlainWorkspace
 from store.errors import SettingError, sentence_of
 from store.presets import DEMO, PAPER, PRESETS
+from store.remote import mirror
 from store.settings import described_settings
 
 PARTITION = "dagster/partition"  # Dagster's tag of a run: the dataset, for whoever launches it in the UI
@@ -86,6 +87,12 @@ class WorkspaceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Learn which partition is run."""
         if context.run is not None:
             self._partition = partition_of(context.run.tags, self.cohort)
+        with one_sentence():
+            mirror.refresh(self.plain().home_path())
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Publish what the steps of this process have written last."""
+        mirror.flush(self.plain().home_path())
 
     def on(self, cohort: str) -> WorkspaceResource:
         """The same home with another dataset, whose archive is the one that its variable names."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from store.remote import mirror
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -28,7 +30,9 @@ def simulate_archive(workspace: Workspace, config: PhantomConfig, log: Log) -> d
             log(f"Simulated {done} of {total} studies.")
         tenths = 10 * done // total
 
-    return simulate(workspace.root(), config, report)
+    made = simulate(workspace.root(), config, report)
+    mirror.pack(workspace.root())
+    return made
 
 
 def simulate_missing(workspace: Workspace, names: Sequence[str], studies: int, log: Log) -> list[str]:
@@ -69,6 +73,7 @@ def _simulate(workspace: Workspace, names: Sequence[str], studies: int, log: Log
         shutil.rmtree(partial, ignore_errors=True)  # of a killed run
         layout_writer(name)(partial, simulated)
         partial.rename(root)
+        mirror.pack(root)
         log(f"Simulated {studies} studies in the layout of {name}.")
 
     with ThreadPoolExecutor(usable_cores()) as pool:  # packing images, most of it, does not hold up other threads

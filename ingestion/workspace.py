@@ -17,8 +17,9 @@ from cohorts.phantom.marker import is_marked
 from cohorts.views import USUAL
 from ingestion.pooling.names import check_name, members_of, names_several, pool_name
 from store import batches
-from store.home import based, default_home
+from store.home import based, default_home, home_at
 from store.presets import chosen_preset
+from store.remote import mirror
 from store.settings import setting
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ SIMULATED = "simulated"  # in the plan of the inventory: whether the images are
 class Workspace:
     """Home folder, dataset and archive of a run."""
 
-    home: str = setting("", "Where everything is kept. Empty: RADALIGN_HOME, else var/ in the checkout.")
+    home: str = setting(
+        "",
+        "Where everything is kept, a folder or s3://bucket/prefix. Empty: RADALIGN_HOME, else var/ in the checkout.",
+    )
     cohort: str = setting(
         "",
         "Name of the dataset, or names joined by + to pretrain on several. Empty: RADALIGN_COHORT, else phantom.",
@@ -57,8 +61,8 @@ class Workspace:
     version: str = setting("", "Version of the tables to read, see `ingestion.versions`. Empty: those that count now.")
 
     def home_path(self) -> Path:
-        """Absolute path of the home."""
-        return based(self.home) if self.home else default_home()
+        """Absolute path of the home; of one on object storage that of its mirror."""
+        return home_at(self.home) if self.home else default_home()
 
     def cohort_name(self) -> str:
         """Name of the dataset of this run, or of the pool: those of its members in alphabetical order, joined by +."""
@@ -125,6 +129,7 @@ class Workspace:
         where a real dataset has none."""
         root = self.configured_root()
         if root is None and self.simulated():
+            mirror.unpack(self.folder("archive"))
             return self.folder("archive")
         if root is None:
             name = self.cohort_name()
@@ -155,6 +160,7 @@ class Workspace:
         if other.configured_root() is not None:
             return other
         archive = other.folder("archive")
+        mirror.unpack(archive)
         return replace(other, archive_root=str(archive)) if self.simulated() and is_marked(archive) else None
 
     def may_show_text(self) -> bool:

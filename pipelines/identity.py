@@ -9,6 +9,7 @@ from typing import Any
 from assets.workspace import PARTITION, partition_of
 from ingestion.workspace import Workspace
 from store.presets import PRESETS
+from store.remote.mirror import name_of
 
 PREFIX = "radalign/"
 METHOD_STEPS = ("pretrained__", "evaluated__", "downstream__", "audited__", "monitored__")
@@ -40,7 +41,11 @@ def _resolve(value: Any) -> Any:
 def describe_run(workspace: Workspace, nodes: Collection[str]) -> dict[str, str]:
     """The tags of a run of the assets and graphs called `nodes`."""
     methods = sorted({node.partition("__")[2] for node in nodes if node.startswith(METHOD_STEPS)})
-    about = {"home": str(workspace.home_path()), "cohort": workspace.cohort_name(), "preset": workspace.preset_name()}
+    about = {
+        "home": name_of(workspace.home_path()),
+        "cohort": workspace.cohort_name(),
+        "preset": workspace.preset_name(),
+    }
     tags = {f"{PREFIX}{name}": value for name, value in {**about, "method": ",".join(methods)}.items() if value}
     return {**tags, PARTITION: workspace.cohort_name()}
 
@@ -48,4 +53,4 @@ def describe_run(workspace: Workspace, nodes: Collection[str]) -> dict[str, str]
 def introduce(workspace: Workspace) -> str:
     """The first line of a run."""
     preset = workspace.preset_name()
-    return f"{workspace.cohort_name()} in {workspace.home_path()}, preset {preset}: {PRESETS[preset]}"
+    return f"{workspace.cohort_name()} in {name_of(workspace.home_path())}, preset {preset}: {PRESETS[preset]}"

@@ -22,6 +22,7 @@ from ingestion.versions import versions_folder
 from ingestion.workspace import REMOTE, Workspace
 from shards.errors import ShardError
 from shards.pool import load_manifest
+from store.remote import mirror
 
 MINUS = " - "  # in the name of a difference of two methods
 Key = tuple[str, str, str]  # pretraining, method, dataset
@@ -214,6 +215,7 @@ def _find_tables(place: Workspace, version: str) -> Path:
         same = load_manifest(present / "shards").digest == version
     except ShardError:
         same = False
+    mirror.bring_below(versions_folder(place))
     kept = [] if same or not version else sorted(versions_folder(place).glob(f"{escape(version[:12])}-*"))
     return kept[0] if kept else present
 

@@ -26,6 +26,7 @@ from store.batches import AGAIN
 from store.code import code_version
 from store.digests import fingerprint, known_digest
 from store.errors import UserError
+from store.remote import mirror
 from store.seals import expect_intact, seal_path
 
 KNOWLEDGE = "knowledge.parquet"
@@ -122,6 +123,7 @@ def _is_whole(target: Path, made_by: str) -> bool:
 
 def _kept(workspace: Workspace, made_by: str) -> Pool | None:
     """A pool of the same rows, decided by the same code."""
+    mirror.bring_below(versions_folder(workspace))
     for folder in sorted(versions_folder(workspace).glob("*/shards")):
         if _is_whole(folder.parent, made_by):
             return Pool.load(folder)
@@ -144,3 +146,4 @@ def _point(link: Path, target: Path) -> None:
     partial.unlink(missing_ok=True)
     partial.symlink_to(os.path.relpath(target, link.parent))
     partial.replace(link)
+    mirror.publish(link)

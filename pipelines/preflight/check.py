@@ -38,6 +38,7 @@ from shards.mixing import expect_weights
 from store.errors import SettingError
 from store.home import expect_writable
 from store.presets import DEMO, PAPER, has_preset, is_named
+from store.remote import mirror
 from store.suggestions import did_you_mean
 from tracking.runs import IMPORTED, NETWORK_TAG, networks_of, trained_run
 from training.config import TrainingConfig
@@ -94,6 +95,7 @@ def _check_once(text: str) -> tuple[str, tuple[str, ...]]:
     nodes = set(names)
     config = _with_environment(run_config)
     workspace = _read(WorkspaceResource, _section(config, "resources", "workspace"), "resources.workspace").plain()
+    mirror.refresh(workspace.home_path())
     settings = {name: _section(config, "ops", name) for name in sorted(nodes)}
     checked = {name: _read(CONFIGS[name], settings[name], f"ops.{name}") for name in nodes & CONFIGS.keys()}
     methods = [name.removeprefix(PRETRAINED) for name in sorted(nodes) if name.startswith(PRETRAINED)]

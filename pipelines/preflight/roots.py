@@ -11,6 +11,8 @@ from cohorts.registry import cohort_names, how_to_get
 from ingestion.workspace import Workspace
 from store.locks import HELD
 from store.presets import VARIABLE as PRESET
+from store.remote.mirror import KNOWN
+from store.remote.mirror import VARIABLE as MIRROR
 from store.suggestions import nearest
 from training.errors import PARENT
 
@@ -18,7 +20,7 @@ PREFIX = "RADALIGN_"
 VARIABLES = (
     *("RADALIGN_HOME", "RADALIGN_COHORT", "RADALIGN_SILENT_MINUTES", "RADALIGN_SHARED", "RADALIGN_RELEASED"),
     *("RADALIGN_MONITOR", "RADALIGN_CHECK_SECONDS"),
-    *("RADALIGN_DAGSTER_PORT", "RADALIGN_MLFLOW_PORT", PRESET, HELD, PARENT),
+    *("RADALIGN_DAGSTER_PORT", "RADALIGN_MLFLOW_PORT", PRESET, HELD, PARENT, MIRROR, KNOWN, "RADALIGN_LEASE_SECONDS"),
 )
 
 

@@ -18,6 +18,7 @@ from pipelines.run.screen import Screen
 from store.code import ROOT
 from store.errors import SettingError, sentence_of
 from store.home import VARIABLE, based, is_checkout
+from store.remote.mirror import is_address
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -148,7 +149,7 @@ def execute(job: dg.JobDefinition, config: dict[str, Any], screen: Screen, epoch
 def _choose_history(home: str) -> None:
     """The history of the home, with the settings of the checkout unless there are others here."""
     if home:
-        os.environ[VARIABLE] = str(based(home))
+        os.environ[VARIABLE] = home if is_address(home) else str(based(home))
     if is_checkout() and not Path("dagster.yaml").exists():
         os.environ.setdefault("DAGSTER_HOME", str(ROOT))
 

@@ -116,6 +116,13 @@ class RemoteHome:
         """Bring the small files of the scope of a path, or of the scope that is the folder `path`, into the mirror."""
         self._sync(self._scope(path))
 
+    def bring_below(self, folder: Path) -> None:
+        """Bring the small files of all scopes in a folder into the mirror."""
+        prefix = f"{self._relative(folder)}/"
+        for scope, etag in self.manifests.list().items():
+            if scope.startswith(prefix) and self.indices.read(scope).manifest.etag != etag:
+                self._sync(scope)
+
     def bring_whole(self, folder: Path) -> None:
         """Bring all files of a folder of a scope into the mirror."""
         self.bring(folder)
@@ -172,6 +179,11 @@ class RemoteHome:
     def look_for_batches(self, folder: Path) -> None:
         """Look which batches of a stage are complete by now."""
         self.entries.list(self._relative(folder))
+
+    def learn_batches(self, outputs: Sequence[Path]) -> None:
+        """Read the entries of some batches of one stage at once."""
+        with ThreadPoolExecutor(WORKERS) as pool:
+            list(pool.map(lambda path: self._entry(self._relative(path)), outputs))
 
     def _fetch_all(self, names: Sequence[str]) -> None:
         with ThreadPoolExecutor(WORKERS) as pool:
@@ -371,6 +383,8 @@ class RemoteHome:
 
     def keep_batches(self, outputs: Sequence[Path]) -> None:
         """Publish those of some complete batches that the store does not have."""
+        if len(outputs) > 1:
+            self.look_for_batches(outputs[0].parent)
         with ThreadPoolExecutor(WORKERS) as pool:
             list(pool.map(self._keep_batch, outputs))
 

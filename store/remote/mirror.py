@@ -95,6 +95,12 @@ def bring(*paths: Path) -> None:
             keeper.bring(path)
 
 
+def bring_below(folder: Path) -> None:
+    """Bring the small files of all scopes in a folder, such as all versions of a dataset, into the mirror."""
+    if keeper := keeper_of(folder):
+        keeper.bring_below(folder)
+
+
 def bring_whole(folder: Path) -> None:
     """Bring all files of a folder into the mirror."""
     if keeper := keeper_of(folder):
@@ -148,6 +154,12 @@ def look_for_batches(folder: Path) -> None:
     """Look which batches of a stage are complete by now, wherever they were made."""
     if keeper := keeper_of(folder):
         keeper.look_for_batches(folder)
+
+
+def learn_batches(outputs: list[Path]) -> None:
+    """Learn how many rows some batches have that are in the store and not in the mirror."""
+    if outputs and (keeper := keeper_of(outputs[0])):
+        keeper.learn_batches([path for path in outputs if not path.exists()])
 
 
 def keep_batches(outputs: list[Path]) -> None:
