@@ -23,10 +23,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shards.errors import ShardError
-from shards.files import is_there, shard_digest
+from shards.files import is_there, open_shard, shard_digest
 from shards.schema import SCHEMA_VERSION
 from store.atomic import replacing
-from store.digests import file_digest
 from store.seals import sealed_digest, set_aside
 
 FILE_NAME = "manifest.json"
@@ -48,10 +47,10 @@ class ShardEntry:
     @classmethod
     def of(cls, path: Path) -> ShardEntry:
         """Describe the shard at `path`."""
-        table = pq.read_table(path)
+        table = pq.read_table(open_shard(path))
         splits = Counter(table["split"].to_pylist())
         content = sum(row_digests(table)) % MODULUS
-        return cls(path.name, splits.total(), file_digest(path), f"{content:064x}", dict(sorted(splits.items())))
+        return cls(path.name, splits.total(), shard_digest(path), f"{content:064x}", dict(sorted(splits.items())))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from shards.errors import ShardError
+from shards.files import is_there, open_shard
 from shards.manifest import Manifest, ShardEntry, known_entries
 from shards.schema import NO_SENTENCE, SCHEMA_VERSION, SENTENCE, TRIPLET, shard_schema
 from store.atomic import replacing
@@ -96,11 +97,11 @@ def write_manifest(
     seen: set[str] = set()
     entries = []
     for path in sorted((Path(shard) for shard in shards), key=lambda shard: shard.name):
-        if path.parent.resolve() != folder.resolve() or not path.is_file():
+        if path.parent.resolve() != folder.resolve() or not is_there(path):
             raise ShardError(f"The shard {path.name} is not in {folder}; write it there before its manifest.")
-        if _size_of(pq.read_schema(path), path) != size:
+        if _size_of(pq.read_schema(open_shard(path)), path) != size:
             raise ShardError(f"The shard {path.name} holds images of another size than {size}; build it again.")
-        ids = pq.read_table(path, columns=["image_id"])["image_id"].to_pylist()
+        ids = pq.read_table(open_shard(path), columns=["image_id"])["image_id"].to_pylist()
         if twice := seen.intersection(ids):
             raise ShardError(f"Image {min(twice)} is in more than one shard of {folder}.")
         seen.update(ids)

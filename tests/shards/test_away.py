@@ -41,6 +41,9 @@ class FolderAsStore:
     def is_kept(self, path: Path) -> bool:
         return path.name in self._records
 
+    def note(self, path: Path) -> None:
+        """Nothing is published here."""
+
     def read_range(self, key: str, start: int, stop: int) -> bytes:
         self.asked.append((key, start, stop))
         with (self.folder / key).open("rb") as file:
@@ -58,8 +61,8 @@ def away(tmp_path: Path, sources, monkeypatch: pytest.MonkeyPatch) -> FolderAsSt
     there.mkdir()
     here.mkdir()
     paths = [there / f"{name}.parquet" for name in "abc"]
-    for path in paths:
-        tables = sources(ROWS // 3, SIZE, prefix=path.stem)
+    for seed, path in enumerate(paths):
+        tables = sources(ROWS // 3, SIZE, seed, path.stem)
         write_shard(tables.build(), path)
     write_manifest(there, paths, tables.entities, tables.positions, SIZE, "toy")
     shutil.copy(there / "manifest.json", here)
@@ -172,3 +175,13 @@ def test_a_bound_that_is_no_number_is_one_sentence(away, monkeypatch, given):
     monkeypatch.setenv(ranges.CACHE_VARIABLE, given)
     with pytest.raises(Exception, match=f"RADALIGN_CACHE_BYTES is '{given}', but must be a number of bytes"):
         ShardReader(away.mirror).read()
+
+
+def test_a_manifest_is_written_of_shards_that_are_away(away):
+    here = (away.mirror / "manifest.json").read_bytes()
+    (away.mirror / "manifest.json").unlink()
+    manifest = ShardReader(away.folder).manifest
+    paths = [away.mirror / shard.file for shard in manifest.shards]
+    write_manifest(away.mirror, paths, manifest.entities, manifest.positions, SIZE, "toy")
+    assert (away.mirror / "manifest.json").read_bytes() == here
+    assert not list(away.mirror.glob("*.parquet"))
