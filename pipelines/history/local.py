@@ -1,11 +1,10 @@
-"""Where Dagster keeps the history of runs: in `dagster/` in the home, so that two homes do not mix.
+"""The history of runs in `dagster/` in the home, so that two homes do not mix: the default.
 
-`dagster.yaml` names these classes. The home is RADALIGN_HOME, else `var/` in the checkout.
+The home is RADALIGN_HOME, else `var/` in the checkout.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +15,6 @@ from dagster._core.storage.root import LocalArtifactStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 
-from store.errors import UserError
 from store.home import default_home, expect_writable
 from store.locks import holding
 
@@ -45,15 +43,14 @@ class WithoutSettings:
         return cls(inst_data)
 
 
-class History(WithoutSettings, DagsterSqliteStorage):
-    """The databases of Dagster, which one process at a time opens: two that make them at once disturb each other."""
+class LocalHistory(WithoutSettings, DagsterSqliteStorage):
+    """The SQLite files of Dagster, which one process at a time opens: two that make them at once disturb each other.
+
+    UserError where the home cannot be written to.
+    """
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
-        try:
-            expect_writable(default_home())
-        except UserError as error:  # Dagster would print its stack
-            sys.stderr.write(f"{error}\n")
-            raise SystemExit(2) from None
+        expect_writable(default_home())
         with holding(history_folder() / "opening", "opens the history of runs"):
             DagsterSqliteStorage.__init__(self, str(history_folder()), inst_data)
 
