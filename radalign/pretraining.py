@@ -32,7 +32,7 @@ def pretrain(
     the table (Parquet) of the descriptions that some methods read (default: the one that comes with Radalign). A
     finished run in `output` is loaded as it is. `progress(done, total)` is called after every step.
     """
-    from training.__main__ import LOG, lock_folder
+    from training.__main__ import LOG
     from training.config import TrainingConfig
     from training.loop import train
 
@@ -45,7 +45,7 @@ def pretrain(
             _write_knowledge(Path(config.knowledge))
         if not LOG.handlers:
             LOG.addHandler(logging.NullHandler())
-        with lock_folder(Path(output), 0), _same_threads():
+        with _same_threads():
             train(config, progress)
     return Model(Path(output))
 

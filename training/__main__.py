@@ -1,17 +1,16 @@
 """`python -m training CONFIG.json`: the one entry to training, by hand, under torchrun, or as a Dagster step's child.
 
 Exit status: 0 done, 1 with one sentence that says why not, 2 wrong usage, 128 + signal when stopped by SIGTERM or
-SIGINT with the checkpoint written. The same command goes on where the last one ended.
+SIGINT with the checkpoint written. SIGUSR1 writes a checkpoint, and the training goes on. The same command goes on
+where the last one ended.
 """
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +21,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from store.errors import UserError
 from store.processes import end_with_parent
 from training.config import TrainingConfig
-from training.errors import FAILURE, PARENT, TrainingError
+from training.errors import FAILURE, PARENT, FolderBusyError, PeerLostError
+from training.state.folder import is_restart
 
 PATIENCE = 15.0  # seconds for a trainer that was killed with its step to leave the run's folder
 LOG = logging.getLogger("training")
@@ -41,15 +41,24 @@ def main(arguments: list[str]) -> int:
     try:
         config = TrainingConfig.load(Path(arguments[0]))
         output = Path(config.output)
-        patience = PATIENCE if launched else 0
-        with lock_folder(output, patience), open_reporter(launched) as report, keep_error_sentence(output):
-            return run(config, report)
-    except UserError as error:
+        with open_reporter(launched) as report, keep_error_sentence(output):
+            return run(config, report, patience_for(config, launched))
+    except (UserError, PeerLostError) as error:
         sys.stderr.write(f"training: {error}\n")
         return 1
 
 
-def run(config: TrainingConfig, report: Callable[[int, int], None]) -> int:
+def patience_for(config: TrainingConfig, launched: bool) -> float:
+    """Seconds to wait for a trainer before that may still hold the run's folder.
+
+    One that was killed with its step ends at once. The first process of a run whose host was cut off ends when it gives
+    up the others.
+    """
+    waits = launched or "TORCHELASTIC_RUN_ID" in os.environ
+    return PATIENCE * waits + config.peer_timeout * is_restart()
+
+
+def run(config: TrainingConfig, report: Callable[[int, int], None], patience: float) -> int:
     """Train until the end or until a signal asks to stop; returns the exit status."""
     from training.guards import StoppedError, StopRequest
     from training.loop import train
@@ -57,7 +66,7 @@ def run(config: TrainingConfig, report: Callable[[int, int], None]) -> int:
     stop = StopRequest()
     try:
         with stop.listening():
-            train(config, report, stop)
+            train(config, report, stop, patience)
     except StoppedError as stopped:
         sys.stderr.write(f"training: {stopped}\n")
         return stopped.status
@@ -80,34 +89,16 @@ def is_first_process() -> bool:
 
 
 @contextmanager
-def lock_folder(output: Path, patience: float) -> Iterator[None]:
-    """Hold the run's folder: two trainers never write into one. The kernel frees it however its holder ends."""
-    if not is_first_process():
-        yield
-        return
-    output.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + patience
-    with (output / "lock").open("w") as handle:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() >= deadline:
-                    raise TrainingError(f"another process is training in {output}; wait for it or stop it") from error
-            time.sleep(0.2)
-        yield
-
-
-@contextmanager
 def keep_error_sentence(output: Path) -> Iterator[None]:
     """Leave the sentence of an error in the run's folder: under torchrun the exit status does not tell it."""
-    path = output / FAILURE
-    path.unlink(missing_ok=True)
     try:
         yield
+    except FolderBusyError:  # the folder is another one's
+        raise
     except UserError as error:
-        path.write_text(f"{error}\n", encoding="utf-8")
+        if is_first_process():
+            output.mkdir(parents=True, exist_ok=True)
+            (output / FAILURE).write_text(f"{error}\n", encoding="utf-8")
         raise
 
 

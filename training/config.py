@@ -122,6 +122,11 @@ class TrainingConfig:
         "Threads that prepare batches ahead of the step; take more where reading is slow, as over a network.",
         above=0,
     )
+    peer_timeout: float = setting(
+        600.0,
+        "Seconds after which the processes of a run give up one that is not heard of, as its host is gone; more than "
+        "writing a checkpoint takes.",
+    )
     data_version: str = setting(
         "", "Data version that the shards must have (digest of their manifest); empty for whichever they have."
     )

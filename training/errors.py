@@ -10,3 +10,11 @@ PARENT = "RADALIGN_STARTED_BY"  # in the environment of a trainer: the process t
 
 class TrainingError(UserError):
     """A run cannot go on; the message is one sentence for the user."""
+
+
+class FolderBusyError(TrainingError):
+    """Another training holds the run's folder."""
+
+
+class PeerLostError(Exception):
+    """Another process of the run is gone; the message is one sentence. Whoever starts the run again goes on."""

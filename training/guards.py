@@ -1,4 +1,4 @@
-"""What ends a run early, each with its sentence: values that are not finite, too little memory, a request to stop."""
+"""What ends a run early, each with its sentence: values that are not finite, too little memory, a signal."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from types import FrameType
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -35,20 +36,31 @@ class StoppedError(Exception):
         self.status = 128 + signal_number
 
 
-class StopRequest:
-    """Remembers SIGTERM and SIGINT, so that the run can end between two steps. A second signal ends it at once.
+class Wish(NamedTuple):
+    """What any process of a run was asked for since the last step."""
 
-    Ctrl-C reaches the whole group of processes and is also passed on by the launcher: this counts as one signal.
+    stop: int = 0  # the signal; 0 for none
+    checkpoint: bool = False
+
+
+class StopRequest:
+    """Remembers signals, so that the run can follow them between two steps.
+
+    SIGTERM and SIGINT end it with a checkpoint; a second one ends it at once. Ctrl-C reaches the whole group of
+    processes and is also passed on by the launcher: this counts as one signal. SIGUSR1 writes a checkpoint, and the run
+    goes on: schedulers send it before they end a job.
     """
 
     def __init__(self) -> None:
         self._signal = 0
         self._since = 0.0
+        self._checkpoint = False
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Take the signals over for the time of the block."""
         before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+        before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._note_checkpoint)
         try:
             yield
         finally:
@@ -62,13 +74,20 @@ class StopRequest:
         elif not self._signal:
             self._signal, self._since = number, monotonic()
 
-    def agree(self, device: torch.device) -> int:
-        """The signal that any process of the run has had, 0 if none: all have to stop after the same step."""
+    def _note_checkpoint(self, _: int, __: FrameType | None) -> None:
+        self._checkpoint = True
+
+    def agree(self, device: torch.device) -> Wish:
+        """What any process of the run was asked for: all have to follow after the same step."""
+        own = Wish(self._signal, self._checkpoint)
+        if own.checkpoint:  # a signal that comes here is answered by the same checkpoint
+            self._checkpoint = False
         if world_size() == 1:
-            return self._signal
-        heard = torch.tensor(self._signal, device=device)
+            return own
+        heard = torch.tensor([own.stop, int(own.checkpoint)], device=device)
         dist.all_reduce(heard, dist.ReduceOp.MAX)
-        return int(heard)
+        number, checkpoint = heard.tolist()
+        return Wish(number, bool(checkpoint))
 
 
 def expect_finite(

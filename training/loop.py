@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -33,7 +35,8 @@ from training.monitoring.metrics_log import MetricsLog, lines_until
 from training.monitoring.telemetry import measure
 from training.objective import Objective, checkpoint_encoders
 from training.optimizer import build_optimizer, clip_gradients, update
-from training.parallel.processes import process_group, share
+from training.parallel.group import Group, host_name
+from training.parallel.processes import expect_division, process_group, share
 from training.parallel.rows import row_noise
 from training.schedule import epochs_without_better, learning_rate
 from training.state.checkpoint import (
@@ -46,45 +49,93 @@ from training.state.checkpoint import (
     save_weights,
 )
 from training.state.finished import is_finished, write_result
-from training.state.origin import Origin
+from training.state.folder import RunFolder, own_folder
+from training.state.origin import Origin, difference
 from training.validation import validation_terms
 
 Progress = Callable[[int, int], None]
+LOG = logging.getLogger("training")
 PAIRS, ENCODE, CONTRAST = 1, 2, 3  # streams of random numbers in a step
 
 
-def train(config: TrainingConfig, progress: Progress | None = None, stop: StopRequest | None = None) -> dict[str, Any]:
+def train(
+    config: TrainingConfig, progress: Progress | None = None, stop: StopRequest | None = None, patience: float = 0
+) -> dict[str, Any]:
     """Train to the end, from the last checkpoint if there is one; returns (and writes) the run's result.
 
-    `progress(done, total)` is called after every step. A finished run is returned as it is. Raises StoppedError, with
-    its checkpoint written, when `stop` was asked for. Under torchrun every process calls this; the first one writes.
+    `progress(done, total)` is called after every step. A finished run is returned as it is. Under torchrun every
+    process calls this; the first one reads and writes the run's folder, and waits for it for `patience` seconds.
+
+    Raises:
+        StoppedError: `stop` was asked for; the checkpoint is written.
+        FolderBusyError: another process trains in the folder.
+        PeerLostError: another process of the run is gone.
     """
     output = Path(config.output)
-    with process_group() as device, memory_guard(config), batch_norm_guard():
-        origin = Origin.of(config)
-        if rank() == 0:
-            remove_strays(output)
-            check_same_run(output, origin)
-            config.save(output / "config.json")
-        if agree(is_finished(output) if rank() == 0 else None):
-            return read_result(output)
-        run = Run(config, origin, device)
+    with ExitStack() as held, process_group(config.peer_timeout) as group, memory_guard(config), batch_norm_guard():
+        expect_division(config, group.size)
+        origin = group.together(lambda: Origin.of(config))
+        expect_same(group, origin, config)
+        first = group.rank == 0
+        folder = group.together(lambda: held.enter_context(own_folder(output, patience)) if first else None)
+        result = group.together(lambda: begin(output, origin, config) if first else None)
+        result = agree(result)
+        if result is not None:
+            return result  # type: ignore[no-any-return]
+        run = Run(config, origin, group, folder)
         run.finish(progress, stop or StopRequest())
         run.save_result()
         return run.result
 
 
+def expect_same(group: Group, origin: Origin, config: TrainingConfig) -> None:
+    """Raise TrainingError, on every process, where one has other code, data or settings than the first."""
+    own = {**json.loads(origin.as_json()), "interval of checkpoints": config.checkpoint_every, "host": host_name()}
+    first, *others = map(json.loads, group.collect(json.dumps(own)))
+    for other in others:
+        different = difference(first, {**other, "host": first["host"]})
+        if different:
+            name, theirs, ours = different
+            raise TrainingError(
+                f"the processes of a run have to be alike, but {other['host']} has another {name} than {first['host']} "
+                f"({ours!r}, not {theirs!r}): bring both to the same state and give the same command again"
+            )
+
+
+def begin(output: Path, origin: Origin, config: TrainingConfig) -> dict[str, Any] | None:
+    """Prepare the run's folder; returns the result of a run that is finished."""
+    remove_strays(output)
+    check_same_run(output, origin)
+    config.save(output / "config.json")
+    return read_result(output) if is_finished(output) else None
+
+
 class Run:
     """One run: data, network, optimizer, and the step they have reached."""
 
-    def __init__(self, config: TrainingConfig, origin: Origin, device: torch.device) -> None:
-        self.config, self.origin, self.device = config, origin, device
+    def __init__(self, config: TrainingConfig, origin: Origin, group: Group, folder: RunFolder | None) -> None:
+        self.config, self.origin, self.device, self.folder = config, origin, group.device, folder
         self.started = perf_counter()
         self.output = Path(config.output)
         if config.threads:
             torch.set_num_threads(config.threads)
-        self.precision = fast_precision(device) if config.precision == "auto" else config.precision
+        self.precision = fast_precision(self.device) if config.precision == "auto" else config.precision
         self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
+        group.together(self.read)
+        self.objective = Objective(self.method, config.micro_batches, config.compile)
+        self.shared = share(self.objective, config, self.device)
+        self.optimizer = build_optimizer(self.method, config)
+        self.step, state = resume(self.output, origin, self.method, self.optimizer, group)
+        self.seconds_before: float = state.get("seconds", 0.0)
+        self.losses: list[float] = state.get("validation_losses", [])  # one per epoch
+        self.result: dict[str, Any] = state.get("result", {})  # of a run that has ended
+        self.resumed_from = self.step
+        self.log = self.open_log(state.get("metrics", ""))
+
+    def read(self) -> None:
+        """Open the data and build the network, each process on its host."""
+        config, origin = self.config, self.origin
+        self.output.mkdir(parents=True, exist_ok=True)
         reader = open_shards(config)
         size = config.input_size or reader.manifest.size
         self.method = self.build(size, reader.manifest)
@@ -100,15 +151,6 @@ class Run:
                 "nothing: set `batch_size` to 2 or more"
             )
         self.augmentation = Augmentation(AugmentationConfig(**config.augmentation), size)
-        self.objective = Objective(self.method, config.micro_batches, config.compile)
-        self.shared = share(self.objective, config, device)
-        self.optimizer = build_optimizer(self.method, config)
-        self.step, state = resume(self.output, origin, self.method, self.optimizer)
-        self.seconds_before: float = state.get("seconds", 0.0)
-        self.losses: list[float] = state.get("validation_losses", [])  # one per epoch
-        self.result: dict[str, Any] = state.get("result", {})  # of a run that has ended
-        self.resumed_from = self.step
-        self.log = self.open_log(state.get("metrics", ""))
 
     def count_steps(self) -> int:
         """Steps of the whole run."""
@@ -156,15 +198,17 @@ class Run:
                 if self.epochs_done(self.step) > self.epochs_done(self.step - 1):
                     self.validate(log)
                 wish, done = stop.agree(self.device), self.finished()
-                log.report(self.step, self.epoch, last=bool(wish) or done)
+                log.report(self.step, self.epoch, last=bool(wish.stop) or done)
                 if done:
                     self.result = self.facts()
-                if wish or done or self.step % self.config.checkpoint_every == 0:
+                if wish.stop or wish.checkpoint or done or self.step % self.config.checkpoint_every == 0:
                     self.save()
+                if wish.checkpoint and rank() == 0:
+                    LOG.info("A checkpoint of step %d is written, as SIGUSR1 asked; the training goes on.", self.step)
                 if progress:
                     progress(self.step, self.steps)
-                if wish and not done:
-                    raise StoppedError(self.step, wish)
+                if wish.stop and not done:
+                    raise StoppedError(self.step, wish.stop)
         self.method.eval()
 
     def finished(self) -> bool:
@@ -292,7 +336,14 @@ class Run:
             "metrics": self.log.text,
             "result": self.result,
         }
-        save_checkpoint(self.output, self.origin, self.step, self.method, self.optimizer, state, self.has_best)
+        save_checkpoint(
+            self.output, self.origin, self.step, self.method, self.optimizer, state, self.has_best, self.expect_own
+        )
+
+    def expect_own(self) -> None:
+        """Raise TrainingError where another training writes this run by now."""
+        if self.folder is not None:
+            self.folder.expect_own()
 
     @property
     def has_best(self) -> bool:
@@ -304,8 +355,12 @@ class Run:
 
         The result comes last, so a run that is killed before is not finished. Nothing else of it is needed after that.
         """
+        self.expect_own()
         save_weights(self.method, self.output / (LAST if self.has_best else TRAINED))
         if rank() != 0:
+            self.data.forget()
+            if self.validation is not None:
+                self.validation.forget()
             return
         if self.has_best:
             copy_weights(self.output / BEST, self.output / TRAINED)

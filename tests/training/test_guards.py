@@ -113,7 +113,7 @@ def test_an_echo_of_the_wish_is_the_same_wish_and_a_later_one_ends_at_once(monke
     with stop.listening():
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)  # passed on by a launcher
-        assert stop.agree(torch.device("cpu")) == signal.SIGINT
+        assert stop.agree(torch.device("cpu")).stop == signal.SIGINT
         assert not raised
         now[0] += 10
         os.kill(os.getpid(), signal.SIGINT)

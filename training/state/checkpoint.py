@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,11 @@ from models.run_files import CHECKPOINT as CARD
 from store.atomic import PARTIAL, replacing
 from store.digests import file_digest, known_digest
 from store.errors import DamageError
+from store.remote import mirror
 from store.seals import expect_intact, is_intact, seal, sealing, set_aside, write_sealed_json
 from training.errors import TrainingError
+from training.parallel.exchange import bring_newest, from_first
+from training.parallel.group import Group
 from training.parallel.sharding import gather_whole, take_part_like
 from training.state.origin import Origin
 
@@ -71,12 +74,14 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     state: dict[str, Any],
     best: bool = False,
+    expect_own: Callable[[], None] = lambda: None,
 ) -> None:
     """Write all that the run is after `step` steps as a new folder, then drop older ones.
 
     `state` is the loop's own: numbers, texts and tensors in dicts and lists. With `best` the weights of the lowest
     validation loss are kept too. Where the disk is full the older ones stay. Every process of a run calls this, and the
-    first one writes; the files are the same however many there are.
+    first one writes; the files are the same however many there are. `expect_own` raises where the folder has another
+    writer by now.
     """
     weights, state = (
         gather_whole(method.state_dict()),
@@ -89,13 +94,16 @@ def save_checkpoint(
     try:
         with explain_write_errors(folder):
             _write_checkpoint(partial, origin, step, weights, state, output / BEST if best else None)
+            expect_own()
             shutil.rmtree(folder, ignore_errors=True)  # a damaged one, done again
             partial.rename(folder)
             _flush_folder(folder.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    for older in complete_checkpoints(output)[:-KEPT]:
-        shutil.rmtree(older)
+    older = tuple(complete_checkpoints(output)[:-KEPT])
+    for one in older:
+        shutil.rmtree(one)
+    mirror.publish(folder, gone=older)
 
 
 def _write_checkpoint(
@@ -126,24 +134,36 @@ def complete_checkpoints(output: Path) -> list[Path]:
 
 
 def resume(
-    output: Path, origin: Origin, method: Method, optimizer: torch.optim.Optimizer
+    output: Path, origin: Origin, method: Method, optimizer: torch.optim.Optimizer, group: Group
 ) -> tuple[int, dict[str, Any]]:
     """Load the last checkpoint of this run, or the one before where that is damaged or of another run.
 
-    Returns the number of steps done and the loop's own state; 0 and {} where there is no checkpoint.
+    Every process of a run calls this. The first one reads, and gives the others what they need; where the last
+    checkpoint lies on another host, it is brought to the first process before. Returns the number of steps done and the
+    loop's own state; 0 and {} where there is no checkpoint.
     """
+    bring_newest(output / "checkpoints", max((path.name for path in complete_checkpoints(output)), default=""), group)
+    found = group.together(lambda: _read_last(output, origin) if rank() == 0 else None)
+    found = from_first(found, group.device)
+    if found is None:
+        return 0, {}
+    step, weights, state = found
+    _load(method, optimizer, weights, state["optimizer"])
+    return step, state["loop"]
+
+
+def _read_last(output: Path, origin: Origin) -> tuple[int, dict[str, torch.Tensor], dict[str, Any]] | None:
     for folder in reversed(complete_checkpoints(output)):
         try:
-            step, weights, state = _read_checkpoint(folder, origin)
+            found = _read_checkpoint(folder, origin)
         except _DamagedError as error:
             logger.warning("%s is damaged (%s); it is passed over", folder, error)
             continue
-        if (folder / BEST).is_file() and rank() == 0:
+        if (folder / BEST).is_file():
             copy_weights(folder / BEST, output / BEST)
             seal(output / BEST)
-        _load(method, optimizer, weights, state["optimizer"])
-        return step, state["loop"]
-    return 0, {}
+        return found
+    return None
 
 
 def _load(
@@ -165,6 +185,7 @@ class _DamagedError(Exception):
 
 
 def _read_checkpoint(folder: Path, origin: Origin) -> tuple[int, dict[str, torch.Tensor], dict[str, Any]]:
+    mirror.bring_whole(folder)
     card = _read_card(folder)
     for name in card["digests"]:
         if not (folder / name).is_file() or file_digest(folder / name) != card["digests"][name]:

@@ -19,7 +19,16 @@ from training.state.code import training_code
 
 # Settings that say where things lie and how often something is written: the weights do not depend on them.
 # The data version and the digest of the knowledge stand for the first two and the last.
-NEUTRAL = ("shards", "knowledge", "output", "log_every", "checkpoint_every", "loader_threads", "data_version")
+NEUTRAL = (
+    "shards",
+    "knowledge",
+    "output",
+    "log_every",
+    "checkpoint_every",
+    "loader_threads",
+    "data_version",
+    "peer_timeout",
+)
 
 
 @dataclass(frozen=True)
@@ -56,13 +65,22 @@ class Origin:
 
     def expect(self, found: str, folder: Path) -> None:
         """Raise TrainingError unless `found`, from a file in `folder`, is this origin."""
-        theirs, ours = _flat(json.loads(found)), _flat(json.loads(self.as_json()))
-        for name in sorted(theirs.keys() | ours.keys()):
-            if theirs.get(name) != ours.get(name):
-                raise TrainingError(
-                    f"{folder} belongs to a run with another {name} ({theirs.get(name)!r} there, {ours.get(name)!r} "
-                    "now); choose another output folder or delete this one"
-                )
+        different = difference(json.loads(found), json.loads(self.as_json()))
+        if different:
+            name, theirs, ours = different
+            raise TrainingError(
+                f"{folder} belongs to a run with another {name} ({theirs!r} there, {ours!r} now); choose another "
+                "output folder or delete this one"
+            )
+
+
+def difference(first: dict[str, Any], second: dict[str, Any]) -> tuple[str, Any, Any] | None:
+    """What two origins, as their JSON, have first that differs: its name in a sentence, and the value of each."""
+    one, other = _flat(dict(first)), _flat(dict(second))
+    for name in sorted(one.keys() | other.keys()):
+        if one.get(name) != other.get(name):
+            return name, one.get(name), other.get(name)
+    return None
 
 
 def _knowledge_digest(path: Path) -> str:
