@@ -12,6 +12,7 @@ from typing import Any
 
 from store.digests import known_digest
 from store.errors import DamageError
+from store.remote import mirror
 from store.seals import expect_intact, is_sealed, set_aside
 
 TRAINED, UNTRAINED = "weights.safetensors", "untrained.safetensors"
@@ -70,7 +71,7 @@ def expect_digest(path: Path, recorded: str | None, remedy: str = AGAIN) -> None
     """Raise DamageError unless `path` has the digest that its run recorded."""
     if recorded is None:
         raise DamageError(f"{path} is not among the files that its run wrote; take {TRAINED} or {UNTRAINED}.")
-    if not path.is_file():
+    if not mirror.fetch(path):
         raise DamageError(f"{path} is missing; {remedy}")
     if known_digest(path) == recorded:
         return

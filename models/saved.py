@@ -17,6 +17,7 @@ from models.registry import build_method, method_module
 from models.released.opening import find_format
 from models.run_files import CARD, TRAINED, UNTRAINED, expect_recorded
 from store.errors import UserError
+from store.remote import mirror
 from store.seals import write_sealed_json
 
 LARGEST = 4096  # side of an image, pixels
@@ -116,7 +117,7 @@ def load_method(output: Path, weights: str = "trained") -> Method:
         DamageError: weights or card are not what the run wrote.
     """
     path = output / {"trained": TRAINED, "untrained": UNTRAINED}.get(weights, weights)
-    if not path.is_file():
+    if not mirror.fetch(path):
         raise ModelError(f"{path} does not exist; train the run in {output} to its end first")
     card = ModelCard.load(output)
     _expect_encoders(card)

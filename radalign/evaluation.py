@@ -87,6 +87,7 @@ def evaluate(
     from ingestion.pipeline import update
     from ingestion.versions import at_version, living, pin
     from ingestion.workspace import Workspace
+    from store.remote import mirror
 
     with one_sentence():
         compute = Compute(device or model.compute.device, precision or model.compute.precision).resolve()
@@ -101,6 +102,7 @@ def evaluate(
         check_options(settings)
         fractions = FRACTIONS if fractions is None else fractions
         repeated_settings(chosen, fractions, repeats, unit, ask, view)  # refuses amounts before any work
+        mirror.refresh(workspace.home_path())
         state = update(workspace, _ingestion_settings(model, workspace, split, VIEWS[view]), log)
         run = f"python-{os.getpid()}"
         with living(workspace.home_path(), run):

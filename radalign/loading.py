@@ -40,6 +40,7 @@ def load(
 def _latest_run(name: str, home: str, cohort: str) -> Path:
     from ingestion.workspace import Workspace
     from models.registry import evaluated_names
+    from store.remote import mirror
     from store.suggestions import did_you_mean
     from tracking.runs import trained_run
 
@@ -51,4 +52,5 @@ def _latest_run(name: str, home: str, cohort: str) -> Path:
         )
     workspace = Workspace(home=home, cohort=cohort)
     with one_sentence():
+        mirror.refresh(workspace.home_path())
         return workspace.home_path() / trained_run(workspace, name).output

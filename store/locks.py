@@ -6,10 +6,11 @@ In the mirror of a remote home a lock is also a lease in the store (`store.remot
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from store.errors import BusyError
@@ -32,25 +33,50 @@ def holding(path: Path, what: str, log: Log = lambda _: None, wait: bool = True)
         BusyError: another process holds it, and `wait` is false.
         LeaseLostError: at the end of the block, where another machine has taken the lease over.
     """
-    name, lease = os.path.realpath(path), mirror.lock_name(path)
-    if _is_held(name, lease):
+    name = os.path.realpath(path)
+    if name in _held() or _holds_lease(path):
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     busy = f"Another run {what}"
-    with path.open("a") as file, ExitStack() as stack:
+    with path.open("a") as file:
         _take(file.fileno(), busy, log, wait)
-        names = [name, *([stack.enter_context(mirror.leasing(path, busy, log, wait))] if lease else [])]
-        _say_held([*_held(), *names])
-        try:
+        with lease_of(path, busy, log, math.inf if wait else 0), _saying(name):
             yield
-        finally:
-            _say_held([other for other in _held() if other not in names])
 
 
-def _is_held(name: str, lease: str | None) -> bool:
-    """Whether this process or one that started it, maybe on another machine, holds a lock."""
-    return any(held == name or (lease is not None and held.startswith(lease)) for held in _held())
+@contextmanager
+def lease_of(path: Path, busy: str, log: Log = lambda _: None, patience: float = math.inf) -> Iterator[None]:
+    """In the mirror of a remote home, hold the lease of the lock `path`, which this process has; elsewhere do nothing.
+
+    `busy` is what is said of a holder on another machine, as in "Another run trains". The files that the lock guards
+    are in the mirror then as the holder before has published them.
+
+    Raises:
+        BusyError: another machine holds it for more than `patience` seconds.
+        LeaseLostError: at the end of the block, where another machine has taken it over.
+    """
+    if mirror.lock_name(path) is None or _holds_lease(path):
+        yield
+        return
+    with mirror.leasing(path, busy, log, patience) as lease, _saying(lease):
+        yield
+
+
+def _holds_lease(path: Path) -> bool:
+    """Whether this process or one that started it, maybe on another machine, holds the lease of a lock."""
+    lease = mirror.lock_name(path)
+    return lease is not None and any(held.startswith(lease) for held in _held())
+
+
+@contextmanager
+def _saying(name: str) -> Iterator[None]:
+    """Tell the processes that are started in the block that they need not take a lock again."""
+    _say_held([*_held(), name])
+    try:
+        yield
+    finally:
+        _say_held([other for other in _held() if other != name])
 
 
 def _take(descriptor: int, busy: str, log: Log, wait: bool) -> None:

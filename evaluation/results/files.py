@@ -28,6 +28,7 @@ from evaluation.results.schema import (
 from store.atomic import PARTIAL
 from store.digests import known_digest
 from store.errors import DamageError, UserError
+from store.remote import mirror
 from store.seals import DAMAGED, SEAL, expect_intact, is_intact, is_sealed, set_aside
 
 FOLDER, RESAMPLES_FOLDER = "results", "resamples"  # the second in the first
@@ -87,7 +88,7 @@ def resamples_digest(table: pa.Table) -> str:
 def has_resamples(path: Path, digest: str) -> bool:
     """Whether the resamples of a measurement are there, and are those with this digest."""
     kept = resamples_path(path)
-    return kept.is_file() and known_digest(kept) == digest
+    return mirror.fetch(kept) and known_digest(kept) == digest
 
 
 def damaged_predictions(path: Path, table: pa.Table) -> Iterator[Path]:

@@ -19,6 +19,7 @@ from store import batches
 from store.atomic import PARTIAL
 from store.errors import BusyError, UserError
 from store.locks import holding
+from store.remote import mirror
 from store.seals import DAMAGED, SEAL
 
 BATCH = re.compile(rf"([0-9a-f]{{20}})(\.rejects)?\.parquet({re.escape(SEAL)})?")
@@ -54,6 +55,7 @@ class Unneeded:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+            mirror.forget(path)
 
 
 def clean(home: Path, dry_run: bool, log: Log) -> Unneeded:

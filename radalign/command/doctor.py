@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from store.home import default_home, existing_part, is_writable
+from store.errors import UserError
+from store.home import default_home, existing_part, home_at, is_writable
+from store.remote.mirror import is_address, name_of, refresh
 
 GIGA = 1e9
 FREE_GB = 10.0  # the environment, the simulated archives and a few runs
@@ -20,7 +22,7 @@ GPU_GB = 12.0  # a ResNet-50 and a BERT at batches of 32 and 224 pixels
 PORTS = {"Dagster": 3000, "MLflow": 5000}
 PYTHON = (3, 11), (3, 15)  # from, below
 NEEDED = ("torch", "timm", "transformers", "pyarrow", "duckdb", "pydicom", "dagster", "mlflow")
-OPTIONAL = {"s3fs": "archives on object storage: pip install radalign[remote]"}
+OPTIONAL = {"s3fs": "archives and homes on object storage: pip install radalign[remote]"}
 HUB_WEIGHTS = "emilyalsentzer/Bio_ClinicalBERT"  # the text encoder of most methods' papers
 
 MARKS = {"ok": "ok  ", "note": "note", "missing": "MISS"}
@@ -92,7 +94,8 @@ def _torch() -> Iterator[Finding]:
 
 
 def _home(home: str) -> Iterator[Finding]:
-    folder = Path(home).absolute() if home else default_home()
+    folder = (home_at(home) if is_address(home) else Path(home).absolute()) if home else default_home()
+    yield from _store(folder)
     there = existing_part(folder)
     free = shutil.disk_usage(there).free / GIGA
     if not is_writable(there):
@@ -100,6 +103,19 @@ def _home(home: str) -> Iterator[Finding]:
         return
     advice = "" if free >= FREE_GB else f"Make room: the demo takes some {FREE_GB:.0f} GB."
     yield Finding("ok" if free >= FREE_GB else "note", "Home", f"{folder}, {free:.0f} GB free", advice)
+
+
+def _store(folder: Path) -> Iterator[Finding]:
+    """The store of a remote home, and whether it can be used."""
+    name = name_of(folder)
+    if name == str(folder):
+        return
+    try:
+        refresh(folder)
+    except UserError as error:
+        yield Finding("missing", "Store", name, str(error))
+    else:
+        yield Finding("ok", "Store", f"{name} can be read and written; {folder} mirrors it")
 
 
 def _weights() -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from radalign.command.printing import log
 from radalign.errors import one_sentence
+from store.remote import mirror
 
 
 def run_results(options: Namespace) -> int:
@@ -17,6 +18,7 @@ def run_results(options: Namespace) -> int:
 
     workspace = Workspace(home=options.home)
     with one_sentence():
+        mirror.refresh(workspace.home_path())
         found = find_results(workspace, options.cohort)
     if options.csv:
         table = as_frame(found)
@@ -50,7 +52,9 @@ def run_clean(options: Namespace) -> int:
     from radalign.command.cleaning import clean
 
     with one_sentence():
-        found = clean(Workspace(home=options.home).home_path(), options.dry_run, log)
+        home = Workspace(home=options.home).home_path()
+        mirror.refresh(home)
+        found = clean(home, options.dry_run, log)
     for line in found.describe():
         print(line)
     removed = "This was a dry run: nothing was removed." if options.dry_run else "All of this was removed."

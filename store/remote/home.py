@@ -153,10 +153,11 @@ class RemoteHome:
         return self._record(relative) is not None
 
     def seal_text(self, path: Path) -> str | None:
-        """What the seal of a batch says that is not in the mirror."""
+        """What the seal of a file says that is not in the mirror."""
         relative = self._find(path)
         if not scopes.is_batch(relative):
-            return None
+            seal = self.mirror / (relative + scopes.SEAL)
+            return seal.read_text(encoding="utf-8") if self.fetch(seal) else None
         entry = self._entry(relative) if self.is_kept(path) else None
         return entry.seal if entry else None
 
@@ -493,11 +494,13 @@ class RemoteHome:
         return None if relative.split("/")[0] in scopes.LOCAL_FOLDERS else f"{LEASE}{self._id}/{relative}@"
 
     @contextmanager
-    def leasing(self, path: Path, busy: str, log: Log, wait: bool) -> Iterator[str]:
+    def leasing(self, path: Path, busy: str, log: Log, patience: float) -> Iterator[str]:
         """Hold the lease of a lock; what the holder before has published is in the mirror then."""
+        if not self._checked:
+            self._check()
         name = self._relative(path)
         scope = scopes.scope_of(name)
-        with self.leases.holding(name, busy, log, wait) as lease:
+        with self.leases.holding(name, busy, log, patience) as lease:
             self._held[name] = lease
             try:
                 self.manifests.publish(scope, {}, {name: lease.token})  # from now on, earlier holders are refused

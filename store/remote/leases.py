@@ -11,6 +11,7 @@ The holder names its machine. A waiter on the same machine sees whether the proc
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import threading
@@ -127,23 +128,24 @@ class Leases:
         self._quick = Objects(objects.address, patience=_seconds() / RENEWALS)
 
     @contextmanager
-    def holding(self, name: str, busy: str, log: Log = lambda _: None, wait: bool = True) -> Iterator[Lease]:
+    def holding(self, name: str, busy: str, log: Log = lambda _: None, patience: float = math.inf) -> Iterator[Lease]:
         """Hold a lease for the time of the block. `busy` is said of another holder, as in "Another run trains".
 
         Raises:
-            BusyError: somebody else holds it, and `wait` is false.
+            BusyError: somebody else holds it for more than `patience` seconds.
             LeaseLostError: at the end of the block, where it was lost meanwhile.
         """
-        lease = self.acquire(name, busy, log, wait)
+        lease = self.acquire(name, busy, log, patience)
         try:
             yield lease
             lease.expect_held()
         finally:
             lease.release()
 
-    def acquire(self, name: str, busy: str, log: Log = lambda _: None, wait: bool = True) -> Lease:
+    def acquire(self, name: str, busy: str, log: Log = lambda _: None, patience: float = math.inf) -> Lease:
         """Hold a lease until it is released; errors as those of `holding`."""
         watched, since, said = "", 0.0, False
+        deadline = time.monotonic() + patience
         while True:
             found = self._objects.get(FOLDER + name)
             before = State.from_bytes(found.body) if found else State()
@@ -157,7 +159,7 @@ class Leases:
                 if etag is not None:
                     return Lease(self._quick, name, state, etag)
                 continue
-            if not wait:
+            if time.monotonic() >= deadline:
                 raise BusyError(f"{busy} on {before.host}; try again when it has ended.")
             if not said:
                 log(f"{busy} on {before.host}; waiting for it to end.")

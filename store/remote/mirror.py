@@ -218,11 +218,11 @@ def lock_name(path: Path) -> str | None:
 
 
 @contextmanager
-def leasing(path: Path, busy: str, log: Log, wait: bool) -> Iterator[str]:
-    """Hold the lease of a lock for the time of the block; yields its name with its token."""
+def leasing(path: Path, busy: str, log: Log, patience: float) -> Iterator[str]:
+    """Hold the lease of a lock for the time of the block, and wait for it as long; yields its name with its token."""
     keeper = keeper_of(path)
     assert keeper is not None
-    with keeper.leasing(path, busy, log, wait) as name:
+    with keeper.leasing(path, busy, log, patience) as name:
         yield name
 
 

@@ -43,8 +43,11 @@ def scope_of(relative: str) -> str:
 
 
 def is_fetched_at_once(scope: str) -> bool:
-    """Whether a process brings the small files of a scope into the mirror when it begins, not when one is wanted."""
-    return "/" not in scope
+    """Whether a process brings the small files of a scope into the mirror when it begins, not when one is wanted.
+
+    These are the tables, the results, and the folders of trainings without predictions.
+    """
+    return "/" not in scope or (scope.startswith(f"{CHECKPOINTS}/") and scope.count("/") == 2)
 
 
 def _in_archive(parts: tuple[str, ...]) -> bool:
