@@ -27,6 +27,8 @@ PART = 256 << 20  # bytes of a part of a file that is written in parts
 LONGEST = 4 << 30  # bytes of a file that is written at once
 REGION = "us-east-1"
 BUSY = frozenset({408, 429, 500, 502, 503, 504})
+# What botocore and urllib3 raise where a connection fails or a body breaks off; both are imported late.
+BROKEN = frozenset({"HTTPClientError", "IncompleteReadError", "FlexibleChecksumError", "HTTPError"})
 ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
 REFUSED = frozenset(
     {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
@@ -299,8 +301,6 @@ def _may_pass(error: BaseException, status: int, code: str) -> bool:
         return True
     if status:
         return False
-    try:
-        from botocore.exceptions import HTTPClientError
-    except ImportError:
-        return False
-    return isinstance(error, (HTTPClientError, ConnectionError, TimeoutError))
+    return isinstance(error, (ConnectionError, TimeoutError)) or any(
+        kind.__name__ in BROKEN for kind in type(error).__mro__
+    )

@@ -1,0 +1,139 @@
+"""Requests to a store that is busy, breaks off and answers not, and what is said of one that cannot be used."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from store.remote import checks
+from store.remote.address import Address
+from store.remote.errors import StoreError
+from store.remote.objects import Objects
+from tests.store.remote.memory import MemoryObjects
+
+BODY = b"0123456789" * 1000
+
+
+@pytest.fixture
+def objects(url):
+    return Objects(Address.parse(url), patience=20)
+
+
+@pytest.fixture
+def shaken(objects, proxy, monkeypatch):
+    """The same objects through a proxy that makes faults."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
+    yield Objects(objects.address, patience=20)
+    proxy.set()
+
+
+def test_objects_are_written_read_listed_and_removed(objects, tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes(BODY)
+    objects.upload("a/one", file, len(BODY))
+    objects.put("a/two", b"2")
+    assert objects.get("a/one").body == BODY
+    assert objects.head("a/one") == len(BODY)
+    assert objects.read_range(objects.address.key("a/one"), 5, 12) == BODY[5:12]
+    assert [(one.name, one.size) for one in objects.list("a/")] == [("a/one", len(BODY)), ("a/two", 1)]
+    objects.delete("a/one")
+    assert objects.get("a/one") is None
+    assert objects.head("a/one") is None
+    assert not objects.download("a/one", file)
+
+
+def test_a_listing_of_more_than_a_page_is_whole(objects):
+    objects.client.meta.events.register("before-parameter-build.s3.ListObjectsV2", _small_pages)
+    for number in range(5):
+        objects.put(f"n/{number}", b"")
+    assert [one.name for one in objects.list("n/")] == [f"n/{number}" for number in range(5)]
+
+
+def _small_pages(params, **_):
+    params["MaxKeys"] = 2
+
+
+def test_a_write_has_its_effect_only_if_its_condition_holds(objects):
+    first = objects.put_if("one", b"first", None)
+    assert first is not None
+    assert objects.put_if("one", b"other", None) is None
+    assert objects.put_if("one", b"other", '"0123"') is None
+    assert objects.put_if("gone", b"other", first) is None
+    second = objects.put_if("one", b"second", first)
+    assert objects.get("one").body == b"second"
+    assert objects.get("one", known=second) is None
+    assert objects.put_if("one", b"late", first) is None
+
+
+def test_busy_answers_and_broken_bodies_are_healed(shaken, proxy, tmp_path):
+    proxy.set(slow_down=0.2, half_close=0.2, lost_reply=0.1)
+    file, copy = tmp_path / "file", tmp_path / "copy"
+    for number in range(12):
+        body = BODY + bytes([number])
+        file.write_bytes(body)
+        shaken.upload(f"many/{number}", file, len(body))
+        assert shaken.get(f"many/{number}").body == body
+        assert shaken.download(f"many/{number}", copy)
+        assert copy.read_bytes() == body
+        assert shaken.read_range(shaken.address.key(f"many/{number}"), 1, 9000) == body[1:9000]
+    counts = proxy.counts()
+    assert min(counts["slow_down"], counts["half_close"], counts["lost_reply"]) > 0
+
+
+def test_a_conditional_write_whose_answer_was_lost_is_known_to_be_ours(objects, shaken, proxy):
+    proxy.set(lost_reply=0.5)
+    etag = None
+    for number in range(8):
+        etag = shaken.put_if("chain", b"%d" % number, etag)
+        assert etag is not None
+    proxy.set()
+    assert objects.get("chain").body == b"7"
+    assert shaken.put_if("chain", b"other", None) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "bucket", "said"),
+    [
+        ({"AWS_ACCESS_KEY_ID": "stranger"}, "", "refuses the credentials"),
+        ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "", "no credentials"),
+        ({}, "elsewhere", "no bucket elsewhere"),
+        ({"AWS_ENDPOINT_URL": "http://user:pass@127.0.0.1:{free}"}, "", "cannot be reached"),
+        ({"AWS_ENDPOINT_URL": "no address"}, "", "cannot be used"),
+    ],
+)
+def test_a_store_that_cannot_be_used_is_one_sentence_without_secrets(url, monkeypatch, changes, bucket, said, tmp_path):
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        for name, value in changes.items():
+            monkeypatch.setenv(name, value.format(free=free.getsockname()[1]))
+        address = Address.parse(url)
+        with pytest.raises(StoreError, match=said) as caught:
+            list(Objects(Address(bucket or address.bucket, address.prefix), patience=0.3).list(""))
+    text = str(caught.value)
+    assert "\n" not in text
+    assert text.endswith(".")
+    assert not any(secret in text for secret in ("secret", "pass@", "user:", "stranger"))
+
+
+@pytest.mark.parametrize("url", ["gs://bucket/home", "s3://", "s3:///home", "s3://UPPER/home", "s3://bucket/../x"])
+def test_an_address_that_is_none_is_one_sentence(url):
+    with pytest.raises(StoreError, match="s3://bucket/prefix") as caught:
+        Address.parse(url)
+    assert "UPPER" not in str(caught.value)
+
+
+def test_a_store_that_honours_conditions_passes_the_check(objects):
+    checks.expect_conditions(objects, "http://store")
+    assert list(objects.list("")) == []
+
+
+def test_a_store_that_ignores_conditions_is_refused():
+    class Careless(MemoryObjects):
+        def put_if(self, name, body, etag):
+            self.put(name, body)
+            return self.kept[name].etag
+
+    with pytest.raises(StoreError, match="http://store does not honour conditional writes"):
+        checks.expect_conditions(Careless(), "http://store")
