@@ -32,26 +32,14 @@ FETCH_SECONDS = 30.0  # longest wait for another process that fetches the same b
 FIRST_POLL, LONGEST_POLL = 0.0002, 0.02  # seconds between two looks whether a lock is free
 
 
+_State = tuple[int, int, int, int]
+
+
 class Piece(NamedTuple):
     """Bytes of a block that are wanted."""
 
     start: int  # within the block
     into: memoryview
-
-
-class _State(NamedTuple):
-    """What tells a file from every other, and from itself after any change."""
-
-    device: int
-    inode: int
-    size: int
-    modified: int
-    changed: int
-
-    @classmethod
-    def of(cls, descriptor: int) -> _State:
-        found = os.fstat(descriptor)
-        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 class BlockCache:
@@ -60,6 +48,7 @@ class BlockCache:
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder = Path(folder)
         self.limit = limit
+        self._place = str(folder)
         self._verified: dict[str, _State] = {}
         self._last_use: dict[str, float] = {}
         self._noted: dict[str, float] = {}
@@ -67,7 +56,7 @@ class BlockCache:
 
     def has(self, digest: str) -> bool:
         """Whether a block is there; it may turn out to be damaged."""
-        return self._path(digest).exists()
+        return os.path.exists(self._path(digest))
 
     def read(self, digest: str, pieces: Iterable[Piece]) -> bool:
         """Fill the buffer of each piece of a block; False where the block is not kept or not whole."""
@@ -78,15 +67,17 @@ class BlockCache:
             return False
         try:
             if not self._is_verified(digest, descriptor):
-                path.unlink(missing_ok=True)
+                os.unlink(path)
                 return False
-            filled = all(os.preadv(descriptor, [into], start) == len(into) for start, into in pieces)
+            for start, into in pieces:
+                if os.preadv(descriptor, [into], start) != len(into):
+                    return False
         except OSError:
             return False
         finally:
             os.close(descriptor)
         self._note_use(digest)
-        return filled
+        return True
 
     def keep(self, digest: str, content: bytes | memoryview) -> bool:
         """Keep a block, whose digest the caller has verified; returns whether it is kept.
@@ -102,6 +93,11 @@ class BlockCache:
             pass
         return False
 
+    def measure(self) -> int:
+        """Bytes of all blocks, at a moment when none is added."""
+        with _locked(self.folder / COUNT, KEEP_SECONDS):
+            return sum(block.size for block in self._list_blocks())
+
     @contextmanager
     def fetching(self, digest: str) -> Iterator[None]:
         """For the time of the block be the only one who fetches `digest` and what goes with it, so that nothing is
@@ -112,11 +108,11 @@ class BlockCache:
         with _locked(self.folder / FETCHING / digest[:2], FETCH_SECONDS):
             yield
 
-    def _path(self, digest: str) -> Path:
-        return self.folder / digest[:2] / digest
+    def _path(self, digest: str) -> str:
+        return f"{self._place}/{digest[:2]}/{digest}"
 
     def _is_verified(self, digest: str, descriptor: int) -> bool:
-        state = _State.of(descriptor)
+        state = _state_of(descriptor)
         if self._verified.get(digest) == state:
             return True
         with os.fdopen(os.dup(descriptor), "rb") as file:
@@ -130,12 +126,11 @@ class BlockCache:
         self._last_use[digest] = now
         if now - self._noted.get(digest, 0.0) > TOUCH_SECONDS:
             self._noted[digest] = now
-            path = self._path(digest)
             with suppress(OSError):
-                path.with_name(path.name + USED).touch()
+                Path(self._path(digest) + USED).touch()
 
     def _keep(self, digest: str, content: bytes | memoryview) -> bool:
-        path, size = self._path(digest), len(content)
+        path, size = Path(self._path(digest)), len(content)
         if size > self.limit:
             return False
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -161,7 +156,7 @@ class BlockCache:
                 while left:
                     left = left[file.write(left) :]
                 os.replace(partial, path)
-                self._verified[path.name] = _State.of(file.fileno())
+                self._verified[path.name] = _state_of(file.fileno())
         finally:
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
@@ -212,6 +207,12 @@ class BlockCache:
                 if name == entry.name:
                     sizes[name] = Path(entry.path), stat.st_size
         return [_Block(path, size, times[name]) for name, (path, size) in sizes.items()]
+
+
+def _state_of(descriptor: int) -> _State:
+    """What tells a file from every other, and from itself after any change."""
+    found = os.fstat(descriptor)
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 class _Block(NamedTuple):
