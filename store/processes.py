@@ -32,3 +32,13 @@ def end_with_parent(number: int = signal.SIGKILL) -> None:
     """
     if sys.platform == "linux":
         LIBC.prctl(PR_SET_PDEATHSIG, number)
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies, so that no orphan goes on.
+
+    `parent` is the process that started this one. It may have died already, while this one was starting.
+    """
+    end_with_parent()
+    if os.getppid() != parent:  # the parent died before the request
+        os.kill(os.getpid(), signal.SIGKILL)

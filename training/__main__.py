@@ -19,9 +19,10 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from store.errors import UserError
-from store.processes import end_with_parent
+from store.processes import die_with
 from training.config import TrainingConfig
 from training.errors import FAILURE, PARENT, FolderBusyError, PeerLostError
+from training.heartbeat import watch_heartbeat
 from training.state.folder import is_restart
 
 PATIENCE = 15.0  # seconds for a trainer that was killed with its step to leave the run's folder
@@ -33,11 +34,12 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m training CONFIG.json\n")
         return 2
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until the first step, when there is something to keep
     launched = "DAGSTER_PIPES_CONTEXT" in os.environ
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        die_with_parent(os.getppid())  # the agent of torchrun
+        die_with(os.getppid())  # the agent of torchrun
     elif launched:
-        die_with_parent(int(os.environ.get(PARENT) or os.getppid()))
+        die_with(int(os.environ.get(PARENT) or os.getppid()))
     try:
         config = TrainingConfig.load(Path(arguments[0]))
         output = Path(config.output)
@@ -66,21 +68,13 @@ def run(config: TrainingConfig, report: Callable[[int, int], None], patience: fl
     stop = StopRequest()
     try:
         with stop.listening():
+            if is_first_process():
+                watch_heartbeat()
             train(config, report, stop, patience)
     except StoppedError as stopped:
         sys.stderr.write(f"training: {stopped}\n")
         return stopped.status
     return 0
-
-
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent dies, so that no orphan holds the GPU.
-
-    `parent` is the process that started this one. It may have died already, while Python was starting here.
-    """
-    end_with_parent()
-    if os.getppid() != parent:  # the parent died before the request
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def is_first_process() -> bool:

@@ -158,6 +158,14 @@ class TrainingConfig:
                 f"{self.batch_size}"
             )
 
+    def expect_division(self, processes: int) -> None:
+        """Raise TrainingError where so many processes cannot divide a batch evenly."""
+        if self.batch_size % (processes * self.micro_batches):
+            raise TrainingError(
+                f"training option `batch_size` is {self.batch_size}, but must be a multiple of processes times "
+                f"micro_batches, {processes} x {self.micro_batches}"
+            )
+
     @property
     def milestone_epochs(self) -> list[float]:
         """`milestones` as numbers."""

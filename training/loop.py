@@ -36,7 +36,7 @@ from training.monitoring.telemetry import measure
 from training.objective import Objective, checkpoint_encoders
 from training.optimizer import build_optimizer, clip_gradients, update
 from training.parallel.group import Group, host_name
-from training.parallel.processes import expect_division, process_group, share
+from training.parallel.processes import process_group, share
 from training.parallel.rows import row_noise
 from training.schedule import epochs_without_better, learning_rate
 from training.state.checkpoint import (
@@ -73,7 +73,7 @@ def train(
     """
     output = Path(config.output)
     with ExitStack() as held, process_group(config.peer_timeout) as group, memory_guard(config), batch_norm_guard():
-        expect_division(config, group.size)
+        config.expect_division(group.size)
         origin = group.together(lambda: Origin.of(config))
         expect_same(group, origin, config)
         first = group.rank == 0

@@ -1,8 +1,6 @@
-"""Group `pretraining`: a method, trained on the shards by a subprocess that does not outlive its step."""
+"""Group `pretraining`: a method, trained on the shards by a launcher; no trainer outlives its step."""
 
 import fcntl
-import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import cache, partial
@@ -14,6 +12,8 @@ from pydantic import Field, create_model
 
 from assets import previews
 from assets.networks.dead_runs import close_dead_trainings, end_with_parent
+from assets.networks.launchers.launch import expect_launcher, launch
+from assets.networks.launchers.settings import Launcher, launcher_field
 from assets.settings.launchpad import preset_config
 from assets.settings.presets import chosen_training, training_presets
 from assets.tables import MLFLOW
@@ -24,14 +24,14 @@ from models.registry import own_variant, settings_class
 from models.run_files import METRICS
 from shards.pool import load_manifest, origins_of
 from store.atomic import write_json
-from store.code import ROOT
+from store.errors import UserError
 from tracking.loss_curve import loss_curve
 from tracking.relay import Relay
 from tracking.requests import expect_reports, training_request
 from tracking.runs import TrainedRun, read_result, recorded_run, remember
 from tracking.tracker import RunIdentity, Tail
 from training.config import TrainingConfig
-from training.errors import FAILURE, PARENT
+from training.errors import FAILURE
 from training.state.finished import is_finished
 
 GROUP = "pretraining"
@@ -56,6 +56,7 @@ def pretraining_config(method: str) -> type[dg.Config]:
         __doc__=f"How {method} is trained.",
         method_config=nested,
         variant=named,
+        launcher=launcher_field(),
     )
 
 
@@ -98,7 +99,7 @@ def pretrained_asset(method: str) -> dg.AssetsDefinition:
             with alone, Relay(*follow) as relay:
                 if not finished:
                     end_with_parent()
-                    train(context, pipes, request)
+                    train(context, pipes, request, config.launcher)  # type: ignore[attr-defined]
             record = relay.tracker.run_id if relay.tracker else recorded_run(plain, output.name, method)
             run = TrainedRun.of_folder(output, home, record, variant, kept.version)
             result = read_result(output)
@@ -142,7 +143,9 @@ def one_at_a_time(lock: Path, log: Log) -> Iterator[None]:
         yield
 
 
-def train(context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, request: Mapping[str, Any]) -> None:
+def train(
+    context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, request: Mapping[str, Any], launcher: Launcher
+) -> None:
     """Run the trainer to its end. A mistake fails with its sentence; a trainer that was killed is tried once more.
 
     A retry policy of the asset would also try again what somebody has interrupted.
@@ -150,11 +153,12 @@ def train(context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, re
     output = Path(request["output"])
     explanation = output / FAILURE
     path = write_request(request)
+    expect_launcher(launcher, TrainingConfig.from_dict(dict(request), "the launchpad"))
     explanation.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "training", str(path)]
     try:
-        started_by = {PARENT: str(os.getpid())}
-        pipes.run(context=context.op_execution_context, command=command, cwd=str(ROOT), env=started_by)
+        launch(launcher, context, pipes, path, output)
+    except UserError:
+        raise
     except Exception as error:
         if explanation.exists():
             raise dg.Failure(explanation.read_text().strip(), allow_retries=False) from None

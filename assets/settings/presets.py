@@ -14,7 +14,7 @@ from store.presets import PRESETS, has_preset, read_preset
 from training.config import TrainingConfig
 from training.recipes import merge_settings, preset_settings
 
-VARIANT = "variant"  # a name in the config of a training, which the training does not see
+VARIANT, LAUNCHER = "variant", "launcher"  # fields in the config of a training, which the training does not see
 INGEST = "ingest"  # the topic of the images
 
 
@@ -29,7 +29,7 @@ def chosen_training(method: str, config: dg.Config, preset: str) -> dict[str, An
 
     TrainingError for those that cannot be.
     """
-    given = {name: value for name, value in given_values(config).items() if name != VARIANT}
+    given = {name: value for name, value in given_values(config).items() if name not in (VARIANT, LAUNCHER)}
     whole = merge_settings(training_presets(method)[preset], given)
     network = {**asdict(settings_class(method)()), **whole.get("method_config", {})}
     settings = asdict(

@@ -91,7 +91,7 @@ def share(objective: Objective, config: TrainingConfig, device: torch.device) ->
     Terms and encoders that a configuration switches off leave parameters without gradient, hence the search for them.
     With `fsdp` the encoders' blocks average their own gradients, each process its part.
     """
-    expect_division(config, world_size())
+    config.expect_division(world_size())
     if world_size() == 1:
         return objective
     if config.sync_batch_norm:
@@ -99,12 +99,3 @@ def share(objective: Objective, config: TrainingConfig, device: torch.device) ->
     if config.fsdp:  # DDP has no public way to leave parameters out
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(objective, shard_blocks(objective))
     return DistributedDataParallel(objective, find_unused_parameters=True, gradient_as_bucket_view=True)
-
-
-def expect_division(config: TrainingConfig, processes: int) -> None:
-    """Raise TrainingError where a batch cannot be divided evenly."""
-    if config.batch_size % (processes * config.micro_batches):
-        raise TrainingError(
-            f"training option `batch_size` is {config.batch_size}, but must be a multiple of processes times "
-            f"micro_batches, {processes} x {config.micro_batches}"
-        )

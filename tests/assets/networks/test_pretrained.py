@@ -11,8 +11,9 @@ import dagster as dg
 import pytest
 
 from assets.networks import pretrained
+from assets.networks.launchers.settings import OneHost
 from assets.networks.pretrained import HIDDEN, one_at_a_time, pretrained_asset, pretraining_config, train
-from assets.settings.presets import VARIANT, chosen_training
+from assets.settings.presets import LAUNCHER, VARIANT, chosen_training
 from assets.workspace import one_sentence
 from models.registry import method_names
 from models.run_files import DIGESTS
@@ -26,7 +27,11 @@ from training.errors import FAILURE
 @pytest.mark.parametrize("method", method_names())
 def test_the_launchpad_offers_exactly_what_training_and_method_take(method):
     config = pretraining_config(method)
-    assert set(config.model_fields) == set(vars(preset(method, "demo"))) - set(HIDDEN) | {"method_config", VARIANT}
+    assert set(config.model_fields) == set(vars(preset(method, "demo"))) - set(HIDDEN) | {
+        "method_config",
+        VARIANT,
+        LAUNCHER,
+    }
     settings = chosen_training(method, config(), "demo")
     request, demo = TrainingConfig(method, **settings), preset(method, "demo")
     for name in set(settings) - {"method_config"}:
@@ -61,16 +66,16 @@ def test_a_killed_child_is_tried_again_and_a_mistake_is_not(tmp_path):
     (tmp_path / FAILURE).write_text("of an earlier attempt")
     request = {"method": "medklip", "output": str(tmp_path)}
     with pytest.raises(dg.RetryRequested):
-        train(Context(), Pipes(tmp_path, ""), request)
+        train(Context(), Pipes(tmp_path, ""), request, OneHost())
     with pytest.raises(dg.Failure, match="the loss is nan") as caught:
-        train(Context(), Pipes(tmp_path, "the loss is nan at step 3"), request)
+        train(Context(), Pipes(tmp_path, "the loss is nan at step 3"), request, OneHost())
     assert not caught.value.allow_retries
 
 
 def test_an_impossible_setting_is_said_before_anything_starts(tmp_path):
     request = {"method": "medklip", "output": str(tmp_path), "batch_size": 0}
     with pytest.raises(dg.Failure, match="`batch_size` is 0") as caught, one_sentence():
-        train(Context(), None, request)
+        train(Context(), None, request, OneHost())
     assert not caught.value.allow_retries
 
 

@@ -1,0 +1,33 @@
+"""Running the launcher that a run config chooses."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from assets.networks.launchers.settings import Launcher
+
+
+def launcher_of(settings: Launcher) -> ModuleType:
+    """The module of a launcher, with `expect_ready` and `run`."""
+    return import_module(f"assets.networks.launchers.{settings.kind}")
+
+
+def expect_launcher(settings: Launcher, training: TrainingConfig) -> None:
+    """Raise a `UserError` where the training cannot be launched so: before anything starts."""
+    training.expect_division(settings.hosts * settings.processes)
+    launcher_of(settings).expect_ready(settings)
+
+
+def launch(
+    settings: Launcher, context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, request: Path, output: Path
+) -> None:
+    """Train to the end where `settings` say; raises what ends it otherwise."""
+    launcher_of(settings).run(settings, context, pipes, request, output)

@@ -1,0 +1,228 @@
+"""A training as a job of Slurm: `sbatch` of a script in the run's folder, followed by `squeue` and `sacct`.
+
+Messages and logs come home through files in the run's folder, which the nodes share. Slurm starts a job that it
+preempts again by itself. One that reached its limit of time, or whose node failed, is submitted again by this launcher
+as long as each job has come further than the one before.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets.networks.launchers.common import (
+    STOP_SECONDS,
+    LaunchedTrainingError,
+    LauncherError,
+    agent_command,
+    forwarding,
+    heartbeat_file,
+)
+from assets.networks.launchers.settings import SlurmSettings
+from models.run_files import RESULT
+from store.atomic import write_json, write_text
+from store.code import ROOT
+from training.heartbeat import HEARTBEAT, beating
+
+PROGRAMS = ("sbatch", "squeue", "sacct", "scancel", "scontrol")
+AGAIN = ("TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "REQUEUED")  # states after which a new job goes on
+GOING_ON = (
+    "PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "REQUEUED", "RESIZING", "STAGE_OUT", "SIGNALING",
+    "STOPPED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT",
+)  # fmt: skip
+WARNING_SECONDS = 120  # before the end of a job, in which a checkpoint is written
+UNKNOWN_SECONDS = 60.0  # for accounting to know the end of a job
+NOT_FOUND = "Invalid job id"  # squeue's words for a job that ended long ago
+STEP_STOPPED = 128 + 15  # exit status of a training that was asked to stop
+
+
+def expect_ready(_: SlurmSettings) -> None:
+    """Raise LauncherError where Slurm's programs are not there."""
+    missing = [program for program in PROGRAMS if shutil.which(program) is None]
+    if missing:
+        raise LauncherError(
+            f"The launcher slurm needs {', '.join(missing)} on PATH: start this run on a login node of the cluster, or "
+            "choose another launcher."
+        )
+
+
+def run(
+    settings: SlurmSettings, context: dg.AssetExecutionContext, _: dg.PipesSubprocessClient, request: Path, output: Path
+) -> None:
+    """Train to the end, in one job after the other; raises LaunchedTrainingError for what no new job mends."""
+    folder = output / "slurm"
+    folder.mkdir(parents=True, exist_ok=True)
+    end_earlier(folder, context)
+    injector = dg.PipesFileContextInjector(str(folder / "context.json"))
+    reader = dg.PipesFileMessageReader(str(folder / "messages"))
+    with (
+        dg.open_pipes_session(context.op_execution_context, injector, reader) as session,
+        beating(heartbeat_file(output)),
+        forwarding(folder / "log.txt"),
+    ):
+        script = folder / "job.sh"
+        variables = {**session.get_bootstrap_env_vars(), HEARTBEAT: str(heartbeat_file(output)), **settings.environment}
+        write_text(script, job_script(settings, request, folder, variables))
+        before = ""
+        while True:
+            job = submit(script, folder)
+            state = follow(job, settings, context, folder)
+            if state == "COMPLETED" or (output / RESULT).exists():
+                return
+            if state == "CANCELLED":
+                raise LauncherError(f"Slurm's job {job} was cancelled; the same command goes on from its checkpoint.")
+            now = last_checkpoint(output)
+            if state not in AGAIN or now == before:
+                raise LaunchedTrainingError(f"the job of Slurm ended as {state}")
+            context.log.info(f"The job ended as {state}; a new one goes on from {now}.")
+            before = now
+
+
+def job_script(settings: SlurmSettings, request: Path, folder: Path, variables: Mapping[str, str]) -> str:
+    """What sbatch is given."""
+    options = {
+        "job-name": f"radalign-{folder.parent.parent.name}",
+        "nodes": settings.nodes,
+        "ntasks-per-node": 1,
+        "partition": settings.partition,
+        "account": settings.account,
+        "time": settings.time,
+        "gpus-per-node": settings.gpus_per_node or "",
+        "cpus-per-task": settings.cpus_per_node or "",
+        "signal": f"USR1@{WARNING_SECONDS}",
+        "open-mode": "append",
+        "output": folder / "log.txt",
+    }
+    given = [f"--{name}={value}" for name, value in options.items() if value != ""]
+    agent = agent_command(
+        settings.python or sys.executable, settings, "$head:$port", "$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}", request
+    )
+    return "\n".join(
+        [
+            "#!/bin/bash",
+            *(f"#SBATCH {option}" for option in ["--requeue", *given, *settings.options]),
+            *(f"export {name}={shlex.quote(value)}" for name, value in sorted(variables.items())),
+            *settings.setup,
+            f"cd {shlex.quote(str(ROOT))} || exit 1",
+            'head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
+            "port=$((20000 + SLURM_JOB_ID % 20000))",
+            "cores=${SLURM_CPUS_PER_TASK:+--cpus-per-task=$SLURM_CPUS_PER_TASK}",
+            f"srun $cores --kill-on-bad-exit=1 {' '.join(map(_quote, agent))}",
+            "status=$?",
+            f"if [ $status -eq {STEP_STOPPED} ]; then  # Slurm ends the job, and its checkpoint is written",
+            '  scontrol requeue "$SLURM_JOB_ID" && sleep 60',
+            "fi",
+            "exit $status",
+            "",
+        ]
+    )
+
+
+def _quote(word: str) -> str:
+    """A word of a command, in which variables of the shell are replaced."""
+    return f'"{word}"' if "$" in word else shlex.quote(word)
+
+
+def submit(script: Path, folder: Path) -> str:
+    """Submit the script; returns the number of the job, which a later run finds in the folder."""
+    done = subprocess.run(["sbatch", "--parsable", str(script)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LauncherError(f"sbatch refused the training: {_last_line(done.stderr)}")
+    job = done.stdout.strip().partition(";")[0]
+    write_json(folder / "job.json", {"job": job})
+    return job
+
+
+def follow(job: str, settings: SlurmSettings, context: dg.AssetExecutionContext, folder: Path) -> str:
+    """Wait until the job has ended, and say what it waits for; returns its last state. The job ends with this step."""
+    said, unknown_since = "", 0.0
+    try:
+        while True:
+            state, why = job_state(job)
+            if is_over(state):
+                return state
+            if not state:
+                unknown_since = unknown_since or time.monotonic()
+                if time.monotonic() - unknown_since > UNKNOWN_SECONDS:
+                    return "lost: neither squeue nor sacct knows it"
+            else:
+                unknown_since = 0.0
+            now = f"{state} {why}".strip()
+            if now != said and state:
+                context.log.info(f"Slurm's job {job}: {now}.")
+                said = now
+            time.sleep(settings.poll_seconds)
+    except BaseException:
+        cancel(job)
+        raise
+    finally:
+        (folder / "job.json").unlink(missing_ok=True)
+
+
+def job_state(job: str) -> tuple[str, str]:
+    """The state of a job and why it waits; "" where Slurm does not say."""
+    queued = subprocess.run(["squeue", "-h", "-j", job, "-o", "%T|%r"], capture_output=True, text=True, check=False)
+    line = queued.stdout.strip()
+    if line:
+        state, _, why = line.splitlines()[0].partition("|")
+        if not is_over(state):
+            return state, "" if why == "None" else why
+    elif queued.returncode and NOT_FOUND not in queued.stderr:
+        return "", ""  # the controller does not answer; the job goes on
+    ended = subprocess.run(
+        ["sacct", "-n", "-X", "-P", "-D", "-j", job, "-o", "State"], capture_output=True, text=True, check=False
+    )
+    states = [state.split()[0] for state in ended.stdout.splitlines() if state.strip()]
+    if not states:  # a cluster without accounting: the controller remembers a job for some minutes
+        shown = subprocess.run(["scontrol", "show", "job", "-o", job], capture_output=True, text=True, check=False)
+        states = re.findall(r"JobState=(\w+)", shown.stdout)
+    return (states[-1], "") if states else ("", "")
+
+
+def is_over(state: str) -> bool:
+    """Whether a job in this state will not run again by itself."""
+    return state != "" and state not in GOING_ON
+
+
+def cancel(job: str) -> None:
+    """End a job, and wait until it has written its checkpoint."""
+    subprocess.run(["scancel", job], capture_output=True, check=False)
+    deadline = time.monotonic() + STOP_SECONDS
+    while time.monotonic() < deadline:
+        state, _ = job_state(job)
+        if not state or is_over(state):
+            return
+        time.sleep(0.5)
+
+
+def end_earlier(folder: Path, context: dg.AssetExecutionContext) -> None:
+    """End the job of an earlier step that was killed: two trainings never write into one folder."""
+    record = folder / "job.json"
+    if not record.exists():
+        return
+    job = str(json.loads(record.read_text(encoding="utf-8")).get("job", ""))
+    state, _ = job_state(job)
+    if state and not is_over(state):
+        context.log.info(f"Slurm's job {job} of an earlier run is {state}; it is ended first.")
+        cancel(job)
+    record.unlink(missing_ok=True)
+
+
+def last_checkpoint(output: Path) -> str:
+    """The name of the run's last checkpoint, or ""."""
+    return max((path.name for path in (output / "checkpoints").glob("step-????????")), default="")
+
+
+def _last_line(text: Any) -> str:
+    lines = str(text).strip().splitlines()
+    return lines[-1] if lines else "it gave no reason"

@@ -1,0 +1,30 @@
+"""A training as a child of the step: one process, or several under torchrun."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import dagster as dg
+
+from assets.networks.launchers.settings import OneHost
+from store.code import ROOT
+from training.errors import PARENT
+
+
+def expect_ready(_: OneHost) -> None:
+    """What it needs is what the step runs with."""
+
+
+def run(
+    settings: OneHost, context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, request: Path, _: Path
+) -> None:
+    """Train to the end; raises whatever ends it otherwise."""
+    several = [".agent", "--standalone", f"--nproc-per-node={settings.processes}"]
+    module, *options = several if settings.processes > 1 else [""]
+    if options:
+        options.append(f"--max-restarts={settings.max_restarts}")
+    command = [sys.executable, "-m", f"training{module}", *options, str(request)]
+    started_by = {PARENT: str(os.getpid())}
+    pipes.run(context=context.op_execution_context, command=command, cwd=str(ROOT), env=started_by)
