@@ -1,13 +1,18 @@
-"""Turns a stage of ingestion into a Dagster asset: plan, then one mapped op per batch, then collect.
+"""Turns a stage of ingestion into a Dagster asset: plan, then mapped ops for the batches, then collect.
 
-The batches of one run are dynamic outputs, so whichever executor the run has spreads them.
+The batches of one run are dynamic outputs, so whichever executor the run has spreads them. A mapped op computes one
+batch or, where there are more than MOST_STEPS, a group of successive ones: what Dagster keeps of a run stays bounded
+however large an archive is. Each batch is kept once it is computed, so a group that is begun again goes on.
+
+The plan itself is no output: it follows from the plans upstream, the settings and the code, and is made again.
 """
 
 import inspect
 import time
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 
@@ -20,14 +25,17 @@ from ingestion.pipeline import IMAGES
 from ingestion.stage import Stage
 from ingestion.workspace import Workspace, member_of
 from store import batches
-from store.batches import Batch, Plan
+from store.batches import Batch, Count, Plan
 from store.home import expect_room
 
 Metadata = dict[str, Any]
 Preview = Callable[[Workspace, Plan], Metadata]
 Record = Callable[[Workspace, str], Metadata]
+MOST_STEPS = 500  # mapped ops of a stage in one run
+LOG_EVERY = 300.0  # seconds, within a group
 IMAGE_COPIES = 2  # among the images, and in the shards
 KINDS = {"python", "parquet"}
+Item = TypeVar("Item")
 
 
 def batched_asset(
@@ -85,15 +93,23 @@ def _plan_op(one: Stage, config_class: type[dg.Config]) -> dg.OpDefinition:
                 _expect_room(one, there, todo, planned.settings)
             which = f"{one.name} of {name}" if place.is_pool else one.name
             context.log.info(f"{which}: {len(todo)} of {len(planned.batches)} batches to compute, the others are there")
-            for position, batch in enumerate(todo):
-                progress = {"position": position, "of": len(todo), "started": started}
-                work = {"cohort": name, "batch": asdict(batch), "settings": planned.settings, "progress": progress}
-                key = f"{name}_{batch.name}" if place.is_pool else batch.name
+            for first, group in group_batches(todo):
+                progress = {"position": first, "of": len(todo), "started": started}
+                batches = [asdict(batch) for batch in group]
+                work = {"cohort": name, "batches": batches, "settings": planned.settings, "progress": progress}
+                key = f"{name}_{group[0].name}" if place.is_pool else group[0].name
                 yield dg.DynamicOutput(work, mapping_key=key, output_name="batch")
-            plans[name] = planned.to_json()
+            plans[name] = {"settings": planned.settings, "version": planned.version()}
         yield dg.Output({"plans": plans, "started": started}, output_name="plan")
 
     return plan
+
+
+def group_batches(todo: Sequence[Item], most: int = MOST_STEPS) -> Iterator[tuple[int, Sequence[Item]]]:
+    """Cut what is to be computed into at most `most` groups, all of one size but the last; each with its position."""
+    size = -(-len(todo) // most)
+    for first in range(0, len(todo), max(size, 1)):
+        yield first, todo[first : first + size]
 
 
 def _settings(one: Stage, config: dg.Config, workspace: Workspace) -> Any:
@@ -110,14 +126,21 @@ def _expect_room(one: Stage, workspace: Workspace, todo: Sequence[Batch], settin
 
 
 def _batch_op(one: Stage) -> dg.OpDefinition:
-    @dg.op(name=f"{one.name}_batch", description=f"One batch of {one.name}.")
+    @dg.op(name=f"{one.name}_batch", description=f"Some batches of {one.name}.")
     def compute(context: dg.OpExecutionContext, workspace: WorkspaceResource, work: dict[str, Any]) -> dict[str, Any]:
-        with one_sentence():
-            there = member_of(workspace.plain(), work["cohort"])
-            outcome = stage.run(one, there, Batch(**work["batch"]), work["settings"], context.log.warning)
-        progress = stage.describe_progress(**work["progress"])
-        context.log.info(f"{stage.describe_outcome(one.name, outcome)}; {progress}")
-        return {"cohort": work["cohort"], "computed": outcome.computed}
+        there = member_of(workspace.plain(), work["cohort"])
+        group = [Batch(**batch) for batch in work["batches"]]
+        outcomes, position, logged = [], work["progress"]["position"], time.monotonic()
+        for batch in group:
+            with one_sentence():
+                outcomes.append(stage.run(one, there, batch, work["settings"], context.log.warning))
+            if batch is group[-1] or time.monotonic() - logged > LOG_EVERY:
+                logged = time.monotonic()
+                progress = stage.describe_progress(**{**work["progress"], "position": position + len(outcomes) - 1})
+                context.log.info(f"{stage.describe_outcomes(one.name, outcomes)}; {progress}")
+        counts = {outcome.fingerprint: Count(outcome.rows, outcome.rejects) for outcome in outcomes}
+        computed = sum(outcome.computed for outcome in outcomes)
+        return {"cohort": work["cohort"], "computed": computed, "counts": counts}
 
     return compute
 
@@ -137,10 +160,11 @@ def _collect_op(one: Stage, preview: Preview, record: Record | None) -> dg.OpDef
         place, versions, found = workspace.plain(), [], {}
         for there in place.members():
             name = there.cohort_name()
-            planned = Plan.from_json(plan["plans"][name])
-            computed = sum(outcome["computed"] for outcome in outcomes if outcome["cohort"] == name)
+            own = [outcome for outcome in outcomes if outcome["cohort"] == name]
+            computed, known = sum(outcome["computed"] for outcome in own), ChainMap(*(one["counts"] for one in own))
             with one_sentence():
-                counts = stage.collect(one, there, planned, computed)
+                planned = stage.plan_again(one, there, **plan["plans"][name])
+                counts = stage.collect(one, there, planned, computed, known)
                 counts |= record(there, context.run.run_id) if record else {}
             versions.append(counts.get("data_version", planned.version()))
             found[name] = show_counts(counts) | preview(there, planned) | identify(there)

@@ -13,6 +13,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.batched import group_batches
 from assets.ingestion import as_check_result
 from assets.settings.evaluation import EvaluationSettings, chosen_evaluation
 from assets.workspace import WorkspaceResource, identify, one_sentence
@@ -55,7 +56,7 @@ CHECKS = {
     **checks.SHARDS_CHECKS,
 }
 SHOWN = ("computed", "reused", "rows", "rejects")  # of the counts of a stage
-Update = dict[str, Any]  # what the ops hand on: dataset, split, views, plans, and the state once it is known
+Update = dict[str, Any]  # what the ops hand on: dataset, split, views, and the state once it is known
 
 
 @dg.asset(name=ARCHIVES, group_name=GROUP, kinds={"file"})
@@ -122,7 +123,7 @@ def _inventory_op(name: str) -> dg.OpDefinition:
             chosen = choose_datasets(pretraining, amount.cohorts, amount.splits)
         split = amount.splits.get(name, "")
         views = list(VIEWS[amount.view])
-        update: Update = {"dataset": name, "split": split, "views": views, "state": None, "plans": {}}
+        update: Update = {"dataset": name, "split": split, "views": views, "state": None}
         todo: dict[str, dict[str, Plan]] = {}
         with _caught(context, update, "inventory"):
             if name in members_of(pretraining.cohort_name()):
@@ -135,24 +136,26 @@ def _inventory_op(name: str) -> dg.OpDefinition:
                 settings = downstream_settings(pretraining, there, split, views)
                 update_inventory(there, settings.inventory, context.log.info)
                 plans = plan_stages(there, settings)
-                update["plans"] = _to_json(plans)
                 todo = list_missing(there, plans, context.log.warning)
                 context.log.info(f"{name}: {describe_plan(len(todo), plans)}")
-        for batch, plans in todo.items():
-            work = {**update, "batch": batch, "plans": _to_json(plans)}
-            yield dg.DynamicOutput(work, mapping_key=batch, output_name="batch")
+        for _, group in group_batches(list(todo)):
+            work = {**update, "batches": {batch: todo[batch] for batch in group}}
+            yield dg.DynamicOutput(work, mapping_key=group[0], output_name="batch")
         yield dg.Output(update, output_name="update")
 
     return inventory
 
 
-@dg.op(description="One batch of a dataset, from its files to its shard.")
+@dg.op(description="Some batches of a dataset, from their files to their shards.")
 def dataset_batch(context: dg.OpExecutionContext, workspace: WorkspaceResource, work: Update) -> dict[str, Any]:
-    """Compute what the stages lack of the batch; returns them, and the state of the dataset where that failed."""
-    computed: list[str] = []
-    with _caught(context, work, f"batch {work['batch']}"):
-        there = _workspace_of(workspace, work)
-        computed = run_stages(there, _plans_of(work), context.log.info)
+    """Compute what the stages lack of the batches; returns how many each computed, and the state of the dataset where
+    that failed."""
+    computed: Counter[str] = Counter()
+    for name, plans in work["batches"].items():
+        with _caught(context, work, f"batch {name}"):
+            computed.update(run_stages(_workspace_of(workspace, work), plans, context.log.info))
+        if work["state"] is not None:
+            break
     return {"computed": computed, "state": work["state"]}
 
 
@@ -172,8 +175,9 @@ def dataset_tables(
         if update["state"] is None:
             there = _workspace_of(workspace, update)
             settings = downstream_settings(_pretraining(context, workspace), there, update["split"], update["views"])
-            computed = Counter(one for outcome in outcomes for one in outcome["computed"])
-            counts, results = finish_stages(there, _plans_of(update), computed, settings, context.log.info)
+            computed: Counter[str] = sum((outcome["computed"] for outcome in outcomes), Counter())
+            plans = plan_stages(there, settings)
+            counts, results = finish_stages(there, plans, computed, settings, context.log.info)
             notes = [explain_check(result, name) for result in results if result.blocks]
             update["state"] = describe_failed(notes[0]) if notes else keep_ready(there)
     state = write_state(workspace.plain(), name, update["state"])
@@ -205,14 +209,6 @@ def _check_results(
                 description="There was nothing to check.",
                 metadata=whose,
             )
-
-
-def _to_json(plans: dict[str, Plan]) -> dict[str, Any]:
-    return {name: plan.to_json() for name, plan in plans.items()}
-
-
-def _plans_of(update: Update) -> dict[str, Plan]:
-    return {name: Plan.from_json(plan) for name, plan in update["plans"].items()}
 
 
 def _pretraining(context: dg.OpExecutionContext | dg.AssetExecutionContext, workspace: WorkspaceResource) -> Workspace:

@@ -93,7 +93,7 @@ def inventory_asset(
     with one_sentence():
         found = update_inventory(there, settings_of(config, InventorySettings), context.log.info)
     scan = found.scan
-    counts = count_batches(there.folder("inventory"), found.plan, found.computed)
+    counts = count_batches(batches.count(there.folder("inventory"), found.plan), found.plan, found.computed)
     yield dg.MaterializeResult(
         metadata={
             **counts,

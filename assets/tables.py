@@ -13,10 +13,11 @@ from assets.evaluated import GROUP
 from assets.workspace import WorkspaceResource, identify, one_sentence
 from evaluation.figures.catalogue import EMBEDDED_BY_PAPERS
 from evaluation.metrics.values import MACRO
+from tracking.places import pages_address
 
 NAMES = ("pretraining", "method", "cohort", "task", "setting", "metric")
 SHOWN = (*NAMES, "value", "low", "high", "n", "seed", "repeat", "checkpoint")
-MLFLOW = "http://127.0.0.1:5000"  # where `make ui` has it
+MLFLOW = pages_address()  # for links
 
 
 def results_asset(methods: Sequence[str]) -> dg.AssetsDefinition:

@@ -1,8 +1,8 @@
 """Cuts an archive into batches of studies that stay what they are when the archive grows.
 
-The plan remembers which study is in which batch. New studies go into new batches, so they cost only
-themselves; a study that changed or vanished gives its batch another fingerprint. What every image was made
-from is kept, too, so that the next inventory can say which images are new, changed or gone.
+The table `members` remembers which study is in which batch (`ingestion.members`). New studies go into new batches, so
+they cost only themselves; a study that changed or vanished gives its batch another fingerprint. What every image was
+made from is kept, too, so that the next inventory can say which images are new, changed or gone.
 
 A batch has the size and time of every file, and whether it was there at all. Later stages compare: a file that was not
 there makes a reject, a file that was there and is not found ends the run.
@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,10 +29,11 @@ from cohorts.errors import CohortError
 from cohorts.phantom import PHANTOM
 from cohorts.phantom.marker import is_marked
 from cohorts.views import NOT_CHOSEN, USUAL
+from ingestion.members import assign, read_members, rows_of_batches, write_members
 from ingestion.workspace import REMOTE, SIMULATED
 from store import batches
 from store.atomic import write_json
-from store.batches import Batch, Plan
+from store.batches import Batch, Count, Plan
 from store.digests import fingerprint
 from store.errors import SettingError
 from store.seals import is_intact, set_aside, write_sealed_table
@@ -49,6 +49,7 @@ BEGAN = "listing"  # an empty file; its time says when the last listing began
 ARCHIVE = "archive.json"  # says where the archive is that was listed last
 IMAGES, TEXTS = "images", "texts"  # aspects of a batch: what decoding reads, and what taking reports apart reads
 NEW, VANISHED = "new", "vanished"
+ROWS_AT_ONCE = 100_000  # that are Python's objects, which take many times as much memory as a table
 Log = Callable[[str], object]
 
 # A digest of what each later stage reads of an image: the names that end in its tables, and the state of its file.
@@ -106,7 +107,9 @@ class Inventory:
 
     def count_changes(self) -> dict[str, int]:
         """Images that are new, changed and gone."""
-        counts = Counter(self.changes["change"].to_pylist())
+        counts: Counter[str] = Counter()
+        for found in pc.value_counts(self.changes["change"]).to_pylist():
+            counts[found["values"]] = found["counts"]
         changed = sum(count for change, count in counts.items() if change not in (NEW, VANISHED))
         return {NEW: counts[NEW], "changed": changed, VANISHED: counts[VANISHED]}
 
@@ -170,17 +173,25 @@ def take_inventory(
     """Write the scan of an archive as batches of studies with their `stamps`, its rejects and the plan."""
     stamps = read_stamps(cohort, scan.studies, log) if stamps is None else stamps
     sources = describe_sources(scan.studies, stamps)
-    changes = compare(_previous_sources(folder, log), sources)
     studies = scan.studies["study_id"]
-    members = assign(_previous_members(folder, batch_size, log), pc.unique(studies).to_pylist(), batch_size)
-    computed, cut = 0, []
-    for name, rows in _rows_of_batches(studies, members).items():
+    members = assign(read_members(folder, batch_size, log), pc.unique(studies), batch_size)
+    before = set(batches.read_last_plan(folder, lambda _: None).fingerprints().values())
+    computed, cut, counts, is_same = 0, [], {}, np.zeros(len(studies), bool)
+    for name, rows in rows_of_batches(studies, members):
         batch = _batch(name, cohort, sources.take(rows), stamps.take(rows))
-        rows_of_batch = join_stamps(scan.studies.take(rows), stamps.take(rows))
-        outcome = batches.run_batch(folder, batch, lambda table=rows_of_batch: (table, None), log=log)  # type: ignore[misc]
+        is_same[rows] = batch.fingerprint in before
+        outcome = batches.run_batch(
+            folder,
+            batch,
+            lambda rows=rows: (join_stamps(scan.studies.take(rows), stamps.take(rows)), None),  # type: ignore[misc]
+            log=log,
+        )
         computed += outcome.computed
         cut.append(batch)
+        counts[batch.fingerprint] = Count(outcome.rows, outcome.rejects)
+    changes = _compare_batches(_previous_sources(folder, log), sources, is_same)
     write_sealed_table(scan.rejects, folder / REJECTS)
+    write_members(members, folder, batch_size)
     settings = {
         "batch_size": batch_size,
         "split": cohort.split,
@@ -188,41 +199,20 @@ def take_inventory(
         "has_reports": cohort.has_reports,
         "source_rows": scan.source_rows,
         SIMULATED: cohort.name == PHANTOM or is_marked(cohort.root),  # also known where the archive is away later
-        "members": members,
     }
     plan = Plan(tuple(cut), settings)
-    batches.commit(folder, plan)
+    batches.commit(folder, plan, counts)
     write_sealed_table(sources, folder / SOURCES)
     return Inventory(plan, computed, changes, scan)
 
 
-def assign(previous: Mapping[str, Sequence[str]], present: Sequence[str], size: int) -> dict[str, list[str]]:
-    """Which study is in which batch: known ones stay, new ones open new batches, vanished ones leave.
-
-    Batches of less than half of `size`, which nightly runs leave behind, are dissolved once they and the new
-    studies fill a whole batch: a study is moved, and computed again, hardly ever more than once.
-    """
-    there = set(present)
-    kept = {name: [study for study in studies if study in there] for name, studies in previous.items()}
-    known = {study for studies in kept.values() for study in studies}
-    new = [study for study in present if study not in known]
-    small = {name: studies for name, studies in kept.items() if 2 * len(studies) < size}
-    if sum(map(len, small.values())) + len(new) >= size:
-        kept = {name: studies for name, studies in kept.items() if name not in small}
-        new = [study for studies in small.values() for study in studies] + new
-    first = 1 + max((int(name[1:]) for name in previous), default=-1)
-    fresh = {f"b{first + index:05d}": new[start : start + size] for index, start in enumerate(range(0, len(new), size))}
-    return {name: studies for name, studies in {**kept, **fresh}.items() if studies}
-
-
 def read_stamps(cohort: Cohort, studies: pa.Table, log: Log) -> pa.Table:
     """The state of the files of each image (cohorts.tables.STAMPS), in the order of `studies`."""
-    from cohorts.archive.paths import file_stamps
     from cohorts.tables import STAMPS
 
     log(f"Looking at the size and time of the files of {studies.num_rows} images.")
     columns = {
-        "image_stamp": file_stamps(cohort.root, studies["image_path"].to_pylist()),
+        "image_stamp": _file_stamps(cohort.root, studies["image_path"]),
         "report_stamp": _report_stamps(cohort, studies, log),
         "mask_stamps": _mask_stamps(cohort, studies),
     }
@@ -257,6 +247,14 @@ def compare(known: pa.Table | None, present: pa.Table) -> pa.Table:
         return database.sql(_CHANGES).to_arrow_table()
 
 
+def _compare_batches(known: pa.Table | None, present: pa.Table, is_same: np.ndarray) -> pa.Table:
+    """`compare`, without the images of batches that are what they were (`is_same`, by the rows of `present`)."""
+    if known is not None and is_same.any():
+        same = present["image_id"].filter(pa.array(is_same))
+        known = known.filter(pc.invert(pc.is_in(known["image_id"], value_set=same)))
+    return compare(known, present.filter(pa.array(~is_same)))
+
+
 def _explain_nothing_usable(cohort: str, scan: Scan) -> str:
     reasons = Counter(scan.rejects["reason"].to_pylist())
     counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
@@ -270,12 +268,12 @@ def _mark_beginning(folder: Path) -> None:
 
 def _expect_known(folder: Path, cohort: Cohort, scan: Scan, log: Log) -> None:
     """CohortError where the archive has no image of those that are known: it is another one, or lacks a disk."""
-    known = _previous_sources(folder, log)
+    known = _previous_sources(folder, log, ["image_id"])
     if known is None or not known.num_rows:
         return
     others = scan.rejects.filter(pc.equal(scan.rejects["reason"], NOT_CHOSEN))  # that other views are asked for now
     present = pa.chunked_array([*scan.studies["image_id"].chunks, *others["image_id"].chunks], pa.string())
-    if not pc.any(pc.is_in(present, value_set=known["image_id"].combine_chunks())).as_py():
+    if not pc.any(pc.is_in(present, value_set=known["image_id"])).as_py():
         raise CohortError(
             f"The archive {cohort.root} has none of the {known.num_rows} images that were known of {cohort.name}: "
             f"mount all of it, or set {folder.parent} aside if it shall be replaced by another archive."
@@ -291,17 +289,7 @@ def _batch(name: str, cohort: Cohort, sources: pa.Table, stamps: pa.Table) -> Ba
     return Batch(name, fingerprint("inventory", sources["row"].to_pylist(), stamps.to_pylist()), aspects=aspects)
 
 
-def _rows_of_batches(studies: pa.ChunkedArray, members: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
-    """The rows of each batch: its studies in their order, the images of a study in the order of the scan."""
-    flat = pa.array([study for names in members.values() for study in names], pa.string())
-    places = pc.index_in(studies, value_set=flat).to_numpy()
-    order = np.argsort(places, kind="stable")
-    ends = np.cumsum([0, *map(len, members.values())])
-    bounds = np.searchsorted(places[order], ends)
-    return {name: order[start:stop] for name, (start, stop) in zip(members, pairwise(bounds), strict=True)}
-
-
-def _previous_sources(folder: Path, log: Log) -> pa.Table | None:
+def _previous_sources(folder: Path, log: Log, columns: Sequence[str] | None = None) -> pa.Table | None:
     path = folder / SOURCES
     if not path.exists():
         return None
@@ -309,31 +297,38 @@ def _previous_sources(folder: Path, log: Log) -> pa.Table | None:
         set_aside(path)
         log(f"{path} was damaged and is made again, so every image counts as new this time.")
         return None
-    table = pq.read_table(path)
+    table = pq.read_table(path, columns=columns)
     return table.rename_columns(["images" if name == "films" else name for name in table.column_names])  # older homes
 
 
-def _previous_members(folder: Path, batch_size: int, log: Log) -> dict[str, list[str]]:
-    settings = batches.read_last_plan(folder, log).settings
-    return settings["members"] if settings.get("batch_size") == batch_size else {}
-
-
-def _report_stamps(cohort: Cohort, studies: pa.Table, log: Log) -> list[str]:
-    """The state of each image's report: of its file or, where the report is a row of a table, of its text."""
+def _file_stamps(root: Path, paths: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
+    """The stamp of each file; of a folder some at a time, of a storage, which is listed for it, all at once."""
     from cohorts.archive.paths import file_stamps
+    from cohorts.archive.remote import is_remote
 
+    step = max(len(paths), 1) if is_remote(root) else ROWS_AT_ONCE
+    parts = [paths.slice(start, step) for start in range(0, len(paths), step)]
+    return pa.chunked_array([file_stamps(root, part.to_pylist()) for part in parts], pa.string())
+
+
+def _report_stamps(cohort: Cohort, studies: pa.Table, log: Log) -> pa.Array | pa.ChunkedArray:
+    """The state of each image's report: of its file or, where the report is a row of a table, of its text."""
     if not cohort.has_reports:
-        return [""] * studies.num_rows
-    rows = studies.select(["study_id", "image_id", "image_path", "report_path"]).to_pylist()
-    of_study = {row["study_id"]: row for row in reversed(rows)}
-    users = Counter(row["report_path"] for row in of_study.values())
-    in_files = sorted(path for path, studies_of in users.items() if path is not None and studies_of == 1)
-    state = dict(zip(in_files, file_stamps(cohort.root, in_files), strict=True))
-    shared = [study for study, row in of_study.items() if row["report_path"] not in state]
-    if shared:
-        log(f"Reading {len(shared)} reports that are rows of a table.")
-    texts = {study: stamp_row(cohort, of_study[study]) for study in shared}
-    return [texts[row["study_id"]] if row["study_id"] in texts else state[row["report_path"]] for row in rows]
+        return pa.repeat(pa.scalar(""), studies.num_rows)
+    number = pc.index_in(studies["study_id"], value_set=pc.unique(studies["study_id"])).to_numpy()  # of the study
+    first = studies.select(["study_id", "image_id", "image_path", "report_path"]).take(
+        np.unique(number, return_index=True)[1]
+    )
+    users = pc.value_counts(first["report_path"].drop_null())
+    files = users.field("values").filter(pc.equal(users.field("counts"), 1)).sort()
+    place = pc.fill_null(pc.index_in(first["report_path"], value_set=files), -1).to_numpy().copy()
+    shared = first.filter(pa.array(place < 0))
+    place[place < 0] = len(files) + np.arange(shared.num_rows)
+    if shared.num_rows:
+        log(f"Reading {shared.num_rows} reports that are rows of a table.")
+    texts = [stamp_row(cohort, row) for part in shared.to_batches(ROWS_AT_ONCE) for row in part.to_pylist()]
+    stamps = pa.chunked_array([*_file_stamps(cohort.root, files).chunks, pa.array(texts, pa.string())])
+    return stamps.take(pa.array(place[number]))
 
 
 def _mask_stamps(cohort: Cohort, studies: pa.Table) -> list[list[str] | None]:

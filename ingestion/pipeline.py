@@ -212,7 +212,7 @@ def _run_stages(workspace: Workspace, plans: Mapping[str, Plan], log: Log) -> li
         (batch,) = plans[one.name].batches
         outcome = stage.run(one, workspace, batch, plans[one.name].settings, log)
         if outcome.computed:
-            log(stage.describe_outcome(one.name, outcome))
+            log(stage.describe_outcomes(one.name, [outcome]))
             computed.append(one.name)
     return computed
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from store import batches
-from store.batches import AGAIN, Batch, Computed, Outcome, Plan
+from store.batches import AGAIN, Batch, Computed, Count, Outcome, Plan
 from store.code import code_version
+from store.errors import DamageError
 from store.seals import expect_intact, is_sealed, write_sealed_json
 
 if TYPE_CHECKING:
@@ -74,7 +75,26 @@ def plan(stage: Stage, workspace: Workspace, settings: Any, planned: Mapping[str
     values = asdict(settings)
     if stage.implied:
         values |= stage.implied(values, upstream)
-    return batches.plan_stage(stage.name, stage.code_version(workspace), values, upstream, stage.aspect)
+    return _plan(stage, workspace, values, upstream)
+
+
+def plan_again(stage: Stage, workspace: Workspace, settings: Mapping[str, Any], version: str) -> Plan:
+    """The plan of this version, made again of its own settings and of the plans that count upstream.
+
+    DamageError where it comes out as another one: the code, or a plan upstream, was changed since.
+    """
+    upstream = {name: batches.read_plan(workspace.folder(name)) for name in stage.upstream}
+    planned = _plan(stage, workspace, settings, upstream)
+    if planned.version() != version:
+        raise DamageError(
+            f"The code of {stage.name}, or what it reads of {' and '.join(stage.upstream)}, was changed while the run "
+            f"went on; {AGAIN}"
+        )
+    return planned
+
+
+def _plan(stage: Stage, workspace: Workspace, settings: Mapping[str, Any], upstream: Mapping[str, Plan]) -> Plan:
+    return batches.plan_stage(stage.name, stage.code_version(workspace), settings, upstream, stage.aspect)
 
 
 def missing(stage: Stage, workspace: Workspace, planned: Plan, log: Log = lambda _: None) -> list[Batch]:
@@ -101,25 +121,34 @@ def run(
     return batches.run_batch(workspace.folder(stage.name), batch, compute, stage.write, log)
 
 
-def collect(stage: Stage, workspace: Workspace, planned: Plan, computed: int) -> dict[str, Any]:
-    """Make a complete plan the one that counts; returns counts of its batches and rows."""
+def collect(
+    stage: Stage, workspace: Workspace, planned: Plan, computed: int, known: Mapping[str, Count] | None = None
+) -> dict[str, Any]:
+    """Make a complete plan the one that counts; returns counts of its batches and rows.
+
+    `known` are those of some batches by fingerprint; the files of others may be opened. DamageError where a batch is
+    gone.
+    """
     folder = workspace.folder(stage.name)
-    counts = count_batches(folder, planned, computed) | {"code_version": stage.code_version(workspace)}
+    found = batches.count(folder, planned, known or {})
+    counts = count_batches(found, planned, computed) | {"code_version": stage.code_version(workspace)}
     if stage.finish:
         counts |= stage.finish(workspace, planned)
-    batches.commit(folder, planned)
+    batches.commit(folder, planned, found)
     return counts
 
 
-def count_batches(folder: Path, planned: Plan, computed: int) -> dict[str, Any]:
-    """The counts that every stage reports."""
-    paths = [batches.output_path(folder, batch.fingerprint) for batch in planned.batches]
+def count_batches(found: Mapping[str, Count], planned: Plan, computed: int) -> dict[str, Any]:
+    """The counts that every stage reports, of `batches.count`; DamageError where a batch is gone."""
+    if gone := next((batch for batch in planned.batches if batch.fingerprint not in found), None):
+        raise DamageError(f"The batch {gone.name} is gone that was there before; {AGAIN}")
+    counts = [found[batch.fingerprint] for batch in planned.batches]
     return {
         "batches": len(planned.batches),
         "computed": computed,
         "reused": len(planned.batches) - computed,
-        "rows": sum(batches.row_count(path) for path in paths),
-        "rejects": sum(batches.reject_count(folder, batch) for batch in planned.batches),
+        "rows": sum(count.rows for count in counts),
+        "rejects": sum(count.rejects for count in counts),
     }
 
 
@@ -140,9 +169,11 @@ def kept_settings(folder: Path) -> dict[str, Any]:
     return batches.read_plan(folder).settings or stored
 
 
-def describe_outcome(stage: str, outcome: Outcome) -> str:
-    """One line on a batch."""
-    return f"{stage} {outcome.name}: {outcome.rows} rows, {outcome.rejects} rejects"
+def describe_outcomes(stage: str, outcomes: Sequence[Outcome]) -> str:
+    """One line on one batch or several successive ones."""
+    rows, rejects = sum(outcome.rows for outcome in outcomes), sum(outcome.rejects for outcome in outcomes)
+    names = " to ".join(dict.fromkeys((outcomes[0].name, outcomes[-1].name)))
+    return f"{stage} {names}: {rows} rows, {rejects} rejects"
 
 
 def describe_progress(position: int, of: int, started: float) -> str:

@@ -26,24 +26,26 @@ from store import batches
 from store.digests import fingerprint, known_digest
 from store.errors import DamageError
 from store.locks import holding
+from store.remote import mirror
 from store.seals import expect_intact, is_intact, is_sealed, seal_path, write_sealed_json
 
 if TYPE_CHECKING:
     from ingestion.stage import Log
     from ingestion.workspace import Workspace
 
+PLANS = (batches.PLAN, batches.FORMER_PLAN)  # there is one of the two
 # Folder -> the tables that are copied from it, where they are there.
 TABLES: Mapping[str, tuple[str, ...]] = {
-    "inventory": (batches.PLAN,),
-    "images": (batches.PLAN,),
-    "reports": (batches.PLAN,),
-    "triplets": (batches.PLAN,),
+    "inventory": PLANS,
+    "images": PLANS,
+    "reports": PLANS,
+    "triplets": PLANS,
     "studies": ("studies.parquet",),
     "rejects": ("rejects.parquet",),
     "subsets": ("subsets.parquet", "settings.json"),
     "knowledge": ("knowledge.parquet", "unseen.parquet", "settings.json"),
     "regions": ("regions.parquet",),
-    "shards": (batches.PLAN,),
+    "shards": PLANS,
 }
 LINKED = ("triplets", "shards")  # folders whose batches are read later
 PINS = "runs"  # in the home, a folder per run
@@ -80,6 +82,7 @@ def take_version(workspace: Workspace) -> str:
     content = dict(_copied(current))
     data = Manifest.load(current.folder("shards"))
     target = versions_folder(current) / _name(data, content)
+    mirror.bring(target)
     if not _is_whole(target, data, content):
         _write(current, target, data)
     return target.name
@@ -108,6 +111,7 @@ def pin(workspace: Workspace, run: str, state: Mapping[str, Any]) -> None:
 def pinned_state(workspace: Workspace, run: str) -> dict[str, Any] | None:
     """What the run pinned of this dataset; None where it has not met it yet."""
     path = _pin_path(workspace, run)
+    mirror.bring(path)
     if not path.exists() and not is_sealed(path):
         return None
     state: dict[str, Any] = json.loads(
@@ -139,7 +143,10 @@ def at_version(workspace: Workspace, version: str) -> Workspace:
 
 def has_version(workspace: Workspace, version: str) -> bool:
     """Whether a version is there."""
-    return bool(version) and (versions_folder(workspace) / version).is_dir()
+    if not version:
+        return False
+    mirror.bring(versions_folder(workspace) / version)
+    return (versions_folder(workspace) / version).is_dir()
 
 
 def version_for(workspace: Workspace, data_version: str, run: str, trained_on: str, log: Log) -> Workspace:
@@ -214,7 +221,10 @@ def _is_whole(target: Path, data: Manifest, content: Mapping[str, str]) -> bool:
     except ShardError:
         return False
     links = [path for folder in LINKED for path in (target / folder).iterdir() if path.is_symlink()]
-    return all(is_intact(target / name) for name in content) and all(path.exists() for path in links)
+    for folder in LINKED:
+        mirror.look_for_batches(target.parents[1] / folder)
+    there = all(path.exists() or mirror.is_kept(path) for path in links)
+    return there and all(is_intact(target / name) for name in content)
 
 
 def _write(workspace: Workspace, target: Path, data: Manifest) -> None:
@@ -243,7 +253,7 @@ def _linked(workspace: Workspace, data: Manifest) -> Iterator[tuple[str, Path]]:
         yield folder, path
         yield folder, seal_path(path)
     for rejects in [batches.rejects_path(Path(), name) for name in said]:
-        if (triplets / rejects).exists():  # the seal of the output covers them
+        if (triplets / rejects).exists() or mirror.is_kept(triplets / rejects):  # the seal of the output covers them
             yield "triplets", rejects
 
 
@@ -257,3 +267,4 @@ def replace_folder(partial: Path, target: Path) -> None:
         target.rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
     partial.rename(target)
+    mirror.publish(target)

@@ -1,8 +1,11 @@
 """Content-addressed batches: what is there under its fingerprint is not computed again.
 
 A stage has a folder. In it lie `<fingerprint>.parquet` per batch, `<fingerprint>.rejects.parquet` beside
-it, and `plan.json`, which names the batches that count. The seal of the output covers the rejects and is written last.
-It says that the batch is complete, whatever was killed before; the plan is written when all of its batches are.
+it, and `plan.parquet`, which names the batches that count. The seal of the output covers the rejects and is written
+last. It says that the batch is complete, whatever was killed before; the plan is written when all of its batches are.
+
+A plan has a row for each batch, with the number of its rows and rejects: who plans opens no file of a batch that it
+knows. The settings are the metadata of the table.
 
 Nothing is removed here: other runs may be reading or writing in the folder. `radalign clean` removes what none needs.
 """
@@ -11,8 +14,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -21,9 +25,24 @@ import pyarrow.parquet as pq
 from store.atomic import write_table
 from store.digests import fingerprint
 from store.errors import DamageError
-from store.seals import expect_intact, is_intact, is_sealed, seal, set_aside, write_sealed_json
+from store.remote import mirror
+from store.seals import expect_intact, is_intact, is_sealed, seal, set_aside, unlink, write_sealed_table
 
-PLAN = "plan.json"
+PLAN = "plan.parquet"
+FORMER_PLAN = "plan.json"  # of earlier versions of this code; read where there is no PLAN, removed by the next commit
+SETTINGS = b"settings"  # key of the metadata of a plan
+NO_PLAN = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+_NAMED = pa.map_(pa.string(), pa.string())
+PLAN_SCHEMA = pa.schema(
+    [
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("fingerprint", pa.string(), nullable=False),
+        pa.field("inputs", _NAMED, nullable=False),
+        pa.field("aspects", _NAMED, nullable=False),
+        pa.field("rows", pa.int64()),  # null where a plan was committed without the files of its batches
+        pa.field("rejects", pa.int64()),
+    ]
+)
 AGAIN = "bring the dataset up to date, which makes it again: `dagster job execute -j ingest`."
 
 Log = Callable[[str], object]
@@ -66,17 +85,13 @@ class Plan:
         """Digest of the batches and the settings."""
         return fingerprint(self.fingerprints(), self.settings)
 
-    def to_json(self) -> dict[str, Any]:
-        """The plan as values that JSON can write."""
-        return {"settings": self.settings, "batches": [asdict(batch) for batch in self.batches]}
 
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Plan:
-        """The plan of `to_json`. Other values raise ValueError, KeyError, TypeError or AttributeError."""
-        plan = cls(tuple(Batch(**batch) for batch in stored["batches"]), dict(stored["settings"]))
-        if any("/" in batch.fingerprint for batch in plan.batches):
-            raise ValueError("a fingerprint is a path")
-        return plan
+@dataclass(frozen=True)
+class Count:
+    """What a batch holds."""
+
+    rows: int
+    rejects: int
 
 
 def plan_stage(
@@ -104,6 +119,7 @@ def fingerprint_batch(stage: str, code: str, settings: Mapping[str, Any], conten
 
 def missing(folder: Path, plan: Plan, log: Log = lambda _: None) -> list[Batch]:
     """The batches of a plan that are yet to be computed; damaged ones are set aside, which `log` is told."""
+    mirror.look_for_batches(folder)
     return [batch for batch in plan.batches if not _is_complete(folder, batch, log)]
 
 
@@ -129,10 +145,38 @@ def run_batch(
     return Outcome(batch.name, batch.fingerprint, computed, row_count(output), reject_count(folder, batch))
 
 
-def commit(folder: Path, plan: Plan) -> None:
-    """Make a complete plan the one that counts."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_sealed_json(folder / PLAN, plan.to_json())
+def commit(folder: Path, plan: Plan, counts: Mapping[str, Count] | None = None) -> None:
+    """Make a complete plan the one that counts. `counts` are those of `count`, where the caller has them."""
+    mirror.keep_batches([output_path(folder, batch.fingerprint) for batch in plan.batches])
+    counts = count(folder, plan) if counts is None else counts
+    found = [counts.get(batch.fingerprint) for batch in plan.batches]
+    columns = {
+        "name": [batch.name for batch in plan.batches],
+        "fingerprint": [batch.fingerprint for batch in plan.batches],
+        "inputs": [list(batch.inputs.items()) for batch in plan.batches],
+        "aspects": [list(batch.aspects.items()) for batch in plan.batches],
+        "rows": [one and one.rows for one in found],
+        "rejects": [one and one.rejects for one in found],
+    }
+    settings = {SETTINGS: json.dumps(plan.settings).encode()}
+    write_sealed_table(pa.table(columns, schema=PLAN_SCHEMA.with_metadata(settings)), folder / PLAN)
+    unlink(folder / FORMER_PLAN)
+
+
+def count(folder: Path, plan: Plan, known: Mapping[str, Count] = MappingProxyType({})) -> dict[str, Count]:
+    """Rows and rejects by the fingerprint of each batch that is there.
+
+    No file is opened of batches that are `known` to the caller, or to the plan that counts.
+    """
+    known = {**_read_counts(folder), **known}
+    found = {}
+    mirror.learn_batches([output_path(folder, name) for name in plan.fingerprints().values() if name not in known])
+    for batch in plan.batches:
+        if batch.fingerprint in known:
+            found[batch.fingerprint] = known[batch.fingerprint]
+        elif (path := output_path(folder, batch.fingerprint)).exists() or mirror.is_kept(path):
+            found[batch.fingerprint] = Count(row_count(path), reject_count(folder, batch))
+    return found
 
 
 def read_plan(folder: Path, remedy: str = AGAIN) -> Plan:
@@ -141,13 +185,13 @@ def read_plan(folder: Path, remedy: str = AGAIN) -> Plan:
     DamageError where it is not what was committed; its message ends with `remedy`. The file stays where it is: its
     settings must not be taken for defaults.
     """
-    path = folder / PLAN
-    if not path.exists() and not is_sealed(path):
+    path = _plan_path(folder)
+    if path is None:
         return Plan()
-    text = expect_intact(path, remedy, keep=True).read_text(encoding="utf-8", errors="replace")
+    expect_intact(path, remedy, keep=True)
     try:
-        return Plan.from_json(json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return _parse_plan(path) if path.name == PLAN else _parse_former_plan(path)
+    except NO_PLAN as error:
         raise DamageError(f"{path} is no plan of batches; {remedy}") from error
 
 
@@ -164,7 +208,7 @@ def read_last_plan(folder: Path, log: Log) -> Plan:
     try:
         return read_plan(folder)
     except DamageError as error:
-        log(f"{folder / PLAN} is made again: {error}")
+        log(f"The plan of {folder} is made again: {error}")
         return Plan()
 
 
@@ -201,6 +245,7 @@ def intact_path(folder: Path, batch: Batch, verified: bool = False) -> Path:
     `verified` compares every byte; without it a file that nobody touched is taken as it is.
     """
     output = output_path(folder, batch.fingerprint)
+    mirror.fetch(output)
     return output if not verified and is_intact(output) else expect_intact(output, AGAIN)
 
 
@@ -211,13 +256,55 @@ def rejects_path(folder: Path, fingerprint: str) -> Path:
 
 def row_count(path: Path) -> int:
     """Rows of a Parquet file, from its footer alone."""
-    return int(pq.read_metadata(path).num_rows)
+    known = mirror.rows_of(path)
+    return int(pq.read_metadata(path).num_rows) if known is None else known
 
 
 def reject_count(folder: Path, batch: Batch) -> int:
     """How many images a batch rejected."""
     path = rejects_path(folder, batch.fingerprint)
-    return row_count(path) if path.exists() else 0
+    return row_count(path) if path.exists() else mirror.rows_of(path) or 0
+
+
+def _plan_path(folder: Path) -> Path | None:
+    """The file of the plan that counts; None where nothing was committed yet."""
+    paths = (folder / PLAN, folder / FORMER_PLAN)
+    return next((path for path in paths if path.exists() or is_sealed(path)), None)
+
+
+def _parse_plan(path: Path) -> Plan:
+    """The plan of a table; other content raises one of NO_PLAN."""
+    table = pq.ParquetFile(path).read(["name", "fingerprint", "inputs", "aspects"])
+    settings = json.loads((table.schema.metadata or {})[SETTINGS])
+    names, fingerprints, inputs, aspects = (table[name].to_pylist() for name in table.column_names)
+    rows = zip(names, fingerprints, map(dict, inputs), map(dict, aspects), strict=True)
+    return _expect_names(Plan(tuple(Batch(*row) for row in rows), dict(settings)))
+
+
+def _parse_former_plan(path: Path) -> Plan:
+    """The plan of a file that an earlier version of this code wrote; other content raises one of NO_PLAN."""
+    stored = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+    return _expect_names(Plan(tuple(Batch(**batch) for batch in stored["batches"]), dict(stored["settings"])))
+
+
+def _expect_names(plan: Plan) -> Plan:
+    if any("/" in batch.fingerprint for batch in plan.batches):
+        raise ValueError("a fingerprint is a path")
+    return plan
+
+
+def _read_counts(folder: Path) -> dict[str, Count]:
+    """The counts of the plan that counts, by fingerprint; empty where it has none, or is damaged."""
+    path = folder / PLAN
+    if not is_intact(path):
+        return {}
+    mirror.fetch(path)
+    try:
+        table = pq.ParquetFile(path).read(["fingerprint", "rows", "rejects"])
+        known = zip(*(table[name].to_pylist() for name in ("fingerprint", "rows", "rejects")), strict=True)
+    except NO_PLAN:
+        return {}
+    return {name: Count(rows, rejects) for name, rows, rejects in known if rows is not None}
 
 
 def _is_complete(folder: Path, batch: Batch, log: Log) -> bool:

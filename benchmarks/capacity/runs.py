@@ -98,7 +98,7 @@ def run_ingest(archive: Path, home: Path, size: int, images: int, checkout: Path
         decoder_memory=max(sample.decoder for sample in samples),
         steps=sum(steps.values()),
         mapped_steps=dict(steps),
-        batches=len(list((cohort / "shards").glob("*.parquet"))),
+        batches=len(list((cohort / "shards").glob("?" * 20 + ".parquet"))),
         events=_events(home) - before,
         event_log=sum(path.stat().st_size for path in (home / "dagster").rglob("*.db*")),
         plans=sum(path.stat().st_size for path in cohort.glob("*/plan*") if path.suffix != ".sha256"),

@@ -13,7 +13,7 @@ from shards.schema import shard_schema
 from shards.writer import write_manifest, write_shard
 from store import batches
 from store.batches import Batch, Plan
-from store.seals import seal, write_sealed_json, write_sealed_table
+from store.seals import seal, write_sealed_table
 
 SIZE = 8
 NAME = "1" * 20
@@ -41,7 +41,7 @@ def write(workspace, studies, rejects=(), source_rows=None, has_reports=True):
     """The two tables and the inventory they are checked against."""
     rows = len(studies) + len(rejects) if source_rows is None else source_rows
     settings = {"source_rows": rows, "has_reports": has_reports}
-    write_sealed_json(workspace.folder("inventory") / "plan.json", {"settings": settings, "batches": []})
+    batches.commit(workspace.folder("inventory"), Plan((), settings))
     tables = {"studies": (studies, STUDIES), "rejects": (list(rejects), REJECTS)}
     for name, (content, schema) in tables.items():
         write_sealed_table(pa.Table.from_pylist(content, schema=schema), workspace.folder(name) / f"{name}.parquet")

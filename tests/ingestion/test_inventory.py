@@ -9,6 +9,7 @@ import pyarrow as pa
 from cohorts.base import Scan
 from cohorts.tables import REJECTS, STUDIES
 from ingestion import inventory
+from ingestion.members import name_batch, read_members
 from store import batches
 
 
@@ -62,6 +63,14 @@ def everything(plan):
     return {batch.name: (batch.fingerprint, *batch.aspects.values()) for batch in plan.batches}
 
 
+def members_of(folder, size=2):
+    """Name of each batch -> its studies."""
+    found = {}
+    for row in read_members(folder, size, print).to_pylist():
+        found.setdefault(name_batch(row["batch"]), []).append(row["study_id"])
+    return found
+
+
 def changes(archive, folder, size=2):
     """What an inventory says of each image that is not what it was."""
     found = inventory.take_inventory(folder, archive, archive.scan(), size, lambda _: None)
@@ -81,7 +90,7 @@ def test_an_unchanged_archive_computes_nothing(tmp_path):
     archive.add("s1", "s2", "s3", images=2)
     plan, computed = take(archive, folder)
     assert computed == ["b00000", "b00001"]
-    assert [len(names) for names in plan.settings["members"].values()] == [2, 1]
+    assert [len(names) for names in members_of(folder).values()] == [2, 1]
     assert batches.read_batches(folder).num_rows == 6  # all images of a study are in its batch
     assert take(archive, folder) == (plan, [])
 
@@ -94,7 +103,7 @@ def test_new_studies_cost_only_their_own_batch(tmp_path):
     after, computed = take(archive, folder)
     assert computed == ["b00002"]
     assert after.batches[:2] == before.batches
-    assert after.settings["members"]["b00002"] == ["s0", "s2"]
+    assert members_of(folder)["b00002"] == ["s0", "s2"]
 
 
 def test_a_changed_file_changes_its_batch_only(tmp_path):
@@ -115,10 +124,10 @@ def test_a_vanished_study_changes_its_batch_and_an_empty_batch_goes(tmp_path):
     (archive.root / "s2-0.jpg").unlink()
     plan, computed = take(archive, folder)
     assert computed == ["b00000"]
-    assert plan.settings["members"] == {"b00000": ["s1"], "b00001": ["s3"]}
+    assert members_of(folder) == {"b00000": ["s1"], "b00001": ["s3"]}
     (archive.root / "s3-0.jpg").unlink()
-    plan, computed = take(archive, folder)
-    assert (computed, list(plan.settings["members"])) == ([], ["b00000"])
+    _, computed = take(archive, folder)
+    assert (computed, list(members_of(folder))) == ([], ["b00000"])
     archive.add("s9")
     assert take(archive, folder)[1] == ["b00001"]
 
@@ -135,8 +144,8 @@ def test_another_batch_size_cuts_anew(tmp_path):
     archive, folder = make(tmp_path)
     archive.add("s1", "s2", "s3")
     take(archive, folder)
-    plan, _ = take(archive, folder, size=3)
-    assert plan.settings["members"] == {"b00000": ["s1", "s2", "s3"]}
+    take(archive, folder, size=3)
+    assert members_of(folder, size=3) == {"b00000": ["s1", "s2", "s3"]}
 
 
 def test_what_became_of_each_image_is_told(tmp_path):
@@ -179,23 +188,6 @@ def test_an_image_or_a_report_that_changed_costs_only_what_reads_it(tmp_path):
     before = fingerprints()
     archive.has_reports = False
     assert changed(before) == {"file", inventory.TEXTS}
-
-
-def test_small_batches_are_dissolved_when_they_fill_a_whole_one():
-    members = inventory.assign({}, [f"s{i}" for i in range(10)], 10)
-    nights = 0
-    for night in range(1, 31):  # one new study a night
-        before = members
-        members = inventory.assign(before, [*(s for b in before.values() for s in b), f"n{night}"], 10)
-        moved = {name for name in before if before[name] != members.get(name)}
-        nights += bool(moved)
-        assert sum(len(studies) for studies in members.values() if 2 * len(studies) < 10) < 10
-    assert nights == 3
-    assert sorted(map(len, members.values())) == [10, 10, 10, 10]
-    assert members["b00000"] == [f"s{i}" for i in range(10)]
-    assert sorted(study for studies in members.values() for study in studies) == sorted(
-        [f"s{i}" for i in range(10)] + [f"n{i}" for i in range(1, 31)]
-    )
 
 
 def test_a_report_of_several_studies_is_followed_by_its_text(tmp_path):

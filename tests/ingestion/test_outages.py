@@ -25,7 +25,15 @@ from ingestion.workspace import Workspace
 
 SETTINGS = IngestionSettings(inventory=InventorySettings(batch_size=4), images=ImagesSettings(size=32))
 OF_FILES = ("missing_file", "missing_report", "missing_mask", "unreadable_file", "unreadable_report")
-COUNTED = ("images/plan.json", "reports/plan.json", "studies", "rejects", "shards/manifest.json", "regions", "subsets")
+COUNTED = (
+    "images/plan.parquet",
+    "reports/plan.parquet",
+    "studies",
+    "rejects",
+    "shards/manifest.json",
+    "regions",
+    "subsets",
+)
 
 
 @pytest.fixture(scope="module")
@@ -383,7 +391,7 @@ def test_an_archive_that_is_swapped_while_it_is_listed_ends_the_run(place, monke
     monkeypatch.setattr(MimicCxr, "scan", scan_and_lose)
     with pytest.raises(OutageError, match="is gone: mount it"):
         ingest(workspace)
-    assert not (workspace.folder("inventory") / "plan.json").exists()
+    assert not (workspace.folder("inventory") / "plan.parquet").exists()
 
 
 def expect_lost(workspace, match):

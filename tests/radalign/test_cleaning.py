@@ -126,13 +126,13 @@ def test_a_dataset_that_is_being_written_is_left_out(home: Workspace, states: li
 
 def test_a_dataset_whose_plan_is_damaged_is_left_out(home: Workspace, states: list[dict[str, str]]) -> None:
     lines: list[str] = []
-    (home.folder("images") / "plan.json").write_text("{")
+    (home.folder("images") / "plan.parquet").write_text("{")
     before = files(home)
     clean(home.home_path(), False, lines.append)
     assert files(home).keys() - {str(home.home_path() / "phantom" / "ingestion.lock")} <= before.keys()
     assert before.keys() <= files(home).keys()
     assert len(lines) == 1
-    assert "plan.json" in lines[0]
+    assert "plan.parquet" in lines[0]
 
 
 def test_damaged_and_old_partial_files_go_but_not_those_of_an_archive(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ from store import batches
 from store.atomic import write_table
 from store.batches import Batch, Plan
 from store.errors import DamageError
-from store.seals import seal
+from store.seals import seal, write_sealed_table
 
 
 def table(*values):
@@ -190,9 +191,9 @@ def test_a_batch_whose_writer_was_killed_before_the_seal_is_made_again_without_a
 def test_a_damaged_plan_is_no_plan_and_is_said(tmp_path, damage):
     lines = []
     batches.commit(tmp_path, plan_of(b0="1" * 20))
-    damage(tmp_path / "plan.json")
+    damage(tmp_path / "plan.parquet")
     for _ in range(2):
-        with pytest.raises(DamageError, match=r"plan\.json"):
+        with pytest.raises(DamageError, match=r"plan\.parquet"):
             batches.read_plan(tmp_path)
     assert batches.read_last_plan(tmp_path, lines.append) == Plan()
     assert len(lines) == 1
@@ -205,6 +206,12 @@ def test_a_stage_without_a_plan_says_what_to_do(tmp_path):
         batches.expect_plan(tmp_path)
 
 
+def former_plan(folder, text):
+    """A plan as earlier versions of the code wrote it."""
+    (folder / "plan.json").write_text(text)
+    seal(folder / "plan.json")
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -212,8 +219,50 @@ def test_a_stage_without_a_plan_says_what_to_do(tmp_path):
         '{"batches": [{"name": "a", "fingerprint": "../elsewhere"}], "settings": {}}',
     ],
 )  # fmt: skip
-def test_what_is_no_plan_is_said(tmp_path, text):
-    (tmp_path / "plan.json").write_text(text)
-    seal(tmp_path / "plan.json")
+def test_what_is_no_former_plan_is_said(tmp_path, text):
+    former_plan(tmp_path, text)
     with pytest.raises(DamageError, match=r"plan\.json is no plan of batches; bring the dataset up to date"):
         batches.read_plan(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        table(1),
+        table(1).replace_schema_metadata({"settings": "{}"}),
+        batches.PLAN_SCHEMA.empty_table(),
+        batches.PLAN_SCHEMA.empty_table().replace_schema_metadata({"settings": "3"}),
+        pa.Table.from_pylist(
+            [{"name": "a", "fingerprint": "../elsewhere", "inputs": [], "aspects": []}],
+            batches.PLAN_SCHEMA.with_metadata({"settings": "{}"}),
+        ),
+    ],
+)
+def test_what_is_no_plan_is_said(tmp_path, content):
+    write_sealed_table(content, tmp_path / "plan.parquet")
+    with pytest.raises(DamageError, match=r"plan\.parquet is no plan of batches; bring the dataset up to date"):
+        batches.read_plan(tmp_path)
+
+
+def test_a_plan_of_an_earlier_version_counts_until_the_next_is_committed(tmp_path):
+    stored = {
+        "settings": {"size": 128},
+        "batches": [{"name": "b0", "fingerprint": "1" * 20, "inputs": {"inventory": "2" * 20}, "aspects": {}}],
+    }
+    former_plan(tmp_path, json.dumps(stored))
+    plan = Plan((Batch("b0", "1" * 20, {"inventory": "2" * 20}),), {"size": 128})
+    assert batches.read_plan(tmp_path) == plan
+    batches.commit(tmp_path, plan)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.parquet", "plan.parquet.sha256"]
+    assert batches.read_plan(tmp_path) == plan
+
+
+def test_counts_of_known_batches_are_read_from_the_plan(tmp_path, monkeypatch):
+    for value in ("1" * 20, "2" * 20):
+        batches.run_batch(tmp_path, Batch("b", value), lambda: (table(1, 2), table(3)))
+    batches.commit(tmp_path, plan_of(b0="1" * 20))
+    opened = []
+    monkeypatch.setattr(batches, "row_count", lambda path: opened.append(path.name) or 7)
+    counts = batches.count(tmp_path, plan_of(b0="1" * 20, b1="2" * 20, b2="3" * 20))
+    assert counts == {"1" * 20: batches.Count(2, 1), "2" * 20: batches.Count(7, 7)}
+    assert all(name.startswith("2" * 20) for name in opened)

@@ -155,7 +155,7 @@ def test_damaged_tables_are_made_again(hospital):
 def test_a_damaged_list_of_nights_says_how_to_go_on(hospital):
     hospital.add(ADDED)
     hospital.watch()
-    plan = series_folder(hospital.workspace, hospital.run) / "plan.json"
+    plan = series_folder(hospital.workspace, hospital.run) / "plan.parquet"
     plan.write_text("{}")
     with pytest.raises(DamageError, match="copy it back from a backup, or remove it"):
         hospital.watch()
