@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from store.errors import SettingError, UserError
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import URL
+    from sqlalchemy.engine import URL, Engine
 
 HISTORY_VARIABLE = "RADALIGN_DATABASE"  # of Dagster
 SCHEMES = ("postgresql", "postgres", "postgresql+psycopg2")
@@ -146,11 +146,16 @@ class Database:
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
-    def _ask(self) -> None:
+    def engine(self, **pool: Any) -> Engine:
+        """Connects for a moment each time, unless settings of a pool are given; each statement is committed."""
         from sqlalchemy import create_engine
         from sqlalchemy.pool import NullPool
 
-        with create_engine(self.url, poolclass=NullPool, connect_args=dict(CONNECTING)).connect():
+        settings = pool or {"poolclass": NullPool}
+        return create_engine(self.url, isolation_level="AUTOCOMMIT", connect_args=dict(CONNECTING), **settings)
+
+    def _ask(self) -> None:
+        with self.engine().connect():
             pass
 
     def _has_answered(self) -> bool:

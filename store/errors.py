@@ -33,7 +33,7 @@ def sentence_of(error: BaseException) -> str | None:
     """
     if isinstance(error, UserError):
         return str(error)
-    for one in _with_causes(error):
+    for one in with_causes(error):
         if FULL.search(str(one)):
             return f"There is no room left to write{_file(one)}: make room and give the same command again."
         if READ_ONLY.search(str(one)):
@@ -48,7 +48,7 @@ def _file(error: BaseException) -> str:
     return f" ({name})" if name else ""
 
 
-def _with_causes(error: BaseException) -> Iterator[BaseException]:
+def with_causes(error: BaseException) -> Iterator[BaseException]:
     """An error and those that it was raised from or during, the last one first."""
     seen: set[int] = set()
     one: BaseException | None = error

@@ -16,12 +16,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from store.remote.mirror import name_of
 from tracking.layout import RESULTS, downstream_metric, parameter, run_address, step_metric
 from tracking.model_versions import choose_best, register_version
 from tracking.names import metric_name
 from tracking.numbers import add_numbers, read_numbers
+from tracking.places import place_of
 from tracking.runs import TrainedRun
-from tracking.store import StoreBusyError, TrackingError, connect, explaining, locked
+from tracking.store import HOME_TAG, StoreBusyError, TrackingError, connect, explaining, home_filter, locked
 from tracking.store import create_store as create_store
 from tracking.store import experiment_id as experiment_id
 from tracking.store import has_store as has_store
@@ -38,6 +40,7 @@ LAST_STEP_TAG = "radalign.last_logged_step"
 DAGSTER_TAG = "dagster.run_id"
 METRICS_PER_CALL = 900  # MLflow takes at most 1000 in one call
 PAUSE = 60.0  # seconds before a store that was busy is asked again
+LAST_PAUSE = 1.0  # the same at the end of a training
 ACTIVE = "active"  # what MLflow calls a run that nobody has deleted
 FINISHED = "FINISHED"
 MARKS = {"FAILED": "failed: ", "KILLED": "stopped: "}  # before the name of a run without a trained network
@@ -180,6 +183,7 @@ class Tracker:
         if not (self._finished and status == FINISHED):
             self._record(partial(self.client.set_terminated, self.run_id, status))
             self._record(partial(self._mark, MARKS.get(status, "")))
+        self._wait_for_store()
 
     def _mark(self, mark: str) -> None:
         name = self.client.get_run(self.run_id).info.run_name
@@ -208,6 +212,15 @@ class Tracker:
                 self._say(str(error))
             self._waiting.pop(0)
 
+    def _wait_for_store(self) -> None:
+        """Try again what a store that is away did not take: nobody comes back to it later."""
+        deadline = time.monotonic() + place_of(self._home).patience
+        while self._waiting and time.monotonic() < deadline:
+            time.sleep(LAST_PAUSE)
+            with self._recording:
+                self._not_before = 0.0
+                self._record_waiting()
+
     def _say(self, sentence: str) -> None:
         if sentence not in self._said:
             self._said.add(sentence)
@@ -221,9 +234,9 @@ def open_run(home: Path, identity: RunIdentity, warn: Warn = _warn) -> Tracker:
     """
     client, experiment = connect(home, warn)
     with explaining(home):
-        run = _find(client, experiment, identity.fingerprint)
+        run = _find(home, client, experiment, identity.fingerprint)
         if run is None:
-            return Tracker(home, client, _create_run(client, experiment, identity), -1, warn)
+            return Tracker(home, client, _create_run(home, client, experiment, identity), -1, warn)
         if run.info.status != FINISHED:
             client.update_run(run.info.run_id, status="RUNNING", name=_plain_name(run.info.run_name))
         tracker = _tracker_of(home, client, run, warn)
@@ -240,7 +253,7 @@ def attach(home: Path, run_id: str, fingerprint: str = "", warn: Warn = _warn) -
     try:
         client, experiment = connect(home, warn)
         with explaining(home):
-            run = _get(client, run_id) or (_find(client, experiment, fingerprint) if fingerprint else None)
+            run = _get(client, run_id) or (_find(home, client, experiment, fingerprint) if fingerprint else None)
     except TrackingError as error:
         warn(str(error))
         return None
@@ -261,7 +274,7 @@ def running(home: Path) -> dict[str, str]:
     try:
         client, experiment = connect(home)
         with explaining(home):
-            found = client.search_runs([experiment], "attributes.status = 'RUNNING'")
+            found = client.search_runs([experiment], f"attributes.status = 'RUNNING'{home_filter(home)}")
     except TrackingError as error:
         _warn("%s", error)
         return {}
@@ -287,8 +300,9 @@ def _get(client: MlflowClient, run_id: str) -> Run | None:
     return run if run.info.lifecycle_stage == ACTIVE else None
 
 
-def _find(client: MlflowClient, experiment: str, fingerprint: str) -> Run | None:
-    found = client.search_runs([experiment], f"tags.`{FINGERPRINT_TAG}` = '{fingerprint}'", max_results=1)
+def _find(home: Path, client: MlflowClient, experiment: str, fingerprint: str) -> Run | None:
+    wanted = f"tags.`{FINGERPRINT_TAG}` = '{fingerprint}'{home_filter(home)}"
+    found = client.search_runs([experiment], wanted, max_results=1)
     return found[0] if found else None
 
 
@@ -305,10 +319,10 @@ def _plain_name(name: str) -> str:
     return name
 
 
-def _create_run(client: MlflowClient, experiment: str, identity: RunIdentity) -> str:
+def _create_run(home: Path, client: MlflowClient, experiment: str, identity: RunIdentity) -> str:
     from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 
-    tags = {FINGERPRINT_TAG: identity.fingerprint, **identity.tags}
+    tags = {FINGERPRINT_TAG: identity.fingerprint, HOME_TAG: name_of(home), **identity.tags}
     run = client.create_run(experiment, tags=tags, run_name=identity.name)
     parameters = [Param(name, str(value)) for name, value in identity.parameters.items()]
     client.log_batch(run.info.run_id, params=parameters)

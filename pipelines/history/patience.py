@@ -25,10 +25,9 @@ from dagster._core.storage.schedules.base import ScheduleStorage
 from dagster._serdes import serialize_value
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, PostgresScheduleStorage
 from dagster_postgres.utils import set_pg_statement_timeout
-from sqlalchemy import Connection, Engine, create_engine, event, select
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection, Engine, event, select
 
-from store.databases import CONNECTING, Database
+from store.databases import Database
 
 # Calls that work on a whole database or on no connection of their own; who gives such a command gives it again.
 LEFT_ALONE = {
@@ -38,12 +37,6 @@ LEFT_ALONE = {
 
 T = TypeVar("T")
 _warn = logging.getLogger(__name__).warning
-
-
-def engine_of(database: Database, **settings: Any) -> Engine:
-    """Connects to a database. As in Dagster, a connection lives for one call and each statement is committed."""
-    pool = settings or {"poolclass": NullPool}
-    return create_engine(database.url, isolation_level="AUTOCOMMIT", connect_args=dict(CONNECTING), **pool)
 
 
 def _repeated(method: Callable[..., T]) -> Callable[..., T]:
@@ -93,7 +86,7 @@ class Patient:
     def __init__(self, database: Database) -> None:
         self.database, self.here = database, _Here()
         super().__init__(database.address, should_autocreate_tables=False)  # type: ignore[call-arg]
-        self._engine = engine_of(database)
+        self._engine = database.engine()
 
     @contextmanager
     def connect(self, run_id: str | None = None) -> Iterator[Connection]:
@@ -124,8 +117,8 @@ class Patient:
 
     def optimize_for_webserver(self, statement_timeout: int, pool_recycle: int, max_overflow: int) -> None:
         """Keep a connection open, as Dagster does, and look whether it still lives before it is used."""
-        self._engine = engine_of(
-            self.database, pool_size=1, pool_recycle=pool_recycle, max_overflow=max_overflow, pool_pre_ping=True
+        self._engine = self.database.engine(
+            pool_size=1, pool_recycle=pool_recycle, max_overflow=max_overflow, pool_pre_ping=True
         )
 
         def limit(connection: Any, _: object) -> None:

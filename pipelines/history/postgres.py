@@ -21,11 +21,12 @@ from dagster_postgres import DagsterPostgresStorage, event_log
 from dagster_postgres.utils import pg_alembic_config
 from sqlalchemy import Connection, inspect, text
 
-from pipelines.history.patience import Events, Runs, Schedules, engine_of
+from pipelines.history.patience import Events, Runs, Schedules
 from store.databases import Database, DatabaseError, describe_tables
 
 PARTS = (RunStorageSqlMetadata, SqlEventLogStorageMetadata, ScheduleStorageSqlMetadata)
 TABLES = {name for part in PARTS for name in part.tables}
+VERSION = "alembic_version"  # a table of many programs
 OWN = "event_logs"  # a table of Dagster whose name nothing else has
 MIGRATE = ["instance", "migrate"]  # the command of Dagster that mends an older version
 CREATING = 0x5261_6461  # the number of the lock that the process holds which makes the tables
@@ -52,7 +53,7 @@ def prepare(database: Database) -> None:
 
     DatabaseError for a database of something else.
     """
-    with engine_of(database).connect() as connection:
+    with database.engine().connect() as connection:
         if _are_there(connection, database):
             return
         connection.execute(text("select pg_advisory_lock(:number)"), {"number": CREATING})  # freed with the connection
@@ -63,7 +64,7 @@ def prepare(database: Database) -> None:
 def _are_there(connection: Connection, database: Database) -> bool:
     """Whether all tables are there, of this version; DatabaseError where other tables are."""
     tables = set(inspect(connection).get_table_names())
-    if OWN not in tables and not tables <= TABLES:
+    if OWN not in tables and not tables <= TABLES | {VERSION}:
         raise DatabaseError(
             f"{database.variable}: the database {database} is not one of Dagster ({describe_tables(tables)}): name an "
             "empty one, or one that Dagster has made."

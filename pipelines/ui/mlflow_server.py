@@ -14,6 +14,7 @@ from ingestion.workspace import Workspace
 from pipelines.ui.opening import Opening
 from radalign.serving.guard import NAMES, Application, serve
 from store.errors import UserError
+from tracking.places import place_of
 from tracking.store import experiment_id, tracking_uri
 
 PAGES = "/"  # the rest of an address of MLflow stands behind a `#`
@@ -24,7 +25,7 @@ def create_app(home: Path, port: int) -> Application:
     experiment = experiment_id(home)
     os.environ |= {
         "_MLFLOW_SERVER_FILE_STORE": tracking_uri(home),  # the names by which `mlflow server` tells its workers
-        "_MLFLOW_SERVER_ARTIFACT_ROOT": (home / "mlartifacts").as_uri(),
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": place_of(home).artifacts() or "",
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(f"{name}:{port}" for name in NAMES),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }

@@ -18,6 +18,7 @@ from store.code import ROOT
 from tracking import store
 from tracking import tracker as tracking
 from tracking.layout import NOTE_TAG, TAGS
+from tracking.places import local
 from tracking.relay import Relay
 from tracking.tracker import RunIdentity
 
@@ -360,7 +361,7 @@ def test_a_store_of_another_version_is_left_alone(home):
 
 
 def test_a_store_that_another_process_holds_stops_nothing(home, monkeypatch):
-    monkeypatch.setattr(store, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(local, "LOCK_SECONDS", 0.1)
     with contextlib.closing(sqlite3.connect(home / "mlflow.db")) as database:
         database.execute("begin exclusive")
         said, relay = trained_beside(home)
