@@ -10,7 +10,8 @@ The pixels of a row group lie uncompressed in one page of the file, at an offset
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,8 @@ from shards.files import open_shard
 from shards.manifest import Manifest, ShardEntry
 from shards.pixels import Pixels, pixel_offsets
 from shards.schema import shard_schema
+
+AT_ONCE = 8  # shards of a store that are read at the same time
 
 
 class Triplets(NamedTuple):
@@ -81,8 +84,7 @@ class ShardReader:
         schema = schema.remove(schema.get_field_index("pixels"))
         schema = schema if names is None else pa.schema([schema.field(name) for name in names])
         tables, ids = [schema.empty_table()], []
-        for shard in self._shards_of(split):
-            table = self._table(shard, [*schema.names, "image_id", "split"])
+        for table in self._tables(split, [*schema.names, "image_id", "split"]):
             table = table.filter(pa.array(_select_split(table, split)))
             tables.append(table.select(schema.names).cast(schema))
             ids.append(table["image_id"])
@@ -91,10 +93,9 @@ class ShardReader:
     def pixels(self, split: str | None = None) -> Pixels:
         """The pixels of the rows of `split`, which stay in the files until they are read."""
         size, offsets, ids = self.manifest.size, [], []
-        for shard in self._shards_of(split):
-            table = self._table(shard, ["image_id", "split"])
+        for path, table in zip(self._paths_of(split), self._tables(split, ["image_id", "split"]), strict=True):
             kept = _select_split(table, split)
-            offsets.append((self.folder / shard.file, pixel_offsets(self.folder / shard.file, size)[kept]))
+            offsets.append((path, pixel_offsets(path, size)[kept]))
             ids.append(table["image_id"].filter(pa.array(kept)))
         return Pixels(size, offsets, _sort_by_id(ids))
 
@@ -111,6 +112,18 @@ class ShardReader:
 
     def _shards_of(self, split: str | None) -> list[ShardEntry]:
         return [shard for shard in self.manifest.shards if split is None or split in shard.splits]
+
+    def _paths_of(self, split: str | None) -> list[Path]:
+        return [self.folder / shard.file for shard in self._shards_of(split)]
+
+    def _tables(self, split: str | None, names: Sequence[str]) -> Iterator[pa.Table]:
+        """Columns of all rows of the shards that have rows of `split`; of those in a store several at a time."""
+        shards = self._shards_of(split)
+        if all(path.is_file() for path in self._paths_of(split)):
+            yield from (self._table(shard, names) for shard in shards)
+            return
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            yield from pool.map(lambda shard: self._table(shard, names), shards)
 
     def _table(self, shard: ShardEntry, names: Sequence[str]) -> pa.Table:
         """Columns of all rows of a shard, `split` among them; ShardError if the splits differ from the manifest."""

@@ -32,11 +32,11 @@ from store.remote import mirror
 from store.remote.ranges import CACHE_VARIABLE
 from store.seals import seal
 
-SHARDS, ROWS, BATCH, THREADS = 4, 512, 64, 1
+SHARDS, ROWS, BATCH, THREADS = 4, 256, 64, 1
 SHARE = 4  # of the data, that the small cache holds one part
 PASSES = 3
 BARS = {
-    "warm": 0.8,
+    "warm": 0.4,
     "fetched": 1.1,
 }  # rate of the second epoch to that of a local home; bytes fetched to those of the shards
 

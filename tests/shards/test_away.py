@@ -131,6 +131,12 @@ def test_a_shard_that_is_here_is_read_here(away):
     assert {key for key, _, _ in away.asked} == {"b.parquet", "c.parquet"}
 
 
+def test_a_shard_that_is_damaged_here_is_read_from_the_store(away):
+    (away.mirror / "b.parquet").write_bytes((away.folder / "a.parquet").read_bytes())
+    assert ShardReader(away.mirror).read().pixels.tobytes() == ShardReader(away.folder).read().pixels.tobytes()
+    assert sorted(path.name for path in away.mirror.glob("b*")) == ["b.parquet.damaged"]
+
+
 def test_a_shard_that_goes_away_during_an_epoch_is_read_from_the_store(away):
     for name in "abc":
         shutil.copy(away.folder / f"{name}.parquet", away.mirror)
