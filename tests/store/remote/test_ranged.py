@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 
 from store.errors import DamageError
 from store.remote import cache as cache_module
-from store.remote import ranged
+from store.remote import mirror, objects, ranged, ranges, records
 from store.remote.cache import BlockCache, Piece
 from store.remote.ranged import RangedFile, Source, read_pieces
+from store.seals import sealing
 
 BLOCK = 64
 
@@ -360,3 +361,33 @@ def test_threads_share_a_file(tmp_path):
         thread.join()
     assert not wrong
     assert bytes_in(tmp_path) <= 30 * BLOCK
+
+
+# ----- a store that speaks S3
+
+
+def test_a_file_of_a_home_is_read_by_ranges_whatever_the_store_answers(host, proxy, monkeypatch):
+    """From a machine that does not have it; one request in three is refused, cut short or not answered at all."""
+    content = content_of(9 * records.BLOCK + 5)
+    here = host("writer") / "phantom" / "shards" / f"{'0' * 20}.parquet"
+    with sealing(here) as partial:
+        pq.write_table(pa.table({"bytes": [content]}), partial, compression="none", use_dictionary=False)
+    there = host("reader", **proxy.environment()) / "phantom" / "shards" / here.name
+    proxy.set(slow_down=0.12, half_close=0.12, lost_reply=0.1)
+    try:
+        monkeypatch.setattr(objects, "FIRST_PAUSE", 0.001)
+        assert mirror.is_kept(there)
+        assert mirror.published_digest(there) == hashlib.sha256(here.read_bytes()).hexdigest()
+        monkeypatch.setenv(ranges.FETCH_VARIABLE, str(records.BLOCK))
+        for cache in ("0", "1e9"):
+            monkeypatch.setenv(ranges.CACHE_VARIABLE, cache)
+            mirror._keepers.clear()
+            file = mirror.open_ranged(there)
+            assert pq.read_table(file)["bytes"].to_pylist() == [content]
+            file.seek(100)
+            assert file.read(3 * records.BLOCK) == here.read_bytes()[100 : 100 + 3 * records.BLOCK]
+    finally:
+        proxy.set()
+    assert not there.exists()
+    assert mirror.open_ranged(there.with_name(f"{'1' * 20}.parquet")) is None
+    assert mirror.open_ranged(Path("/nowhere")) is None
