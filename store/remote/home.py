@@ -203,20 +203,34 @@ class RemoteHome:
             return (place / name).is_file()
         for one, record in entry.files.items():
             if not (place / one).is_file() and not self._download(f"{folder}/{one}", record):
-                self.entries.remove(folder, _fingerprint(name))
+                self._forget_damaged(relative)
                 return False
         if not seal.is_file():
             self._place_text(seal, entry.seal)
         return (place / name).is_file()
 
+    def reject(self, path: Path) -> None:
+        """Set aside what the store has of a file and is not what was published; it counts as not written then."""
+        located, relative = self.locate(path), self._find(path)
+        if located is not None:
+            self.objects.set_aside(located.record.key)
+            self._forget_damaged(relative)
+
     def _fetch_file(self, relative: str, record: FileRecord) -> bool:
         if not self._download(relative, record):
-            scope = scopes.scope_of(relative)
-            with self._changing:
-                self._gone[scope].add(relative)
-            self._publish_rest(scope)
+            self._forget_damaged(relative)
             return False
         return True
+
+    def _forget_damaged(self, relative: str) -> None:
+        if scopes.is_batch(relative):
+            folder, name = relative.rsplit("/", 1)
+            self.entries.remove(folder, _fingerprint(name))
+            return
+        scope = scopes.scope_of(relative)
+        with self._changing:
+            self._gone[scope].add(relative)
+        self._publish_rest(scope)
 
     def _download(self, relative: str, record: FileRecord) -> bool:
         """Place a file of the store in the mirror; False where the store does not have what was published."""
@@ -228,6 +242,7 @@ class RemoteHome:
                 if self.objects.download(record.key, partial) and FileRecord.of(partial).sha256 == record.sha256:
                     os.replace(partial, path)
                     return True
+            self.objects.set_aside(record.key)
             return False
         finally:
             partial.unlink(missing_ok=True)
@@ -279,8 +294,9 @@ class RemoteHome:
     def _place(self, manifest: Manifest, names: Sequence[str]) -> None:
         """Bring files of a manifest: contents first, then their seals; large ones only when somebody opens them."""
         links = [name for name in names if isinstance(manifest.files[name], str)]
-        seals = [name for name in names if name.endswith(scopes.SEAL)]
-        contents = [name for name in names if name not in {*links, *seals}]
+        files = sorted({*names} - {*links})
+        seals = [name for name in files if name.endswith(scopes.SEAL)]
+        contents = [name for name in files if not name.endswith(scopes.SEAL)]
         with ThreadPoolExecutor(WORKERS) as pool:
             list(pool.map(lambda name: self._announce(manifest, name), seals))
             list(pool.map(lambda name: self._place_one(manifest, name), contents))

@@ -6,12 +6,13 @@ again although the first try may have had its effect, the object is read: it is 
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ PIECE = 1 << 20  # bytes that are read from a body at once
 PART = 256 << 20  # bytes of a part of a file that is written in parts
 LONGEST = 4 << 30  # bytes of a file that is written at once
 REGION = "us-east-1"
+DAMAGED = ".damaged"
 BUSY = frozenset({408, 429, 500, 502, 503, 504})
 # What botocore and urllib3 raise where a connection fails or a body breaks off; both are imported late.
 BROKEN = frozenset({"HTTPClientError", "IncompleteReadError", "FlexibleChecksumError", "HTTPError"})
@@ -35,6 +37,7 @@ REFUSED = frozenset(
      "AuthorizationHeaderMalformed", "401", "Unauthorized"}
 )  # fmt: skip
 Answer = TypeVar("Answer")
+_making = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,13 @@ class Objects:
 
     def __init__(self, address: Address, patience: float = PATIENCE_SECONDS) -> None:
         self.address, self.patience = address, patience
-        self._making = threading.Lock()
 
     @cached_property
     def client(self) -> Any:
         """The client of botocore, which threads may share."""
-        with self._making:
-            return _make_client()
+        with _making:
+            settings = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
+            return _make_client(os.getpid(), settings)
 
     def get(self, name: str, known: str = "") -> Found | None:
         """An object; None where there is none, or where its tag is `known`."""
@@ -149,6 +152,12 @@ class Objects:
     def delete(self, name: str) -> None:
         """Remove an object, if it is there."""
         self._try(lambda: self.client.delete_object(**self._at(name)), absent=None)
+
+    def set_aside(self, name: str) -> None:
+        """Rename an object whose content is not what its name says, so that it is written again when it is wanted."""
+        aside = {"Bucket": self.address.bucket, "Key": self.address.key(name) + DAMAGED}
+        self._try(lambda: self.client.copy_object(**aside, CopySource=self._at(name)), absent=None)
+        self.delete(name)
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """All objects whose names begin with `prefix`, in the order of their names."""
@@ -238,7 +247,9 @@ def explain(error: BaseException, address: Address) -> StoreError:
     )
 
 
-def _make_client() -> Any:
+@lru_cache(maxsize=4)
+def _make_client(process: int, settings: tuple[tuple[str, str], ...]) -> Any:
+    """A client for this process and these variables; to make one takes half a second."""
     try:
         import botocore.session
         from botocore.config import Config

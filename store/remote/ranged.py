@@ -36,6 +36,7 @@ class Source:
     block_bytes: int
     block_digests: Sequence[str]  # SHA-256 of each block; the last one may be shorter
     fetch: Fetch  # the bytes from start to stop; it tries again what fails for the moment
+    reject: Callable[[], object] = lambda: None  # what is done with a file that is damaged there
 
     def __post_init__(self) -> None:
         if len(self.block_digests) != -(-self.size // self.block_bytes):
@@ -221,9 +222,10 @@ def _fetch_again(source: Source, block: int) -> memoryview:
     logger.warning("Bytes %d to %d of %s came changed from the store; fetching them again.", start, stop, source.name)
     content = memoryview(source.fetch(start, stop))
     if not _has_digest(content, source.block_digests[block]):
+        source.reject()
         raise DamageError(
-            f"Bytes {start} to {stop} of {source.name} in the store are not those that were published: restore that "
-            "object, or delete it and give the command again that made it."
+            f"Bytes {start} to {stop} of {source.name} are not those that were published, so it is set aside in the "
+            "store; give the same command again, which makes it again."
         )
     return content
 

@@ -68,8 +68,13 @@ class Ranges:
         record = found.record
         fetch = partial(self._home.objects.read_range, found.key)
         name = f"{self._home.address_name}/{os.path.relpath(path, self._home.mirror)}"
-        self._sources[str(path)] = Source(name, record.size, BLOCK, _Digests(record), fetch)
+        reject = partial(self._reject, path)
+        self._sources[str(path)] = Source(name, record.size, BLOCK, _Digests(record), fetch, reject)
         return self._sources[str(path)]
+
+    def _reject(self, path: Path) -> None:
+        self._sources.pop(str(path), None)
+        self._home.reject(path)
 
 
 class _Digests(Sequence[str]):

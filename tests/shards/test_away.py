@@ -41,6 +41,9 @@ class FolderAsStore:
     def is_kept(self, path: Path) -> bool:
         return path.name in self._records
 
+    def reject(self, path: Path) -> None:
+        del self._records[path.name]
+
     def note(self, path: Path) -> None:
         """Nothing is published here."""
 
@@ -162,7 +165,7 @@ def test_bytes_that_changed_in_the_store_are_one_sentence(away, place):
     content[int(place * len(content))] ^= 1
     path.write_bytes(content)
     shutil.rmtree(away.mirror / ".remote")
-    with pytest.raises(DamageError, match=r"of s3://bucket/home/b\.parquet in the store are not those"):
+    with pytest.raises(DamageError, match=r"of s3://bucket/home/b\.parquet are not those that were published"):
         pixels.read(np.arange(len(pixels))) if place == 0.5 else ShardReader(away.mirror).columns()
 
 

@@ -24,7 +24,7 @@ from store.remote import cache as cache_module
 from store.remote import mirror, objects, ranged, ranges, records
 from store.remote.cache import BlockCache, Piece
 from store.remote.ranged import RangedFile, Source, read_pieces
-from store.seals import sealing
+from store.seals import expect_intact, sealing
 
 BLOCK = 64
 
@@ -144,7 +144,7 @@ def test_a_block_that_stays_changed_is_damage_and_none_of_its_bytes_is_used(tmp_
     store.content = store.content[: 2 * BLOCK] + b"?" + store.content[2 * BLOCK + 1 :]
     file = RangedFile(store.source, BlockCache(tmp_path, 1 << 20))
     buffer = bytearray(BLOCK)
-    with pytest.raises(DamageError, match=rf"Bytes {2 * BLOCK} to {3 * BLOCK} of home/a\.parquet in the store are not"):
+    with pytest.raises(DamageError, match=rf"Bytes {2 * BLOCK} to {3 * BLOCK} of home/a\.parquet are not"):
         read_pieces([(file, [(2 * BLOCK, memoryview(buffer))])])
     assert bytes(buffer) == bytes(BLOCK)
     assert Counter(store.asked) == {(2 * BLOCK, 3 * BLOCK): 2}
@@ -391,3 +391,34 @@ def test_a_file_of_a_home_is_read_by_ranges_whatever_the_store_answers(host, pro
     assert not there.exists()
     assert mirror.open_ranged(there.with_name(f"{'1' * 20}.parquet")) is None
     assert mirror.open_ranged(Path("/nowhere")) is None
+
+
+def test_a_damaged_file_of_a_home_is_set_aside_and_can_be_published_again(host):
+    """Although an object of the same name and size is there."""
+    content, other = content_of(3 * records.BLOCK), content_of(3 * records.BLOCK, 1)
+    here = host("writer") / "phantom" / "shards" / f"{'2' * 20}.parquet"
+    for damage, read in ((other, _read_ranged), (content[:-1] + b"?", _read_whole)):
+        with sealing(here) as partial:
+            pq.write_table(pa.table({"bytes": [content]}), partial, compression="none", use_dictionary=False)
+        keeper = mirror.keeper_of(here)
+        found = keeper.locate(here).record
+        keeper.objects.put(found.key, (damage * 2)[: found.size])
+        there = host("reader") / "phantom" / "shards" / here.name
+        with pytest.raises(DamageError, match="again"):
+            read(there)
+        mirror._keepers.clear()
+        assert not mirror.is_kept(there)
+        assert [one.name for one in mirror.keeper_of(there).objects.list(found.key)] == [f"{found.key}.damaged"]
+        host("writer")
+        here.unlink()
+    with sealing(here) as partial:
+        pq.write_table(pa.table({"bytes": [content]}), partial, compression="none", use_dictionary=False)
+    _read_ranged(host("reader") / "phantom" / "shards" / here.name)
+
+
+def _read_ranged(path: Path) -> None:
+    pq.read_table(mirror.open_ranged(path))
+
+
+def _read_whole(path: Path) -> None:
+    pq.read_table(expect_intact(path, "make it again."))
