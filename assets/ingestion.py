@@ -5,9 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from assets import previews
 from assets.batched import KINDS, Metadata, batched_asset
@@ -229,14 +227,13 @@ def subsets(
 
 
 def _preview_shards(workspace: Workspace, plan: Plan) -> Metadata:
-    paths = [batches.output_path(workspace.folder("shards"), batch.fingerprint) for batch in plan.batches]
-    columns = ["image_id", "study_id", "split", "view"]
-    table = pa.concat_tables(pq.read_table(path, columns=columns) for path in paths)
+    folder, columns = workspace.folder("shards"), ["image_id", "study_id", "split", "view"]
+    table = batches.read_batches(folder, plan, columns, verified=False)
     return {
         "size": plan.settings["size"],
         "splits": previews.counts(table, "split", "view"),
         "preview": previews.head(table, columns),
-        "megabytes": sum(path.stat().st_size for path in paths) / 1e6,
+        "megabytes": sum(batches.size_of(folder, batch) for batch in plan.batches) / 1e6,
     }
 
 

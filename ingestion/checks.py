@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ingestion.stages.losses import find_blameless, find_dropped
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ingestion.workspace import Workspace
+    from store.batches import Batch
 
 NOTHING_LOST = "nothing_lost"
 NO_PATIENT_IN_TWO_SPLITS = "no_patient_in_two_splits"
@@ -123,17 +126,12 @@ def check_shards(workspace: Workspace) -> Iterator[CheckResult]:
     """Compare what training is about to read with `studies`, and look at its texts and pixels."""
     folder = workspace.folder("shards")
     plan = batches.expect_plan(folder)
-    paths = [batches.intact_path(folder, batch) for batch in plan.batches]
-    files = [str(path) for path in paths]
-    studies = expect_table(workspace, "studies")
-    rows, missing = _query(
-        "select (select count(*) from read_parquet(?)), (select count(*) from read_parquet(?) "
-        "where image_id not in (select image_id from read_parquet(?)))",
-        files,
-        studies,
-        files,
-    )
-    (expected,) = _query("select count(*) from read_parquet(?)", studies)
+    studies = pq.read_table(expect_table(workspace, "studies"), columns=["image_id"])["image_id"].combine_chunks()
+    counts = Counter[str]()
+    for batch in plan.batches:
+        counts.update(_count_rows(folder, batch, studies))
+    rows, expected, empty = counts["rows"], len(studies), counts["empty"]
+    missing = expected - counts["known"]  # an image is in one shard only
     yield CheckResult(
         AS_MANY_ROWS_AS_STUDIES,
         bool(rows == expected and missing == 0),
@@ -141,7 +139,6 @@ def check_shards(workspace: Workspace) -> Iterator[CheckResult]:
         figures={"rows": rows, "studies": expected, "missing": missing},
     )
     has_reports = batches.expect_plan(workspace.folder("inventory")).settings["has_reports"]
-    (empty,) = _query("select count(*) from read_parquet(?) where trim(text) = ''", files)
     yield CheckResult(
         NO_EMPTY_TEXT,
         bool(empty == 0 or not has_reports),
@@ -149,8 +146,20 @@ def check_shards(workspace: Workspace) -> Iterator[CheckResult]:
         "" if has_reports else "The cohort has images without reports; there is no text to check.",
         {"empty_texts": empty},
     )
+    paths = [batches.output_path(folder, batch.fingerprint) for batch in plan.batches]
     yield check_pixels(paths, int(plan.settings["size"]))
-    yield _check_triplets(files, rows, has_reports)
+    yield _check_triplets(counts["silent"], rows, has_reports)
+
+
+def _count_rows(folder: Path, batch: Batch, studies: pa.Array) -> dict[str, int]:
+    """Rows of a shard: all, those of known studies, those without a text and those without triplets."""
+    table = pq.ParquetFile(batches.open_batch(folder, batch)).read(["image_id", "text", "triplets"])
+    found = {
+        "known": pc.is_in(table["image_id"], value_set=studies),
+        "empty": pc.equal(pc.utf8_trim(table["text"], " "), ""),
+        "silent": pc.equal(pc.list_value_length(table["triplets"]), 0),
+    }
+    return {"rows": table.num_rows, **{name: pc.sum(mask).as_py() or 0 for name, mask in found.items()}}
 
 
 def check_pixels(paths: Sequence[Path], size: int) -> CheckResult:
@@ -168,8 +177,7 @@ def check_pixels(paths: Sequence[Path], size: int) -> CheckResult:
     return CheckResult(PIXELS_ARE_SANE, share <= SANE_SHARE, "shards", figures=figures)
 
 
-def _check_triplets(files: Sequence[str], rows: int, has_reports: bool) -> CheckResult:
-    (silent,) = _query("select count(*) from read_parquet(?) where len(triplets) = 0", files)
+def _check_triplets(silent: int, rows: int, has_reports: bool) -> CheckResult:
     passed = bool(not has_reports or silent <= rows * SILENT_SHARE)
     why = "the page of `triplets` says how many reports are in a language that is not parsed"
     description = "" if passed else f"{silent} of {rows} rows have no triplets; {why}"

@@ -105,4 +105,4 @@ def _studies_of(folder: Path, batch: Batch, plan: Plan) -> pa.Array:
     path = batches.output_path(folder, batch.fingerprint)
     if not is_intact(path):
         return pa.array([], pa.string())
-    return pc.unique(pq.ParquetFile(path).read(["study_id"])["study_id"])
+    return pc.unique(pq.ParquetFile(batches.open_batch(folder, batch)).read(["study_id"])["study_id"])

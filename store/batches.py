@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import IOBase
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -47,6 +48,7 @@ AGAIN = "bring the dataset up to date, which makes it again: `dagster job execut
 
 Log = Callable[[str], object]
 Computed = tuple[pa.Table, pa.Table | None]
+Readable = Path | IOBase
 
 
 @dataclass(frozen=True)
@@ -221,22 +223,40 @@ def read_batches(
     file that nobody touched is taken as it is.
     """
     batches = (plan or read_plan(folder)).batches
-    return _concat([intact_path(folder, batch, verified) for batch in batches], columns)
+    return _concat([open_batch(folder, batch, verified) for batch in batches], columns)
 
 
 def read_rejects(folder: Path, plan: Plan | None = None) -> pa.Table | None:
     """All rejects of a stage, or None where it keeps none. DamageError where a file is not what was written."""
-    paths = []
+    files: list[Readable] = []
     for batch in (plan or read_plan(folder)).batches:
-        intact_path(folder, batch)
         path = rejects_path(folder, batch.fingerprint)
-        paths += [path] if path.exists() else []
-    return _concat(paths) if paths else None
+        if isinstance(open_batch(folder, batch), Path):
+            files += [path] if path.exists() else []
+        elif published := mirror.open_ranged(path):
+            files.append(published)
+    return _concat(files) if files else None
 
 
 def output_path(folder: Path, fingerprint: str) -> Path:
     """The file of a batch."""
     return folder / f"{fingerprint}.parquet"
+
+
+def open_batch(folder: Path, batch: Batch, verified: bool = False) -> Readable:
+    """What pyarrow reads a batch from: its file as `intact_path`, or the one in the store of a remote home.
+
+    Of a file in the store only what is read is fetched, and compared with its digests.
+    """
+    output = output_path(folder, batch.fingerprint)
+    published = None if output.exists() else mirror.open_ranged(output)
+    return published or intact_path(folder, batch, verified)
+
+
+def size_of(folder: Path, batch: Batch) -> int:
+    """Bytes of the file of a batch."""
+    output = output_path(folder, batch.fingerprint)
+    return output.stat().st_size if output.exists() else mirror.size_of(output)
 
 
 def intact_path(folder: Path, batch: Batch, verified: bool = False) -> Path:
@@ -319,9 +339,9 @@ def _is_complete(folder: Path, batch: Batch, log: Log) -> bool:
     return False
 
 
-def _concat(paths: Iterable[Path], columns: Sequence[str] | None = None) -> pa.Table:
+def _concat(files: Iterable[Readable], columns: Sequence[str] | None = None) -> pa.Table:
     names = None if columns is None else list(columns)
-    tables = [pq.ParquetFile(path).read(names) for path in paths]
+    tables = [pq.ParquetFile(file).read(names) for file in files]
     if not tables:
         raise ValueError("There is no batch to read: the archive has no usable study")
     return pa.concat_tables(tables)

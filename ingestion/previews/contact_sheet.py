@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from store import batches
 
 if TYPE_CHECKING:
-    from store.batches import Plan
+    from store.batches import Batch, Plan
 
 COLUMNS = ("display_fallback", "doubt")  # of the images, which make one doubtful where they are not empty
 TILE, ACROSS, TILES = 64, 8, 16  # side of an image in pixels, images in a row, and in all
@@ -41,16 +41,16 @@ def make_contact_sheet(folder: Path, plan: Plan) -> bytes:
     The others are drawn at random, the same for the same images. Images that say that annotation is burned into their
     pixels are left out, and a name in others cannot be read at this size.
     """
-    names = [batch.fingerprint for batch in plan.batches]
-    random.Random(plan.version()).shuffle(names)
+    shuffled = list(plan.batches)
+    random.Random(plan.version()).shuffle(shuffled)
     doubtful: list[bytes] = []
     others: list[bytes] = []
     for pick, wanted in ((doubtful, True), (others, False)):
         used = 0
-        for name in names:
+        for batch in shuffled:
             if len(pick) >= TILES or used >= MOST_BATCHES:
                 break
-            found = _read_tiles(batches.output_path(folder, name), wanted, TILES - len(pick))
+            found = _read_tiles(folder, batch, wanted, TILES - len(pick))
             pick += found
             used += bool(found)
     share = TILES // 2  # of doubtful ones, where there are as many others
@@ -59,15 +59,16 @@ def make_contact_sheet(folder: Path, plan: Plan) -> bytes:
     return _draw(tiles) if tiles else b""
 
 
-def _read_tiles(path: Path, doubtful: bool, most: int) -> list[bytes]:
+def _read_tiles(folder: Path, batch: Batch, doubtful: bool, most: int) -> list[bytes]:
     """Pixels of some images of a batch that are doubtful, or that are not."""
-    table = pq.read_table(path, columns=[*COLUMNS, "burned_in"])
+    table = pq.read_table(batches.open_batch(folder, batch), columns=[*COLUMNS, "burned_in"])
     is_doubtful = pc.or_(pc.not_equal(table["display_fallback"], ""), pc.not_equal(table["doubt"], ""))
     plain = pc.not_equal(pc.fill_null(table["burned_in"], False), True)
     keep = pc.and_(plain, is_doubtful if doubtful else pc.invert(is_doubtful))
     rows = np.flatnonzero(keep.to_numpy(zero_copy_only=False))
-    chosen = sorted(random.Random(path.name).sample(rows.tolist(), min(most, len(rows))))
-    pixels = pq.read_table(path, columns=["pixels"])["pixels"] if chosen else []
+    drawn = random.Random(batches.output_path(folder, batch.fingerprint).name)
+    chosen = sorted(drawn.sample(rows.tolist(), min(most, len(rows))))
+    pixels = pq.read_table(batches.open_batch(folder, batch), columns=["pixels"])["pixels"] if chosen else []
     return [pixels[row].as_py() for row in chosen]
 
 

@@ -115,7 +115,8 @@ def list_example_sentences(workspace: Workspace, plan: Plan) -> tuple[pa.Table, 
     first = plan.batches[0]
     with duckdb.connect() as database:
         for stage, fingerprint in (("triplets", first.fingerprint), ("reports", first.inputs["reports"])):
-            database.register(stage, pq.read_table(batches.output_path(workspace.folder(stage), fingerprint)))
+            file = batches.open_batch(workspace.folder(stage), batches.Batch(first.name, fingerprint))
+            database.register(stage, pq.read_table(file))
         table = database.sql(_EXAMPLES, params={"sections": list(READ_SECTIONS)}).to_arrow_table()
     speaks = pc.field("triplets").is_valid()
     return table.filter(speaks), table.filter(~speaks)

@@ -19,6 +19,7 @@ from ingestion.inventory import IMAGES, describe_sources, images_aspect
 from ingestion.stages import images
 from store import batches
 from store.code import code_version
+from store.remote import mirror
 from store.seals import is_intact
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def _find_former(work: Work) -> Batch | None:
     if former is None or plan.settings != dict(work.settings):
         return None
     inventory, output, _ = _files(work, former)
-    if not is_intact(inventory) or not is_intact(output):
+    if not is_intact(inventory) or not is_intact(output) or not all(map(mirror.fetch, (inventory, output))):
         return None
     read = {UPSTREAM: images_aspect(_sources(pq.read_table(inventory)))}
     made = batches.fingerprint_batch(STAGE, code_version(*images.CODE), work.settings, read)

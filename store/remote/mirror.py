@@ -29,7 +29,7 @@ KNOWN = "RADALIGN_MIRRORS"  # mirrors of this process and its parents, as JSON: 
 REMOTE = "://"
 
 Log = Callable[[str], object]
-_keepers: dict[tuple[int, str], RemoteHome] = {}  # by process, as connections are not shared with a fork
+_keepers: dict[tuple[int, str, str], RemoteHome] = {}  # by process, as connections are not shared with a fork
 
 
 def is_address(location: str) -> bool:
@@ -71,7 +71,7 @@ def keeper_of(path: Path) -> RemoteHome | None:
     place = os.path.abspath(path) + os.sep
     for folder, address in known.items():
         if place.startswith(folder + os.sep):
-            key = (os.getpid(), folder)
+            key = (os.getpid(), folder, address)
             if key not in _keepers:
                 made = cast(Any, import_module(".home", __package__)).RemoteHome(address, Path(folder))
                 _keepers.setdefault(key, made)
@@ -123,6 +123,13 @@ def read_ranged(wanted: Mapping[Path, Iterable[tuple[int, memoryview]]]) -> Path
     """Of files of one store fill buffers with the bytes from their offsets on; returns a file that it does not have."""
     keeper = keeper_of(next(iter(wanted)))
     return keeper.ranges.read(wanted) if keeper else next(iter(wanted))
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file that is in the store and not in the mirror; 0 where it is in neither."""
+    keeper = keeper_of(path)
+    found = keeper.locate(path) if keeper else None
+    return found.record.size if found else 0
 
 
 def published_digest(path: Path) -> str | None:

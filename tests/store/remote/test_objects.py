@@ -44,10 +44,14 @@ def test_objects_are_written_read_listed_and_removed(objects, tmp_path):
 
 
 def test_a_listing_of_more_than_a_page_is_whole(objects):
-    objects.client.meta.events.register("before-parameter-build.s3.ListObjectsV2", _small_pages)
+    events, name = objects.client.meta.events, "before-parameter-build.s3.ListObjectsV2"
     for number in range(5):
         objects.put(f"n/{number}", b"")
-    assert [one.name for one in objects.list("n/")] == [f"n/{number}" for number in range(5)]
+    events.register(name, _small_pages)
+    try:
+        assert [one.name for one in objects.list("n/")] == [f"n/{number}" for number in range(5)]
+    finally:
+        events.unregister(name, _small_pages)
 
 
 def _small_pages(params, **_):
