@@ -41,6 +41,7 @@ from store.presets import DEMO, PAPER, has_preset, is_named
 from store.remote import mirror
 from store.suggestions import did_you_mean
 from tracking.runs import IMPORTED, NETWORK_TAG, networks_of, trained_run
+from tracking.store import expect_store
 from training.config import TrainingConfig
 from training.errors import TrainingError
 
@@ -102,6 +103,7 @@ def _check_once(text: str) -> tuple[str, tuple[str, ...]]:
     preset = workspace.preset_name()
     trainings = {method: _training(method, checked[f"{PRETRAINED}{method}"], preset) for method in methods}
 
+    expect_store(workspace.home_path())
     members = workspace.members()
     if workspace.is_pool and workspace.cohort_name() not in COHORTS.get_partition_keys():
         raise SettingError(

@@ -9,17 +9,21 @@ from pathlib import Path
 from cohorts.errors import CohortError
 from cohorts.registry import cohort_names, how_to_get
 from ingestion.workspace import Workspace
+from store.databases import ANSWERED, HISTORY_VARIABLE
 from store.locks import HELD
 from store.presets import VARIABLE as PRESET
 from store.remote.mirror import KNOWN
 from store.remote.mirror import VARIABLE as MIRROR
 from store.suggestions import nearest
+from tracking.places import ARTIFACTS_VARIABLE
+from tracking.places import VARIABLE as MLFLOW
 from training.errors import PARENT
 
 PREFIX = "RADALIGN_"
 VARIABLES = (
     *("RADALIGN_HOME", "RADALIGN_COHORT", "RADALIGN_SILENT_MINUTES", "RADALIGN_SHARED", "RADALIGN_RELEASED"),
     *("RADALIGN_MONITOR", "RADALIGN_CHECK_SECONDS"),
+    *(HISTORY_VARIABLE, MLFLOW, ARTIFACTS_VARIABLE, ANSWERED, "RADALIGN_LISTEN"),
     *("RADALIGN_DAGSTER_PORT", "RADALIGN_MLFLOW_PORT", PRESET, HELD, PARENT, MIRROR, KNOWN, "RADALIGN_LEASE_SECONDS"),
 )
 

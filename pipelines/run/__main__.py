@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.run.screen import Screen
 from store.code import ROOT
+from store.databases import HISTORY_VARIABLE
 from store.errors import SettingError, sentence_of
 from store.home import VARIABLE, based, is_checkout
 from store.remote.mirror import is_address
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         screen.name = options.job
         try:
             _choose_history(options.home)
+            _expect_history()
             return run(options, screen)
         except KeyboardInterrupt:
             screen.complain(STOPPED_SENTENCE)
@@ -152,6 +154,14 @@ def _choose_history(home: str) -> None:
         os.environ[VARIABLE] = home if is_address(home) else str(based(home))
     if is_checkout() and not Path("dagster.yaml").exists():
         os.environ.setdefault("DAGSTER_HOME", str(ROOT))
+
+
+def _expect_history() -> None:
+    """Raise UserError where the history cannot be opened, which Dagster itself would say where nobody sees it."""
+    if os.environ.get(HISTORY_VARIABLE):
+        from pipelines.history import open_history
+
+        open_history()
 
 
 def _epochs(job: str, config: dict[str, Any], workspace: Any) -> float:

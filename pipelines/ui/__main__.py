@@ -23,6 +23,8 @@ from types import FrameType
 from radalign.serving.guard import HOST
 from store.code import ROOT
 from store.processes import end_with_parent
+from tracking.places import VARIABLE as MLFLOW
+from tracking.places import is_server, pages_address
 
 STOP_SECONDS = 15  # for the servers to stop when they are asked to
 LEAVE_SECONDS = 3  # for what they have started
@@ -55,10 +57,13 @@ def _serve(ports: dict[str, int], workspace: Path) -> int:
     servers: dict[str, subprocess.Popen[bytes]] = {}
     try:
         servers["Dagster"] = _start("pipelines.ui.dagster_server", str(ports["dagster"]), str(workspace))
-        servers["MLflow"] = _start("pipelines.ui.mlflow_server", str(ports["mlflow"]))
+        served = is_server(os.environ.get(MLFLOW, ""))  # by others
+        if not served:
+            servers["MLflow"] = _start("pipelines.ui.mlflow_server", str(ports["mlflow"]))
+        pages = pages_address() if served else f"http://{HOST}:{ports['mlflow']}"
         _say(
-            f"Dagster: http://{HOST}:{ports['dagster']}   MLflow: http://{HOST}:{ports['mlflow']}   "
-            "(ready in some 20 seconds; Ctrl-C stops both)"
+            f"Dagster: http://{HOST}:{ports['dagster']}   MLflow: {pages}   "
+            "(ready in some 20 seconds; Ctrl-C stops what was started)"
         )
         while all(server.poll() is None for server in servers.values()):
             if DAEMON not in servers and workspace.exists():  # it can find the code

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from store.databases import HISTORY_VARIABLE, Database
 from store.errors import UserError
 from store.home import default_home, existing_part, home_at, is_writable
 from store.remote.mirror import is_address, name_of, refresh
+from tracking.places import place_of
 
 GIGA = 1e9
 FREE_GB = 10.0  # the environment, the simulated archives and a few runs
@@ -22,7 +24,10 @@ GPU_GB = 12.0  # a ResNet-50 and a BERT at batches of 32 and 224 pixels
 PORTS = {"Dagster": 3000, "MLflow": 5000}
 PYTHON = (3, 11), (3, 15)  # from, below
 NEEDED = ("torch", "timm", "transformers", "pyarrow", "duckdb", "pydicom", "dagster", "mlflow")
-OPTIONAL = {"s3fs": "archives and homes on object storage: pip install radalign[remote]"}
+OPTIONAL = {
+    "dagster-postgres": "several people and machines on one PostgreSQL: pip install radalign[postgres]",
+    "s3fs": "archives and homes on object storage: pip install radalign[remote]",
+}
 HUB_WEIGHTS = "emilyalsentzer/Bio_ClinicalBERT"  # the text encoder of most methods' papers
 
 MARKS = {"ok": "ok  ", "note": "note", "missing": "MISS"}
@@ -45,7 +50,7 @@ class Finding:
 
 def examine(home: str = "") -> list[Finding]:
     """Everything that is looked at, in the order in which it matters."""
-    parts = (_python(), _packages(), _torch(), _home(home), _weights(), _archives(), _ports())
+    parts = (_python(), _packages(), _torch(), _home(home), _databases(home), _weights(), _archives(), _ports())
     return [finding for part in parts for finding in part]
 
 
@@ -94,7 +99,7 @@ def _torch() -> Iterator[Finding]:
 
 
 def _home(home: str) -> Iterator[Finding]:
-    folder = (home_at(home) if is_address(home) else Path(home).absolute()) if home else default_home()
+    folder = _folder(home)
     yield from _store(folder)
     there = existing_part(folder)
     free = shutil.disk_usage(there).free / GIGA
@@ -103,6 +108,10 @@ def _home(home: str) -> Iterator[Finding]:
         return
     advice = "" if free >= FREE_GB else f"Make room: the demo takes some {FREE_GB:.0f} GB."
     yield Finding("ok" if free >= FREE_GB else "note", "Home", f"{folder}, {free:.0f} GB free", advice)
+
+
+def _folder(home: str) -> Path:
+    return (home_at(home) if is_address(home) else Path(home).absolute()) if home else default_home()
 
 
 def _store(folder: Path) -> Iterator[Finding]:
@@ -116,6 +125,24 @@ def _store(folder: Path) -> Iterator[Finding]:
         yield Finding("missing", "Store", name, str(error))
     else:
         yield Finding("ok", "Store", f"{name} can be read and written; {folder} mirrors it")
+
+
+def _databases(home: str) -> Iterator[Finding]:
+    """What keeps the history of runs and the records of trainings, where it is not in the home."""
+    try:
+        if address := os.environ.get(HISTORY_VARIABLE):
+            database = Database.of(address, HISTORY_VARIABLE)
+            database.expect()
+            yield Finding("ok", "Database", f"{database} answers; Dagster keeps its history there")
+    except UserError as error:
+        yield Finding("missing", "Database", "cannot be used", str(error))
+    try:
+        place = place_of(_folder(home))
+        if place.shared:
+            place.expect()
+            yield Finding("ok", "MLflow", f"{place} answers; trainings are recorded there")
+    except UserError as error:
+        yield Finding("missing", "MLflow", "cannot be used", str(error))
 
 
 def _weights() -> Iterator[Finding]:

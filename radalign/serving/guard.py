@@ -8,6 +8,7 @@ the last two: they are the user's own.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sys
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
@@ -17,6 +18,7 @@ import uvicorn
 from starlette.responses import PlainTextResponse
 
 HOST = "127.0.0.1"
+ADDRESS_VARIABLE = "RADALIGN_LISTEN"  # the address to listen on in a container, whose port is published on HOST alone
 NAMES = (HOST, "localhost")
 STOP_SECONDS = 3  # for answers under way when the server is asked to stop
 
@@ -106,7 +108,7 @@ def configure(application: Guard, port: int) -> uvicorn.Config:
     """How a guarded application is served: on this machine only, and no request is logged."""
     return uvicorn.Config(
         application,
-        host=HOST,
+        host=os.environ.get(ADDRESS_VARIABLE) or HOST,
         port=port,
         http="h11",  # strict, and shows the first line of a request as it came
         proxy_headers=False,  # whoever asks is on this machine
