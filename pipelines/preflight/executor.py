@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -23,12 +23,21 @@ REPOSITORY, LABEL = ".dagster/repository", "__repository__@radalign"  # its loca
 class CheckedExecutor(WrappingExecutor):
     """Ends a run that cannot succeed with one sentence, before its first step."""
 
+    def __init__(
+        self, inner: dg.Executor, prepare: Callable[[PlanOrchestrationContext, ExecutionPlan], None] | None = None
+    ) -> None:
+        """`prepare` raises a `UserError` where the other executor cannot do its work."""
+        super().__init__(inner)
+        self._prepare = prepare
+
     def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[Any]:
         """The events of the other executor."""
         nodes = {handle.to_key().split(".")[0] for handle in execution_plan.step_handles_to_execute}
         try:
             config = with_partition(plan_context.run_config, plan_context.run_tags)
             check_run(nodes, config, plan_context.run_tags, plan_context.log.warning)
+            if self._prepare:
+                self._prepare(plan_context, execution_plan)
         except Exception as error:
             sentence = sentence_of(error)
             if sentence is None:

@@ -5,8 +5,8 @@ import pytest
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 
-from pipelines import executors
-from pipelines.executors import available, choice_of
+from pipelines.executors import ELSEWHERE, HERE, choice_of, create, expect_package
+from store.errors import SettingError
 
 
 def job_with_another(used):
@@ -21,7 +21,7 @@ def job_with_another(used):
     def work():
         return 1
 
-    @dg.job(executor_def=choice_of({**available(), "other": other}))
+    @dg.job(executor_def=choice_of({**HERE, **ELSEWHERE, "other": other}))
     def small():
         work()
 
@@ -39,14 +39,31 @@ def test_the_run_config_chooses_with_the_chosen_ones_own_defaults():
     assert used == [3, 5]
 
 
-def test_packages_that_are_there_are_offered(monkeypatch):
-    monkeypatch.setitem(executors.OPTIONAL, "again", ("dagster", "in_process_executor"))
-    monkeypatch.setitem(executors.OPTIONAL, "absent", ("no_such_package", "executor"))
-    assert available()["again"] is dg.in_process_executor
-    assert "absent" not in available()
+def test_settings_of_an_executor_are_checked_against_its_own_schema():
+    """Those of a package that was not imported before."""
+    job, executor = InMemoryJob(job_with_another([])), dg.in_process_executor
+    context = dg.InitExecutorContext(job, executor, {}, dg.DagsterInstance.ephemeral())
+    assert create(executor, context, {"retries": {"disabled": {}}}).retries.disabled
+    assert create(executor, context, {}).retries.enabled
+    with pytest.raises(SettingError, match=r"in_process: .*`retris`.*`retries`"):
+        create(executor, context, {"retris": {}})
 
 
-def test_an_unknown_name_is_refused():
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"ray": {"adress": "http://head:8265"}}, "adress"),
+        ({"ray": {"num_cpus": "two"}}, "num_cpus"),
+        ({"slurm": {}}, "slurm"),
+    ],
+)
+def test_an_unknown_name_is_refused(settings, said):
     small = job_with_another([])
-    with pytest.raises(dg.DagsterInvalidConfigError, match="slurm"):
-        dg.validate_run_config(small, {"execution": {"config": {"slurm": {}}}})
+    with pytest.raises(dg.DagsterInvalidConfigError, match=said):
+        dg.validate_run_config(small, {"execution": {"config": settings}})
+
+
+def test_a_package_that_is_missing_is_named_with_its_extra():
+    with pytest.raises(SettingError, match=r"radalign\[ray\]"):
+        expect_package("ray", "no_such_package", "ray")
+    expect_package("ray", "dagster", "ray")
