@@ -6,12 +6,15 @@ again although the first try may have had its effect, the object is read: it is 
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +28,8 @@ CONNECT_SECONDS, READ_SECONDS = 5, 30
 CONNECTIONS = 32
 PIECE = 1 << 20  # bytes that are read from a body at once
 PART = 256 << 20  # bytes of a part of a file that is written in parts
+FRESH_SECONDS = 12 * 3600.0  # for so long an object that nobody names yet is surely kept
+QUIET_SECONDS = 5.0  # that a request may fail before it is said
 LONGEST = 4 << 30  # bytes of a file that is written at once
 REGION = "us-east-1"
 DAMAGED = ".damaged"
@@ -38,6 +43,7 @@ REFUSED = frozenset(
 )  # fmt: skip
 Answer = TypeVar("Answer")
 _making = threading.Lock()
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ class Listed:
     name: str  # relative to the home
     etag: str
     size: int
+    age: float = 0.0  # seconds since it was written, by the clock of the store
 
 
 class Objects:
@@ -80,9 +87,16 @@ class Objects:
 
         return self._try(read, absent=None)
 
-    def head(self, name: str) -> int | None:
-        """Size of an object in bytes; None where there is none."""
-        return self._try(lambda: int(self.client.head_object(**self._at(name))["ContentLength"]), absent=None)
+    def head(self, name: str) -> Listed | None:
+        """What a listing says of an object; None where there is none."""
+
+        def read() -> Listed:
+            answer = self.client.head_object(**self._at(name))
+            age = _age(answer, answer["LastModified"])
+            return Listed(name, answer["ETag"], int(answer["ContentLength"]), age)
+
+        found: Listed | None = self._try(read, absent=None)
+        return found
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
         """Bytes from `start` to `stop` of the object with this key in the bucket."""
@@ -115,8 +129,12 @@ class Objects:
         self._try(lambda: self.client.put_object(**self._at(name), Body=body))
 
     def upload(self, name: str, path: Path, size: int) -> None:
-        """Write the file `path` of `size` bytes as an object that is named by its content, unless it is there."""
-        if self.head(name) == size:
+        """Write the file `path` of `size` bytes as an object that is named by its content, unless it is there.
+
+        One that was written long ago is written again: if no manifest names it, it may be removed at any time.
+        """
+        there = self.head(name)
+        if there and there.size == size and there.age < FRESH_SECONDS:
             return
         if size > LONGEST:
             self._upload_parts(name, path)
@@ -167,7 +185,8 @@ class Objects:
             place |= {"ContinuationToken": start} if start else {}
             page = self._try(lambda place=place: self.client.list_objects_v2(**place))  # type: ignore[misc]
             for entry in page.get("Contents", ()):
-                yield Listed(entry["Key"].removeprefix(base), entry["ETag"], int(entry["Size"]))
+                age = _age(page, entry["LastModified"])
+                yield Listed(entry["Key"].removeprefix(base), entry["ETag"], int(entry["Size"]), age)
             if not page.get("IsTruncated"):
                 return
             start = page["NextContinuationToken"]
@@ -193,7 +212,7 @@ class Objects:
 
     def _try(self, act: Callable[[], Answer], **instead: Any) -> Any:
         """What `act` returns. `absent` is returned where there is no object, `refused` where a condition fails."""
-        deadline, pause = time.monotonic() + self.patience, FIRST_PAUSE
+        began, pause, said = time.monotonic(), FIRST_PAUSE, False
         while True:
             try:
                 return act()
@@ -209,8 +228,13 @@ class Objects:
                     return instead["refused"]
                 if not _may_pass(error, status, code):
                     raise explain(error, self.address) from None
-                if time.monotonic() + pause > deadline:
+                passed = time.monotonic() + pause - began
+                if passed > self.patience:
                     raise explain(error, self.address) from None
+                if passed > QUIET_SECONDS and not said:
+                    said = True
+                    left = self.patience - passed
+                    logger.warning("%s does not answer as it should; it is asked again for %.0f s", _place(), left)
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -218,7 +242,7 @@ class Objects:
 def explain(error: BaseException, address: Address) -> StoreError:
     """The sentence for an error of botocore. The error's own text may quote credentials, and is not shown."""
     status, code = _status(error)
-    place = endpoint() or "Amazon S3"
+    place = _place()
     name = type(error).__name__
     if name in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound"):
         return StoreError(
@@ -245,6 +269,17 @@ def explain(error: BaseException, address: Address) -> StoreError:
         f"{place} does not serve the home {address.url} (status {status}, {code}): give the same command again when it "
         "does."
     )
+
+
+def _place() -> str:
+    return endpoint() or "Amazon S3"
+
+
+def _age(answer: Mapping[str, Any], written: datetime) -> float:
+    """Seconds between the time when an object was written and that of an answer, both by the clock of the store."""
+    said = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+    now = parsedate_to_datetime(said) if said else datetime.now(UTC)
+    return (now - written).total_seconds()
 
 
 @lru_cache(maxsize=4)

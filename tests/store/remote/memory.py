@@ -22,8 +22,9 @@ class MemoryObjects:
         found = self.kept.get(name)
         return None if found is None or found.etag == known else found
 
-    def head(self, name: str) -> int | None:
-        return len(self.kept[name].body) if name in self.kept else None
+    def head(self, name: str) -> Listed | None:
+        found = self.kept.get(name)
+        return Listed(name, found.etag, len(found.body)) if found else None
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
         return self.kept[key.removeprefix("home/")].body[start:stop]
