@@ -20,6 +20,8 @@ from pipelines.history.local import Logs as Logs
 from store.databases import HISTORY_VARIABLE, Database
 from store.errors import UserError
 
+NAME_IT = "name the PostgreSQL database of the history, such as postgresql://USER:PASSWORD@HOST:5432/dagster."
+
 
 class History(DagsterStorage, ConfigurableClass):
     """Stands for the class that is chosen when Dagster opens the history; what cannot be opened is one sentence."""
@@ -37,6 +39,18 @@ class History(DagsterStorage, ConfigurableClass):
         except UserError as error:  # Dagster would print its stack
             sys.stderr.write(f"{error}\n")
             raise SystemExit(2) from None
+
+
+class SharedHistory(History):
+    """The same for settings that several people share: only PostgreSQL."""
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Any:
+        """The history, open."""
+        if not os.environ.get(HISTORY_VARIABLE):
+            sys.stderr.write(f"{HISTORY_VARIABLE} is not set: {NAME_IT}\n")
+            raise SystemExit(2)
+        return super().from_config_value(inst_data, config_value)
 
 
 def open_history(inst_data: ConfigurableClassData | None = None) -> DagsterStorage:

@@ -1,12 +1,16 @@
-"""The pages of Dagster behind a guard: `python -m pipelines.ui.dagster_server PORT WORKSPACE`.
+"""The pages of Dagster behind a guard: `python -m pipelines.ui.dagster_server PORT WORKSPACE [--served]`.
 
 Dagster's webserver runs in this process, so that no port leads around the guard. The code server listens on a socket
-file that only this user may open; WORKSPACE is written once it does, and leads the daemon there.
+file that only this user may open; WORKSPACE is written once it does, and leads the daemon there. With `--served`
+WORKSPACE is there already, and leads to a code server that others have started.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +45,35 @@ class Webserver(DagsterWebserver[Any, Any]):
         return response
 
 
-def main(port: int, workspace: Path) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Serve until the process is asked to stop."""
-    with (
-        get_instance_for_cli() as instance,
-        ProxyServerManager(instance, WorkspaceFileTarget([DEFINITIONS]), code_server_log_level="warning") as code,
-    ):
+    parser = argparse.ArgumentParser(prog="python -m pipelines.ui.dagster_server", description=__doc__)
+    parser.add_argument("port", type=int)
+    parser.add_argument("workspace", type=Path)
+    parser.add_argument("--served", action="store_true", help="the code server runs already")
+    options = parser.parse_args(arguments)
+    with get_instance_for_cli() as instance:
+        if options.served:
+            _serve_pages(instance, options.workspace, options.port)
+        else:
+            with _code_server(instance, options.workspace):
+                _serve_pages(instance, options.workspace, options.port)
+
+
+@contextmanager
+def _code_server(instance: dagster.DagsterInstance, workspace: Path) -> Iterator[None]:
+    """A code server of one's own, to which `workspace` leads."""
+    target = WorkspaceFileTarget([DEFINITIONS])
+    with ProxyServerManager(instance, target, code_server_log_level="warning") as code:
         write_text(workspace, yaml.safe_dump({"load_from": code.get_code_server_specs()}))
-        target = WorkspaceFileTarget([str(workspace)])
-        with WorkspaceProcessContext(instance, target, version=dagster.__version__) as context:
-            serve(Webserver(context, live_data_poll_rate=POLL_MILLISECONDS).create_asgi_app(), port, PAGES)
+        yield
+
+
+def _serve_pages(instance: dagster.DagsterInstance, workspace: Path, port: int) -> None:
+    target = WorkspaceFileTarget([str(workspace)])
+    with WorkspaceProcessContext(instance, target, version=dagster.__version__) as context:
+        serve(Webserver(context, live_data_poll_rate=POLL_MILLISECONDS).create_asgi_app(), port, PAGES)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    main(sys.argv[1:])

@@ -1,0 +1,2 @@
+-- Beside the database dagster, which the image makes.
+create database mlflow;
