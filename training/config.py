@@ -13,12 +13,14 @@ from models.errors import ModelError
 from models.registry import recipe
 from store.atomic import replacing
 from store.errors import SettingError
+from store.remote.mirror import local_path
 from store.settings import check_bounds, check_types, setting
 from training.errors import TrainingError
 from training.recipes import merge_settings, preset_options
 
 MILESTONES = re.compile(r"(\d+(\.\d+)?(\+\d+(\.\d+)?)*)?")
 RENAMED = {"chunks": "micro_batches"}  # options by their former names
+PLACES = ("shards", "knowledge", "output")  # may be addresses in a home on object storage: s3://bucket/prefix/...
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,8 @@ class TrainingConfig:
             base = recipe(options["method"])
         except ModelError as error:
             raise TrainingError(f"{origin}: {error}") from None
-        return cls(**merge_settings(base, options))
+        places = {name: local_path(options[name]) for name in PLACES if isinstance(options.get(name), str)}
+        return cls(**merge_settings(base, {**options, **places}))
 
     @classmethod
     def load(cls, path: Path) -> TrainingConfig:

@@ -54,6 +54,20 @@ def mirror_of(address: str) -> Path:
     return folder
 
 
+def local_path(place: str) -> str:
+    """Where a file or a folder of RADALIGN_HOME lies on this machine, if `place` is its address; else `place`."""
+    home = os.environ.get(HOME_VARIABLE, "").rstrip("/")
+    if not is_address(place) or not is_address(home) or not f"{place}/".startswith(f"{home}/"):
+        return place
+    return str(mirror_of(home) / place.removeprefix(home).strip("/"))
+
+
+def address_of(path: Path) -> str:
+    """What every machine can find a path of a remote home by, with `local_path`; of other paths the path itself."""
+    keeper = keeper_of(path)
+    return f"{keeper.address_name}/{os.path.relpath(os.path.abspath(path), keeper.mirror)}" if keeper else str(path)
+
+
 def name_of(home: Path) -> str:
     """What people call a home: its address where it is remote, else its folder."""
     keeper = keeper_of(home)

@@ -12,6 +12,7 @@ import torch
 from models.encoders.local_files import named_files
 from shards.pool import load_manifest
 from store.digests import fingerprint, known_digest
+from store.remote import mirror
 from store.seals import expect_intact, is_sealed
 from training.config import TrainingConfig
 from training.errors import TrainingError
@@ -44,7 +45,9 @@ class Origin:
 
     @classmethod
     def of(cls, config: TrainingConfig) -> Origin:
-        """What a run of `config` would be made by."""
+        """What a run of `config` would be made by. Of a home on object storage, what it reads is brought before."""
+        mirror.refresh(Path(config.shards))
+        mirror.bring(Path(config.shards), *([Path(config.knowledge)] if config.knowledge else []))
         return cls(
             settings={name: value for name, value in asdict(config).items() if name not in NEUTRAL},
             data_version=load_manifest(Path(config.shards)).digest,
