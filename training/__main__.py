@@ -99,6 +99,7 @@ def keep_error_sentence(output: Path) -> Iterator[None]:
 @contextmanager
 def open_reporter(launched: bool) -> Iterator[Callable[[int, int], None]]:
     """Where progress and notices go: a bar in a terminal and lines of text, or the log of the Dagster run."""
+    LOG.setLevel(logging.INFO)
     if not is_first_process():
         yield lambda done, total: None
     elif launched:

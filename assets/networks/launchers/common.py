@@ -8,10 +8,14 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from assets.networks.launchers.settings import SeveralHosts
 from store.errors import UserError
 from training.heartbeat import HEARTBEAT
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 TAIL_SECONDS = 1.0
 STOP_SECONDS = 120.0  # for a training on other machines to write its checkpoint and end
@@ -56,6 +60,44 @@ def environment_of(settings: SeveralHosts, output: Path, pipes: Mapping[str, str
     """The variables of a training on machines that do not inherit those of this process."""
     own = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
     return {**own, HEARTBEAT: str(heartbeat_file(output)), **settings.environment, **pipes}
+
+
+class ClosedOnce:
+    """Passes a training's messages on to Dagster, and that they end only at `close`: a training may start again."""
+
+    def __init__(self, handler: dg.PipesMessageHandler) -> None:
+        self._handler = handler
+        self._closed: Any = None
+
+    def handle_message(self, message: Any) -> None:
+        """Take one message."""
+        if message.get("method") == "closed":
+            self._closed = message
+        else:
+            self._handler.handle_message(message)
+
+    def close(self) -> None:
+        """Say that no more will come."""
+        if self._closed is not None:
+            self._handler.handle_message(self._closed)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._handler, name)
+
+
+def closing_once(reader: Any) -> Any:
+    """The reader of messages, for a training that may start again."""
+    read = reader.read_messages
+
+    @contextmanager
+    def read_with_one_end(handler: Any) -> Iterator[Any]:
+        once = ClosedOnce(handler)
+        with read(once) as place:
+            yield place
+        once.close()
+
+    reader.read_messages = read_with_one_end
+    return reader
 
 
 @contextmanager

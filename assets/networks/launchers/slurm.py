@@ -25,6 +25,7 @@ from assets.networks.launchers.common import (
     LaunchedTrainingError,
     LauncherError,
     agent_command,
+    closing_once,
     forwarding,
     heartbeat_file,
 )
@@ -64,7 +65,7 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     end_earlier(folder, context)
     injector = dg.PipesFileContextInjector(str(folder / "context.json"))
-    reader = dg.PipesFileMessageReader(str(folder / "messages"))
+    reader = closing_once(dg.PipesFileMessageReader(str(folder / "messages")))
     with (
         dg.open_pipes_session(context.op_execution_context, injector, reader) as session,
         beating(heartbeat_file(output)),

@@ -1,0 +1,257 @@
+"""A training as an indexed Job of Kubernetes: one pod for each machine, which meet at the first one's name.
+
+Messages and logs come home through the pods' logs. The Job is deleted when the training has ended, however it ended; if
+this step runs in a pod of the cluster, it owns the Job, which then goes with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from assets.networks.launchers.common import (
+    STOP_SECONDS,
+    LaunchedTrainingError,
+    LauncherError,
+    agent_command,
+    closing_once,
+    environment_of,
+    heartbeat_file,
+)
+from assets.networks.launchers.settings import KubernetesSettings
+from models.run_files import RESULT
+from training.heartbeat import beating
+
+if TYPE_CHECKING:
+    from kubernetes import client
+
+LABEL = "radalign/run"  # of everything that belongs to one training
+WORKDIR_GRACE = 60  # seconds for a pod to write its checkpoint and end
+HOPELESS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError")
+
+
+def expect_ready(settings: KubernetesSettings) -> None:
+    """Raise LauncherError where the cluster cannot be spoken to, or no image is named."""
+    if not find_spec("kubernetes") or not find_spec("dagster_k8s"):
+        raise LauncherError("The launcher kubernetes needs the extra `kubernetes`: pip install 'radalign[kubernetes]'.")
+    if not settings.image:
+        raise LauncherError("The launcher kubernetes needs `image`, an image that has Radalign in its working folder.")
+    _load_login(settings)
+
+
+def run(
+    settings: KubernetesSettings,
+    context: dg.AssetExecutionContext,
+    _: dg.PipesSubprocessClient,
+    request: Path,
+    output: Path,
+) -> None:
+    """Train to the end; raises LaunchedTrainingError where the Job failed."""
+    from dagster_k8s.pipes import PipesK8sPodLogsMessageReader
+    from kubernetes import client
+
+    _load_login(settings)
+    cluster = _Cluster(settings, _name_of(output))
+    cluster.delete()  # of a step that was killed
+    injector, reader = dg.PipesEnvContextInjector(), closing_once(PipesK8sPodLogsMessageReader())
+    with (
+        beating(heartbeat_file(output)),
+        dg.open_pipes_session(context.op_execution_context, injector, reader) as session,
+    ):
+        variables = environment_of(settings, output, session.get_bootstrap_env_vars())
+        try:
+            cluster.create(job_body(settings, cluster.name, request, variables, _owner(client)))
+            cluster.follow(context, reader)
+        finally:
+            cluster.delete()
+    if not cluster.succeeded and not (output / RESULT).exists():
+        raise LaunchedTrainingError("the Job of Kubernetes failed")
+
+
+def job_body(
+    settings: KubernetesSettings,
+    name: str,
+    request: Path,
+    variables: Mapping[str, str],
+    owner: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The Job, as the API takes it. All pods have to run at the same time: a part of them would wait for the others."""
+    endpoint = f"{name}-0.{name}:{settings.port}"
+    container = {
+        "name": "training",
+        "image": settings.image,
+        "command": agent_command(settings.python, settings, endpoint, name, request),
+        "env": [{"name": key, "value": value} for key, value in sorted(variables.items())],
+        "resources": {"requests": settings.requests, "limits": settings.limits},
+        **settings.container,
+    }
+    pod = {
+        "subdomain": name,
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": WORKDIR_GRACE,
+        **({"serviceAccountName": settings.service_account} if settings.service_account else {}),
+        **settings.pod_spec,
+        "containers": [container, *settings.pod_spec.get("containers", [])],
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "labels": {LABEL: name}, **({"ownerReferences": [owner]} if owner else {})},
+        "spec": {
+            "completionMode": "Indexed",
+            "completions": settings.nodes,
+            "parallelism": settings.nodes,
+            "backoffLimit": settings.nodes * settings.max_restarts,  # a pod whose node failed is replaced
+            "template": {"metadata": {"labels": {LABEL: name}}, "spec": pod},
+        },
+    }
+
+
+def service_body(name: str, owner: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The headless service by which the pods know each other's names, also before they are ready."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "labels": {LABEL: name}, **({"ownerReferences": [owner]} if owner else {})},
+        "spec": {"clusterIP": "None", "publishNotReadyAddresses": True, "selector": {LABEL: name}},
+    }
+
+
+class _Cluster:
+    """The Job of one training, and its pods."""
+
+    def __init__(self, settings: KubernetesSettings, name: str) -> None:
+        from dagster_k8s.utils import detect_current_namespace
+        from kubernetes import client
+
+        self.settings, self.name = settings, name
+        self.namespace = settings.namespace or detect_current_namespace(settings.kubeconfig or None) or "default"
+        self.core, self.batch = client.CoreV1Api(), client.BatchV1Api()
+        self.succeeded = False
+        self._followed: dict[str, threading.Thread] = {}
+
+    def create(self, body: dict[str, Any]) -> None:
+        """Create service and Job; LauncherError says why the cluster refuses."""
+        from kubernetes.client import ApiException
+
+        owner = next(iter(body["metadata"].get("ownerReferences", [])), None)
+        try:
+            self.core.create_namespaced_service(self.namespace, service_body(self.name, owner))
+            self.batch.create_namespaced_job(self.namespace, body)
+        except ApiException as error:
+            raise LauncherError(
+                f"Kubernetes refuses the training in the namespace {self.namespace}: {error.status} {error.reason}."
+            ) from error
+
+    def follow(self, context: dg.AssetExecutionContext, reader: Any) -> None:
+        """Wait until the Job is over, while the logs of its pods are read."""
+        said, started = "", time.monotonic()
+        while True:
+            job, pods = self.batch.read_namespaced_job(self.name, self.namespace), self.pods()
+            for pod in pods:
+                if pod.status.phase != "Pending" and pod.metadata.name not in self._followed:
+                    self._read_log(pod.metadata.name, context, reader)
+            now = ", ".join(sorted(f"{pod.metadata.name} {pod.status.phase}" for pod in pods))
+            if now != said:
+                context.log.info(f"Pods of the training: {now or 'none yet'}.")
+                said = now
+            if self._is_over(job):
+                break
+            waiting = len(self._followed) < self.settings.nodes
+            if reason := next(filter(None, map(_hopeless, pods)), ""):
+                raise LauncherError(f"A pod of the training cannot start: {reason}.")
+            if waiting and time.monotonic() - started > self.settings.wait_seconds:
+                raise LauncherError(
+                    f"Kubernetes has not started the {self.settings.nodes} pods of the training within "
+                    f"{self.settings.wait_seconds:.0f} s ({said or 'none is there'}): ask for less, or wait longer."
+                )
+            time.sleep(self.settings.poll_seconds)
+        for thread in self._followed.values():
+            thread.join(STOP_SECONDS)
+
+    def _is_over(self, job: client.V1Job) -> bool:
+        conditions = {one.type for one in job.status.conditions or [] if one.status == "True"}
+        self.succeeded = "Complete" in conditions
+        return self.succeeded or "Failed" in conditions
+
+    def pods(self) -> list[client.V1Pod]:
+        """The pods of the training."""
+        found: list[client.V1Pod] = self.core.list_namespaced_pod(
+            self.namespace, label_selector=f"{LABEL}={self.name}"
+        ).items
+        return found
+
+    def _read_log(self, pod: str, context: dg.AssetExecutionContext, reader: Any) -> None:
+        thread = threading.Thread(
+            target=reader.consume_pod_logs,
+            args=(context.op_execution_context, self.core, pod, self.namespace),
+            name=f"log-{pod}",
+            daemon=True,
+        )
+        self._followed[pod] = thread
+        thread.start()
+
+    def delete(self) -> None:
+        """Delete Job, pods and service, if they are there, and wait until the pods are gone."""
+        from kubernetes.client import ApiException
+
+        with suppress(ApiException):
+            self.batch.delete_namespaced_job(self.name, self.namespace, propagation_policy="Background")
+        with suppress(ApiException):
+            self.core.delete_namespaced_service(self.name, self.namespace)
+        deadline = time.monotonic() + STOP_SECONDS
+        while self.pods() and time.monotonic() < deadline:
+            time.sleep(min(1.0, self.settings.poll_seconds))
+
+
+def _name_of(output: Path) -> str:
+    """A name of Kubernetes for the run in this folder: the same for each attempt."""
+    digest = hashlib.sha256(str(output).encode()).hexdigest()[:12]
+    method = "".join(letter for letter in output.parent.name.lower() if letter.isalnum())[:20]
+    return f"radalign-{method}-{digest}"
+
+
+def _hopeless(pod: client.V1Pod) -> str:
+    """Why a pod will never run, or ""."""
+    for one in pod.status.container_statuses or []:
+        waiting = one.state.waiting if one.state else None
+        if waiting is not None and waiting.reason in HOPELESS:
+            return f"{waiting.reason} of {one.image}"
+    return ""
+
+
+def _owner(client: Any) -> dict[str, Any] | None:
+    """The pod that this step runs in, which then owns the Job; None outside of the cluster."""
+    if not os.environ.get("KUBERNETES_SERVICE_HOST"):
+        return None
+    from dagster_k8s.utils import detect_current_namespace
+
+    with suppress(client.ApiException):
+        pod = client.CoreV1Api().read_namespaced_pod(os.environ.get("HOSTNAME", ""), detect_current_namespace(None))
+        return {"apiVersion": "v1", "kind": "Pod", "name": pod.metadata.name, "uid": pod.metadata.uid}
+    return None
+
+
+def _load_login(settings: KubernetesSettings) -> None:
+    """Find the cluster's address and login; LauncherError where there are none."""
+    from kubernetes import config
+
+    try:
+        if os.environ.get("KUBERNETES_SERVICE_HOST") and not settings.kubeconfig:
+            config.load_incluster_config()
+        else:
+            config.load_kube_config(settings.kubeconfig or None, settings.context or None)
+    except (config.ConfigException, OSError) as error:
+        raise LauncherError(
+            f"The launcher kubernetes finds no login for a cluster ({str(error).splitlines()[0]}): set KUBECONFIG or "
+            "`kubeconfig`."
+        ) from None
