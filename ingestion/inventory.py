@@ -36,6 +36,7 @@ from store.atomic import write_json
 from store.batches import Batch, Count, Plan
 from store.digests import fingerprint
 from store.errors import SettingError
+from store.processes import return_memory
 from store.seals import is_intact, set_aside, write_sealed_table
 from store.settings import setting
 
@@ -126,6 +127,7 @@ def update_inventory(workspace: Workspace, settings: InventorySettings, log: Log
     _mark_beginning(folder)
     identity = identify(cohort.root)
     scan = cohort.scan()
+    return_memory()
     log(f"Of {scan.source_rows} images {scan.studies.num_rows} can be used, as far as the archive's tables tell.")
     for note in scan.notes:
         log(note)

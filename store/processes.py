@@ -42,3 +42,12 @@ def die_with(parent: int) -> None:
     end_with_parent()
     if os.getppid() != parent:  # the parent died before the request
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def return_memory() -> None:
+    """Give memory that was freed back to the system. A large table that is gone leaves it in many small pieces."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
+    if hasattr(LIBC, "malloc_trim"):  # of glibc
+        LIBC.malloc_trim(0)

@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +82,7 @@ def run_ingest(archive: Path, home: Path, size: int, images: int, checkout: Path
     before = _events(home)
     started = time.time()
     with (home / "run.log").open("ab") as log:
-        process = subprocess.Popen(
-            [*DAGSTER, "-c", str(config)], cwd=checkout, env=environment, stdout=log, stderr=log
-        )
+        process = subprocess.Popen([*DAGSTER, "-c", str(config)], cwd=checkout, env=environment, stdout=log, stderr=log)
         samples = _watch(process)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, DAGSTER, (home / "run.log").read_text()[-2000:])
@@ -169,7 +168,7 @@ def _by_asset(home: Path, samples: list[_Sample]) -> tuple[dict[str, float], dic
     spans = sorted((_seconds(start), _seconds(end), key.split(".")[0]) for key, start, end in rows)
     cpu: dict[str, float] = {}
     peaks: dict[str, int] = {}
-    for earlier, later in zip(samples, samples[1:], strict=False):
+    for earlier, later in pairwise(samples):
         middle = (earlier.at + later.at) / 2
         name = next((name for start, end, name in spans if start <= middle <= end), REST)
         cpu[name] = cpu.get(name, 0.0) + max(0.0, later.cpu - earlier.cpu)

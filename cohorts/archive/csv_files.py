@@ -79,6 +79,8 @@ def read(
     CohortError that names what cannot be read: a column that is absent or there twice, a line that has more or fewer
     values than the header, or a damaged file.
     """
+    import pandas as pd
+
     first, records = _open_table(path, lambda header: set(columns) <= set(map(str.strip, header)))
     names = [name.strip() for name in first]
     if absent := [name for name in columns if name not in names]:
@@ -89,13 +91,14 @@ def read(
     places = [names.index(name) for name in chosen]
     named = max(place for place, name in enumerate(names) if name) + 1
     # Most values are one of a few, which are kept once.
-    rows: list[list[str]] = []
+    kept: list[list[str]] = [[] for _ in places]
     for values in islice(_even(path, records, named, len(names)), most):  # None: all
-        if len(rows) * len(places) > MOST_VALUES:
+        if sum(map(len, kept[:1])) * len(places) > MOST_VALUES:
             raise CohortError(f"{path} has more than {MOST_VALUES} values, as no published table has.")
         if blank_lines or any(map(str.strip, values)):
-            rows.append([intern(values[place]) for place in places])
-    return _table(rows, chosen)
+            for column, place in zip(kept, places, strict=True):
+                column.append(intern(values[place]))
+    return pd.DataFrame({name: pd.Series(column, dtype=object) for name, column in zip(chosen, kept, strict=True)})
 
 
 def read_headerless(path: Path, columns: Sequence[str]) -> pd.DataFrame:

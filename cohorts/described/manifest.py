@@ -21,7 +21,8 @@ from cohorts.described.boxes import read_boxes
 from cohorts.described.description import NO_PATIENTS, Description, ReportSource
 from cohorts.described.labels import describe_words, read_labels
 from cohorts.described.manifest_reports import ManifestReports
-from cohorts.described.tables import read_table, table_path
+from cohorts.described.tables import ROWS_AT_ONCE, read_table, table_path
+from cohorts.described.texts import TextsByName
 from cohorts.described.words import SEXES, SIDES, SPLITS, read_age, read_dates, says_nothing
 from cohorts.errors import CohortError
 from cohorts.rows import first_reasons
@@ -37,7 +38,7 @@ LONGEST_PATH = 4096  # bytes; no system takes a longer one
 LONGEST_WORD = 200  # characters of a view, device, site or identifier
 REPORT_SUFFIXES = (".txt", ".TXT", ".text")
 # The reports of the manifest that was read last, by the state of its tables: each batch of studies opens it anew.
-_TEXTS: dict[tuple[str, ...], dict[str, str]] = {}
+_TEXTS: dict[tuple[str, ...], TextsByName] = {}
 DETAILS = {
     "no_path": "The row of the manifest names no image.",
     "unusable_path": "The row names a path that no file can have.",
@@ -83,14 +84,14 @@ class Manifest:
         return ("The description names no column of the view, so every image counts as frontal.", *words)
 
     def list_rows(self) -> pd.DataFrame:
-        """The rows of the manifest in their order, one for each path, with ROWS, `line` (of the table) and `report`."""
+        """The rows of the manifest in their order, one for each path, with ROWS and `line` (of the table)."""
         self._check_values()
         lines = self._images["line"].to_numpy()
         facts = self._facts().iloc[lines].reset_index(drop=True)
-        reports = self._reports.iloc[lines].reset_index(drop=True)
+        reports = self._reports[["report_path", "differs"]].iloc[lines].reset_index(drop=True)
         rows = self._images.assign(**facts, **reports)
         rows["reason"] = self._reasons(rows)
-        return rows[[*ROWS, "line", "report"]]
+        return rows[[*ROWS, "line"]]
 
     def extras(self, rows: pd.DataFrame) -> Mapping[str, Any]:
         """Labels and boxes of the rows."""
@@ -110,7 +111,7 @@ class Manifest:
         """The text of the report: of the cell, of the columns of its sections, or of its file."""
         report = self.description.report
         in_file = report.file or report.folder
-        text = read_text(self.root, row["report_path"]) if in_file else self._texts_of_images.get(row["image_path"], "")
+        text = read_text(self.root, row["report_path"]) if in_file else self._texts_of_images.find(row["image_path"])
         if not text.strip():
             raise ReportError("empty_report", "The row of the manifest has no report.")
         if len(text) > MAXIMUM_BYTES:
@@ -118,15 +119,13 @@ class Manifest:
         return text
 
     @cached_property
-    def _texts_of_images(self) -> dict[str, str]:
+    def _texts_of_images(self) -> TextsByName:
         """The report of each image, of the first row that names it."""
         tables = [name for name in (self.description.manifest, self.description.report.table) if name]
         state = (repr(self.description), str(self.root), *file_stamps(self.root, [clean_path(name) for name in tables]))
         if state not in _TEXTS:
-            images = self._images.drop_duplicates("image_path")
-            texts = self._reports["report"].iloc[images["line"].to_numpy()]
             _TEXTS.clear()
-            _TEXTS[state] = dict(zip(images["image_path"], texts, strict=True))
+            _TEXTS[state] = TextsByName(self._images["image_path"], self._images["line"], self._reports["report"])
         return _TEXTS[state]
 
     @cached_property
@@ -169,21 +168,34 @@ class Manifest:
         import pandas as pd
 
         columns, table = self.description.columns, self._table
-        views = table[columns.view] if columns.view else None
+        named = [column for _, column in columns.images()]
+        parts = [
+            self._images_of(table.iloc[start : start + ROWS_AT_ONCE][[*named, *filter(None, [columns.view])]], start)
+            for start in range(0, len(table), ROWS_AT_ONCE)
+        ]
+        return pd.concat(parts, ignore_index=True) if parts else self._images_of(table, 0)
+
+    def _images_of(self, table: pd.DataFrame, start: int) -> pd.DataFrame:
+        """The `_images` of some rows of the table, the first of which is its line `start`."""
+        import pandas as pd
+
+        columns = self.description.columns
+        views = table[columns.view].tolist() if columns.view else None
         found: list[tuple[int, str, str, str]] = []
         cells = [(view, table[column].tolist()) for view, column in columns.images()]
-        for line in range(len(table)):
+        for row in range(len(table)):
+            line = start + row
             paths = [
                 (self._place(path), view)
                 for view, column in cells
-                for path in SEVERAL.split(column[line])
+                for path in SEVERAL.split(column[row])
                 if path.strip()
             ]
             problem = "" if paths else "no_path"
             paths = paths or [(f"{self.description.manifest}#{line + 1}", "")]
             named = [view for _, view in paths]
             if views is not None and not any(named):
-                said = [view.strip() for view in SEVERAL.split(str(views.iat[line]))]
+                said = [view.strip() for view in SEVERAL.split(str(views[row]))]
                 named = said if len(said) == len(paths) else said * len(paths)
                 problem = problem or ("views_unlike_paths" if len(named) != len(paths) else "")
             elif views is None and not any(named):

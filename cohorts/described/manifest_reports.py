@@ -6,10 +6,12 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cohorts.archive.names import is_escaped
 from cohorts.archive.paths import clean_path
 from cohorts.described.description import HEADINGS, Description, ReportSource
-from cohorts.described.tables import column_names, plain_name, plain_text, read_table, table_path
+from cohorts.described.tables import ROWS_AT_ONCE, column_names, plain_name, plain_text, read_table, table_path
 from cohorts.errors import CohortError
 from cohorts.rows import files_below
 from store.suggestions import did_you_mean
@@ -45,9 +47,7 @@ class ManifestReports:
         if source == ReportSource():
             return pd.DataFrame({"report": nothing, "report_path": nothing, "differs": False})
         own = self._own_reports(table)
-        first = own[own != ""].groupby(keys[own != ""]).first()
-        chosen = keys.map(first).fillna("")
-        differs = (own != "") & (own != chosen)
+        chosen, differs = _first_of_study(own, keys)
         if source.file or source.folder:
             return pd.DataFrame({"report": nothing, "report_path": chosen, "differs": differs})
         paths = nothing.mask(chosen != "", clean_path(source.table or self._description.manifest))
@@ -120,3 +120,26 @@ class ManifestReports:
         """Relative paths of the text files of the folder, by their names without ending."""
         found = files_below(self._root, [clean_path(self._source.folder)], SUFFIXES)
         return {plain_text(PurePosixPath(path).stem): path for path in found if not is_escaped(path)}
+
+
+def _first_of_study(own: pd.Series, keys: pd.Series) -> tuple[pd.Series, np.ndarray]:
+    """For each row the first report that a row of its study names, and whether the row names another one.
+
+    Where every row names that of its study, as it usually is, the reports are not copied.
+    """
+    import pandas as pd
+
+    says = (own != "").to_numpy(bool)
+    studies, distinct = pd.factorize(keys)
+    places = np.full(len(distinct), -1)
+    named = np.flatnonzero(says)
+    places[studies[named[::-1]]] = named[::-1]  # the first is written last
+    first = places[studies]
+    differs = np.zeros(len(own), bool)
+    for start in range(0, len(own), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        differs[rows] = says[rows] & (own.iloc[rows].to_numpy() != own.iloc[first[rows]].to_numpy())
+    if says.all() and not differs.any():
+        return own, differs
+    chosen = own.iloc[first].set_axis(own.index)
+    return chosen.where(first >= 0, ""), differs

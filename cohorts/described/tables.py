@@ -5,7 +5,7 @@ The content of a file says what it is, not its name.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -76,15 +76,17 @@ def read_table(
     places = _find_columns(path, column_names(path, sheet), named)
     wanted = list(places.values())
     kind = _kind(path)
+    cleaning = {name: str.strip if name in exact else plain_text for name in named}
     if kind == PARQUET:
-        table = pd.DataFrame(islice(_parquet_rows(path, wanted), most), columns=wanted, dtype=object)
-    elif kind == ZIP:
-        table = pd.DataFrame(islice(workbooks.read_rows(path, wanted, sheet), most), columns=wanted, dtype=object)
+        table = _frame(islice(_parquet_rows(path, wanted), most), cleaning)
     else:
-        table = csv_files.read(path, wanted, blank_lines=False, most=most)[wanted]
-    table = table.set_axis(named, axis=1)
-    for name in named:
-        table[name] = table[name].map(str.strip if name in exact else plain_text)
+        if kind == ZIP:
+            table = pd.DataFrame(islice(workbooks.read_rows(path, wanted, sheet), most), columns=wanted, dtype=object)
+        else:
+            table = csv_files.read(path, wanted, blank_lines=False, most=most)[wanted]
+        table = table.set_axis(named, axis=1)
+        for name, clean in cleaning.items():
+            table[name] = table[name].map(clean)
     for name in meanings.keys() & set(named):
         known = {plain_text(word): meaning for word, meaning in meanings[name].items()}
         table[name] = table[name].map(lambda word, known=known: known.get(word, word))
@@ -153,6 +155,19 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[list[str]]:
             yield from ([*row] for row in zip(*values, strict=True) if any(row))
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise CohortError(f"{path} cannot be read to its end; it is damaged, so write it again.") from error
+
+
+def _frame(rows: Iterator[list[str]], cleaning: Mapping[str, Callable[[str], str]]) -> pd.DataFrame:
+    """Rows as a table. Only some of them are Python's strings at a time, which take more memory than their text."""
+    import pandas as pd
+    import pyarrow as pa
+
+    parts: dict[str, list[pa.Array]] = {name: [] for name in cleaning}
+    while block := list(islice(rows, ROWS_AT_ONCE)):
+        for values, (name, clean) in zip(zip(*block, strict=True), cleaning.items(), strict=True):
+            parts[name].append(pa.array([clean(value) for value in values], pa.large_string()))
+    columns = {name: pa.chunked_array(found, pa.large_string()) for name, found in parts.items()}
+    return pd.DataFrame({name: pd.array(column, dtype="str") for name, column in columns.items()})
 
 
 def _texts(column: pa.Array) -> list[str]:

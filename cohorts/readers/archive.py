@@ -97,12 +97,13 @@ class Archive(Reader):
 
     def scan(self) -> Scan:
         """List every image that the manifest or the folders name as a study or a reject, in their order."""
-        rows = self._rows.copy()
+        rows = self._rows.copy(deep=False)  # pandas copies what is written to
         drawn = split_by_patient(self.name, self.split, rows["subject_id"]) if self.split != OFFICIAL else rows["split"]
         rows["split"] = rows["split"].where(rows["split"].isin(("train", "validate", "test")), drawn)
         rows["reason"] = self._reasons(rows)
         rows["image_id"] = number_duplicates(rows["image_id"])
         scan = split_scan(rows, {**DETAILS, **self._source.details}, self._source.extras(rows))
+        del self._rows  # which takes far more memory than the scan
         return replace(scan, notes=(*self._source.notes, *describe_paths(self._named)))
 
     def read_report(self, study: Mapping[str, Any]) -> str:

@@ -8,7 +8,10 @@ of it the images whose names, size and time are the same.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,8 +26,6 @@ from store.remote import mirror
 from store.seals import is_intact
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ingestion.stage import Work
     from store.batches import Batch, Computed
 
@@ -47,9 +48,9 @@ def compute(work: Work) -> Computed:
 
 def _find_former(work: Work) -> Batch | None:
     """The batch of this name that counts now, if the present code makes it so of its images with these settings."""
-    plan = batches.read_last_plan(work.workspace.folder(STAGE), lambda _: None)
-    former = next((batch for batch in plan.batches if batch.name == work.batch), None)
-    if former is None or plan.settings != dict(work.settings):
+    settings, known = _read_former(work.workspace.folder(STAGE))
+    former = known.get(work.batch)
+    if former is None or settings != dict(work.settings):
         return None
     inventory, output, _ = _files(work, former)
     if not is_intact(inventory) or not is_intact(output) or not all(map(mirror.fetch, (inventory, output))):
@@ -57,6 +58,18 @@ def _find_former(work: Work) -> Batch | None:
     read = {UPSTREAM: images_aspect(_sources(pq.read_table(inventory)))}
     made = batches.fingerprint_batch(STAGE, code_version(*images.CODE), work.settings, read)
     return former if made == former.fingerprint else None
+
+
+def _read_former(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, Batch]]:
+    """Settings and batches, by name, of the plan that counts. Read once in a process as long as it is the same file."""
+    state = tuple((path.stat().st_ino, path.stat().st_ctime_ns) for path in folder.glob(f"{Path(batches.PLAN).stem}.*"))
+    return _read_plan(folder, state)
+
+
+@lru_cache(maxsize=1)
+def _read_plan(folder: Path, state: tuple[Any, ...]) -> tuple[Mapping[str, Any], Mapping[str, Batch]]:
+    plan = batches.read_last_plan(folder, lambda _: None)
+    return plan.settings, {batch.name: batch for batch in plan.batches}
 
 
 def _files(work: Work, batch: Batch) -> tuple[Path, Path, Path]:

@@ -122,7 +122,7 @@ def test_a_vanished_study_changes_its_batch_and_an_empty_batch_goes(tmp_path):
     archive.add("s1", "s2", "s3")
     take(archive, folder)
     (archive.root / "s2-0.jpg").unlink()
-    plan, computed = take(archive, folder)
+    _, computed = take(archive, folder)
     assert computed == ["b00000"]
     assert members_of(folder) == {"b00000": ["s1"], "b00001": ["s3"]}
     (archive.root / "s3-0.jpg").unlink()
