@@ -16,6 +16,7 @@ from benchmarks.homes import find_differences, list_files
 from benchmarks.kills import Place, compare, expect_nobody, kill
 from pipelines.definitions import defs
 from store.code import ROOMS, ROOT
+from tests.training.conftest import shard_rows, tiny_config, write_shards
 
 
 def test_a_killed_run_completed_is_the_same_byte_for_byte(tmp_path):
@@ -63,21 +64,29 @@ def test_a_training_that_forgets_its_optimizer_is_found(tmp_path):
     copy_product(checkout)
     loading = checkout / "training" / "state" / "checkpoint.py"
     code = loading.read_text()
-    restoring, kept = "    optimizer.load_state_dict(state)\n", "        shutil.rmtree(older)\n"
+    restoring, kept = "    optimizer.load_state_dict(state)\n", "    mirror.publish(folder, gone=older)\n"
     assert (code.count(restoring), code.count(kept)) == (1, 1)
     waiting = f"{kept}    __import__('time').sleep(0.5)\n"  # so that there is time to kill it between two checkpoints
     loading.write_text(code.replace(restoring, "").replace(kept, waiting))
-    place = Place(tmp_path, 24, "pretrain_medklip", checkout)
-    place.complete(home)
+    tiny_config(write_shards(tmp_path / "shards", shard_rows(48)), home / "run").save(tmp_path / "request.json")
+    assert train(checkout, tmp_path / "request.json").wait() == 0
     home.rename(never)
-    process = place.start(home)
-    while not list(home.glob("checkpoints/medklip/*/checkpoints/step-*[0-9]")):
+    process = train(checkout, tmp_path / "request.json")
+    while not list(home.glob("run/checkpoints/step-*[0-9]")):
         assert process.poll() is None
         time.sleep(0.005)
     kill(process)
-    place.complete(home)
+    assert not (home / "run" / "result.json").exists()
+    assert train(checkout, tmp_path / "request.json").wait() == 0
     wrong = compare(never, home)
-    assert any(name.endswith("weights.safetensors") for name in wrong), wrong
+    assert "run/weights.safetensors" in wrong
+    assert "run/untrained.safetensors" not in wrong
+
+
+def train(checkout, request):
+    """The trainer of a copy of the product, in a session of its own."""
+    command = [sys.executable, "-m", "training", str(request)]
+    return subprocess.Popen(command, cwd=checkout, start_new_session=True)
 
 
 def copy_product(folder):
