@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 
 from store.errors import DamageError
 from store.remote import cache as cache_module
-from store.remote import mirror, objects, ranged, ranges, records
+from store.remote import mirror, ranged, ranges
 from store.remote.cache import BlockCache, Piece
+from store.remote.protocol import objects, records
 from store.remote.ranged import RangedFile, Source, read_pieces
 from store.seals import expect_intact, sealing
 
@@ -153,7 +154,7 @@ def test_a_block_that_stays_changed_is_damage_and_none_of_its_bytes_is_used(tmp_
 
 
 def test_a_list_of_blocks_that_is_not_whole_is_refused():
-    with pytest.raises(DamageError, match="publish it again"):
+    with pytest.raises(DamageError, match="so it is not read"):
         Source("a.parquet", 10, 5, ["0"], lambda start, stop: b"")
 
 
@@ -401,7 +402,7 @@ def test_a_damaged_file_of_a_home_is_set_aside_and_can_be_published_again(host):
         with sealing(here) as partial:
             pq.write_table(pa.table({"bytes": [content]}), partial, compression="none", use_dictionary=False)
         keeper = mirror.keeper_of(here)
-        found = keeper.locate(here).record
+        found = keeper.fetching.locate(here).record
         keeper.objects.put(found.key, (damage * 2)[: found.size])
         there = host("reader") / "phantom" / "shards" / here.name
         with pytest.raises(DamageError, match="again"):
