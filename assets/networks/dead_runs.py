@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ import dagster as dg
 from store.processes import process_lives
 from tracking import tracker as tracking
 
+HOST_TAG = "radalign/host"  # of a run: the machine that executes it
 IN_PROGRESS = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
@@ -62,6 +64,9 @@ def close_silent_runs(instance: dg.DagsterInstance, home: Path, seconds: float) 
         if silence < seconds:
             continue
         sentence = f"Run {run.run_id} of {run.job_name} has reported nothing for {silence / 60:.0f} minutes"
+        if not is_here(run):
+            yield f"{sentence}; it is executed by {run.tags[HOST_TAG]}, whose processes are not seen from here."
+            continue
         if not worker_is_gone(instance, run.run_id):
             yield f"{sentence}, but its process lives."
             continue
@@ -87,8 +92,24 @@ def last_event(instance: dg.DagsterInstance, run_id: str) -> float:
     return record.create_timestamp.timestamp() if record else 0.0
 
 
+def this_host() -> str:
+    """What this machine is called in the history."""
+    return socket.gethostname()
+
+
+def is_here(run: dg.DagsterRun) -> bool:
+    """Whether this machine executes a run, as far as anybody has noted it."""
+    return run.tags.get(HOST_TAG, this_host()) == this_host()
+
+
 def worker_is_gone(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether the process that executes a run, which Dagster notes at its start, is no longer there."""
+    """Whether the process that executes a run, which Dagster notes at its start, is no longer there.
+
+    That of another machine is taken to be there: its number says nothing here.
+    """
+    run = instance.get_run_by_id(run_id)
+    if run is not None and not is_here(run):
+        return False
     for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
         data = entry.dagster_event.engine_event_data if entry.dagster_event else None
         if data is not None and "pid" in data.metadata:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from assets.networks.dead_runs import HOST_TAG, this_host
 from pipelines.identity import describe_run, introduce, with_partition, workspace_of
 from pipelines.preflight.check import check_run
 from pipelines.wrapping import WrappingExecutor
@@ -44,7 +45,8 @@ class CheckedExecutor(WrappingExecutor):
                 raise
             raise dg.Failure(sentence, allow_retries=False) from None
         place = workspace_of(config)
-        _tag(plan_context, {REPOSITORY: LABEL, **plan_context.run_tags, **describe_run(place, nodes)})
+        about = {**describe_run(place, nodes), HOST_TAG: this_host()}
+        _tag(plan_context, {REPOSITORY: LABEL, **plan_context.run_tags, **about})
         plan_context.log.info(introduce(place))
         yield from self.inner.execute(plan_context, execution_plan)
 
