@@ -20,6 +20,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from store.errors import UserError
 from store.processes import die_with
+from store.remote import mirror
 from training.config import TrainingConfig
 from training.errors import FAILURE, PARENT, FolderBusyError, PeerLostError
 from training.heartbeat import watch_heartbeat
@@ -41,13 +42,20 @@ def main(arguments: list[str]) -> int:
     elif launched:
         die_with(int(os.environ.get(PARENT) or os.getppid()))
     try:
-        config = TrainingConfig.load(Path(arguments[0]))
+        config = TrainingConfig.load(here(arguments[0]))
         output = Path(config.output)
         with open_reporter(launched) as report, keep_error_sentence(output):
             return run(config, report, patience_for(config, launched))
     except (UserError, PeerLostError) as error:
         sys.stderr.write(f"training: {error}\n")
         return 1
+
+
+def here(place: str) -> Path:
+    """The file of a configuration, which is brought to this machine where its name is an address of the home."""
+    path = Path(mirror.local_path(place))
+    mirror.fetch(path)
+    return path
 
 
 def patience_for(config: TrainingConfig, launched: bool) -> float:
@@ -107,7 +115,11 @@ def open_reporter(launched: bool) -> Iterator[Callable[[int, int], None]]:
 
         with open_dagster_pipes() as pipes:
             LOG.addHandler(_Forward(pipes.log))
-            yield lambda done, total: None  # the step that launched this follows metrics.jsonl
+            try:
+                yield lambda done, total: None  # the step that launched this follows metrics.jsonl
+            except UserError as error:  # its folder may be on another machine
+                pipes.report_custom_message({FAILURE: str(error)})
+                raise
     else:
         LOG.addHandler(logging.StreamHandler())
         with tqdm(unit="step", disable=None) as bar, logging_redirect_tqdm([LOG]):

@@ -25,6 +25,7 @@ from models.run_files import METRICS
 from shards.pool import load_manifest, origins_of
 from store.atomic import write_json
 from store.errors import UserError
+from store.remote import mirror
 from tracking.loss_curve import loss_curve
 from tracking.relay import Relay
 from tracking.requests import expect_reports, training_request
@@ -172,6 +173,7 @@ def write_request(request: Mapping[str, Any]) -> Path:
     output = Path(request["output"])
     write_json(output / "request.json", request)
     config.save(output / "config.json")
+    mirror.publish(output / "request.json", output / "config.json")
     return output / "request.json"
 
 

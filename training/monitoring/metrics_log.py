@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from store.atomic import replacing
+from store.remote import mirror
 from training.monitoring.lines import parse_lines
 from training.monitoring.telemetry import Hardware, Stopwatch, memory
 from training.state.checkpoint import explain_write_errors
@@ -83,6 +84,7 @@ class MetricsLog:
         self.text += line
         with explain_write_errors(self.path), self.path.open("a", encoding="utf-8") as stream:
             stream.write(line)
+        mirror.note(self.path)  # it is published with the next checkpoint
         self._sums.clear()
         self._notes.clear()
         self._samples = self._steps = 0

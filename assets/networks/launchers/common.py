@@ -6,18 +6,21 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assets.networks.launchers.settings import SeveralHosts
+from store.atomic import write_text
 from store.errors import UserError
+from store.remote import mirror
+from training.errors import FAILURE
 from training.heartbeat import HEARTBEAT
 
 if TYPE_CHECKING:
     import dagster as dg
 
-TAIL_SECONDS = 1.0
+TAIL_SECONDS, BRING_SECONDS = 1.0, 15.0
 STOP_SECONDS = 120.0  # for a training on other machines to write its checkpoint and end
 PASSED_ON = ("RADALIGN_", "HF_", "AWS_", "TORCH_", "NCCL_", "GLOO_")  # variables that a training elsewhere needs
 
@@ -30,24 +33,23 @@ class LaunchedTrainingError(Exception):
     """The training ended without its result, for a reason that it did not say."""
 
 
-def agent_command(
-    python: str, settings: SeveralHosts, endpoint: str, meeting: str, request: Path | str, nodes: str = ""
-) -> list[str]:
+def agent_command(python: str, settings: SeveralHosts, endpoint: str, meeting: str, request: str) -> list[str]:
     """The command that every machine runs.
 
-    `endpoint` is where they meet, host:port, and `meeting` the name of it, which no other training has.
+    `endpoint` is where they meet, host:port, and `meeting` the name of it, which no other training has. `request` is
+    the file of what is asked for, or its address where the home is on object storage.
     """
     return [
         python,
         "-m",
         "training.agent",
-        f"--nnodes={nodes or settings.nodes}",
+        f"--nnodes={settings.nodes}",
         f"--nproc-per-node={settings.processes}",
         "--rdzv-backend=c10d",
         f"--rdzv-endpoint={endpoint}",
         f"--rdzv-id={meeting}",
         f"--max-restarts={settings.max_restarts}",
-        str(request),
+        request,
     ]
 
 
@@ -63,16 +65,22 @@ def environment_of(settings: SeveralHosts, output: Path, pipes: Mapping[str, str
 
 
 class ClosedOnce:
-    """Passes a training's messages on to Dagster, and that they end only at `close`: a training may start again."""
+    """Passes a training's messages on to Dagster, and that they end only at `close`: a training may start again.
 
-    def __init__(self, handler: dg.PipesMessageHandler) -> None:
-        self._handler = handler
+    The sentence of a mistake is kept in the run's folder, where the asset looks for it.
+    """
+
+    def __init__(self, handler: dg.PipesMessageHandler, output: Path) -> None:
+        self._handler, self._output = handler, output
         self._closed: Any = None
 
     def handle_message(self, message: Any) -> None:
         """Take one message."""
-        if message.get("method") == "closed":
+        method, said = message.get("method"), (message.get("params") or {}).get("payload")
+        if method == "closed":
             self._closed = message
+        elif method == "report_custom_message" and isinstance(said, dict) and FAILURE in said:
+            write_text(self._output / FAILURE, f"{said[FAILURE]}\n")
         else:
             self._handler.handle_message(message)
 
@@ -85,19 +93,41 @@ class ClosedOnce:
         return getattr(self._handler, name)
 
 
-def closing_once(reader: Any) -> Any:
+def closing_once(reader: Any, output: Path) -> Any:
     """The reader of messages, for a training that may start again."""
     read = reader.read_messages
 
     @contextmanager
     def read_with_one_end(handler: Any) -> Iterator[Any]:
-        once = ClosedOnce(handler)
+        once = ClosedOnce(handler, output)
         with read(once) as place:
             yield place
         once.close()
 
     reader.read_messages = read_with_one_end
     return reader
+
+
+@contextmanager
+def bringing(output: Path) -> Iterator[None]:
+    """Bring what the training publishes to this machine, where its home is on object storage: curves, then results."""
+    ended = threading.Event()
+
+    def bring() -> None:
+        while not ended.wait(BRING_SECONDS):
+            with suppress(UserError):  # the store is away; the next time
+                mirror.bring(output)
+
+    thread = threading.Thread(target=bring, name="bringing", daemon=True)
+    if mirror.keeper_of(output) is not None:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        if thread.ident is not None:
+            thread.join()
+    mirror.bring(output)
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from assets.networks.launchers.common import (
 )
 from assets.networks.launchers.settings import KubernetesSettings
 from models.run_files import RESULT
+from store.remote import mirror
 from training.heartbeat import beating
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def run(
     _load_login(settings)
     cluster = _Cluster(settings, _name_of(output))
     cluster.delete()  # of a step that was killed
-    injector, reader = dg.PipesEnvContextInjector(), closing_once(PipesK8sPodLogsMessageReader())
+    injector, reader = dg.PipesEnvContextInjector(), closing_once(PipesK8sPodLogsMessageReader(), output)
     with (
         beating(heartbeat_file(output)),
         dg.open_pipes_session(context.op_execution_context, injector, reader) as session,
@@ -89,7 +90,7 @@ def job_body(
     container = {
         "name": "training",
         "image": settings.image,
-        "command": agent_command(settings.python, settings, endpoint, name, request),
+        "command": agent_command(settings.python, settings, endpoint, name, mirror.address_of(request)),
         "env": [{"name": key, "value": value} for key, value in sorted(variables.items())],
         "resources": {"requests": settings.requests, "limits": settings.limits},
         **settings.container,

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from assets.networks.launchers.common import bringing
 from training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -30,4 +31,5 @@ def launch(
     settings: Launcher, context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, request: Path, output: Path
 ) -> None:
     """Train to the end where `settings` say; raises what ends it otherwise."""
-    launcher_of(settings).run(settings, context, pipes, request, output)
+    with bringing(output):
+        launcher_of(settings).run(settings, context, pipes, request, output)

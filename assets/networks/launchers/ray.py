@@ -27,6 +27,7 @@ from assets.networks.launchers.common import (
 )
 from assets.networks.launchers.settings import RaySettings
 from store.code import ROOT
+from store.remote import mirror
 from training.heartbeat import beating
 
 RUN = "radalign_run"  # metadata of a job: the folder of its run
@@ -58,11 +59,13 @@ def run(
     from dagster_ray.core.pipes import PipesRayJobClient, PipesRayJobMessageReader
 
     client = PipesRayJobClient(
-        _address(settings), message_reader=closing_once(PipesRayJobMessageReader()), poll_interval=settings.poll_seconds
+        _address(settings),
+        message_reader=closing_once(PipesRayJobMessageReader(), output),
+        poll_interval=settings.poll_seconds,
     )
     _end_earlier(client.client, output, context)
     given = json.dumps(settings.model_dump(exclude={"kind", "address", "environment", "poll_seconds"}))
-    command = [sys.executable, "-m", "assets.networks.launchers.ray_job", given, str(request)]
+    command = [sys.executable, "-m", "assets.networks.launchers.ray_job", given, mirror.address_of(request)]
     variables = {**environment_of(settings, output, {}), "RAY_JOB_STOP_WAIT_TIME_S": str(int(STOP_SECONDS))}
     with beating(heartbeat_file(output)):
         client.run(

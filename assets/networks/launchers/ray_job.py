@@ -16,7 +16,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -64,7 +63,7 @@ class Agent:
 class Attempt:
     """All agents, until one of them ends or is gone."""
 
-    def __init__(self, settings: RaySettings, request: Path, meeting: str) -> None:
+    def __init__(self, settings: RaySettings, request: str, meeting: str) -> None:
         self.settings, self.request, self.meeting = settings, request, meeting
         self.place: PlacementGroup | None = None
         self.agents: list[Any] = []
@@ -134,7 +133,7 @@ class Attempt:
 
 def main(arguments: list[str]) -> int:
     """Attempt after attempt, until all agents have ended; returns the exit status."""
-    settings, request = RaySettings(**json.loads(arguments[0])), Path(arguments[1])
+    settings, request = RaySettings(**json.loads(arguments[0])), arguments[1]
     ray.init(address="auto", logging_level=logging.ERROR)
     stopped = threading.Event()
     status = 1

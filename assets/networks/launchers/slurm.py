@@ -33,6 +33,7 @@ from assets.networks.launchers.settings import SlurmSettings
 from models.run_files import RESULT
 from store.atomic import write_json, write_text
 from store.code import ROOT
+from store.remote import mirror
 from training.heartbeat import HEARTBEAT, beating
 
 PROGRAMS = ("sbatch", "squeue", "sacct", "scancel", "scontrol")
@@ -65,7 +66,7 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     end_earlier(folder, context)
     injector = dg.PipesFileContextInjector(str(folder / "context.json"))
-    reader = closing_once(dg.PipesFileMessageReader(str(folder / "messages")))
+    reader = closing_once(dg.PipesFileMessageReader(str(folder / "messages")), output)
     with (
         dg.open_pipes_session(context.op_execution_context, injector, reader) as session,
         beating(heartbeat_file(output)),
@@ -105,9 +106,8 @@ def job_script(settings: SlurmSettings, request: Path, folder: Path, variables: 
         "output": folder / "log.txt",
     }
     given = [f"--{name}={value}" for name, value in options.items() if value != ""]
-    agent = agent_command(
-        settings.python or sys.executable, settings, "$head:$port", "$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}", request
-    )
+    python, meeting = settings.python or sys.executable, "$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}"
+    agent = agent_command(python, settings, "$head:$port", meeting, mirror.address_of(request))
     return "\n".join(
         [
             "#!/bin/bash",

@@ -30,5 +30,5 @@ def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(LauncherError, match="needs the address of the cluster's dashboard"):
         ray.expect_ready(RaySettings())
-    with pytest.raises(LauncherError, match="No Ray cluster answers at http://127.0.0.1:9"):
+    with pytest.raises(LauncherError, match=r"No Ray cluster answers at http://127\.0\.0\.1:9"):
         ray.expect_ready(RaySettings(address="http://127.0.0.1:9"))
