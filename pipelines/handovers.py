@@ -17,7 +17,7 @@ from store.errors import DamageError
 from store.remote.mirror import keeper_of
 
 if TYPE_CHECKING:
-    from store.remote.objects import Objects
+    from store.remote.protocol.objects import Objects
 
 FOLDER = "handovers"  # of the home on object storage
 

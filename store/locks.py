@@ -1,6 +1,7 @@
 """Locks between processes on one machine. The kernel frees a lock however its holder ended.
 
-In the mirror of a remote home a lock is also a lease in the store (`store.remote.leases`), for the other machines.
+In the mirror of a remote home a lock is also a lease in the store, for the other machines
+(`store.remote.protocol.leases`).
 """
 
 from __future__ import annotations

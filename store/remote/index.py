@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from store.remote.manifests import Entry, Manifest
+from store.remote.protocol.manifests import Entry, Manifest
 
 Placed = tuple[int, int, int]  # size, time of modification, inode
 

@@ -106,25 +106,25 @@ def bring(*paths: Path) -> None:
     """Bring the small files of the scopes that these paths lie in, such as the folder of a run, into the mirror."""
     for path in paths:
         if keeper := keeper_of(path):
-            keeper.bring(path)
+            keeper.fetching.bring(path)
 
 
 def bring_below(folder: Path) -> None:
     """Bring the small files of all scopes in a folder, such as all versions of a dataset, into the mirror."""
     if keeper := keeper_of(folder):
-        keeper.bring_below(folder)
+        keeper.fetching.bring_below(folder)
 
 
 def bring_whole(folder: Path) -> None:
     """Bring all files of a folder into the mirror."""
     if keeper := keeper_of(folder):
-        keeper.bring_whole(folder)
+        keeper.fetching.bring_whole(folder)
 
 
 def fetch(path: Path) -> bool:
     """Bring a file, and what its seal covers, into the mirror; whether it is there now."""
     keeper = keeper_of(path)
-    return keeper.fetch(path) if keeper else path.is_file()
+    return keeper.fetching.fetch(path) if keeper else path.is_file()
 
 
 def open_ranged(path: Path) -> RangedFile | None:
@@ -142,51 +142,51 @@ def read_ranged(wanted: Mapping[Path, Iterable[tuple[int, memoryview]]]) -> Path
 def size_of(path: Path) -> int:
     """Bytes of a file that is in the store and not in the mirror; 0 where it is in neither."""
     keeper = keeper_of(path)
-    found = keeper.locate(path) if keeper else None
+    found = keeper.fetching.locate(path) if keeper else None
     return found.record.size if found else 0
 
 
 def published_digest(path: Path) -> str | None:
     """SHA-256 of a file of the store; None where the store has none, and for all other paths."""
     keeper = keeper_of(path)
-    found = keeper.locate(path) if keeper else None
+    found = keeper.fetching.locate(path) if keeper else None
     return found.record.sha256 if found else None
 
 
 def is_kept(path: Path) -> bool:
     """Whether the store has a file, be it in the mirror or not."""
     keeper = keeper_of(path)
-    return keeper.is_kept(path) if keeper else False
+    return keeper.fetching.is_kept(path) if keeper else False
 
 
 def seal_text(path: Path) -> str | None:
     """What the seal of a file says that is in the store and not in the mirror; None where there is none."""
     keeper = keeper_of(path)
-    return keeper.seal_text(path) if keeper else None
+    return keeper.fetching.seal_text(path) if keeper else None
 
 
 def rows_of(path: Path) -> int | None:
     """Rows of a batch, or of what it rejected, that is in the store and not in the mirror; None for all others."""
     keeper = None if path.exists() else keeper_of(path)
-    return keeper.rows_of(path) if keeper else None
+    return keeper.fetching.rows_of(path) if keeper else None
 
 
 def look_for_batches(folder: Path) -> None:
     """Look which batches of a stage are complete by now, wherever they were made."""
     if keeper := keeper_of(folder):
-        keeper.look_for_batches(folder)
+        keeper.fetching.look_for_batches(folder)
 
 
 def learn_batches(outputs: list[Path]) -> None:
     """Learn how many rows some batches have that are in the store and not in the mirror."""
     if outputs and (keeper := keeper_of(outputs[0])):
-        keeper.learn_batches([path for path in outputs if not path.exists()])
+        keeper.fetching.learn_batches([path for path in outputs if not path.exists()])
 
 
 def keep_batches(outputs: list[Path]) -> None:
     """Publish those of some complete batches that are in the mirror alone."""
     if outputs and (keeper := keeper_of(outputs[0])):
-        keeper.keep_batches(outputs)
+        keeper.publishing.keep_batches(outputs)
 
 
 def note(path: Path) -> None:
@@ -198,26 +198,26 @@ def note(path: Path) -> None:
 def publishing(path: Path) -> AbstractContextManager[None]:
     """Publish what the block writes in the scope of `path`, at once and when it ends well."""
     keeper = keeper_of(path)
-    return keeper.publishing(path) if keeper else nullcontext()
+    return keeper.publishing.publishing(path) if keeper else nullcontext()
 
 
 def publish(*paths: Path, gone: tuple[Path, ...] = ()) -> None:
     """Publish files, links, or whole folders, all of one scope, and forget those that are `gone`."""
     if keeper := keeper_of((*paths, *gone)[0]):
-        keeper.publish(paths, gone)
+        keeper.publishing.publish(paths, gone)
 
 
 def forget(*paths: Path) -> None:
     """Forget files and folders that were removed for good, batches and whole versions among them."""
     for path in paths:
         if keeper := keeper_of(path):
-            keeper.forget(path)
+            keeper.publishing.forget(path)
 
 
 def flush(home: Path) -> None:
     """Publish what was noted and not published yet."""
     if keeper := keeper_of(home):
-        keeper.flush_all()
+        keeper.publishing.flush_all()
 
 
 def pack(folder: Path) -> None:

@@ -40,7 +40,10 @@ class Source:
 
     def __post_init__(self) -> None:
         if len(self.block_digests) != -(-self.size // self.block_bytes):
-            raise DamageError(f"The blocks of {self.name} in the store are not those of its size, so it is not read; give the command again that made it.")
+            raise DamageError(
+                f"The blocks of {self.name} in the store are not those of its size, so it is not read; give the command "
+                "again that made it."
+            )
 
     def start_of(self, block: int) -> int:
         """Where a block begins; that of the block after the last one is the size of the file."""

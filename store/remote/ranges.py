@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, overload
 
 from store.errors import SettingError
 from store.remote.cache import BlockCache
+from store.remote.protocol.records import BLOCK, FileRecord
 from store.remote.ranged import UNIT_BYTES, RangedFile, Source, read_pieces
-from store.remote.records import BLOCK, FileRecord
 
 if TYPE_CHECKING:
     from store.remote.home import RemoteHome
@@ -62,7 +62,7 @@ class Ranges:
         return None
 
     def _find(self, path: Path) -> Source | None:
-        found = self._home.locate(path)
+        found = self._home.fetching.locate(path)
         if found is None:
             return None
         record = found.record
@@ -74,7 +74,7 @@ class Ranges:
 
     def _reject(self, path: Path) -> None:
         self._sources.pop(str(path), None)
-        self._home.reject(path)
+        self._home.fetching.reject(path)
 
 
 class _Digests(Sequence[str]):

@@ -1,7 +1,7 @@
 """Which manifest names a file of a home. A scope is a folder whose files are published and fetched together.
 
-Batches have no manifest: each is an entry of its own (`store.remote.entries`). Logs, locks, databases and what was not
-written to its end are of one machine and are not published at all.
+Batches have no manifest: each is an entry of its own (`store.remote.protocol.entries`). Logs, locks, databases and what
+was not written to its end are of one machine and are not published at all.
 """
 
 from __future__ import annotations
@@ -28,6 +28,13 @@ def is_batch(relative: str) -> bool:
     """Whether a path is that of a batch of a stage, of its rejects or of its seal: `<dataset>/<stage>/<name>`."""
     parts = PurePosixPath(relative).parts
     return len(parts) == 3 and parts[0] not in (CHECKPOINTS, RUNS) and bool(BATCH.fullmatch(parts[2]))
+
+
+def fingerprint_of(name: str) -> str:
+    """Of the batch that a file of this name belongs to."""
+    match = BATCH.fullmatch(name)
+    assert match is not None
+    return match[1]
 
 
 def scope_of(relative: str) -> str:

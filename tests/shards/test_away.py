@@ -17,9 +17,10 @@ from shards.loader import Shuffle, loading
 from shards.reader import ShardReader
 from shards.writer import write_manifest, write_shard
 from store.errors import DamageError
-from store.remote import mirror, ranges, records
+from store.remote import mirror, ranges
+from store.remote.protocol import records
+from store.remote.protocol.records import FileRecord, Located
 from store.remote.ranges import Ranges
-from store.remote.records import FileRecord, Located
 
 SIZE, ROWS, BLOCK = 32, 600, 1 << 14
 
@@ -30,7 +31,7 @@ class FolderAsStore:
     address_name = "s3://bucket/home"
 
     def __init__(self, folder: Path, home: Path) -> None:
-        self.folder, self.mirror, self.objects = folder, home, self
+        self.folder, self.mirror, self.objects, self.fetching = folder, home, self, self
         self.asked: list[tuple[str, int, int]] = []
         self.ranges = Ranges(self, home / ".remote")  # type: ignore[arg-type]
         self._records = {path.name: FileRecord.of(path) for path in folder.glob("*.parquet")}

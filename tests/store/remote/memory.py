@@ -1,12 +1,12 @@
-"""A store in the memory of this process, with the methods of `store.remote.objects.Objects`."""
+"""A store in the memory of this process, with the methods of `store.remote.protocol.objects.Objects`."""
 
 from __future__ import annotations
 
 import threading
 from pathlib import Path
 
-from store.remote.address import Address
-from store.remote.objects import Found, Listed
+from store.remote.protocol.address import Address
+from store.remote.protocol.objects import Found, Listed
 
 
 class MemoryObjects:

@@ -14,9 +14,10 @@ from store.batches import Batch, Plan
 from store.errors import DamageError
 from store.home import default_home
 from store.locks import HELD, holding
-from store.remote import home as home_module
-from store.remote import leases, mirror
-from store.remote.errors import LeaseLostError, StoreError
+from store.remote import fetching, mirror
+from store.remote.protocol import leases
+from store.remote.protocol.errors import LeaseLostError, StoreError
+from store.remote.publishing import Publishing
 from store.seals import expect_intact, is_intact, is_sealed, sealing, unlink, write_sealed_json, write_sealed_table
 
 FINGERPRINT = "0123456789abcdef0123"
@@ -86,7 +87,7 @@ def test_a_file_that_was_removed_for_good_is_gone_elsewhere(host):
 
 
 def test_a_large_file_is_known_and_fetched_when_it_is_opened(host, monkeypatch):
-    monkeypatch.setattr(home_module, "SMALL", 100)
+    monkeypatch.setattr(fetching, "SMALL", 100)
     publish(host("a"), "phantom/studies/large.json", list(range(1000)))
     b = host("b")
     mirror.refresh(b)
@@ -94,15 +95,15 @@ def test_a_large_file_is_known_and_fetched_when_it_is_opened(host, monkeypatch):
     assert not path.exists()
     assert is_intact(path)
     assert read(path) == list(range(1000))
-    located = mirror.keeper_of(path).locate(path)
+    located = mirror.keeper_of(path).fetching.locate(path)
     assert located.record.size == path.stat().st_size
 
 
 def test_a_damaged_object_is_not_used_and_made_again(host, monkeypatch):
-    monkeypatch.setattr(home_module, "SMALL", 100)
+    monkeypatch.setattr(fetching, "SMALL", 100)
     path = publish(host("a"), "phantom/studies/large.json", list(range(1000)))
     keeper = mirror.keeper_of(path)
-    keeper.objects.put(keeper.locate(path).record.key, b"other bytes")
+    keeper.objects.put(keeper.fetching.locate(path).record.key, b"other bytes")
     b = host("b")
     mirror.refresh(b)
     with pytest.raises(DamageError, match="is missing; again"):
@@ -134,7 +135,7 @@ def test_a_batch_that_was_not_published_when_its_maker_was_killed_is_published_l
     batch = Batch("b00000", FINGERPRINT)
     folder = host("a") / "phantom" / "images"
     with monkeypatch.context() as patch:
-        patch.setattr(home_module.RemoteHome, "keep_batches", lambda *_: None)
+        patch.setattr(Publishing, "keep_batches", lambda *_: None)
         batches.run_batch(folder, batch, lambda: (TABLE, None))
     assert batches.missing(folder, Plan((batch,))) == []
     batches.commit(folder, Plan((batch,), {"size": 32}))
@@ -150,7 +151,7 @@ def test_of_two_workers_that_made_the_same_batch_the_first_counts(host, monkeypa
         patch.setattr(mirror, "is_kept", lambda _: False)
         write_sealed_table(other, batches.output_path(folder, FINGERPRINT))
     assert batches.read_batches(folder, Plan((batch,))).num_rows == 1  # not known to be another yet
-    mirror.keeper_of(folder)._keep_batch(batches.output_path(folder, FINGERPRINT))
+    mirror.keeper_of(folder).publishing._keep_batch(batches.output_path(folder, FINGERPRINT))
     host("c")
     assert batches.read_batches(host("c") / "phantom" / "images", Plan((batch,))).equals(TABLE)
 
@@ -160,7 +161,7 @@ def test_a_damaged_batch_of_the_store_is_computed_again(host):
     batches.run_batch(a / "phantom" / "images", batch, lambda: (TABLE, None))
     output = batches.output_path(a / "phantom" / "images", FINGERPRINT)
     keeper = mirror.keeper_of(output)
-    keeper.objects.put(keeper.locate(output).record.key, b"other bytes")
+    keeper.objects.put(keeper.fetching.locate(output).record.key, b"other bytes")
     folder = host("b") / "phantom" / "images"
     with pytest.raises(DamageError):
         batches.read_batches(folder, Plan((batch,)))
@@ -222,10 +223,10 @@ def test_what_a_killed_writer_left_unpublished_is_gone_under_the_next_lease(host
     with holding(lock(a), "writes"):
         publish(a, "phantom/studies/a.json", "published")
     with monkeypatch.context() as patch:
-        patch.setattr(home_module.RemoteHome, "publishing", lambda *_: mirror.nullcontext())
+        patch.setattr(Publishing, "publishing", lambda *_: mirror.nullcontext())
         publish(a, "phantom/studies/a.json", "unpublished")
         publish(a, "phantom/studies/b.json", "unpublished")
-    mirror.keeper_of(a)._drop("phantom")  # the memory of the killed process
+    mirror.keeper_of(a).publishing.drop("phantom")  # the memory of the killed process
     with holding(lock(a), "writes"):
         assert read(a / "phantom/studies/a.json") == "published"
         assert not (a / "phantom/studies/b.json").exists()
@@ -263,7 +264,7 @@ def test_a_version_with_its_links_is_found_by_another_machine(host):
 
 
 def test_the_folder_of_a_training_goes_on_elsewhere_with_its_checkpoints_alone(host, monkeypatch):
-    monkeypatch.setattr(home_module, "SMALL", 100)
+    monkeypatch.setattr(fetching, "SMALL", 100)
     run = Path("checkpoints", "medklip", "f00d")
     a = host("a") / run
 

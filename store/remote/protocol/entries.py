@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from store.remote.errors import StoreError
-from store.remote.objects import Objects
-from store.remote.records import FileRecord
+from store.remote.protocol.errors import StoreError
+from store.remote.protocol.objects import Objects
+from store.remote.protocol.records import FileRecord
 
 FOLDER = "batches/"
 

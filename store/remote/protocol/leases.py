@@ -3,7 +3,7 @@
 A lease is an object with its holder, a token and a counter, which a thread of the holder moves on. Each change is a
 conditional write. Whoever waits takes the lease over when it has not changed for its duration by the waiter's own
 clock, so that clocks of different machines are never compared; the token grows. A holder that was paused or cut off
-may still believe that it holds the lease: its token tells (`store.remote.manifests`).
+may still believe that it holds the lease: its token tells (`store.remote.protocol.manifests`).
 
 The holder names its machine. A waiter on the same machine sees whether the process is gone, and then need not wait.
 """
@@ -25,8 +25,8 @@ from typing import Any
 
 from store.errors import BusyError
 from store.processes import process_lives
-from store.remote.errors import LeaseLostError, StoreError
-from store.remote.objects import Objects
+from store.remote.protocol.errors import LeaseLostError, StoreError
+from store.remote.protocol.objects import Objects
 
 FOLDER = "leases/"
 VARIABLE = "RADALIGN_LEASE_SECONDS"

@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from store.remote.errors import LeaseLostError, StoreError
-from store.remote.objects import Objects
-from store.remote.records import FileRecord
+from store.remote.protocol.errors import LeaseLostError, StoreError
+from store.remote.protocol.objects import Objects
+from store.remote.protocol.records import FileRecord
 
 FOLDER = "manifests/"
 CONFLICT_SECONDS = 60.0  # how long a change is tried again where others change the same manifest

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store.errors import BusyError
-from store.remote import leases
-from store.remote.errors import LeaseLostError, StoreError
-from store.remote.leases import Leases
-from store.remote.manifests import Manifest, Manifests
-from store.remote.records import FileRecord
+from store.remote.protocol import leases
+from store.remote.protocol.errors import LeaseLostError, StoreError
+from store.remote.protocol.leases import Leases
+from store.remote.protocol.manifests import Manifest, Manifests
+from store.remote.protocol.records import FileRecord
 from tests.store.remote.memory import MemoryObjects
 
 LEASE, SCOPE = "phantom/ingestion.lock", "phantom"

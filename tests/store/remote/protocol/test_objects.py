@@ -6,10 +6,10 @@ import socket
 
 import pytest
 
-from store.remote import checks
-from store.remote.address import Address
-from store.remote.errors import StoreError
-from store.remote.objects import Objects
+from store.remote.protocol import checks
+from store.remote.protocol.address import Address
+from store.remote.protocol.errors import StoreError
+from store.remote.protocol.objects import Objects
 from tests.store.remote.memory import MemoryObjects
 
 BODY = b"0123456789" * 1000

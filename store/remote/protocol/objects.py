@@ -19,8 +19,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from store.remote.address import Address, endpoint
-from store.remote.errors import StoreError
+from store.remote.protocol.address import Address, endpoint
+from store.remote.protocol.errors import StoreError
 
 PATIENCE_SECONDS = 120.0  # how long a request is tried again; a network may be away for half a minute
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two tries

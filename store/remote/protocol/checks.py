@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import uuid
 
-from store.remote.errors import StoreError
-from store.remote.objects import Objects
+from store.remote.protocol.errors import StoreError
+from store.remote.protocol.objects import Objects
 
 
 def expect_conditions(objects: Objects, endpoint: str) -> None:

@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import pytest
 
 from store.errors import BusyError
-from store.remote import leases
-from store.remote.errors import LeaseLostError, StoreError
-from store.remote.leases import FOLDER, Leases, State
+from store.remote.protocol import leases
+from store.remote.protocol.errors import LeaseLostError, StoreError
+from store.remote.protocol.leases import FOLDER, Leases, State
 from tests.store.remote.memory import MemoryObjects
 
 NAME = "phantom/ingestion.lock"
