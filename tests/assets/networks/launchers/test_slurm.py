@@ -38,10 +38,67 @@ def test_a_training_that_is_preempted_ends_in_the_weights_of_an_undisturbed_one(
     assert training.result()["resumed_from"] > 5
     said = training.said()
     assert any("as SIGUSR1 asked; the training goes on" in line for line in said)
-    assert any("Slurm's job 1: PENDING Priority" in line for line in said)
+    assert any("Slurm's job 1: RUNNING" in line for line in said)
     assert any("step 80, epoch" in line for line in said)
     assert not any("[pipes] unexpected" in line for line in said)
     assert "stopped by SIGTERM after step" in (training.output / "slurm" / "log.txt").read_text()
     undisturbed = training.undisturbed(tmp_path / "undisturbed")
     assert (training.output / TRAINED).read_bytes() == (undisturbed / TRAINED).read_bytes()
     assert not (training.output / "slurm" / "job.json").exists()
+
+
+def test_what_slurm_refuses_is_one_sentence(cluster, training):
+    result = training.launch(slurm={**QUICK, "partition": "unknown"})
+    assert said_by(result) == (
+        "sbatch refused the training: sbatch: error: Batch job submission failed: Invalid partition name specified"
+    )
+
+
+def said_by(result) -> str:
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    return failure.step_failure_data.user_failure_data.description
+
+
+def test_a_job_is_cancelled_with_its_step(cluster, tmp_path, monkeypatch):
+    """And one that a step left, before another begins."""
+    script = tmp_path / "job.sh"
+    script.write_text(f"#!/bin/bash\n#SBATCH --output={tmp_path}/log.txt\nsleep 600\n")
+    context, settings = FakeContext(), SlurmSettings(poll_seconds=0.1)
+    job = slurm.submit(script, tmp_path)
+    slurm.end_earlier(tmp_path, context)
+    assert slurm.job_state(job)[0] == "CANCELLED"
+    assert "of an earlier run is" in context.log.said[0]
+
+    again = slurm.submit(script, tmp_path)
+    monkeypatch.setattr(slurm.time, "sleep", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        slurm.follow(again, settings, context, tmp_path)
+    monkeypatch.undo()
+    assert fake_slurm.Job(cluster, again).state() == "CANCELLED"
+    assert not fake_slurm.Job(cluster, again).processes(script=True)
+
+
+class FakeContext:
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.log = self
+        self.said: list[str] = []
+
+    def info(self, line: str) -> None:
+        self.said.append(line)
+
+
+def interrupt(_: float) -> None:
+    """Ctrl-C, the first time that somebody waits."""
+    slurm.time.sleep = real_sleep
+    raise KeyboardInterrupt
+
+
+real_sleep = slurm.time.sleep
+
+
+def test_a_machine_without_slurm_is_one_sentence(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LauncherError, match="needs sbatch, squeue, sacct, scancel, scontrol on PATH"):
+        slurm.expect_ready(SlurmSettings())

@@ -1,0 +1,79 @@
+"""A training as an indexed Job, against an API whose pods are processes of this machine."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+
+import pytest
+
+pytest.importorskip("dagster_k8s", reason="the extra `kubernetes` is not installed")
+
+from assets.networks.launchers import kubernetes
+from assets.networks.launchers.common import LauncherError
+from assets.networks.launchers.settings import KubernetesSettings
+from tests.assets.networks.launchers.fake_kubernetes import Cluster
+from training.state.checkpoint import complete_checkpoints
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    made = Cluster(tmp_path / "kubernetes")
+    yield made
+    made.close()
+
+
+def settings_for(cluster, **more) -> dict:
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    given = {"image": "radalign:test", "kubeconfig": str(cluster.kubeconfig), "python": sys.executable}
+    return {**given, "port": port, "poll_seconds": 0.2, "max_restarts": 0, **more}
+
+
+def test_two_pods_train_together_and_an_end_of_the_job_is_the_end_of_the_step(cluster, training):
+    """The Job is deleted in the middle, as by somebody else: the pods write their checkpoint, and the step fails."""
+
+    def disturb() -> None:
+        training.await_step(5)
+        cluster.delete_job(next(iter(cluster.jobs)))
+
+    disturbance = threading.Thread(target=disturb, daemon=True)
+    disturbance.start()
+    result = training.launch(kubernetes=settings_for(cluster, nodes=2))
+    disturbance.join()
+    assert not result.success
+    (last,) = complete_checkpoints(training.output)
+    assert int(last.name.removeprefix("step-")) >= 5
+    assert not cluster.pods
+    assert not cluster.services
+    assert (training.output / "metrics.1.jsonl").exists()
+    said = training.said()
+    assert any("-0 Running" in line and "-1 Running" in line for line in said)
+    assert any("epoch" in line and "loss" in line for line in said)
+
+
+def test_the_job_names_what_every_pod_needs(tmp_path):
+    settings = KubernetesSettings(
+        image="i", nodes=3, processes=2, limits={"nvidia.com/gpu": "2"}, service_account="trainer",
+        pod_spec={"volumes": [{"name": "home"}]}, container={"volumeMounts": [{"name": "home", "mountPath": "/h"}]},
+    )  # fmt: skip
+    body = kubernetes.job_body(settings, "radalign-x", tmp_path / "request.json", {"A": "1"})
+    assert (body["spec"]["completions"], body["spec"]["parallelism"]) == (3, 3)
+    pod = body["spec"]["template"]["spec"]
+    assert (pod["serviceAccountName"], pod["volumes"], pod["restartPolicy"]) == ("trainer", [{"name": "home"}], "Never")
+    (container,) = pod["containers"]
+    assert container["resources"]["limits"] == {"nvidia.com/gpu": "2"}
+    assert container["volumeMounts"] == [{"name": "home", "mountPath": "/h"}]
+    assert "--rdzv-endpoint=radalign-x-0.radalign-x:29400" in container["command"]
+    assert container["command"][3:5] == ["--nnodes=3", "--nproc-per-node=2"]
+
+
+def test_what_is_missing_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nothing"))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(LauncherError, match="needs `image`"):
+        kubernetes.expect_ready(KubernetesSettings())
+    with pytest.raises(LauncherError, match="finds no login for a cluster"):
+        kubernetes.expect_ready(KubernetesSettings(image="i"))
