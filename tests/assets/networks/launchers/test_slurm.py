@@ -7,6 +7,9 @@ import threading
 
 import pytest
 
+from assets.networks.launchers import slurm
+from assets.networks.launchers.common import LauncherError
+from assets.networks.launchers.settings import SlurmSettings
 from models.run_files import TRAINED
 from tests.assets.networks.launchers import fake_slurm
 
