@@ -51,7 +51,8 @@ class Agent:
             stderr=subprocess.STDOUT, text=True, errors="replace",
         )  # fmt: skip
         assert self._process.stdout is not None
-        yield from self._process.stdout
+        for line in self._process.stdout:  # Ray sends into generators, which a file cannot take
+            yield line
         yield self._process.wait()
 
     def stop(self) -> None:

@@ -9,6 +9,7 @@ the script too; a job that is preempted starts again with the same number.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -45,10 +46,12 @@ class Job:
         return json.loads(self.path.read_text())
 
     def write(self, **changes: object) -> None:
-        content = {**(self.read() if self.path.exists() else {}), **changes}
-        partial = self.path.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps(content))
-        partial.replace(self.path)
+        with (self.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            content = {**(self.read() if self.path.exists() else {}), **changes}
+            partial = self.path.with_suffix(f".{os.getpid()}")
+            partial.write_text(json.dumps(content))
+            partial.replace(self.path)
 
     def state(self) -> str:
         return self.read()["state"]
@@ -124,7 +127,10 @@ def supervise(folder: Path, arguments: list[str]) -> int:
         count = job.read()["restarts"]
         names = {"SLURM_JOB_ID": job.number, "SLURM_NNODES": str(nodes), "SLURM_JOB_NODELIST": f"node[1-{nodes}]"}
         restarts = {"SLURM_RESTART_COUNT": str(count)} if count else {}
-        job.write(state="RUNNING", wish="")
+        if job.read()["wish"]:
+            job.write(state=job.read()["wish"])
+            return 0
+        job.write(state="RUNNING")
         with open(about["options"]["output"], "a") as output:
             script = subprocess.Popen(
                 ["bash", about["script"]], stdout=output, stderr=output, env={**os.environ, **names, **restarts},
@@ -133,7 +139,7 @@ def supervise(folder: Path, arguments: list[str]) -> int:
             status = script.wait()
         wish = job.read()["wish"]
         if wish == "REQUEUE":
-            job.write(state="PENDING", restarts=count + 1, history=[*job.read()["history"], "PREEMPTED"])
+            job.write(state="PENDING", wish="", restarts=count + 1, history=[*job.read()["history"], "PREEMPTED"])
             continue
         job.write(state=wish or ("FAILED" if status else "COMPLETED"))
         return 0
