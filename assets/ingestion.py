@@ -1,10 +1,11 @@
 """Groups `source`, `ingestion` and `shards`: the archive, images, what can be used, the shards, and their checks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets import previews
@@ -123,13 +124,16 @@ def _only_grew(found: Inventory, whose: Metadata) -> dg.AssetCheckResult:
 
 def _preview_images(workspace: Workspace, plan: Plan) -> Metadata:
     folder = workspace.folder("images")
-    images = batches.read_batches(folder, plan, (*HEADER_COLUMNS, *COLUMNS), verified=False)
+
+    def read(columns: Sequence[str]) -> Iterator[pa.Table]:
+        return (batches.read_batches(folder, part, columns, verified=False) for part in plan.parts())
+
     sheet = make_contact_sheet(folder, plan)
     return {
         "size": plan.settings["size"],
         **({SHEET: previews.picture(sheet, SHEET)} if sheet else {}),
-        **count_doubts(images),
-        **show_headers(summarize_headers(images)),
+        **count_doubts(read(COLUMNS)),
+        **show_headers(summarize_headers(read(HEADER_COLUMNS))),
         **previews.reasons(batches.read_rejects(folder, plan)),
     }
 
@@ -228,11 +232,14 @@ def subsets(
 
 def _preview_shards(workspace: Workspace, plan: Plan) -> Metadata:
     folder, columns = workspace.folder("shards"), ["image_id", "study_id", "split", "view"]
-    table = batches.read_batches(folder, plan, columns, verified=False)
+
+    def read(columns: Sequence[str]) -> Iterator[pa.Table]:
+        return (batches.read_batches(folder, part, columns, verified=False) for part in plan.parts())
+
     return {
         "size": plan.settings["size"],
-        "splits": previews.counts(table, "split", "view"),
-        "preview": previews.head(table, columns),
+        "splits": previews.counts(read(["split", "view"]), "split", "view"),
+        "preview": previews.head(next(read(columns)), columns),
         "megabytes": sum(batches.size_of(folder, batch) for batch in plan.batches) / 1e6,
     }
 

@@ -9,13 +9,13 @@ import dagster as dg
 import pyarrow as pa
 
 from evaluation.results import markdown
+from ingestion.previews.summaries import count_rows
 
 
-def counts(table: pa.Table, *columns: str) -> dg.TableMetadataValue:
-    """How many rows there are of each combination of values."""
-    grouped = table.group_by(list(columns)).aggregate([([], "count_all")])
-    order = [(column, "ascending") for column in columns]
-    rows = grouped.rename_columns([*columns, "rows"]).sort_by(order).to_pylist()
+def counts(tables: pa.Table | Iterable[pa.Table], *columns: str) -> dg.TableMetadataValue:
+    """How many rows of a table, or of several one after another, there are of each combination of values."""
+    found = count_rows([tables] if isinstance(tables, pa.Table) else tables, columns)
+    rows = found.sort_by([(column, "ascending") for column in columns]).to_pylist()
     return _records(rows, (*columns, "rows"))
 
 

@@ -1,8 +1,10 @@
 """Group `report_parsing`: sections and sentences of the reports, what they say, and the knowledge base."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 
 from assets import previews
 from assets.batched import KINDS, Metadata, batched_asset
@@ -26,14 +28,17 @@ KnowledgeConfig = launchpad_config(KnowledgeSettings)
 
 def _preview_reports(workspace: Workspace, plan: Plan) -> Metadata:
     folder = workspace.folder("reports")
-    table = batches.read_batches(folder, plan, ("study_id", "text", "sentences", "language"))
+
+    def read(*columns: str, verified: bool = True) -> Iterator[pa.Table]:
+        return (batches.read_batches(folder, part, columns, verified) for part in plan.parts())
+
     metadata: Metadata = {
-        **summaries.summarize_reports(table),
-        "languages": previews.counts(table, "language"),
+        **summaries.summarize_reports(read("text", "sentences")),
+        "languages": previews.counts(read("language", verified=False), "language"),
         **previews.reasons(batches.read_rejects(folder, plan)),
     }
     if workspace.may_show_text():
-        metadata["examples"] = previews.head(table, ("study_id", "text"), 4)
+        metadata["examples"] = previews.head(next(read("study_id", "text")), ("study_id", "text"), 4)
     return metadata
 
 

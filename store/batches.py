@@ -13,8 +13,8 @@ Nothing is removed here: other runs may be reading or writing in the folder. `ra
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from io import IOBase
 from pathlib import Path
 from types import MappingProxyType
@@ -82,6 +82,11 @@ class Plan:
     def fingerprints(self, aspect: str = "") -> dict[str, str]:
         """Fingerprint by batch name: of the whole batch, or of one aspect where the stage tells them apart."""
         return {batch.name: batch.aspects.get(aspect, batch.fingerprint) for batch in self.batches}
+
+    def parts(self, size: int = 50) -> Iterator[Plan]:
+        """The plan cut into plans of successive batches: a table of all rows may not fit into memory."""
+        for start in range(0, len(self.batches), size):
+            yield replace(self, batches=self.batches[start : start + size])
 
     def version(self) -> str:
         """Digest of the batches and the settings."""

@@ -21,6 +21,7 @@ from cohorts.phantom.simulated import simulate_studies
 FILES, SIDE = 200, 48  # different images, and their side in pixels
 LINKS = 5_000  # in one folder, and to one file: file systems allow 65,000 links
 STUDY, PATIENT = (1, 2, 1, 2, 2), 3  # images of successive studies (1.6 on average); studies of a patient
+IMAGES_PER_STUDY = sum(STUDY) / len(STUDY)
 ROWS_AT_ONCE = 100_000
 SCHEMA = pa.schema([(name, pa.string()) for name in ("patient", "study", "path", "report")])
 DESCRIPTION = """\

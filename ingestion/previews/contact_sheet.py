@@ -6,7 +6,8 @@ An image is doubtful if it was shown over the range of its pixels, or if `ingest
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,14 +26,15 @@ TILE, ACROSS, TILES = 64, 8, 16  # side of an image in pixels, images in a row, 
 MOST_BATCHES = 4  # that doubtful images are taken from, and as many for others
 
 
-def count_doubts(images: pa.Table) -> dict[str, int]:
-    """Images by each fallback of their display, and by each doubt."""
-    counts: dict[str, int] = {}
-    for column, prefix in (("display_fallback", "display_fallback: "), ("doubt", "doubtful: ")):
-        for value in images[column].to_pylist():
-            if value:
-                counts[prefix + value] = counts.get(prefix + value, 0) + 1
-    return counts
+def count_doubts(images: Iterable[pa.Table]) -> dict[str, int]:
+    """Images by each fallback of their display, and by each doubt, of COLUMNS, a table after another."""
+    counts: Counter[str] = Counter()
+    for table in images:
+        for column, prefix in (("display_fallback", "display_fallback: "), ("doubt", "doubtful: ")):
+            for row in pc.value_counts(table[column]).to_pylist():
+                if row["values"]:
+                    counts[prefix + row["values"]] += row["counts"]
+    return dict(counts)
 
 
 def make_contact_sheet(folder: Path, plan: Plan) -> bytes:

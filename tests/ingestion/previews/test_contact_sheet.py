@@ -14,6 +14,7 @@ from ingestion.previews.contact_sheet import ACROSS, TILE, count_doubts, make_co
 from ingestion.stages.doubts import INVERTED, LOW_CONTRAST, find_doubt
 from ingestion.stages.images import images_schema
 from store.batches import Batch, Plan, output_path
+from store.seals import seal
 
 SIDE = 64
 
@@ -69,6 +70,7 @@ def write(folder, name, levels, **columns):
     }
     folder.mkdir(exist_ok=True)
     pq.write_table(pa.table({**rows, **columns}, schema=images_schema(SIDE)), output_path(folder, name))
+    seal(output_path(folder, name))
 
 
 def make_plan(names):
@@ -100,4 +102,4 @@ def test_doubtful_images_come_first_and_text_in_pixels_is_left_out(tmp_path):
 def test_counts_name_the_fallback_and_the_doubt(tmp_path):
     write(tmp_path, "b", [1, 2, 3], doubt=[INVERTED, INVERTED, ""], display_fallback=["", "", "range of the pixels"])
     table = pq.read_table(output_path(tmp_path, "b"))
-    assert count_doubts(table) == {"display_fallback: range of the pixels": 1, "doubtful: seems inverted": 2}
+    assert count_doubts([table]) == {"display_fallback: range of the pixels": 1, "doubtful: seems inverted": 2}
