@@ -19,7 +19,7 @@ from store.code import ROOT
 from store.databases import HISTORY_VARIABLE
 from store.errors import SettingError, sentence_of
 from store.home import VARIABLE, based, is_checkout
-from store.remote.mirror import is_address
+from store.remote.mirror import is_address, name_of
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -191,7 +191,7 @@ def _show_results(workspace: Any, job: str, screen: Screen) -> None:
     for line in ["", *lines] if lines else []:
         screen.line(line)
     home = workspace.home_path()
-    screen.line(f"\nEverything is in {home}; `make ui` shows the run in the browser.")
+    screen.line(f"\nEverything is in {name_of(home)}; `make ui` shows the run in the browser.")
     if lines:
         screen.line(f"`radalign results` prints every number; the tables: {home / 'results' / 'tables' / 'index.html'}")
 

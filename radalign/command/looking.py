@@ -28,7 +28,7 @@ def run_results(options: Namespace) -> int:
     for line in describe_results(found):
         print(line)
     page = workspace.home_path() / "results" / "tables" / "index.html"
-    print(f"\nEverything is in {workspace.home_path()}; `make ui` shows the runs in the browser.")
+    print(f"\nEverything is in {mirror.name_of(workspace.home_path())}; `make ui` shows the runs in the browser.")
     if page.exists():
         print(f"The tables, beside published numbers: {page}")
     return 0
