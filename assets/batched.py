@@ -9,7 +9,6 @@ The plan itself is no output: it follows from the plans upstream, the settings a
 
 import inspect
 import time
-from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -138,7 +137,7 @@ def _batch_op(one: Stage) -> dg.OpDefinition:
                 logged = time.monotonic()
                 progress = stage.describe_progress(**{**work["progress"], "position": position + len(outcomes) - 1})
                 context.log.info(f"{stage.describe_outcomes(one.name, outcomes)}; {progress}")
-        counts = {outcome.fingerprint: Count(outcome.rows, outcome.rejects) for outcome in outcomes}
+        counts = {outcome.fingerprint: (outcome.rows, outcome.rejects) for outcome in outcomes}
         computed = sum(outcome.computed for outcome in outcomes)
         return {"cohort": work["cohort"], "computed": computed, "counts": counts}
 
@@ -161,7 +160,8 @@ def _collect_op(one: Stage, preview: Preview, record: Record | None) -> dg.OpDef
         for there in place.members():
             name = there.cohort_name()
             own = [outcome for outcome in outcomes if outcome["cohort"] == name]
-            computed, known = sum(outcome["computed"] for outcome in own), ChainMap(*(one["counts"] for one in own))
+            computed = sum(outcome["computed"] for outcome in own)
+            known = {which: Count(*numbers) for outcome in own for which, numbers in outcome["counts"].items()}
             with one_sentence():
                 planned = stage.plan_again(one, there, **plan["plans"][name])
                 counts = stage.collect(one, there, planned, computed, known)

@@ -12,6 +12,7 @@ from pipelines import console
 from pipelines.automation import after_ingest, dead_runs, new_studies, nightly
 from pipelines.catalogue import ASSETS, CHECKS
 from pipelines.executors import in_process_by_default
+from pipelines.handovers import handovers
 from pipelines.jobs import jobs
 from pipelines.specs import complete
 
@@ -32,6 +33,7 @@ defs = dg.Definitions(
     resources={
         "workspace": WorkspaceResource(),
         "evaluation": EvaluationSettings(),
+        "io_manager": handovers,
         "pipes": dg.PipesSubprocessClient(termination_timeout_seconds=STOP_SECONDS),
     },
     executor=in_process_by_default,

@@ -13,6 +13,7 @@ import dagster as dg
 from dagster._core.storage.fs_io_manager import PickledObjectFilesystemIOManager
 from dagster._core.storage.mem_io_manager import InMemoryIOManager
 
+from pipelines.cluster.steps import is_batch, plans_batches
 from store.errors import DamageError
 from store.remote.mirror import keeper_of
 
@@ -67,7 +68,7 @@ class Handovers(dg.IOManager):
 
 def crosses(context: dg.OutputContext) -> bool:
     """Whether a value goes to a batch, or comes from one."""
-    return context.mapping_key is not None or "[" in context.step_key
+    return is_batch(context.step_key) or (context.mapping_key is not None and plans_batches(context.step_key))
 
 
 def name_of(context: dg.OutputContext) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster._core.events import DagsterEvent, StepFailureData, StepRetryData
-from dagster._core.execution.plan.objects import ErrorSource, UserFailureData
+from dagster._core.execution.plan.objects import UserFailureData
 from dagster._core.execution.step_dependency_config import StepDependencyConfig
 from dagster._core.executor.step_delegating import StepDelegatingExecutor
 
@@ -130,9 +130,7 @@ class _Delegating(StepDelegatingExecutor):
         key = step_context.step.key
         if sentence := self._router.sentences.pop(key, ""):
             said = UserFailureData(label="worker", description=sentence, metadata={})
-            return DagsterEvent.step_failure_event(
-                step_context, StepFailureData(err_info, said, error_source=ErrorSource.USER_CODE_ERROR)
-            )
+            return DagsterEvent.step_failure_event(step_context, StepFailureData(err_info, said))
         if known_state.get_retry_state().get_attempt_count(key) + 1 < TRIES:
             step_context.log.warning(f"The worker of {key} is lost; the batch is given to another one.")
             return DagsterEvent.step_retry_event(step_context, StepRetryData(error=err_info, seconds_to_wait=0))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import urllib3
+from dagster._core.executor.step_delegating import CheckStepHealthResult, StepHandler, StepHandlerContext
 from dagster_k8s import k8s_job_executor
 from dagster_k8s.client import DagsterK8sAPIRetryLimitExceeded
 from kubernetes.client.rest import ApiException
@@ -18,13 +21,53 @@ from pipelines.executors import create
 
 if TYPE_CHECKING:
     import dagster as dg
-    from dagster._core.executor.step_delegating import StepHandler, StepHandlerContext
+    from dagster import DagsterEvent
     from dagster_k8s.executor import K8sStepHandler
 
 IN_POD = "KUBERNETES_SERVICE_HOST"  # in the environment of every pod
 TIMEOUT_SECONDS = (5, 30)  # to connect, to answer
 PODS_AT_ONCE = 20
 OURS = ("python", "patience_seconds")  # the other settings are dagster-k8s's own
+
+
+class NoLauncher:
+    """In place of the launcher of runs in pods, of which dagster-k8s takes what the run config leaves open: nothing."""
+
+    dagster_home = instance_config_map = postgres_password_secret = job_image = None
+
+    def __bool__(self) -> bool:
+        return False
+
+
+class Pods(StepHandler):
+    """dagster-k8s's handler of steps, of a run that a command started."""
+
+    def __init__(self, inner: K8sStepHandler) -> None:
+        super().__init__()
+        self._inner = inner
+
+    @property
+    def name(self) -> str:
+        """For Dagster's log."""
+        return self._inner.name
+
+    def launch_step(self, step_handler_context: StepHandlerContext) -> Iterator[DagsterEvent]:
+        """Start the pod of a step."""
+        return self._inner.launch_step(_without_launcher(step_handler_context))
+
+    def check_step_health(self, step_handler_context: StepHandlerContext) -> CheckStepHealthResult:
+        """Whether the pod of a step works."""
+        return self._inner.check_step_health(_without_launcher(step_handler_context))
+
+    def terminate_step(self, step_handler_context: StepHandlerContext) -> Iterator[DagsterEvent]:
+        """End the pod of a step."""
+        return self._inner.terminate_step(_without_launcher(step_handler_context))
+
+
+def _without_launcher(context: StepHandlerContext) -> StepHandlerContext:
+    changed = copy(context)
+    changed._instance = SimpleNamespace(run_launcher=NoLauncher())  # type: ignore[assignment]
+    return changed
 
 
 class KubernetesEngine:
@@ -50,7 +93,7 @@ class KubernetesEngine:
         own = {name: value for name, value in given.items() if name not in OURS and value is not None}
         own.setdefault("load_incluster_config", IN_POD in os.environ)
         self._handler = _make_handler(context, {**own, "job_namespace": self.namespace})
-        self.handler: StepHandler = self._handler
+        self.handler: StepHandler = Pods(self._handler)
         self._api = self._handler._api_client
         for one in (self._api.batch_api, self._api.core_api):
             client = one.api_client.rest_client

@@ -11,6 +11,7 @@ from dagster._core.executor.step_delegating import CheckStepHealthResult, StepHa
 
 from pipelines.cluster.contexts import WorkerContext
 from pipelines.cluster.errors import ClusterError
+from pipelines.cluster.steps import is_batch
 from pipelines.cluster.worker import find_sentence
 
 if TYPE_CHECKING:
@@ -117,11 +118,6 @@ class Router(StepHandler):
                 f"{self._engine.name} has not answered for {self._engine.patience:.0f} s: start it, and give the same "
                 "command again, which goes on where it was."
             )
-
-
-def is_batch(key: str) -> bool:
-    """Whether a step is one of many alike that Dagster made of the plan of a stage."""
-    return "[" in key
 
 
 def execute_here(context: StepHandlerContext, key: str) -> None:
