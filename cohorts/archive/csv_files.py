@@ -79,8 +79,6 @@ def read(
     CohortError that names what cannot be read: a column that is absent or there twice, a line that has more or fewer
     values than the header, or a damaged file.
     """
-    import pandas as pd
-
     first, records = _open_table(path, lambda header: set(columns) <= set(map(str.strip, header)))
     names = [name.strip() for name in first]
     if absent := [name for name in columns if name not in names]:
@@ -91,14 +89,13 @@ def read(
     places = [names.index(name) for name in chosen]
     named = max(place for place, name in enumerate(names) if name) + 1
     # Most values are one of a few, which are kept once.
-    kept: list[list[str]] = [[] for _ in places]
+    rows: list[list[str]] = []
     for values in islice(_even(path, records, named, len(names)), most):  # None: all
-        if sum(map(len, kept[:1])) * len(places) > MOST_VALUES:
+        if len(rows) * len(places) > MOST_VALUES:
             raise CohortError(f"{path} has more than {MOST_VALUES} values, as no published table has.")
         if blank_lines or any(map(str.strip, values)):
-            for column, place in zip(kept, places, strict=True):
-                column.append(intern(values[place]))
-    return pd.DataFrame({name: pd.Series(column, dtype=object) for name, column in zip(chosen, kept, strict=True)})
+            rows.append([intern(values[place]) for place in places])
+    return _table(rows, chosen)
 
 
 def read_headerless(path: Path, columns: Sequence[str]) -> pd.DataFrame:
