@@ -94,22 +94,27 @@ def write_manifest(
     """
     folder = Path(folder)
     known = known_entries(folder)
-    seen: set[str] = set()
+    ids: list[pa.ChunkedArray] = []
     entries = []
     for path in sorted((Path(shard) for shard in shards), key=lambda shard: shard.name):
         if path.parent.resolve() != folder.resolve() or not is_there(path):
             raise ShardError(f"The shard {path.name} is not in {folder}; write it there before its manifest.")
         if _size_of(pq.read_schema(open_shard(path)), path) != size:
             raise ShardError(f"The shard {path.name} holds images of another size than {size}; build it again.")
-        ids = pq.read_table(open_shard(path), columns=["image_id"])["image_id"].to_pylist()
-        if twice := seen.intersection(ids):
-            raise ShardError(f"Image {min(twice)} is in more than one shard of {folder}.")
-        seen.update(ids)
+        ids.append(pq.read_table(open_shard(path), columns=["image_id"])["image_id"])
         entries.append(known.get(path.name) or ShardEntry.of(path))
+    _expect_in_one_shard(ids, folder)
     vocabulary = tuple(entities), tuple(positions)
     manifest = Manifest(cohort, SCHEMA_VERSION, size, *vocabulary, tuple(entries), dict(decoding or {}))
     manifest.write(folder)
     return manifest.digest
+
+
+def _expect_in_one_shard(ids: Sequence[pa.ChunkedArray], folder: Path) -> None:
+    counts = pc.value_counts(pa.chunked_array([chunk for column in ids for chunk in column.chunks], pa.string()))
+    twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    if len(twice):
+        raise ShardError(f"Image {pc.min(twice).as_py()} is in more than one shard of {folder}.")
 
 
 def _check_unique(ids: pa.ChunkedArray) -> None:
