@@ -22,9 +22,12 @@ from types import FrameType
 
 from radalign.serving.guard import HOST
 from store.code import ROOT
+from store.databases import HISTORY_VARIABLE
+from store.errors import UserError
+from store.home import default_home
 from store.processes import end_with_parent
 from tracking.places import VARIABLE as MLFLOW
-from tracking.places import is_server, pages_address
+from tracking.places import is_server, pages_address, place_of
 
 STOP_SECONDS = 15  # for the servers to stop when they are asked to
 LEAVE_SECONDS = 3  # for what they have started
@@ -49,8 +52,21 @@ def main(arguments: Sequence[str]) -> int:
         parser.error("Dagster and MLflow need a port each: give another one with --mlflow-port")
     _on_wish_to_stop(signal.default_int_handler)  # also where the shell that started this ignores such signals
     os.environ.setdefault("DAGSTER_HOME", str(ROOT))  # the folder of dagster.yaml, which the daemon insists on
+    try:
+        expect_databases()
+    except UserError as error:
+        parser.exit(2, f"{error}\n")
     with tempfile.TemporaryDirectory(prefix="radalign-") as folder:
         return _serve(ports, Path(folder, "workspace.yaml"))
+
+
+def expect_databases() -> None:
+    """Raise UserError where a database or a server that the environment names cannot be used."""
+    place_of(default_home()).expect()
+    if os.environ.get(HISTORY_VARIABLE):
+        from pipelines.history import open_history  # imports Dagster
+
+        open_history()
 
 
 def _serve(ports: dict[str, int], workspace: Path) -> int:
