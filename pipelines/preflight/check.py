@@ -15,6 +15,7 @@ from assets.audits.audited import AuditConfig
 from assets.audits.monitored import MonitoringConfig
 from assets.evaluated import TASKS_TAG
 from assets.ingestion import ArchiveConfig, InventoryConfig, SubsetsConfig
+from assets.networks.launchers.launch import expect_launcher
 from assets.networks.pretrained import pretraining_config
 from assets.reports import KnowledgeConfig
 from assets.settings.evaluation import FRACTIONS_TAG, EvaluationSettings, chosen_evaluation
@@ -131,6 +132,7 @@ def _check_once(text: str) -> tuple[str, tuple[str, ...]]:
     studies = getattr(checked.get("archive"), "studies", 0) if workspace.simulated() else 0
     expect_room_for_run(workspace, studies, size, bool(methods))
     for method, training in trainings.items():
+        expect_launcher(checked[f"{PRETRAINED}{method}"].launcher, training)
         expect_paths(training)
         usual = _training(method, pretraining_config(method)(), DEMO)
         if not any(is_tried(training, before) for before in (usual, *earlier_trainings(workspace.home_path(), method))):

@@ -51,7 +51,7 @@ class Agent:
             stderr=subprocess.STDOUT, text=True, errors="replace",
         )  # fmt: skip
         assert self._process.stdout is not None
-        for line in self._process.stdout:  # Ray sends into generators, which a file cannot take
+        for line in self._process.stdout:  # noqa: UP028  (Ray sends into generators, which a file cannot take)
             yield line
         yield self._process.wait()
 
