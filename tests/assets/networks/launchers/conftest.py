@@ -19,7 +19,7 @@ from training.config import TrainingConfig
 from training.loop import train
 
 METHOD = "chexzero"
-STEPS = 80
+STEPS = 150
 
 
 class Training:
@@ -89,8 +89,9 @@ def training(launched_shards, tmp_path, monkeypatch) -> Training:
         "load_manifest": lambda folder: None,
         "origins_of": lambda manifest: about,
         "expect_reports": lambda plain: None,
-        "training_request": lambda *_: asdict(config),
+        "training_request": lambda *_: asdict(training.config),
     }.items():
         monkeypatch.setattr(pretrained, name, stand_in)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    return Training(config, WorkspaceResource(home=str(home), cohort="phantom", preset="demo"))
+    training = Training(config, WorkspaceResource(home=str(home), cohort="phantom", preset="demo"))
+    return training

@@ -90,7 +90,7 @@ def preempt(folder: Path, number: str) -> None:
     """What Slurm does for a job of higher priority: the job's own signal, SIGTERM, and the queue again."""
     job = Job(folder, number)
     job.signal(signal.SIGUSR1)
-    time.sleep(1)
+    time.sleep(0.3)
     job.end("REQUEUE")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -39,6 +40,7 @@ def test_two_pods_train_together_and_an_end_of_the_job_is_the_end_of_the_step(cl
         training.await_step(5)
         cluster.delete_job(next(iter(cluster.jobs)))
 
+    training.config = replace(training.config, max_steps=5000)
     disturbance = threading.Thread(target=disturb, daemon=True)
     disturbance.start()
     result = training.launch(kubernetes=settings_for(cluster, nodes=2))

@@ -13,6 +13,7 @@ from assets.networks.launchers.settings import RaySettings
 from benchmarks.cluster.hosts import simulate_hosts
 from benchmarks.cluster.ray import missing, running
 from models.run_files import TRAINED
+from tests.assets.networks.launchers.conftest import STEPS
 
 
 @pytest.mark.skipif(bool(missing()), reason=missing())
@@ -23,7 +24,7 @@ def test_a_training_on_ray_is_that_of_one_process(training, tmp_path):
     assert result.success, log
     undisturbed = training.undisturbed(tmp_path / "undisturbed")
     assert (training.output / TRAINED).read_bytes() == (undisturbed / TRAINED).read_bytes()
-    assert any("step 80, epoch" in line for line in training.said())
+    assert any(f"step {STEPS}, epoch" in line for line in training.said())
 
 
 def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch):

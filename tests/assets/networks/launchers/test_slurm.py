@@ -12,6 +12,7 @@ from assets.networks.launchers.common import LauncherError
 from assets.networks.launchers.settings import SlurmSettings
 from models.run_files import TRAINED
 from tests.assets.networks.launchers import fake_slurm
+from tests.assets.networks.launchers.conftest import STEPS
 
 QUICK = {"poll_seconds": 0.2}
 
@@ -42,7 +43,7 @@ def test_a_training_that_is_preempted_ends_in_the_weights_of_an_undisturbed_one(
     said = training.said()
     assert any("as SIGUSR1 asked; the training goes on" in line for line in said)
     assert any("Slurm's job 1: RUNNING" in line for line in said)
-    assert any("step 80, epoch" in line for line in said)
+    assert any(f"step {STEPS}, epoch" in line for line in said)
     assert not any("[pipes] unexpected" in line for line in said)
     assert "stopped by SIGTERM after step" in (training.output / "slurm" / "log.txt").read_text()
     undisturbed = training.undisturbed(tmp_path / "undisturbed")
