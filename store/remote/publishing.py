@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 from store.remote import scopes
@@ -17,6 +18,8 @@ from store.remote.protocol.entries import BatchEntry, Entries
 from store.remote.protocol.manifests import Entry, Manifest, Manifests, Tokens
 from store.remote.protocol.objects import Objects
 from store.remote.protocol.records import FileRecord
+
+IN_MEMORY = 64 << 20  # bytes; a longer file is only ever replaced, never written to while it is read
 
 
 class Publishing:
@@ -121,9 +124,7 @@ class Publishing:
         if not seal.is_file():
             return  # nothing of it is here
         text = seal.read_text(encoding="utf-8")
-        files = {one: FileRecord.of(place / one) for one in _sealed_names(text)}
-        for one, record in files.items():
-            self._objects.upload(record.key, place / one, record.size)
+        files = {one: self._store(place / one) for one in _sealed_names(text)}
         entry = BatchEntry(files, {one: _row_count(place / one) for one in files}, text)
         counts = self._entries.add(folder, scopes.fingerprint_of(name), entry)
         if counts.seal != text:  # another worker was the first
@@ -153,14 +154,21 @@ class Publishing:
         path = self._local.folder / relative
         if path.is_symlink():
             return relative, os.readlink(path)
+        known = self._local.indices.read(scopes.scope_of(relative)).manifest.files.get(relative)
         try:
-            record = FileRecord.of(path)
+            return relative, self._store(path, known)
         except (FileNotFoundError, IsADirectoryError):
             return relative, None
-        known = self._local.indices.read(scopes.scope_of(relative)).manifest.files.get(relative)
-        if known != record:
-            self._objects.upload(record.key, path, record.size)
-        return relative, record
+
+    def _store(self, path: Path, known: Entry | None = None) -> FileRecord:
+        """Store the content of a file, unless it is `known`; what is written to it meanwhile is left out."""
+        with path.open("rb") as opened:
+            short = os.fstat(opened.fileno()).st_size <= IN_MEMORY
+            file = BytesIO(opened.read()) if short else opened
+            record = FileRecord.of_content(file)
+            if record != known:
+                self._objects.upload(record.key, file, record.size)
+        return record
 
 
 def _sealed_names(text: str) -> list[str]:

@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from models.distributed import rank
 from models.encoders.weight_files import expect_no_bomb
 from models.method import Method
-from models.run_files import BEST, ORIGIN, RESULT, TRAINED
+from models.run_files import BEST, METRICS, ORIGIN, RESULT, TRAINED
 from models.run_files import CHECKPOINT as CARD
 from store.atomic import PARTIAL, replacing
 from store.digests import file_digest, known_digest
@@ -103,7 +103,7 @@ def save_checkpoint(
     older = tuple(complete_checkpoints(output)[:-KEPT])
     for one in older:
         shutil.rmtree(one)
-    mirror.publish(folder, gone=older)
+    mirror.publish(folder, output / METRICS, gone=older)
 
 
 def _write_checkpoint(

@@ -10,6 +10,7 @@ from typing import Any
 from models.run_files import DIGESTS, ORIGIN, RESULT, WEIGHTS, digests_of, expect_digest, read_result
 from store.digests import known_digest
 from store.errors import DamageError
+from store.remote import mirror
 from store.seals import is_intact, write_sealed_json
 from training.errors import TrainingError
 
@@ -56,6 +57,8 @@ def write_result(output: Path, facts: dict[str, Any]) -> dict[str, Any]:
         before = read_result(output)
         expect_same_weights(output, digests_of(before), digests_of(digests))
         result = {**before, **digests}
+    for file in digests_of(digests):
+        mirror.note(output / file)  # the log of metrics is written bit by bit
     write_sealed_json(output / RESULT, result)
     return result
 

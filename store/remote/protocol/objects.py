@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from store.remote.protocol.address import Address, endpoint
 from store.remote.protocol.errors import StoreError
@@ -128,8 +128,8 @@ class Objects:
         """Write an object, whatever is there."""
         self._try(lambda: self.client.put_object(**self._at(name), Body=body))
 
-    def upload(self, name: str, path: Path, size: int) -> None:
-        """Write the file `path` of `size` bytes as an object that is named by its content, unless it is there.
+    def upload(self, name: str, file: BinaryIO, size: int) -> None:
+        """Write an open file of `size` bytes as an object that is named by its content, unless it is there.
 
         One that was written long ago is written again: if no manifest names it, it may be removed at any time.
         """
@@ -137,12 +137,12 @@ class Objects:
         if there and there.size == size and there.age < FRESH_SECONDS:
             return
         if size > LONGEST:
-            self._upload_parts(name, path)
+            self._upload_parts(name, file)
             return
 
         def write() -> None:
-            with path.open("rb") as file:
-                self.client.put_object(**self._at(name), Body=file)
+            file.seek(0)
+            self.client.put_object(**self._at(name), Body=file)
 
         self._try(write)
 
@@ -191,19 +191,19 @@ class Objects:
                 return
             start = page["NextContinuationToken"]
 
-    def _upload_parts(self, name: str, path: Path) -> None:
+    def _upload_parts(self, name: str, file: BinaryIO) -> None:
         place = self._at(name)
         upload = self._try(lambda: self.client.create_multipart_upload(**place))["UploadId"]
         parts: list[dict[str, Any]] = []
-        with path.open("rb") as file:
-            while piece := file.read(PART):
-                number = len(parts) + 1
+        file.seek(0)
+        while piece := file.read(PART):
+            number = len(parts) + 1
 
-                def write(piece: bytes = piece, number: int = number) -> dict[str, Any]:
-                    sent = self.client.upload_part(**place, UploadId=upload, PartNumber=number, Body=piece)
-                    return {"ETag": sent["ETag"], "PartNumber": number}
+            def write(piece: bytes = piece, number: int = number) -> dict[str, Any]:
+                sent = self.client.upload_part(**place, UploadId=upload, PartNumber=number, Body=piece)
+                return {"ETag": sent["ETag"], "PartNumber": number}
 
-                parts.append(self._try(write))
+            parts.append(self._try(write))
         whole = {"Parts": parts}
         self._try(lambda: self.client.complete_multipart_upload(**place, UploadId=upload, MultipartUpload=whole))
 

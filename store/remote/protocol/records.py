@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 BLOCK = 1 << 20  # bytes, the unit in which parts of a file are read and verified
 
@@ -22,12 +22,17 @@ class FileRecord:
     @classmethod
     def of(cls, path: Path) -> FileRecord:
         """Read a file once for all digests."""
-        whole, size, blocks = hashlib.sha256(), 0, []
         with path.open("rb") as file:
-            while block := file.read(BLOCK):
-                whole.update(block)
-                size += len(block)
-                blocks.append(hashlib.sha256(block).hexdigest())
+            return cls.of_content(file)
+
+    @classmethod
+    def of_content(cls, file: BinaryIO) -> FileRecord:
+        """Read what is left of an open file."""
+        whole, size, blocks = hashlib.sha256(), 0, []
+        while block := file.read(BLOCK):
+            whole.update(block)
+            size += len(block)
+            blocks.append(hashlib.sha256(block).hexdigest())
         return cls(whole.hexdigest(), size, tuple(blocks) if len(blocks) > 1 else ())
 
     @classmethod

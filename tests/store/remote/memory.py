@@ -38,8 +38,9 @@ class MemoryObjects:
         with self._lock:
             self._write(name, body)
 
-    def upload(self, name: str, path: Path, size: int) -> None:
-        self.put(name, path.read_bytes())
+    def upload(self, name: str, file, size: int) -> None:
+        file.seek(0)
+        self.put(name, file.read())
 
     def put_if(self, name: str, body: bytes, etag: str | None) -> str | None:
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from io import BytesIO
 
 import pytest
 
@@ -30,8 +31,7 @@ def shaken(objects, proxy, monkeypatch):
 
 def test_objects_are_written_read_listed_and_removed(objects, tmp_path):
     file = tmp_path / "file"
-    file.write_bytes(BODY)
-    objects.upload("a/one", file, len(BODY))
+    objects.upload("a/one", BytesIO(BODY), len(BODY))
     objects.put("a/two", b"2")
     assert objects.get("a/one").body == BODY
     assert objects.head("a/one").size == len(BODY)
@@ -73,11 +73,10 @@ def test_a_write_has_its_effect_only_if_its_condition_holds(objects):
 
 def test_busy_answers_and_broken_bodies_are_healed(shaken, proxy, tmp_path):
     proxy.set(slow_down=0.2, half_close=0.2, lost_reply=0.1)
-    file, copy = tmp_path / "file", tmp_path / "copy"
+    copy = tmp_path / "copy"
     for number in range(12):
         body = BODY + bytes([number])
-        file.write_bytes(body)
-        shaken.upload(f"many/{number}", file, len(body))
+        shaken.upload(f"many/{number}", BytesIO(body), len(body))
         assert shaken.get(f"many/{number}").body == body
         assert shaken.download(f"many/{number}", copy)
         assert copy.read_bytes() == body
