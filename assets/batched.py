@@ -104,9 +104,9 @@ def _plan_op(one: Stage, config_class: type[dg.Config]) -> dg.OpDefinition:
     return plan
 
 
-def group_batches(todo: Sequence[Item], most: int = MOST_STEPS) -> Iterator[tuple[int, Sequence[Item]]]:
-    """Cut what is to be computed into at most `most` groups, all of one size but the last; each with its position."""
-    size = -(-len(todo) // most)
+def group_batches(todo: Sequence[Item]) -> Iterator[tuple[int, Sequence[Item]]]:
+    """Cut what is to be computed into at most MOST_STEPS groups of one size but the last, each with its position."""
+    size = -(-len(todo) // MOST_STEPS)
     for first in range(0, len(todo), max(size, 1)):
         yield first, todo[first : first + size]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -15,6 +15,7 @@ from cohorts.phantom.simulated import simulate_studies
 from cohorts.readers.rsna_pneumonia import RsnaPneumonia
 from ingestion import checks, pipeline
 from ingestion.inventory import InventorySettings
+from ingestion.members import name_batch, read_members
 from ingestion.pipeline import IngestionSettings, dataset_state, update, update_dataset
 from ingestion.simulation import SEED, simulate_missing
 from ingestion.stages.images import ImagesSettings
@@ -22,6 +23,7 @@ from ingestion.subsets import SubsetsSettings
 from ingestion.workspace import Workspace
 from store import batches
 from store.atomic import write_json
+from store.seals import unlink, write_sealed_json
 
 SIZE = 32
 
@@ -67,6 +69,44 @@ def test_the_phantom_is_simulated_ingested_and_then_found(workspace):
     assert "0 of 3 batches to compute, the others are there" in lines
     kept = {"batch_size": 5, "split": "official", "views": ["frontal"]}
     assert pipeline.last_settings(workspace)["inventory"] == kept
+
+
+def test_a_home_of_an_earlier_version_is_taken_over(workspace):
+    settings = IngestionSettings(
+        archive=PhantomConfig(studies=12, height=64),
+        inventory=InventorySettings(batch_size=5),
+        images=ImagesSettings(size=SIZE),
+    )
+    state = update(workspace, settings, progress=False)
+    folders = [workspace.folder(name) for name in ("inventory", *(stage.name for stage in pipeline.STAGES))]
+    members = to_former_members(folders[0])
+    for folder in folders:
+        to_former_plan(folder, members if folder is folders[0] else {})
+    before = {path: path.read_bytes() for folder in folders for path in folder.glob("?" * 20 + ".parquet")}
+    lines = []
+    after = update(workspace, settings, lines.append, progress=False)
+    assert "0 of 3 batches to compute, the others are there" in lines
+    assert {**after, "version": ""} == {**state, "version": ""}
+    assert {path: path.read_bytes() for path in before} == before
+    assert not list(workspace.home_path().rglob("phantom/*/plan.json*"))
+    assert to_former_members(folders[0]) == members
+
+
+def to_former_members(folder):
+    """The studies of each batch as plans of earlier versions had them; the table of them is removed."""
+    found = {}
+    for row in read_members(folder, 5, print).to_pylist():
+        found.setdefault(name_batch(row["batch"]), []).append(row["study_id"])
+    unlink(folder / "members.parquet")
+    return {"members": found}
+
+
+def to_former_plan(folder, settings):
+    """Write the plan of a stage in the form of earlier versions, with further settings."""
+    plan = batches.read_plan(folder)
+    unlink(folder / batches.PLAN)
+    stored = {"settings": plan.settings | settings, "batches": [asdict(batch) for batch in plan.batches]}
+    write_sealed_json(folder / batches.FORMER_PLAN, stored)
 
 
 def test_the_settings_of_every_table_are_kept(workspace):

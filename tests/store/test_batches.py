@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from time import process_time
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -266,3 +267,28 @@ def test_counts_of_known_batches_are_read_from_the_plan(tmp_path, monkeypatch):
     counts = batches.count(tmp_path, plan_of(b0="1" * 20, b1="2" * 20, b2="3" * 20))
     assert counts == {"1" * 20: batches.Count(2, 1), "2" * 20: batches.Count(7, 7)}
     assert all(name.startswith("2" * 20) for name in opened)
+
+
+def test_plans_grow_and_are_read_in_proportion_to_their_batches(tmp_path):
+    def read_plan_of(number):
+        folder = tmp_path / str(number)
+        cut = (Batch(f"b{index:05d}", f"{index:020d}", {"inventory": f"{index:020d}"}) for index in range(number))
+        batches.commit(folder, Plan(tuple(cut), {"size": 128}), {})
+        seconds = []
+        for _ in range(3):
+            start = process_time()
+            batches.read_plan(folder)
+            seconds.append(process_time() - start)
+        return (folder / batches.PLAN).stat().st_size / number, min(seconds)
+
+    (few_bytes, few_seconds), (many_bytes, many_seconds) = read_plan_of(1_000), read_plan_of(10_000)
+    assert many_bytes < 1.2 * few_bytes
+    assert many_seconds < 25 * few_seconds
+
+
+def test_a_plan_is_cut_into_parts():
+    plan = Plan(tuple(Batch(f"b{index}", str(index)) for index in range(5)), {"size": 128})
+    parts = list(plan.parts(2))
+    assert [len(part.batches) for part in parts] == [2, 2, 1]
+    assert tuple(batch for part in parts for batch in part.batches) == plan.batches
+    assert all(part.settings == plan.settings for part in parts)
