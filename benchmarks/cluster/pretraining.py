@@ -43,7 +43,7 @@ def tiny_training(folder: Path, steps: int = 40) -> TrainingConfig:
     return TrainingConfig(
         "chexzero", str(shards), str(shards / "knowledge.parquet"), str(folder / "run"),
         method_config={**TINY["chexzero"], "sections": "findings"}, batch_size=8, max_steps=steps, optimizer="sgd",
-        learning_rate=0.01, precision="fp32", checkpoint_every=5, log_every=1, threads=1, peer_timeout=10.0,
+        learning_rate=1e-3, precision="fp32", checkpoint_every=5, log_every=1, threads=1, peer_timeout=10.0,
     )  # fmt: skip
 
 

@@ -105,6 +105,19 @@ def test_a_wish_to_stop_ends_with_a_checkpoint_of_the_step(config, number):
     assert train(config)["resumed_from"] == 7
 
 
+def test_sigusr1_writes_a_checkpoint_and_the_run_goes_on(config):
+    stop = StopRequest()
+
+    def ask(done: int, _: int) -> None:
+        if done == 5:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    with stop.listening():
+        result = train(replace(config, checkpoint_every=100), ask, stop)
+    assert result["steps"] == config.max_steps
+    assert [path.name for path in complete_checkpoints(Path(config.output))] == ["step-00000006", "step-00000012"]
+
+
 def test_an_echo_of_the_wish_is_the_same_wish_and_a_later_one_ends_at_once(monkeypatch):
     stop, now = StopRequest(), [100.0]
     monkeypatch.setattr(guards, "monotonic", lambda: now[0])

@@ -98,6 +98,7 @@ def main(folder: Path) -> None:
                 torch.save(found, folder / f"{name} sharded {micro_batches} {rank()}")
         for optimizer in OPTIMIZERS:
             run_and_resume(TrainingConfig.load(folder / f"{optimizer}.json"))
+        resume_on_hosts_without_a_common_folder(TrainingConfig.load(folder / f"{OPTIMIZERS[0]}.json"))
         rows.gather = without_gradient
         torch.save(losses_and_gradients("convirt", torch.float64), folder / f"without gradient {rank()}")
 
@@ -111,6 +112,16 @@ def run_and_resume(config: TrainingConfig) -> None:
         shutil.copytree(Path(config.output) / "checkpoints", Path(again) / "checkpoints", ignore=last)
     dist.barrier()
     train(replace(config, output=again))
+
+
+def resume_on_hosts_without_a_common_folder(config: TrainingConfig) -> None:
+    """Each process has a folder of its own, and only the second one a checkpoint."""
+    own = f"{config.output}-host-{rank()}"
+    if rank() == 1:
+        last = shutil.ignore_patterns(f"*{config.max_steps}")
+        shutil.copytree(Path(config.output) / "checkpoints", Path(own) / "checkpoints", ignore=last)
+    dist.barrier()
+    train(replace(config, output=own))
 
 
 def without_gradient(tensor: Tensor) -> Tensor:

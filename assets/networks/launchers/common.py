@@ -15,14 +15,19 @@ from store.atomic import write_text
 from store.errors import UserError
 from store.remote import mirror
 from training.errors import FAILURE
-from training.heartbeat import HEARTBEAT
+from training.heartbeat import HEARTBEAT, SILENCE
 
 if TYPE_CHECKING:
     import dagster as dg
 
 TAIL_SECONDS, BRING_SECONDS = 1.0, 15.0
 STOP_SECONDS = 120.0  # for a training on other machines to write its checkpoint and end
-PASSED_ON = ("RADALIGN_", "HF_", "AWS_", "TORCH_", "NCCL_", "GLOO_")  # variables that a training elsewhere needs
+# Variables that a training elsewhere needs: none of them holds a password or a key.
+PASSED_ON = (
+    "RADALIGN_HOME", "RADALIGN_CACHE_BYTES", "RADALIGN_FETCH_BYTES", SILENCE, "AWS_ENDPOINT_URL", "AWS_REGION",
+    "AWS_DEFAULT_REGION", "HF_HUB_OFFLINE",
+)  # fmt: skip
+PASSED_ON_OF = ("TORCH_", "NCCL_", "GLOO_")  # all whose names begin so
 
 
 class LauncherError(UserError):
@@ -60,7 +65,7 @@ def heartbeat_file(output: Path) -> Path:
 
 def environment_of(settings: SeveralHosts, output: Path, pipes: Mapping[str, str]) -> dict[str, str]:
     """The variables of a training on machines that do not inherit those of this process."""
-    own = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+    own = {name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_OF)}
     return {**own, HEARTBEAT: str(heartbeat_file(output)), **settings.environment, **pipes}
 
 

@@ -172,6 +172,16 @@ def test_a_sharded_run_writes_the_files_of_one_process_and_resumes(results, opti
     assert all(torch.equal(resumed[name], end[name]) for name in end)
 
 
+def test_hosts_need_no_common_folder(results):
+    """The checkpoint, which only the second host has, comes to the first one, and what is in it to both."""
+    first, second = (results / f"sharded-{OPTIMIZERS[0]}-host-{process}" for process in (0, 1))
+    assert json.loads((first / "result.json").read_text())["resumed_from"] == 2
+    whole = load_file(results / f"sharded-{OPTIMIZERS[0]}" / TRAINED)
+    resumed = load_file(first / TRAINED)
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+    assert not (second / TRAINED).exists()
+
+
 def assert_same(found: object, expected: object, apart: float) -> None:
     """Tensors, and dicts and lists of them, from one process and from two."""
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=apart)
