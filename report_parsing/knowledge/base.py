@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,10 +77,6 @@ class KnowledgeBase:
         self._declared = version
         self._by_name = {item.name: item for item in descriptions}
         self._forms = list(forms)
-        findings = [item for item in descriptions if item.kind != "position"]
-        names = [(item.name, item.name) for item in findings]
-        aliases = [(alias, item.name) for item in findings for alias in item.aliases]
-        self._index = TermIndex([*names, *aliases, *self._forms])
 
     @classmethod
     def default(cls, extra: Path | None = None) -> KnowledgeBase:
@@ -108,6 +105,14 @@ class KnowledgeBase:
         shipped = [instead.get(item.name, item) for item in self.descriptions]
         added = [item for item in own if item.kind != ENTITY]
         return KnowledgeBase([*shipped, *added], self._forms, self.threshold, self._declared)
+
+    @cached_property
+    def _index(self) -> TermIndex:
+        """Made when a term is first asked for: most bases only write their table, and it takes longer than that."""
+        findings = [item for item in self.descriptions if item.kind != "position"]
+        names = [(item.name, item.name) for item in findings]
+        aliases = [(alias, item.name) for item in findings for alias in item.aliases]
+        return TermIndex([*names, *aliases, *self._forms])
 
     @property
     def version(self) -> str:
