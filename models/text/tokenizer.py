@@ -21,14 +21,16 @@ class WordPieceTokenizer:
             self._tokenizer = self.load(encoder_folder(name))
         self.length = length
         ids = [getattr(self._tokenizer, f"{kind}_token_id") for kind in ("pad", "cls", "sep")]
-        self.vocabulary = len(self._tokenizer)
-        if None in ids or not {*ids, *self._tokenizer.get_vocab().values()} <= {*range(self.vocabulary)}:
+        vocabulary: dict[str, int] = self._tokenizer.get_vocab()
+        self.vocabulary = len(vocabulary)
+        places = {*range(self.vocabulary)}
+        if None in ids or not {*ids} <= places or {*vocabulary.values()} != places:
             raise ModelError(
                 f"the tokenizer of text encoder `{name}` is not that of a BERT: its pieces need the ids from 0 on, and "
                 "[PAD], [CLS] and [SEP] among them; get its files again"
             )
         self.pad, self.start, self.end = map(int, ids)
-        self.pieces: list[str] = self._tokenizer.convert_ids_to_tokens(list(range(self.vocabulary)))
+        self.pieces: list[str] = sorted(vocabulary, key=vocabulary.__getitem__)
         self.continues: Tensor = torch.tensor([piece.startswith("##") for piece in self.pieces])
 
     @staticmethod
