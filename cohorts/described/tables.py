@@ -27,8 +27,8 @@ PARQUET, ZIP = b"PAR1", b"PK\x03\x04"
 NO_MEANINGS: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 NO_WIDTH = dict.fromkeys((0x200B, 0x2060, 0xFEFF))
 ROWS_AT_ONCE = 10_000
-MOST_CHARACTERS = 1 << 29  # of the values that are kept
-MOST_VALUES = csv_files.MOST_VALUES
+MOST_VALUES = 400_000_000  # of a Parquet file: eight columns of 50 million images
+MOST_CHARACTERS = 1 << 33  # of these
 
 
 def table_path(root: Path, name: str) -> Path:
