@@ -157,7 +157,7 @@ class _Cluster:
         """Wait until the Job is over, while the logs of its pods are read."""
         said, started = "", time.monotonic()
         while True:
-            job, pods = self.batch.read_namespaced_job(self.name, self.namespace), self.pods()
+            job, pods = self._job(), self.pods()
             for pod in pods:
                 if pod.status.phase != "Pending" and pod.metadata.name not in self._followed:
                     self._read_log(pod.metadata.name, context, reader)
@@ -178,6 +178,18 @@ class _Cluster:
             time.sleep(self.settings.poll_seconds)
         for thread in self._followed.values():
             thread.join(STOP_SECONDS)
+
+    def _job(self) -> client.V1Job:
+        from kubernetes.client import ApiException
+
+        try:
+            return self.batch.read_namespaced_job(self.name, self.namespace)
+        except ApiException as error:
+            if error.status != 404:
+                raise
+            raise LauncherError(
+                f"The Job {self.name} of the training was deleted; the same command goes on from its checkpoint."
+            ) from None
 
     def _is_over(self, job: client.V1Job) -> bool:
         conditions = {one.type for one in job.status.conditions or [] if one.status == "True"}
