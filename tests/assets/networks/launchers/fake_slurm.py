@@ -79,11 +79,14 @@ class Job:
     def end(self, state: str, grace: float = 30.0) -> None:
         """SIGTERM to everything, SIGKILL after the grace; the supervisor sees why in `wish`."""
         self.write(wish=state)
+        own = set(self.processes(script=True))  # not those of the same job when it has started again
         self.signal(signal.SIGTERM, script=state != "REQUEUE")
         deadline = time.monotonic() + grace
-        while self.processes(script=True) and time.monotonic() < deadline:
+        while (left := own & set(self.processes(script=True))) and time.monotonic() < deadline:
             time.sleep(0.05)
-        self.signal(signal.SIGKILL, script=True)
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def preempt(folder: Path, number: str) -> None:
