@@ -105,6 +105,20 @@ class Bench:
         _end(process)
         return self.most_runs + 1
 
+    def measure(self) -> float:
+        """Run the command undisturbed; returns its seconds."""
+        self.restore()
+        start = time.monotonic()
+        ended = self.start(self.cluster.head).wait(RUN_SECONDS)
+        wrong = self.compare()
+        if ended or wrong:
+            raise SystemExit(f"undisturbed: {self.log()[-3000:]} {wrong}")
+        return time.monotonic() - start
+
+    def log(self) -> str:
+        """What the runs have printed."""
+        return (self.folder / "runs.log").read_text(errors="replace")
+
     def compare(self) -> list[str]:
         """Names of files that are not as one machine made them."""
         if self.address != str(self.home):
@@ -187,11 +201,8 @@ def try_once(bench: Bench, kind: str, rng: random.Random, whole: float, seconds:
 
 
 @contextlib.contextmanager
-def keeping_home(kind: str, bench: Bench, seed: int) -> Iterator[None]:
-    """For the kind `store`, have the home in a bucket whose store makes faults."""
-    if kind != "store":
-        yield
-        return
+def running_store(bench: Bench, seed: int) -> Iterator[None]:
+    """Have a store that makes faults, which all hosts know."""
     with object_store.running(bench.hosts.gateway) as store, store.faulty(bench.hosts.gateway, seed, **FAULTS) as proxy:
         bench.environment |= proxy.environment()
         yield
@@ -206,8 +217,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def main() -> int:
     """Disturb and compare; the exit status is 1 if anything differed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cluster.faults", description=__doc__)
-    parser.add_argument("--kind", choices=KINDS, required=True)
-    parser.add_argument("--times", type=int, default=10)
+    parser.add_argument("--kind", choices=KINDS, required=True, nargs="+")
+    parser.add_argument("--times", type=int, default=10, help="of each kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--hosts", type=int, default=3, help="a head and workers")
     parser.add_argument("--studies", type=int, default=90)
@@ -223,29 +234,23 @@ def main() -> int:
         hosts = stack.enter_context(simulate_hosts(options.hosts))
         database = stack.enter_context(postgres.running(hosts.gateway))
         bench = Bench(folder, hosts, database, options.studies, options.lost, options.runs)
-        stack.enter_context(keeping_home(options.kind, bench, options.seed))
+        if "store" in options.kind:
+            stack.enter_context(running_store(bench, options.seed))
         bench.cluster = ray.Cluster(hosts, bench.environment, 1)
         bench.start_cluster()
-        if options.kind == "store":
-            bench.address = f"s3://{object_store.BUCKET}/undisturbed"
-        bench.restore()
-        start = time.monotonic()
-        ended = bench.start(hosts[0]).wait(RUN_SECONDS)
-        wrong = bench.compare()
-        if ended or wrong:
-            raise SystemExit(f"undisturbed: {(folder / 'runs.log').read_text()[-3000:]} {wrong}")
-        whole = time.monotonic() - start
+        whole = bench.measure()
         times = f"{bench.seconds:.0f} s on one machine, {whole:.0f} s on {len(hosts)} hosts"
         say(f"seed {options.seed}; undisturbed: {times}, identical")
-        for number in range(options.times):
-            if options.kind == "store":
-                bench.address = f"s3://{object_store.BUCKET}/try{number}"
-            moment, runs, wrong = try_once(bench, options.kind, rng, whole, options.seconds)
+        tries = [kind for _ in range(options.times) for kind in options.kind]
+        for number, kind in enumerate(tries):
+            remote = f"s3://{object_store.BUCKET}/try{number}"
+            bench.address = remote if kind == "store" else str(bench.home)
+            moment, runs, wrong = try_once(bench, kind, rng, whole, options.seconds)
             failed += bool(wrong) or runs > options.runs
-            say(f"{options.kind} after {moment:5.1f} s: {runs} runs, {', '.join(wrong) or 'identical'}")
+            say(f"{kind} after {moment:5.1f} s: {runs} runs, {', '.join(wrong) or 'identical'}")
             if wrong or runs > options.runs:
-                say((folder / "runs.log").read_text(errors="replace")[-3000:])
-    say(f"{options.times - failed} of {options.times} complete and identical")
+                say(bench.log()[-3000:])
+    say(f"{len(tries) - failed} of {len(tries)} complete and identical")
     return int(failed > 0)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from dagster._core.executor.step_delegating import StepDelegatingExecutor
 from pipelines.cluster.conditions import CONDITIONS, Conditions, database, sent_environment, state_conditions
 from pipelines.cluster.contexts import CheckContext
 from pipelines.cluster.errors import ClusterError, WorkerError
+from pipelines.cluster.relay import Relay
 from pipelines.cluster.router import Router
 from pipelines.cluster.worker import find_sentence
 from pipelines.identity import with_partition, workspace_of
@@ -106,13 +107,14 @@ class _Delegating(StepDelegatingExecutor):
             check_step_health_interval_seconds=HEALTH_SECONDS,
             max_concurrent=max_concurrent,
         )
-        self._router = router
+        self._router, self._relay = router, Relay()
 
-    def _pop_events(self, *args: Any, **kwargs: Any) -> Sequence[DagsterEvent]:
+    def _pop_events(self, instance: dg.DagsterInstance, run_id: str, seen_storage_ids: set[int]) -> list[DagsterEvent]:
         """The new events in the history, without those of a worker that was given up and worked all the same."""
         if self._router.failure:
             raise self._router.failure
-        return [event for event in super()._pop_events(*args, **kwargs) if self._counts(event)]
+        self._relay.show(instance, run_id)
+        return [event for event in super()._pop_events(instance, run_id, seen_storage_ids) if self._counts(event)]
 
     def _counts(self, event: DagsterEvent) -> bool:
         key = event.step_key

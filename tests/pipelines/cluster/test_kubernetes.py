@@ -55,7 +55,8 @@ def test_pods_compute_what_one_machine_computes(place):
             bodies = str([job.body for job in cluster.jobs.values()])
             assert server.password not in bodies
             rows = server.query("select distinct step_key from event_logs where step_key like '%[%'", "dagster")
-            assert len(rows) == 2  # what the pods said came home
+            assert len(rows) == 2
+            assert "images b00000: " in done.stderr  # what the pods said came home
     assert find_differences(place.folder / "never", home) == []
 
 
