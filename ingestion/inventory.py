@@ -24,12 +24,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cohorts.archive.listed import explain_loss, identify
-from cohorts.archive.listed_reports import stamp_row
 from cohorts.errors import CohortError
 from cohorts.phantom import PHANTOM
 from cohorts.phantom.marker import is_marked
 from cohorts.views import NOT_CHOSEN, USUAL
 from ingestion.members import assign, read_members, rows_of_batches, write_members
+from ingestion.stamps import KeptStamps, Tables, describe_tables, join_stamps, read_stamps
 from ingestion.workspace import REMOTE, SIMULATED
 from store import batches
 from store.atomic import write_json
@@ -47,10 +47,9 @@ if TYPE_CHECKING:
 REJECTS = "rejects.parquet"
 SOURCES = "sources.parquet"
 BEGAN = "listing"  # an empty file; its time says when the last listing began
-ARCHIVE = "archive.json"  # says where the archive is that was listed last
+ARCHIVE = "archive.json"  # says where the archive is that was listed last, and in which state its tables were
 IMAGES, TEXTS = "images", "texts"  # aspects of a batch: what decoding reads, and what taking reports apart reads
 NEW, VANISHED = "new", "vanished"
-ROWS_AT_ONCE = 100_000  # that are Python's objects, which take many times as much memory as a table
 Log = Callable[[str], object]
 
 # A digest of what each later stage reads of an image: the names that end in its tables, and the state of its file.
@@ -125,7 +124,7 @@ def update_inventory(workspace: Workspace, settings: InventorySettings, log: Log
     cohort = workspace.open_cohort(settings.split, settings.views)
     log(f"Listing the archive of {cohort.name} in {cohort.root}.")
     _mark_beginning(folder)
-    identity = identify(cohort.root)
+    identity, tables = identify(cohort.root), describe_tables(workspace, cohort)
     scan = cohort.scan()
     return_memory()
     log(f"Of {scan.source_rows} images {scan.studies.num_rows} can be used, as far as the archive's tables tell.")
@@ -135,11 +134,13 @@ def update_inventory(workspace: Workspace, settings: InventorySettings, log: Log
         raise CohortError(_explain_nothing_usable(cohort.name, scan))
     if not workspace.simulated():  # the phantom's archive is ours, and may be simulated anew
         _expect_known(folder, cohort, scan, log)
-    stamps = read_stamps(cohort, scan.studies, log)
+    kept = _kept_stamps(folder, tables, log)
+    stamps = read_stamps(cohort, scan.studies, log, kept)
     if identify(cohort.root) != identity:
         raise explain_loss(cohort.root)
+    _keep_archive(workspace, cohort, Tables())  # until the plan is that of the present tables
     found = take_inventory(folder, cohort, scan, settings.batch_size, log, stamps)
-    _keep_root(workspace, cohort)
+    _keep_archive(workspace, cohort, tables)
     changes = found.count_changes()
     log(
         f"Since the last run {changes[NEW]} images are new, {changes['changed']} changed and "
@@ -153,20 +154,35 @@ def listed_root(workspace: Workspace) -> str:
 
     It stays known where no variable names the archive any more.
     """
-    path = workspace.home_path() / workspace.cohort_name() / "inventory" / ARCHIVE
-    try:
-        root = str(json.loads(path.read_text(encoding="utf-8"))["root"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-    return root if REMOTE in root else str(workspace.home_path() / root)
+    root = _read_archive(workspace.home_path() / workspace.cohort_name() / "inventory").get("root", "")
+    return root if not root or REMOTE in root else str(workspace.home_path() / root)
 
 
-def _keep_root(workspace: Workspace, cohort: Cohort) -> None:
-    """An archive in the home is kept relative to it, so that the home can be moved."""
+def _keep_archive(workspace: Workspace, cohort: Cohort, tables: Tables) -> None:
+    """Where the archive is, and its tables as they were. One in the home is kept relative to it: homes are moved."""
     root, home = str(cohort.root), workspace.home_path()
     if REMOTE not in root and Path(root).is_relative_to(home):
         root = Path(root).relative_to(home).as_posix()
-    write_json(workspace.folder("inventory") / ARCHIVE, {"root": root})
+    write_json(workspace.folder("inventory") / ARCHIVE, {"root": root, "tables": tables.state})
+
+
+def _read_archive(folder: Path) -> dict[str, str]:
+    """What `_keep_archive` kept; empty where that is nothing, or damaged."""
+    try:
+        return {str(name): str(value) for name, value in json.loads((folder / ARCHIVE).read_text("utf-8")).items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def _kept_stamps(folder: Path, tables: Tables, log: Log) -> KeptStamps | None:
+    """The stamps of the reports in the tables of the archive, where these are what they were at the last listing."""
+    if not tables.state or _read_archive(folder).get("tables") != tables.state:
+        return None
+    plan = batches.read_last_plan(folder, log)
+    if not plan.batches or not all(is_intact(batches.output_path(folder, one.fingerprint)) for one in plan.batches):
+        return None
+    known = batches.read_batches(folder, plan, ["study_id", "report_stamp"], verified=False)
+    return KeptStamps(tables.paths, known["study_id"], known["report_stamp"])
 
 
 def take_inventory(
@@ -206,26 +222,6 @@ def take_inventory(
     batches.commit(folder, plan, counts)
     write_sealed_table(sources, folder / SOURCES)
     return Inventory(plan, computed, changes, scan)
-
-
-def read_stamps(cohort: Cohort, studies: pa.Table, log: Log) -> pa.Table:
-    """The state of the files of each image (cohorts.tables.STAMPS), in the order of `studies`."""
-    from cohorts.tables import STAMPS
-
-    log(f"Looking at the size and time of the files of {studies.num_rows} images.")
-    columns = {
-        "image_stamp": _file_stamps(cohort.root, studies["image_path"]),
-        "report_stamp": _report_stamps(cohort, studies, log),
-        "mask_stamps": _mask_stamps(cohort, studies),
-    }
-    return pa.table(columns, schema=STAMPS)
-
-
-def join_stamps(studies: pa.Table, stamps: pa.Table) -> pa.Table:
-    """The rows of a batch, with the state of their files."""
-    for name in stamps.column_names:
-        studies = studies.append_column(stamps.schema.field(name), stamps[name])
-    return studies
 
 
 def describe_sources(studies: pa.Table, stamps: pa.Table) -> pa.Table:
@@ -301,42 +297,3 @@ def _previous_sources(folder: Path, log: Log, columns: Sequence[str] | None = No
         return None
     table = pq.read_table(path, columns=columns)
     return table.rename_columns(["images" if name == "films" else name for name in table.column_names])  # older homes
-
-
-def _file_stamps(root: Path, paths: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
-    """The stamp of each file; of a folder some at a time, of a storage, which is listed for it, all at once."""
-    from cohorts.archive.paths import file_stamps
-    from cohorts.archive.remote import is_remote
-
-    step = max(len(paths), 1) if is_remote(root) else ROWS_AT_ONCE
-    parts = [paths.slice(start, step) for start in range(0, len(paths), step)]
-    return pa.chunked_array([file_stamps(root, part.to_pylist()) for part in parts], pa.string())
-
-
-def _report_stamps(cohort: Cohort, studies: pa.Table, log: Log) -> pa.Array | pa.ChunkedArray:
-    """The state of each image's report: of its file or, where the report is a row of a table, of its text."""
-    if not cohort.has_reports:
-        return pa.repeat(pa.scalar(""), studies.num_rows)
-    number = pc.index_in(studies["study_id"], value_set=pc.unique(studies["study_id"])).to_numpy()  # of the study
-    first = studies.select(["study_id", "image_id", "image_path", "report_path"]).take(
-        np.unique(number, return_index=True)[1]
-    )
-    users = pc.value_counts(first["report_path"].drop_null())
-    files = users.field("values").filter(pc.equal(users.field("counts"), 1)).sort()
-    place = pc.fill_null(pc.index_in(first["report_path"], value_set=files), -1).to_numpy().copy()
-    shared = first.filter(pa.array(place < 0))
-    place[place < 0] = len(files) + np.arange(shared.num_rows)
-    if shared.num_rows:
-        log(f"Reading {shared.num_rows} reports that are rows of a table.")
-    texts = [stamp_row(cohort, row) for part in shared.to_batches(ROWS_AT_ONCE) for row in part.to_pylist()]
-    stamps = pa.chunked_array([*_file_stamps(cohort.root, files).chunks, pa.array(texts, pa.string())])
-    return stamps.take(pa.array(place[number]))
-
-
-def _mask_stamps(cohort: Cohort, studies: pa.Table) -> list[list[str] | None]:
-    from cohorts.archive.paths import file_stamps
-
-    paths = [None if masks is None else [mask["path"] for mask in masks] for masks in studies["masks"].to_pylist()]
-    files = sorted({path for of_image in paths if of_image for path in of_image})
-    state = dict(zip(files, file_stamps(cohort.root, files) if files else (), strict=True))
-    return [None if of_image is None else [state[path] for path in of_image] for of_image in paths]

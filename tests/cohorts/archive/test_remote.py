@@ -13,9 +13,9 @@ from cohorts.archive.outages import OutageError
 from cohorts.archive.paths import OutsideRootError, are_files, file_stamps, files_in, inside
 from cohorts.errors import CohortError
 from cohorts.readers.mimic_cxr import MimicCxr
-from ingestion import inventory
 from ingestion.stages.images import decode_batch
 from ingestion.stages.reports import section_batch
+from ingestion.stamps import join_stamps, read_stamps
 from report_parsing.reports import ReportOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore:::pydicom", "ignore:datetime.datetime.utcnow")
@@ -136,7 +136,7 @@ def test_stamps_change_with_the_content_and_are_empty_where_nothing_is(root):
 def listed(cohort):
     """The studies of an archive with the stamps of their files."""
     studies = cohort.scan().studies
-    return inventory.join_stamps(studies, inventory.read_stamps(cohort, studies, print))
+    return join_stamps(studies, read_stamps(cohort, studies, print))
 
 
 @pytest.mark.parametrize("kind", ["root", "bucket"])
