@@ -29,6 +29,7 @@ from ingestion.pipeline import choose_datasets, downstream_names
 from ingestion.stages.images import ImagesSettings
 from ingestion.workspace import Workspace
 from models.registry import method_names
+from pipelines.identity import workspace_of
 from pipelines.preflight.machine import describe_mismatch, expect_machine
 from pipelines.preflight.mistakes import explain_value
 from pipelines.preflight.network import earlier_trainings, expect_network, expect_paths, is_tried
@@ -36,10 +37,12 @@ from pipelines.preflight.roots import expect_root, misspelt_variables
 from pipelines.preflight.space import expect_room_for_run
 from pipelines.specs import COHORTS
 from shards.mixing import expect_weights
+from store.databases import HISTORY_VARIABLE
 from store.errors import SettingError
 from store.home import expect_writable
 from store.presets import DEMO, PAPER, has_preset, is_named
 from store.remote import mirror
+from store.remote.mirror import name_of
 from store.suggestions import did_you_mean
 from tracking.runs import IMPORTED, NETWORK_TAG, networks_of, trained_run
 from tracking.store import expect_store
@@ -67,7 +70,7 @@ def check_run(nodes: Collection[str], run_config: Mapping[str, Any], tags: Mappi
     `run_config` has been checked against Dagster's schema. `warn` gets what may be a mistake. A run that was checked in
     this process is not checked again.
     """
-    for sentence in misspelt_variables():
+    for sentence in (*misspelt_variables(), *own_records(run_config)):
         warn(sentence)
     asked = {name: tags[name] for name in (TASKS_TAG, FRACTIONS_TAG, NETWORK_TAG) if name in tags}
     text = json.dumps([sorted(nodes), run_config, asked, _environment()], sort_keys=True, default=str)
@@ -77,6 +80,13 @@ def check_run(nodes: Collection[str], run_config: Mapping[str, Any], tags: Mappi
         warn(f"{mismatch}.")
     for sentence in (*missing_presets(preset, nodes), *unseen):
         warn(sentence)
+
+
+def own_records(run_config: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence where the home is shared by machines, and the history of runs is not."""
+    home = workspace_of(_with_environment(run_config)).home_path()
+    if name_of(home) != str(home) and not os.environ.get(HISTORY_VARIABLE):
+        yield f"The history of runs stays on this machine, in {home}: PostgreSQL shares it (docs/guides/cluster.md)."
 
 
 def missing_presets(preset: str, nodes: Collection[str]) -> Iterator[str]:

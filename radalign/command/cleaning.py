@@ -83,6 +83,8 @@ def clean(home: Path, dry_run: bool, log: Log) -> Unneeded:
             log(f"{name} is left out: {error}")
         else:
             found.found |= of_dataset.found
+    if (swept := mirror.sweep(home, dry_run))[0]:
+        log(f"{swept[0]} objects of {mirror.name_of(home)} are needed by nothing, {swept[1] / 1e6:.1f} MB.")
     return found
 
 
@@ -95,6 +97,7 @@ def count_bytes(path: Path) -> int:
 
 def _find(workspace: Workspace, pinned: set[str]) -> Unneeded:
     """What is not needed of a dataset. All that is needed is known before anything is found."""
+    mirror.bring_below(versions_folder(workspace))
     versions = _needed_versions(workspace, pinned)
     needed = {folder: _needed(workspace, folder, versions) for folder in FOLDERS}
     found = Unneeded()
@@ -106,6 +109,8 @@ def _find(workspace: Workspace, pinned: set[str]) -> Unneeded:
             match = BATCH.fullmatch(path.name)
             if match and match[1] not in fingerprints:
                 found.add(f"{workspace.cohort_name()} {folder}", path)
+        for name in sorted(mirror.batches_in(workspace.folder(folder)) - fingerprints):
+            found.add(f"{workspace.cohort_name()} {folder}", batches.output_path(workspace.folder(folder), name))
     return found
 
 
@@ -131,6 +136,7 @@ def _needed(workspace: Workspace, folder: str, versions: set[str]) -> set[str]:
 def _pinned_versions(home: Path) -> set[str]:
     """Versions that runs in progress pinned, and those of trainings that are not finished."""
     found = set()
+    mirror.bring_below(home / PINS)
     for path in home.glob(f"{PINS}/*/*.json"):
         if _lives(path.parent):
             found.add(str(_read(path).get("version", "")))
@@ -164,7 +170,7 @@ def _read(path: Path) -> dict[str, object]:
 
 def _lives(run: Path) -> bool:
     """Whether the run whose folder this is still goes on."""
-    if not (run / ALIVE).exists():
+    if not (run / ALIVE).exists() and mirror.lock_name(run / ALIVE) is None:
         return False
     try:
         with holding(run / ALIVE, "", wait=False):

@@ -99,9 +99,9 @@ class Fetching:
             record = self._record(relative)
         return Located(self._objects.address.key(record.key), record) if isinstance(record, FileRecord) else None
 
-    def look_for_batches(self, folder: Path) -> None:
-        """Look which batches of a stage are complete by now."""
-        self._entries.list(self._local.relative(folder))
+    def look_for_batches(self, folder: Path) -> set[str]:
+        """Look which batches of a stage are complete by now; returns their fingerprints."""
+        return self._entries.list(self._local.relative(folder))
 
     def learn_batches(self, outputs: Sequence[Path]) -> None:
         """Read the entries of some batches of one stage at once."""

@@ -30,6 +30,7 @@ from store.remote.protocol.manifests import Manifests
 from store.remote.protocol.objects import Objects
 from store.remote.publishing import Publishing
 from store.remote.ranges import Ranges
+from store.remote.sweeping import sweep
 
 FIRST_PATIENCE = 6.0  # seconds to wait for a store that did not answer yet
 LEASE = "lease="
@@ -129,6 +130,10 @@ class RemoteHome:
             if not folder.exists() and self.fetching.fetch(packed):
                 unpack_folder(packed, folder)
                 packed.unlink()
+
+    def sweep(self, dry_run: bool) -> tuple[int, int]:
+        """Remove objects that nothing names any more; how many, and their bytes."""
+        return sweep(self.objects, self.manifests, self.entries, dry_run)
 
     def lock_name(self, path: Path) -> str | None:
         """What a lock is called in the list of those held, without its token; None for one of this machine."""

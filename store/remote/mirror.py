@@ -220,6 +220,18 @@ def flush(home: Path) -> None:
         keeper.publishing.flush_all()
 
 
+def batches_in(folder: Path) -> set[str]:
+    """Fingerprints of the batches of a stage that the store has; none where there is no store."""
+    keeper = keeper_of(folder)
+    return keeper.fetching.look_for_batches(folder) if keeper else set()
+
+
+def sweep(home: Path, dry_run: bool) -> tuple[int, int]:
+    """Remove the objects of a remote home that nothing names any more, or only find them; their number and bytes."""
+    keeper = keeper_of(home)
+    return keeper.sweep(dry_run) if keeper else (0, 0)
+
+
 def pack(folder: Path) -> None:
     """Publish a folder of many small files as one file."""
     if keeper := keeper_of(folder):

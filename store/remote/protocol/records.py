@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+OBJECTS = "objects/"
 BLOCK = 1 << 20  # bytes, the unit in which parts of a file are read and verified
 
 
@@ -47,7 +48,7 @@ class FileRecord:
     @property
     def key(self) -> str:
         """The name of the object with this content, relative to the home."""
-        return f"objects/{self.sha256[:2]}/{self.sha256}"
+        return f"{OBJECTS}{self.sha256[:2]}/{self.sha256}"
 
 
 @dataclass(frozen=True)
