@@ -1,0 +1,37 @@
+"""What the launchpad says of a launcher is checked before anything starts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from assets.networks.launchers.launch import expect_launcher
+from assets.networks.launchers.settings import OneHost, SlurmSettings
+from assets.networks.pretrained import pretraining_config
+from store.code import ROOT
+from training.config import TrainingConfig
+from training.errors import TrainingError
+
+
+def test_a_batch_that_the_machines_cannot_divide_is_refused():
+    training = TrainingConfig("chexzero", batch_size=8)
+    with pytest.raises(TrainingError, match="must be a multiple of processes times micro_batches, 6 x 1"):
+        expect_launcher(SlurmSettings(nodes=3, processes=2), training)
+    expect_launcher(OneHost(processes=4), training)
+
+
+def test_a_run_config_chooses_a_launcher():
+    config = pretraining_config("chexzero")
+    assert isinstance(config().launcher, OneHost)
+    assert config(launcher={"slurm": {"nodes": 2}}).launcher.nodes == 2
+
+
+def test_launchers_are_imported_when_they_are_chosen():
+    """Loading the definitions must not import Ray or Kubernetes."""
+    code = (
+        "import sys, assets.networks.pretrained; print([n for n in ('ray', 'kubernetes', 'torch') if n in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
