@@ -33,7 +33,7 @@ CONNECTING: Mapping[str, Any] = {  # what libpq is told: a host that was cut off
     "tcp_user_timeout": 45_000,
 }
 PATIENCE_SECONDS = 300.0  # for a server that answered before, such as one that is restarted
-FIRST_SECONDS = 3.0  # for a server that has not answered yet
+FIRST_SECONDS = 15.0  # for a server that has not answered yet, which may be about to start
 QUIET_SECONDS = 5.0  # before somebody is told that a server is waited for
 PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 1.0
@@ -138,7 +138,7 @@ class Database:
                     raise self.explain(error) from None
                 if not said and time.monotonic() > began + QUIET_SECONDS:
                     said = True
-                    log(f"{self} does not answer; waiting for it, at most {(deadline - began) / 60:.0f} minutes.")
+                    log(f"The database {self} does not answer; waiting for it, at most {deadline - began:.0f} s.")
             else:
                 if not answered:
                     self._note_answer()

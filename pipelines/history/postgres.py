@@ -6,6 +6,7 @@ is refused before anything is written.
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
@@ -32,6 +33,9 @@ MIGRATE = ["instance", "migrate"]  # the command of Dagster that mends an older 
 CREATING = 0x5261_6461  # the number of the lock that the process holds which makes the tables
 
 
+_warn = logging.getLogger(__name__).warning
+
+
 class PostgresHistory(DagsterPostgresStorage):
     """Dagster's storage, whose calls survive a restart of the server.
 
@@ -39,7 +43,7 @@ class PostgresHistory(DagsterPostgresStorage):
     """
 
     def __init__(self, database: Database, inst_data: ConfigurableClassData | None = None) -> None:
-        database.patiently(lambda: prepare(database))
+        database.patiently(lambda: prepare(database), _warn)
         self._inst_data = inst_data
         self.should_autocreate_tables = False
         self._run_storage = Runs(database)

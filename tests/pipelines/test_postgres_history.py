@@ -89,13 +89,16 @@ def test_the_history_of_a_run_is_in_the_database(address: str, tmp_path: Path) -
         assert address.split("@")[0].rpartition(":")[2] not in instance.info_str()
 
 
-def test_a_mistake_from_a_command_is_one_sentence(address: str, server: postgres.Server, tmp_path: Path) -> None:
-    process = opening(address.replace(server.password, "some-secret"), tmp_path)
-    said = process.communicate()[0]
-    assert process.returncode == 2
-    assert (
-        said
-        == f"RADALIGN_DATABASE: PostgreSQL at 127.0.0.1:{server.port} refuses the password of radalign: correct it.\n"
+@pytest.mark.parametrize("module", ["pipelines.run", "pipelines.ui"])
+def test_a_mistake_from_a_command_is_one_sentence(module: str, server: postgres.Server, tmp_path: Path) -> None:
+    wrong = server.url("nothing", "some-secret")
+    environment = {**os.environ, "DAGSTER_HOME": str(ROOT), "RADALIGN_HOME": str(tmp_path), VARIABLE: wrong}
+    command = [sys.executable, "-m", module, *(["ingest"] if module == "pipelines.run" else [])]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    place = f"127.0.0.1:{server.port}"
+    assert done.returncode == 2
+    assert done.stderr.removeprefix("radalign: ") == (
+        f"RADALIGN_DATABASE: PostgreSQL at {place} refuses the password of radalign: correct it.\n"
     )
 
 
@@ -210,4 +213,4 @@ def test_waiting_ends_and_is_said(
     with pytest.raises(UserError, match="does not answer"):
         database.patiently(database._ask, said.append)
     (sentence,) = said
-    assert sentence.startswith("dagster at 127.0.0.1:1 does not answer; waiting for it")
+    assert sentence.startswith("The database dagster at 127.0.0.1:1 does not answer; waiting for it")
