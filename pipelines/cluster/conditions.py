@@ -19,10 +19,13 @@ from pathlib import Path
 
 from ingestion.versions import PINS
 from pipelines.cluster.errors import WorkerError
+from pipelines.handovers import FOLDER
 from store.atomic import write_text
 from store.code import ROOMS, ROOT, code_version
-from store.databases import HISTORY_VARIABLE, Database
-from store.home import VARIABLE, default_home
+from store.databases import ANSWERED, HISTORY_VARIABLE, Database
+from store.home import VARIABLE, default_home, home_at
+from store.remote.mirror import KNOWN, keeper_of, name_of
+from store.remote.mirror import VARIABLE as MIRROR
 
 CONDITIONS = "RADALIGN_WORKER"  # in the environment of a worker
 TOKEN = "worker-token"  # in the folder of the run, in the home
@@ -38,7 +41,7 @@ PACKAGES = (
     "imagecodecs",
     "spacy",
 )
-NOT_SENT = (CONDITIONS, "RADALIGN_MIRROR", "RADALIGN_DATABASES_ANSWERED")  # belong to one machine
+NOT_SENT = (CONDITIONS, MIRROR, KNOWN, ANSWERED)  # belong to one machine
 SECRET = re.compile(r"://[^/@\s]*:[^/@\s]+@")  # an address with a password
 
 
@@ -46,8 +49,8 @@ SECRET = re.compile(r"://[^/@\s]*:[^/@\s]+@")  # an address with a password
 class Conditions:
     """Of a run."""
 
-    home: str  # where its tables are
-    token_file: str
+    home: str  # where its tables are: a folder, or the address of a bucket
+    run: str
     token: str
     code: str
     python: str
@@ -66,10 +69,14 @@ class Conditions:
 
 def state_conditions(home: Path, run: str) -> Conditions:
     """The conditions of the run `run`, whose token is written into the home."""
-    path, token = home / PINS / run / TOKEN, secrets.token_hex(16)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, token)
-    return Conditions(str(home), str(path), token, code_of_all(), python_version(), package_versions(), database())
+    token = secrets.token_hex(16)
+    if keeper := keeper_of(home):
+        keeper.objects.put(f"{FOLDER}/{run}/{TOKEN}", token.encode())
+    else:
+        path = home / PINS / run / TOKEN
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, token)
+    return Conditions(name_of(home), run, token, code_of_all(), python_version(), package_versions(), database())
 
 
 def expect_conditions(wanted: Conditions) -> None:
@@ -91,14 +98,10 @@ def expect_conditions(wanted: Conditions) -> None:
             f"The worker on {here} has {name} {found.get(name, 'not at all')}, and the run has "
             f"{wanted.packages.get(name, 'none')}: run `make setup` there."
         )
-    try:
-        token = Path(wanted.token_file).read_text(encoding="utf-8")
-    except OSError:
-        token = ""
-    if token != wanted.token:
+    if _read_token(wanted) != wanted.token:
         raise WorkerError(
             f"The worker on {here} does not see the home {wanted.home} of the run: mount the shared folder there at "
-            "the same path, or use a home on object storage."
+            "the same path, or use a home on object storage, with its keys in the environment of the worker."
         )
     if database() != wanted.database:
         raise WorkerError(
@@ -106,6 +109,18 @@ def expect_conditions(wanted: Conditions) -> None:
             f"{wanted.database or 'the one in the home'}: set {HISTORY_VARIABLE} in the environment in which workers "
             "are started to what the run has."
         )
+
+
+def _read_token(wanted: Conditions) -> str:
+    """What the home says here; empty where there is no such run in it."""
+    home = home_at(wanted.home)
+    if keeper := keeper_of(home):
+        found = keeper.objects.get(f"{FOLDER}/{wanted.run}/{TOKEN}")
+        return found.body.decode() if found else ""
+    try:
+        return (home / PINS / wanted.run / TOKEN).read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 def sent_environment() -> dict[str, str]:

@@ -19,8 +19,12 @@ from pipelines.cluster.errors import ClusterError, WorkerError
 from pipelines.cluster.relay import Relay
 from pipelines.cluster.router import Router
 from pipelines.cluster.worker import find_sentence
+from pipelines.handovers import forget
 from pipelines.identity import with_partition, workspace_of
 from store.databases import EXAMPLE, HISTORY_VARIABLE
+from store.errors import UserError
+from store.home import home_at
+from store.remote.mirror import keeper_of
 
 if TYPE_CHECKING:
     from dagster._core.execution.context.system import IStepContext, PlanOrchestrationContext
@@ -81,15 +85,25 @@ class ClusterExecutor(dg.Executor):
     def execute(self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan) -> Iterator[Any]:
         """The events of the run."""
         assert self._engine is not None
-        router = Router(self._engine, self._environment())
+        router, failed = Router(self._engine, self._environment()), False
+        inner = _Delegating(router, self._engine.max_concurrent, self._retries)
         try:
-            yield from _Delegating(router, self._engine.max_concurrent, self._retries).execute(
-                plan_context, execution_plan
-            )
+            for event in inner.execute(plan_context, execution_plan):
+                failed |= event.is_failure
+                yield event
+            if not failed:
+                self._forget(plan_context)
         except ClusterError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         finally:
             router.terminate_all()
+
+    def _forget(self, plan_context: PlanOrchestrationContext) -> None:
+        """Remove what steps handed to each other through a store."""
+        assert self._conditions is not None
+        if keeper := keeper_of(home_at(self._conditions.home)):
+            with suppress(UserError):  # a store that is away keeps some small objects
+                forget(keeper.objects, plan_context.run_id)
 
     def _environment(self) -> dict[str, str]:
         assert self._conditions is not None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,6 +9,16 @@ from pipelines.cluster import conditions
 from pipelines.cluster.conditions import Conditions, expect_conditions, sent_environment, state_conditions
 from pipelines.cluster.errors import WorkerError
 from pipelines.cluster.worker import DIFFERS, SAYS, find_sentence, main
+
+
+class Memory(dict):
+    """Objects of a store."""
+
+    def put(self, name, body):
+        self[name] = body
+
+    def get(self, name):
+        return SimpleNamespace(body=self[name]) if name in self else None
 
 
 @pytest.fixture
@@ -21,6 +32,18 @@ def test_a_worker_with_all_that_the_run_has_may_begin(stated):
     expect_conditions(Conditions.from_json(stated.to_json()))
 
 
+def test_the_token_of_a_home_on_object_storage_is_an_object_of_it(tmp_path, monkeypatch):
+    """Each machine has a mirror of its own, so that a file would tell nothing."""
+    objects = Memory()
+    monkeypatch.setattr(conditions, "keeper_of", lambda home: SimpleNamespace(objects=objects))
+    stated = state_conditions(tmp_path, "run")
+    assert list(tmp_path.iterdir()) == []
+    expect_conditions(stated)
+    objects.clear()
+    with pytest.raises(WorkerError, match="does not see the home"):
+        expect_conditions(stated)
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
@@ -28,7 +51,7 @@ def test_a_worker_with_all_that_the_run_has_may_begin(stated):
         ({"python": "3.9"}, "and the run has Python 3.9"),
         ({"packages": {"pyarrow": "1.0"}}, "run `make setup` there"),
         ({"token": "another"}, "does not see the home"),
-        ({"token_file": "/nowhere/token"}, "does not see the home"),
+        ({"home": "/nowhere"}, "does not see the home"),
         ({"database": "dagster at db:5432"}, "set RADALIGN_DATABASE in the environment in which workers are started"),
     ],
 )
