@@ -6,39 +6,21 @@ Kubernetes itself is not here. benchmarks/cluster/kubernetes.py says what of it 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 
-import dagster as dg
 import pytest
 import yaml
 
 from benchmarks.cluster import postgres
 from benchmarks.homes import find_differences
-from benchmarks.kills import COMMAND, Place
-from pipelines.definitions import defs
+from benchmarks.kills import COMMAND
 from store.code import ROOT
 
 pytest.importorskip("dagster_k8s")
 from benchmarks.cluster import kubernetes
 
 pytestmark = pytest.mark.skipif(bool(postgres.missing()), reason=postgres.missing() or "-")
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A home that one machine made, and a copy that lacks its images."""
-    folder = tmp_path_factory.mktemp("kubernetes")
-    made = Place(folder, studies=30)
-    home = folder / "home"
-    with dg.DagsterInstance.ephemeral() as instance:
-        defs.resolve_job_def("ingest").execute_in_process(
-            run_config=made.config(home), instance=instance, partition_key="phantom"
-        )
-    shutil.copytree(home, folder / "never")
-    shutil.rmtree(home / "phantom" / "images")
-    return made
 
 
 def test_pods_compute_what_one_machine_computes(place):
@@ -62,7 +44,6 @@ def test_pods_compute_what_one_machine_computes(place):
 
 def test_a_pod_without_the_database_ends_the_run_in_one_sentence_before_any_work(place):
     home = place.folder / "home"
-    shutil.rmtree(home / "phantom" / "images")
     with (
         postgres.running(databases=("dagster",)) as server,
         kubernetes.running(node(place)) as cluster,
