@@ -109,6 +109,16 @@ _save_weights(VIT, Path(TINY["blip"]["image_weights"]))
 # Without the systems of which no step is taken.
 TRAINED = [name for name in method_names() if recipe(name).get("epochs") != 0]
 
+# One for each way in which methods read a pair: what does not depend on the network is tried with these.
+READING = ("albef", "biovil", "caption_lstm", "convirt", "gloria", "lovt", "medclip", "medklip", "moco")
+
+
+def way_of_reading(method: Method) -> tuple[object, ...]:
+    """What of a pair a method is given."""
+    texts = method.texts
+    read = () if texts is None else (texts.unit, len(texts.sections), texts.unpaired)
+    return (method.two_views, method.reads_targets, *read)
+
 
 def settings_for(name: str, section: str) -> dict:
     """The settings of the method on reports that have one section alone."""

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,14 @@ from store.code import ROOT
 from tests.models.methods.images_only.moco_steps import shuffled_keys_by_the_paper, state_by_the_paper
 from tests.models.tiny import TINY, tiny_method
 from tests.models.tiny import TRAINED as METHODS
-from tests.training.two_processes import OPTIMIZERS, TYPES, WITH_BLOCKS, losses_and_gradients, trained_once
+from tests.training.two_processes import (
+    OPTIMIZERS,
+    SHARDED,
+    losses_and_gradients,
+    micro_batches_of,
+    trained_once,
+    types_of,
+)
 from training.config import TrainingConfig
 from training.errors import TrainingError
 from training.loop import train
@@ -32,6 +40,10 @@ TRAINED_APART = 1e-10  # in double precision: batch norm over few values enlarge
 RATES = {"sgd": 0.1, "adamw": 1e-5}
 APART = {"sgd": 1e-6, "adamw": 5e-6}
 SMALL = 1e-3  # of the whole gradient: what is smaller is compared with this share of it
+CASES = [pytest.param(name, dtype, id=f"{name}-{dtype}") for name in METHODS for dtype in types_of(name)]
+STEPS = [(name, micro_batches) for name in METHODS for micro_batches in micro_batches_of(name)]
+# Several tests compare with the same ones.
+of_one_process, once_trained = cache(losses_and_gradients), cache(trained_once)
 
 
 @pytest.fixture(scope="session")
@@ -67,25 +79,23 @@ def difference(found: dict, expected: dict) -> float:
     return max(float((found[key] - expected[key]).norm() / scale[key]) for key in expected)
 
 
-@pytest.mark.parametrize("dtype", TYPES, ids=str)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(("name", "dtype"), CASES)
 def test_two_processes_are_one(results, name, dtype):
-    expected = losses_and_gradients(name, dtype)
+    expected = of_one_process(name, dtype)
     for process in (0, 1):
         assert difference(torch.load(results / f"{name} {dtype} {process}"), expected) < TOLERANCE[dtype]
 
 
 def test_a_gather_without_gradient_would_be_noticed(results):
-    expected, found = losses_and_gradients("convirt", torch.float64), torch.load(results / "without gradient 0")
+    expected, found = of_one_process("convirt", torch.float64), torch.load(results / "without gradient 0")
     torch.testing.assert_close(found["loss contrast"], expected["loss contrast"], rtol=1e-12, atol=0)
     assert difference(found, expected) > 0.4
 
 
-@pytest.mark.parametrize("micro_batches", [1, 2])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(("name", "micro_batches"), STEPS)
 def test_two_processes_train_as_one(results, name, micro_batches):
     """With the dropout of one process, and batch norm over the rows that it sees at once."""
-    expected = trained_once(name, micro_batches)
+    expected = once_trained(name, micro_batches)
     for process in (0, 1):
         found = torch.load(results / f"{name} trained {micro_batches} {process}")
         assert difference(found, expected) < TRAINED_APART
@@ -93,7 +103,7 @@ def test_two_processes_train_as_one(results, name, micro_batches):
 
 @pytest.mark.parametrize("micro_batches", [1, 2])
 def test_blocks_that_are_computed_again_repeat_their_dropout(results, micro_batches):
-    expected = without_buffers(trained_once("convirt", micro_batches))
+    expected = without_buffers(once_trained("convirt", micro_batches))
     for process in (0, 1):
         found = torch.load(results / f"convirt checkpointed {micro_batches} {process}")
         assert difference(without_buffers(found), expected) < TRAINED_APART
@@ -105,13 +115,12 @@ def without_buffers(found: dict) -> dict:
 
 
 def test_batch_norm_of_each_process_would_be_noticed(results):
-    assert difference(torch.load(results / "convirt apart 0"), trained_once("convirt")) > 0.01
+    assert difference(torch.load(results / "convirt apart 0"), once_trained("convirt", 1)) > 0.01
 
 
-@pytest.mark.parametrize("dtype", TYPES, ids=str)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(("name", "dtype"), CASES)
 def test_micro_batches_give_the_gradients_of_the_whole_batch(name, dtype):
-    expected, found = losses_and_gradients(name, dtype), losses_and_gradients(name, dtype, micro_batches=4)
+    expected, found = of_one_process(name, dtype), losses_and_gradients(name, dtype, micro_batches=4)
     assert difference(found, expected) < TOLERANCE[dtype]
 
 
@@ -146,12 +155,11 @@ def test_a_run_on_two_processes_ends_in_the_weights_of_one(results, one_run):
         torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-6, msg=name)
 
 
-@pytest.mark.parametrize("micro_batches", [1, 2])
-@pytest.mark.parametrize("name", WITH_BLOCKS)
+@pytest.mark.parametrize(("name", "micro_batches"), SHARDED)
 def test_sharded_encoders_have_the_gradients_of_whole_ones(results, name, micro_batches):
     """Which the first process puts together."""
     found = torch.load(results / f"{name} sharded {micro_batches} 0")
-    expected = losses_and_gradients(name, torch.float64)
+    expected = of_one_process(name, torch.float64)
     assert difference(found, expected) < TOLERANCE[torch.float64]
     assert any(part.numel() == 0 for part in torch.load(results / f"{name} sharded {micro_batches} 1").values())
 
