@@ -1,5 +1,7 @@
 """A tiny archive of shards: images of eight by eight cells in which one entity is a bright square on one side."""
 
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +52,17 @@ def shard_rows(number: int) -> list[dict]:
             }
         )  # fmt: skip
     return rows
+
+
+@pytest.fixture(scope="session", autouse=True)
+def descriptions_encoded_once() -> Iterator[None]:
+    """Their encoder takes half the time of a tiny training, and gives the same vectors in each."""
+    from models.methods.medklip import network  # imports torch, which others that import this file do without
+
+    once = cache(network.embed_texts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "embed_texts", lambda name, texts, *options: once(name, tuple(texts), *options).clone())
+        yield
 
 
 @pytest.fixture(scope="session")
