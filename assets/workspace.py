@@ -13,7 +13,7 @@ from cohorts.registry import cohort_names
 from ingestion.pooling.names import members_of, pool_name
 from ingestion.workspace import PHANTOM
 from ingestion.workspace import Workspace as PlainWorkspace
-from store.errors import SettingError, sentence_of
+from store.errors import SettingError, UserError, sentence_of
 from store.presets import DEMO, PAPER, PRESETS
 from store.remote import mirror
 from store.settings import described_settings
@@ -82,24 +82,34 @@ class WorkspaceResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     )
 
     _partition: str = PrivateAttr("")
+    _failure: UserError | None = PrivateAttr(None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Learn which partition is run."""
         if context.run is not None:
             self._partition = partition_of(context.run.tags, self.cohort)
-        with one_sentence():
-            mirror.refresh(self.plain().home_path())
+        try:
+            mirror.refresh(self.described().home_path())
+        except UserError as error:  # said by the step, or by the check of the run: here it would have a stack
+            self._failure = error
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """Publish what the steps of this process have written last."""
-        mirror.flush(self.plain().home_path())
+        if self._failure is None:
+            mirror.flush(self.described().home_path())
 
     def on(self, cohort: str) -> WorkspaceResource:
         """The same home with another dataset, whose archive is the one that its variable names."""
         return WorkspaceResource(home=self.home, cohort=cohort, show_text=self.show_text, preset=self.preset)
 
     def plain(self) -> PlainWorkspace:
-        """The workspace, without Dagster."""
+        """The workspace, without Dagster; StoreError where its home is on object storage and cannot be used."""
+        if self._failure is not None:
+            raise self._failure
+        return self.described()
+
+    def described(self) -> PlainWorkspace:
+        """The workspace, without Dagster, also where its home cannot be used."""
         cohort = self.cohort or self._partition
         return PlainWorkspace(
             self.home, cohort, self.archive_root, self.show_text, self.preset, description=self.description

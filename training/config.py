@@ -13,7 +13,7 @@ from models.errors import ModelError
 from models.registry import recipe
 from store.atomic import replacing
 from store.errors import SettingError
-from store.remote.mirror import local_path
+from store.remote.mirror import is_address, local_path
 from store.settings import check_bounds, check_types, setting
 from training.errors import TrainingError
 from training.recipes import merge_settings, preset_options
@@ -199,6 +199,8 @@ class TrainingConfig:
         except ModelError as error:
             raise TrainingError(f"{origin}: {error}") from None
         places = {name: local_path(options[name]) for name in PLACES if isinstance(options.get(name), str)}
+        if away := sorted(name for name in places if is_address(places[name])):
+            raise TrainingError(f"{origin}: `{away[0]}` is no address in the home that RADALIGN_HOME names; correct it")
         return cls(**merge_settings(base, {**options, **places}))
 
     @classmethod
