@@ -29,7 +29,7 @@ from cohorts.phantom import PHANTOM
 from cohorts.phantom.marker import is_marked
 from cohorts.views import NOT_CHOSEN, USUAL
 from ingestion.members import assign, read_members, rows_of_batches, write_members
-from ingestion.stamps import KeptStamps, Tables, describe_tables, join_stamps, read_stamps
+from ingestion.stamps import ROWS_AT_ONCE, KeptStamps, Tables, describe_tables, join_stamps, read_stamps
 from ingestion.workspace import REMOTE, SIMULATED
 from store import batches
 from store.atomic import write_json
@@ -227,9 +227,16 @@ def take_inventory(
 def describe_sources(studies: pa.Table, stamps: pa.Table) -> pa.Table:
     """Digests per image, in the order of `studies`: `images`, `texts` (by file size and time, or content) and `row`."""
     with duckdb.connect() as database:
-        database.register("studies", studies)
-        database.register("stamps", stamps)
-        return database.sql(_SOURCES).to_arrow_table()
+        return pa.concat_tables(
+            _digest_sources(database, studies.slice(start, ROWS_AT_ONCE), stamps.slice(start, ROWS_AT_ONCE))
+            for start in range(0, max(studies.num_rows, 1), ROWS_AT_ONCE)
+        )
+
+
+def _digest_sources(database: duckdb.DuckDBPyConnection, studies: pa.Table, stamps: pa.Table) -> pa.Table:
+    database.register("studies", studies)
+    database.register("stamps", stamps)
+    return database.sql(_SOURCES).to_arrow_table()
 
 
 def images_aspect(sources: pa.Table) -> str:
