@@ -20,6 +20,17 @@ from benchmarks.capacity.runs import CHECKOUT, REST, Measured, run_ingest
 SIZE = 32  # pixels; of the squares that are written while measuring
 SMALLER, LARGER = 10, 10  # the other size of the two runs, and of the listings, as factors
 LEAST = 5_000
+LISTING = """
+from pathlib import Path
+import duckdb, pandas
+from ingestion.inventory import InventorySettings, update_inventory
+from ingestion.workspace import Workspace
+def peak():
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith("VmHWM"))
+before = peak()
+update_inventory(Workspace(), InventorySettings(), lambda _: None)
+print(1024 * (peak() - before))
+"""
 DECODE = (sys.executable, "-m", "benchmarks.ingest", "--json")
 
 
@@ -91,14 +102,6 @@ def _run(place: Path, images: int) -> tuple[Measured, Measured]:
 def _list(place: Path, images: int) -> tuple[float, float]:
     """Images, and the memory by which the inventory of so many grows a process, in bytes."""
     write_archive(place / "archive", images)
-    script = (
-        "import pandas, duckdb, resource\n"
-        "from ingestion.inventory import InventorySettings, update_inventory\n"
-        "from ingestion.workspace import Workspace\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "update_inventory(Workspace(), InventorySettings(), lambda _: None)\n"
-        "print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))\n"
-    )
     environment = {
         **os.environ,
         "RADALIGN_HOME": str(place / "home"),
@@ -107,9 +110,9 @@ def _list(place: Path, images: int) -> tuple[float, float]:
         "OMP_NUM_THREADS": "1",
     }
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, "-c", LISTING], cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True, check=True
     )
-    return float(images), float(done.stdout)
+    return float(images), float(done.stdout.split()[-1])
 
 
 def _lines(
