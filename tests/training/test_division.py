@@ -13,7 +13,7 @@ import pytest
 from shards.manifest import Manifest
 from shards.schema import shard_schema
 from shards.writer import write_manifest, write_shard
-from tests.models.tiny import TRAINED, settings_for
+from tests.models.tiny import READING, TRAINED, settings_for, tiny_method, way_of_reading
 from tests.training.conftest import ENTITIES, POSITIONS, SIZE, shard_rows
 from training.loop import train
 
@@ -42,7 +42,13 @@ def divided(tmp_path_factory, shards) -> dict[str, Path]:
     return folders
 
 
-@pytest.mark.parametrize("method", TRAINED)
+def test_every_way_of_reading_is_among_them():
+    assert {way_of_reading(tiny_method(name)) for name in READING} == {
+        way_of_reading(tiny_method(name)) for name in TRAINED
+    }
+
+
+@pytest.mark.parametrize("method", READING)
 def test_twenty_steps_give_the_same_weights_however_the_rows_are_divided(method, divided, config, tmp_path):
     results = []
     for name, folder in divided.items():
