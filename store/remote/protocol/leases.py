@@ -107,10 +107,17 @@ class Lease:
 
     def _replace(self, state: State) -> None:
         etag = self._objects.put_if(FOLDER + self.name, state.to_bytes(), self._etag)
+        if etag is None and (ours := self._find_own()):
+            etag = self._objects.put_if(FOLDER + self.name, state.to_bytes(), ours)
         if etag is None:
             self.lost = True
         else:
             self._state, self._etag = state, etag
+
+    def _find_own(self) -> str | None:
+        """The tag of the lease if it is still ours: a renewal that was given up may have had its effect."""
+        there = self._objects.get(FOLDER + self.name)
+        return there.etag if there and State.from_bytes(there.body).holder == self._state.holder else None
 
     def _renew_often(self) -> None:
         while not self._ended.wait(self._state.seconds / RENEWALS) and not self.lost:

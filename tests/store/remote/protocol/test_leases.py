@@ -162,6 +162,23 @@ def test_a_store_that_is_away_for_a_renewal_does_not_end_the_lease(objects, cloc
     assert state_of(objects).beat == 1
 
 
+def test_a_renewal_that_was_given_up_and_had_its_effect_does_not_end_the_lease(objects, clock, monkeypatch):
+    lease, write = holders(objects).acquire(NAME, "busy"), objects.put_if
+
+    def write_and_fail(*arguments):
+        write(*arguments)
+        raise StoreError("the answer was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(objects, "put_if", write_and_fail)
+        with pytest.raises(StoreError):
+            lease.renew()
+    lease.renew()
+    assert not lease.lost
+    lease.release()
+    assert not state_of(objects).holder
+
+
 def test_the_duration_can_be_set_and_has_to_be_a_number(objects, monkeypatch):
     monkeypatch.setenv(leases.VARIABLE, "7")
     with holders(objects).holding(NAME, "busy"):
