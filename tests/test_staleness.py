@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,10 +32,17 @@ TRAINED_TASKS = ("fine_tune", "grading", "detection", "segmentation")
 Thing = tuple[str, ...]
 
 
+@cache
+def content(path: Path) -> bytes:
+    """Of a file, read once for all versions that it is part of."""
+    return path.read_bytes()
+
+
 def versions() -> dict[Thing, str]:
     """The code version of everything that is stored."""
     code._version.cache_clear()
     code._files_of.cache_clear()
+    content.cache_clear()
     found: dict[Thing, str] = {("regions",): code.code_version("ingestion.regions")}
     for cohort in COHORTS:
         workspace = Workspace(cohort=cohort)
@@ -60,7 +68,7 @@ def remember_by_content(function):
     known = {}
 
     def call(path):
-        key = path, path.read_bytes()
+        key = path, content(path)
         if key not in known:
             known[key] = function.__wrapped__(path)
         return known[key]
