@@ -108,7 +108,8 @@ def test_the_assets_are_a_thin_skin_of_dagster():
     files = [path for path in files_of("assets") if path.name != "__init__.py"]
     for path in files:
         assert "dagster" in rooms_in(imports(path)), f"{path.name} has nothing of Dagster: it belongs into another room"
-    assert sum(len(path.read_text().splitlines()) for path in files) <= MOST_ASSET_LINES
+    assets = [path for path in files if path.parent.name != "launchers"]  # which are clients of Dagster Pipes
+    assert sum(len(path.read_text().splitlines()) for path in assets) <= MOST_ASSET_LINES
 
 
 def test_no_folder_is_crowded():

@@ -23,7 +23,7 @@ from store.processes import die_with
 from store.remote import mirror
 from training.config import TrainingConfig
 from training.errors import FAILURE, PARENT, FolderBusyError, PeerLostError
-from training.heartbeat import watch_heartbeat
+from training.parallel.heartbeat import watch_heartbeat
 from training.state.folder import is_restart
 
 PATIENCE = 15.0  # seconds for a trainer that was killed with its step to leave the run's folder

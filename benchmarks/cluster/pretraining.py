@@ -65,7 +65,7 @@ class Fleet:
         """Give the command on a host."""
         path = host.home / "config.json"
         self.config.save(path)
-        command = [sys.executable, "-m", "training.agent", *self.options, path]
+        command: list[str | Path] = [sys.executable, "-m", "training.parallel.agent", *self.options, path]
         self.agents[host.name] = host.start(command, {"OMP_NUM_THREADS": "1"}, folder=CHECKOUT)
 
     def start_all(self) -> None:

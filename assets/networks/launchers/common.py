@@ -8,17 +8,17 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import dagster as dg
 
 from assets.networks.launchers.settings import SeveralHosts
 from store.atomic import write_text
 from store.errors import UserError
 from store.remote import mirror
 from training.errors import FAILURE
-from training.heartbeat import HEARTBEAT, SILENCE
-
-if TYPE_CHECKING:
-    import dagster as dg
+from training.parallel.agent import agent_command
+from training.parallel.heartbeat import HEARTBEAT, SILENCE
 
 TAIL_SECONDS, BRING_SECONDS = 1.0, 15.0
 STOP_SECONDS = 120.0  # for a training on other machines to write its checkpoint and end
@@ -38,24 +38,10 @@ class LaunchedTrainingError(Exception):
     """The training ended without its result, for a reason that it did not say."""
 
 
-def agent_command(python: str, settings: SeveralHosts, endpoint: str, meeting: str, request: str) -> list[str]:
-    """The command that every machine runs.
-
-    `endpoint` is where they meet, host:port, and `meeting` the name of it, which no other training has. `request` is
-    the file of what is asked for, or its address where the home is on object storage.
-    """
-    return [
-        python,
-        "-m",
-        "training.agent",
-        f"--nnodes={settings.nodes}",
-        f"--nproc-per-node={settings.processes}",
-        "--rdzv-backend=c10d",
-        f"--rdzv-endpoint={endpoint}",
-        f"--rdzv-id={meeting}",
-        f"--max-restarts={settings.max_restarts}",
-        request,
-    ]
+def command_for(settings: SeveralHosts, python: str, endpoint: str, meeting: str, request: Path) -> list[str]:
+    """The command of each machine (`training.parallel.agent.agent_command`)."""
+    place = mirror.address_of(request)
+    return agent_command(python, settings.nodes, settings.processes, settings.max_restarts, endpoint, meeting, place)
 
 
 def heartbeat_file(output: Path) -> Path:

@@ -22,15 +22,14 @@ from assets.networks.launchers.common import (
     STOP_SECONDS,
     LaunchedTrainingError,
     LauncherError,
-    agent_command,
     closing_once,
+    command_for,
     environment_of,
     heartbeat_file,
 )
 from assets.networks.launchers.settings import KubernetesSettings
 from models.run_files import RESULT
-from store.remote import mirror
-from training.heartbeat import beating
+from training.parallel.heartbeat import beating
 
 if TYPE_CHECKING:
     from kubernetes import client
@@ -90,7 +89,7 @@ def job_body(
     container = {
         "name": "training",
         "image": settings.image,
-        "command": agent_command(settings.python, settings, endpoint, name, mirror.address_of(request)),
+        "command": command_for(settings, settings.python, endpoint, name, request),
         "env": [{"name": key, "value": value} for key, value in sorted(variables.items())],
         "resources": {"requests": settings.requests, "limits": settings.limits},
         **settings.container,

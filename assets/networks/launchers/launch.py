@@ -5,15 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+
+import dagster as dg
 
 from assets.networks.launchers.common import bringing
+from assets.networks.launchers.settings import Launcher
 from training.config import TrainingConfig
-
-if TYPE_CHECKING:
-    import dagster as dg
-
-    from assets.networks.launchers.settings import Launcher
 
 
 def launcher_of(settings: Launcher) -> ModuleType:

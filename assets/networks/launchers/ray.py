@@ -1,4 +1,4 @@
-"""A training as a job of Ray, which takes a place on each machine: `assets/networks/launchers/ray_job.py`.
+"""A training as a job of Ray, which takes a place on each machine: `training/parallel/ray_job.py`.
 
 Messages and logs come home through the job's log. A job whose step was killed is ended by the training itself, which
 then hears no sign of life, or by the next step.
@@ -28,7 +28,7 @@ from assets.networks.launchers.common import (
 from assets.networks.launchers.settings import RaySettings
 from store.code import ROOT
 from store.remote import mirror
-from training.heartbeat import beating
+from training.parallel.heartbeat import beating
 
 RUN = "radalign_run"  # metadata of a job: the folder of its run
 ADDRESS = "RAY_ADDRESS"
@@ -65,7 +65,7 @@ def run(
     )
     _end_earlier(client.client, output, context)
     given = json.dumps(settings.model_dump(exclude={"kind", "address", "environment", "poll_seconds"}))
-    command = [sys.executable, "-m", "assets.networks.launchers.ray_job", given, mirror.address_of(request)]
+    command = [sys.executable, "-m", "training.parallel.ray_job", given, mirror.address_of(request)]
     variables = {**environment_of(settings, output, {}), "RAY_JOB_STOP_WAIT_TIME_S": str(int(STOP_SECONDS))}
     with beating(heartbeat_file(output)):
         client.run(

@@ -24,8 +24,8 @@ from assets.networks.launchers.common import (
     STOP_SECONDS,
     LaunchedTrainingError,
     LauncherError,
-    agent_command,
     closing_once,
+    command_for,
     forwarding,
     heartbeat_file,
 )
@@ -33,8 +33,7 @@ from assets.networks.launchers.settings import SlurmSettings
 from models.run_files import RESULT
 from store.atomic import write_json, write_text
 from store.code import ROOT
-from store.remote import mirror
-from training.heartbeat import HEARTBEAT, beating
+from training.parallel.heartbeat import HEARTBEAT, beating
 
 PROGRAMS = ("sbatch", "squeue", "sacct", "scancel", "scontrol")
 AGAIN = ("TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "REQUEUED")  # states after which a new job goes on
@@ -107,7 +106,7 @@ def job_script(settings: SlurmSettings, request: Path, folder: Path, variables: 
     }
     given = [f"--{name}={value}" for name, value in options.items() if value != ""]
     python, meeting = settings.python or sys.executable, "$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}"
-    agent = agent_command(python, settings, "$head:$port", meeting, mirror.address_of(request))
+    agent = command_for(settings, python, "$head:$port", meeting, request)
     return "\n".join(
         [
             "#!/bin/bash",

@@ -1,4 +1,4 @@
-"""`python -m training.agent [OPTIONS OF TORCHRUN] CONFIG.json`: torchrun for one training, on each host of it.
+"""`python -m training.parallel.agent [OPTIONS OF TORCHRUN] CONFIG.json`: torchrun for one training, on each host of it.
 
 It is torchrun, with what a training on several hosts needs beside:
 
@@ -23,13 +23,41 @@ STOPPED = (128 + signal.SIGTERM, 128 + signal.SIGINT)  # exit status of a traine
 SHUTDOWN_SECONDS = 50  # for trainers to finish their step and write a checkpoint
 
 
+def agent_command(
+    python: str, nodes: int, processes: int, restarts: int, endpoint: str, meeting: str, request: str
+) -> list[str]:
+    """The command that every machine of a training runs.
+
+    Args:
+        python: the interpreter.
+        nodes: how many machines there are.
+        processes: how many processes each has.
+        restarts: how often they start again from the last checkpoint after one of them ended.
+        endpoint: where the machines meet, host:port.
+        meeting: a name that no other training has.
+        request: the file of the configuration, or its address where the home is on object storage.
+    """
+    return [
+        python,
+        "-m",
+        "training.parallel.agent",
+        f"--nnodes={nodes}",
+        f"--nproc-per-node={processes}",
+        "--rdzv-backend=c10d",
+        f"--rdzv-endpoint={endpoint}",
+        f"--rdzv-id={meeting}",
+        f"--max-restarts={restarts}",
+        request,
+    ]
+
+
 def main(arguments: list[str]) -> int:
     """Run the trainers of this host to their end; returns the exit status."""
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     if os.environ.get(PARENT):
         die_with(int(os.environ[PARENT]))
     if not arguments or arguments[-1].startswith("-"):
-        sys.stderr.write("usage: python -m training.agent [OPTIONS OF TORCHRUN] CONFIG.json\n")
+        sys.stderr.write("usage: python -m training.parallel.agent [OPTIONS OF TORCHRUN] CONFIG.json\n")
         return 2
     os.environ.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
     *options, config = arguments
@@ -52,10 +80,10 @@ def run(arguments: list[str]) -> int:
         stopped = [status for status in statuses if status in STOPPED]
         if stopped:
             return stopped[0]
-        sys.stderr.write(f"training.agent: {_describe(statuses)}\n")
+        sys.stderr.write(f"training.parallel.agent: {_describe(statuses)}\n")
         return 1
     except RendezvousError as error:
-        sys.stderr.write(f"training.agent: {_explain(error, arguments)}\n")
+        sys.stderr.write(f"training.parallel.agent: {_explain(error, arguments)}\n")
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""`python -m assets.networks.launchers.ray_job SETTINGS REQUEST`: what the launcher's job of Ray runs.
+"""`python -m training.parallel.ray_job SETTINGS REQUEST`: what the launcher's job of Ray runs.
 
 It takes a place on each machine and starts an agent of torchrun there. What these write is printed here, line by line,
 where it becomes the log of the job. SIGTERM, which ends a job, is passed on to the agents. A machine that fails ends
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -24,12 +25,24 @@ from ray.exceptions import RayError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from assets.networks.launchers.common import agent_command
-from assets.networks.launchers.settings import RaySettings
 from store.code import ROOT
 from training.errors import PARENT
+from training.parallel.agent import agent_command
 
 GONE = -1  # status of an agent whose machine has failed
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the training takes of the cluster."""
+
+    nodes: int
+    processes: int  # on each node
+    max_restarts: int
+    cpus_per_node: float
+    gpus_per_node: float
+    spread: bool  # each part on a node of its own
+    wait_seconds: float
 
 
 class Agent:
@@ -64,7 +77,7 @@ class Agent:
 class Attempt:
     """All agents, until one of them ends or is gone."""
 
-    def __init__(self, settings: RaySettings, request: str, meeting: str) -> None:
+    def __init__(self, settings: Wanted, request: str, meeting: str) -> None:
         self.settings, self.request, self.meeting = settings, request, meeting
         self.place: PlacementGroup | None = None
         self.agents: list[Any] = []
@@ -83,7 +96,8 @@ class Attempt:
         ]
         self.statuses = [GONE] * self.settings.nodes
         endpoint = ray.get(self.agents[0].endpoint.remote())
-        command = agent_command(sys.executable, self.settings, endpoint, self.meeting, self.request)
+        nodes, processes, restarts = self.settings.nodes, self.settings.processes, self.settings.max_restarts
+        command = agent_command(sys.executable, nodes, processes, restarts, endpoint, self.meeting, self.request)
         threads = [
             threading.Thread(target=self._follow, args=(number, command)) for number in range(self.settings.nodes)
         ]
@@ -134,7 +148,7 @@ class Attempt:
 
 def main(arguments: list[str]) -> int:
     """Attempt after attempt, until all agents have ended; returns the exit status."""
-    settings, request = RaySettings(**json.loads(arguments[0])), arguments[1]
+    settings, request = Wanted(**json.loads(arguments[0])), arguments[1]
     ray.init(address="auto", logging_level=logging.ERROR)
     stopped = threading.Event()
     status = 1

@@ -7,7 +7,7 @@ import signal
 import time
 
 from training.guards import StopRequest
-from training.heartbeat import HEARTBEAT, SILENCE, beating, watch_heartbeat
+from training.parallel.heartbeat import HEARTBEAT, SILENCE, beating, watch_heartbeat
 
 
 def test_a_training_stops_after_the_last_sign_of_life(tmp_path, monkeypatch):
@@ -15,7 +15,7 @@ def test_a_training_stops_after_the_last_sign_of_life(tmp_path, monkeypatch):
     monkeypatch.setenv(HEARTBEAT, str(path))
     monkeypatch.setenv(SILENCE, "1")
     heard = []
-    monkeypatch.setattr("training.heartbeat.os.kill", lambda pid, number: heard.append((pid, number)))
+    monkeypatch.setattr("training.parallel.heartbeat.os.kill", lambda pid, number: heard.append((pid, number)))
     with beating(path, seconds=0.1), stop.listening():
         watch_heartbeat()
         time.sleep(1.5)
@@ -30,7 +30,7 @@ def test_a_training_stops_after_the_last_sign_of_life(tmp_path, monkeypatch):
 def test_who_does_not_see_the_file_does_not_watch_it(tmp_path, monkeypatch):
     monkeypatch.setenv(HEARTBEAT, str(tmp_path / "elsewhere"))
     monkeypatch.setenv(SILENCE, "0.1")
-    monkeypatch.setattr("training.heartbeat.os.kill", lambda *_: heard.append(1))
+    monkeypatch.setattr("training.parallel.heartbeat.os.kill", lambda *_: heard.append(1))
     heard = []
     watch_heartbeat()
     time.sleep(0.4)
