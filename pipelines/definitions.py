@@ -11,8 +11,8 @@ from assets.workspace import WorkspaceResource
 from pipelines import console
 from pipelines.automation import after_ingest, dead_runs, new_studies, nightly
 from pipelines.catalogue import ASSETS, CHECKS
-from pipelines.executors import in_process_by_default
-from pipelines.handovers import handovers
+from pipelines.cluster.handovers import handovers
+from pipelines.executors.choice import in_process_by_default
 from pipelines.jobs import jobs
 from pipelines.specs import complete
 

@@ -64,11 +64,14 @@ class Bench:
         self.cluster = ray.Cluster(hosts, self.environment, 1)
 
     def start_cluster(self) -> None:
-        """Start Ray on all hosts, or on those that are down."""
-        if not self.cluster.head.members():
+        """Start Ray on all hosts, or on those that the head has given up or does not know yet."""
+        if not self.cluster.alive():
+            for host in self.hosts:
+                host.kill()
             self.cluster.start_head()
         for host in self.cluster.workers:
-            if not host.members():
+            if host.address not in self.cluster.alive():
+                host.kill()
                 self.cluster.start_worker(host)
         self.cluster.await_workers(len(self.cluster.workers))
 
@@ -151,14 +154,11 @@ def lose_head(bench: Bench, rng: random.Random, seconds: float) -> None:
 
 
 def cut_worker(bench: Bench, rng: random.Random, seconds: float) -> None:
-    """A worker is cut off, and is back; if Ray gave it up, it is started again."""
+    """A worker is cut off, and is back; Ray gives it up meanwhile."""
     host = rng.choice(bench.cluster.workers)
     host.cut()
     time.sleep(seconds)
     host.join()
-    time.sleep(DOWN_SECONDS)
-    if not host.members():
-        bench.cluster.start_worker(host)
 
 
 def plan_twice(bench: Bench, rng: random.Random, seconds: float) -> None:

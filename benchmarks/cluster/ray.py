@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -75,10 +76,16 @@ class Cluster:
     def await_workers(self, count: int) -> None:
         """Wait until so many workers have joined."""
         deadline = time.monotonic() + START_SECONDS
-        while self._answers("/api/v0/nodes?limit=100").count('"ALIVE"') < count + 1:
+        while len(self.alive()) < count + 1:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the workers of Ray did not join {self.address}")
             time.sleep(0.2)
+
+    def alive(self) -> set[str]:
+        """Addresses of the hosts that the head counts as alive; none where it does not answer."""
+        answer = self._answers("/api/v0/nodes?limit=100")
+        nodes = json.loads(answer)["data"]["result"]["result"] if answer else []
+        return {node["node_ip"] for node in nodes if node["state"] == "ALIVE"}
 
     def _start(self, host: Host, options: list[str]) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]

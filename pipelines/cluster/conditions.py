@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ingestion.versions import PINS
 from pipelines.cluster.errors import WorkerError
-from pipelines.handovers import FOLDER
+from pipelines.cluster.handovers import FOLDER
 from store.atomic import write_text
 from store.code import ROOMS, ROOT, code_version
 from store.databases import ANSWERED, HISTORY_VARIABLE, Database

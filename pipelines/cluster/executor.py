@@ -16,10 +16,10 @@ from dagster._core.executor.step_delegating import StepDelegatingExecutor
 from pipelines.cluster.conditions import CONDITIONS, Conditions, database, sent_environment, state_conditions
 from pipelines.cluster.contexts import CheckContext
 from pipelines.cluster.errors import ClusterError, WorkerError
+from pipelines.cluster.handovers import forget
 from pipelines.cluster.relay import Relay
 from pipelines.cluster.router import Router
 from pipelines.cluster.worker import find_sentence
-from pipelines.handovers import forget
 from pipelines.identity import with_partition, workspace_of
 from store.databases import EXAMPLE, HISTORY_VARIABLE
 from store.errors import UserError

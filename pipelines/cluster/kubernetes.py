@@ -17,7 +17,7 @@ from kubernetes.client.rest import ApiException
 from kubernetes.config import ConfigException
 
 from pipelines.cluster.errors import ClusterError
-from pipelines.executors import create
+from pipelines.executors.choice import create
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -80,7 +80,7 @@ class KubernetesEngine:
     )
 
     def __init__(self, context: dg.InitExecutorContext) -> None:
-        """The settings are those of dagster-k8s's `k8s_job_executor`, and `pipelines.executors.KUBERNETES`.
+        """The settings are those of dagster-k8s's `k8s_job_executor`, and `pipelines.executors.choice.KUBERNETES`.
 
         Raises:
             ClusterError: the API does not answer, or does not let this run start jobs.

@@ -50,7 +50,7 @@ class RayEngine:
     unreachable: tuple[type[Exception], ...] = (ConnectionError, requests.RequestException)
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        """`settings` are those of `pipelines.executors.RAY`.
+        """`settings` are those of `pipelines.executors.choice.RAY`.
 
         Raises:
             ClusterError: nobody answers at the address, or another version of Ray does.

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from assets.networks.dead_runs import HOST_TAG, this_host
+from pipelines.executors.wrapping import WrappingExecutor
 from pipelines.identity import describe_run, introduce, with_partition, workspace_of
 from pipelines.preflight.check import check_run
-from pipelines.wrapping import WrappingExecutor
 from store.errors import sentence_of
 
 if TYPE_CHECKING:

@@ -26,8 +26,8 @@ from ingestion.pipeline import choose_datasets
 from ingestion.versions import pinned_state
 from ingestion.workspace import Workspace
 from models.run_files import CARD
+from pipelines.executors.writers import _steps_by_dataset as steps_by_dataset
 from pipelines.specs import partition_names
-from pipelines.writers import _steps_by_dataset as steps_by_dataset
 from radalign.command.cleaning import clean
 from shards.pool import Pool
 from tests.pipelines.instances import history

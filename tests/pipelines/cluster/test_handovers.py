@@ -6,8 +6,8 @@ import dagster as dg
 import pytest
 
 from assets.workspace import WorkspaceResource
-from pipelines import handovers as module
-from pipelines.handovers import handovers
+from pipelines.cluster import handovers as module
+from pipelines.cluster.handovers import handovers
 from store.errors import DamageError
 
 

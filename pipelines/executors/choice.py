@@ -17,9 +17,9 @@ from dagster._config import process_config
 from dagster._core.definitions.executor_definition import multiple_process_executor_requirements
 from dagster._core.execution.retries import RetryMode, get_retries_config
 
+from pipelines.executors.writers import WaitingExecutor
 from pipelines.preflight.executor import CheckedExecutor
 from pipelines.preflight.mistakes import explain_config
-from pipelines.writers import WaitingExecutor
 from store.errors import SettingError
 
 if TYPE_CHECKING:

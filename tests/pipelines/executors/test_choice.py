@@ -5,7 +5,7 @@ import pytest
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 
-from pipelines.executors import ELSEWHERE, HERE, choice_of, create, expect_package
+from pipelines.executors.choice import ELSEWHERE, HERE, choice_of, create, expect_package
 from store.errors import SettingError
 
 

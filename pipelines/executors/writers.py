@@ -11,8 +11,8 @@ import dagster as dg
 
 from ingestion.versions import living, writing_one
 from pipelines.catalogue import ASSETS, CHECKS, WRITING
+from pipelines.executors.wrapping import WrappingExecutor
 from pipelines.identity import with_partition, workspace_of
-from pipelines.wrapping import WrappingExecutor
 
 if TYPE_CHECKING:
     from dagster._core.execution.context.system import PlanOrchestrationContext

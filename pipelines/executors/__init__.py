@@ -1,0 +1,1 @@
+"""Where the steps of a run go, and what happens around them."""
