@@ -18,6 +18,7 @@ from store import batches
 from store.batches import AGAIN, Batch, Computed, Count, Outcome, Plan
 from store.code import code_version
 from store.errors import DamageError
+from store.remote import mirror
 from store.seals import expect_intact, is_sealed, write_sealed_json
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ def collect(
     gone.
     """
     folder = workspace.folder(stage.name)
+    mirror.look_for_batches(folder)  # other machines have computed some since the plan was made
     found = batches.count(folder, planned, known or {})
     counts = count_batches(found, planned, computed) | {"code_version": stage.code_version(workspace)}
     if stage.finish:

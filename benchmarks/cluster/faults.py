@@ -37,7 +37,7 @@ import yaml
 
 from benchmarks.cluster import object_store, postgres, ray
 from benchmarks.cluster.hosts import UNAVAILABLE, Host, Hosts, available, simulate_hosts
-from benchmarks.homes import find_differences
+from benchmarks.homes import find_differences, list_files
 from benchmarks.kills import Place
 
 COHORT = "phantom"
@@ -126,11 +126,15 @@ class Bench:
         """Names of files that are not as one machine made them."""
         if self.address != str(self.home):
             code = (
-                "import sys; from pathlib import Path; from store.remote import mirror; "
-                f"mirror.refresh(Path(sys.argv[1])); mirror.bring_whole(Path(sys.argv[1]) / '{COHORT}')"
+                "import sys; from pathlib import Path; from store.remote import mirror; home = Path(sys.argv[1]); "
+                f"mirror.refresh(home); mirror.bring_below(home / '{COHORT}'); "
+                "[mirror.fetch(home / name) for name in sys.stdin.read().splitlines()]"
             )
             own = {"RADALIGN_HOME": self.address, "RADALIGN_MIRROR": str(self.home)}
-            done = self.hosts[0].run([sys.executable, "-c", code, self.home], {**self.environment, **own})
+            names = self.folder / "names"
+            names.write_text("\n".join(sorted(list_files(self.never))))
+            command = ["sh", "-c", f'exec "$@" < {names}', "sh", sys.executable, "-c", code, str(self.home)]
+            done = self.hosts[0].run(command, {**self.environment, **own})
             if done.returncode:
                 return [done.stderr[-500:]]
         return [name for name in find_differences(self.never, self.home) if not name.startswith(OWN)]
