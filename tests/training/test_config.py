@@ -45,7 +45,10 @@ def test_a_configuration_survives_its_file(tmp_path):
         ({"method": "medklip", "precision": "half"}, "must be one of auto, bf16, fp32"),
         ({"method": "medklip", "batch_size": 0}, "`batch_size` is 0"),
         ({"method": "medklip", "optimizer": "lion"}, "`optimizer` is lion, but must be one of adamw, adam, sgd"),
-        ({"method": "medklip", "schedule": "linear"}, "must be one of cosine, constant, plateau, staircase, milestones"),
+        (
+            {"method": "medklip", "schedule": "linear"},
+            "must be one of cosine, constant, plateau, staircase, milestones",
+        ),
         ({"method": "medklip", "plateau_factor": 1.0}, "must be below 1"),
         ({"method": "medklip", "learning_rate": "1e-4"}, "`learning_rate` is '1e-4', but must be a number"),
         ({"method": "medklip", "batch_size": 8.0}, "`batch_size` is 8.0, but must be a whole number"),

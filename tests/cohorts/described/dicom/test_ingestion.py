@@ -42,7 +42,11 @@ def workspace(tmp_path_factory):
 
 
 def read(workspace, stage):
-    paths = [path for path in workspace.folder(stage).glob("*.parquet") if not path.name.endswith((".rejects.parquet", "plan.parquet"))]
+    paths = [
+        path
+        for path in workspace.folder(stage).glob("*.parquet")
+        if not path.name.endswith((".rejects.parquet", "plan.parquet"))
+    ]
     return [row for path in paths for row in pq.read_table(path).to_pylist()]
 
 
