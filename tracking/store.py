@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from store.remote.mirror import name_of
 from tracking.errors import StoreBusyError as StoreBusyError
 from tracking.errors import TrackingError as TrackingError
 from tracking.layout import TAGS
-from tracking.places import place_of
+from tracking.places import Place, place_of
 from tracking.places.locking import locked as locked
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "radalign"
 HOME_TAG = "radalign.home"  # of a run: other homes may record in the same store
+TRIES, PAUSE_SECONDS = 4, 2.0  # to open a shared store again
 CREDENTIALS = re.compile(r"(://)[^/@\s]+@")  # in an address
 
 _warn = logging.getLogger(__name__).warning
@@ -68,6 +70,15 @@ def connect(home: Path, warn: Callable[[str], object] = _warn) -> tuple[MlflowCl
     `warn` is told what had to be mended. TrackingError where the store cannot be used.
     """
     place = place_of(home)
+    for _ in range(TRIES if place.shared else 0):  # a server that restarts while the tables are made
+        try:
+            return _connect(home, place, warn)
+        except StoreBusyError:
+            time.sleep(PAUSE_SECONDS)
+    return _connect(home, place, warn)
+
+
+def _connect(home: Path, place: Place, warn: Callable[[str], object]) -> tuple[MlflowClient, str]:
     with explaining(home), place.opening(warn):
         from mlflow import MlflowClient
 
