@@ -12,7 +12,7 @@ from cohorts import readers
 from cohorts.dataset import Dataset
 from cohorts.errors import CohortError
 from cohorts.views import USUAL
-from store.suggestions import did_you_mean
+from store.errors import did_you_mean
 
 if TYPE_CHECKING:
     from cohorts.archive.marks import Signature

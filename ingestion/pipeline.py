@@ -32,9 +32,8 @@ from ingestion.versions import take_version, writing
 from ingestion.workspace import PHANTOM
 from store import batches
 from store.batches import Plan
-from store.errors import DamageError, UserError
+from store.errors import DamageError, UserError, did_you_mean
 from store.seals import is_intact, is_sealed, write_sealed_json
-from store.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -40,8 +40,8 @@ def load(
 def _latest_run(name: str, home: str, cohort: str) -> Path:
     from ingestion.workspace import Workspace
     from models.registry import evaluated_names
+    from store.errors import did_you_mean
     from store.remote import mirror
-    from store.suggestions import did_you_mean
     from tracking.runs import trained_run
 
     if name not in evaluated_names():

@@ -17,7 +17,7 @@ import numpy as np
 
 from shards.errors import ShardError
 from shards.loader import Epochs
-from store.suggestions import did_you_mean
+from store.errors import did_you_mean
 
 LONGEST_ROUND = 10_000
 

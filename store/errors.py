@@ -1,9 +1,13 @@
-"""Errors that a user can mend. The error classes of all rooms derive from `UserError`."""
+"""Errors that a user can mend. The error classes of all rooms derive from `UserError`.
+
+Of a mistyped name, the message says which known name is probably meant.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 
 FULL = re.compile(r"no space left|disk is full|disk full|quota exceeded|file too large", re.IGNORECASE)
 READ_ONLY = re.compile(r"read-?only (file system|database)", re.IGNORECASE)
@@ -56,3 +60,17 @@ def with_causes(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(one))
         yield one
         one = one.__cause__ or one.__context__
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that is most like `name`; empty where none is like it."""
+    by_form = {one.lower(): one for one in known}
+    found = get_close_matches(name.lower(), list(by_form), n=1, cutoff=0.6)
+    longer = [form for form in by_form if len(name) > 2 and form.startswith(name.lower())]
+    return next((by_form[form] for form in (*found, *longer)), "")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` (did you mean x?)` for a mistyped name; empty where no known name is like it."""
+    found = nearest(name, known)
+    return f" (did you mean `{found}`?)" if found else ""

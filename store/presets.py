@@ -13,8 +13,7 @@ from typing import Any
 import yaml
 
 from store.code import ROOT
-from store.errors import UserError
-from store.suggestions import did_you_mean
+from store.errors import UserError, did_you_mean
 
 FOLDER = ROOT / "configs"
 DEMO, PAPER, SMALL_GPU = "demo", "paper", "small_gpu"

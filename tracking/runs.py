@@ -13,9 +13,8 @@ from typing import Any, Protocol
 from models import run_files
 from models.registry import only_imported
 from models.run_files import ORIGIN, RESULT, expect_recorded
-from store.errors import DamageError
+from store.errors import DamageError, did_you_mean
 from store.seals import expect_intact, set_aside, write_sealed_json
-from store.suggestions import did_you_mean
 from training.errors import TrainingError
 
 _warn = logging.getLogger(__name__).warning

@@ -29,7 +29,7 @@ from cohorts.described.description import (
 from cohorts.errors import CohortError
 from store.atomic import write_text
 from store.digests import fingerprint
-from store.suggestions import did_you_mean
+from store.errors import did_you_mean
 
 FILE = "archive.yaml"
 SUFFIXES = (".yaml", ".yml")

@@ -14,7 +14,7 @@ from cohorts.described.description import HEADINGS, Description, ReportSource
 from cohorts.described.tables import ROWS_AT_ONCE, column_names, plain_name, plain_text, read_table, table_path
 from cohorts.errors import CohortError
 from cohorts.rows import files_below
-from store.suggestions import did_you_mean
+from store.errors import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd

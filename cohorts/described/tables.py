@@ -19,7 +19,7 @@ from cohorts.archive.paths import OutsideRootError, inside
 from cohorts.archive.remote import open_file
 from cohorts.described import workbooks
 from cohorts.errors import CohortError
-from store.suggestions import did_you_mean
+from store.errors import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd

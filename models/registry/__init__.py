@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from models.errors import ModelError
 from models.registry.settings_part import load_settings_part
-from store.errors import SettingError
+from store.errors import SettingError, did_you_mean
 from store.settings import check_bounds, check_types
-from store.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from models.method import Method

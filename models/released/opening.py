@@ -16,7 +16,7 @@ from models.errors import ModelError
 from models.registry import released_names
 from models.released.files.containers import Content, read_content
 from models.released.network import ReleasedNetwork
-from store.suggestions import did_you_mean
+from store.errors import did_you_mean
 
 PACKAGE = f"{__package__}.formats"
 LARGEST = 4096  # side of an image, pixels

@@ -22,10 +22,10 @@ from pipelines.cluster.errors import WorkerError
 from pipelines.cluster.handovers import FOLDER
 from store.atomic import write_text
 from store.code import ROOMS, ROOT, code_version
-from store.databases import ANSWERED, HISTORY_VARIABLE, Database
 from store.home import VARIABLE, default_home, home_at
 from store.remote.mirror import KNOWN, keeper_of, name_of
 from store.remote.mirror import VARIABLE as MIRROR
+from tracking.places.postgres import ANSWERED, HISTORY_VARIABLE, Database
 
 CONDITIONS = "RADALIGN_WORKER"  # in the environment of a worker
 TOKEN = "worker-token"  # in the folder of the run, in the home

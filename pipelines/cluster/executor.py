@@ -21,10 +21,10 @@ from pipelines.cluster.relay import Relay
 from pipelines.cluster.router import Router
 from pipelines.cluster.worker import find_sentence
 from pipelines.identity import with_partition, workspace_of
-from store.databases import EXAMPLE, HISTORY_VARIABLE
 from store.errors import UserError
 from store.home import home_at
 from store.remote.mirror import keeper_of
+from tracking.places.postgres import EXAMPLE, HISTORY_VARIABLE
 
 if TYPE_CHECKING:
     from dagster._core.execution.context.system import IStepContext, PlanOrchestrationContext

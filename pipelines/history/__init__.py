@@ -17,8 +17,8 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from pipelines.history.local import Artifacts as Artifacts
 from pipelines.history.local import LocalHistory
 from pipelines.history.local import Logs as Logs
-from store.databases import HISTORY_VARIABLE, Database
 from store.errors import UserError
+from tracking.places.postgres import HISTORY_VARIABLE, Database
 
 NAME_IT = "name the PostgreSQL database of the history, such as postgresql://USER:PASSWORD@HOST:5432/dagster."
 

@@ -27,7 +27,7 @@ from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, Postgr
 from dagster_postgres.utils import set_pg_statement_timeout
 from sqlalchemy import Connection, Engine, event, select
 
-from store.databases import Database
+from tracking.places.postgres import Database
 
 # Calls that work on a whole database or on no connection of their own; who gives such a command gives it again.
 LEFT_ALONE = {

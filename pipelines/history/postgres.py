@@ -23,7 +23,7 @@ from dagster_postgres.utils import pg_alembic_config
 from sqlalchemy import Connection, inspect, text
 
 from pipelines.history.patience import Events, Runs, Schedules
-from store.databases import Database, DatabaseError, describe_tables
+from tracking.places.postgres import Database, DatabaseError, describe_tables
 
 PARTS = (RunStorageSqlMetadata, SqlEventLogStorageMetadata, ScheduleStorageSqlMetadata)
 TABLES = {name for part in PARTS for name in part.tables}

@@ -37,13 +37,12 @@ from pipelines.preflight.roots import expect_root, misspelt_variables
 from pipelines.preflight.space import expect_room_for_run
 from pipelines.specs import COHORTS
 from shards.mixing import expect_weights
-from store.databases import HISTORY_VARIABLE
-from store.errors import SettingError
+from store.errors import SettingError, did_you_mean
 from store.home import expect_writable
 from store.presets import DEMO, PAPER, has_preset, is_named
 from store.remote import mirror
 from store.remote.mirror import name_of
-from store.suggestions import did_you_mean
+from tracking.places.postgres import HISTORY_VARIABLE
 from tracking.runs import IMPORTED, NETWORK_TAG, networks_of, trained_run
 from tracking.store import expect_store
 from training.config import TrainingConfig

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 from pydantic import ValidationError
 
-from store.suggestions import nearest
+from store.errors import nearest
 from training.config import RENAMED as RENAMED_OPTIONS
 
 RENAMED = {**RENAMED_OPTIONS, "draws": "repeats"}

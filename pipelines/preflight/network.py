@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from store.code import ROOT
-from store.errors import sentence_of
-from store.suggestions import did_you_mean
+from store.errors import did_you_mean, sentence_of
 from training.config import TrainingConfig
 from training.errors import TrainingError
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from cohorts.errors import CohortError
 from cohorts.registry import cohort_names, how_to_get
 from ingestion.workspace import Workspace
-from store.databases import ANSWERED, HISTORY_VARIABLE
+from store.errors import nearest
 from store.locks import HELD
 from store.presets import VARIABLE as PRESET
 from store.remote.mirror import KNOWN
 from store.remote.mirror import VARIABLE as MIRROR
-from store.suggestions import nearest
 from tracking.places import ARTIFACTS_VARIABLE
 from tracking.places import VARIABLE as MLFLOW
+from tracking.places.postgres import ANSWERED, HISTORY_VARIABLE
 from training.errors import PARENT
 
 PREFIX = "RADALIGN_"

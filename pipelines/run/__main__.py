@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.run.screen import Screen
 from store.code import ROOT
-from store.databases import HISTORY_VARIABLE
 from store.errors import SettingError, sentence_of
 from store.home import VARIABLE, based, is_checkout
 from store.remote.mirror import is_address, name_of
+from tracking.places.postgres import HISTORY_VARIABLE
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -103,7 +103,7 @@ def find_job(name: str) -> dg.JobDefinition:
     from models.registry import evaluated_modules, method_modules
     from pipelines.definitions import defs
     from pipelines.jobs import jobs
-    from store.suggestions import did_you_mean
+    from store.errors import did_you_mean
 
     names = [job.name for job in jobs]
     kind, _, method = name.partition("_")

@@ -22,12 +22,12 @@ from types import FrameType
 
 from radalign.serving.guard import HOST
 from store.code import ROOT
-from store.databases import HISTORY_VARIABLE
 from store.errors import UserError
 from store.home import default_home
 from store.processes import end_with_parent
 from tracking.places import VARIABLE as MLFLOW
 from tracking.places import is_server, pages_address, place_of
+from tracking.places.postgres import HISTORY_VARIABLE
 
 STOP_SECONDS = 15  # for the servers to stop when they are asked to
 LEAVE_SECONDS = 3  # for what they have started

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from store.databases import HISTORY_VARIABLE, Database
 from store.errors import UserError
 from store.home import default_home, existing_part, home_at, is_writable
 from store.remote.mirror import is_address, name_of, refresh
 from tracking.places import place_of
+from tracking.places.postgres import HISTORY_VARIABLE, Database
 
 GIGA = 1e9
 FREE_GB = 10.0  # the environment, the simulated archives and a few runs

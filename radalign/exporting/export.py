@@ -23,7 +23,7 @@ from radalign.exporting.subject import Subject, Written
 from radalign.exporting.towers import NotExportableError
 from radalign.model import Model, doubt_of, name_finding
 from store.digests import file_digest
-from store.suggestions import did_you_mean
+from store.errors import did_you_mean
 
 TARGETS = Path(__file__).parent / "targets"
 PACKAGE = f"{__package__}.targets"

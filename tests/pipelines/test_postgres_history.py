@@ -16,11 +16,11 @@ from sqlalchemy.exc import OperationalError
 from benchmarks.cluster import postgres
 from pipelines.history import open_history
 from pipelines.history.patience import Events
-from store import databases
 from store.code import ROOT
-from store.databases import Database
 from store.errors import UserError
 from tests.pipelines.instances import history
+from tracking.places import postgres as databases
+from tracking.places.postgres import Database
 
 pytestmark = pytest.mark.skipif(bool(postgres.missing()), reason=postgres.missing() or "PostgreSQL is here")
 

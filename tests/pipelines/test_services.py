@@ -17,8 +17,8 @@ from dagster._daemon.cli import create_dagster_daemon_cli
 from benchmarks.cluster import postgres
 from benchmarks.cluster.services import DAGSTER_FOLDER, FOLDER, compose, interpolate
 from pipelines.preflight.roots import VARIABLES
-from store.databases import HISTORY_VARIABLE
 from tests.pipelines.instances import history
+from tracking.places.postgres import HISTORY_VARIABLE
 
 REQUIRED = re.compile(r"\$\{(\w+):\?")
 SERVICES: dict[str, Any] = compose()["services"]

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cluster import postgres
-from store import databases
 from store.code import ROOT
 from tracking import places, store
 from tracking import tracker as tracking
 from tracking.errors import TrackingError
 from tracking.places import pages_address
+from tracking.places import postgres as databases
 from tracking.places.database import revisions
 from tracking.tracker import RunIdentity
 

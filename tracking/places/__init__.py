@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from store.databases import SCHEMES, Database
 from store.errors import SettingError
 from tracking.errors import TrackingError
+from tracking.places.postgres import SCHEMES, Database
 
 VARIABLE = "RADALIGN_MLFLOW"
 ARTIFACTS_VARIABLE = "RADALIGN_MLFLOW_ARTIFACTS"  # a folder or s3://bucket/prefix, beside a database

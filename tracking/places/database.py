@@ -13,7 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from store.databases import (
+from store.errors import with_causes
+from tracking.errors import StoreBusyError, TrackingError
+from tracking.places.postgres import (
     CONNECTING,
     PATIENCE_SECONDS,
     Database,
@@ -22,8 +24,6 @@ from store.databases import (
     is_refusal,
     will_pass,
 )
-from store.errors import with_causes
-from tracking.errors import StoreBusyError, TrackingError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -16,8 +16,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from store.databases import PATIENCE_SECONDS
 from tracking.errors import StoreBusyError, TrackingError
+from tracking.places.postgres import PATIENCE_SECONDS
 
 SECONDS = 10.0  # for the first answer
 VERSION = re.compile(r"\d+\.\d+[\w.]*")
