@@ -22,7 +22,7 @@ from ingestion.previews.contact_sheet import COLUMNS, count_doubts, make_contact
 from ingestion.previews.summaries import HEADER_COLUMNS, HeaderSummary, summarize_headers
 from ingestion.simulation import simulate_archive
 from ingestion.stage import count_batches
-from ingestion.subsets import SubsetsSettings, table_path, write_subsets, write_usable
+from ingestion.tables.subsets import SubsetsSettings, table_path, write_subsets, write_usable
 from ingestion.versions import pin, take_version
 from ingestion.workspace import Workspace
 from store import batches

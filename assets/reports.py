@@ -11,9 +11,9 @@ from assets.batched import KINDS, Metadata, batched_asset
 from assets.members import for_every_member
 from assets.settings.launchpad import launchpad_config, settings_of
 from assets.workspace import WorkspaceResource, identify, one_sentence
-from ingestion.exports import KNOWLEDGE_CODE, KnowledgeSettings, write_knowledge, write_report_graphs
 from ingestion.pipeline import REPORT_LABELS, REPORTS, TRIPLETS
 from ingestion.previews import summaries
+from ingestion.tables.exports import KNOWLEDGE_CODE, KnowledgeSettings, write_knowledge, write_report_graphs
 from ingestion.workspace import Workspace
 from store import batches
 from store.batches import Plan

@@ -289,7 +289,7 @@ class Evaluator:
 
     def _update_regions(self) -> None:
         """Bring the table of regions up to date; where that fails, the tasks that read it say why."""
-        from ingestion.regions import update_regions
+        from ingestion.tables.regions import update_regions
 
         try:
             update_regions(self.dataset.workspace)

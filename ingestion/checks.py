@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ingestion.stages.losses import find_blameless, find_dropped
-from ingestion.subsets import expect_table
+from ingestion.tables.subsets import expect_table
 from store import batches
 
 if TYPE_CHECKING:

@@ -17,17 +17,17 @@ from cohorts.phantom.config import PhantomConfig
 from cohorts.views import KINDS, USUAL
 from ingestion import checks, inventory, stage
 from ingestion.checks import CheckResult
-from ingestion.exports import KnowledgeSettings, write_knowledge
 from ingestion.inventory import InventorySettings, update_inventory
 from ingestion.pooling.names import members_of
-from ingestion.regions import expect_masks, update_regions
 from ingestion.simulation import simulate_archive
 from ingestion.stage import Log, NoSettings, Stage
 from ingestion.stages import images, kept_images, report_labels, reports, shards, triplets
 from ingestion.stages.images import ImagesSettings
 from ingestion.stages.reports import ReportsSettings
 from ingestion.stages.triplets import TripletsSettings
-from ingestion.subsets import SubsetsSettings, write_subsets, write_usable
+from ingestion.tables.exports import KnowledgeSettings, write_knowledge
+from ingestion.tables.regions import expect_masks, update_regions
+from ingestion.tables.subsets import SubsetsSettings, write_subsets, write_usable
 from ingestion.versions import take_version, writing
 from ingestion.workspace import PHANTOM
 from store import batches

@@ -10,9 +10,9 @@ import dagster as dg
 from cohorts.registry import cohort_names
 from evaluation.tasks.registry import task_module, task_names
 from ingestion import pipeline
-from ingestion.exports import KNOWLEDGE_CODE
 from ingestion.pooling.names import is_pool, pools_in
 from ingestion.stage import Stage
+from ingestion.tables.exports import KNOWLEDGE_CODE
 from ingestion.workspace import PHANTOM, Workspace
 from models.registry import evaluated_modules, only_imported
 from store.code import code_version
@@ -45,11 +45,11 @@ STAGES: tuple[Stage, ...] = (
 MODULES = {
     "archive": ("ingestion.simulation",),
     "inventory": ("ingestion.inventory",),
-    "studies": ("ingestion.subsets",),
-    "rejects": ("ingestion.subsets",),
-    "subsets": ("ingestion.subsets",),
+    "studies": ("ingestion.tables.subsets",),
+    "rejects": ("ingestion.tables.subsets",),
+    "subsets": ("ingestion.tables.subsets",),
     "knowledge": KNOWLEDGE_CODE,
-    "graphs": ("ingestion.exports",),
+    "graphs": ("ingestion.tables.exports",),
     "simulated_archives": ("ingestion.simulation",),
     "dataset": ("ingestion.pipeline",),
     "imported": ("tracking.imported",),

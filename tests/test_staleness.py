@@ -43,7 +43,7 @@ def versions() -> dict[Thing, str]:
     code._version.cache_clear()
     code._files_of.cache_clear()
     content.cache_clear()
-    found: dict[Thing, str] = {("regions",): code.code_version("ingestion.regions")}
+    found: dict[Thing, str] = {("regions",): code.code_version("ingestion.tables.regions")}
     for cohort in COHORTS:
         workspace = Workspace(cohort=cohort)
         found |= {("stage", stage.name, cohort): stage.code_version(workspace) for stage in STAGES}

@@ -27,7 +27,7 @@ from evaluation.errors import EvaluationError
 from evaluation.predictions import Predictions
 from evaluation.results.files import FOLDER as RESULTS
 from evaluation.results.trainings import describe_run
-from ingestion.regions import update_regions
+from ingestion.tables.regions import update_regions
 from ingestion.workspace import Workspace
 from models.compute import AUTOMATIC, Compute
 from store.atomic import replacing

@@ -1,4 +1,4 @@
-"""The annotated regions of images, read from the table that `ingestion.regions` keeps beside the shards."""
+"""The annotated regions of images, read from the table that `ingestion.tables.regions` keeps beside the shards."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Masks:
 def select_masks(regions: pa.Table, image_ids: Sequence[str] | np.ndarray, classes: Sequence[str], size: int) -> Masks:
     """The masks of `classes` on the images `image_ids`, in the order of the images, then of the classes.
 
-    `regions` has the columns of `ingestion.regions.REGIONS`. EvaluationError where one of them could not be read.
+    `regions` has the columns of `ingestion.tables.regions.REGIONS`. EvaluationError where one could not be read.
     """
     ids, names = pa.array([str(name) for name in image_ids], pa.string()), pa.array(list(classes), pa.string())
     wanted = pc.is_in(regions["image_id"], ids)

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ingestion.inventory import BEGAN
-from ingestion.subsets import expect_table
+from ingestion.tables.subsets import expect_table
 from store import batches
 
 if TYPE_CHECKING:

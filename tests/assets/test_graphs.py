@@ -10,7 +10,7 @@ import pytest
 
 from assets.reports import graphs
 from assets.workspace import WorkspaceResource
-from ingestion.exports import GRAPHS_FILE
+from ingestion.tables.exports import GRAPHS_FILE
 from pipelines.definitions import defs
 from report_parsing.radgraph.triplets import triplets_of_file
 from report_parsing.reports import parse_report

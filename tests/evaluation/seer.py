@@ -14,7 +14,7 @@ from cohorts.tables import STUDIES
 from evaluation.dataset import EvaluationDataset
 from evaluation.predictions import Predictions
 from evaluation.tasks.text_image_retrieval import read_queries
-from ingestion.regions import update_regions
+from ingestion.tables.regions import update_regions
 from models.method import Method, ZeroShot
 from models.run_files import CARD, DIGESTS, RESULT, TRAINED, UNTRAINED
 from report_parsing.tables import TRIPLETS

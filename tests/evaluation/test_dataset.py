@@ -17,7 +17,7 @@ from cohorts.tables import STUDIES
 from evaluation.dataset import EvaluationDataset, knowledge, observation_labels
 from evaluation.errors import EvaluationError
 from imaging.letterbox import letterbox_box, letterbox_mask
-from ingestion.regions import update_regions
+from ingestion.tables.regions import update_regions
 from shards.schema import shard_schema
 from shards.writer import write_manifest, write_shard
 from store.seals import write_sealed_table
@@ -231,7 +231,9 @@ def test_an_image_that_the_studies_do_not_have_is_named(build):
 def test_regions_are_read_from_the_archive_once(build, monkeypatch):
     data = build(image(0, shapes=[rectangle(0, 0, 40, 40)], labels=[(OPACITY, 1)]), facts=REGIONS)
     digest = data.regions_digest()
-    monkeypatch.setattr("ingestion.regions.make_regions", lambda *given: pytest.fail("the regions were made again"))
+    monkeypatch.setattr(
+        "ingestion.tables.regions.make_regions", lambda *given: pytest.fail("the regions were made again")
+    )
     update_regions(data.workspace)
     assert data.regions_digest() == digest
     assert data.masks("test", [OPACITY]).pixels.any()

@@ -24,7 +24,7 @@ from evaluation.results.schema import COMPUTED_ON
 from evaluation.results.store import read_results
 from evaluation.tasks.base import NEVER, QUERY_LABELS, REGION_TABLE, TRIPLET_TABLE, Setting
 from evaluation.tasks.registry import repeated_settings, task, task_names, tasks_on
-from ingestion.subsets import SubsetsSettings, write_subsets
+from ingestion.tables.subsets import SubsetsSettings, write_subsets
 from models.compute import AUTOMATIC, Compute
 from shards.writer import write_manifest
 from store import batches

@@ -7,7 +7,7 @@ import pytest
 from cohorts.tables import REJECTS, STUDIES
 from ingestion import inventory
 from ingestion.checks import check_shards, check_studies, sample_images
-from ingestion.subsets import split_usable
+from ingestion.tables.subsets import split_usable
 from report_parsing.vocabulary import ENTITIES, POSITIONS
 from shards.schema import shard_schema
 from shards.writer import write_manifest, write_shard

@@ -13,7 +13,7 @@ from cohorts.phantom.config import PhantomConfig
 from ingestion.inventory import InventorySettings
 from ingestion.pipeline import IngestionSettings, update
 from ingestion.stages.images import ImagesSettings
-from ingestion.subsets import subsets_digest, table_path
+from ingestion.tables.subsets import subsets_digest, table_path
 from ingestion.workspace import Workspace
 from shards.reader import ShardReader
 from store.digests import file_digest

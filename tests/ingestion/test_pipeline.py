@@ -19,7 +19,7 @@ from ingestion.members import name_batch, read_members
 from ingestion.pipeline import IngestionSettings, dataset_state, update, update_dataset
 from ingestion.simulation import SEED, simulate_missing
 from ingestion.stages.images import ImagesSettings
-from ingestion.subsets import SubsetsSettings
+from ingestion.tables.subsets import SubsetsSettings
 from ingestion.workspace import Workspace
 from store import batches
 from store.atomic import write_json

@@ -12,7 +12,7 @@ from cohorts.phantom.archive import simulate
 from cohorts.phantom.config import PhantomConfig
 from ingestion.pipeline import IngestionSettings, last_settings, update
 from ingestion.stages.images import ImagesSettings
-from ingestion.subsets import SubsetsSettings, subsets_digest
+from ingestion.tables.subsets import SubsetsSettings, subsets_digest
 from ingestion.versions import at_version, pin, pinned, pinned_state, take_version, version_for
 from ingestion.workspace import Workspace
 from shards.manifest import Manifest

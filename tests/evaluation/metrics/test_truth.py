@@ -9,7 +9,7 @@ from cohorts.tables import STUDIES
 from evaluation.errors import EvaluationError
 from evaluation.metrics.truth import select_masks
 from imaging.letterbox import letterbox_mask
-from ingestion.regions import make_regions
+from ingestion.tables.regions import make_regions
 
 CLASSES = ["effusion", "nodule", "edema"]
 

@@ -9,10 +9,10 @@ import pytest
 from cohorts.phantom.config import PhantomConfig
 from cohorts.phantom.layouts import layout_writer
 from cohorts.phantom.simulated import simulate_studies
-from ingestion.exports import KnowledgeSettings, write_knowledge
 from ingestion.pipeline import IngestionSettings, update
 from ingestion.pooling.build import build_pool, members_at
 from ingestion.stages.images import ImagesSettings
+from ingestion.tables.exports import KnowledgeSettings, write_knowledge
 from ingestion.versions import at_version, present_version, take_version, version_for, writing
 from ingestion.workspace import Workspace
 from shards.duplicates import find_near_duplicates, hash_images

@@ -12,7 +12,7 @@ from benchmarks.images import draw_image, write_dicom
 from imaging import decode, pool
 from imaging.errors import MachineError
 from imaging.letterbox import letterbox_mask
-from ingestion.regions import make_regions
+from ingestion.tables.regions import make_regions
 
 SIZE = 16
 SHAPES = {"a": (60, 40), "b": (60, 40), "c": (60, 40)}

@@ -1,0 +1,1 @@
+"""Tables over all batches of a dataset: subsets, knowledge, and annotated regions."""
