@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
 STAMP := .venv/.installed
+# Compiled modules are stored, also where an image forbids it: else each process compiles torch anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo test ui docs lint lock clean
 .DEFAULT_GOAL := help

@@ -30,7 +30,7 @@ ASSETS = [
     reports.report_labels,
     reports.knowledge,
     ingestion.usable,
-    ingestion.tables.subsets,
+    ingestion.subsets,
     ingestion.shards,
     reports.graphs,
     *(pretrained.pretrained_asset(method) for method in METHODS),
