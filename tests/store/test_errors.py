@@ -13,7 +13,11 @@ import pytest
 from store.code import ROOMS, ROOT
 from store.errors import SettingError, sentence_of
 
-CAUGHT_INSIDE = {"StoppedError", "ShapeError", "OutsideRootError", "HeaderError"}  # these never leave their room
+# These never leave their room.
+CAUGHT_INSIDE = {
+    *("StoppedError", "ShapeError", "OutsideRootError", "HeaderError"),
+    *("LaunchedTrainingError", "PeerLostError"),
+}
 NO_FAULT = {"Exception", "BaseException", "ValueError", "RuntimeError", "KeyError", "TypeError"}
 
 

@@ -12,6 +12,7 @@ from models.saved import load_method
 from tests.training.conftest import tiny_config
 from training.config import TrainingConfig, TrainingError
 from training.loop import Run, train
+from training.parallel.group import Group
 from training.state.checkpoint import complete_checkpoints
 from training.state.origin import Origin
 
@@ -59,7 +60,7 @@ def test_a_half_written_checkpoint_is_not_used(config):
         train(config, killed_after(9))
     last = complete_checkpoints(Path(config.output))[-1]
     last.rename(last.with_name("step-00000099.partial"))
-    assert Run(config, Origin.of(config), torch.device("cpu")).step == 4
+    assert Run(config, Origin.of(config), Group(torch.device("cpu")), None).step == 4
     (Path(config.output) / "weights.safetensors.7.partial").write_bytes(b"1")
     train(config)
     assert not list(Path(config.output).rglob("*.partial"))

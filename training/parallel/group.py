@@ -45,6 +45,8 @@ class Group:
 
     def together(self, call: Callable[[], T]) -> T:
         """`call()` on every process. Where it fails on any, all raise; a sentence for the user is the same on all."""
+        if self.size == 1:
+            return call()
         try:
             result, sentence = call(), ""
         except UserError as error:

@@ -17,6 +17,7 @@ from tests.training.conftest import shard_rows, tiny_config, write_shards
 from tests.training.test_loop import KilledError, killed_after, weights
 from training.errors import TrainingError
 from training.loop import Run, train
+from training.parallel.group import Group
 from training.state.origin import Origin
 
 WEIGHTS = {"large": 1, "small": 3}
@@ -39,7 +40,7 @@ def config(pool, output, **settings):
 
 
 def start(settings):
-    return Run(settings, Origin.of(settings), torch.device("cpu"))
+    return Run(settings, Origin.of(settings), Group(torch.device("cpu")), None)
 
 
 def cohorts_of_batches(run, batches):
