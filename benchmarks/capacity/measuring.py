@@ -18,7 +18,8 @@ from benchmarks.capacity.prediction import MAPPED, Archive, Constants, Line, pre
 from benchmarks.capacity.runs import CHECKOUT, REST, Measured, run_ingest
 
 SIZE = 32  # pixels; of the squares that are written while measuring
-SMALLER, LARGER = 10, 10  # the other size of the two runs, and of the listings, as factors
+SMALLER = 10  # how many times fewer images the other run has
+LISTED = (10, 30)  # times as many images are listed: fewer take no more memory than what is read at once
 LEAST = 5_000
 LISTING = """
 from pathlib import Path
@@ -35,10 +36,10 @@ DECODE = (sys.executable, "-m", "benchmarks.ingest", "--json")
 
 
 def measure(images: int, folder: Path | None) -> dict[str, Any]:
-    """Constants by runs on `images` and a tenth of them, listings of up to ten times as many, and benchmarks.ingest."""
+    """Constants by runs on `images` and a tenth of them, listings of ten and thirty times as many, and of decoding."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         small, large = (_run(Path(place) / name, count) for name, count in _sizes(images).items())
-        listed = [_list(Path(place) / f"listing-{count}", count) for count in (images, LARGER * images)]
+        listed = [_list(Path(place) / f"listing-{times}", times * images) for times in LISTED]
     decode = json.loads(subprocess.run(DECODE, cwd=CHECKOUT, stdout=subprocess.PIPE, check=False, text=True).stdout)
     return {
         "command": f"python -m benchmarks.capacity --measure {images}",
@@ -47,6 +48,7 @@ def measure(images: int, folder: Path | None) -> dict[str, Any]:
         "size": SIZE,
         "images_per_study": IMAGES_PER_STUDY,
         "planner": small[0].memory,
+        "before_listing": small[0].peaks["archive"],
         "worker": small[0].memory,
         "decoder": max(run.decoder_memory for run in (*small, *large)),
         "lines": {name: vars(line) for name, line in _lines(small, large, listed).items()},
@@ -135,7 +137,7 @@ def _lines(
         "events": line(steps, lambda run: run.events),
         "event_log": line(steps, lambda run: run.event_log),
         "second_run": line(images, lambda run: run.seconds, 1),
-        "listing_memory": Line(0.0, Line.through(*listed).each),
+        "listing_memory": Line.through(*listed),
         f"cpu {REST}": line(images, lambda run: run.cpu[REST]),
         **{f"cpu {name}": line(images, lambda run, name=name: run.cpu.get(name, 0.0)) for name in sorted(stages)},
     }

@@ -81,7 +81,9 @@ def predict(archive: Archive, constants: Constants) -> dict[str, float]:
         "decoded images, bytes": archive.own * archive.size**2,
         "event log, rows": lines["events"].at(steps),
         "event log, bytes": lines["event_log"].at(steps),
-        "memory of the planner, bytes": constants["planner"] + lines["listing_memory"].at(archive.own),
+        "memory of the planner, bytes": max(
+            constants["planner"], constants["before_listing"] + lines["listing_memory"].at(archive.own)
+        ),
         "memory of a worker, bytes": constants["worker"] + 2 * _batch_bytes(archive),
         "memory of a decoder, bytes": constants["decoder"],
         "second run, s": lines["second_run"].at(archive.own),
