@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -18,10 +19,7 @@ from ingestion.tables.subsets import expect_table
 from store import batches
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from ingestion.workspace import Workspace
-    from store.batches import Batch
 
 NOTHING_LOST = "nothing_lost"
 NO_PATIENT_IN_TWO_SPLITS = "no_patient_in_two_splits"
@@ -127,11 +125,14 @@ def check_shards(workspace: Workspace) -> Iterator[CheckResult]:
     folder = workspace.folder("shards")
     plan = batches.expect_plan(folder)
     studies = pq.read_table(expect_table(workspace, "studies"), columns=["image_id"])["image_id"].combine_chunks()
-    counts = Counter[str]()
+    counts, ids = Counter[str](), []
     for batch in plan.batches:
-        counts.update(_count_rows(folder, batch, studies))
+        table = pq.ParquetFile(batches.open_batch(folder, batch)).read(["image_id", "text", "triplets"])
+        counts.update(_count_rows(table))
+        ids += table["image_id"].chunks
     rows, expected, empty = counts["rows"], len(studies), counts["empty"]
-    missing = expected - counts["known"]  # an image is in one shard only
+    known = pc.sum(pc.is_in(pa.chunked_array(ids, pa.string()), value_set=studies)).as_py() or 0
+    missing = expected - known  # an image is in one shard only
     yield CheckResult(
         AS_MANY_ROWS_AS_STUDIES,
         bool(rows == expected and missing == 0),
@@ -151,11 +152,9 @@ def check_shards(workspace: Workspace) -> Iterator[CheckResult]:
     yield _check_triplets(counts["silent"], rows, has_reports)
 
 
-def _count_rows(folder: Path, batch: Batch, studies: pa.Array) -> dict[str, int]:
-    """Rows of a shard: all, those of known studies, those without a text and those without triplets."""
-    table = pq.ParquetFile(batches.open_batch(folder, batch)).read(["image_id", "text", "triplets"])
+def _count_rows(table: pa.Table) -> dict[str, int]:
+    """Rows of a shard: all, those without a text and those without triplets."""
     found = {
-        "known": pc.is_in(table["image_id"], value_set=studies),
         "empty": pc.equal(pc.utf8_trim(table["text"], " "), ""),
         "silent": pc.equal(pc.list_value_length(table["triplets"]), 0),
     }
