@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SEAL = ".sha256"
 DAMAGED = ".damaged"
-LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+LINE = re.compile(r"([0-9a-f]{64})  ([^/]+)")
 
 
 Digests = dict[str, tuple[str, ...]]  # by the name of a file; of two, either is right

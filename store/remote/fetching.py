@@ -136,7 +136,7 @@ class Fetching:
             if reset:
                 gone |= self._local.files_of(scope) - set(manifest.files)
             for name in gone:
-                (self._local.folder / name).unlink(missing_ok=True)
+                self._local.place(name).unlink(missing_ok=True)
             self._place(manifest, changed)
             self._local.indices.write(scope, Index.of(manifest, self._local.folder))
 
@@ -155,7 +155,7 @@ class Fetching:
 
     def _announce(self, manifest: Manifest, name: str) -> None:
         """Have a seal that is there already allow the new content, so that nobody takes that for damage meanwhile."""
-        path, record = self._local.folder / name, manifest.files[name]
+        path, record = self._local.place(name), manifest.files[name]
         if path.is_file() and isinstance(record, FileRecord):
             found = self._objects.get(record.key)
             if found is not None:
@@ -165,7 +165,7 @@ class Fetching:
     def _place_one(self, manifest: Manifest, name: str) -> None:
         record = manifest.files[name]
         assert isinstance(record, FileRecord)
-        path = self._local.folder / name
+        path = self._local.place(name)
         if record.size > SMALL:
             if path.is_file() and FileRecord.of(path) != record:
                 path.unlink()
@@ -173,7 +173,7 @@ class Fetching:
             path.unlink(missing_ok=True)
 
     def _place_link(self, name: str, target: str) -> None:
-        path = self._local.folder / name
+        path = self._local.place(name, target)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
         partial.unlink(missing_ok=True)
@@ -226,7 +226,7 @@ class Fetching:
 
     def _download(self, relative: str, record: FileRecord) -> bool:
         """Place a file of the store in the mirror; False where the store does not have what was published."""
-        path = self._local.folder / relative
+        path = self._local.place(relative)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}{PARTIAL}")
         try:

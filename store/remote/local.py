@@ -12,6 +12,7 @@ from pathlib import Path
 
 from store.remote import scopes
 from store.remote.index import Indices
+from store.remote.protocol.errors import StoreError
 
 OWN = ".remote"  # in the mirror: what only the keeper reads
 PARTIAL = ".partial"
@@ -33,6 +34,20 @@ class LocalMirror:
         if os.path.abspath(path) == str(self.folder):
             return ""
         return os.path.relpath(os.path.join(os.path.realpath(parent), name), self._real)
+
+    def place(self, name: str, leads_to: str = "") -> Path:
+        """Where a file of the store is placed, or a link to `leads_to`.
+
+        StoreError where that is outside the mirror: what the store says is not trusted.
+        """
+        path = self.folder / name
+        for end in (path.parent, path.parent / leads_to):
+            if not f"{os.path.realpath(end)}/".startswith(f"{self._real}/"):
+                raise StoreError(
+                    f"The store names {name}, which would be outside the mirror {self.folder}, so it is not brought: "
+                    "see who can write into the bucket."
+                )
+        return path
 
     def target(self, path: Path) -> str:
         """The file that a path leads to; links may lead to what is not in the mirror."""

@@ -43,5 +43,5 @@ def unpack_folder(packed: Path, folder: Path) -> None:
         for info in tar:
             if info.isfile():
                 moment = int(info.pax_headers[TIME])
-                os.utime(partial / info.name, ns=(moment, moment))
+                os.utime(partial / info.name.lstrip("/"), ns=(moment, moment))
     partial.rename(folder)

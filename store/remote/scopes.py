@@ -49,6 +49,13 @@ def scope_of(relative: str) -> str:
     return parts[0]
 
 
+def is_name_in(scope: str, name: str) -> bool:
+    """Whether a manifest of a scope may name a file so: below its folder, or in none, and nowhere else."""
+    parts = name.split("/")
+    inside = name.startswith(f"{scope}/") or (scope == HOME and len(parts) == 1)
+    return inside and parts[0] not in LOCAL_FOLDERS and not {"", ".", ".."} & {*parts}
+
+
 def is_fetched_at_once(scope: str) -> bool:
     """Whether a process brings the small files of a scope into the mirror when it begins, not when one is wanted.
 

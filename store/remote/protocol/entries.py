@@ -70,7 +70,10 @@ class Entries:
                 self._listed.get(folder, set()).discard(fingerprint)
                 return None
             try:
-                self._known[name] = BatchEntry.from_bytes(found.body)
+                entry = BatchEntry.from_bytes(found.body)
+                if not set(entry.files) <= {f"{fingerprint}.parquet", f"{fingerprint}.rejects.parquet"}:
+                    raise ValueError("a file is not of this batch")
+                self._known[name] = entry
             except (ValueError, KeyError, TypeError, AttributeError):
                 raise StoreError(
                     f"The entry of the batch {name} in {self._objects.address.url} is damaged: delete the object "

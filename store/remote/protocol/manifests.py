@@ -19,6 +19,7 @@ from typing import Any
 from store.remote.protocol.errors import LeaseLostError, StoreError
 from store.remote.protocol.objects import Objects
 from store.remote.protocol.records import FileRecord
+from store.remote.scopes import is_name_in
 
 FOLDER = "manifests/"
 CONFLICT_SECONDS = 60.0  # how long a change is tried again where others change the same manifest
@@ -63,7 +64,10 @@ class Manifests:
         if found is None:
             return None if known else Manifest()
         try:
-            return Manifest.from_bytes(found.body, found.etag)
+            manifest = Manifest.from_bytes(found.body, found.etag)
+            if not all(is_name_in(scope, name) for name in manifest.files):
+                raise ValueError("a file is not of this scope")
+            return manifest
         except Exception:
             raise StoreError(
                 f"The manifest of {scope} in {self._objects.address.url} is damaged: restore an earlier version of the "

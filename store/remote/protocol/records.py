@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 OBJECTS = "objects/"
+DIGEST = re.compile("[0-9a-f]{64}")
 BLOCK = 1 << 20  # bytes, the unit in which parts of a file are read and verified
 
 
@@ -39,7 +41,10 @@ class FileRecord:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> FileRecord:
         """The record of `to_json`; others raise KeyError, TypeError or ValueError."""
-        return cls(str(stored["sha256"]), int(stored["size"]), tuple(stored.get("blocks", ())))
+        digest, size = str(stored["sha256"]), int(stored["size"])
+        if not DIGEST.fullmatch(digest) or size < 0:
+            raise ValueError("no digest and size of a file")
+        return cls(digest, size, tuple(stored.get("blocks", ())))
 
     def to_json(self) -> dict[str, Any]:
         """The record as values that JSON can write."""

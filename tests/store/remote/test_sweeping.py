@@ -11,6 +11,8 @@ from store.remote.protocol.records import FileRecord
 from store.remote.sweeping import sweep
 from tests.store.remote.memory import MemoryObjects
 
+OUTPUT = "0" * 20 + ".parquet"
+
 
 @pytest.fixture
 def objects():
@@ -19,7 +21,7 @@ def objects():
     for record in (named, batch, other):
         objects.put(record.key, b"xyz")
     Manifests(objects).publish("phantom", {"phantom/a": named, "phantom/link": "../a"}, {})
-    Entries(objects).add("phantom/images", "0" * 20, BatchEntry({"x": batch}, {"x": 1}, ""))
+    Entries(objects).add("phantom/images", "0" * 20, BatchEntry({OUTPUT: batch}, {OUTPUT: 1}, ""))
     return objects
 
 

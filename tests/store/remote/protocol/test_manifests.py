@@ -33,10 +33,10 @@ def test_a_manifest_is_what_was_written():
 
 def test_a_change_adds_replaces_and_removes_at_once():
     manifests = Manifests(MemoryObjects())
-    manifests.publish(SCOPE, {"a": record(1), "b": record(2)}, {})
-    before, after = manifests.publish(SCOPE, {"a": record(3), "b": None, "c": "a"}, {})
-    assert before.files == {"a": record(1), "b": record(2)}
-    assert after.files == manifests.read(SCOPE).files == {"a": record(3), "c": "a"}
+    manifests.publish(SCOPE, {"phantom/a": record(1), "phantom/b": record(2)}, {})
+    before, after = manifests.publish(SCOPE, {"phantom/a": record(3), "phantom/b": None, "phantom/c": "a"}, {})
+    assert before.files == {"phantom/a": record(1), "phantom/b": record(2)}
+    assert after.files == manifests.read(SCOPE).files == {"phantom/a": record(3), "phantom/c": "a"}
     assert manifests.read(SCOPE, after.etag) is None
     assert manifests.list() == {SCOPE: after.etag}
 
@@ -48,12 +48,20 @@ def test_a_damaged_manifest_is_one_sentence():
         Manifests(objects).read(SCOPE)
 
 
+@pytest.mark.parametrize("name", ["/etc/a", "phantom/../../a", "a", "other/a", "phantom//a", "phantom/", "phantom"])
+def test_a_manifest_that_names_a_file_of_another_place_is_damaged(name):
+    manifests = Manifests(MemoryObjects())
+    manifests.publish(SCOPE, {name: record(1)}, {})
+    with pytest.raises(StoreError, match="The manifest of phantom in s3://bucket/home is damaged"):
+        manifests.read(SCOPE)
+
+
 def test_changes_of_many_threads_are_all_there():
     objects = MemoryObjects()
 
     def write(writer: int) -> None:
         for number in range(20):
-            Manifests(objects).publish(SCOPE, {f"{writer}/{number}": record(number)}, {})
+            Manifests(objects).publish(SCOPE, {f"{SCOPE}/{writer}/{number}": record(number)}, {})
 
     threads = [threading.Thread(target=write, args=(writer,)) for writer in range(3)]
     for thread in threads:
@@ -61,7 +69,7 @@ def test_changes_of_many_threads_are_all_there():
     for thread in threads:
         thread.join()
     found = Manifests(objects).read(SCOPE).files
-    assert found == {f"{writer}/{number}": record(number) for writer in range(3) for number in range(20)}
+    assert found == {f"{SCOPE}/{writer}/{number}": record(number) for writer in range(3) for number in range(20)}
 
 
 class Writer:
@@ -126,7 +134,7 @@ def test_interleaved_writers_never_publish_out_of_order(actions):
                 writer.lease.renew()
             elif action in ("publish", "remove") and writer.lease is not None:
                 newest = writer.lease.token == max(tokens)
-                changes = {f"file{step % 3}": record(step) if action == "publish" else None}
+                changes = {f"{SCOPE}/file{step % 3}": record(step) if action == "publish" else None}
                 try:
                     writer.manifests.publish(SCOPE, changes, {LEASE: writer.lease.token}, writer.seen)
                 except LeaseLostError:
