@@ -111,7 +111,8 @@ def expect_package(name: str, package: str, extra: str) -> None:
     """Raise SettingError where the package of an executor is not installed."""
     if not find_spec(package):
         raise SettingError(
-            f"execution.config.{name} needs packages that are not installed here: pip install 'radalign[{extra}]'."
+            f"execution.config.{name} needs packages that are not installed here: run pip install '.[{extra}]' in the "
+            "checkout."
         )
 
 

@@ -25,8 +25,8 @@ PORTS = {"Dagster": 3000, "MLflow": 5000}
 PYTHON = (3, 11), (3, 15)  # from, below
 NEEDED = ("torch", "timm", "transformers", "pyarrow", "duckdb", "pydicom", "dagster", "mlflow")
 OPTIONAL = {
-    "dagster-postgres": "several people and machines on one PostgreSQL: pip install radalign[postgres]",
-    "s3fs": "archives and homes on object storage: pip install radalign[remote]",
+    "dagster-postgres": "several people and machines on one PostgreSQL: pip install '.[postgres]' in the checkout",
+    "s3fs": "archives and homes on object storage: pip install '.[remote]' in the checkout",
 }
 HUB_WEIGHTS = "emilyalsentzer/Bio_ClinicalBERT"  # the text encoder of most methods' papers
 

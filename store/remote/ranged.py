@@ -41,8 +41,8 @@ class Source:
     def __post_init__(self) -> None:
         if len(self.block_digests) != -(-self.size // self.block_bytes):
             raise DamageError(
-                f"The blocks of {self.name} in the store are not those of its size, so it is not read; give the "
-                "command again that made it."
+                f"The store has {len(self.block_digests)} digests of blocks of {self.name}, which do not fit its "
+                f"{self.size} bytes, so it is not read; give the command again that made it."
             )
 
     def start_of(self, block: int) -> int:

@@ -143,7 +143,7 @@ def test_tables_of_another_version(revision: str, expected: str, address: str, s
 
 def test_no_driver_is_one_sentence(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(databases, "DRIVER", "a_driver_that_is_missing")
-    assert sentence_of_opening().endswith("pip install 'radalign[postgres]'.")
+    assert sentence_of_opening().endswith("run pip install '.[postgres]' in the checkout.")
 
 
 def test_runs_go_on_while_the_server_restarts_and_nothing_is_lost_or_doubled(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HISTORY_VARIABLE = "RADALIGN_DATABASE"  # of Dagster
 SCHEMES = ("postgresql", "postgres", "postgresql+psycopg2")
 DRIVEN = "postgresql+psycopg2"  # SQLAlchemy 2.1 takes another driver where none is named
-DRIVER, EXTRA = "psycopg2", "pip install 'radalign[postgres]'"
+DRIVER, EXTRA = "psycopg2", "run pip install '.[postgres]' in the checkout"
 EXAMPLE = "postgresql://USER:PASSWORD@HOST:5432/{name}"
 DEFAULT_PORT = 5432
 CONNECTING: Mapping[str, Any] = {  # what libpq is told: a host that was cut off is noticed within a minute

@@ -124,7 +124,7 @@ def _answer(agents: dist.TCPStore, own: dist.TCPStore, size: int, seconds: float
                 waiting.discard(rank)
         if monotonic() > deadline:
             raise PeerLostError(
-                f"{len(waiting)} of {size} processes have not come to {os.environ['MASTER_ADDR']} within {seconds:.0f} "
-                "s: look whether their hosts reach it"
+                f"{len(waiting)} of {size} processes have not connected to {os.environ['MASTER_ADDR']} within "
+                f"{seconds:.0f} s: check that their hosts can reach it"
             )
         sleep(POLL_SECONDS)

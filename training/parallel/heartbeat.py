@@ -68,7 +68,7 @@ def watch_heartbeat() -> None:
                 last, since = now, monotonic()
             elif monotonic() - since > silence:
                 sys.stderr.write(
-                    f"training: the step that started this has given no sign of life for {silence:.0f} s\n"
+                    f"training: the step that started it has given no sign of life for {silence:.0f} s, so it stops\n"
                 )
                 os.kill(os.getpid(), signal.SIGTERM)
                 return

@@ -114,8 +114,8 @@ class Attempt:
         place = placement_group([each] * settings.nodes, strategy="STRICT_SPREAD" if settings.spread else "PACK")
         if not place.wait(settings.wait_seconds):
             raise SystemExit(
-                f"training: Ray has had no {settings.nodes} places with {each} free for {settings.wait_seconds:.0f} s: "
-                "ask for less, or add nodes"
+                f"training: Ray has not found {settings.nodes} places with {each} free in "
+                f"{settings.wait_seconds:.0f} s: ask for less, or add nodes"
             )
         return place
 

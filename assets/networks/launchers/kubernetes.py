@@ -42,9 +42,11 @@ HOPELESS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateConta
 def expect_ready(settings: KubernetesSettings) -> None:
     """Raise LauncherError where the cluster cannot be spoken to, or no image is named."""
     if not find_spec("kubernetes") or not find_spec("dagster_k8s"):
-        raise LauncherError("The launcher kubernetes needs the extra `kubernetes`: pip install 'radalign[kubernetes]'.")
+        raise LauncherError(
+            "The launcher kubernetes needs packages of its own: run pip install '.[kubernetes]' in the checkout."
+        )
     if not settings.image:
-        raise LauncherError("The launcher kubernetes needs `image`, an image that has Radalign in its working folder.")
+        raise LauncherError("The launcher kubernetes needs `image`: build one of this checkout, and name it there.")
     _load_login(settings)
 
 

@@ -38,7 +38,7 @@ ANSWER_SECONDS = 10.0
 def expect_ready(settings: RaySettings) -> None:
     """Raise LauncherError where Ray is not installed, or no cluster answers."""
     if not find_spec("ray") or not find_spec("dagster_ray"):
-        raise LauncherError("The launcher ray needs the extra `ray`: pip install 'radalign[ray]'.")
+        raise LauncherError("The launcher ray needs packages of its own: run pip install '.[ray]' in the checkout.")
     address = _address(settings)
     if not address.startswith(("http://", "https://")):
         raise LauncherError(

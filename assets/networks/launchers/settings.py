@@ -68,7 +68,7 @@ class KubernetesSettings(SeveralHosts):
     """An indexed Job of Kubernetes, one pod for each machine. `pod_spec` mounts the home at its path in this run."""
 
     kind: Literal["kubernetes"] = "kubernetes"
-    image: str = Field("", description="Image of the pods, with Radalign in its working folder. It has to be given.")
+    image: str = Field("", description="Image of the pods, built of this checkout. It has to be given.")
     namespace: str = Field("", description="Namespace. Empty: that of this run's pod, else default.")
     service_account: str = Field("", description="Service account of the pods.")
     requests: dict[str, str] = Field({}, description="Resources that each pod asks for, such as cpu: '8'.")

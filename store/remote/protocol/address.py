@@ -27,8 +27,8 @@ class Address:
         scheme, _, rest = url.partition("://")
         if scheme != SCHEME:
             raise StoreError(
-                f"The home {scheme}://... is on a storage that cannot hold a home: use s3://bucket/prefix (for other "
-                "stores with an S3 interface with AWS_ENDPOINT_URL) or a folder."
+                f"A storage of the kind {scheme}:// cannot hold a home: give a folder or s3://bucket/prefix, and name "
+                "the server of an S3-compatible store in AWS_ENDPOINT_URL."
             )
         bucket, _, prefix = rest.partition("/")
         prefix = "/".join(part for part in prefix.split("/") if part)

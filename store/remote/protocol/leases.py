@@ -84,8 +84,8 @@ class Lease:
         """Raise LeaseLostError where another one is known to have taken the lease over."""
         if self.lost:
             raise LeaseLostError(
-                f"Another run has taken over {self.name}, because this one was away for too long, so that nothing more "
-                "of this one is published: give the same command again, which goes on from what is there."
+                f"Another run has taken over {self.name}, because this one did not renew its lease in time, and this "
+                "one publishes nothing more: give the same command again, which goes on from what is there."
             )
 
     def renew(self) -> None:
