@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from store.remote import scopes
-from store.remote.index import Index
 from store.remote.local import PARTIAL, LocalMirror
 from store.remote.protocol.entries import BatchEntry, Entries
 from store.remote.protocol.manifests import Entry, Manifest, Manifests
@@ -138,7 +137,8 @@ class Fetching:
             for name in gone:
                 self._local.place(name).unlink(missing_ok=True)
             self._place(manifest, changed)
-            self._local.indices.write(scope, Index.of(manifest, self._local.folder))
+            changes = {name: manifest.files.get(name) for name in (*changed, *gone)}
+            self._local.indices.write(scope, known.after(manifest, changes, self._local.folder))
 
     def _place(self, manifest: Manifest, names: Sequence[str]) -> None:
         """Bring files of a manifest: contents first, then their seals; large ones only when somebody opens them."""

@@ -186,10 +186,17 @@ class RemoteHome:
                 f"{self.mirror} mirrors another home ({there['url']}): set RADALIGN_MIRROR to a folder for "
                 f"{self.address.url} alone."
             )
+        if stray := self.local.find_stray():
+            raise StoreError(
+                f"{self.mirror} has files that came from no store, such as {stray}, and which a mirror would lose: set "
+                "RADALIGN_MIRROR to an empty folder."
+            )
         first = Objects(self.address, FIRST_PATIENCE)
         next(iter(first.list("manifests/")), None)
         if there != about:
             expect_conditions(first, endpoint())
+            if there:  # another server, which may hold something else at this address
+                self.local.indices.clear()
             mark.parent.mkdir(parents=True, exist_ok=True)
             self.local.write_text(mark, json.dumps(about))
         self._checked = True

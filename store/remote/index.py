@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,13 +25,8 @@ class Index:
     manifest: Manifest = field(default_factory=Manifest)
     placed: Mapping[str, Placed] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, manifest: Manifest, mirror: Path) -> Index:
-        """The index of a scope whose files in the mirror are those of the manifest."""
-        return cls(manifest, _states(mirror, manifest.files))
-
     def after(self, manifest: Manifest, changes: Mapping[str, Entry | None], mirror: Path) -> Index:
-        """The index once the changes were published."""
+        """The index once the changes were published, or brought."""
         kept = {name: state for name, state in self.placed.items() if name not in changes}
         return Index(manifest, {**kept, **_states(mirror, changes)})
 
@@ -75,6 +71,10 @@ class Indices:
     def remove(self, scope: str) -> None:
         """Forget what is known of a scope."""
         self._path(scope).unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Forget what is known of all scopes."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _path(self, scope: str) -> Path:
         return self._folder / scope.replace("/", "%")

@@ -78,6 +78,13 @@ class LocalMirror:
         partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)
 
+    def find_stray(self) -> str:
+        """A file of a folder that was never a mirror, such as a home of this machine; empty where there is none."""
+        if self.own.exists():
+            return ""
+        found = (os.path.relpath(path, self.folder) for path in files_below(self.folder) if path != self.folder)
+        return next((name for name in found if not scopes.is_local(name) and not scopes.is_batch(name)), "")
+
     def files_of(self, scope: str) -> set[str]:
         """The files of a scope that are in the mirror and would be published."""
         if scope == scopes.HOME:

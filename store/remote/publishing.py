@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BytesIO
@@ -15,6 +15,7 @@ from store.remote import scopes
 from store.remote.fetching import WORKERS, Fetching
 from store.remote.local import LocalMirror, files_below
 from store.remote.protocol.entries import BatchEntry, Entries
+from store.remote.protocol.errors import LeaseLostError, StoreError
 from store.remote.protocol.manifests import Entry, Manifest, Manifests, Tokens
 from store.remote.protocol.objects import Objects
 from store.remote.protocol.records import FileRecord
@@ -133,21 +134,38 @@ class Publishing:
             self._fetching.fetch_batch(relative)
 
     def _flush(self, scope: str) -> None:
-        """Publish what was noted of a scope. To be called while `_alone`."""
+        """Publish what was noted of a scope; where the store fails, it stays noted. To be called while `_alone`."""
         with self._changing:
             noted, gone = self._noted.pop(scope, set()), self._gone.pop(scope, set())
         if not noted and not gone:
             return
+        try:
+            self._change(scope, noted, gone)
+        except LeaseLostError:
+            raise
+        except StoreError:
+            with self._changing:
+                self._noted[scope] |= noted
+                self._gone[scope] |= gone
+            raise
+
+    def _change(self, scope: str, noted: Collection[str], gone: Collection[str]) -> None:
+        """Upload what was written, then replace the manifest."""
         tokens = self._tokens(scope)
         changes: dict[str, Entry | None] = {name: None for name in gone}
-        with ThreadPoolExecutor(WORKERS) as pool:
-            changes |= {name: entry for name, entry in pool.map(self._upload, sorted(noted)) if entry is not None}
+        changes |= {name: entry for name, entry in self._upload_all(sorted(noted)) if entry is not None}
         known = self._local.indices.read(scope)
         before, after = self._manifests.publish(scope, changes, tokens, known.manifest)
         if before.etag != known.manifest.etag:  # what others have published meanwhile is yet to be brought
             files = {**known.manifest.files, **{name: entry for name, entry in changes.items() if entry is not None}}
             after = Manifest({name: files[name] for name in files if changes.get(name, "") is not None}, after.tokens)
         self._local.indices.write(scope, known.after(after, changes, self._local.folder))
+
+    def _upload_all(self, names: Sequence[str]) -> list[tuple[str, Entry | None]]:
+        if not threading.main_thread().is_alive():  # the interpreter ends, and starts no threads any more
+            return [self._upload(name) for name in names]
+        with ThreadPoolExecutor(WORKERS) as pool:
+            return list(pool.map(self._upload, names))
 
     def _upload(self, relative: str) -> tuple[str, Entry | None]:
         """Store the content of a file; None for one that is not there any more."""

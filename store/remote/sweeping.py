@@ -22,8 +22,15 @@ def sweep(objects: Objects, manifests: Manifests, entries: Entries, dry_run: boo
     unneeded = [one for one in old if one.name not in named]
     if not dry_run:
         with ThreadPoolExecutor(WORKERS) as pool:
-            list(pool.map(lambda one: objects.delete(one.name), unneeded))
+            list(pool.map(lambda one: _delete_old(objects, one.name), unneeded))
     return len(unneeded), sum(one.size for one in unneeded)
+
+
+def _delete_old(objects: Objects, name: str) -> None:
+    """Delete an object, unless somebody has written it again since it was listed."""
+    there = objects.head(name)
+    if there and there.age > LEAST_AGE:
+        objects.delete(name)
 
 
 def _named(objects: Objects, manifests: Manifests, entries: Entries) -> Iterator[str]:

@@ -313,3 +313,28 @@ def test_a_mirror_of_another_home_is_refused(host, monkeypatch, server):
     monkeypatch.delenv(mirror.KNOWN)
     with pytest.raises(StoreError, match=r"mirrors another home \(s3://radalign/home\d+\): set RADALIGN_MIRROR"):
         mirror.refresh(default_home())
+
+
+def test_a_folder_with_files_of_its_own_is_no_mirror(host):
+    a = host("a")
+    (a / "phantom" / "studies").mkdir(parents=True)
+    (a / "phantom" / "studies" / "plan.json").write_text("{}")
+    with pytest.raises(StoreError, match=r"phantom/studies/plan\.json, .* set RADALIGN_MIRROR to an empty folder"):
+        mirror.refresh(a)
+    assert (a / "phantom" / "studies" / "plan.json").exists()
+
+
+def test_another_server_at_the_address_gets_what_the_first_one_had(host, monkeypatch):
+    a = host("a")
+    mirror.refresh(a)
+    path = publish(a, "phantom/studies/a.json", 1)
+    keeper = mirror.keeper_of(path)
+    for found in list(keeper.objects.list("")):
+        keeper.objects.delete(found.name)
+    monkeypatch.setattr("store.remote.home.endpoint", lambda: "http://another")
+    keeper._checked = False
+    mirror.refresh(a)
+    publish(a, "phantom/studies/b.json", 2)
+    mirror.publish(path)
+    located = keeper.fetching.locate(path)
+    assert keeper.objects.head(located.record.key) is not None

@@ -47,3 +47,13 @@ def test_an_object_that_nothing_names_is_removed(objects, monkeypatch):
 def test_a_young_object_is_kept(objects):
     assert run(objects) == (0, 0)
     assert left(objects) == ["a", "b", "c"]
+
+
+def test_an_object_that_is_written_again_meanwhile_is_kept(objects, monkeypatch):
+    old = [one.__class__(one.name, one.etag, one.size, age=1e9) for one in objects.list("objects/")]
+    monkeypatch.setattr(
+        objects, "list", lambda prefix, found=objects.list: old if prefix == "objects/" else found(prefix)
+    )
+    run(objects)
+    monkeypatch.undo()
+    assert left(objects) == ["a", "b", "c"]

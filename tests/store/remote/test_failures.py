@@ -1,0 +1,84 @@
+"""What was written and not published yet, when the store fails, the process ends, or another machine publishes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from store.code import ROOT
+from store.remote.fetching import Fetching
+from store.remote.local import LocalMirror
+from store.remote.protocol.entries import Entries
+from store.remote.protocol.errors import LeaseLostError, StoreError
+from store.remote.protocol.manifests import Manifests
+from store.remote.publishing import Publishing
+from tests.store.remote.memory import MemoryObjects
+
+AT_EXIT = """
+import atexit, sys
+from pathlib import Path
+from tests.store.remote.memory import MemoryObjects
+from tests.store.remote.test_failures import Mirror
+objects = MemoryObjects()
+mirror = Mirror(Path(sys.argv[1]), objects)
+mirror.write("phantom/a", "1")
+atexit.register(lambda: print(*mirror.manifests.read("phantom").files))
+atexit.register(mirror.publishing.flush_all)
+"""
+
+
+class Mirror:
+    """A mirror in a folder."""
+
+    def __init__(self, folder, objects):
+        self.local, self.manifests, entries = LocalMirror(folder), Manifests(objects), Entries(objects)
+        self.fetching = Fetching(self.local, objects, self.manifests, entries)
+        self.publishing = Publishing(self.local, objects, self.manifests, entries, self.fetching, lambda _: {})
+
+    def write(self, name, text):
+        path = self.local.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        self.publishing.note(path)
+
+    def read(self, name):
+        return (self.local.folder / name).read_text()
+
+
+def test_what_was_noted_is_published_when_the_interpreter_ends(tmp_path):
+    command = [sys.executable, "-c", AT_EXIT, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "phantom/a\n"
+
+
+@pytest.mark.parametrize(("error", "later"), [(StoreError, ["phantom/a"]), (LeaseLostError, [])])
+def test_what_could_not_be_published_stays_noted_unless_the_lease_is_lost(tmp_path, monkeypatch, error, later):
+    mirror = Mirror(tmp_path, MemoryObjects())
+    mirror.write("phantom/a", "1")
+
+    def fail(*_):
+        raise error("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mirror.manifests, "publish", fail)
+        with pytest.raises(error):
+            mirror.publishing.flush("phantom")
+    mirror.publishing.flush_all()
+    assert list(mirror.manifests.read("phantom").files) == later
+
+
+def test_a_change_that_was_never_published_is_undone_under_a_lease_also_after_others_have_published(tmp_path):
+    objects = MemoryObjects()
+    here, there = Mirror(tmp_path / "here", objects), Mirror(tmp_path / "there", objects)
+    there.write("phantom/a", "1")
+    there.publishing.flush_all()
+    here.fetching.sync("phantom")
+    here.write("phantom/a", "of a killed process")
+    there.write("phantom/b", "2")
+    there.publishing.flush_all()
+    here.fetching.sync("phantom")
+    assert here.read("phantom/a") == "of a killed process"
+    here.fetching.sync("phantom", reset=True)
+    assert (here.read("phantom/a"), here.read("phantom/b")) == ("1", "2")
