@@ -126,8 +126,8 @@ class TrainingConfig:
     )
     peer_timeout: float = setting(
         600.0,
-        "Seconds after which the processes of a run give up one that is not heard of, as its host is gone; more than "
-        "writing a checkpoint takes.",
+        "Seconds without an answer of another process of the run, such as one whose host is gone, after which a process "
+        "gives it up; longer than writing a checkpoint takes.",
     )
     data_version: str = setting(
         "", "Data version that the shards must have (digest of their manifest); empty for whichever they have."

@@ -29,10 +29,12 @@ IN_PROCESS = "in_process"
 SHARED = {
     "retries": get_retries_config(),
     "max_concurrent": dg.Field(
-        dg.Noneable(dg.IntSource), default_value=None, description="Batches at once. Empty: as many as there are CPUs."
+        dg.Noneable(dg.IntSource),
+        default_value=None,
+        description="Batches at once. Empty: as many as a Ray cluster has CPUs; 20 pods on Kubernetes.",
     ),
     "patience_seconds": dg.Field(
-        float, default_value=300.0, description="How long a cluster is waited for that does not answer any more."
+        float, default_value=300.0, description="How long the run waits for a cluster that does not answer any more."
     ),
 }
 RAY: dict[str, Any] = {

@@ -49,7 +49,7 @@ class SlurmSettings(SeveralHosts):
     options: list[str] = Field([], description="Further options of sbatch, such as --constraint=h100.")
     setup: list[str] = Field([], description="Lines of shell before the training, such as `module load cuda`.")
     python: str = Field("", description="Python on the nodes. Empty: that of this run.")
-    poll_seconds: float = Field(10.0, gt=0, description="Seconds between two questions for the state of the job.")
+    poll_seconds: float = Field(10.0, gt=0, description="Seconds between two looks at the state of the job.")
 
 
 class RaySettings(SeveralHosts):
@@ -61,7 +61,7 @@ class RaySettings(SeveralHosts):
     gpus_per_node: float = Field(0.0, ge=0, description="GPUs that the training takes on each node.")
     spread: bool = Field(True, description="Each part on a node of its own; false: several parts may share one.")
     wait_seconds: float = Field(1800.0, gt=0, description="Seconds to wait for nodes that are free.")
-    poll_seconds: float = Field(1.0, gt=0, description="Seconds between two questions for the state of the job.")
+    poll_seconds: float = Field(1.0, gt=0, description="Seconds between two looks at the state of the job.")
 
 
 class KubernetesSettings(SeveralHosts):
@@ -82,7 +82,7 @@ class KubernetesSettings(SeveralHosts):
     kubeconfig: str = Field("", description="File of the cluster's address and login. Empty: the usual place.")
     context: str = Field("", description="Context in that file. Empty: the current one.")
     wait_seconds: float = Field(1800.0, gt=0, description="Seconds to wait until all pods run.")
-    poll_seconds: float = Field(5.0, gt=0, description="Seconds between two questions for the state of the job.")
+    poll_seconds: float = Field(5.0, gt=0, description="Seconds between two looks at the state of the job.")
 
 
 Launcher = OneHost | SlurmSettings | RaySettings | KubernetesSettings
