@@ -126,7 +126,7 @@ class TrainingConfig:
     )
     peer_timeout: float = setting(
         600.0,
-        "Seconds without an answer of another process of the run, such as one whose host is gone, after which a process "
+        "Seconds without an answer of another process of the run, as when its host is gone, after which a process "
         "gives it up; longer than writing a checkpoint takes.",
     )
     data_version: str = setting(

@@ -44,7 +44,7 @@ class LocalMirror:
         for end in (path.parent, path.parent / leads_to):
             if not f"{os.path.realpath(end)}/".startswith(f"{self._real}/"):
                 raise StoreError(
-                    f"The store names {name}, which would be outside the mirror {self.folder}, so it is not brought: "
+                    f"The store names {name}, which would be outside the mirror {self.folder}, so it is not fetched: "
                     "see who can write into the bucket."
                 )
         return path

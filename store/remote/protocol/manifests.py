@@ -116,8 +116,8 @@ class Manifests:
 
 def _say_lost(lease: str) -> str:
     return (
-        f"Another run has taken over {lease}, because this one was away for too long, so that nothing more of this one "
-        "is published: give the same command again, which goes on from what is there."
+        f"Another run has taken over {lease}, because this one did not renew its lease in time, and this one publishes "
+        "nothing more: give the same command again, which goes on from what is there."
     )
 
 
