@@ -37,6 +37,7 @@ from store.batches import Batch, Count, Plan
 from store.digests import fingerprint
 from store.errors import SettingError
 from store.processes import return_memory
+from store.remote import mirror
 from store.seals import is_intact, set_aside, write_sealed_table
 from store.settings import setting
 
@@ -296,7 +297,7 @@ def _batch(name: str, cohort: Cohort, sources: pa.Table, stamps: pa.Table) -> Ba
 
 def _previous_sources(folder: Path, log: Log, columns: Sequence[str] | None = None) -> pa.Table | None:
     path = folder / SOURCES
-    if not path.exists():
+    if not mirror.fetch(path):
         return None
     if not is_intact(path):
         set_aside(path)

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from store import batches
 from store.batches import Batch, Plan
+from store.remote import mirror
 from store.seals import is_intact, is_sealed, set_aside, write_sealed_table
 
 FILE = "members.parquet"
@@ -83,6 +84,7 @@ def read_members(folder: Path, size: int, log: Log) -> pa.Table:
     Where the table is damaged, which `log` is told, or not there yet, they are read from the batches that count.
     """
     path = folder / FILE
+    mirror.fetch(path)
     if is_intact(path):
         table = pq.read_table(path)
         same = (table.schema.metadata or {}).get(SIZE) == str(size).encode()

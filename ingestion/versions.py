@@ -85,6 +85,8 @@ def take_version(workspace: Workspace) -> str:
     mirror.bring(target)
     if not _is_whole(target, data, content):
         _write(current, target, data)
+    elif not mirror.is_kept(target / "shards" / manifest.FILE_NAME):  # whoever wrote it could not publish it
+        mirror.publish(target)
     return target.name
 
 

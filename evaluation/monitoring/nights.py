@@ -29,6 +29,7 @@ from store import batches
 from store.batches import Batch, Plan
 from store.code import code_version
 from store.digests import fingerprint
+from store.remote import mirror
 from store.seals import is_intact, write_sealed_table
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ def read_known(folder: Path, before: Workspace, plan: Plan, reference: int) -> p
     digests of their ids. It is empty for the others.
     """
     path = folder / KNOWN
+    mirror.fetch(path)
     if not is_intact(path):
         later = {image for night in read_nights(plan) for image in night.images}
         table = EvaluationDataset(before).reader.columns(None, ["image_id", "split"])

@@ -14,6 +14,7 @@ from evaluation.metrics.values import ResultValue
 from evaluation.results.files import NAME, RESAMPLES_FOLDER, Say, how_to_measure, resamples_path
 from evaluation.results.schema import FORMER_REPEAT, RESAMPLES_DIGEST
 from store.digests import known_digest
+from store.remote import mirror
 from store.seals import is_intact, is_sealed, write_sealed_table
 
 KEY = ("method", "checkpoint", "cohort", "data_version", "task", "setting", "seed", "repeat", "metric", "class")
@@ -71,7 +72,7 @@ def read_resamples(
 def _read_of(path: Path, chosen: Sequence[tuple[str, str, object]]) -> pa.Table | None:
     """The chosen resamples of the measurement file `path`; None where they are not those that were written with it."""
     kept = resamples_path(path)
-    if not kept.is_file():
+    if not mirror.fetch(kept):
         return None
     try:
         recorded = (pq.read_schema(path).metadata or {}).get(RESAMPLES_DIGEST, b"").decode() if path.exists() else ""

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from store import batches
 from store.batches import AGAIN
 from store.digests import fingerprint
+from store.remote import mirror
 from store.seals import expect_intact, is_intact, write_sealed_table
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def update_regions(workspace: Workspace) -> None:
     from store.code import code_version
 
     shards, path = workspace.folder("shards"), workspace.folder("studies") / "studies.parquet"
-    if workspace.version or not (shards / "manifest.json").exists() or not path.exists():
+    if workspace.version or not (shards / "manifest.json").exists() or not mirror.fetch(path):
         return
     reader = ShardReader(shards)
     sizes = reader.columns(None, ["image_id", "height", "width"])
@@ -63,6 +64,7 @@ def update_regions(workspace: Workspace) -> None:
         reader.manifest.digest, unknown.to_pylist(), rows, boxes, files, list(stamps.values()), code_version(__name__)
     )
     target = workspace.folder(FOLDER) / FILE
+    mirror.fetch(target)
     if is_intact(target) and (pq.read_schema(target).metadata or {}).get(MADE_FROM) == source.encode():
         return
     shapes = dict(

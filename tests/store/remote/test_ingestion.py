@@ -10,7 +10,7 @@ from cohorts.phantom.config import PhantomConfig
 from ingestion.inventory import InventorySettings
 from ingestion.pipeline import IngestionSettings, update
 from ingestion.stages.images import ImagesSettings
-from ingestion.versions import at_version, pin, pinned_state
+from ingestion.versions import at_version, pin, pinned_state, take_version
 from ingestion.workspace import Workspace
 from shards.reader import ShardReader
 from store.remote import mirror
@@ -80,3 +80,9 @@ def test_an_ingestion_through_faults_is_that_of_a_local_home_and_is_done_once(ho
     kept = at_version(Workspace(cohort="phantom"), pinned_state(Workspace(cohort="phantom"), "run")["version"])
     rows = ShardReader(kept.folder("shards")).columns(None, ["image_id"]).num_rows
     assert rows == sum(expected[split] for split in ("train", "validate", "test") if split in expected)
+
+    keeper, scope = mirror.keeper_of(c), f"phantom/versions/{kept.version}"
+    keeper.manifests.remove(scope)  # as if the one who wrote it could not publish it
+    keeper.local.indices.remove(scope)
+    assert take_version(Workspace(cohort="phantom")) == kept.version
+    assert keeper.manifests.read(scope).files
