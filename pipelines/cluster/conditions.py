@@ -42,7 +42,7 @@ PACKAGES = (
     "spacy",
 )
 NOT_SENT = (CONDITIONS, MIRROR, KNOWN, ANSWERED)  # belong to one machine
-SECRET = re.compile(r"://[^/@\s]*:[^/@\s]+@")  # an address with a password
+SECRET = re.compile(r"://[^/@\s]*:[^@\s]+@|password=", re.IGNORECASE)  # an address with a password
 
 
 @dataclass(frozen=True)

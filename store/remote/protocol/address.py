@@ -49,5 +49,8 @@ class Address:
 def endpoint() -> str:
     """The server that the environment names, as a message may show it; empty for Amazon's own."""
     named = next((os.environ[name] for name in ENDPOINTS if os.environ.get(name)), "")
-    parts = urlsplit(named)
+    try:
+        parts = urlsplit(named)
+    except ValueError:
+        raise StoreError("AWS_ENDPOINT_URL is no address of a server, such as http://HOST:9000: correct it.") from None
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if named else ""

@@ -26,7 +26,7 @@ from typing import Any
 from store.errors import BusyError
 from store.processes import process_lives
 from store.remote.protocol.errors import LeaseLostError, StoreError
-from store.remote.protocol.objects import Objects
+from store.remote.protocol.objects import Found, Objects
 
 FOLDER = "leases/"
 VARIABLE = "RADALIGN_LEASE_SECONDS"
@@ -117,7 +117,9 @@ class Lease:
     def _find_own(self) -> str | None:
         """The tag of the lease if it is still ours: a renewal that was given up may have had its effect."""
         there = self._objects.get(FOLDER + self.name)
-        return there.etag if there and State.from_bytes(there.body).holder == self._state.holder else None
+        return (
+            there.etag if there and _read_state(self._objects, self.name, there).holder == self._state.holder else None
+        )
 
     def _renew_often(self) -> None:
         while not self._ended.wait(self._state.seconds / RENEWALS) and not self.lost:
@@ -155,7 +157,7 @@ class Leases:
         deadline = time.monotonic() + patience
         while True:
             found = self._objects.get(FOLDER + name)
-            before = State.from_bytes(found.body) if found else State()
+            before = _read_state(self._objects, name, found) if found else State()
             tag = found.etag if found else ""
             if tag != watched:
                 watched, since = tag, time.monotonic()
@@ -179,6 +181,20 @@ def machine() -> str:
     """What tells this machine, and this view of its processes, from all others."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
+
+
+def _read_state(objects: Objects, name: str, found: Found) -> State:
+    """The state of a lease; StoreError where it is none."""
+    try:
+        state = State.from_bytes(found.body)
+        if not 0 < state.seconds < math.inf:
+            raise ValueError("no duration")
+    except (ValueError, TypeError):
+        raise StoreError(
+            f"The lease {name} in {objects.address.url} is damaged: when no run works there, delete the object "
+            f"{objects.address.key(FOLDER + name)}."
+        ) from None
+    return state
 
 
 def _claim(token: int) -> State:

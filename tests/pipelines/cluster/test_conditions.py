@@ -80,6 +80,15 @@ def test_a_worker_gets_our_variables_without_passwords(monkeypatch, tmp_path):
     assert sent_environment()["RADALIGN_DATABASE"] == "postgresql://me@db/dagster"
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["postgresql://me:sec/ret@db/dagster", "postgresql://db/dagster?user=me&password=secret", "https://:secret@mlflow"],
+)
+def test_no_spelling_of_a_password_is_sent(monkeypatch, address):
+    monkeypatch.setenv("RADALIGN_DATABASE", address)
+    assert "RADALIGN_DATABASE" not in sent_environment()
+
+
 def test_the_version_of_all_code_changes_with_any_module(monkeypatch):
     monkeypatch.setattr(conditions, "code_version", lambda *modules: modules)
     modules = conditions.code_of_all()

@@ -188,6 +188,13 @@ def test_the_duration_can_be_set_and_has_to_be_a_number(objects, monkeypatch):
         Leases(objects)
 
 
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"seconds": -1}', b'{"seconds": "soon"}', b'{"other": 1}'])
+def test_a_damaged_lease_is_one_sentence(objects, body):
+    objects.put(FOLDER + NAME, body)
+    with pytest.raises(StoreError, match=f"The lease {NAME} in s3://bucket/home is damaged: .* home/leases/{NAME}"):
+        holders(objects).acquire(NAME, "busy", patience=0)
+
+
 def test_a_thread_renews_the_lease_by_itself(objects, monkeypatch):
     monkeypatch.setenv(leases.VARIABLE, "1")
     with holders(objects).holding(NAME, "busy", patience=math.inf):

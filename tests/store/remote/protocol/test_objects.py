@@ -104,6 +104,7 @@ def test_a_conditional_write_whose_answer_was_lost_is_known_to_be_ours(objects, 
         ({}, "elsewhere", "no bucket elsewhere"),
         ({"AWS_ENDPOINT_URL": "http://user:pass@127.0.0.1:{free}"}, "", "cannot be reached"),
         ({"AWS_ENDPOINT_URL": "no address"}, "", "cannot be used"),
+        ({"AWS_ENDPOINT_URL": "http://[::1"}, "", "no address of a server"),
     ],
 )
 def test_a_store_that_cannot_be_used_is_one_sentence_without_secrets(url, monkeypatch, changes, bucket, said, tmp_path):
