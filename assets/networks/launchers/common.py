@@ -24,7 +24,8 @@ TAIL_SECONDS, BRING_SECONDS = 1.0, 15.0
 STOP_SECONDS = 120.0  # for a training on other machines to write its checkpoint and end
 # Variables that a training elsewhere needs: none of them holds a password or a key.
 PASSED_ON = (
-    "RADALIGN_HOME", "RADALIGN_CACHE_BYTES", "RADALIGN_FETCH_BYTES", SILENCE, "AWS_ENDPOINT_URL", "AWS_REGION",
+    "RADALIGN_HOME", "RADALIGN_CACHE_BYTES", "RADALIGN_FETCH_BYTES", SILENCE, "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3", "AWS_REGION",
     "AWS_DEFAULT_REGION", "HF_HUB_OFFLINE",
 )  # fmt: skip
 PASSED_ON_OF = ("TORCH_", "NCCL_", "GLOO_")  # all whose names begin so
