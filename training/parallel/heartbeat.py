@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
+from store.errors import SettingError
+
 HEARTBEAT = "RADALIGN_HEARTBEAT"  # in the environment of a training: the file
 SILENCE = "RADALIGN_HEARTBEAT_SECONDS"  # seconds without a change after which the training stops
 BEAT_SECONDS, SILENCE_SECONDS = 10.0, 600.0
@@ -55,7 +57,7 @@ def watch_heartbeat() -> None:
     name = os.environ.get(HEARTBEAT, "")
     if not name or not Path(name).exists():
         return
-    path, silence = Path(name), float(os.environ.get(SILENCE) or SILENCE_SECONDS)
+    path, silence = Path(name), _silence()
 
     def watch() -> None:
         last, since = "", monotonic()
@@ -76,3 +78,14 @@ def watch_heartbeat() -> None:
 
     ended = threading.Event()
     threading.Thread(target=watch, name="heartbeat-watch", daemon=True).start()
+
+
+def _silence() -> float:
+    given = os.environ.get(SILENCE) or SILENCE_SECONDS
+    try:
+        found = float(given)
+    except ValueError:
+        found = 0.0
+    if not found > 0:
+        raise SettingError(f"{SILENCE} is {given!r}, but must be a number of seconds above 0.")
+    return found

@@ -10,7 +10,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from kubernetes import client
 
 LABEL = "radalign/run"  # of everything that belongs to one training
+ANSWER_SECONDS = (5, 30)  # to connect to the API, and for its answer
+AWAY_SECONDS = 300.0  # for which an API that does not answer is waited for: the training goes on meanwhile
 WORKDIR_GRACE = 60  # seconds for a pod to write its checkpoint and end
 HOPELESS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError")
 
@@ -158,7 +160,7 @@ class _Cluster:
         """Wait until the Job is over, while the logs of its pods are read."""
         said, started = "", time.monotonic()
         while True:
-            job, pods = self._job(), self.pods()
+            job, pods = self.state(context.log.warning)
             for pod in pods:
                 if pod.status.phase != "Pending" and pod.metadata.name not in self._followed:
                     self._read_log(pod.metadata.name, context, reader)
@@ -180,11 +182,33 @@ class _Cluster:
         for thread in self._followed.values():
             thread.join(STOP_SECONDS)
 
+    def state(self, warn: Callable[[str], object]) -> tuple[client.V1Job, list[client.V1Pod]]:
+        """The Job and its pods. An API that is away, as during an upgrade of the cluster, is asked again."""
+        from kubernetes.client import ApiException
+        from urllib3.exceptions import HTTPError
+
+        deadline, said = time.monotonic() + AWAY_SECONDS, False
+        while True:
+            try:
+                return self._job(), self.pods()
+            except (ApiException, HTTPError) as error:
+                if isinstance(error, ApiException) and error.status != 429 and error.status < 500:
+                    raise
+                if time.monotonic() > deadline:
+                    raise LauncherError(
+                        f"Kubernetes has not answered for {AWAY_SECONDS:.0f} s; the same command goes on from the last "
+                        "checkpoint."
+                    ) from None
+            if not said:
+                warn(f"Kubernetes does not answer; waiting for it, at most {AWAY_SECONDS:.0f} s.")
+                said = True
+            time.sleep(self.settings.poll_seconds)
+
     def _job(self) -> client.V1Job:
         from kubernetes.client import ApiException
 
         try:
-            return self.batch.read_namespaced_job(self.name, self.namespace)
+            return self.batch.read_namespaced_job(self.name, self.namespace, _request_timeout=ANSWER_SECONDS)
         except ApiException as error:
             if error.status != 404:
                 raise
@@ -200,7 +224,7 @@ class _Cluster:
     def pods(self) -> list[client.V1Pod]:
         """The pods of the training."""
         found: list[client.V1Pod] = self.core.list_namespaced_pod(
-            self.namespace, label_selector=f"{LABEL}={self.name}"
+            self.namespace, label_selector=f"{LABEL}={self.name}", _request_timeout=ANSWER_SECONDS
         ).items
         return found
 
@@ -215,13 +239,28 @@ class _Cluster:
         thread.start()
 
     def delete(self) -> None:
-        """Delete Job, pods and service, if they are there, and wait until the pods are gone."""
+        """Delete Job, pods and service, if they are there, and wait until the pods are gone.
+
+        LauncherError where the API does not answer.
+        """
+        from urllib3.exceptions import HTTPError
+
+        try:
+            self._delete()
+        except HTTPError:
+            raise LauncherError(
+                f"Kubernetes does not answer, so that the Job {self.name} in the namespace {self.namespace} may go on: "
+                f"the same command ends it, and so does `kubectl delete job {self.name}`."
+            ) from None
+
+    def _delete(self) -> None:
         from kubernetes.client import ApiException
 
+        limit = {"_request_timeout": ANSWER_SECONDS}
         with suppress(ApiException):
-            self.batch.delete_namespaced_job(self.name, self.namespace, propagation_policy="Background")
+            self.batch.delete_namespaced_job(self.name, self.namespace, propagation_policy="Background", **limit)
         with suppress(ApiException):
-            self.core.delete_namespaced_service(self.name, self.namespace)
+            self.core.delete_namespaced_service(self.name, self.namespace, **limit)
         deadline = time.monotonic() + STOP_SECONDS
         while self.pods() and time.monotonic() < deadline:
             time.sleep(min(1.0, self.settings.poll_seconds))

@@ -12,6 +12,7 @@ import shlex
 import sys
 import time
 import urllib.request
+from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def expect_ready(settings: RaySettings) -> None:
     try:
         with urllib.request.urlopen(f"{address}/api/version", timeout=ANSWER_SECONDS):
             pass
-    except OSError as error:
+    except (OSError, ValueError, HTTPException) as error:
         raise LauncherError(f"No Ray cluster answers at {address} ({error}): start it, or correct `address`.") from None
 
 

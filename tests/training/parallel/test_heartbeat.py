@@ -6,6 +6,9 @@ import os
 import signal
 import time
 
+import pytest
+
+from store.errors import SettingError
 from training.guards import StopRequest
 from training.parallel.heartbeat import HEARTBEAT, SILENCE, beating, watch_heartbeat
 
@@ -35,3 +38,11 @@ def test_who_does_not_see_the_file_does_not_watch_it(tmp_path, monkeypatch):
     watch_heartbeat()
     time.sleep(0.4)
     assert not heard
+
+
+@pytest.mark.parametrize("given", ["soon", "-1", "nan"])
+def test_a_silence_that_is_no_time_is_one_sentence(tmp_path, monkeypatch, given):
+    monkeypatch.setenv(HEARTBEAT, str(tmp_path))
+    monkeypatch.setenv(SILENCE, given)
+    with pytest.raises(SettingError, match=f"{SILENCE} is '{given}'"):
+        watch_heartbeat()

@@ -6,10 +6,15 @@ import socket
 import sys
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
+from unittest.mock import create_autospec
 
 import pytest
 
 pytest.importorskip("dagster_k8s", reason="the extra `kubernetes` is not installed")
+
+from kubernetes.client import ApiException
+from urllib3.exceptions import MaxRetryError
 
 from assets.networks.launchers import kubernetes
 from assets.networks.launchers.common import LauncherError
@@ -71,6 +76,42 @@ def test_the_job_names_what_every_pod_needs(tmp_path):
     assert container["volumeMounts"] == [{"name": "home", "mountPath": "/h"}]
     assert "--rdzv-endpoint=radalign-x-0.radalign-x:29400" in container["command"]
     assert container["command"][3:5] == ["--nnodes=3", "--nproc-per-node=2"]
+
+
+def pods_of_an_api(*answers):
+    """A training whose API gives these answers, one after the other."""
+    from kubernetes.client import CoreV1Api
+
+    given = iter(answers)
+
+    def answer(*_, **__):
+        found = next(given)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    one = kubernetes._Cluster.__new__(kubernetes._Cluster)
+    one.settings, one.name, one.namespace = KubernetesSettings(poll_seconds=0.01), "radalign-x", "default"
+    one.batch = SimpleNamespace(read_namespaced_job=answer, delete_namespaced_job=answer)
+    one.core = create_autospec(CoreV1Api, instance=True)
+    one.core.list_namespaced_pod.return_value.items = []
+    return one
+
+
+def test_an_api_that_is_away_for_a_while_does_not_end_the_training(monkeypatch):
+    away, said = MaxRetryError(None, "/"), []
+    assert pods_of_an_api(away, ApiException(status=503), away, "the Job").state(said.append) == ("the Job", [])
+    assert said == ["Kubernetes does not answer; waiting for it, at most 300 s."]
+    with pytest.raises(ApiException):
+        pods_of_an_api(ApiException(status=403)).state(said.append)
+    monkeypatch.setattr(kubernetes, "AWAY_SECONDS", -1)
+    with pytest.raises(LauncherError, match="has not answered"):
+        pods_of_an_api(away).state(said.append)
+
+
+def test_a_job_that_cannot_be_deleted_is_named():
+    with pytest.raises(LauncherError, match="`kubectl delete job radalign-x`"):
+        pods_of_an_api(MaxRetryError(None, "/")).delete()
 
 
 def test_what_is_missing_is_one_sentence(tmp_path, monkeypatch):

@@ -33,3 +33,6 @@ def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch):
         ray.expect_ready(RaySettings())
     with pytest.raises(LauncherError, match=r"No Ray cluster answers at http://127\.0\.0\.1:9"):
         ray.expect_ready(RaySettings(address="http://127.0.0.1:9"))
+    for address in ("http://head:port", "http://[::1"):
+        with pytest.raises(LauncherError, match="No Ray cluster answers at http://"):
+            ray.expect_ready(RaySettings(address=address))
