@@ -23,9 +23,10 @@ def archive(tmp_path):
     return root
 
 
-def ask(archive, cursor=None):
-    context = dg.build_sensor_context(cursor=cursor)
-    return new_studies(context, workspace=WorkspaceResource(home=f"{archive}-home", archive_root=str(archive)))
+def ask(archive, cursor=None, home=None):
+    workspace = WorkspaceResource(home=str(home or f"{archive}-home"), archive_root=str(archive))
+    with dg.build_sensor_context(cursor=cursor, resources={"workspace": workspace}) as context:
+        return new_studies(context)
 
 
 def test_the_sensor_asks_once_per_change(archive):
@@ -54,8 +55,8 @@ def test_a_state_that_comes_back_is_asked_for_again(archive):
     assert [request.run_key for request in (*first.run_requests, *third.run_requests)] == [None, None]
 
 
-def test_object_storage_is_left_to_the_schedule():
-    assert "nightly" in ask("memory://archive").skip_message
+def test_object_storage_is_left_to_the_schedule(tmp_path):
+    assert "nightly" in ask("memory://archive", home=tmp_path).skip_message
 
 
 def test_a_changed_table_is_a_change(archive):
@@ -85,9 +86,11 @@ def test_a_folder_that_may_not_be_listed_is_a_change_and_no_error(archive, monke
 
 
 def test_a_simulated_archive_is_left_alone(tmp_path):
-    simulated = WorkspaceResource(home=str(tmp_path))
-    assert isinstance(nightly(dg.build_schedule_context(), workspace=simulated), dg.SkipReason)
-    assert isinstance(new_studies(dg.build_sensor_context(), workspace=simulated), dg.SkipReason)
+    simulated = {"workspace": WorkspaceResource(home=str(tmp_path))}
+    with dg.build_schedule_context(resources=simulated) as context:
+        assert isinstance(nightly(context), dg.SkipReason)
+    with dg.build_sensor_context(resources=simulated) as context:
+        assert isinstance(new_studies(context), dg.SkipReason)
 
 
 def test_what_is_asked_for_has_the_settings_of_the_last_run(archive):
@@ -104,7 +107,8 @@ def test_what_is_asked_for_has_the_settings_of_the_last_run(archive):
     for name, values in settings.items():
         batches.commit(workspace.plain().folder(name), Plan((), values))
     (request,) = ask(archive).run_requests
-    at_night = nightly(dg.build_schedule_context(), workspace=workspace)
+    with dg.build_schedule_context(resources={"workspace": workspace}) as context:
+        at_night = nightly(context)
     assert request.run_config == at_night.run_config
     dg.validate_run_config(defs.resolve_job_def("ingest"), request.run_config)
     assert {name: op["config"] for name, op in request.run_config["ops"].items()} == {

@@ -93,8 +93,9 @@ class Place:
         """What the sensor of dead runs says, with no patience."""
         with self.instance() as instance, pytest.MonkeyPatch.context() as patch:
             patch.setenv(SILENT_VARIABLE, "0.0001")
-            context = dg.build_sensor_context(instance=instance)
-            return sensor(context, workspace=WorkspaceResource(home=str(self.home))).skip_message
+            resources = {"workspace": WorkspaceResource(home=str(self.home))}
+            with dg.build_sensor_context(instance=instance, resources=resources) as context:
+                return sensor(context).skip_message
 
     def statuses(self) -> tuple[list[str], list[str]]:
         """Of the runs in Dagster and in MLflow, the oldest first."""

@@ -50,8 +50,9 @@ class Hospital:
 
     def night(self):
         """What the sensors ask for is run; the check of the night and its metadata, or None where nobody asks."""
-        context = dg.build_sensor_context(cursor=self.cursor, instance=self.instance)
-        asked = new_studies(context, workspace=self.resource)
+        given = {"cursor": self.cursor, "instance": self.instance, "resources": {"workspace": self.resource}}
+        with dg.build_sensor_context(**given) as context:
+            asked = new_studies(context)
         if isinstance(asked, dg.SkipReason):
             return None
         self.cursor = asked.cursor

@@ -80,6 +80,13 @@ def test_a_worker_gets_our_variables_without_passwords(monkeypatch, tmp_path):
     assert sent_environment()["RADALIGN_DATABASE"] == "postgresql://me@db/dagster"
 
 
+@pytest.mark.parametrize("sent", ["", "[]", '{"home": "/h"}', '{"of_a_later_version": 1}'])
+def test_what_other_code_has_sent_is_one_sentence(sent, monkeypatch, capsys):
+    monkeypatch.setenv(conditions.CONDITIONS, sent)
+    assert main(["check"]) == DIFFERS
+    assert "to the same commit" in find_sentence(capsys.readouterr().err)
+
+
 @pytest.mark.parametrize(
     "address",
     ["postgresql://me:sec/ret@db/dagster", "postgresql://db/dagster?user=me&password=secret", "https://:secret@mlflow"],
