@@ -63,8 +63,14 @@ class Conditions:
 
     @classmethod
     def from_json(cls, text: str) -> Conditions:
-        """The conditions that `to_json` wrote."""
-        return cls(**json.loads(text))
+        """The conditions that `to_json` wrote; WorkerError for others, which other code may have written."""
+        try:
+            return cls(**json.loads(text))
+        except (ValueError, TypeError):
+            raise WorkerError(
+                f"The worker on {socket.gethostname()} does not understand what the run has sent ({CONDITIONS}): bring "
+                f"its checkout ({ROOT}) to the same commit."
+            ) from None
 
 
 def state_conditions(home: Path, run: str) -> Conditions:

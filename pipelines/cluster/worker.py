@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
     from store.errors import UserError
 
     try:
-        expect_conditions(Conditions.from_json(os.environ[CONDITIONS]))
+        expect_conditions(Conditions.from_json(os.environ.get(CONDITIONS, "")))
     except UserError as error:
         sys.stderr.write(f"{SAYS}{error}\n")
         return DIFFERS

@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from store.atomic import PARTIAL
 from store.remote import scopes
-from store.remote.local import PARTIAL, LocalMirror
+from store.remote.local import LocalMirror
 from store.remote.protocol.entries import BatchEntry, Entries
 from store.remote.protocol.manifests import Entry, Manifest, Manifests
 from store.remote.protocol.objects import Objects

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from store.atomic import PARTIAL
 from store.remote import scopes
 from store.remote.index import Indices
 from store.remote.protocol.errors import StoreError
 
 OWN = ".remote"  # in the mirror: what only the keeper reads
-PARTIAL = ".partial"
 
 
 class LocalMirror:

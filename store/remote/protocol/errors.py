@@ -11,3 +11,11 @@ class StoreError(UserError):
 
 class LeaseLostError(StoreError):
     """Another writer holds the lease by now, so that this one may publish nothing more."""
+
+    @classmethod
+    def of(cls, lease: str) -> LeaseLostError:
+        """The sentence for the lease of this name."""
+        return cls(
+            f"Another run has taken over {lease}, because this one did not renew its lease in time, and this one "
+            "publishes nothing more: give the same command again, which goes on from what is there."
+        )

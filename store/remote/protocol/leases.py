@@ -83,10 +83,7 @@ class Lease:
     def expect_held(self) -> None:
         """Raise LeaseLostError where another one is known to have taken the lease over."""
         if self.lost:
-            raise LeaseLostError(
-                f"Another run has taken over {self.name}, because this one did not renew its lease in time, and this "
-                "one publishes nothing more: give the same command again, which goes on from what is there."
-            )
+            raise LeaseLostError.of(self.name)
 
     def renew(self) -> None:
         """Move the counter on, once."""

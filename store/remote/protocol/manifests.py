@@ -97,7 +97,7 @@ class Manifests:
             before = before or self.read(scope) or Manifest()
             for lease, token in tokens.items():
                 if token < before.tokens.get(lease, 0):
-                    raise LeaseLostError(_say_lost(lease))
+                    raise LeaseLostError.of(lease)
             files = {**before.files, **{path: entry for path, entry in changes.items() if entry is not None}}
             files = {path: entry for path, entry in files.items() if changes.get(path, entry) is not None}
             after = Manifest(files, {**before.tokens, **tokens})
@@ -112,13 +112,6 @@ class Manifests:
     def remove(self, scope: str) -> None:
         """Forget all files of a scope."""
         self._objects.delete(FOLDER + scope)
-
-
-def _say_lost(lease: str) -> str:
-    return (
-        f"Another run has taken over {lease}, because this one did not renew its lease in time, and this one publishes "
-        "nothing more: give the same command again, which goes on from what is there."
-    )
 
 
 def _entry(stored: Mapping[str, Any]) -> Entry:
