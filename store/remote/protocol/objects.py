@@ -75,7 +75,7 @@ class Objects:
         """The client of botocore, which threads may share."""
         with _making:
             settings = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
-            return _make_client(os.getpid(), settings)
+            return _make_client(os.getpid(), settings, min(READ_SECONDS, max(1.0, self.patience)))
 
     def get(self, name: str, known: str = "") -> Found | None:
         """An object; None where there is none, or where its tag is `known`."""
@@ -282,9 +282,12 @@ def _age(answer: Mapping[str, Any], written: datetime) -> float:
     return (now - written).total_seconds()
 
 
-@lru_cache(maxsize=4)
-def _make_client(process: int, settings: tuple[tuple[str, str], ...]) -> Any:
-    """A client for this process and these variables; to make one takes half a second."""
+@lru_cache(maxsize=8)
+def _make_client(process: int, settings: tuple[tuple[str, str], ...], read_seconds: float) -> Any:
+    """A client for this process and these variables; to make one takes half a second.
+
+    No answer is waited for longer than there is patience: a lease must not expire while its renewal hangs.
+    """
     try:
         import botocore.session
         from botocore.config import Config
@@ -296,7 +299,7 @@ def _make_client(process: int, settings: tuple[tuple[str, str], ...]) -> Any:
     config = Config(
         retries={"total_max_attempts": 1},
         connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
+        read_timeout=read_seconds,
         max_pool_connections=CONNECTIONS,
         **own,
     )
