@@ -19,7 +19,13 @@ from training.config import TrainingConfig
 from training.recipes import merge_settings
 
 EVALUATION = "evaluation.yaml"
-FILES = sorted(path for path in FOLDER.rglob("*.yaml") if path.name not in (EVALUATION, "ingest.yaml"))
+CLUSTER = FOLDER / "cluster"  # beside configurations of trainings it has those of other programs
+FILES = sorted(
+    path
+    for path in FOLDER.rglob("*.yaml")
+    if path.name not in (EVALUATION, "ingest.yaml")
+    and (CLUSTER not in path.parents or path.name.startswith("pretrain_"))
+)
 METHODS = [path for path in FILES if path.relative_to(FOLDER).parts[0] in PRESETS]
 EVALUATIONS = sorted(FOLDER.glob(f"*/{EVALUATION}"))
 
