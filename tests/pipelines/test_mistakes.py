@@ -65,7 +65,7 @@ TABLE = {
     "text for a switch": (PRETRAIN, medklip(compile="yes"), {}, ["compile is 'yes'", "true or false"]),
     "negative epochs": (PRETRAIN, medklip(epochs=-1), {}, ["`epochs` is -1.0", "at least 0"]),
     "no batch": (PRETRAIN, medklip(batch_size=0), {}, ["`batch_size` is 0", "above 0"]),
-    "optimizer": (PRETRAIN, medklip(optimizer="adamm"), {}, ["adamw, adam or sgd", "`adamm`"]),
+    "optimizer": (PRETRAIN, medklip(optimizer="adamm"), {}, ["`optimizer` is adamm", "one of adamw, adam, sgd"]),
     "micro batches": (PRETRAIN, medklip(batch_size=8, micro_batches=3), {}, ["`micro_batches` is 3", "divide"]),
     "variant": (PRETRAIN, medklip(variant="a b"), {}, ["variant is 'a b'"]),
     "choice": (PRETRAIN, network(existence_head="x"), {}, ["`scalar` or `softmax`", "not `x`"]),
@@ -75,7 +75,7 @@ TABLE = {
     "no repeats": (PRETRAIN, evaluation(repeats=0), {}, ["evaluation: `repeats` is 0", "at least 1"]),
     "task's epochs": (EVALUATE, evaluation(fine_tune={"epochs": -2}), {}, ["`epochs` is -2", "at least"]),
     "dataset to evaluate on": (EVALUATE, evaluation(cohorts=["rsna"]), {}, ["rsna", "did you mean `rsna_pneumonia`?"]),
-    "executor": (INGEST, {"execution": {"config": {"slurm": {}}}}, {}, ["`slurm`", "in_process, multiprocess"]),
+    "executor": (INGEST, {"execution": {"config": {"slurm": {}}}}, {}, ["`slurm`", "in_process", "multiprocess"]),
     "dataset": (INGEST, {}, {"RADALIGN_COHORT": "mimic"}, ["no dataset 'mimic'", "did you mean `mimic_cxr`?"]),
     "no archive": (INGEST, {}, {"RADALIGN_COHORT": "open_i"}, ["open_i has no archive", "set RADALIGN_OPEN_I_ROOT"]),
     "archive": (

@@ -18,6 +18,7 @@ from radalign.errors import RadalignError
 from radalign.pyfunc import ImageScorer
 from tracking import store
 from tracking import tracker as tracking
+from tracking.places import ARTIFACTS
 from tracking.tracker import RunIdentity
 
 FINDINGS = ["pleural effusion", "pneumothorax"]
@@ -66,7 +67,7 @@ def test_a_version_scores_as_the_run_does(registered, home, films, monkeypatch):
 def test_the_same_run_is_one_version_unless_its_files_are_lost(registered, home):
     (found,) = registered.client.search_model_versions(f"name = '{NAME}'")
     assert found.tags["radalign.checkpoint"] == home.model.run.checkpoint_digest
-    model = Path(store.ARTIFACTS, registered.run_id, "artifacts", "model")
+    model = Path(ARTIFACTS, registered.run_id, "artifacts", "model")
     shutil.rmtree(registered._home / model)
     registered.register(home.model.run, home.model.folder, "phantom")
     versions = registered.client.search_model_versions(f"name = '{NAME}'")

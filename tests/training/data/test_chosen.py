@@ -138,5 +138,5 @@ def test_views_that_are_none_are_named(config, views, named):
 
 
 def test_what_is_no_pair_is_named(config):
-    with pytest.raises(TrainingError, match="`pair` is image or study, not `patient`"):
+    with pytest.raises(TrainingError, match="`pair` is patient, but must be one of image, study"):
         replace(config, pair="patient")
