@@ -30,7 +30,7 @@ from store.batches import Batch, Plan
 from store.code import code_version
 from store.digests import fingerprint
 from store.remote import mirror
-from store.seals import is_intact, write_sealed_table
+from store.seals import expect_intact, is_intact, write_sealed_table
 
 if TYPE_CHECKING:
     from evaluation.monitoring.settings import MonitoringSettings
@@ -143,7 +143,7 @@ def read_known(folder: Path, before: Workspace, plan: Plan, reference: int) -> p
         chosen = {image for role in (TRAIN, HELD_OUT) for image in _choose(found, role, reference)}
         roles = [role if image in chosen else "" for image, role in found.items()]
         write_sealed_table(pa.table({"image_id": list(found), "role": roles}), path)
-    return pq.read_table(path)
+    return pq.read_table(expect_intact(path, "give the same command again, which makes it again."))
 
 
 def find_new(present: EvaluationDataset, known: pa.Table, nights: Sequence[Night]) -> list[str]:
