@@ -67,7 +67,7 @@ class Cluster:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
         self.address = f"http://127.0.0.1:{self._server.server_port}"
         self.kubeconfig = folder / "kubeconfig"
-        self.kubeconfig.write_text(yaml.safe_dump(_kubeconfig(self.address)))
+        self.kubeconfig.write_text(yaml.safe_dump(kubeconfig(self.address)))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
@@ -196,7 +196,8 @@ def _handler_of(cluster: Cluster) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _kubeconfig(address: str) -> dict[str, Any]:
+def kubeconfig(address: str) -> dict[str, Any]:
+    """The file by which clients find the server at an address."""
     return {
         "apiVersion": "v1",
         "kind": "Config",

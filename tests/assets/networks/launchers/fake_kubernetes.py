@@ -22,6 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
+from benchmarks.cluster.kubernetes import kubeconfig
 from store.code import ROOT
 
 PLACE = re.compile(r"/(?:api/v1|apis/batch/v1)/namespaces/([^/]+)/(jobs|pods|services)(?:/([^/]+))?(/log)?")
@@ -38,7 +39,7 @@ class Cluster:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
         self.kubeconfig = folder / "kubeconfig"
         address = f"http://127.0.0.1:{self._server.server_port}"
-        self.kubeconfig.write_text(yaml.safe_dump(_kubeconfig(address)))
+        self.kubeconfig.write_text(yaml.safe_dump(kubeconfig(address)))
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def create_job(self, body: dict[str, Any]) -> None:
@@ -178,15 +179,3 @@ def _handler_of(cluster: Cluster) -> type[BaseHTTPRequestHandler]:
             pass
 
     return Handler
-
-
-def _kubeconfig(address: str) -> dict[str, Any]:
-    here = {"cluster": "here", "user": "here"}
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "here", "cluster": {"server": address}}],
-        "users": [{"name": "here", "user": {}}],
-        "contexts": [{"name": "here", "context": here}],
-        "current-context": "here",
-    }
