@@ -1,4 +1,4 @@
-"""Processes of this machine."""
+"""Processes of this machine, and a thread beside a block."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import ctypes
 import os
 import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 LIBC = ctypes.CDLL(None)
@@ -51,3 +54,15 @@ def return_memory() -> None:
     pa.default_memory_pool().release_unused()
     if hasattr(LIBC, "malloc_trim"):  # of glibc
         LIBC.malloc_trim(0)
+
+
+@contextmanager
+def beside(work: Callable[[], None], ended: threading.Event, name: str) -> Iterator[None]:
+    """Run `work` in a thread while the block runs. At its end `ended` is set, and the thread is waited for."""
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -16,6 +16,7 @@ from pathlib import Path
 from time import monotonic
 
 from store.errors import SettingError
+from store.processes import beside
 
 HEARTBEAT = "RADALIGN_HEARTBEAT"  # in the environment of a training: the file
 SILENCE = "RADALIGN_HEARTBEAT_SECONDS"  # seconds without a change after which the training stops
@@ -38,13 +39,10 @@ def beating(path: Path, seconds: float = BEAT_SECONDS) -> Iterator[None]:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("0\n", encoding="utf-8")
-    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-    thread.start()
     try:
-        yield
+        with beside(beat, ended, "heartbeat"):
+            yield
     finally:
-        ended.set()
-        thread.join()
         path.unlink(missing_ok=True)
 
 

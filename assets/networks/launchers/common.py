@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import dagster as dg
 from assets.networks.launchers.settings import SeveralHosts
 from store.atomic import write_text
 from store.errors import UserError
+from store.processes import beside
 from store.remote import mirror
 from training.errors import FAILURE
 from training.parallel.agent import agent_command
@@ -110,15 +111,8 @@ def bringing(output: Path) -> Iterator[None]:
             with suppress(UserError):  # the store is away; the next time
                 mirror.bring(output)
 
-    thread = threading.Thread(target=bring, name="bringing", daemon=True)
-    if mirror.keeper_of(output) is not None:
-        thread.start()
-    try:
+    with nullcontext() if mirror.keeper_of(output) is None else beside(bring, ended, "bringing"):
         yield
-    finally:
-        ended.set()
-        if thread.ident is not None:
-            thread.join()
     mirror.bring(output)
 
 
@@ -142,10 +136,5 @@ def forwarding(path: Path) -> Iterator[None]:
             if last:
                 return
 
-    thread = threading.Thread(target=follow, name="log-forwarding", daemon=True)
-    thread.start()
-    try:
+    with beside(follow, ended, "log-forwarding"):
         yield
-    finally:
-        ended.set()
-        thread.join()
