@@ -13,13 +13,13 @@ from store.atomic import PARTIAL
 from store.remote import scopes
 from store.remote.local import LocalMirror
 from store.remote.protocol.entries import BatchEntry, Entries
+from store.remote.protocol.errors import StoreError
 from store.remote.protocol.manifests import Entry, Manifest, Manifests
-from store.remote.protocol.objects import Objects
+from store.remote.protocol.objects import TRIES, Objects
 from store.remote.protocol.records import FileRecord, Located
 
 SMALL = 4 << 20  # bytes; larger files are fetched when they are opened
 WORKERS = 16  # files on their way at once
-TRIES = 2  # to fetch an object whose content is not what its name says
 
 
 class Fetching:
@@ -226,17 +226,28 @@ class Fetching:
         self.sync(scope)
 
     def _download(self, relative: str, record: FileRecord) -> bool:
-        """Place a file of the store in the mirror; False where the store does not have what was published."""
+        """Place a file of the store in the mirror; False where the store does not have what was published.
+
+        An object that comes with the same wrong content twice is set aside. StoreError where it is another one each
+        time: then something on the way changes it.
+        """
         path = self._local.place(relative)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}{PARTIAL}")
         try:
+            wrong: set[str] = set()
             for _ in range(TRIES):
-                if self._objects.download(record.key, partial) and FileRecord.of(partial).sha256 == record.sha256:
+                if not self._objects.download(record.key, partial):
+                    return False
+                found = FileRecord.of(partial).sha256
+                if found == record.sha256:
                     os.replace(partial, path)
                     return True
-            self._objects.set_aside(record.key)
-            return False
+                if found in wrong:
+                    self._objects.set_aside(record.key)
+                    return False
+                wrong.add(found)
+            raise StoreError.of_changed(relative)
         finally:
             partial.unlink(missing_ok=True)
 

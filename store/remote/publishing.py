@@ -151,30 +151,29 @@ class Publishing:
 
     def _change(self, scope: str, noted: Collection[str], gone: Collection[str]) -> None:
         """Upload what was written, then replace the manifest."""
-        tokens = self._tokens(scope)
+        tokens, known = self._tokens(scope), self._local.indices.read(scope)
+        kept = self._manifests.read(scope, known.manifest.etag) or known.manifest
         changes: dict[str, Entry | None] = {name: None for name in gone}
-        changes |= {name: entry for name, entry in self._upload_all(sorted(noted)) if entry is not None}
-        known = self._local.indices.read(scope)
-        before, after = self._manifests.publish(scope, changes, tokens, known.manifest)
+        changes |= {name: entry for name, entry in self._upload_all(sorted(noted), kept) if entry is not None}
+        before, after = self._manifests.publish(scope, changes, tokens, kept)
         if before.etag != known.manifest.etag:  # what others have published meanwhile is yet to be brought
             files = {**known.manifest.files, **{name: entry for name, entry in changes.items() if entry is not None}}
             after = Manifest({name: files[name] for name in files if changes.get(name, "") is not None}, after.tokens)
         self._local.indices.write(scope, known.after(after, changes, self._local.folder))
 
-    def _upload_all(self, names: Sequence[str]) -> list[tuple[str, Entry | None]]:
+    def _upload_all(self, names: Sequence[str], kept: Manifest) -> list[tuple[str, Entry | None]]:
         if not threading.main_thread().is_alive():  # the interpreter ends, and starts no threads any more
-            return [self._upload(name) for name in names]
+            return [self._upload(name, kept) for name in names]
         with ThreadPoolExecutor(WORKERS) as pool:
-            return list(pool.map(self._upload, names))
+            return list(pool.map(lambda name: self._upload(name, kept), names))
 
-    def _upload(self, relative: str) -> tuple[str, Entry | None]:
-        """Store the content of a file; None for one that is not there any more."""
+    def _upload(self, relative: str, kept: Manifest) -> tuple[str, Entry | None]:
+        """Store the content of a file, unless the manifest of the store has it; None for one that is gone."""
         path = self._local.folder / relative
         if path.is_symlink():
             return relative, os.readlink(path)
-        known = self._local.indices.read(scopes.scope_of(relative)).manifest.files.get(relative)
         try:
-            return relative, self._store(path, known)
+            return relative, self._store(path, kept.files.get(relative))
         except (FileNotFoundError, IsADirectoryError):
             return relative, None
 

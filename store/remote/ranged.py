@@ -2,7 +2,8 @@
 
 A file is divided into blocks, whose digests were stored when it was published. A block is fetched when its first byte
 is wanted, compared with its digest, and kept in the cache. Neighbouring blocks that are missing are one request. One
-that differs from its digest is fetched once more, and then is DamageError: no byte of it is used.
+that differs from its digest is fetched again: the same wrong bytes twice are DamageError, as the object is damaged, and
+wrong bytes that differ each time are StoreError, as something on the way changes them. No byte of either is used.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 
 from store.errors import DamageError
 from store.remote.cache import BlockCache, Piece
+from store.remote.protocol.errors import StoreError
+from store.remote.protocol.objects import TRIES
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +149,7 @@ class _Wanted:
             if not _has_digest(content, digest):
                 if block not in self._pieces:
                     continue
-                content = _fetch_again(self._source, block)
+                content = _fetch_again(self._source, block, content)
             if not self._cache.keep(digest, content):
                 held[block] = content
             self._copy(block, content)
@@ -219,18 +222,23 @@ def _fetch_blocks(source: Source, run: range) -> Iterator[tuple[int, memoryview]
         yield block, content[source.start_of(block) - start : source.start_of(block + 1) - start]
 
 
-def _fetch_again(source: Source, block: int) -> memoryview:
-    """A block whose bytes were not those of its digest; DamageError where they are not again."""
+def _fetch_again(source: Source, block: int, wrong: memoryview) -> memoryview:
+    """A block whose bytes came `wrong`; DamageError where they are so in the store, StoreError where only on the way."""
     start, stop = source.start_of(block), source.start_of(block + 1)
     logger.warning("Bytes %d to %d of %s came changed from the store; fetching them again.", start, stop, source.name)
-    content = memoryview(source.fetch(start, stop))
-    if not _has_digest(content, source.block_digests[block]):
-        source.reject()
-        raise DamageError(
-            f"Bytes {start} to {stop} of {source.name} are not those that were published, so it is set aside in the "
-            "store; give the same command again, which makes it again."
-        )
-    return content
+    seen = [wrong]
+    for _ in range(TRIES - 1):
+        content = memoryview(source.fetch(start, stop))
+        if _has_digest(content, source.block_digests[block]):
+            return content
+        if content in seen:
+            source.reject()
+            raise DamageError(
+                f"Bytes {start} to {stop} of {source.name} are not those that were published, so it is set aside in "
+                "the store; give the same command again, which makes it again."
+            )
+        seen.append(content)
+    raise StoreError.of_changed(source.name)
 
 
 def _has_digest(content: memoryview, digest: str) -> bool:

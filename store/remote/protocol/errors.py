@@ -8,6 +8,14 @@ from store.errors import UserError
 class StoreError(UserError):
     """The store does not do what is asked of it."""
 
+    @classmethod
+    def of_changed(cls, name: str) -> StoreError:
+        """The sentence for a file that comes with other wrong bytes each time."""
+        return cls(
+            f"{name} comes from the store with other wrong bytes each time it is fetched, so something on the way "
+            "changes them: check the network, or a proxy before the store, then give the same command again."
+        )
+
 
 class LeaseLostError(StoreError):
     """Another writer holds the lease by now, so that this one may publish nothing more."""

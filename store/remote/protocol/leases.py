@@ -5,7 +5,8 @@ conditional write. Whoever waits takes the lease over when it has not changed fo
 clock, so that clocks of different machines are never compared; the token grows. A holder that was paused or cut off
 may still believe that it holds the lease: its token tells (`store.remote.protocol.manifests`).
 
-The holder names its machine. A waiter on the same machine sees whether the process is gone, and then need not wait.
+The holder names its machine. A waiter on the same machine sees whether the process is gone, and then need not wait. On
+another machine a holder lives if it renews its lease: who does not want to wait for its end still looks for so long.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ class Leases:
         """Hold a lease for the time of the block. `busy` is said of another holder, as in "Another run trains".
 
         Raises:
-            BusyError: somebody else holds it for more than `patience` seconds.
+            BusyError: somebody else holds it for more than `patience` seconds and, on another machine, has renewed it.
             LeaseLostError: at the end of the block, where it was lost meanwhile.
         """
         lease = self.acquire(name, busy, log, patience)
@@ -150,13 +151,14 @@ class Leases:
 
     def acquire(self, name: str, busy: str, log: Log = lambda _: None, patience: float = math.inf) -> Lease:
         """Hold a lease until it is released; errors as those of `holding`."""
-        watched, since, said = "", 0.0, False
+        watched, since, said, renewed = "", 0.0, False, False
         deadline = time.monotonic() + patience
         while True:
             found = self._objects.get(FOLDER + name)
             before = _read_state(self._objects, name, found) if found else State()
             tag = found.etag if found else ""
             if tag != watched:
+                renewed = bool(watched)
                 watched, since = tag, time.monotonic()
             expired = time.monotonic() - since >= before.seconds
             if not before.holder or before.is_gone or expired:
@@ -165,7 +167,7 @@ class Leases:
                 if etag is not None:
                     return Lease(self._quick, name, state, etag)
                 continue
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline and (renewed or before.machine == machine()):
                 raise BusyError(f"{busy} on {before.host}; try again when it has ended.")
             if not said:
                 log(f"{busy} on {before.host}; waiting for it to end.")

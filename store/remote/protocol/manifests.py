@@ -62,7 +62,9 @@ class Manifests:
         """The manifest of a scope, empty where there is none; None where its tag is still `known`."""
         found = self._objects.get(FOLDER + scope, known)
         if found is None:
-            return None if known else Manifest()
+            return Manifest()
+        if found.etag == known:
+            return None
         try:
             manifest = Manifest.from_bytes(found.body, found.etag)
             if not all(is_name_in(scope, name) for name in manifest.files):

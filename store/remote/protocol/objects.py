@@ -12,6 +12,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -33,10 +34,11 @@ QUIET_SECONDS = 5.0  # that a request may fail before it is said
 LONGEST = 4 << 30  # bytes of a file that is written at once
 REGION = "us-east-1"
 DAMAGED = ".damaged"
+TRIES = 4  # to fetch bytes that come changed, each time in another way
 BUSY = frozenset({408, 429, 500, 502, 503, 504})
 # What botocore and urllib3 raise where a connection fails or a body breaks off; both are imported late.
 BROKEN = frozenset({"HTTPClientError", "IncompleteReadError", "FlexibleChecksumError", "HTTPError"})
-ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
+ABSENT = frozenset({"NoSuchKey", "NoSuchUpload", "404", "NotFound"})
 REFUSED = frozenset(
     {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
      "AuthorizationHeaderMalformed", "401", "Unauthorized"}
@@ -78,14 +80,14 @@ class Objects:
             return _make_client(os.getpid(), settings, min(READ_SECONDS, max(1.0, self.patience)))
 
     def get(self, name: str, known: str = "") -> Found | None:
-        """An object; None where there is none, or where its tag is `known`."""
+        """An object; None where there is none, and one without its body where its tag is still `known`."""
 
         def read() -> Found | None:
             condition = {"IfNoneMatch": known} if known else {}
             answer = self.client.get_object(**self._at(name), **condition)
             return Found(_read_body(answer), answer["ETag"])
 
-        return self._try(read, absent=None)
+        return self._try(read, absent=None, unchanged=Found(b"", known))
 
     def head(self, name: str) -> Listed | None:
         """What a listing says of an object; None where there is none."""
@@ -194,24 +196,29 @@ class Objects:
     def _upload_parts(self, name: str, file: BinaryIO) -> None:
         place = self._at(name)
         upload = self._try(lambda: self.client.create_multipart_upload(**place))["UploadId"]
-        parts: list[dict[str, Any]] = []
-        file.seek(0)
-        while piece := file.read(PART):
-            number = len(parts) + 1
+        try:
+            parts = [self._upload_part(place, upload, number, piece) for number, piece in _parts(file)]
+            whole = {"Parts": parts}
+            self._try(lambda: self.client.complete_multipart_upload(**place, UploadId=upload, MultipartUpload=whole))
+        except BaseException:
+            with suppress(StoreError):  # parts that belong to no object would take room, and be paid for, for ever
+                self._try(lambda: self.client.abort_multipart_upload(**place, UploadId=upload), absent=None)
+            raise
 
-            def write(piece: bytes = piece, number: int = number) -> dict[str, Any]:
-                sent = self.client.upload_part(**place, UploadId=upload, PartNumber=number, Body=piece)
-                return {"ETag": sent["ETag"], "PartNumber": number}
+    def _upload_part(self, place: Mapping[str, str], upload: str, number: int, piece: bytes) -> dict[str, Any]:
+        def write() -> dict[str, Any]:
+            sent = self.client.upload_part(**place, UploadId=upload, PartNumber=number, Body=piece)
+            return {"ETag": sent["ETag"], "PartNumber": number}
 
-            parts.append(self._try(write))
-        whole = {"Parts": parts}
-        self._try(lambda: self.client.complete_multipart_upload(**place, UploadId=upload, MultipartUpload=whole))
+        written: dict[str, Any] = self._try(write)
+        return written
 
     def _at(self, name: str) -> dict[str, str]:
         return {"Bucket": self.address.bucket, "Key": self.address.key(name)}
 
     def _try(self, act: Callable[[], Answer], **instead: Any) -> Any:
-        """What `act` returns. `absent` is returned where there is no object, `refused` where a condition fails."""
+        """What `act` returns. Where there is no object, it is `absent`; where a condition fails, `refused`; where the
+        object is as it was, `unchanged`."""
         began, pause, said = time.monotonic(), FIRST_PAUSE, False
         while True:
             try:
@@ -222,8 +229,8 @@ class Objects:
                 status, code = _status(error)
                 if code in ABSENT and "absent" in instead:
                     return instead["absent"]
-                if status == 304:
-                    return instead["absent"]
+                if status == 304 and "unchanged" in instead:
+                    return instead["unchanged"]
                 if status == 412 and "refused" in instead:
                     return instead["refused"]
                 if not _may_pass(error, status, code):
@@ -313,6 +320,12 @@ def _make_client(process: int, settings: tuple[tuple[str, str], ...], read_secon
             f"The settings of AWS in the environment cannot be used ({type(error).__name__}): correct "
             "AWS_ENDPOINT_URL, AWS_PROFILE and the region."
         ) from None
+
+
+def _parts(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """The content of a file in parts, with their numbers from 1 on."""
+    file.seek(0)
+    yield from enumerate(iter(lambda: file.read(PART), b""), start=1)
 
 
 def _pieces(answer: Mapping[str, Any]) -> Iterator[bytes]:

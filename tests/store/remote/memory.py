@@ -20,7 +20,7 @@ class MemoryObjects:
 
     def get(self, name: str, known: str = "") -> Found | None:
         found = self.kept.get(name)
-        return None if found is None or found.etag == known else found
+        return Found(b"", known) if found and found.etag == known else found
 
     def head(self, name: str) -> Listed | None:
         found = self.kept.get(name)

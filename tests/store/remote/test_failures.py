@@ -82,3 +82,55 @@ def test_a_change_that_was_never_published_is_undone_under_a_lease_also_after_ot
     assert here.read("phantom/a") == "of a killed process"
     here.fetching.sync("phantom", reset=True)
     assert (here.read("phantom/a"), here.read("phantom/b")) == ("1", "2")
+
+
+def test_content_that_others_have_forgotten_and_swept_is_stored_again(tmp_path):
+    objects = MemoryObjects()
+    here, there = Mirror(tmp_path / "here", objects), Mirror(tmp_path / "there", objects)
+    here.write("phantom/a", "1")
+    here.publishing.flush_all()
+    there.fetching.sync("phantom")
+    there.publishing.publish((), (there.local.folder / "phantom/a",))
+    swept = [name for name in objects.kept if name.startswith("objects/")]
+    for name in swept:
+        objects.delete(name)
+    here.write("phantom/a", "1")
+    here.publishing.flush_all()
+    assert [name for name in objects.kept if name.startswith("objects/")] == swept
+    third = Mirror(tmp_path / "third", objects)
+    third.fetching.sync("phantom")
+    assert third.read("phantom/a") == "1"
+
+
+def test_a_scope_that_was_removed_is_removed_from_other_mirrors(tmp_path):
+    objects = MemoryObjects()
+    here, there = Mirror(tmp_path / "here", objects), Mirror(tmp_path / "there", objects)
+    here.write("phantom/versions/1/a", "1")
+    here.publishing.flush_all()
+    scope = here.local.scope(here.local.folder / "phantom/versions/1/a")
+    there.fetching.sync(scope)
+    assert there.read("phantom/versions/1/a") == "1"
+    here.manifests.remove(scope)
+    there.fetching.sync(scope)
+    assert not (there.local.folder / "phantom/versions/1/a").exists()
+
+
+def test_a_file_that_something_on_the_way_changes_is_not_set_aside(tmp_path, monkeypatch):
+    objects = MemoryObjects()
+    here, there = Mirror(tmp_path / "here", objects), Mirror(tmp_path / "there", objects)
+    here.write("phantom/a", "1" * 100)
+    here.publishing.flush_all()
+    kept, asked = dict(objects.kept), []
+
+    def download(name, path):
+        asked.append(name)
+        path.write_bytes(kept[name].body[:-1] + bytes([len(asked)]))
+        return True
+
+    with monkeypatch.context() as patch:
+        patch.setattr(objects, "download", download)
+        with pytest.raises(StoreError, match="phantom/a comes from the store with other wrong bytes each time"):
+            there.fetching.sync("phantom")
+    assert objects.kept == kept
+    there.fetching.sync("phantom")
+    assert there.read("phantom/a") == "1" * 100

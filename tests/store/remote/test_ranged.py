@@ -23,6 +23,7 @@ from store.errors import DamageError
 from store.remote import cache as cache_module
 from store.remote import mirror, ranged, ranges
 from store.remote.cache import BlockCache, Piece
+from store.remote.protocol.errors import StoreError
 from store.remote.protocol import objects, records
 from store.remote.ranged import RangedFile, Source, read_pieces
 from store.seals import expect_intact, sealing
@@ -151,6 +152,15 @@ def test_a_block_that_stays_changed_is_damage_and_none_of_its_bytes_is_used(tmp_
     assert Counter(store.asked) == {(2 * BLOCK, 3 * BLOCK): 2}
     assert bytes_in(tmp_path) == 0
     assert read_at(file, 0, 2 * BLOCK) == store.content[: 2 * BLOCK]
+
+
+def test_a_block_that_is_changed_on_the_way_is_not_taken_for_damage(tmp_path):
+    store = Store(content_of(5 * BLOCK))
+    store.answers = [bytes([number]) * BLOCK for number in range(1, 5)]
+    file = RangedFile(store.source, BlockCache(tmp_path, 1 << 20))
+    with pytest.raises(StoreError, match=r"home/a\.parquet comes from the store with other wrong bytes each time"):
+        read_at(file, BLOCK, 2 * BLOCK)
+    assert read_at(file, BLOCK, 2 * BLOCK) == store.content[BLOCK : 2 * BLOCK]
 
 
 def test_a_list_of_blocks_that_is_not_whole_is_refused():

@@ -74,10 +74,21 @@ def test_a_lease_that_was_given_back_is_free_at_once_and_its_token_grows(objects
 
 def test_who_does_not_want_to_wait_is_told_who_holds_it(objects, clock, elsewhere):
     elsewhere(1)
-    with holders(objects).holding(NAME, "Another run trains"):
-        elsewhere(2)
-        with pytest.raises(BusyError, match=r"^Another run trains on .*; try again when it has ended\.$"):
-            holders(objects).acquire(NAME, "Another run trains", patience=0)
+    first = holders(objects).acquire(NAME, "Another run trains")
+    clock.meanwhile = lambda: first.renew() if clock.now > leases.SECONDS / leases.RENEWALS else None
+    elsewhere(2)
+    with pytest.raises(BusyError, match=r"^Another run trains on .*; try again when it has ended\.$"):
+        holders(objects).acquire(NAME, "Another run trains", patience=0)
+    assert clock.now < leases.SECONDS / leases.RENEWALS + 3
+    assert not first.lost
+
+
+def test_who_does_not_want_to_wait_has_the_lease_of_a_machine_that_is_gone(objects, clock, elsewhere):
+    elsewhere(1)
+    first = holders(objects).acquire(NAME, "busy")
+    elsewhere(2)
+    assert holders(objects).acquire(NAME, "busy", patience=0).token == first.token + 1
+    assert leases.SECONDS <= clock.now < leases.SECONDS + 3
 
 
 def test_a_waiter_says_once_that_it_waits_and_has_the_lease_after_its_holder(objects, clock, elsewhere):

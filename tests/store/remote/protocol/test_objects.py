@@ -10,7 +10,7 @@ import pytest
 from store.remote.protocol import checks
 from store.remote.protocol.address import Address
 from store.remote.protocol.errors import StoreError
-from store.remote.protocol.objects import Objects
+from store.remote.protocol.objects import Found, Objects
 from tests.store.remote.memory import MemoryObjects
 
 BODY = b"0123456789" * 1000
@@ -44,6 +44,24 @@ def test_objects_are_written_read_listed_and_removed(objects, tmp_path):
     assert not objects.download("a/one", file)
 
 
+def test_a_long_file_is_written_in_parts_and_no_part_stays_where_that_fails(objects, monkeypatch):
+    monkeypatch.setattr("store.remote.protocol.objects.LONGEST", 1 << 20)
+    monkeypatch.setattr("store.remote.protocol.objects.PART", 5 << 20)
+    content = BODY * 1100  # three parts, the last one shorter
+    objects.upload("long", BytesIO(content), len(content))
+    assert objects.get("long").body == content
+
+    def fail(**_):
+        raise ValueError("a fault of this process")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(objects.client, "complete_multipart_upload", fail)
+        with pytest.raises(StoreError):
+            objects.upload("other", BytesIO(content), len(content))
+    assert objects.get("other") is None
+    assert not objects.client.list_multipart_uploads(Bucket=objects.address.bucket).get("Uploads")
+
+
 def test_a_listing_of_more_than_a_page_is_whole(objects):
     events, name = objects.client.meta.events, "before-parameter-build.s3.ListObjectsV2"
     for number in range(5):
@@ -67,7 +85,8 @@ def test_a_write_has_its_effect_only_if_its_condition_holds(objects):
     assert objects.put_if("gone", b"other", first) is None
     second = objects.put_if("one", b"second", first)
     assert objects.get("one").body == b"second"
-    assert objects.get("one", known=second) is None
+    assert objects.get("one", known=second) == Found(b"", second)
+    assert objects.get("gone", known=second) is None
     assert objects.put_if("one", b"late", first) is None
 
 
