@@ -94,7 +94,7 @@ def run_export(options: Namespace) -> int:
 def run_serve(options: Namespace) -> int:
     """Serve models to the browser of this machine, until Ctrl-C."""
     if missing := [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]:
-        raise RadalignError(f"{missing[0]} is not installed: pip install radalign[serve]")
+        raise RadalignError(f"{missing[0]} is not installed: run pip install '.[serve]' in the checkout.")
     from radalign.loading import load
     from radalign.serving.server import serve
 

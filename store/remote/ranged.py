@@ -223,7 +223,7 @@ def _fetch_blocks(source: Source, run: range) -> Iterator[tuple[int, memoryview]
 
 
 def _fetch_again(source: Source, block: int, wrong: memoryview) -> memoryview:
-    """A block whose bytes came `wrong`; DamageError where they are so in the store, StoreError where only on the way."""
+    """A block whose bytes came `wrong`; DamageError where the store has them so, StoreError where only the way does."""
     start, stop = source.start_of(block), source.start_of(block + 1)
     logger.warning("Bytes %d to %d of %s came changed from the store; fetching them again.", start, stop, source.name)
     seen = [wrong]

@@ -176,14 +176,16 @@ def test_addresses_that_lead_nowhere(
 
 
 @contextmanager
-def answering(status: int, body: bytes) -> Iterator[tuple[str, list]]:
-    """A server that always answers the same; gives its address and the headers that it was asked with."""
+def answering(status: int, body: bytes, leads_to: str = "") -> Iterator[tuple[str, list]]:
+    """A server that always answers the same, maybe to go elsewhere; gives its address and the headers it was sent."""
     asked: list = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(dict(self.headers))
             self.send_response(status)
+            if leads_to:
+                self.send_header("Location", leads_to)
             self.end_headers()
             self.wfile.write(body)
 
@@ -219,6 +221,17 @@ def test_a_server_is_asked_as_mlflow_asks_it(tmp_path: Path, monkeypatch: pytest
         store.expect_store(tmp_path)
         assert asked[0]["Authorization"].startswith("Basic ")
         assert pages_address() == address
+
+
+def test_a_server_that_another_one_leads_to_is_not_told_the_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "some-secret")
+    with answering(200, b"3.17.2") as (other, asked), answering(302, b"", f"{other}/version") as (address, first):
+        monkeypatch.setenv(places.VARIABLE, address)
+        store.expect_store(tmp_path)
+        assert first[0]["Authorization"] == "Bearer some-secret"
+        assert "Authorization" not in asked[0]
 
 
 def test_links_lead_to_the_pages_of_make_ui(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,7 +63,10 @@ class ServerPlace:
     def expect(self) -> None:
         """TrackingError where no MLflow answers at the address, or it refuses us."""
         try:
-            with urlopen(Request(f"{self.address}/version", headers=_credentials()), timeout=SECONDS) as answer:
+            request = Request(f"{self.address}/version")
+            for name, value in _credentials().items():
+                request.add_unredirected_header(name, value)  # another server must not be told
+            with urlopen(request, timeout=SECONDS) as answer:
                 text = answer.read(200).decode("utf-8", "replace").strip()
         except HTTPError as error:
             if error.code in (401, 403):

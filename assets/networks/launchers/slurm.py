@@ -31,7 +31,7 @@ from assets.networks.launchers.common import (
 )
 from assets.networks.launchers.settings import SlurmSettings
 from models.run_files import RESULT
-from store.atomic import write_json, write_text
+from store.atomic import write_json
 from store.code import ROOT
 from training.parallel.heartbeat import HEARTBEAT, beating
 
@@ -42,6 +42,7 @@ GOING_ON = (
     "STOPPED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT",
 )  # fmt: skip
 WARNING_SECONDS = 120  # before the end of a job, in which a checkpoint is written
+ANSWER_SECONDS = 60.0  # that a program of Slurm may take
 UNKNOWN_SECONDS = 60.0  # for accounting to know the end of a job
 NOT_FOUND = "Invalid job id"  # squeue's words for a job that ended long ago
 STEP_STOPPED = 128 + 15  # exit status of a training that was asked to stop
@@ -73,7 +74,9 @@ def run(
     ):
         script = folder / "job.sh"
         variables = {**session.get_bootstrap_env_vars(), HEARTBEAT: str(heartbeat_file(output)), **settings.environment}
-        write_text(script, job_script(settings, request, folder, variables))
+        script.touch()
+        script.chmod(0o600)  # the variables that the user gives may be secrets
+        script.write_text(job_script(settings, request, folder, variables), encoding="utf-8")
         before = ""
         while True:
             job = submit(script, folder)
@@ -136,6 +139,7 @@ def _quote(word: str) -> str:
 
 def submit(script: Path, folder: Path) -> str:
     """Submit the script; returns the number of the job, which a later run finds in the folder."""
+    # Not stopped when it hangs: Slurm may have taken the job by then, and nobody would follow it.
     done = subprocess.run(["sbatch", "--parsable", str(script)], capture_output=True, text=True, check=False)
     if done.returncode:
         raise LauncherError(f"sbatch refused the training: {_last_line(done.stderr)}")
@@ -172,7 +176,7 @@ def follow(job: str, settings: SlurmSettings, context: dg.AssetExecutionContext,
 
 def job_state(job: str) -> tuple[str, str]:
     """The state of a job and why it waits; "" where Slurm does not say."""
-    queued = subprocess.run(["squeue", "-h", "-j", job, "-o", "%T|%r"], capture_output=True, text=True, check=False)
+    queued = _ask("squeue", "-h", "-j", job, "-o", "%T|%r")
     line = queued.stdout.strip()
     if line:
         state, _, why = line.splitlines()[0].partition("|")
@@ -180,12 +184,10 @@ def job_state(job: str) -> tuple[str, str]:
             return state, "" if why == "None" else why
     elif queued.returncode and NOT_FOUND not in queued.stderr:
         return "", ""  # the controller does not answer; the job goes on
-    ended = subprocess.run(
-        ["sacct", "-n", "-X", "-P", "-D", "-j", job, "-o", "State"], capture_output=True, text=True, check=False
-    )
+    ended = _ask("sacct", "-n", "-X", "-P", "-D", "-j", job, "-o", "State")
     states = [state.split()[0] for state in ended.stdout.splitlines() if state.strip()]
     if not states:  # a cluster without accounting: the controller remembers a job for some minutes
-        shown = subprocess.run(["scontrol", "show", "job", "-o", job], capture_output=True, text=True, check=False)
+        shown = _ask("scontrol", "show", "job", "-o", job)
         states = re.findall(r"JobState=(\w+)", shown.stdout)
     return (states[-1], "") if states else ("", "")
 
@@ -197,7 +199,7 @@ def is_over(state: str) -> bool:
 
 def cancel(job: str) -> None:
     """End a job, and wait until it has written its checkpoint."""
-    subprocess.run(["scancel", job], capture_output=True, check=False)
+    _ask("scancel", job)
     deadline = time.monotonic() + STOP_SECONDS
     while time.monotonic() < deadline:
         state, _ = job_state(job)
@@ -222,6 +224,15 @@ def end_earlier(folder: Path, context: dg.AssetExecutionContext) -> None:
 def last_checkpoint(output: Path) -> str:
     """The name of the run's last checkpoint, or ""."""
     return max((path.name for path in (output / "checkpoints").glob("step-????????")), default="")
+
+
+def _ask(*command: str) -> subprocess.CompletedProcess[str]:
+    """What a program of Slurm answers; one that hangs, as its controller is away, has failed."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=ANSWER_SECONDS)
+    except subprocess.TimeoutExpired:
+        reason = f"{command[0]} did not answer within {ANSWER_SECONDS:.0f} s"
+        return subprocess.CompletedProcess(command, 1, "", reason)
 
 
 def _last_line(text: Any) -> str:

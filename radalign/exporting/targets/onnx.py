@@ -138,7 +138,7 @@ def write(subject: Subject, folder: Path) -> Written:
 def expect_packages() -> None:
     """Raise RadalignError where the extra `onnx` is not installed."""
     if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise RadalignError(f"The package {missing[0]} is missing: `pip install radalign[onnx]`.")
+        raise RadalignError(f"The package {missing[0]} is missing: run pip install '.[onnx]' in the checkout.")
 
 
 def text_vectors(network: Any, tokens: Tokens) -> Tensor:

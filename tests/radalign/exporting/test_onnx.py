@@ -74,7 +74,7 @@ def test_findings_of_a_network_that_scores_none_are_refused(tmp_path):
 
 def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
     monkeypatch.setattr(target, "find_spec", lambda name: None if name == "onnxscript" else name)
-    with pytest.raises(RadalignError, match=r"onnxscript is missing: `pip install radalign\[onnx\]`"):
+    with pytest.raises(RadalignError, match=r"onnxscript is missing: run pip install '\.\[onnx\]' in the checkout"):
         radalign.export(trained_model("medklip", tmp_path / "run"), "onnx", tmp_path / "out")
 
 

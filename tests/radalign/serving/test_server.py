@@ -268,4 +268,5 @@ def test_a_taken_port_is_said_in_a_sentence(server, capsys):
 def test_a_missing_extra_is_said_in_a_sentence(monkeypatch, capsys):
     monkeypatch.setattr(using, "find_spec", lambda name: None)
     assert main(["serve", "medklip"]) == 1
-    assert capsys.readouterr().err == "radalign: fastapi is not installed: pip install radalign[serve]\n"
+    sentence = "radalign: fastapi is not installed: run pip install '.[serve]' in the checkout.\n"
+    assert capsys.readouterr().err == sentence

@@ -23,8 +23,8 @@ from store.errors import DamageError
 from store.remote import cache as cache_module
 from store.remote import mirror, ranged, ranges
 from store.remote.cache import BlockCache, Piece
-from store.remote.protocol.errors import StoreError
 from store.remote.protocol import objects, records
+from store.remote.protocol.errors import StoreError
 from store.remote.ranged import RangedFile, Source, read_pieces
 from store.seals import expect_intact, sealing
 

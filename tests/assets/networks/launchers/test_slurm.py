@@ -49,6 +49,7 @@ def test_a_training_that_is_preempted_ends_in_the_weights_of_an_undisturbed_one(
     undisturbed = training.undisturbed(tmp_path / "undisturbed")
     assert (training.output / TRAINED).read_bytes() == (undisturbed / TRAINED).read_bytes()
     assert not (training.output / "slurm" / "job.json").exists()
+    assert (training.output / "slurm" / "job.sh").stat().st_mode & 0o077 == 0
 
 
 def test_what_slurm_refuses_is_one_sentence(cluster, training):
@@ -100,6 +101,16 @@ def interrupt(_: float) -> None:
 
 
 real_sleep = slurm.time.sleep
+
+
+def test_a_program_that_hangs_is_taken_for_one_that_does_not_answer(tmp_path, monkeypatch):
+    for name in slurm.PROGRAMS:
+        path = tmp_path / name
+        path.write_text("#!/bin/sh\nexec sleep 60\n")
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(slurm, "ANSWER_SECONDS", 0.2)
+    assert slurm.job_state("7") == ("", "")
 
 
 def test_a_machine_without_slurm_is_one_sentence(monkeypatch, tmp_path):
