@@ -61,7 +61,11 @@ def expect_store(home: Path) -> None:
 
 def home_filter(home: Path) -> str:
     """What is added to a search for runs of this home, where other homes record in the same store."""
-    return f" and tags.`{HOME_TAG}` = '{name_of(home)}'" if place_of(home).shared else ""
+    if not place_of(home).shared:
+        return ""
+    name = name_of(home)
+    quote = '"' if "'" in name else "'"  # MLflow knows no escapes within either
+    return f" and tags.`{HOME_TAG}` = {quote}{name}{quote}"
 
 
 def connect(home: Path, warn: Callable[[str], object] = _warn) -> tuple[MlflowClient, str]:

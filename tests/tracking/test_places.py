@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from mlflow.utils.search_utils import SearchUtils
 
 from benchmarks.cluster import postgres
 from store.code import ROOT
@@ -232,6 +233,15 @@ def test_a_server_that_another_one_leads_to_is_not_told_the_password(
         store.expect_store(tmp_path)
         assert first[0]["Authorization"] == "Bearer some-secret"
         assert "Authorization" not in asked[0]
+
+
+@pytest.mark.parametrize("name", ["home", "O'Hara's home"])
+def test_the_filter_for_runs_of_a_home_is_one_that_mlflow_understands(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(places.VARIABLE, "http://127.0.0.1:1")
+    (found,) = SearchUtils.parse_search_filter(store.home_filter(tmp_path / name).removeprefix(" and "))
+    assert found == {"type": "tag", "key": store.HOME_TAG, "comparator": "=", "value": str(tmp_path / name)}
 
 
 def test_links_lead_to_the_pages_of_make_ui(monkeypatch: pytest.MonkeyPatch) -> None:
