@@ -107,8 +107,11 @@ def _take_over(descriptor: int) -> BinaryIO:
 
 
 def _send(answers: BinaryIO, answer: dict[str, Any], pixels: bytes = b"") -> None:
-    answers.write(json.dumps(answer).encode() + b"\n" + pixels)
-    answers.flush()
+    try:
+        answers.write(json.dumps(answer).encode() + b"\n" + pixels)
+        answers.flush()
+    except BrokenPipeError:  # whoever asked was killed
+        os._exit(1)
 
 
 if __name__ == "__main__":

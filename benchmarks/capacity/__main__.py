@@ -29,11 +29,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     constants = yaml.safe_load(options.constants.read_text())
     if options.check:
-        rows = measuring.check(int(options.check), constants, options.folder)
+        rows, peaks = measuring.check(int(options.check), constants, options.folder)
         sys.stdout.write(f"{'':33} {'predicted':>14} {'measured':>14} {'ratio':>6}\n")
         for name, predicted, measured in rows:
             ratio = predicted / measured if measured else float(predicted == measured)
             sys.stdout.write(f"{name:33} {predicted:14,.1f} {measured:14,.1f} {ratio:6.2f}\n")
+        for name, peak in peaks.items():
+            sys.stdout.write(f"{f'memory in {name}, bytes':33} {'':14} {peak:14,}\n")
         return 0
     archive = prediction.Archive(
         options.images,

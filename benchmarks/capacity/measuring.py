@@ -56,11 +56,14 @@ def measure(images: int, folder: Path | None) -> dict[str, Any]:
     }
 
 
-def check(images: int, constants: Constants, folder: Path | None) -> list[tuple[str, float, float]]:
-    """(name, predicted, measured) of an archive of tiny images that is ingested twice."""
+def check(
+    images: int, constants: Constants, folder: Path | None
+) -> tuple[list[tuple[str, float, float]], dict[str, int]]:
+    """(name, predicted, measured) of an archive of tiny images that is ingested twice, and peak memory by asset."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         first, second = _run(Path(place), images)
-    return compare(images, constants, first, second)
+    peaks = {name: max(peak, second.peaks.get(name, 0)) for name, peak in first.peaks.items()}
+    return compare(images, constants, first, second), peaks
 
 
 def compare(images: int, constants: Constants, first: Measured, second: Measured) -> list[tuple[str, float, float]]:

@@ -20,6 +20,7 @@ from imaging.decode import DecodedImage, MaskOptions, SquareOptions, read_square
 from imaging.errors import ImageError, MachineError
 from imaging.letterbox import letterbox_mask
 from imaging.pool import DecoderPool
+from store.code import ROOT
 
 OPTIONS = SquareOptions(32)
 IMAGE = draw_image(64, 48, seed=0)
@@ -276,3 +277,9 @@ def test_pixels_are_bytes_of_the_image(tmp_path):
     with DecoderPool(1) as decoders:
         image = decoders.decode(path, SquareOptions(16))
     assert (image.pixels.ravel() == np.arange(256)).all()
+
+
+def test_a_process_whose_parent_was_killed_ends_without_a_traceback():
+    code = "import subprocess, sys; subprocess.Popen([sys.executable, '-m', 'imaging.worker'], stdout=subprocess.PIPE)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, timeout=60, check=True)
+    assert done.stderr == b""
