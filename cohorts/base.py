@@ -62,6 +62,10 @@ class Cohort(Protocol):
         """The report of one row of `studies`; raises report_parsing.errors.ReportError."""
         ...
 
+    def release(self) -> None:
+        """Forget what was read of the archive's tables, which may take much memory; it is read again when wanted."""
+        ...
+
 
 class Reader:
     """Base class of readers. A reader adds `scan`, and `read_report` if the dataset has reports."""
@@ -113,6 +117,9 @@ class Reader:
     def read_report(self, study: Mapping[str, Any]) -> str:
         """Raise ReportError: the archive has no reports."""
         raise ReportError("no_report", "The archive has images and no reports.")
+
+    def release(self) -> None:
+        """Forget what was read of the archive's tables; this reader keeps none."""
 
 
 def require_folder(root: Path, variable: str, how_to_get: str) -> Path:

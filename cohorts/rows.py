@@ -56,10 +56,11 @@ def look_for_files(root: Path, paths: pd.Series, reasons: np.ndarray, reason: st
     import pandas as pd
 
     open_rows = np.flatnonzero(reasons == "")
-    codes, distinct = pd.factorize(paths.to_numpy()[open_rows])
+    codes, found_paths = pd.factorize(paths.iloc[open_rows])
+    distinct = list(found_paths)
     climbs = np.array([not stays_inside(path) for path in distinct], dtype=bool)
     foreign = climbs & np.array([is_escaped(path) for path in distinct], dtype=bool)
-    present = are_files(root, list(distinct))
+    present = are_files(root, distinct)
     found = np.select([foreign, climbs, ~present], ["unreadable_name", "path_outside_root", reason], "").astype(object)
     reasons[open_rows] = found[codes]
 

@@ -137,6 +137,8 @@ def update_inventory(workspace: Workspace, settings: InventorySettings, log: Log
         _expect_known(folder, cohort, scan, log)
     kept = _kept_stamps(folder, tables, log)
     stamps = read_stamps(cohort, scan.studies, log, kept)
+    cohort.release()
+    return_memory()
     if identify(cohort.root) != identity:
         raise explain_loss(cohort.root)
     _keep_archive(workspace, cohort, Tables())  # until the plan is that of the present tables

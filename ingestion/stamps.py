@@ -129,8 +129,12 @@ def _text_stamps(cohort: Cohort, studies: pa.Table, log: Log, kept: KeptStamps |
     to_read = studies.filter(unknown)
     if to_read.num_rows:
         log(f"Reading {to_read.num_rows} reports that are rows of a table.")
-    texts = [stamp_row(cohort, row) for part in to_read.to_batches(ROWS_AT_ONCE) for row in part.to_pylist()]
-    return pc.replace_with_mask(stamps, unknown, pa.array(texts, pa.string()))
+    parts = [
+        pa.array([stamp_row(cohort, row) for row in part.to_pylist()], pa.string())
+        for part in to_read.to_batches(ROWS_AT_ONCE)
+    ]
+    texts = pa.chunked_array(parts, pa.string()).combine_chunks()
+    return pc.replace_with_mask(stamps, unknown, texts)
 
 
 def _mask_stamps(cohort: Cohort, studies: pa.Table) -> list[list[str] | None]:

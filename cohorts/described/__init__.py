@@ -55,3 +55,7 @@ class Source(Protocol):
         """The text of the report of a row with `image_path` and `report_path`, of `list_rows` or of the studies;
         raises report_parsing.errors.ReportError."""
         ...
+
+    def release(self) -> None:
+        """Forget what is kept beyond this object; whoever calls it lets this one go as well."""
+        ...

@@ -118,6 +118,10 @@ class Manifest:
             raise ReportError("unreadable_report", "The cell of the report is far longer than a report.")
         return text
 
+    def release(self) -> None:
+        """Forget the reports that batches share; the rest goes with this object."""
+        _TEXTS.clear()
+
     @cached_property
     def _texts_of_images(self) -> TextsByName:
         """The report of each image, of the first row that names it."""

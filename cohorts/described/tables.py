@@ -168,8 +168,15 @@ def _frame(rows: Iterator[list[str]], cleaning: Mapping[str, Callable[[str], str
     while block := list(islice(rows, ROWS_AT_ONCE)):
         for values, (name, clean) in zip(zip(*block, strict=True), cleaning.items(), strict=True):
             parts[name].append(_array([clean(value) for value in values]))
-    columns = {name: pa.chunked_array(found, pa.large_string()) for name, found in parts.items()}
+    # In one piece each, as pandas joins the pieces of a column anew whenever it takes rows of it.
+    columns = {name: pa.chunked_array([_joined(parts.pop(name))], pa.large_string()) for name in cleaning}
     return pd.DataFrame({name: pd.array(column, dtype="str") for name, column in columns.items()})
+
+
+def _joined(arrays: Sequence[pa.Array]) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.concat_arrays(arrays) if arrays else pa.array([], pa.large_string())
 
 
 def _array(values: Sequence[str]) -> pa.LargeStringArray:

@@ -110,6 +110,11 @@ class Archive(Reader):
         """The report of a study; a text without headings is all findings."""
         return with_headings(self._source.read_report(study))
 
+    def release(self) -> None:
+        """Forget the tables that the description names."""
+        if source := self.__dict__.pop("_source", None):
+            source.release()
+
     @cached_property
     def _source(self) -> Any:
         if self.description is None:

@@ -61,6 +61,9 @@ class DicomTree:
             self.notes = [*self.notes, self._reports.describe(keys[rows["reason"] == ""])]
         return rows[list(ROWS)]
 
+    def release(self) -> None:
+        """Nothing is kept beyond this object."""
+
     def _name_sites(self, sites: pd.Series) -> pd.Series:
         """Names in the place of institutions, the same for the same institution."""
         key = read_key(self._home)

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cohorts.archive.listed_images import read_listed
+from cohorts.described import manifest
 from cohorts.errors import CohortError
 from cohorts.readers.archive import Archive
 from imaging.errors import ImageError
@@ -96,6 +97,17 @@ def test_a_german_export_in_latin_1(export):
     assert days[0] < date(2020, 12, 31)
     values = str({name: value for row in (first, second) for name, value in row.items() if name != "image_path"})
     assert not any(word in values for word in ("PAT-0001", "ACC-0001", "2020-12-31", "1.png"))
+
+
+def test_reports_are_read_again_after_the_tables_were_released(export):
+    export.table("Aufnahmen.csv", [HEADER, ROW])
+    export.put("b/1.png")
+    archive = export.open(GERMAN)
+    (row,) = archive.scan().studies.to_pylist()
+    first = archive.read_report(row)
+    archive.release()
+    assert not manifest._TEXTS
+    assert archive.read_report(row) == first == "FINDINGS: Kein Erguß.\nHerz groß."
 
 
 def test_identifiers_are_those_of_the_home(export, tmp_path):
