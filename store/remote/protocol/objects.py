@@ -45,6 +45,8 @@ REFUSED = frozenset(
 )  # fmt: skip
 Answer = TypeVar("Answer")
 _making = threading.Lock()
+# A fork waits until no thread makes a client: its lock would stay taken in the child for ever.
+os.register_at_fork(before=_making.acquire, after_in_parent=_making.release, after_in_child=_making.release)
 logger = logging.getLogger(__name__)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import socket
+import threading
 from io import BytesIO
 
 import pytest
 
 from store.remote.protocol import checks
+from store.remote.protocol import objects as module
 from store.remote.protocol.address import Address
 from store.remote.protocol.errors import StoreError
 from store.remote.protocol.objects import Found, Objects
@@ -161,3 +165,29 @@ def test_a_store_that_ignores_conditions_is_refused():
 
     with pytest.raises(StoreError, match="http://store does not honour conditional writes"):
         checks.expect_conditions(Careless(), "http://store")
+
+
+def test_a_process_that_is_forked_while_a_client_is_made_can_make_its_own(objects, monkeypatch):
+    made, forked, making = module._make_client, threading.Event(), threading.Event()
+
+    def make_slowly(*given):
+        making.set()
+        forked.wait(0.5)  # the fork has to wait for this thread
+        return made(*given)
+
+    objects.put("one", BODY)
+    monkeypatch.setattr(module, "_make_client", make_slowly)
+    thread = threading.Thread(target=lambda: Objects(objects.address).client)
+    thread.start()
+    making.wait()
+    child = multiprocessing.get_context("fork").Process(
+        target=lambda: Objects(objects.address).get("one") or os._exit(3)
+    )
+    child.start()
+    forked.set()
+    child.join(20)
+    alive = child.is_alive()
+    child.kill()
+    thread.join()
+    assert not alive
+    assert child.exitcode == 0
