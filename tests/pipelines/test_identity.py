@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from pipelines.preflight import machine
 from pipelines.preflight.check import missing_presets, unseen_views
 from pipelines.preflight.machine import describe_mismatch, expect_machine, has_gpu
 from pipelines.preflight.roots import misspelt_variables
+from store.code import ROOT
 from store.errors import SettingError
 from store.locks import HELD, holding
 from training.config import TrainingConfig
@@ -108,3 +110,12 @@ def test_variables_that_are_read_are_not_called_misspelt(tmp_path: Path, monkeyp
     assert HELD not in os.environ
     monkeypatch.setenv("RADALIGN_PRESETS", "demo")
     assert [sentence.partition(" ")[0] for sentence in misspelt_variables()] == ["RADALIGN_PRESETS"]
+
+
+def test_variables_of_the_documentation_are_not_called_misspelt(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8").partition("## Environment")[2]
+    names = set(re.findall(r"`(RADALIGN_[A-Z_]+)`", page))
+    assert len(names) > 20
+    for name in names:
+        monkeypatch.setenv(name, "1")
+    assert not [sentence for sentence in misspelt_variables() if sentence.partition(" ")[0] in names]
