@@ -66,7 +66,7 @@ TINY: dict[str, dict] = {
     "gloria": {
         "image_encoder": VIT, "image_weights": "", "image_stage": 0, "upsampled": 0, "text_encoder": BERT,
     },
-    "imagenet": {"image_encoder": "resnet10t", "image_weights": ""},
+    "imagenet": {"image_encoder": "resnet10t", "image_weights": f"{FOLDER.name}/imagenet.safetensors"},
     "lovt": {
         "image_encoder": VIT, "image_weights": "", "text_encoder": BERT, "frozen_layers": 0, "heads": 2, "hidden": 32,
         "dimension": 16,
@@ -103,7 +103,8 @@ def _save_weights(name: str, path: Path) -> None:
         save_file(ImageEncoder(name, SIZE, channels=3).network.state_dict(), path)
 
 
-_save_weights(VIT, Path(TINY["blip"]["image_weights"]))
+for _name in ("blip", "imagenet"):
+    _save_weights(TINY[_name]["image_encoder"], Path(TINY[_name]["image_weights"]))
 
 
 # Without the systems of which no step is taken.

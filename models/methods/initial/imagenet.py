@@ -10,6 +10,7 @@ from torch import Tensor
 
 from models.encoders.alone import EncoderAlone
 from models.encoders.image import ImageEncoder
+from models.errors import ModelError
 from models.methods.initial.config import UNTRAINED, EncoderSettings
 from store.settings import setting
 
@@ -31,6 +32,8 @@ def build(
 ) -> EncoderAlone:
     """The encoder for images of `size` x `size` pixels; with the `state` of a saved one no weights are fetched."""
     settings = ImagenetConfig(**config)
+    if state is None and not settings.image_weights:
+        raise ModelError("imagenet: image_weights is empty; for random weights take the method `random`")
     weights = settings.image_weights if state is None else ""
     encoder = ImageEncoder(settings.image_encoder, size, weights, channels=settings.channels)
     return EncoderAlone(settings, encoder, size)

@@ -9,6 +9,7 @@ import pytest
 from benchmarks import coverage
 from benchmarks.coverage import choose_numbers, cover, describe, explain_data, explain_network, summarise
 from evaluation.tables.published import _read_names, explain_missing, find_counterpart, read_published
+from models.registry import method_names, own_variant
 
 
 def numbers_of(source, method):
@@ -32,6 +33,13 @@ def test_every_name_is_printed_somewhere(part):
     named = {(source, method) for source, names in _read_names()[part].items() for method in names}
     unused = {(source, method) for source, method in named - printed if "model card" not in source}
     assert unused == set()
+
+
+def test_a_system_without_pretraining_is_named_with_its_encoder_as_its_results_are():
+    counterparts = {name for number in read_published() for name in (find_counterpart(number) or "").split(" - ")}
+    named = {name.partition(":")[0]: name for name in counterparts}
+    carried = {method: f"{method}:{variant}" for method in method_names() if (variant := own_variant(method, {}))}
+    assert carried == {method: named[method] for method in carried} != {}
 
 
 def test_a_network_can_be_run_where_its_method_and_its_preset_are_there(tmp_path, monkeypatch):

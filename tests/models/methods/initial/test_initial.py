@@ -68,6 +68,11 @@ def test_blip_needs_its_checkpoint():
         build_method("blip", {"image_encoder": "vit/2x32p8"}, KNOWLEDGE, SIZE)
 
 
+def test_random_weights_are_not_called_those_of_imagenet():
+    with pytest.raises(ModelError, match="image_weights is empty; for random weights take the method `random`"):
+        build_method("imagenet", {"image_encoder": "resnet10t", "image_weights": ""}, KNOWLEDGE, SIZE)
+
+
 @pytest.mark.parametrize("name", ["blip", "clip"])
 def test_natural_images_have_the_normalisation_of_clip(name):
     grey = torch.full((1, 1, SIZE, SIZE), 130.0)
