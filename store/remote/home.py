@@ -147,7 +147,7 @@ class RemoteHome:
             self._check()
         name = self.local.relative(path)
         scope = scopes.scope_of(name)
-        with self.leases.holding(name, busy, log, patience) as lease:
+        with self.leases.holding(name, busy, log, patience, lambda: self._last_token(scope, name)) as lease:
             self._held[name] = lease
             try:
                 self.manifests.publish(scope, {}, {name: lease.token})  # from now on, earlier holders are refused
@@ -162,6 +162,11 @@ class RemoteHome:
             finally:
                 self.publishing.drop(scope)
                 del self._held[name]
+
+    def _last_token(self, scope: str, lease: str) -> int:
+        """Under which somebody has published last."""
+        manifest = self.manifests.read(scope)
+        return manifest.tokens.get(lease, 0) if manifest else 0
 
     def _tokens(self, scope: str) -> dict[str, int]:
         """Of the leases of a scope that this process, or one that started it, holds; LeaseLostError for a lost one."""

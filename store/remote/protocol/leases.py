@@ -135,22 +135,44 @@ class Leases:
         self._quick = Objects(objects.address, patience=_seconds() / RENEWALS)
 
     @contextmanager
-    def holding(self, name: str, busy: str, log: Log = lambda _: None, patience: float = math.inf) -> Iterator[Lease]:
-        """Hold a lease for the time of the block. `busy` is said of another holder, as in "Another run trains".
+    def holding(
+        self,
+        name: str,
+        busy: str,
+        log: Log = lambda _: None,
+        patience: float = math.inf,
+        last_token: Callable[[], int] = lambda: 0,
+    ) -> Iterator[Lease]:
+        """Hold a lease for the time of the block.
+
+        Args:
+            name: of the lease.
+            busy: what is said of another holder, as in "Another run trains".
+            log: is told once that another holder is waited for.
+            patience: seconds.
+            last_token: the largest token that was published under, which is asked where the object of the lease is not
+                there: somebody may have deleted it.
 
         Raises:
             BusyError: somebody else holds it for more than `patience` seconds and, on another machine, has renewed it.
             LeaseLostError: at the end of the block, where it was lost meanwhile.
         """
-        lease = self.acquire(name, busy, log, patience)
+        lease = self.acquire(name, busy, log, patience, last_token)
         try:
             yield lease
             lease.expect_held()
         finally:
             lease.release()
 
-    def acquire(self, name: str, busy: str, log: Log = lambda _: None, patience: float = math.inf) -> Lease:
-        """Hold a lease until it is released; errors as those of `holding`."""
+    def acquire(
+        self,
+        name: str,
+        busy: str,
+        log: Log = lambda _: None,
+        patience: float = math.inf,
+        last_token: Callable[[], int] = lambda: 0,
+    ) -> Lease:
+        """Hold a lease until it is released; arguments and errors are those of `holding`."""
         watched, since, said, renewed = "", 0.0, False, False
         deadline = time.monotonic() + patience
         while True:
@@ -162,7 +184,7 @@ class Leases:
                 watched, since = tag, time.monotonic()
             expired = time.monotonic() - since >= before.seconds
             if not before.holder or before.is_gone or expired:
-                state = _claim(before.token + 1)
+                state = _claim((before.token if found else last_token()) + 1)
                 etag = self._objects.put_if(FOLDER + name, state.to_bytes(), tag or None)
                 if etag is not None:
                     return Lease(self._quick, name, state, etag)
@@ -206,6 +228,9 @@ def _seconds() -> float:
     """Duration of new leases."""
     given: Any = os.environ.get(VARIABLE)
     try:
-        return max(1.0, float(given)) if given else SECONDS
+        found = float(given) if given else SECONDS
     except ValueError:
-        raise StoreError(f"{VARIABLE} is {given}, which is no number of seconds: correct or unset it.") from None
+        found = math.nan
+    if not math.isfinite(found):
+        raise StoreError(f"{VARIABLE} is {given}, which is no number of seconds: correct or unset it.")
+    return max(1.0, found)

@@ -218,6 +218,18 @@ def test_a_writer_that_was_paused_publishes_nothing_late(host, monkeypatch):
     assert read(c / "phantom/studies/a.json") == "first"
 
 
+def test_a_lease_whose_object_was_deleted_can_be_taken_again(host):
+    """As the sentence of a damaged one asks for."""
+    a = host("a")
+    for value in (1, 2):
+        with holding(lock(a), "writes"):
+            publish(a, "phantom/studies/a.json", value)
+    mirror.keeper_of(a).objects.delete("leases/phantom/ingestion.lock")
+    with holding(lock(a), "writes"):
+        publish(a, "phantom/studies/a.json", 3)
+    assert mirror.keeper_of(a).manifests.read("phantom").tokens == {"phantom/ingestion.lock": 3}
+
+
 def test_what_a_killed_writer_left_unpublished_is_gone_under_the_next_lease(host, monkeypatch):
     a = host("a")
     with holding(lock(a), "writes"):

@@ -194,9 +194,10 @@ def test_the_duration_can_be_set_and_has_to_be_a_number(objects, monkeypatch):
     monkeypatch.setenv(leases.VARIABLE, "7")
     with holders(objects).holding(NAME, "busy"):
         assert state_of(objects).seconds == 7
-    monkeypatch.setenv(leases.VARIABLE, "soon")
-    with pytest.raises(StoreError, match="RADALIGN_LEASE_SECONDS is soon"):
-        Leases(objects)
+    for wrong in ("soon", "inf", "nan"):
+        monkeypatch.setenv(leases.VARIABLE, wrong)
+        with pytest.raises(StoreError, match=f"RADALIGN_LEASE_SECONDS is {wrong}"):
+            Leases(objects)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"seconds": -1}', b'{"seconds": "soon"}', b'{"other": 1}'])
