@@ -6,6 +6,7 @@ again although the first try may have had its effect, the object is read: it is 
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import random
@@ -16,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -31,7 +32,7 @@ PIECE = 1 << 20  # bytes that are read from a body at once
 PART = 256 << 20  # bytes of a part of a file that is written in parts
 FRESH_SECONDS = 12 * 3600.0  # for so long an object that nobody names yet is surely kept
 QUIET_SECONDS = 5.0  # that a request may fail before it is said
-LONGEST = 4 << 30  # bytes of a file that is written at once
+LONGEST = 4 << 30  # bytes of a file that is written, or copied in the store, at once
 REGION = "us-east-1"
 DAMAGED = ".damaged"
 TRIES = 4  # to fetch bytes that come changed, each time in another way
@@ -39,13 +40,15 @@ BUSY = frozenset({408, 429, 500, 502, 503, 504})
 # What botocore and urllib3 raise where a connection fails or a body breaks off; both are imported late.
 BROKEN = frozenset({"HTTPClientError", "IncompleteReadError", "FlexibleChecksumError", "HTTPError"})
 ABSENT = frozenset({"NoSuchKey", "NoSuchUpload", "404", "NotFound"})
+DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})  # of this machine
 REFUSED = frozenset(
     {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
      "AuthorizationHeaderMalformed", "401", "Unauthorized"}
 )  # fmt: skip
 Answer = TypeVar("Answer")
 _making = threading.Lock()
-# A fork waits until no thread makes a client: its lock would stay taken in the child for ever.
+# A fork waits until no thread makes a client: its lock would stay taken in the child for ever. Who waits for this lock
+# must hold no other one, such as that of a `cached_property`.
 os.register_at_fork(before=_making.acquire, after_in_parent=_making.release, after_in_child=_making.release)
 logger = logging.getLogger(__name__)
 
@@ -73,13 +76,16 @@ class Objects:
 
     def __init__(self, address: Address, patience: float = PATIENCE_SECONDS) -> None:
         self.address, self.patience = address, patience
+        self._client: Any = None
 
-    @cached_property
+    @property
     def client(self) -> Any:
         """The client of botocore, which threads may share."""
-        with _making:
-            settings = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
-            return _make_client(os.getpid(), settings, min(READ_SECONDS, max(1.0, self.patience)))
+        if self._client is None:
+            with _making:
+                settings = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
+                self._client = _make_client(os.getpid(), settings, min(READ_SECONDS, max(1.0, self.patience)))
+        return self._client
 
     def get(self, name: str, known: str = "") -> Found | None:
         """An object; None where there is none, and one without its body where its tag is still `known`."""
@@ -103,17 +109,23 @@ class Objects:
         return found
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
-        """Bytes from `start` to `stop` of the object with this key in the bucket."""
+        """Bytes from `start` to `stop` of the object with this key in the bucket.
+
+        They are fewer, or none, where the object is too short, or is not there.
+        """
 
         def read() -> bytes:
             answer = self.client.get_object(
                 Bucket=self.address.bucket, Key=key, Range=f"bytes={start}-{stop - 1}"
             )  # fmt: skip
+            if int(answer["ContentLength"]) > stop - start:  # its other bytes must not be taken for damage
+                raise StoreError(
+                    f"{_place()} answers a request for a part of an object with more than that, and files of the home "
+                    "are read in parts: use a store, or a proxy before it, that honours Range."
+                )
             return _read_body(answer)
 
-        found: bytes | None = self._try(read, absent=None)
-        if found is None:
-            raise StoreError(f"The object {key} is not in the bucket {self.address.bucket} any more.")
+        found: bytes = self._try(read, absent=b"", beyond=b"")
         return found
 
     def download(self, name: str, path: Path) -> bool:
@@ -141,7 +153,7 @@ class Objects:
         if there and there.size == size and there.age < FRESH_SECONDS:
             return
         if size > LONGEST:
-            self._upload_parts(name, file)
+            self._upload_parts(name, file, size)
             return
 
         def write() -> None:
@@ -176,9 +188,14 @@ class Objects:
         self._try(lambda: self.client.delete_object(**self._at(name)), absent=None)
 
     def set_aside(self, name: str) -> None:
-        """Rename an object whose content is not what its name says, so that it is written again when it is wanted."""
+        """Rename an object whose content is not what its name says, so that it is written again when it is wanted.
+
+        One that is too long to be copied at once is removed.
+        """
         aside = {"Bucket": self.address.bucket, "Key": self.address.key(name) + DAMAGED}
-        self._try(lambda: self.client.copy_object(**aside, CopySource=self._at(name)), absent=None)
+        there = self.head(name)
+        if there and there.size <= LONGEST:
+            self._try(lambda: self.client.copy_object(**aside, CopySource=self._at(name)), absent=None)
         self.delete(name)
 
     def list(self, prefix: str) -> Iterator[Listed]:
@@ -195,13 +212,15 @@ class Objects:
                 return
             start = page["NextContinuationToken"]
 
-    def _upload_parts(self, name: str, file: BinaryIO) -> None:
+    def _upload_parts(self, name: str, file: BinaryIO, size: int) -> None:
         place = self._at(name)
         upload = self._try(lambda: self.client.create_multipart_upload(**place))["UploadId"]
         try:
             parts = [self._upload_part(place, upload, number, piece) for number, piece in _parts(file)]
-            whole = {"Parts": parts}
-            self._try(lambda: self.client.complete_multipart_upload(**place, UploadId=upload, MultipartUpload=whole))
+            whole = {"UploadId": upload, "MultipartUpload": {"Parts": parts}}
+            done = self._try(lambda: self.client.complete_multipart_upload(**place, **whole), absent=None)
+            if done is None and not ((there := self.head(name)) and there.size == size):  # no try before had its effect
+                raise StoreError(f"{_place()} has lost the parts of {name}: give the same command again.")
         except BaseException:
             with suppress(StoreError):  # parts that belong to no object would take room, and be paid for, for ever
                 self._try(lambda: self.client.abort_multipart_upload(**place, UploadId=upload), absent=None)
@@ -220,7 +239,7 @@ class Objects:
 
     def _try(self, act: Callable[[], Answer], **instead: Any) -> Any:
         """What `act` returns. Where there is no object, it is `absent`; where a condition fails, `refused`; where the
-        object is as it was, `unchanged`."""
+        object is as it was, `unchanged`; where it has none of the bytes, `beyond`."""
         began, pause, said = time.monotonic(), FIRST_PAUSE, False
         while True:
             try:
@@ -235,6 +254,10 @@ class Objects:
                     return instead["unchanged"]
                 if status == 412 and "refused" in instead:
                     return instead["refused"]
+                if status == 416 and "beyond" in instead:
+                    return instead["beyond"]
+                if isinstance(error, OSError) and error.errno in DISK:
+                    raise
                 if not _may_pass(error, status, code):
                     raise explain(error, self.address) from None
                 passed = time.monotonic() + pause - began

@@ -27,7 +27,8 @@ class MemoryObjects:
         return Listed(name, found.etag, len(found.body)) if found else None
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
-        return self.kept[key.removeprefix("home/")].body[start:stop]
+        found = self.kept.get(key.removeprefix("home/"))
+        return found.body[start:stop] if found else b""
 
     def download(self, name: str, path: Path) -> bool:
         if name in self.kept:

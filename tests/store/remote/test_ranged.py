@@ -427,6 +427,23 @@ def test_a_damaged_file_of_a_home_is_set_aside_and_can_be_published_again(host):
     _read_ranged(host("reader") / "phantom" / "shards" / here.name)
 
 
+@pytest.mark.parametrize("left", [None, records.BLOCK // 2])
+def test_a_file_whose_object_is_gone_or_too_short_counts_as_not_written(host, left):
+    """As after a process that was killed while it set a damaged object aside."""
+    here = host("writer") / "phantom" / "shards" / f"{'3' * 20}.parquet"
+    content = content_of(3 * records.BLOCK)
+    with sealing(here) as partial:
+        pq.write_table(pa.table({"bytes": [content]}), partial, compression="none", use_dictionary=False)
+    keeper = mirror.keeper_of(here)
+    key = keeper.fetching.locate(here).record.key
+    keeper.objects.put(key, here.read_bytes()[:left]) if left else keeper.objects.delete(key)
+    there = host("reader") / "phantom" / "shards" / here.name
+    with pytest.raises(DamageError, match="give the same command again"):
+        _read_ranged(there)
+    mirror._keepers.clear()
+    assert not mirror.is_kept(there)
+
+
 def _read_ranged(path: Path) -> None:
     pq.read_table(mirror.open_ranged(path))
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import socket
 import threading
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +50,25 @@ def test_objects_are_written_read_listed_and_removed(objects, tmp_path):
     assert not objects.download("a/one", file)
 
 
+def test_bytes_that_an_object_does_not_have_are_not_there(objects, monkeypatch):
+    objects.put("one", BODY)
+    key = objects.address.key("one")
+    assert objects.read_range(key, len(BODY) - 3, len(BODY) + 5) == BODY[-3:]
+    assert objects.read_range(key, len(BODY), len(BODY) + 5) == b""
+    assert objects.read_range(objects.address.key("gone"), 0, 5) == b""
+    get = objects.client.get_object
+    monkeypatch.setattr(objects.client, "get_object", lambda Bucket, Key, **_: get(Bucket=Bucket, Key=Key))  # noqa: N803
+    with pytest.raises(StoreError, match="answers a request for a part of an object with more than that"):
+        objects.read_range(key, 3, 5)
+
+
+def test_a_full_disk_is_not_taken_for_a_store_that_is_away(objects):
+    objects.put("one", BODY)
+    with pytest.raises(OSError, match="No space left") as caught:
+        objects.download("one", Path("/dev/full"))
+    assert caught.value.errno == errno.ENOSPC
+
+
 def test_a_long_file_is_written_in_parts_and_no_part_stays_where_that_fails(objects, monkeypatch):
     monkeypatch.setattr("store.remote.protocol.objects.LONGEST", 1 << 20)
     monkeypatch.setattr("store.remote.protocol.objects.PART", 5 << 20)
@@ -64,6 +85,38 @@ def test_a_long_file_is_written_in_parts_and_no_part_stays_where_that_fails(obje
             objects.upload("other", BytesIO(content), len(content))
     assert objects.get("other") is None
     assert not objects.client.list_multipart_uploads(Bucket=objects.address.bucket).get("Uploads")
+
+
+def test_a_long_file_is_there_although_the_answer_to_its_last_request_was_lost(objects, monkeypatch):
+    monkeypatch.setattr(module, "LONGEST", len(BODY) - 1)
+    complete, lost = objects.client.complete_multipart_upload, [ConnectionError()]
+
+    def lose(**given):
+        answer = complete(**given)
+        if lost:
+            raise lost.pop()
+        return answer
+
+    monkeypatch.setattr(objects.client, "complete_multipart_upload", lose)
+    objects.upload("long", BytesIO(BODY), len(BODY))
+    assert objects.get("long").body == BODY
+    monkeypatch.setattr(objects.client, "complete_multipart_upload", _have_lost)
+    with pytest.raises(StoreError, match="has lost the parts of other"):
+        objects.upload("other", BytesIO(BODY), len(BODY))
+
+
+def _have_lost(**_):
+    error = Exception("as botocore raises it")
+    error.response = {"Error": {"Code": "NoSuchUpload"}, "ResponseMetadata": {"HTTPStatusCode": 404}}
+    raise error
+
+
+def test_a_damaged_object_that_is_too_long_to_be_copied_is_removed(objects, monkeypatch):
+    for name in ("short", "long"):
+        objects.put(name, BODY)
+        objects.set_aside(name)
+        monkeypatch.setattr(module, "LONGEST", len(BODY) - 1)
+    assert [one.name for one in objects.list("")] == ["short.damaged"]
 
 
 def test_a_listing_of_more_than_a_page_is_whole(objects):
@@ -180,6 +233,36 @@ def test_a_process_that_is_forked_while_a_client_is_made_can_make_its_own(object
     thread = threading.Thread(target=lambda: Objects(objects.address).client)
     thread.start()
     making.wait()
+    child = multiprocessing.get_context("fork").Process(
+        target=lambda: Objects(objects.address).get("one") or os._exit(3)
+    )
+    child.start()
+    forked.set()
+    child.join(20)
+    alive = child.is_alive()
+    child.kill()
+    thread.join()
+    assert not alive
+    assert child.exitcode == 0
+
+
+def test_a_process_that_is_forked_while_a_thread_waits_to_make_a_client_can_make_its_own(objects, monkeypatch):
+    waiting, forked = threading.Event(), threading.Event()
+
+    class Making:  # as a thread sees it while another one forks
+        def __enter__(self):
+            if threading.current_thread() is thread:
+                waiting.set()
+                forked.wait(30)
+
+        def __exit__(self, *_):
+            pass
+
+    objects.put("one", BODY)
+    monkeypatch.setattr(module, "_making", Making())
+    thread = threading.Thread(target=lambda: Objects(objects.address).client)
+    thread.start()
+    waiting.wait()
     child = multiprocessing.get_context("fork").Process(
         target=lambda: Objects(objects.address).get("one") or os._exit(3)
     )
