@@ -44,7 +44,8 @@ GOING_ON = (
 WARNING_SECONDS = 120  # before the end of a job, in which a checkpoint is written
 ANSWER_SECONDS = 60.0  # that a program of Slurm may take
 UNKNOWN_SECONDS = 60.0  # for accounting to know the end of a job
-NOT_FOUND = "Invalid job id"  # squeue's words for a job that ended long ago
+NOT_FOUND = "Invalid job id"  # Slurm's words for a job that ended long ago
+UNANSWERED = "unknown, as Slurm does not answer"  # in place of a state: the job goes on
 STEP_STOPPED = 128 + 15  # exit status of a training that was asked to stop
 
 
@@ -149,17 +150,21 @@ def submit(script: Path, folder: Path) -> str:
 
 
 def follow(job: str, settings: SlurmSettings, context: dg.AssetExecutionContext, folder: Path) -> str:
-    """Wait until the job has ended, and say what it waits for; returns its last state. The job ends with this step."""
-    said, unknown_since = "", 0.0
+    """Wait until the job has ended, and say what it waits for; returns its last state. The job ends with this step.
+
+    Its record stays in the folder where Slurm could not be told to end it: the next step does.
+    """
+    said, unknown_since, record = "", 0.0, folder / "job.json"
     try:
         while True:
             state, why = job_state(job)
             if is_over(state):
-                return state
+                break
             if not state:
                 unknown_since = unknown_since or time.monotonic()
                 if time.monotonic() - unknown_since > UNKNOWN_SECONDS:
-                    return "lost: neither squeue nor sacct knows it"
+                    state = "lost: neither squeue nor sacct knows it"
+                    break
             else:
                 unknown_since = 0.0
             now = f"{state} {why}".strip()
@@ -168,14 +173,15 @@ def follow(job: str, settings: SlurmSettings, context: dg.AssetExecutionContext,
                 said = now
             time.sleep(settings.poll_seconds)
     except BaseException:
-        cancel(job)
+        if cancel(job):
+            record.unlink(missing_ok=True)
         raise
-    finally:
-        (folder / "job.json").unlink(missing_ok=True)
+    record.unlink(missing_ok=True)
+    return state
 
 
 def job_state(job: str) -> tuple[str, str]:
-    """The state of a job and why it waits; "" where Slurm does not say."""
+    """The state of a job and why it waits; "" where Slurm does not know it, UNANSWERED where it does not answer."""
     queued = _ask("squeue", "-h", "-j", job, "-o", "%T|%r")
     line = queued.stdout.strip()
     if line:
@@ -183,7 +189,7 @@ def job_state(job: str) -> tuple[str, str]:
         if not is_over(state):
             return state, "" if why == "None" else why
     elif queued.returncode and NOT_FOUND not in queued.stderr:
-        return "", ""  # the controller does not answer; the job goes on
+        return UNANSWERED, ""
     ended = _ask("sacct", "-n", "-X", "-P", "-D", "-j", job, "-o", "State")
     states = [state.split()[0] for state in ended.stdout.splitlines() if state.strip()]
     if not states:  # a cluster without accounting: the controller remembers a job for some minutes
@@ -194,22 +200,29 @@ def job_state(job: str) -> tuple[str, str]:
 
 def is_over(state: str) -> bool:
     """Whether a job in this state will not run again by itself."""
-    return state != "" and state not in GOING_ON
+    return state not in ("", UNANSWERED, *GOING_ON)
 
 
-def cancel(job: str) -> None:
-    """End a job, and wait until it has written its checkpoint."""
-    _ask("scancel", job)
-    deadline = time.monotonic() + STOP_SECONDS
-    while time.monotonic() < deadline:
+def cancel(job: str) -> bool:
+    """End a job, and wait until it has written its checkpoint; whether Slurm has heard of it."""
+    deadline, heard = time.monotonic() + STOP_SECONDS, False
+    while True:
+        if not heard:
+            asked = _ask("scancel", job)
+            heard = not asked.returncode or NOT_FOUND in asked.stderr
         state, _ = job_state(job)
-        if not state or is_over(state):
-            return
+        if is_over(state) or (heard and not state):
+            return True
+        if time.monotonic() > deadline:
+            return heard
         time.sleep(0.5)
 
 
 def end_earlier(folder: Path, context: dg.AssetExecutionContext) -> None:
-    """End the job of an earlier step that was killed: two trainings never write into one folder."""
+    """End the job of an earlier step that was killed: two trainings never write into one folder.
+
+    LauncherError where Slurm does not answer.
+    """
     record = folder / "job.json"
     if not record.exists():
         return
@@ -217,7 +230,11 @@ def end_earlier(folder: Path, context: dg.AssetExecutionContext) -> None:
     state, _ = job_state(job)
     if state and not is_over(state):
         context.log.info(f"Slurm's job {job} of an earlier run is {state}; it is ended first.")
-        cancel(job)
+        if not cancel(job):
+            raise LauncherError(
+                f"Slurm does not answer, so that its job {job} of an earlier run may go on in this folder: the same "
+                "command ends it when Slurm answers."
+            )
     record.unlink(missing_ok=True)
 
 

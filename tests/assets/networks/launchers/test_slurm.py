@@ -11,6 +11,7 @@ from assets.networks.launchers import slurm
 from assets.networks.launchers.common import LauncherError
 from assets.networks.launchers.settings import SlurmSettings
 from models.run_files import TRAINED
+from store.atomic import write_json
 from tests.assets.networks.launchers import fake_slurm
 from tests.assets.networks.launchers.conftest import STEPS
 
@@ -103,14 +104,51 @@ def interrupt(_: float) -> None:
 real_sleep = slurm.time.sleep
 
 
-def test_a_program_that_hangs_is_taken_for_one_that_does_not_answer(tmp_path, monkeypatch):
-    for name in slurm.PROGRAMS:
-        path = tmp_path / name
-        path.write_text("#!/bin/sh\nexec sleep 60\n")
-        path.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+@pytest.fixture
+def away(tmp_path, monkeypatch):
+    """`away(line)`: all programs of Slurm are this line of shell, as where the controller is away."""
+
+    def replace_programs(line):
+        for name in slurm.PROGRAMS:
+            path = tmp_path / "away" / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(f"#!/bin/sh\n{line}\n")
+            path.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}/away:{os.environ['PATH']}")
+
     monkeypatch.setattr(slurm, "ANSWER_SECONDS", 0.2)
-    assert slurm.job_state("7") == ("", "")
+    monkeypatch.setattr(slurm, "STOP_SECONDS", 0.0)
+    return replace_programs
+
+
+def test_a_program_that_hangs_is_taken_for_one_that_does_not_answer(away):
+    away("exec sleep 60")
+    assert slurm.job_state("7") == (slurm.UNANSWERED, "")
+
+
+def test_a_job_that_slurm_could_not_be_told_to_end_is_ended_by_the_next_step(away, tmp_path, monkeypatch):
+    """However long Slurm does not answer, nobody takes the job for one that has ended."""
+    away("echo 'Unable to contact slurm controller' >&2; exit 1")
+    monkeypatch.setattr(slurm, "UNKNOWN_SECONDS", 0.0)
+    waited, record, context = [], tmp_path / "job.json", FakeContext()
+    write_json(record, {"job": "7"})
+
+    def wait(seconds):
+        waited.append(seconds)
+        if len(waited) == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(slurm.time, "sleep", wait)
+        with pytest.raises(KeyboardInterrupt):
+            slurm.follow("7", SlurmSettings(), context, tmp_path)
+    assert context.said == ["Slurm's job 7: unknown, as Slurm does not answer."]
+    with pytest.raises(LauncherError, match="its job 7 of an earlier run may go on"):
+        slurm.end_earlier(tmp_path, context)
+    assert record.exists()
+    away("echo 'Invalid job id specified' >&2; exit 1")
+    slurm.end_earlier(tmp_path, context)
+    assert not record.exists()
 
 
 def test_a_machine_without_slurm_is_one_sentence(monkeypatch, tmp_path):
