@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 from store.errors import BusyError
 from store.remote import mirror
 
-HELD = "RADALIGN_LOCKS_HELD"  # locks of this process and its parents, which these processes need not take again
+HELD = "RADALIGN_LOCKS_HELD"  # what `held` returns, in the environment
 POLL_SECONDS = 0.2
 
 Log = Callable[[str], object]
@@ -35,7 +36,7 @@ def holding(path: Path, what: str, log: Log = lambda _: None, wait: bool = True)
         LeaseLostError: at the end of the block, where another machine has taken the lease over.
     """
     name = os.path.realpath(path)
-    if name in _held() or _holds_lease(path):
+    if name in held() or _holds_lease(path):
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,17 +68,17 @@ def lease_of(path: Path, busy: str, log: Log = lambda _: None, patience: float =
 def _holds_lease(path: Path) -> bool:
     """Whether this process or one that started it, maybe on another machine, holds the lease of a lock."""
     lease = mirror.lock_name(path)
-    return lease is not None and any(held.startswith(lease) for held in _held())
+    return lease is not None and any(other.startswith(lease) for other in held())
 
 
 @contextmanager
 def _saying(name: str) -> Iterator[None]:
     """Tell the processes that are started in the block that they need not take a lock again."""
-    _say_held([*_held(), name])
+    _say_held([*held(), name])
     try:
         yield
     finally:
-        _say_held([other for other in _held() if other != name])
+        _say_held([other for other in held() if other != name])
 
 
 def _take(descriptor: int, busy: str, log: Log, wait: bool) -> None:
@@ -99,10 +100,11 @@ def _take(descriptor: int, busy: str, log: Log, wait: bool) -> None:
 def _say_held(names: Sequence[str]) -> None:
     """Tell this process and its children what is held; nothing is left in the environment where that is nothing."""
     if names:
-        os.environ[HELD] = os.pathsep.join(names)
+        os.environ[HELD] = os.pathsep.join(name.replace("%", "%25").replace(os.pathsep, "%3A") for name in names)
     else:
         os.environ.pop(HELD, None)
 
 
-def _held() -> list[str]:
-    return [name for name in os.environ.get(HELD, "").split(os.pathsep) if name]
+def held() -> list[str]:
+    """Locks and leases of this process and its parents, which these processes need not take again."""
+    return [unquote(name) for name in os.environ.get(HELD, "").split(os.pathsep) if name]

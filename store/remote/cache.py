@@ -229,7 +229,8 @@ def _locked(path: Path, seconds: float) -> Iterator[int | None]:
         yield descriptor
     finally:
         if descriptor is not None:
-            os.close(descriptor)  # and with it the lock
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing alone leaves it to a process that was forked meanwhile
+            os.close(descriptor)
 
 
 def _take(path: Path, deadline: float) -> int | None:

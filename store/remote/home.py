@@ -10,13 +10,12 @@ from __future__ import annotations
 import atexit
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
-from store.locks import HELD
+from store.locks import held
 from store.remote import scopes
 from store.remote.fetching import Fetching
 from store.remote.local import LocalMirror
@@ -172,9 +171,9 @@ class RemoteHome:
         """Of the leases of a scope that this process, or one that started it, holds; LeaseLostError for a lost one."""
         base = f"{LEASE}{self._id}/"
         found = {}
-        for held in os.environ.get(HELD, "").split(os.pathsep):
-            name, _, token = held.removeprefix(base).rpartition("@")
-            if held.startswith(base) and scopes.scope_of(name) == scope:
+        for one in held():
+            name, _, token = one.removeprefix(base).rpartition("@")
+            if one.startswith(base) and scopes.scope_of(name) == scope:
                 found[name] = int(token)
         own = {name: lease for name, lease in self._held.items() if scopes.scope_of(name) == scope}
         for lease in own.values():

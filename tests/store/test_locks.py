@@ -52,7 +52,9 @@ def test_who_does_not_wait_gets_a_sentence(tmp_path: Path) -> None:
         pass
 
 
-def test_the_holder_and_its_children_do_not_wait_for_themselves(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["lock", "2026-11-30T13:05/100%3A/lock"])
+def test_the_holder_and_its_children_do_not_wait_for_themselves(tmp_path: Path, name: str) -> None:
+    tmp_path = tmp_path / name
     begun = time.monotonic()
     with holding(tmp_path / "lock", "writes here"):
         with holding(tmp_path / "lock", "writes here", wait=False):
