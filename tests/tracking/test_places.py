@@ -224,6 +224,12 @@ def test_a_server_is_asked_as_mlflow_asks_it(tmp_path: Path, monkeypatch: pytest
         assert pages_address() == address
 
 
+def test_a_token_that_no_request_can_hold_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "some-secret\n")
+    said = sentence(tmp_path, "http://127.0.0.1:1", monkeypatch)
+    assert said.startswith("MLFLOW_TRACKING_TOKEN has a line break")
+
+
 def test_a_server_that_another_one_leads_to_is_not_told_the_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ from tracking.places.postgres import PATIENCE_SECONDS
 SECONDS = 10.0  # for the first answer
 VERSION = re.compile(r"\d+\.\d+[\w.]*")
 AWAY = re.compile(r"Max retries exceeded|too many 5\d\d|Connection (refused|reset|aborted)|timed out|\b50[234]\b")
+TOKEN = re.compile(r"[!-~][ -~]*")  # what a header can hold
 REFUSED = re.compile(r"\b40[13]\b|Unauthorized|Permission denied|not authenticated", re.IGNORECASE)
 CREDENTIALS = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
 
@@ -106,9 +107,13 @@ class ServerPlace:
 
 
 def _credentials() -> dict[str, str]:
-    """The header that MLflow sends as well."""
+    """The header that MLflow sends as well; TrackingError, which does not repeat it, where it can be none."""
     name, password = (os.environ.get(f"MLFLOW_TRACKING_{part}", "") for part in ("USERNAME", "PASSWORD"))
     if name or password:
         return {"Authorization": f"Basic {base64.b64encode(f'{name}:{password}'.encode()).decode()}"}
     token = os.environ.get("MLFLOW_TRACKING_TOKEN", "")
+    if token and not TOKEN.fullmatch(token):
+        raise TrackingError(
+            "MLFLOW_TRACKING_TOKEN has a line break, or another character that no request can hold: correct it."
+        )
     return {"Authorization": f"Bearer {token}"} if token else {}
