@@ -11,6 +11,7 @@ import re
 import secrets
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from time import monotonic, sleep
 from typing import TypeVar
@@ -62,16 +63,15 @@ class Group:
     def report(self, error: UserError) -> None:
         """Leave the sentence that ends this process for the others, whose connection to it breaks."""
         if self._store is not None:
-            self._store.set(FAILURE_KEY, str(error))
+            with suppress(RuntimeError):  # the first process is gone
+                self._store.set(FAILURE_KEY, str(error))
 
     def explain(self, error: RuntimeError) -> Exception:
         """What a broken connection means: the sentence of the process that failed, if it has left one."""
         sentence = ""
-        try:
+        with suppress(RuntimeError):  # the first process is gone
             if self._store is not None and self._store.check([FAILURE_KEY]):
                 sentence = self._store.get(FAILURE_KEY).decode()
-        except RuntimeError:  # the first process is gone
-            pass
         if sentence:
             return TrainingError(sentence)
         lines = str(error).strip().splitlines() or [type(error).__name__]

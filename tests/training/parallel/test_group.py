@@ -33,6 +33,14 @@ def on_two(call: Callable[[Group], object]) -> list[object]:
         return list(pool.map(run, (0, 1)))
 
 
+def test_a_sentence_that_nobody_can_be_told_is_raised_all_the_same():
+    class Gone(dist.HashStore):
+        def set(self, key, value):
+            raise dist.DistNetworkError("the first process is gone")
+
+    Group(torch.device("cpu"), Gone(), 1, 2).report(TrainingError("a mistake"))
+
+
 def test_all_learn_what_each_brings():
     assert on_two(lambda group: group.collect(f"of {group.rank}")) == [["of 0", "of 1"]] * 2
 
