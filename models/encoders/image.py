@@ -21,6 +21,7 @@ from models.losses.precision import at_least_float32
 SCRATCH = re.compile(r"vit/(\d+)x(\d+)(?:p(\d+)|(r))")
 ENDING = re.compile(r"(\w+)/(\d)")
 STAGES = 4  # of a residual network
+STRIDE = 32  # pixels per location of its last map
 COLOURS = 3
 HEAD_WIDTH = 64  # of every published ViT
 
@@ -59,7 +60,7 @@ class ImageEncoder(nn.Module):
         size: int = 224,
         weights: str = "",
         stage: int = 0,
-        output_stride: int = 32,
+        output_stride: int = STRIDE,
         pooled: bool = True,
         channels: int = 1,
     ) -> None:
@@ -80,6 +81,8 @@ class ImageEncoder(nn.Module):
         if self.transformer:
             self.dim = self.local_dim = int(self.network.num_features)
             return
+        if self.stops and isinstance(self.network.feature_info, list):  # of timm, where a network is whole
+            raise ModelError(f"image encoder `{name}` cannot end with a stage; set `image_stage` to 0")
         widths = self.network.feature_info.channels() if self.stops else self._channels()
         if not 0 <= stage < (5 if self.stops else len(widths)):
             raise ModelError(f"image encoder `{name}` has the stages 1 to {len(widths) - 1}, not {stage}")
@@ -153,6 +156,9 @@ def class_attention(attend: Any, tokens: Tensor) -> Tensor:
 
 def _network(name: str, size: int, pretrained: bool, output_stride: int, options: dict[str, Any], channels: int) -> Any:
     scratch = SCRATCH.fullmatch(name)
+    transformer = bool(scratch) or name.startswith(("vit", "deit", "swin"))
+    if transformer and output_stride != STRIDE:
+        raise ModelError(_no_dilation(name))
     if scratch:
         return _vit(int(scratch[1]), int(scratch[2]), size, int(scratch[3] or 0), channels)
     if name not in timm.list_models():
@@ -160,9 +166,9 @@ def _network(name: str, size: int, pretrained: bool, output_stride: int, options
             f"image encoder `{name}` is neither known to timm {timm.__version__} (see timm.list_models()) nor of the "
             "form `vit/4x128p8`"
         )
-    if name.startswith(("vit", "deit", "swin")):
+    if transformer:
         options = {"num_classes": 0, "img_size": size}
-    elif output_stride != 32:
+    elif output_stride != STRIDE:
         options = {**options, "output_stride": output_stride}
     try:
         return timm.create_model(name, pretrained=pretrained, in_chans=channels, **options)
@@ -172,6 +178,14 @@ def _network(name: str, size: int, pretrained: bool, output_stride: int, options
             f"image encoder `{name}` cannot be built: {reason}; give the path of a file of weights, or none to "
             "start at random"
         ) from error
+    except (AssertionError, TypeError) as error:  # of networks that have no such option
+        if output_stride == STRIDE:
+            raise
+        raise ModelError(_no_dilation(name)) from error
+
+
+def _no_dilation(name: str) -> str:
+    return f"the maps of image encoder `{name}` cannot be refined by dilation; set `output_stride` to {STRIDE}"
 
 
 def _vit(blocks: int, width: int, size: int, patch: int, channels: int) -> VisionTransformer:

@@ -6,6 +6,7 @@ from safetensors.torch import save_file
 
 from models.encoders.image import ImageEncoder
 from models.encoders.text import TextEncoder, embed_texts
+from models.errors import ModelError
 from models.text.tokenizer import tokenizer
 
 IMAGES = torch.randn(2, 1, 64, 64)
@@ -33,6 +34,17 @@ def test_shapes_follow_name_and_stage(name, options, dim, local_dim, grid):
     assert encoder.local_dim == local_dim
     assert features.grid == grid
     assert features.attention is None
+
+
+@pytest.mark.parametrize("name", ["vit/2x64p16", "vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "densenet121"])
+def test_networks_without_dilation_refuse_an_output_stride(name):
+    with pytest.raises(ModelError, match=rf"`{name}` cannot be refined by dilation; set `output_stride` to 32"):
+        ImageEncoder(name, 64, output_stride=8)
+
+
+def test_a_swin_transformer_cannot_end_with_a_stage():
+    with pytest.raises(ModelError, match="cannot end with a stage; set `image_stage` to 0"):
+        ImageEncoder("swin_tiny_patch4_window7_224", 224, stage=2, pooled=False)
 
 
 def test_a_network_that_stops_at_a_stage_has_no_later_one():
