@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.errors import ModelError
@@ -15,7 +16,10 @@ FIRST_VECTORS = 0.1  # vectors of words begin uniformly within this, as in VSE++
 
 
 class WordSequence(nn.Module):
-    """A text is the state behind its last token. What follows it, which is padding, is not read."""
+    """A text is the state behind its last token. What follows it, which is padding, is not read.
+
+    `dropout` is of the words and between the layers, in training.
+    """
 
     def __init__(
         self, vocabulary: int, word_width: int, width: int, layers: int = 1, cell: str = "gru", dropout: float = 0.0
@@ -25,6 +29,7 @@ class WordSequence(nn.Module):
             raise ModelError(f"the cell of the text tower is one of {', '.join(CELLS)}, not `{cell}`")
         self.words = nn.Embedding(vocabulary, word_width)
         nn.init.uniform_(self.words.weight, -FIRST_VECTORS, FIRST_VECTORS)
+        self.dropout = 0.0 if cell == "sru" else dropout  # of the words; SRU drops those itself
         self.cell = (
             SRU(word_width, width, layers, dropout)
             if cell == "sru"
@@ -38,7 +43,7 @@ class WordSequence(nn.Module):
     def states(self, words: Tensor) -> Tensor:
         """(texts, length, word_width) -> (texts, length, width); errors of a recurrence add up, so in float32."""
         with torch.autocast(words.device.type, enabled=False):
-            states = self.cell(at_least_float32(words))
+            states = self.cell(F.dropout(at_least_float32(words), self.dropout, self.training))
         return states if isinstance(self.cell, SRU) else states[0]
 
 

@@ -98,6 +98,7 @@ def test_lrclr_declares_only_what_a_clip_does_not_have():
             "method_config of convirt: `output_stride` is 5, but must be one of 8, 16, 32.",
         ),
         ("vsepp", {"margin": -0.1}, "method_config of vsepp: `margin` is -0.1, but must be at least 0.0."),
+        ("dsve", {"text_dropout": 1.0}, "method_config of dsve: `text_dropout` is 1.0, but must be below 1.0."),
         ("simclr", {"dimension": 0}, "method_config of simclr: `dimension` is 0, but must be at least 1."),
         ("gloria", {"prompts": "many"}, "method_config of gloria: `prompts` is 'many', but must be a whole number."),
         ("moco", {"queue": 0}, "method_config of moco: `queue` is 0, but must be at least 1."),

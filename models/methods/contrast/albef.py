@@ -138,6 +138,8 @@ class AlbefConfig:
         for name in ("momentum", "distillation", "masked_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ModelError(f"albef: {name} is {getattr(self, name)}, but must lie in 0..1")
+        if self.language_weight and not self.masked_share:
+            raise ModelError("albef: masked_share is 0, which hides no word; set language_weight to 0 to tell none")
         if not TEMPERATURES[0] <= self.temperature <= TEMPERATURES[1]:
             raise ModelError(f"albef: temperature is {self.temperature}, but must lie in 0.001..0.5")
         if not any((self.contrast_weight, self.matching_weight, self.language_weight)):

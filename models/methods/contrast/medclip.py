@@ -124,7 +124,7 @@ class MedclipConfig:
         "What an image or a sentence without any finding, present or absent, is a target of: `own_pair`. Code: "
         "`no_finding`, as if it were normal.",
     )
-    temperature: float = setting(0.07, "Temperature at the start; it is learned, and at least 0.01.", above=0.0)
+    temperature: float = setting(0.07, "Temperature at the start; it is learned, from 0.01 to 1.", above=0.0)
     positive_prompt: str = setting(
         "{}", "Prompt for a finding that the prompts of GLoRIA's kind do not have; several are joined by |."
     )
@@ -149,9 +149,12 @@ class MedclipConfig:
         }.items():
             if getattr(self, name) not in choices:
                 raise ModelError(f"medclip: {name} is {' or '.join(choices)}, not `{getattr(self, name)}`")
-        for name in ("temperature", "target_temperature"):
-            if getattr(self, name) <= 0:
-                raise ModelError(f"medclip: {name} divides and has to be above 0, not {getattr(self, name)}")
+        if self.target_temperature <= 0:
+            raise ModelError(
+                f"medclip: target_temperature divides and has to be above 0, not {self.target_temperature}"
+            )
+        if not 0.01 <= self.temperature <= 1:
+            raise ModelError(f"medclip: temperature is {self.temperature}, but must lie in 0.01..1")
 
 
 class Medclip(DualEncoder):

@@ -58,8 +58,10 @@ class DsveConfig(HingeSettings):
     dimension: int = setting(2400, "Width of the maps, of the text tower, and of the space they share.", least=1)
     largest: int = setting(15, "Largest activations of a map that are averaged.", least=1)
     smallest: int = setting(15, "Smallest activations of a map that are averaged, and added; 0 for none.", least=0)
-    image_dropout: float = setting(0.5, "Dropout of the pooled map.", least=0.0)
-    text_dropout: float = setting(0.25, "Dropout of the words and between the layers of the text tower.", least=0.0)
+    image_dropout: float = setting(0.5, "Dropout of the pooled map.", least=0.0, below=1.0)
+    text_dropout: float = setting(
+        0.25, "Dropout of the words and between the layers of the text tower.", least=0.0, below=1.0
+    )
     hardest: int = setting(1, "Hardest negatives of each image and text that count; 0 for all.", least=0)
     negated_diagonal: bool = setting(
         False,

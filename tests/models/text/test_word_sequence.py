@@ -85,3 +85,12 @@ def test_fingerprints_of_many_texts_differ():
     ids = torch.randint(0, 3, (4000, 12))
     different = len(ids.unique(dim=0))
     assert len(fingerprints(Tokens(ids, torch.ones_like(ids, dtype=torch.bool))).unique()) == different
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_words_are_dropped_whatever_the_cell(cell):
+    torch.manual_seed(0)
+    tower, tokens = WordSequence(10, 6, 8, cell=cell, dropout=0.5), pad_together(TEXTS, 0)
+    assert not torch.equal(tower(tokens), tower(tokens))
+    tower.eval()
+    assert torch.equal(tower(tokens), tower(tokens))

@@ -153,6 +153,8 @@ def test_a_swin_transformer_is_pooled_behind_its_norm():
     [
         ({"label_similarity": "jaccard"}, "label_similarity is cosine or dot"),
         ({"target_temperature": 0.0}, "target_temperature divides"),
+        ({"temperature": 0.005}, "temperature is 0.005, but must lie in 0.01..1"),
+        ({"temperature": 5.0}, "temperature is 5.0, but must lie in 0.01..1"),
         ({"prompt_aggregation": "mean"}, "prompt_aggregation is embeddings or max or logits"),
     ],
 )
