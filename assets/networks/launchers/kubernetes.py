@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ from training.parallel.heartbeat import beating
 
 if TYPE_CHECKING:
     from kubernetes import client
+    from kubernetes.client import ApiException
 
 LABEL = "radalign/run"  # of everything that belongs to one training
 ANSWER_SECONDS = (5, 30)  # to connect to the API, and for its answer
@@ -152,9 +154,7 @@ class _Cluster:
             self.core.create_namespaced_service(self.namespace, service_body(self.name, owner))
             self.batch.create_namespaced_job(self.namespace, body)
         except ApiException as error:
-            raise LauncherError(
-                f"Kubernetes refuses the training in the namespace {self.namespace}: {error.status} {error.reason}."
-            ) from error
+            raise self._refusal(error) from error
 
     def follow(self, context: dg.AssetExecutionContext, reader: Any) -> None:
         """Wait until the Job is over, while the logs of its pods are read."""
@@ -183,7 +183,10 @@ class _Cluster:
             thread.join(STOP_SECONDS)
 
     def state(self, warn: Callable[[str], object]) -> tuple[client.V1Job, list[client.V1Pod]]:
-        """The Job and its pods. An API that is away, as during an upgrade of the cluster, is asked again."""
+        """The Job and its pods. An API that is away, as during an upgrade of the cluster, is asked again.
+
+        LauncherError where it stays away, or refuses this account.
+        """
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
@@ -193,7 +196,7 @@ class _Cluster:
                 return self._job(), self.pods()
             except (ApiException, HTTPError) as error:
                 if isinstance(error, ApiException) and error.status != 429 and error.status < 500:
-                    raise
+                    raise self._refusal(error) from error
                 if time.monotonic() > deadline:
                     raise LauncherError(
                         f"Kubernetes has not answered for {AWAY_SECONDS:.0f} s; the same command goes on from the last "
@@ -241,29 +244,38 @@ class _Cluster:
     def delete(self) -> None:
         """Delete Job, pods and service, if they are there, and wait until the pods are gone.
 
-        LauncherError where the API does not answer.
+        LauncherError where the API does not do so.
         """
+        from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
         try:
             self._delete()
-        except HTTPError:
+        except (ApiException, HTTPError) as error:
+            why = f"{error.status} {error.reason}" if isinstance(error, ApiException) else "it does not answer"
             raise LauncherError(
-                f"Kubernetes does not answer, so that the Job {self.name} in the namespace {self.namespace} may go on: "
-                f"the same command ends it, and so does `kubectl delete job {self.name}`."
+                f"Kubernetes does not delete the Job {self.name} in the namespace {self.namespace} ({why}), which may "
+                f"go on: the same command deletes it, and so does `kubectl delete job {self.name}`."
             ) from None
 
     def _delete(self) -> None:
         from kubernetes.client import ApiException
 
-        limit = {"_request_timeout": ANSWER_SECONDS}
-        with suppress(ApiException):
-            self.batch.delete_namespaced_job(self.name, self.namespace, propagation_policy="Background", **limit)
-        with suppress(ApiException):
-            self.core.delete_namespaced_service(self.name, self.namespace, **limit)
+        remove_job = partial(self.batch.delete_namespaced_job, propagation_policy="Background")
+        for remove in (remove_job, self.core.delete_namespaced_service):
+            try:
+                remove(self.name, self.namespace, _request_timeout=ANSWER_SECONDS)
+            except ApiException as error:
+                if error.status != 404:
+                    raise
         deadline = time.monotonic() + STOP_SECONDS
         while self.pods() and time.monotonic() < deadline:
             time.sleep(min(1.0, self.settings.poll_seconds))
+
+    def _refusal(self, error: ApiException) -> LauncherError:
+        return LauncherError(
+            f"Kubernetes refuses the training in the namespace {self.namespace}: {error.status} {error.reason}."
+        )
 
 
 def _name_of(output: Path) -> str:

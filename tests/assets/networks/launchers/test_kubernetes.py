@@ -102,16 +102,21 @@ def test_an_api_that_is_away_for_a_while_does_not_end_the_training(monkeypatch):
     away, said = MaxRetryError(None, "/"), []
     assert pods_of_an_api(away, ApiException(status=503), away, "the Job").state(said.append) == ("the Job", [])
     assert said == ["Kubernetes does not answer; waiting for it, at most 300 s."]
-    with pytest.raises(ApiException):
-        pods_of_an_api(ApiException(status=403)).state(said.append)
+    with pytest.raises(LauncherError, match="refuses the training in the namespace default: 403 Forbidden"):
+        pods_of_an_api(ApiException(status=403, reason="Forbidden")).state(said.append)
     monkeypatch.setattr(kubernetes, "AWAY_SECONDS", -1)
     with pytest.raises(LauncherError, match="has not answered"):
         pods_of_an_api(away).state(said.append)
 
 
-def test_a_job_that_cannot_be_deleted_is_named():
+@pytest.mark.parametrize("error", [MaxRetryError(None, "/"), ApiException(status=503), ApiException(status=403)])
+def test_a_job_that_cannot_be_deleted_is_named(error):
     with pytest.raises(LauncherError, match="`kubectl delete job radalign-x`"):
-        pods_of_an_api(MaxRetryError(None, "/")).delete()
+        pods_of_an_api(error).delete()
+
+
+def test_a_job_that_is_not_there_need_not_be_deleted():
+    pods_of_an_api(ApiException(status=404)).delete()
 
 
 def test_what_is_missing_is_one_sentence(tmp_path, monkeypatch):
