@@ -127,7 +127,7 @@ def build_method(name: str, config: dict[str, Any], knowledge: Sequence[dict[str
         check_bounds(settings)
     except SettingError as error:
         raise ModelError(f"method_config of {name}: {error}") from None
-    from models.text.lengths import expect_lengths
+    from models.registry.text_lengths import expect_lengths
 
     method: Method = method_module(name).build(config, knowledge, size)
     method.registered = name

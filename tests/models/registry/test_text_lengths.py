@@ -4,7 +4,7 @@ import pytest
 
 from models.errors import ModelError
 from models.registry import settings_class
-from models.text.lengths import SETTINGS
+from models.registry.text_lengths import SETTINGS
 from tests.models.tiny import TINY, tiny_method
 
 CUT = {method: name for method in TINY for name in SETTINGS if hasattr(settings_class(method), name)}
