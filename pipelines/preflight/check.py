@@ -16,6 +16,7 @@ from assets.audits.monitored import MonitoringConfig
 from assets.evaluated import TASKS_TAG
 from assets.ingestion import ArchiveConfig, InventoryConfig, SubsetsConfig
 from assets.networks.launchers.launch import expect_launcher
+from assets.networks.launchers.settings import OneHost
 from assets.networks.pretrained import pretraining_config
 from assets.reports import KnowledgeConfig
 from assets.settings.evaluation import FRACTIONS_TAG, EvaluationSettings, chosen_evaluation
@@ -73,11 +74,8 @@ def check_run(nodes: Collection[str], run_config: Mapping[str, Any], tags: Mappi
         warn(sentence)
     asked = {name: tags[name] for name in (TASKS_TAG, FRACTIONS_TAG, NETWORK_TAG) if name in tags}
     text = json.dumps([sorted(nodes), run_config, asked, _environment()], sort_keys=True, default=str)
-    preset, unseen = _check_once(text)
-    trains = any(node.startswith(PRETRAINED) for node in nodes)
-    if trains and (mismatch := describe_mismatch(preset)):
-        warn(f"{mismatch}.")
-    for sentence in (*missing_presets(preset, nodes), *unseen):
+    preset, found = _check_once(text)
+    for sentence in (*missing_presets(preset, nodes), *found):
         warn(sentence)
 
 
@@ -101,7 +99,7 @@ def _environment() -> dict[str, str]:
 
 @cache
 def _check_once(text: str) -> tuple[str, tuple[str, ...]]:
-    """Check a run; returns its preset, and sentences on views that trainings ask for and will not see."""
+    """Check a run; returns its preset, and sentences on what may be a mistake: no GPU, views that nobody will see."""
     names, run_config, tags, _ = json.loads(text)
     nodes = set(names)
     config = _with_environment(run_config)
@@ -133,7 +131,8 @@ def _check_once(text: str) -> tuple[str, tuple[str, ...]]:
             expect_root(member)
             if methods and not member.open_cohort().has_reports:  # as a description says
                 raise _without_reports(member)
-    if methods:
+    trains_here = any(isinstance(checked[f"{PRETRAINED}{method}"].launcher, OneHost) for method in methods)
+    if trains_here:
         expect_machine(preset, is_named(workspace.preset) or any(settings[f"{PRETRAINED}{one}"] for one in methods))
     expect_writable(workspace.home_path())
     images = {**image_presets()[preset], **(given_values(checked["images"]) if "images" in checked else {})}
@@ -147,7 +146,8 @@ def _check_once(text: str) -> tuple[str, tuple[str, ...]]:
         if not any(is_tried(training, before) for before in (usual, *earlier_trainings(workspace.home_path(), method))):
             expect_network(training, size)
     views = checked["inventory"].views if "inventory" in checked else KINDS
-    return preset, tuple(unseen_views(trainings, views))
+    mismatch = describe_mismatch(preset) if trains_here else ""
+    return preset, (*([f"{mismatch}."] if mismatch else ()), *unseen_views(trainings, views))
 
 
 def unseen_views(trainings: Mapping[str, TrainingConfig], views: Collection[str]) -> Iterator[str]:

@@ -110,13 +110,25 @@ def test_a_warning_is_printed_once(capfd):
     assert capfd.readouterr().out == "  warning: one\n  warning: two\n"
 
 
-def test_a_preset_that_needs_a_gpu_is_warned_of_where_something_is_trained(monkeypatch):
+@pytest.mark.parametrize(
+    ("node", "launcher", "warned"),
+    [
+        ("pretrained__medklip", {}, True),
+        ("pretrained__medklip", {"slurm": {"nodes": 2}}, False),  # this machine does not train
+        ("images", {}, False),
+    ],
+)
+def test_a_preset_that_needs_a_gpu_is_warned_of_where_this_machine_trains(
+    monkeypatch, tmp_path, node, launcher, warned
+):
     monkeypatch.setattr(machine, "has_gpu", lambda: False)
-    monkeypatch.setattr(check, "_check_once", lambda _: ("paper", ()))
-    warned = {node: [] for node in ("pretrained__medklip", "audited__medklip")}
-    for node, sentences in warned.items():
-        check.check_run({node}, {}, {}, sentences.append)
-    assert ["The preset paper is for a GPU" in "".join(found) for found in warned.values()] == [True, False]
+    for name in ("expect_launcher", "expect_network"):
+        monkeypatch.setattr(check, name, lambda *_: None)
+    config = {"resources": {"workspace": {"config": {"home": str(tmp_path), "preset": "paper"}}}}
+    config["ops"] = {node: {"config": {"launcher": launcher}}} if launcher else {}
+    sentences = []
+    check.check_run({node}, config, {}, sentences.append)
+    assert ("The preset paper is for a GPU" in "".join(sentences)) == warned
 
 
 def test_a_terminal_has_one_bar_per_stage():

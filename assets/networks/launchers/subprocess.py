@@ -11,6 +11,7 @@ import dagster as dg
 from assets.networks.launchers.settings import OneHost
 from store.code import ROOT
 from training.errors import PARENT
+from training.parallel import agent
 
 
 def expect_ready(_: OneHost) -> None:
@@ -21,10 +22,11 @@ def run(
     settings: OneHost, context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, request: Path, _: Path
 ) -> None:
     """Train to the end; raises whatever ends it otherwise."""
-    several = [".agent", "--standalone", f"--nproc-per-node={settings.processes}"]
-    module, *options = several if settings.processes > 1 else [""]
-    if options:
-        options.append(f"--max-restarts={settings.max_restarts}")
-    command = [sys.executable, "-m", f"training{module}", *options, str(request)]
+    command = [sys.executable, "-m", "training"]
+    if settings.processes > 1:
+        command = [
+            sys.executable, "-m", agent.__name__, "--standalone",
+            f"--nproc-per-node={settings.processes}", f"--max-restarts={settings.max_restarts}",
+        ]  # fmt: skip
     started_by = {PARENT: str(os.getpid())}
-    pipes.run(context=context.op_execution_context, command=command, cwd=str(ROOT), env=started_by)
+    pipes.run(context=context.op_execution_context, command=[*command, str(request)], cwd=str(ROOT), env=started_by)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from assets.networks.launchers.launch import expect_launcher
 from assets.networks.launchers.settings import OneHost, SlurmSettings
 from assets.networks.pretrained import pretraining_config
+from models.run_files import TRAINED
 from store.code import ROOT
 from training.config import TrainingConfig
 from training.errors import TrainingError
@@ -35,3 +39,16 @@ def test_launchers_are_imported_when_they_are_chosen():
     )
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_several_processes_of_one_machine_end_in_the_weights_of_one(training, tmp_path):
+    """The default launcher, as with a machine of several GPUs."""
+    training.config = replace(training.config, max_steps=20)
+    result = training.launch(subprocess={"processes": 2})
+    assert result.success
+    assert training.result()["processes"] == 2
+    ours = load_file(training.output / TRAINED)
+    alone = load_file(training.undisturbed(tmp_path / "alone") / TRAINED)
+    assert ours.keys() == alone.keys()
+    for name, weights in alone.items():
+        torch.testing.assert_close(ours[name], weights, rtol=0, atol=1e-5)
