@@ -159,13 +159,13 @@ def check_machines(
     """Raise ClusterError where a machine lacks what the run has; all are asked at once."""
     step = execution_plan.get_step_by_key(execution_plan.step_keys_to_execute[0])
     asked = {}
-    for number, (place, handler) in enumerate(engine.places().items()):
-        context = CheckContext(plan_context, f"check-{number}", step, engine.command, environment)
-        list(handler.launch_step(context))
-        asked[place] = (handler, context)
-    plan_context.log.info(f"{engine.name}: checking {len(asked)} machine{'s' * (len(asked) != 1)}")
-    deadline = time.monotonic() + CHECK_SECONDS
     try:
+        for number, (place, handler) in enumerate(engine.places().items()):
+            context = CheckContext(plan_context, f"check-{number}", step, engine.command, environment)
+            list(handler.launch_step(context))
+            asked[place] = (handler, context)
+        plan_context.log.info(f"{engine.name}: checking {len(asked)} machine{'s' * (len(asked) != 1)}")
+        deadline = time.monotonic() + CHECK_SECONDS
         while asked:
             for place, (handler, context) in list(asked.items()):
                 health = handler.check_step_health(context)
@@ -180,6 +180,11 @@ def check_machines(
                     "whether it has free CPUs and memory there."
                 )
             time.sleep(POLL_SECONDS)
+    except engine.unreachable as error:
+        raise ClusterError(
+            f"{engine.name} has stopped answering while its machines were checked ({type(error).__name__}): give the "
+            "same command again when it answers."
+        ) from None
     finally:
         for handler, context in asked.values():
             with suppress(Exception):  # the sentence of the first that failed counts
