@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Sequence
@@ -159,7 +160,7 @@ class Fetching:
         path, record = self._local.place(name), manifest.files[name]
         if path.is_file() and isinstance(record, FileRecord):
             found = self._objects.get(record.key)
-            if found is not None:
+            if found is not None and hashlib.sha256(found.body).hexdigest() == record.sha256:
                 with suppress(OSError, ValueError):
                     self._local.write_text(path, path.read_text(encoding="utf-8") + found.body.decode())
 

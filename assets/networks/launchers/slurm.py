@@ -14,7 +14,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def run(
         script.write_text(job_script(settings, request, folder, variables), encoding="utf-8")
         before = ""
         while True:
-            job = submit(script, folder)
+            job = submit(script, folder, context.log.warning)
             state = follow(job, settings, context, folder)
             if state == "COMPLETED" or (output / RESULT).exists():
                 return
@@ -138,13 +139,23 @@ def _quote(word: str) -> str:
     return f'"{word}"' if "$" in word else shlex.quote(word)
 
 
-def submit(script: Path, folder: Path) -> str:
-    """Submit the script; returns the number of the job, which a later run finds in the folder."""
-    # Not stopped when it hangs: Slurm may have taken the job by then, and nobody would follow it.
-    done = subprocess.run(["sbatch", "--parsable", str(script)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise LauncherError(f"sbatch refused the training: {_last_line(done.stderr)}")
-    job = done.stdout.strip().partition(";")[0]
+def submit(script: Path, folder: Path, warn: Callable[[str], object] = lambda _: None) -> str:
+    """Submit the script; returns the number of the job, which a later run finds in the folder.
+
+    An sbatch that hangs is waited for: Slurm may have taken the job by then, and nobody would follow it.
+    """
+    command = ["sbatch", "--parsable", str(script)]
+    with ExitStack() as stack:
+        sbatch = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        stack.callback(sbatch.kill)  # where this step is interrupted
+        try:
+            said, complaint = sbatch.communicate(timeout=ANSWER_SECONDS)
+        except subprocess.TimeoutExpired:
+            warn("sbatch does not answer; waiting for it.")
+            said, complaint = sbatch.communicate()
+    if sbatch.returncode:
+        raise LauncherError(f"sbatch refused the training: {_last_line(complaint)}")
+    job = said.strip().partition(";")[0]
     write_json(folder / "job.json", {"job": job})
     return job
 

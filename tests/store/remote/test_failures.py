@@ -13,6 +13,7 @@ from store.remote.local import LocalMirror
 from store.remote.protocol.entries import Entries
 from store.remote.protocol.errors import LeaseLostError, StoreError
 from store.remote.protocol.manifests import Manifests
+from store.remote.protocol.objects import Found
 from store.remote.publishing import Publishing
 from tests.store.remote.memory import MemoryObjects
 
@@ -113,6 +114,25 @@ def test_a_scope_that_was_removed_is_removed_from_other_mirrors(tmp_path):
     here.manifests.remove(scope)
     there.fetching.sync(scope)
     assert not (there.local.folder / "phantom/versions/1/a").exists()
+
+
+def test_a_seal_that_something_on_the_way_changes_is_not_written(tmp_path, monkeypatch):
+    """Not even beside the one before, while the new content is on its way."""
+    objects = MemoryObjects()
+    here, there = Mirror(tmp_path / "here", objects), Mirror(tmp_path / "there", objects)
+    name, seals = "phantom/a.sha256", [f"{digit * 64}  a\n" for digit in "01"]
+    for seal in seals:
+        here.write(name, seal)
+        here.publishing.flush_all()
+        if seal == seals[0]:
+            there.fetching.sync("phantom")
+    manifest, get = here.manifests.read("phantom"), objects.get
+    with monkeypatch.context() as patch:
+        patch.setattr(objects, "get", lambda name: Found(get(name).body.replace(b"1", b"2"), ""))
+        there.fetching._announce(manifest, name)
+    assert there.read(name) == seals[0]
+    there.fetching._announce(manifest, name)
+    assert there.read(name) == "".join(seals)
 
 
 def test_a_file_that_something_on_the_way_changes_is_not_set_aside(tmp_path, monkeypatch):

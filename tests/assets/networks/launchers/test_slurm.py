@@ -126,6 +126,13 @@ def test_a_program_that_hangs_is_taken_for_one_that_does_not_answer(away):
     assert slurm.job_state("7") == (slurm.UNANSWERED, "")
 
 
+def test_an_sbatch_that_hangs_is_waited_for_and_that_is_said(away, tmp_path):
+    away("sleep 0.6; echo '7;cluster'")
+    said = []
+    assert slurm.submit(tmp_path / "job.sh", tmp_path, said.append) == "7"
+    assert said == ["sbatch does not answer; waiting for it."]
+
+
 def test_a_job_that_slurm_could_not_be_told_to_end_is_ended_by_the_next_step(away, tmp_path, monkeypatch):
     """However long Slurm does not answer, nobody takes the job for one that has ended."""
     away("echo 'Unable to contact slurm controller' >&2; exit 1")
