@@ -184,7 +184,7 @@ class RemoteHome:
         """StoreError where the store or the mirror cannot be used for this home."""
         mark = self.local.own / "home.json"
         about = {"url": self.address.url, "endpoint": endpoint()}
-        there = json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else {}
+        there = _read_mark(mark)
         if there and there["url"] != about["url"]:
             raise StoreError(
                 f"{self.mirror} mirrors another home ({there['url']}): set RADALIGN_MIRROR to a folder for "
@@ -208,3 +208,12 @@ class RemoteHome:
     def _flush_at_exit(self) -> None:
         with suppress(Exception):
             self.publishing.flush_all()
+
+
+def _read_mark(path: Path) -> dict[str, str]:
+    """Which home a mirror is of; empty where that is not known, as after a power cut."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and "url" in found else {}

@@ -327,6 +327,19 @@ def test_a_mirror_of_another_home_is_refused(host, monkeypatch, server):
         mirror.refresh(default_home())
 
 
+def test_a_mirror_whose_mark_was_lost_in_a_power_cut_is_used_again(host):
+    a = host("a")
+    publish(a, "phantom/studies/a.json", 1)
+    mirror.refresh(a)
+    mark = a / ".remote" / "home.json"
+    for left in ("", "[]", '{"other": 1}'):
+        whole = mark.read_text()
+        mark.write_text(left)
+        mirror._keepers.clear()
+        mirror.refresh(a)
+        assert mark.read_text() == whole
+
+
 def test_a_folder_with_files_of_its_own_is_no_mirror(host):
     a = host("a")
     (a / "phantom" / "studies").mkdir(parents=True)
