@@ -6,8 +6,8 @@ and as CPU seconds of its processes. What is up to date is not computed again, s
 
 The table holds the mean over seeds and its 95 % interval. The interval resamples the patients of the test split: a
 resample counts the same patients for every seed, so that the values of all seeds can be averaged within it. It does not
-cover the choice of seeds, whose standard deviation stands beside it. `apart` says whether the intervals of a system and
-of its start do not overlap.
+cover the choice of seeds, whose standard deviation stands beside it. `apart` says whether the interval of a system lies
+above that of its start. A pool of datasets has a row for each.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from time import perf_counter
 
@@ -99,21 +100,27 @@ def list_rows(workspace: Workspace) -> Iterator[Sequence[str]]:
         for key, resampled in read_resamples(workspace.home_path() / "results", metrics, MACRO).items()
     ]
     points = {tuple(row[name] for name in KEY): row["value"] for row in latest if row["class"] == MACRO}
-    for method in method_names():
-        for name, (task, setting, metric) in MEASURES.items():
-            pair = []
-            for network in (method, f"{UNTRAINED}{method}"):
-                ours = [
-                    (points[tuple(key[part] for part in KEY)], resampled)
-                    for key, resampled in found
-                    if (key["method"], key["task"], key["setting"], key["metric"]) == (network, task, setting, metric)
-                    and tuple(key[part] for part in KEY) in points
-                ]
-                pair.append(average(ours))
-            trained, start = pair
-            if trained and start:
-                apart = "yes" if trained.low > start.high else "no"
-                yield (method, name, str(trained.seeds), str(trained), str(start), apart)
+    cohorts = sorted({row["cohort"] for row in latest})
+    for method, (name, measure), cohort in product(method_names(), MEASURES.items(), cohorts):
+        pair = []
+        for network in (method, f"{UNTRAINED}{method}"):
+            seeds: dict[object, list[tuple[float, np.ndarray]]] = {}
+            for key, resampled in found:
+                point = points.get(tuple(key.values()))
+                here = (key["task"], key["setting"], key["metric"]) == measure and key["cohort"] == cohort
+                if here and key["method"] == network and point is not None:
+                    seeds.setdefault(key["seed"], []).append((point, resampled))
+            pair.append(average([join_repeats(repeats) for repeats in seeds.values()]))
+        trained, start = pair
+        if trained and start:
+            apart = "yes" if trained.low > start.high else "no"
+            what = f"{name}, {cohort}" if len(cohorts) > 1 else name
+            yield (method, what, str(trained.seeds), str(trained), str(start), apart)
+
+
+def join_repeats(repeats: Sequence[tuple[float, np.ndarray]]) -> tuple[float, np.ndarray]:
+    """The mean of the repeats of a seed, and of their resamples."""
+    return float(np.mean([value for value, _ in repeats])), np.mean([resampled for _, resampled in repeats], axis=0)
 
 
 def average(seeds: Sequence[tuple[float, np.ndarray]]) -> Measured | None:
