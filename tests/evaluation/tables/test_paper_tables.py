@@ -93,6 +93,23 @@ def test_initialisations_stand_beside_the_papers_and_the_starts_of_methods_do_no
         ]
 
 
+def test_blip_stands_beside_the_row_of_natural_images():
+    name = "blip:vit_base_patch16_224"
+    table = built(row(name, "chexpert", "linear_probe", "1 %", "auroc", 0.7))[
+        "MGCA ", "Table 5: against natural images"
+    ]
+    (line,) = (line for line in table.lines if line.measured)
+    assert (line.method, line.printed.split(",")[0], line.published) == (name, "BLIP", pytest.approx(0.691))
+
+
+def test_moco_has_the_setting_of_the_printed_one_beside_it():
+    table = built(row("moco", "chexpert", "linear_probe", "1 %", "auroc", 0.7))[
+        "ConVI", "Comparison to image-only contrastive learning"
+    ]
+    (line,) = (line for line in table.lines if line.measured)
+    assert any("moco_convirt.yaml" in table.remarks[place] for place in line.notes)
+
+
 def test_methods_that_a_paper_does_not_have_follow_it():
     table = built(
         row("medklip", "chexpert", "linear_probe", "1 %", "auroc", 0.8),
