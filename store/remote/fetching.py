@@ -116,26 +116,28 @@ class Fetching:
             self._objects.set_aside(located.record.key)
             self._forget_damaged(relative)
 
-    def sync(self, scope: str, reset: bool = False) -> None:
+    def sync(self, scope: str, reset: str | None = None) -> None:
         """Make the files of a scope in the mirror those of its manifest.
 
-        What changed in the store since the last time is brought. With `reset`, which only the holder of a lease asks
-        for, everything else becomes as it is in the store as well.
+        What changed in the store since the last time is brought. All else in the folder `reset`, which the caller holds
+        the lease of, becomes as it is in the store as well. Elsewhere in the scope, another process of this machine may
+        have written what it has not published yet.
         """
         with self._local.alone(scope):
             known = self._local.indices.read(scope)
             manifest = self._manifests.read(scope, known.manifest.etag) or known.manifest
-            if manifest is known.manifest and not reset and self._local.indices.is_known(scope):
+            if manifest is known.manifest and reset is None and self._local.indices.is_known(scope):
                 return
             changed = [
                 name
                 for name, entry in manifest.files.items()
                 if known.manifest.files.get(name) != entry
-                or (reset and not known.is_as_placed(self._local.folder, name))
+                or (_is_below(name, reset) and not known.is_as_placed(self._local.folder, name))
             ]
             gone = set(known.manifest.files) - set(manifest.files)
-            if reset:
-                gone |= self._local.files_of(scope) - set(manifest.files)
+            if reset is not None:
+                here = {name for name in self._local.files_of(scope) if _is_below(name, reset)}
+                gone |= here - set(manifest.files)
             for name in gone:
                 self._local.place(name).unlink(missing_ok=True)
             self._place(manifest, changed)
@@ -273,3 +275,8 @@ class Fetching:
             if not scopes.is_fetched_at_once(scope) and not self._local.indices.is_known(scope):
                 self.sync(scope)
         return self._local.target(path)
+
+
+def _is_below(name: str, folder: str | None) -> bool:
+    """Whether a file is in a folder of the home, which is "" for the home itself and None for no folder."""
+    return folder is not None and name.startswith(f"{folder}/" if folder else "")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -151,7 +152,7 @@ class RemoteHome:
             try:
                 self.manifests.publish(scope, {}, {name: lease.token})  # from now on, earlier holders are refused
                 self.publishing.flush(scope)
-                self.fetching.sync(scope, reset=True)
+                self.fetching.sync(scope, reset=os.path.dirname(name))
                 yield f"{self.lock_name(path)}{lease.token}"
                 self.publishing.flush(scope)
             except Exception:

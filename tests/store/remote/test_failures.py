@@ -81,8 +81,24 @@ def test_a_change_that_was_never_published_is_undone_under_a_lease_also_after_ot
     there.publishing.flush_all()
     here.fetching.sync("phantom")
     assert here.read("phantom/a") == "of a killed process"
-    here.fetching.sync("phantom", reset=True)
+    here.fetching.sync("phantom", reset="phantom")
     assert (here.read("phantom/a"), here.read("phantom/b")) == ("1", "2")
+
+
+def test_a_lease_of_a_folder_within_a_scope_undoes_nothing_beside_that_folder(tmp_path):
+    """There another process of the machine, with a lease of its own, has not published yet what it has written."""
+    objects = MemoryObjects()
+    writer, watcher = Mirror(tmp_path, objects), Mirror(tmp_path, objects)
+    writer.write("phantom/a", "published")
+    writer.publishing.flush_all()
+    for name in ("phantom/a", "phantom/b", "phantom/monitoring/c"):
+        writer.write(name, "not yet")
+    watcher.fetching.sync("phantom", reset="phantom/monitoring")
+    assert not (tmp_path / "phantom/monitoring/c").exists()
+    writer.publishing.flush_all()
+    third = Mirror(tmp_path / "third", objects)
+    third.fetching.sync("phantom")
+    assert (third.read("phantom/a"), third.read("phantom/b")) == ("not yet", "not yet")
 
 
 def test_content_that_others_have_forgotten_and_swept_is_stored_again(tmp_path):
