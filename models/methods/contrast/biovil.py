@@ -132,8 +132,11 @@ class BiovilConfig:
             raise ModelError(f"biovil: dropout is {self.dropout}, but must lie in 0..1, below 1")
         if not 0 < self.hidden_share < 1:
             raise ModelError(f"biovil: hidden_share is {self.hidden_share}, but must lie between 0 and 1")
-        if not any((self.global_weight, self.section_weight, self.language_weight, self.local_weight)):
+        weights = self.global_weight, self.section_weight, self.language_weight, self.local_weight
+        if not any(weights):
             raise ModelError("biovil: all four weights are 0; nothing is left to train")
+        if self.section_weight == sum(weights) and "+" not in self.sections:
+            raise ModelError("biovil: section_weight alone is above 0, but sections is one; give two, joined by +")
 
 
 class Biovil(DualEncoder):

@@ -260,6 +260,10 @@ def test_what_the_network_does_not_see_is_no_number():
         ({"dropout": 1.0}, "dropout is 1"),
         ({"hidden_share": 0.0}, "hidden_share is 0"),
         (
+            {"global_weight": 0.0, "language_weight": 0.0, "local_weight": 0.0, "sections": "impression/findings"},
+            "section_weight alone is above 0, but sections is one",
+        ),
+        (
             dict.fromkeys(("global_weight", "section_weight", "language_weight", "local_weight"), 0.0),
             "nothing is left to train",
         ),
