@@ -53,6 +53,11 @@ def test_a_network_can_be_run_where_its_method_and_its_preset_are_there(tmp_path
     assert explain_network("mgcc:released") == "Released weights of mgcc cannot be imported."
 
 
+def test_every_network_that_is_named_can_be_run():
+    counterparts = {name for number in read_published() for name in (find_counterpart(number) or "").split(" - ")}
+    assert {name: explain_network(name) for name in counterparts if name and explain_network(name)} == {}
+
+
 def test_both_networks_of_a_difference_are_looked_for(monkeypatch):
     number = numbers_of("LRCLR", "CheXzero + LRCLR minus CheXzero")[0]
     assert cover(number).reason == ""
