@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import ray
 import requests
 from dagster_ray.core.executor import RayStepHandler
-from ray.job_submission import JobSubmissionClient
 
+from assets.networks.launchers.ray_client import UNREACHABLE, Client
 from pipelines.cluster.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -21,15 +21,7 @@ if TYPE_CHECKING:
     from dagster._core.executor.step_delegating import StepHandler, StepHandlerContext
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
-TIMEOUT_SECONDS = (5, 30)  # to connect, to answer
 NODES = "/api/v0/nodes?limit=10000&detail=1"
-
-
-class Client(JobSubmissionClient):
-    """Ray's client, which does not wait for ever for a cluster that was cut off."""
-
-    def _do_request(self, *args: Any, **kwargs: Any) -> requests.Response:
-        return super()._do_request(*args, **{"timeout": TIMEOUT_SECONDS, **kwargs})
 
 
 class Handler(RayStepHandler):
@@ -47,7 +39,7 @@ class Handler(RayStepHandler):
 class RayEngine:
     """A Ray cluster that answers."""
 
-    unreachable: tuple[type[Exception], ...] = (ConnectionError, requests.RequestException)
+    unreachable = UNREACHABLE
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         """`settings` are those of `pipelines.executors.choice.RAY`.

@@ -57,9 +57,11 @@ def run(
     settings: RaySettings, context: dg.AssetExecutionContext, _: dg.PipesSubprocessClient, request: Path, output: Path
 ) -> None:
     """Train to the end; raises what ends the job otherwise."""
-    from dagster_ray.core.pipes import PipesRayJobClient, PipesRayJobMessageReader
+    from dagster_ray.core.pipes import PipesRayJobMessageReader
 
-    client = PipesRayJobClient(
+    from assets.networks.launchers.ray_client import PatientJobs
+
+    client = PatientJobs(
         _address(settings),
         message_reader=closing_once(PipesRayJobMessageReader(), output),
         poll_interval=settings.poll_seconds,

@@ -1,0 +1,56 @@
+"""Clients of Ray's dashboard that do not wait for ever for a cluster that was cut off."""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import cached_property
+from typing import Any
+
+import requests
+from dagster_ray.core.pipes import PipesRayJobClient
+from ray.job_submission import JobSubmissionClient
+
+from assets.networks.launchers.common import LauncherError
+
+TIMEOUT_SECONDS = (5, 30)  # to connect, to answer
+PATIENCE_SECONDS = 300.0  # for a cluster that answered before
+PAUSE_SECONDS = 2.0
+UNREACHABLE: tuple[type[Exception], ...] = (ConnectionError, requests.RequestException)
+LOG = logging.getLogger(__name__)
+
+
+class Client(JobSubmissionClient):
+    """Ray's client, whose requests have a limit of time."""
+
+    def _do_request(self, *args: Any, **kwargs: Any) -> requests.Response:
+        return super()._do_request(*args, **{"timeout": TIMEOUT_SECONDS, **kwargs})
+
+
+class PatientClient(Client):
+    """Asks again while the cluster is away. What changes something there is asked once: it may have had its effect."""
+
+    def _do_request(self, method: str, *args: Any, **kwargs: Any) -> requests.Response:
+        deadline, said = time.monotonic() + PATIENCE_SECONDS, False
+        while True:
+            try:
+                return super()._do_request(method, *args, **kwargs)
+            except UNREACHABLE as error:
+                if method != "GET" or time.monotonic() > deadline:
+                    raise LauncherError(
+                        f"Ray at {self._address} does not answer any more ({type(error).__name__}): give the same "
+                        "command again when it does; it ends what still trains, and goes on from the last checkpoint."
+                    ) from None
+            if not said:
+                said = True
+                LOG.warning("Ray at %s does not answer; it is asked again for %.0f s", self._address, PATIENCE_SECONDS)
+            time.sleep(PAUSE_SECONDS)
+
+
+class PatientJobs(PipesRayJobClient):
+    """dagster-ray's, which asks with patience whether the job goes on."""
+
+    @cached_property
+    def client(self) -> JobSubmissionClient:
+        """The client of the cluster."""
+        return PatientClient(self._address)
