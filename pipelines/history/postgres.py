@@ -20,7 +20,7 @@ from dagster._core.storage.schedules.schema import ScheduleStorageSqlMetadata
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage, event_log
 from dagster_postgres.utils import pg_alembic_config
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, inspect
 
 from pipelines.history.patience import Events, Runs, Schedules
 from tracking.places.postgres import Database, DatabaseError, describe_tables
@@ -60,7 +60,7 @@ def prepare(database: Database) -> None:
     with database.engine().connect() as connection:
         if _are_there(connection, database):
             return
-        connection.execute(text("select pg_advisory_lock(:number)"), {"number": CREATING})  # freed with the connection
+        database.take_turn(connection, CREATING)
         if not _are_there(connection, database):
             DagsterPostgresStorage(database.address)
 

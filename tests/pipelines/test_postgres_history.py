@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 from benchmarks.cluster import postgres
 from pipelines.history import open_history
 from pipelines.history.patience import Events
+from pipelines.history.postgres import CREATING
 from store.code import ROOT
 from store.errors import UserError
 from tests.pipelines.instances import history
@@ -121,6 +122,16 @@ def test_an_address_that_leads_nowhere(wrong: str, expected: str, monkeypatch: p
 def test_a_database_that_is_not_there(server: postgres.Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, server.url("nothing"))
     assert "has no database nothing: make it (`createdb nothing`)" in sentence_of_opening()
+
+
+def test_a_process_that_hangs_while_it_makes_the_tables_is_not_waited_for_for_ever(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(databases, "TURN_SECONDS", 0.3)
+    database = Database.of(address, VARIABLE)
+    with database.engine().connect() as other:
+        database.take_turn(other, CREATING)
+        assert "another process has not finished making the tables of the database d" in sentence_of_opening()
 
 
 def test_a_database_of_something_else_is_left_alone(address: str, server: postgres.Server) -> None:

@@ -68,14 +68,15 @@ class DatabasePlace:
     @contextmanager
     def opening(self, warn: Warn) -> Iterator[None]:
         """Where the tables are missing, one process at a time, on whatever machine."""
-        from sqlalchemy import text
-
         if self._ask(self._are_there):
             yield
             return
         with self.database.engine().connect() as connection:
-            connection.execute(text("select pg_advisory_lock(:number)"), {"number": CREATING})
-            yield  # the lock is freed with the connection
+            try:
+                self.database.take_turn(connection, CREATING)
+            except DatabaseError as error:
+                raise TrackingError(str(error)) from None
+            yield
 
     def explain(self, error: Exception) -> TrackingError | None:
         """What an error means that the server has caused."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from store.errors import SettingError, UserError
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import URL, Engine
+    from sqlalchemy.engine import URL, Connection, Engine
 
 HISTORY_VARIABLE = "RADALIGN_DATABASE"  # of Dagster
 SCHEMES = ("postgresql", "postgres", "postgresql+psycopg2")
@@ -34,6 +34,7 @@ CONNECTING: Mapping[str, Any] = {  # what libpq is told: a host that was cut off
 }
 PATIENCE_SECONDS = 300.0  # for a server that answered before, such as one that is restarted
 FIRST_SECONDS = 15.0  # for a server that has not answered yet, which may be about to start
+TURN_SECONDS = 300.0  # for another process that makes the tables
 QUIET_SECONDS = 5.0  # before somebody is told that a server is waited for
 PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 1.0
@@ -145,6 +146,23 @@ class Database:
                 return found
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def take_turn(self, connection: Connection, number: int) -> None:
+        """Be the only process that makes tables, by a lock that is freed with the connection.
+
+        Raises:
+            DatabaseError: another one has it for TURN_SECONDS.
+        """
+        from sqlalchemy import text
+
+        deadline = time.monotonic() + TURN_SECONDS
+        while not connection.execute(text("select pg_try_advisory_lock(:number)"), {"number": number}).scalar():
+            if time.monotonic() > deadline:
+                raise DatabaseError(
+                    f"{self.variable}: another process has not finished making the tables of the database {self} for "
+                    f"{TURN_SECONDS:.0f} s: end it if it hangs, then give the same command again."
+                )
+            time.sleep(PAUSE_SECONDS)
 
     def engine(self, **pool: Any) -> Engine:
         """Connects for a moment each time, unless settings of a pool are given; each statement is committed."""
