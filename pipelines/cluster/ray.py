@@ -13,8 +13,8 @@ import ray
 import requests
 from dagster_ray.core.executor import RayStepHandler
 
-from assets.networks.launchers.ray_client import UNREACHABLE, Client
 from pipelines.cluster.errors import ClusterError
+from training.parallel.ray_client import UNREACHABLE, Client
 
 if TYPE_CHECKING:
     from dagster import DagsterEvent

@@ -57,15 +57,16 @@ def run(
     settings: RaySettings, context: dg.AssetExecutionContext, _: dg.PipesSubprocessClient, request: Path, output: Path
 ) -> None:
     """Train to the end; raises what ends the job otherwise."""
-    from dagster_ray.core.pipes import PipesRayJobMessageReader
+    from dagster_ray.core.pipes import PipesRayJobClient, PipesRayJobMessageReader
 
-    from assets.networks.launchers.ray_client import PatientJobs
+    from training.parallel.ray_client import PatientClient
 
-    client = PatientJobs(
+    client = PipesRayJobClient(
         _address(settings),
         message_reader=closing_once(PipesRayJobMessageReader(), output),
         poll_interval=settings.poll_seconds,
     )
+    client.client = PatientClient(_address(settings))  # in the place of one that may wait for ever
     _end_earlier(client.client, output, context)
     given = json.dumps(settings.model_dump(exclude={"kind", "address", "environment", "poll_seconds"}))
     command = [sys.executable, "-m", "training.parallel.ray_job", given, mirror.address_of(request)]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from functools import cached_property
 from typing import Any
 
 import requests
-from dagster_ray.core.pipes import PipesRayJobClient
 from ray.job_submission import JobSubmissionClient
 
-from assets.networks.launchers.common import LauncherError
+from training.errors import TrainingError
 
 TIMEOUT_SECONDS = (5, 30)  # to connect, to answer
 PATIENCE_SECONDS = 300.0  # for a cluster that answered before
@@ -37,7 +35,7 @@ class PatientClient(Client):
                 return super()._do_request(method, *args, **kwargs)
             except UNREACHABLE as error:
                 if method != "GET" or time.monotonic() > deadline:
-                    raise LauncherError(
+                    raise TrainingError(
                         f"Ray at {self._address} does not answer any more ({type(error).__name__}): give the same "
                         "command again when it does; it ends what still trains, and goes on from the last checkpoint."
                     ) from None
@@ -45,12 +43,3 @@ class PatientClient(Client):
                 said = True
                 LOG.warning("Ray at %s does not answer; it is asked again for %.0f s", self._address, PATIENCE_SECONDS)
             time.sleep(PAUSE_SECONDS)
-
-
-class PatientJobs(PipesRayJobClient):
-    """dagster-ray's, which asks with patience whether the job goes on."""
-
-    @cached_property
-    def client(self) -> JobSubmissionClient:
-        """The client of the cluster."""
-        return PatientClient(self._address)
