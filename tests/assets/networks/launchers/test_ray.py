@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 
 import pytest
@@ -24,7 +25,8 @@ def test_a_training_on_ray_is_that_of_one_process(training, tmp_path):
     assert result.success, log
     undisturbed = training.undisturbed(tmp_path / "undisturbed")
     assert (training.output / TRAINED).read_bytes() == (undisturbed / TRAINED).read_bytes()
-    assert any(f"step {STEPS}, epoch" in line for line in training.said())
+    steps = [int(found[1]) for line in training.said() if (found := re.match(r"step (\d+), epoch", line))]
+    assert len(steps) > STEPS / 2  # Ray may pass on the last lines of a job too late
 
 
 def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch):
