@@ -220,6 +220,18 @@ def test_a_store_that_ignores_conditions_is_refused():
         checks.expect_conditions(Careless(), "http://store")
 
 
+def exit_status_of_a_child(objects, forked) -> int | None:
+    """That of a forked process which reads an object, after `forked` was set here; None where it hangs."""
+    fork = multiprocessing.get_context("fork")
+    child = fork.Process(target=lambda: Objects(objects.address).get("one") or os._exit(3))
+    child.start()
+    forked.set()
+    child.join(20)
+    status = child.exitcode
+    child.kill()
+    return status
+
+
 def test_a_process_that_is_forked_while_a_client_is_made_can_make_its_own(objects, monkeypatch):
     made, forked, making = module._make_client, threading.Event(), threading.Event()
 
@@ -233,17 +245,8 @@ def test_a_process_that_is_forked_while_a_client_is_made_can_make_its_own(object
     thread = threading.Thread(target=lambda: Objects(objects.address).client)
     thread.start()
     making.wait()
-    child = multiprocessing.get_context("fork").Process(
-        target=lambda: Objects(objects.address).get("one") or os._exit(3)
-    )
-    child.start()
-    forked.set()
-    child.join(20)
-    alive = child.is_alive()
-    child.kill()
+    assert exit_status_of_a_child(objects, forked) == 0
     thread.join()
-    assert not alive
-    assert child.exitcode == 0
 
 
 def test_a_process_that_is_forked_while_a_thread_waits_to_make_a_client_can_make_its_own(objects, monkeypatch):
@@ -263,14 +266,5 @@ def test_a_process_that_is_forked_while_a_thread_waits_to_make_a_client_can_make
     thread = threading.Thread(target=lambda: Objects(objects.address).client)
     thread.start()
     waiting.wait()
-    child = multiprocessing.get_context("fork").Process(
-        target=lambda: Objects(objects.address).get("one") or os._exit(3)
-    )
-    child.start()
-    forked.set()
-    child.join(20)
-    alive = child.is_alive()
-    child.kill()
+    assert exit_status_of_a_child(objects, forked) == 0
     thread.join()
-    assert not alive
-    assert child.exitcode == 0
