@@ -17,12 +17,12 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.util import find_spec
+from importlib.metadata import distributions
 
 from benchmarks.cluster.hosts import Host, Hosts
 
-# Of the extra `default`: the server of jobs.
-PARTS = ("ray", "dagster_ray", "aiohttp_cors", "colorful", "opencensus", "prometheus_client", "virtualenv")
+# Those of the extra `default` serve jobs.
+DISTRIBUTIONS = ("ray", "dagster-ray", "aiohttp-cors", "colorful", "opencensus", "prometheus-client", "virtualenv")
 PORT, DASHBOARD_PORT = 6379, 8265
 START_SECONDS = 120.0
 OBJECT_STORE_BYTES = 80_000_000
@@ -44,7 +44,9 @@ IMPATIENT = {
 
 def missing() -> str:
     """Why there can be no cluster here, in one sentence; empty where there can be."""
-    lacking = [name for name in PARTS if not find_spec(name)]
+    # By metadata and not by `find_spec`, which fails for `colorful` once that is imported.
+    installed = {found.name.lower().replace("_", "-") for found in distributions()}
+    lacking = [name for name in DISTRIBUTIONS if name not in installed]
     return f"Ray or a part of it is not installed here ({', '.join(lacking)}): pip install 'ray[default]'." * bool(
         lacking
     )
