@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -37,7 +36,6 @@ from training.objective import Objective, checkpoint_encoders
 from training.optimizer import build_optimizer, clip_gradients, update
 from training.parallel.group import Group, host_name
 from training.parallel.processes import process_group, share
-from training.parallel.rows import row_noise
 from training.schedule import epochs_without_better, learning_rate
 from training.state.checkpoint import (
     check_same_run,
@@ -302,20 +300,15 @@ class Run:
 
     def on_device(self, pairs: Pairs) -> Batch:
         """The batch on the device, its images augmented there."""
-        batch = pairs.batch.to(self.device)
-        flipped = pairs.flipped.to(self.device)
-        with row_noise(len(pairs.rows), self.config.micro_batches):
-            images, *views = (
-                self.augmentation(batch.images, view).contiguous(memory_format=torch.channels_last) for view in flipped
-            )
-        return replace(batch, images=images, views=views[0] if views else None)
+        return pairs.augmented(self.augmentation, self.device, self.config.micro_batches)
 
     def validate(self, log: MetricsLog) -> None:
         """Add the validation loss of an epoch, and keep the weights if it is the lowest so far."""
         if self.validation is None:
             return
         with log.pause_timing():
-            terms = validation_terms(self.objective, self.validation, self.config, self.precision == "bf16")
+            bf16 = self.precision == "bf16"
+            terms = validation_terms(self.objective, self.validation, self.config, self.augmentation, bf16)
         loss = sum(terms.values())
         log.note({"validation/loss": loss, **{f"validation/loss_{name}": term for name, term in terms.items()}})
         if self.config.keeps_best and loss < min(self.losses, default=float("inf")):

@@ -1,13 +1,17 @@
-"""The loss on the validation split: no augmentation, no random numbers, the same batches every epoch."""
+"""The loss on the validation split: the same batches every epoch, the images as they are.
+
+Methods that compare two views of an image get views as in the training, but not mirrored, and the same ones every
+epoch. An image beside itself would be compared with no effort.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 
 import numpy as np
 import torch
 
+from imaging.augment import Augmentation
 from training.config import TrainingConfig
 from training.data.pairs import PairData
 from training.objective import Objective
@@ -16,7 +20,9 @@ FIXED = 1_000_003  # seed of the validation batches, which no step uses
 
 
 @torch.no_grad()
-def validation_terms(objective: Objective, data: PairData, config: TrainingConfig, bf16: bool) -> dict[str, float]:
+def validation_terms(
+    objective: Objective, data: PairData, config: TrainingConfig, augmentation: Augmentation, bf16: bool
+) -> dict[str, float]:
     """Mean loss terms of the split's pairs, in equal batches of at most `batch_size`, the network being evaluated."""
     device = next(objective.parameters()).device
     order = np.random.default_rng(FIXED).permutation(len(data))
@@ -28,9 +34,10 @@ def validation_terms(objective: Objective, data: PairData, config: TrainingConfi
     for number in range(batches):
         chosen = order[number * size : (number + 1) * size]
         pairs = data.pairs(chosen, np.random.default_rng([FIXED, number]))
-        batch = replace(pairs.batch, views=pairs.batch.images) if data.two_views else pairs.batch
+        torch.manual_seed(FIXED + number)
+        batch = pairs.augmented(augmentation, device) if data.two_views else pairs.batch.to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            terms = objective(batch.to(device), seed=FIXED + number, pairs=size)
+            terms = objective(batch, seed=FIXED + number, pairs=size)
         for name, term in terms.items():
             sums[name] += float(term) / batches
     objective.train(training)

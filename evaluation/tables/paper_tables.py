@@ -128,7 +128,7 @@ def _build_table(paper: Mapping[str, Any], spec: Mapping[str, Any], measured: Me
         for number in _find_published(paper, spec)
         for line in _compare_published(number, paper, spec, measured, remarks)
     ]
-    shown = {_make_line_key(line) for line in lines}
+    shown, printed = {_make_line_key(line) for line in lines}, {line.method for line in lines}
     cohorts = {line.cohort for line in lines} | set(spec.get("cohorts", ()))
     metrics = {line.metric for line in lines} | set(spec.get("measured", ()))
     class_name = spec.get("class", MACRO).lower()
@@ -136,8 +136,10 @@ def _build_table(paper: Mapping[str, Any], spec: Mapping[str, Any], measured: Me
         rows = measured[pretraining]
         method, cohort, task, _, metric, name = key
         listed = name == class_name or (spec.get("classes", False) and metric in spec.get("measured", metrics))
-        whole = method.removeprefix(UNTRAINED) == base_method(method)
-        wanted = whole and task in spec.get("tasks", ()) and cohort in cohorts and metric in metrics
+        whole = method.removeprefix(UNTRAINED) == base_method(method)  # variants follow where the paper has them
+        wanted = (
+            (whole or method in printed) and task in spec.get("tasks", ()) and cohort in cohorts and metric in metrics
+        )
         if wanted and listed and key not in shown:
             differs = [paper["of_cohort"].get(cohort, ""), *rows.describe(key)]
             line = _make_line(key, rows.find(key), notes=remarks.add(differs))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imaging.augment import AugmentationConfig
+from imaging.augment import Augmentation, AugmentationConfig
 from imaging.dicom.views import USUAL
 from models.distributed import world_size
 from models.method import Batch, Method
@@ -21,7 +21,7 @@ from training.config import TrainingConfig
 from training.data.chosen import expect_views, group_pairs
 from training.data.reports import read_reports
 from training.errors import TrainingError
-from training.parallel.rows import own_rows
+from training.parallel.rows import own_rows, row_noise
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,18 @@ class Pairs:
         if device.type != "cuda":
             return self
         return replace(self, batch=self.batch.apply(Tensor.pin_memory))
+
+    def augmented(self, augmentation: Augmentation, device: torch.device, parts: int = 1) -> Batch:
+        """The batch on the device, each view of an image changed at random there, by the CPU's generator.
+
+        `parts` is how many parts of the whole batch pass the encoders one after the other.
+        """
+        batch, flipped = self.batch.to(device), self.flipped.to(device)
+        with row_noise(len(self.rows), parts):
+            images, *views = (
+                augmentation(batch.images, view).contiguous(memory_format=torch.channels_last) for view in flipped
+            )
+        return replace(batch, images=images, views=views[0] if views else None)
 
 
 class PairData:

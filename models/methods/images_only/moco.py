@@ -2,7 +2,7 @@
 
 He et al., arXiv 1911.05722, with the changes of Chen et al., arXiv 2003.04297. It reads no reports. The defaults are
 those of MoCo v2 in the authors' code. ConVIRT's comparison used other values, as recalled: batch 64, a queue of 4,096,
-temperature .07, learning rate .0075 and 100 epochs (`configs/paper/images_only/moco_convirt.yaml`).
+temperature .07, learning rate .0075 and 100 epochs (`configs/variants/moco/convirt.yaml`).
 
 A step: the key network moves towards the query network; keys and queries are contrasted, the queue being that of the
 steps before; the query network is updated; the step's keys enter the queue. Gradients of several batches, of

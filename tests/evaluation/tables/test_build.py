@@ -68,7 +68,7 @@ def test_the_tables_are_written_in_every_format(measured, monkeypatch):
     rows = list(csv.DictReader((folder / "tables.csv").open()))
     mgca = [row for row in rows if row["method"] == "mgca" and row["data"] == "chexpert" and row["value"]]
     assert [float(row["value"]) for row in mgca] == pytest.approx([0.8] * len(mgca))  # nothing of the older run
-    assert {row["published"] for row in mgca} >= {"0.88", "0.891"}
+    assert {row["published"] for row in mgca} >= {"0.891"}
     # convirt - mgca, and each with its untrained network
     assert len(written.document.pairs) == 3
 
