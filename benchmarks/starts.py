@@ -7,7 +7,8 @@ and as CPU seconds of its processes. What is up to date is not computed again, s
 The table holds the mean over seeds and its 95 % interval. The interval resamples the patients of the test split: a
 resample counts the same patients for every seed, so that the values of all seeds can be averaged within it. It does not
 cover the choice of seeds, whose standard deviation stands beside it. `apart` says whether the interval of a system lies
-above that of its start. A pool of datasets has a row for each.
+above that of its start. `gain` is trained minus start, with the interval of the differences within the same resamples:
+both networks see the same patients, so that it is narrower. A pool of datasets has a row for each.
 """
 
 from __future__ import annotations
@@ -47,17 +48,24 @@ MEASURES = {  # of the table: task, setting, metric
 
 @dataclass(frozen=True)
 class Measured:
-    """The mean over seeds, its interval, and the standard deviation over seeds (nan of a single one)."""
+    """The value of each seed, and the mean of their resamples (resamples,)."""
 
-    mean: float
-    low: float
-    high: float
-    std: float
-    seeds: int
+    values: np.ndarray
+    resampled: np.ndarray
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the mean."""
+        return interval(self.resampled)
 
     def __str__(self) -> str:
-        spread = f" ± {self.std:.3f}" if self.seeds > 1 else ""
-        return f"{self.mean:.3f}{spread} [{self.low:.3f}, {self.high:.3f}]"
+        spread = f" ± {self.values.std(ddof=1):.3f}" if len(self.values) > 1 else ""
+        return _say(f"{self.values.mean():.3f}{spread}", self.interval)
+
+    def say_gain(self, start: Measured) -> str:
+        """The difference of the means to those of the start, and its interval, in words."""
+        gain = self.values.mean() - start.values.mean()
+        return _say(f"{gain:+.3f}", interval(self.resampled - start.resampled), "+")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -69,7 +77,11 @@ def main(arguments: list[str] | None = None) -> None:
     for seed in options.seeds:
         for method in options.run:
             print(run_job(method, seed), flush=True)
-    print(markdown_table(("system", "measure", "seeds", "trained", "start", "apart"), list(list_rows(Workspace()))))
+    print(
+        markdown_table(
+            ("system", "measure", "seeds", "trained", "start", "gain", "apart"), list(list_rows(Workspace()))
+        )
+    )
 
 
 def run_job(method: str, seed: int) -> str:
@@ -113,9 +125,9 @@ def list_rows(workspace: Workspace) -> Iterator[Sequence[str]]:
             pair.append(average([join_repeats(repeats) for repeats in seeds.values()]))
         trained, start = pair
         if trained and start:
-            apart = "yes" if trained.low > start.high else "no"
+            apart = "yes" if trained.interval[0] > start.interval[1] else "no"
             what = f"{name}, {cohort}" if len(cohorts) > 1 else name
-            yield (method, what, str(trained.seeds), str(trained), str(start), apart)
+            yield (method, what, str(len(trained.values)), str(trained), str(start), trained.say_gain(start), apart)
 
 
 def join_repeats(repeats: Sequence[tuple[float, np.ndarray]]) -> tuple[float, np.ndarray]:
@@ -124,13 +136,15 @@ def join_repeats(repeats: Sequence[tuple[float, np.ndarray]]) -> tuple[float, np
 
 
 def average(seeds: Sequence[tuple[float, np.ndarray]]) -> Measured | None:
-    """The mean of the values of several seeds, and the interval of the means of their resamples; None of no seed."""
+    """The values of several seeds and the mean of their resamples; None of no seed."""
     if not seeds:
         return None
-    values = np.array([value for value, _ in seeds])
-    low, high = interval(np.mean([resampled for _, resampled in seeds], axis=0))
-    std = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
-    return Measured(float(values.mean()), low, high, std, len(values))
+    return Measured(np.array([value for value, _ in seeds]), np.mean([resampled for _, resampled in seeds], axis=0))
+
+
+def _say(value: str, bounds: tuple[float, float], sign: str = "") -> str:
+    low, high = (f"{bound:{sign}.3f}" for bound in bounds)
+    return f"{value} [{low}, {high}]"
 
 
 def _children_seconds() -> float:

@@ -32,4 +32,13 @@ def test_seeds_are_counted_and_datasets_have_rows_of_their_own(home):
     assert first[:4] == ("convirt", "10 % probe AUROC, chexpert", "2", f"0.710 ± {spread} [0.710, 0.710]")
     assert second[:4] == ("convirt", "10 % probe AUROC, open_i", "2", f"0.610 ± {spread} [0.610, 0.610]")
     assert first[4] == "0.510 ± 0.000 [0.510, 0.510]"
-    assert first[5] == second[5] == "yes"
+    assert first[5] == second[5].replace("+0.100", "+0.200") == "+0.200 [+0.200, +0.200]"
+    assert first[6] == second[6] == "yes"
+
+
+def test_the_gain_is_of_the_same_resamples():
+    resampled = np.linspace(0.2, 0.8, 101)
+    start = starts.Measured(np.array([0.5]), resampled)
+    trained = starts.Measured(np.array([0.55]), resampled + 0.05)
+    assert trained.say_gain(start) == "+0.050 [+0.050, +0.050]"
+    assert trained.interval[0] < start.interval[1]
