@@ -154,7 +154,7 @@ def train(
     output = Path(request["output"])
     explanation = output / FAILURE
     path = write_request(request)
-    expect_launcher(launcher, TrainingConfig.from_dict(dict(request), "the launchpad"))
+    expect_launcher(launcher, TrainingConfig.from_dict(dict(request), "the launchpad"), output)
     explanation.unlink(missing_ok=True)
     try:
         launch(launcher, context, pipes, path, output)

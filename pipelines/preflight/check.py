@@ -140,7 +140,7 @@ def _check_once(text: str) -> tuple[str, tuple[str, ...]]:
     studies = getattr(checked.get("archive"), "studies", 0) if workspace.simulated() else 0
     expect_room_for_run(workspace, studies, size, bool(methods))
     for method, training in trainings.items():
-        expect_launcher(checked[f"{PRETRAINED}{method}"].launcher, training)
+        expect_launcher(checked[f"{PRETRAINED}{method}"].launcher, training, workspace.home_path())
         expect_paths(training)
         usual = _training(method, pretraining_config(method)(), DEMO)
         if not any(is_tried(training, before) for before in (usual, *earlier_trainings(workspace.home_path(), method))):

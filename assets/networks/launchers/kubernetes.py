@@ -43,7 +43,7 @@ WORKDIR_GRACE = 60  # seconds for a pod to write its checkpoint and end
 HOPELESS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError")
 
 
-def expect_ready(settings: KubernetesSettings) -> None:
+def expect_ready(settings: KubernetesSettings, home: Path) -> None:
     """Raise LauncherError where the cluster cannot be spoken to, or no image is named."""
     if not find_spec("kubernetes") or not find_spec("dagster_k8s"):
         raise LauncherError(

@@ -18,10 +18,10 @@ def launcher_of(settings: Launcher) -> ModuleType:
     return import_module(f"assets.networks.launchers.{settings.kind}")
 
 
-def expect_launcher(settings: Launcher, training: TrainingConfig) -> None:
-    """Raise a `UserError` where the training cannot be launched so: before anything starts."""
+def expect_launcher(settings: Launcher, training: TrainingConfig, home: Path) -> None:
+    """Raise a `UserError` where a training into a folder in `home` cannot be launched so: before anything starts."""
     training.expect_division(settings.hosts * settings.processes)
-    launcher_of(settings).expect_ready(settings)
+    launcher_of(settings).expect_ready(settings, home)
 
 
 def launch(

@@ -36,7 +36,7 @@ ADDRESS = "RAY_ADDRESS"
 ANSWER_SECONDS = 10.0
 
 
-def expect_ready(settings: RaySettings) -> None:
+def expect_ready(settings: RaySettings, _: Path) -> None:
     """Raise LauncherError where Ray is not installed, or no cluster answers."""
     if not find_spec("ray") or not find_spec("dagster_ray"):
         raise LauncherError("The launcher ray needs packages of its own: run pip install '.[ray]' in the checkout.")

@@ -7,6 +7,7 @@ as long as each job has come further than the one before.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shlex
@@ -34,6 +35,7 @@ from assets.networks.launchers.settings import SlurmSettings
 from models.run_files import RESULT
 from store.atomic import write_json
 from store.code import ROOT
+from store.remote import mirror
 from training.parallel.heartbeat import HEARTBEAT, beating
 
 PROGRAMS = ("sbatch", "squeue", "sacct", "scancel", "scontrol")
@@ -47,16 +49,40 @@ ANSWER_SECONDS = 60.0  # that a program of Slurm may take
 UNKNOWN_SECONDS = 60.0  # for accounting to know the end of a job
 NOT_FOUND = "Invalid job id"  # Slurm's words for a job that ended long ago
 UNANSWERED = "unknown, as Slurm does not answer"  # in place of a state: the job goes on
+# Slurm's words for what no waiting mends: a partition, an account, an option, a limit of time, a group of users.
+REFUSED = re.compile(r"invalid|unrecognized option|not permitted", re.IGNORECASE)
+AWAY = re.compile(r"unable to contact", re.IGNORECASE)  # and for a controller that cannot be reached
 STEP_STOPPED = 128 + 15  # exit status of a training that was asked to stop
 
 
-def expect_ready(_: SlurmSettings) -> None:
-    """Raise LauncherError where Slurm's programs are not there."""
+def expect_ready(settings: SlurmSettings, home: Path) -> None:
+    """Raise LauncherError where Slurm's programs are not there, or Slurm would refuse the job."""
     missing = [program for program in PROGRAMS if shutil.which(program) is None]
     if missing:
         raise LauncherError(
             f"The launcher slurm needs {', '.join(missing)} on PATH: start this run on a login node of the cluster, or "
             "choose another launcher."
+        )
+    if mirror.keeper_of(home) is not None:
+        raise LauncherError(
+            "The launcher slurm needs a home on a disk that the nodes share, and this one is on object storage: name a "
+            "folder in RADALIGN_HOME, or choose the launcher ray or kubernetes."
+        )
+    _expect_accepted(settings)
+
+
+def _expect_accepted(settings: SlurmSettings) -> None:
+    """LauncherError where Slurm says that it would refuse the job. Nothing is submitted."""
+    asked = _ask("sbatch", "--test-only", script="\n".join(["#!/bin/bash", *_directives(settings), "true", ""]))
+    if not asked.returncode:
+        return
+    why = _last_line(asked.stderr)
+    if AWAY.search(asked.stderr):
+        raise LauncherError(f"Slurm does not answer ({why}): give the same command again when it does.")
+    if REFUSED.search(asked.stderr):
+        raise LauncherError(
+            f"Slurm would refuse the job of the training ({why}): correct the fields of the launcher slurm, such as "
+            "`partition`, `account`, `time` and `options`."
         )
 
 
@@ -96,26 +122,12 @@ def run(
 
 def job_script(settings: SlurmSettings, request: Path, folder: Path, variables: Mapping[str, str]) -> str:
     """What sbatch is given."""
-    options = {
-        "job-name": f"radalign-{folder.parent.parent.name}",
-        "nodes": settings.nodes,
-        "ntasks-per-node": 1,
-        "partition": settings.partition,
-        "account": settings.account,
-        "time": settings.time,
-        "gpus-per-node": settings.gpus_per_node or "",
-        "cpus-per-task": settings.cpus_per_node or "",
-        "signal": f"USR1@{WARNING_SECONDS}",
-        "open-mode": "append",
-        "output": folder / "log.txt",
-    }
-    given = [f"--{name}={value}" for name, value in options.items() if value != ""]
     python, meeting = settings.python or sys.executable, "$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}"
     agent = command_for(settings, python, "$head:$port", meeting, request)
     return "\n".join(
         [
             "#!/bin/bash",
-            *(f"#SBATCH {option}" for option in ["--requeue", *given, *settings.options]),
+            *_directives(settings),
             *(f"export {name}={shlex.quote(value)}" for name, value in sorted(variables.items())),
             *settings.setup,
             f"cd {shlex.quote(str(ROOT))} || exit 1",
@@ -134,17 +146,39 @@ def job_script(settings: SlurmSettings, request: Path, folder: Path, variables: 
     )
 
 
+def _directives(settings: SlurmSettings) -> list[str]:
+    """The lines that say what the job asks for."""
+    options = {
+        "nodes": settings.nodes,
+        "ntasks-per-node": 1,
+        "partition": settings.partition,
+        "account": settings.account,
+        "time": settings.time,
+        "gpus-per-node": settings.gpus_per_node or "",
+        "cpus-per-task": settings.cpus_per_node or "",
+        "signal": f"USR1@{WARNING_SECONDS}",
+        "open-mode": "append",
+    }
+    given = [f"--{option}={value}" for option, value in options.items() if value != ""]
+    return [f"#SBATCH {option}" for option in ["--requeue", *given, *settings.options]]
+
+
 def _quote(word: str) -> str:
-    """A word of a command, in which variables of the shell are replaced."""
-    return f'"{word}"' if "$" in word else shlex.quote(word)
+    """A word of a command; in the options of the meeting, variables of the shell are replaced."""
+    return f'"{word}"' if word.startswith("--rdzv-") else shlex.quote(word)
 
 
 def submit(script: Path, folder: Path, warn: Callable[[str], object] = lambda _: None) -> str:
     """Submit the script; returns the number of the job, which a later run finds in the folder.
 
-    An sbatch that hangs is waited for: Slurm may have taken the job by then, and nobody would follow it.
+    An sbatch that hangs is waited for: Slurm may have taken the job by then, and nobody would follow it. The name of
+    the job is in the folder before that: by it, a later run finds a job whose number this one did not hear.
     """
-    command = ["sbatch", "--parsable", str(script)]
+    record, name = folder / "job.json", _name_of(folder)
+    write_json(record, {"job": "", "name": name})
+    # Not in the script, where a blank ends a path. Slurm replaces %j and the like in it.
+    log = str(folder / "log.txt").replace("%", "%%")
+    command = ["sbatch", "--parsable", f"--job-name={name}", f"--output={log}", str(script)]
     with ExitStack() as stack:
         sbatch = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         stack.callback(sbatch.kill)  # where this step is interrupted
@@ -154,10 +188,16 @@ def submit(script: Path, folder: Path, warn: Callable[[str], object] = lambda _:
             warn("sbatch does not answer; waiting for it.")
             said, complaint = sbatch.communicate()
     if sbatch.returncode:
+        record.unlink(missing_ok=True)
         raise LauncherError(f"sbatch refused the training: {_last_line(complaint)}")
     job = said.strip().partition(";")[0]
-    write_json(folder / "job.json", {"job": job})
+    write_json(record, {"job": job, "name": name})
     return job
+
+
+def _name_of(folder: Path) -> str:
+    """Of the jobs of the run with this folder, and of no others."""
+    return f"radalign-{folder.parent.parent.name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
 
 
 def follow(job: str, settings: SlurmSettings, context: dg.AssetExecutionContext, folder: Path) -> str:
@@ -237,16 +277,29 @@ def end_earlier(folder: Path, context: dg.AssetExecutionContext) -> None:
     record = folder / "job.json"
     if not record.exists():
         return
-    job = str(json.loads(record.read_text(encoding="utf-8")).get("job", ""))
-    state, _ = job_state(job)
-    if state and not is_over(state):
-        context.log.info(f"Slurm's job {job} of an earlier run is {state}; it is ended first.")
-        if not cancel(job):
-            raise LauncherError(
-                f"Slurm does not answer, so that its job {job} of an earlier run may go on in this folder: the same "
-                "command ends it when Slurm answers."
-            )
+    known = json.loads(record.read_text(encoding="utf-8"))
+    for job in [str(known["job"])] if known.get("job") else _jobs_of(str(known.get("name", ""))):
+        state, _ = job_state(job)
+        if state and not is_over(state):
+            context.log.info(f"Slurm's job {job} of an earlier run is {state}; it is ended first.")
+            if not cancel(job):
+                raise _unheard(f"its job {job}")
     record.unlink(missing_ok=True)
+
+
+def _jobs_of(name: str) -> list[str]:
+    """The jobs of this name that wait or run; LauncherError where Slurm does not answer."""
+    asked = _ask("squeue", "-h", f"--name={name}", "-o", "%i")
+    if asked.returncode:
+        raise _unheard("a job")
+    return asked.stdout.split()
+
+
+def _unheard(job: str) -> LauncherError:
+    return LauncherError(
+        f"Slurm does not answer, so that {job} of an earlier run may go on in this folder: the same command ends it "
+        "when Slurm answers."
+    )
 
 
 def last_checkpoint(output: Path) -> str:
@@ -254,10 +307,12 @@ def last_checkpoint(output: Path) -> str:
     return max((path.name for path in (output / "checkpoints").glob("step-????????")), default="")
 
 
-def _ask(*command: str) -> subprocess.CompletedProcess[str]:
+def _ask(*command: str, script: str | None = None) -> subprocess.CompletedProcess[str]:
     """What a program of Slurm answers; one that hangs, as its controller is away, has failed."""
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=ANSWER_SECONDS)
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=ANSWER_SECONDS, input=script
+        )
     except subprocess.TimeoutExpired:
         reason = f"{command[0]} did not answer within {ANSWER_SECONDS:.0f} s"
         return subprocess.CompletedProcess(command, 1, "", reason)

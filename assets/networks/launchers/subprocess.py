@@ -14,7 +14,7 @@ from training.errors import PARENT
 from training.parallel import agent
 
 
-def expect_ready(_: OneHost) -> None:
+def expect_ready(_: OneHost, __: Path) -> None:
     """What it needs is what the step runs with."""
 
 

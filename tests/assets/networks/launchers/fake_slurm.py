@@ -103,14 +103,22 @@ def reach_limit(folder: Path, number: str) -> None:
 
 
 def sbatch(folder: Path, arguments: list[str]) -> int:
-    script = Path(arguments[-1])
-    options = dict(re.findall(r"^#SBATCH --([a-z-]+)=(.*)$", script.read_text(), re.MULTILINE))
+    said = sys.stdin.read() if arguments[-1].startswith("--") else Path(arguments[-1]).read_text()
+    lines = [line.removeprefix("#SBATCH ") for line in said.splitlines() if line.startswith("#SBATCH ")]
+    given = [one.split()[0] for one in lines] + [one for one in arguments if one.startswith("--")]  # blanks end a value
+    options = dict(one.removeprefix("--").split("=", 1) for one in given if "=" in one)
+    is_test = "--test-only" in arguments
     if "partition" in options and options["partition"] != "known":
-        sys.stderr.write("sbatch: error: Batch job submission failed: Invalid partition name specified\n")
+        what = "allocation failure" if is_test else "sbatch: error: Batch job submission failed"
+        sys.stderr.write(f"{what}: Invalid partition name specified\n")
         return 1
+    if is_test:
+        sys.stderr.write("sbatch: Job 1 to start at 2026-11-30T00:00:00 using 1 processors on nodes node1\n")
+        return 0
+    script, options["output"] = arguments[-1], options["output"].replace("%%", "%")
     number = str(len(list(folder.glob("job-*.json"))) + 1)
     job = Job(folder, number)
-    job.write(state="PENDING", script=str(script), options=options, restarts=0, wish="", history=[])
+    job.write(state="PENDING", script=script, options=options, restarts=0, wish="", history=[])
     with open(os.devnull, "w") as nothing:
         subprocess.Popen(
             [sys.executable, "-S", __file__, "supervise", number], stdin=subprocess.DEVNULL, stdout=nothing,
@@ -167,6 +175,11 @@ def srun(folder: Path, arguments: list[str]) -> int:
 
 
 def squeue(folder: Path, arguments: list[str]) -> int:
+    if arguments[1].startswith("--name="):
+        jobs = [Job(folder, path.stem.removeprefix("job-")) for path in folder.glob("job-*.json")]
+        named = [job for job in jobs if job.read()["options"]["job-name"] == arguments[1].removeprefix("--name=")]
+        sys.stdout.write("".join(f"{job.number}\n" for job in named if job.state() not in OVER))
+        return 0
     job = Job(folder, arguments[arguments.index("-j") + 1])
     if not job.path.exists() or job.state() in OVER:
         sys.stderr.write("slurm_load_jobs error: Invalid job id specified\n")

@@ -123,6 +123,6 @@ def test_what_is_missing_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nothing"))
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(LauncherError, match="needs `image`"):
-        kubernetes.expect_ready(KubernetesSettings())
+        kubernetes.expect_ready(KubernetesSettings(), tmp_path)
     with pytest.raises(LauncherError, match="finds no login for a cluster"):
-        kubernetes.expect_ready(KubernetesSettings(image="i"))
+        kubernetes.expect_ready(KubernetesSettings(image="i"), tmp_path)

@@ -19,11 +19,11 @@ from training.config import TrainingConfig
 from training.errors import TrainingError
 
 
-def test_a_batch_that_the_machines_cannot_divide_is_refused():
+def test_a_batch_that_the_machines_cannot_divide_is_refused(tmp_path):
     training = TrainingConfig("chexzero", batch_size=8)
     with pytest.raises(TrainingError, match="must be a multiple of processes times micro_batches, 6 x 1"):
-        expect_launcher(SlurmSettings(nodes=3, processes=2), training)
-    expect_launcher(OneHost(processes=4), training)
+        expect_launcher(SlurmSettings(nodes=3, processes=2), training, tmp_path)
+    expect_launcher(OneHost(processes=4), training, tmp_path)
 
 
 def test_a_run_config_chooses_a_launcher():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 
@@ -12,6 +13,7 @@ from assets.networks.launchers.common import LauncherError
 from assets.networks.launchers.settings import SlurmSettings
 from models.run_files import TRAINED
 from store.atomic import write_json
+from store.remote import mirror
 from tests.assets.networks.launchers import fake_slurm
 from tests.assets.networks.launchers.conftest import STEPS
 
@@ -53,16 +55,68 @@ def test_a_training_that_is_preempted_ends_in_the_weights_of_an_undisturbed_one(
     assert (training.output / "slurm" / "job.sh").stat().st_mode & 0o077 == 0
 
 
-def test_what_slurm_refuses_is_one_sentence(cluster, training):
-    result = training.launch(slurm={**QUICK, "partition": "unknown"})
-    assert said_by(result) == (
-        "sbatch refused the training: sbatch: error: Batch job submission failed: Invalid partition name specified"
-    )
+def test_what_slurm_refuses_is_one_sentence(cluster, tmp_path):
+    """Before any work, and where its job is submitted."""
+    with pytest.raises(
+        LauncherError, match=r"\(allocation failure: Invalid partition name specified\): correct .*`part"
+    ):
+        slurm.expect_ready(SlurmSettings(partition="unknown"), tmp_path)
+    assert not list(cluster.glob("job-*.json"))
+    slurm.expect_ready(SlurmSettings(partition="known", options=["--constraint=h100"]), tmp_path)
+    script = tmp_path / "job.sh"
+    script.write_text("#!/bin/bash\n#SBATCH --partition=unknown\n")
+    with pytest.raises(LauncherError, match=r"^sbatch refused the training: .*: Invalid partition name specified$"):
+        slurm.submit(script, tmp_path)
+    assert not (tmp_path / "job.json").exists()
 
 
-def said_by(result) -> str:
-    (failure,) = [event for event in result.all_events if event.is_step_failure]
-    return failure.step_failure_data.user_failure_data.description
+def test_a_slurm_that_is_away_and_one_that_is_busy_before_any_work(away, tmp_path):
+    """A job that would have to wait is not refused."""
+    away("echo 'sbatch: error: Unable to contact slurm controller (connect failure)' >&2; exit 1")
+    with pytest.raises(LauncherError, match=r"^Slurm does not answer .*connect failure.*: give the same command"):
+        slurm.expect_ready(SlurmSettings(), tmp_path)
+    away("echo 'allocation failure: Required node not available (down, drained or reserved)' >&2; exit 1")
+    slurm.expect_ready(SlurmSettings(), tmp_path)
+
+
+def test_a_home_on_object_storage_is_refused_before_any_work(cluster, tmp_path, monkeypatch):
+    """The messages and the log of the job come home through its folder."""
+    monkeypatch.setenv("RADALIGN_HOME", "s3://bucket/home")
+    monkeypatch.setenv(mirror.VARIABLE, str(tmp_path / "mirror"))
+    monkeypatch.delenv(mirror.KNOWN, raising=False)
+    with pytest.raises(LauncherError, match="needs a home on a disk that the nodes share"):
+        slurm.expect_ready(SlurmSettings(), tmp_path / "mirror" / "checkpoints")
+
+
+def test_a_folder_may_have_blanks_and_signs_that_a_shell_replaces(cluster, tmp_path):
+    folder = tmp_path / "a run, 100%j for $HOME" / "chexzero" / "a" / "slurm"
+    folder.mkdir(parents=True)
+    script = folder / "job.sh"
+    given = slurm.job_script(SlurmSettings(python="echo"), folder / "request.json", folder, {"A": "a 'b' $c"})
+    script.write_text(given)
+    job = slurm.submit(script, folder)
+    while not slurm.is_over(slurm.job_state(job)[0]):
+        real_sleep(0.05)
+    said = (folder / "log.txt").read_text()
+    assert said.endswith(f"--max-restarts=3 {folder}/request.json\n")
+    assert f"--rdzv-endpoint=127.0.0.1:{20000 + int(job)} --rdzv-id={job}-0" in said
+
+
+def test_a_job_whose_number_a_step_did_not_hear_is_ended_by_the_next_one(cluster, tmp_path):
+    """The step was killed after Slurm had taken the job."""
+    folder = tmp_path / "chexzero" / "a" / "slurm"
+    folder.mkdir(parents=True)
+    script = folder / "job.sh"
+    script.write_text("#!/bin/bash\nsleep 600\n")
+    job = slurm.submit(script, folder)
+    other = slurm.submit(script, tmp_path)
+    write_json(folder / "job.json", {**json.loads((folder / "job.json").read_text()), "job": ""})
+    context = FakeContext()
+    slurm.end_earlier(folder, context)
+    assert slurm.job_state(job)[0] == "CANCELLED"
+    assert not slurm.is_over(slurm.job_state(other)[0])
+    assert f"Slurm's job {job} of an earlier run is" in context.said[0]
+    assert not (folder / "job.json").exists()
 
 
 def test_a_job_is_cancelled_with_its_step(cluster, tmp_path, monkeypatch):
@@ -161,4 +215,4 @@ def test_a_job_that_slurm_could_not_be_told_to_end_is_ended_by_the_next_step(awa
 def test_a_machine_without_slurm_is_one_sentence(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(LauncherError, match="needs sbatch, squeue, sacct, scancel, scontrol on PATH"):
-        slurm.expect_ready(SlurmSettings())
+        slurm.expect_ready(SlurmSettings(), tmp_path)
