@@ -2,8 +2,8 @@
 
 A printed number has a counterpart where `published_names.yaml` names a network for its row, and that network can be
 run: the method is there, and so is the preset of its variant, `configs/variants/<method>/<variant>.yaml`. The data has
-to be a dataset of ours, and the task one that this dataset has. The others are named, with a reason for each.
-`--every-source` counts re-runs by others and model cards too.
+to be a dataset of ours, and the task one that this dataset has, with the setting. The others are named, with a reason
+for each. `--every-source` counts re-runs by others and model cards too.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from cohorts.registry import cohort_names, dataset
+from cohorts.subsets import FRACTIONS
 from evaluation.results.summary import UNTRAINED
 from evaluation.tables.comparisons import VARIANT
 from evaluation.tables.paper_tables import read_papers
 from evaluation.tables.published import PublishedNumber, explain_missing, find_counterpart, read_published, to_row
-from evaluation.tasks.registry import task_names, tasks_on
+from evaluation.tasks.registry import task, task_names, tasks_on
 from models.registry import method_names, released_names
 from store.presets import FOLDER
 from tracking.imported import VARIANT as RELEASED
@@ -67,7 +68,7 @@ def cover(number: PublishedNumber) -> Covered:
 def explain_network(name: str) -> str:
     """Why a network that results call `name` cannot be run; empty where it can."""
     method, _, variant = name.removeprefix(UNTRAINED).partition(VARIANT)
-    if variant == RELEASED:
+    if variant.partition("-")[0] == RELEASED:
         return "" if method in released_names() else f"Released weights of {method} cannot be imported."
     if method not in method_names():
         return f"There is no method {method}."
@@ -83,8 +84,10 @@ def explain_data(number: PublishedNumber) -> str:
         return f"There is no dataset {row['cohort']}."
     if row["task"] not in task_names():
         return f"There is no task {row['task']}."
-    there = tasks_on(dataset(row["cohort"]))
-    return "" if row["task"] in there else f"The dataset {row['cohort']} does not have the task {row['task']}."
+    if row["task"] not in tasks_on(dataset(row["cohort"])):
+        return f"The dataset {row['cohort']} does not have the task {row['task']}."
+    settings = {setting.name for setting in task(row["task"]).repeated_settings(FRACTIONS, 1)}
+    return "" if row["setting"] in settings else f"The task {row['task']} has no setting {row['setting']}."
 
 
 def summarise(found: Sequence[Covered]) -> dict[str, Any]:

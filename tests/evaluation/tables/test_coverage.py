@@ -50,6 +50,7 @@ def test_a_network_can_be_run_where_its_method_and_its_preset_are_there(tmp_path
     (tmp_path / "mgca" / "ITA.yaml").touch()
     assert explain_network("mgca:ITA") == ""
     assert explain_network("mgcc") == "There is no method mgcc."
+    assert explain_network("medclip:released-swin") == ""
     assert explain_network("mgcc:released") == "Released weights of mgcc cannot be imported."
 
 
@@ -71,6 +72,8 @@ def test_data_that_nobody_reads_has_no_counterpart():
     )
     assert explain_data(grounding) == ""
     assert explain_data(inference) == "There is no dataset RadNLI."
+    shared = next(one for one in read_published() if one.setting == "linear 1%" and one.source.startswith("LoVT"))
+    assert explain_data(shared) == "The task segmentation has no setting linear 1%."
     written = next(one for one in read_published() if (one.dataset, one.task) == ("IU X-ray", "report generation"))
     assert explain_data(written) == "There is no task report generation."
 
