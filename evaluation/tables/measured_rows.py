@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from statistics import fmean
 
 from evaluation.metrics.values import MACRO
 from evaluation.results.summary import UNTRAINED, Row, describe_classes, describe_rows
@@ -33,6 +34,17 @@ class MeasuredRows:
         rows = self.rows.get(key, [])
         return [*rows, *(row for row in self._unscored.get(_drop_metric(key), ()) if row not in rows)]
 
+    def average(self, key: Key, classes: Sequence[str]) -> list[Row]:
+        """The mean over `classes` of each seed and repeat in which all of them were scored, without an interval."""
+        found: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+        for name in classes:
+            for row in self.rows.get((*key[:5], _unify_class(name)), ()):
+                if row["value"] is not None:
+                    found[row["seed"], row["repeat"], row["data_version"]].append(row)
+        whole = [rows for rows in found.values() if len(rows) == len(classes)]
+        mean = {"class": key[-1], "low": None, "high": None, "n": len(classes)}
+        return [{**rows[0], **mean, "value": fmean(row["value"] for row in rows)} for rows in whole]
+
     def describe(self, key: Key) -> list[str]:
         """Sentences about how the number was measured."""
         members = self.find(key)
@@ -44,7 +56,7 @@ class MeasuredRows:
 
 def make_key(row: Row) -> Key:
     """The key that a measured and a published row share. Settings and classes may be spelt differently."""
-    name = row["class"].lower().replace("_", " ")
+    name = _unify_class(row["class"])
     return row["method"], row["cohort"], row["task"], _unify_setting(row["setting"]), row["metric"], name
 
 
@@ -58,6 +70,10 @@ def sort_key(key: Key) -> tuple[str, bool, bool, str, float]:
 def _drop_metric(key: Key) -> Key:
     """The part of the key that all numbers of one measurement share."""
     return (*key[:4], "", "")
+
+
+def _unify_class(name: str) -> str:
+    return name.lower().replace("_", " ")
 
 
 def _unify_setting(setting: str) -> str:

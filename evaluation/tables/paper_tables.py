@@ -15,10 +15,10 @@ import yaml
 
 from evaluation.metrics.values import MACRO
 from evaluation.results.store import MEASURED
-from evaluation.results.summary import UNTRAINED, MeasuredValue, Row, summarise_rows
+from evaluation.results.summary import UNTRAINED, MeasuredValue, Row, describe_rows, summarise_rows
 from evaluation.tables.comparisons import base_method
 from evaluation.tables.measured_rows import Key, MeasuredRows, make_key, sort_key
-from evaluation.tables.published import DATA, PublishedNumber, read_published, to_row
+from evaluation.tables.published import DATA, PublishedNumber, averaged_classes, read_published, to_row
 
 OTHER = "In no paper's table"
 Measured = Mapping[str, MeasuredRows]  # by the cohort of the pretraining, the newest first
@@ -122,6 +122,7 @@ def _build_remaining(task: str, others: Collection[Key], measured: Measured) -> 
 
 
 def _build_table(paper: Mapping[str, Any], spec: Mapping[str, Any], measured: Measured) -> PaperTable:
+    paper = {**paper, "of_cohort": {**paper["of_cohort"], **spec.get("of_cohort", {})}}
     remarks = _Remarks()
     lines = [
         line
@@ -176,7 +177,7 @@ def _compare_published(
     one, other = ((name, *key[1:]) for name in (first, second))
     found: dict[str, list[Row]] = {}
     for cohort, rows in measured.items():
-        if members := _subtract_rows(rows.find(one), rows.find(other)) if minus else rows.find(key):
+        if members := _find_measured(rows, number, key, (one, other) if minus else ()):
             found[cohort] = members
     differs = [
         paper["of_cohort"].get(row["cohort"], ""),
@@ -189,16 +190,34 @@ def _compare_published(
     printed = ", ".join(part for part in (number.method, number.backbone) if part)
     lines = []
     for cohort, members in found.items() if found else [("", [])]:
-        notes = remarks.add([*differs, *(measured[cohort].describe(one) if members else ())])
+        described = (measured[cohort].describe(one) or describe_rows(members)) if members else []
+        notes = remarks.add([*differs, *described])
         lines.append(replace(_make_line(key, members, printed, row, notes), std=number.std, pretraining=cohort))
     return lines
 
 
+def _find_measured(rows: MeasuredRows, number: PublishedNumber, key: Key, difference: Sequence[Key]) -> list[Row]:
+    """What stands beside a printed number: rows of `key`, their mean over fewer classes, or a `difference` of two."""
+    if difference:
+        return _subtract_rows(*(rows.find(one) for one in difference))
+    classes = averaged_classes(number)
+    return rows.average(key, classes) if classes else rows.find(key)
+
+
 def _subtract_rows(found: Sequence[Row], others: Sequence[Row]) -> list[Row]:
-    """The measured rows of one method minus those of another, of the same seed and repeat."""
+    """The measured rows of one method minus those of another, of the same seed, repeat and data."""
     pairs = [(one, other) for one in found for other in others if _identify_repeat(one) == _identify_repeat(other)]
     known = [(one, other) for one, other in pairs if one["value"] is not None and other["value"] is not None]
-    return [{**one, "value": one["value"] - other["value"], "low": None, "high": None} for one, other in known]
+    return [
+        {
+            **one,
+            "value": one["value"] - other["value"],
+            "low": None,
+            "high": None,
+            "note": one["note"] or other["note"],  # of outdated data
+        }
+        for one, other in known
+    ]
 
 
 def _make_line(
@@ -212,8 +231,9 @@ def _make_line(
     return Line(method, printed, cohort, task, names["setting"], metric, names["class"], measured, published, notes)
 
 
-def _identify_repeat(row: Row) -> tuple[int, int]:
-    return row["seed"], row["repeat"]
+def _identify_repeat(row: Row) -> tuple[object, ...]:
+    """What two rows share that may be subtracted; n is that of the images, or of the classes of a mean."""
+    return row["seed"], row["repeat"], row["data_version"], row["n"]
 
 
 def _make_line_key(line: Line) -> Key:

@@ -84,9 +84,16 @@ def explain_missing(number: PublishedNumber) -> str:
     return str(_read_names()["without"].get(number.source, {}).get(number.method, ""))
 
 
+def averaged_classes(number: PublishedNumber) -> tuple[str, ...]:
+    """The classes that a printed mean is over, where ours is over more; empty where it is over the same."""
+    return tuple(_read_names()["means"].get(number.dataset, {}).get(number.task, ()))
+
+
 def to_row(number: PublishedNumber) -> dict[str, Any]:
     """The number as a row of `results`, with our names where we have them, and as a fraction."""
     names = _read_names()
+    averaged = averaged_classes(number)
+    mean = f"mean of {len(averaged)}" if averaged else MACRO
     chance = names["chance"].get(number.source, {}).get(number.method, {}).get(number.task)
     return {
         "method": find_counterpart(number) or number.method,
@@ -97,7 +104,7 @@ def to_row(number: PublishedNumber) -> dict[str, Any]:
         "task": names["tasks"].get(number.task, number.task),
         "setting": _translate_setting(number, names["tasks"].get(number.task, number.task)),
         "metric": chance or names["metrics"].get(number.metric, number.metric),
-        "class": names["classes"].get(number.setting, MACRO),
+        "class": names["classes"].get(number.setting, mean),
         "value": number.value * UNITS[number.unit],
         "low": None,
         "high": None,
@@ -115,11 +122,13 @@ def tabulate_published() -> pa.Table:
 
 
 def _translate_setting(number: PublishedNumber, task: str) -> str:
-    """`zero-shot`, or the fraction of the labels such as `1 %`, or else the setting as printed."""
+    """Our name of the setting, such as `zero-shot` or, by the fraction of the labels, `1 %`; or else as printed."""
     if task.startswith("zero_shot"):
         return ZERO_SHOT
     if number.setting == "all":
         return "100 %"
+    if known := _read_names()["settings"].get(number.task, {}).get(number.setting):
+        return str(known)
     fraction = FRACTION.search(number.setting)
     other_protocol = "," in number.setting or ("linear " in number.setting and task != "linear_probe")
     if not fraction or other_protocol:

@@ -1,3 +1,5 @@
+import pytest
+
 from evaluation.tables.measured_rows import MeasuredRows, make_key, sort_key
 
 ROW = {"method": "mgca", "cohort": "toy", "task": "linear_probe", "setting": "1 %", "metric": "auroc", "class": "macro"}
@@ -26,6 +28,20 @@ def test_repeats_come_with_those_that_failed_in_the_same_measurement_only():
     assert measured.find(keyed(method="convirt")) == []
     assert measured.describe(make_key(accuracy)) == ["Measured: failed: why."]
     assert measured.describe(keyed(method="convirt")) == []
+
+
+def test_a_mean_over_some_classes_is_of_the_seeds_in_which_all_of_them_were_scored():
+    rows = [
+        {**ROW, "class": name, "value": value, "seed": seed}
+        for name, value, seed in [
+            *(("Edema", 0.6, 0), ("Pleural Effusion", 0.8, 0), ("Fracture", 0.1, 0), ("macro", 0.5, 0)),
+            *(("Edema", 0.7, 1), ("Pleural Effusion", None, 1)),
+        ]
+    ]
+    (mean,) = MeasuredRows(rows).average(keyed(**{"class": "mean of 2"}), ("Edema", "Pleural_Effusion"))
+    assert mean["value"] == pytest.approx(0.7)
+    assert (mean["class"], mean["low"], mean["high"], mean["n"], mean["seed"]) == ("mean of 2", None, None, 2, 0)
+    assert MeasuredRows(rows).average(keyed(**{"class": "mean of 2"}), ("Edema", "Hernia")) == []
 
 
 def test_methods_are_followed_by_their_untrained_networks_and_fractions_grow():

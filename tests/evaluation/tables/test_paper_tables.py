@@ -2,8 +2,8 @@ import pyarrow as pa
 import pytest
 
 from evaluation.results.schema import RESULTS
-from evaluation.tables.paper_tables import OTHER, build_tables
-from evaluation.tables.published import read_published
+from evaluation.tables.paper_tables import OTHER, _find_published, build_tables, read_papers
+from evaluation.tables.published import read_published, to_row
 
 FOUR_PAPERS = ("LRCLR", "MGCA", "ConVIRT", "MedKLIP")
 RERUNS = {("MAVL CVPR 2024, repository README", "README zero-shot table")} | {
@@ -109,6 +109,68 @@ def test_moco_has_the_setting_of_the_printed_one_beside_it():
     assert any("configs/variants/moco/convirt.yaml" in table.remarks[place] for place in line.notes)
 
 
+@pytest.mark.parametrize("paper", read_papers())
+def test_every_remark_has_a_row_that_it_stands_beside(paper):
+    spec = read_papers()[paper]
+    rows = {table["title"]: [to_row(number) for number in _find_published(spec, table)] for table in spec["tables"]}
+    everything = [row for found in rows.values() for row in found]
+    asked = {name for table in spec["tables"] for name in table.get("cohorts", ())}
+    places = [(spec, everything, asked), *((table, rows[table["title"]], set()) for table in spec["tables"])]
+    for place, found, cohorts in places:
+        assert set(place.get("of_method", {})) <= {row["method"] for row in found}
+        assert set(place.get("of_class", {})) <= {row["class"] for row in found}
+        assert set(place.get("of_cohort", {})) <= {row["cohort"] for row in found} | cohorts
+
+
+def test_remarks_of_a_table_on_its_data_take_the_place_of_the_papers():
+    tables = built(row("convirt", "chexpert", "image_image_retrieval", "zero-shot", "precision_at_5", 0.3))
+    table = tables["ConVI", "Zero-shot retrieval"]
+    assert not any("official validation set" in remark for remark in table.remarks)
+    assert any("official validation set" in remark for remark in tables["ConVI", "Linear classification"].remarks)
+    rerun = tables["MedKL", "The 14 diseases of ChestX-ray14"].remarks
+    assert any("official test list" in remark for remark in rerun)
+    assert not any("10 % of the data" in remark for remark in rerun)
+
+
+def test_released_gloria_has_the_remark_of_lrclr():
+    table = built()["LRCLR", "Table 1: zero-shot classification"]
+    for line in lines(table, method="gloria:released"):
+        assert any("known to be near chance" in table.remarks[place] for place in line.notes)
+
+
+def test_a_network_that_was_trained_with_labels_stands_beside_its_row_of_retrieval():
+    table = built(row("classifier:convirt", "chexpert", "image_image_retrieval", "zero-shot", "precision_at_10", 0.5))
+    (line,) = (line for line in table["ConVI", "Zero-shot retrieval"].lines if line.measured)
+    assert (line.printed.split(",")[0], line.measured.value) == ("ConVIRT + CheXpert Supervised", 0.5)
+
+
+def test_a_mean_over_five_classes_stands_beside_ours_over_the_same_five():
+    names = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion", "Fracture", "macro")
+    values = (0.5, 0.6, 0.7, 0.8, 0.9, 0.1, 0.2)
+    rows = [
+        row(
+            *("gloria:released", "chexpert", "zero_shot_classification", "zero-shot", "auroc", value),
+            name=name,
+            simulated=True,
+        )
+        for name, value in zip(names, values, strict=True)
+    ]
+    table = built(*rows)["Re-ru", "Zero-shot classification"]
+    (line,) = (line for line in table.lines if line.measured)
+    assert (line.class_name, line.printed) == ("mean of 5", "GLoRIA, ResNet-50")
+    assert line.measured.value == pytest.approx(0.7)
+    assert line.difference == pytest.approx(0.7 - 0.5484)
+    assert line.simulated
+    assert any("simulated images" in table.remarks[place] for place in line.notes)
+    assert not any(line.measured for line in built(rows[-1])["Re-ru", "Zero-shot classification"].lines)
+
+
+def test_no_dice_of_ours_stands_beside_a_mean_over_background_and_finding():
+    table = built(row("convirt", "rsna_pneumonia", "segmentation", "100 %, tuned", "dice", 0.5))
+    tables = [found for (paper, _), found in table.items() if paper == "Bench"]
+    assert not any(line.measured for found in tables for line in found.lines)
+
+
 def test_methods_that_a_paper_does_not_have_follow_it():
     table = built(
         row("medklip", "chexpert", "linear_probe", "1 %", "auroc", 0.8),
@@ -164,6 +226,16 @@ def test_a_published_difference_stands_beside_a_difference():
     assert line.measured.value == pytest.approx(0.1)
     assert line.measured.low is None
     assert line.published == pytest.approx(0.272)
+
+
+@pytest.mark.parametrize("other", [{"data_version": "e"}, {"n": 6}])
+def test_no_difference_is_taken_of_numbers_on_other_data(other):
+    rows = [
+        row("lrclr", "chexpert", "zero_shot_classification", "zero-shot", "auroc", 0.7),
+        row("chexzero", "chexpert", "zero_shot_classification", "zero-shot", "auroc", 0.6, **other),
+    ]
+    table = built(*rows)["LRCLR", "Figure 3: per finding, LRCLR minus CheXzero"]
+    assert not any(line.measured for line in table.lines if line.published is not None)
 
 
 def test_seeds_and_repeats_become_mean_and_std():
