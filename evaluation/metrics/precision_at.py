@@ -17,6 +17,8 @@ from evaluation.errors import EvaluationError
 from evaluation.metrics.values import ResultValue, summarise
 
 DEPTHS = (5, 10, 50)
+CHANCE = "precision_chance"  # the share of its category among the images that a query ranks
+METRICS = (*(f"precision_at_{depth}" for depth in DEPTHS), CHANCE)
 PER_CATEGORY = 200
 
 
@@ -52,12 +54,14 @@ def score_rankings(
     classes: Sequence[str],
     weights: np.ndarray,
     query_weights: np.ndarray,
+    left_out: np.ndarray | None = None,
 ) -> list[ResultValue]:
     """Precision at 5, 10 and 50 per category, the mean over its queries, and what chance would give.
 
     `similarities` (candidates, queries); `categories` (candidates,) and `query_categories` (queries,) index `classes`;
-    `weights` (resamples, candidates) and `query_weights` (resamples, queries) say how often each is drawn. A category
-    with fewer than k candidates could not reach a precision at k of 1 and is not scored, nor is one without queries,
+    `weights` (resamples, candidates) and `query_weights` (resamples, queries) say how often each is drawn. `left_out`
+    (candidates, queries) bool are the candidates that a query does not rank. A query that ranks fewer than k candidates
+    of its category could not reach a precision at k of 1 and is not counted. A category without queries is not scored,
     nor the only one that has candidates. n counts candidates.
     """
     if similarities.shape != (weights.shape[1], query_weights.shape[1]):
@@ -70,16 +74,15 @@ def score_rankings(
     of_category = categories[:, None] == np.arange(len(classes))
     counts = of_category.sum(axis=0)
     weights, query_weights = (_prepend_sample(drawn) for drawn in (weights, query_weights))
-    sums = weights.astype(np.float64) @ of_category
-    contested = np.count_nonzero(counts) > 1
+    if left_out is None:
+        left_out = np.zeros(similarities.shape, bool)
+    means = _weigh_precisions(similarities, of_category, query_categories, weights, query_weights, left_out)
     values = []
-    for depth, precision in _weigh_precisions(
-        similarities, of_category, query_categories, weights, query_weights
-    ).items():
-        precision = np.where(contested & (sums >= depth), precision, np.nan)
-        values += summarise(f"precision_at_{depth}", classes, precision[0], precision[1:], counts)
-    chance = np.where(contested & (sums > 0), sums / np.maximum(sums.sum(axis=1, keepdims=True), 1), np.nan)
-    return values + summarise("precision_chance", classes, chance[0], chance[1:], counts)
+    for metric, mean in means.items():
+        if np.count_nonzero(counts) < 2:
+            mean = np.full_like(mean, np.nan)
+        values += summarise(metric, classes, mean[0], mean[1:], counts)
+    return values
 
 
 def _prepend_sample(weights: np.ndarray) -> np.ndarray:
@@ -93,27 +96,44 @@ def _weigh_precisions(
     query_categories: np.ndarray,
     weights: np.ndarray,
     query_weights: np.ndarray,
-) -> dict[int, np.ndarray]:
-    """By depth (weightings, classes): weighted mean precision of a category's queries, nan where none has weight."""
-    classes = of_category.shape[1]
-    totals = {depth: np.zeros((len(weights), classes)) for depth in DEPTHS}
+    left_out: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """By metric (weightings, classes): weighted mean over a category's queries, nan where none of them counts."""
+    totals, drawn = ({metric: np.zeros((len(weights), of_category.shape[1])) for metric in METRICS} for _ in range(2))
     by_candidate = np.ascontiguousarray(weights.T)
     for query, category in enumerate(query_categories):
         ranking = np.argsort(-similarities[:, query], kind="stable")
-        reached = _count_reached(by_candidate, ranking)
-        right = of_category[ranking[: len(reached)], category].astype(np.float32)
-        for depth, total in totals.items():
-            taken = np.diff(np.minimum(reached, depth), axis=0, prepend=np.float32(0))
-            total[:, category] += query_weights[:, query] * (right @ taken)
-    drawn = query_weights.astype(np.float64) @ (query_categories[:, None] == np.arange(classes))
-    return {depth: np.where(drawn > 0, total / np.maximum(drawn, 1) / depth, np.nan) for depth, total in totals.items()}
+        ranking = ranking[~left_out[ranking, query]]
+        for metric, (share, counted) in _score_query(by_candidate[ranking], of_category[ranking, category]).items():
+            weight = query_weights[:, query] * counted
+            totals[metric][:, category] += weight * share
+            drawn[metric][:, category] += weight
+    return {
+        metric: np.where(drawn[metric] > 0, totals[metric] / np.maximum(drawn[metric], 1), np.nan) for metric in METRICS
+    }
 
 
-def _count_reached(by_candidate: np.ndarray, ranking: np.ndarray) -> np.ndarray:
-    """(places, weightings): how many images the first places of `ranking` hold; no more places than the depths need."""
+def _score_query(weights: np.ndarray, right: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """By metric (weightings,): the value of a query, and whether it counts.
+
+    `weights` (candidates, weightings) and `right` (candidates,), whether one is of the query's category, are in the
+    order of the ranking.
+    """
+    own, ranked = (rows.sum(axis=0, dtype=np.float64) for rows in (weights[right], weights))
+    reached = _count_reached(weights)
+    scores = {CHANCE: (own / np.maximum(ranked, 1), own > 0)}
+    for depth in DEPTHS:
+        taken = np.diff(np.minimum(reached, depth), axis=0, prepend=np.float32(0))
+        found = right[: len(reached)].astype(np.float32) @ taken
+        scores[f"precision_at_{depth}"] = (found.astype(np.float64) / depth, own >= depth)
+    return scores
+
+
+def _count_reached(weights: np.ndarray) -> np.ndarray:
+    """(places, weightings): how many images the first places of a ranking hold; no more places than the depths need."""
     places = 2 * DEPTHS[-1]
     while True:
-        reached = np.cumsum(by_candidate[ranking[:places]], axis=0)
-        if places >= len(ranking) or (reached[-1] >= DEPTHS[-1]).all():
+        reached = np.cumsum(weights[:places], axis=0)
+        if places >= len(weights) or (reached[-1] >= DEPTHS[-1]).all():
             return reached
         places *= 2

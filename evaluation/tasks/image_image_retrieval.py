@@ -3,7 +3,8 @@
 Each of eight categories has about ten images as queries; every query ranks the candidates of text-image retrieval by
 the cosine of the image encoder's features, before any projection. The paper's queries were chosen by experts and are
 released with the candidates (`lists`). Ours are chosen from the test split, and no patient of theirs is among the
-candidates.
+candidates. In a small test split ten queries say little: with `queries: 0` every candidate is a query, too, and ranks
+the candidates of other patients.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -43,7 +44,12 @@ if TYPE_CHECKING:
 class ImageImageRetrievalSettings:
     """How many images of each category."""
 
-    queries: int = option(10, "Images that are queries, per category.", least=1)
+    queries: int = option(
+        10,
+        "Images that are queries, per category, and none of their patients a candidate. 0: every candidate is a query "
+        "and ranks those of other patients.",
+        least=0,
+    )
     candidates: int = option(200, "Images that are ranked, per category.", least=1)
     lists: str = option("", LISTS)
 
@@ -80,6 +86,7 @@ class ImageImageRetrieval(Task):
         return score(
             features[ranked.rows], ranked.categories, subjects[ranked.rows],
             features[queries.rows], queries.categories, subjects[queries.rows], categories,
+            own_patient="refused" if settings.queries else "left out",
         )  # fmt: skip
 
 
@@ -90,7 +97,7 @@ def _score_released(predictions: Predictions, folder: Path) -> list[ResultValue]
     ranked = read_candidates(folder, IMAGES, predictions.dataset, categories)
     values = score(
         ranked.predict(predictions.features), ranked.categories, ranked.subjects,
-        queries.predict(predictions.features), queries.categories, queries.subjects, categories, apart=False,
+        queries.predict(predictions.features), queries.categories, queries.subjects, categories, own_patient="ranked",
     )  # fmt: skip
     return values + report_missing(predictions.log, queries=queries, candidates=ranked)
 
@@ -101,10 +108,14 @@ def choose_images(
     settings: ImageImageRetrievalSettings = ImageImageRetrievalSettings(),
     seed: int = 0,
 ) -> tuple[Candidates, Candidates]:
-    """The images that are queries and those that are ranked, each positive for one category alone; no patient has both.
+    """The images that are queries and those that are ranked, each positive for one category alone.
 
-    `labels` (images, categories) hold 1 present, 0 absent, -1 uncertain, nan unknown; `subjects` (images,).
+    No patient has both, or with `queries` of 0 they are the same images. `labels` (images, categories) hold 1 present,
+    0 absent, -1 uncertain, nan unknown; `subjects` (images,).
     """
+    if not settings.queries:
+        both = choose_candidates(labels, settings.candidates, seed)
+        return both, both
     queries = choose_candidates(labels, settings.queries, seed)
     patients = np.asarray(subjects)
     others = np.flatnonzero(~np.isin(patients, patients[queries.rows]))
@@ -122,20 +133,22 @@ def score(
     classes: Sequence[str],
     seed: int = 0,
     resamples: int = RESAMPLES,
-    apart: bool = True,
+    own_patient: Literal["refused", "ranked", "left out"] = "refused",
 ) -> list[ResultValue]:
     """Precision at 5, 10 and 50 per category, the mean over its queries, and what chance would give.
 
     `features` (candidates, dim) and `query_features` (queries, dim) of the image encoder; the categories index
-    `classes`. The patients of both are resampled. `apart`: a patient on both sides is an EvaluationError; lists of
-    others may have some. What is not scored: see `score_rankings`.
+    `classes`. The patients of both are resampled. `own_patient` is what becomes of a candidate of the query's patient:
+    an EvaluationError, ranked as lists of others have it, or left out. What is not scored: see `score_rankings`.
     """
-    if apart and np.isin(query_subjects, subjects).any():
+    of_own = np.asarray(subjects, dtype=str)[:, None] == np.asarray(query_subjects, dtype=str)
+    if own_patient == "refused" and of_own.any():
         raise EvaluationError("A patient has images on both sides of the retrieval; choose them with `choose_images`.")
     patients = np.concatenate([np.asarray(owners, dtype=str) for owners in (subjects, query_subjects)])
     weights, query_weights = np.split(patient_weights(patients, resamples, seed), [len(subjects)], axis=1)
     similarities = _directions(features) @ _directions(query_features).T
-    return score_rankings(similarities, categories, query_categories, classes, weights, query_weights)
+    left_out = of_own if own_patient == "left out" else None
+    return score_rankings(similarities, categories, query_categories, classes, weights, query_weights, left_out)
 
 
 def _directions(features: np.ndarray) -> np.ndarray:

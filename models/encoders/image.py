@@ -78,11 +78,13 @@ class ImageEncoder(nn.Module):
         self.transformer = isinstance(self.network, VisionTransformer)
         if weights not in ("", "imagenet"):
             load_weights(self.network, weights)
+        if self.transformer and ending:
+            raise ModelError(f"image encoder `{name}` cannot end with a stage; leave `/{ending[2]}` out of its name")
         if self.transformer:
             self.dim = self.local_dim = int(self.network.num_features)
             return
         if self.stops and isinstance(self.network.feature_info, list):  # of timm, where a network is whole
-            raise ModelError(f"image encoder `{name}` cannot end with a stage; set `image_stage` to 0")
+            raise ModelError(_no_stage(name))
         widths = self.network.feature_info.channels() if self.stops else self._channels()
         if not 0 <= stage < (5 if self.stops else len(widths)):
             raise ModelError(f"image encoder `{name}` has the stages 1 to {len(widths) - 1}, not {stage}")
@@ -96,8 +98,22 @@ class ImageEncoder(nn.Module):
 
         With an `image_stage` the features of that stage are pooled, and those behind it are left out.
         """
-        weights, stage = settings.image_weights if fresh else "", settings.image_stage
-        return cls(settings.image_encoder, size, weights, stage, settings.output_stride, stage == 0, settings.channels)
+        name, stage = settings.image_encoder, settings.image_stage
+        weights, stride = settings.image_weights if fresh else "", getattr(settings, "output_stride", STRIDE)
+        encoder = cls(name, size, weights, stage, stride, stage == 0, settings.channels)
+        if fresh:  # a saved network has been trained so
+            encoder.expect_stage(name, stage)
+        return encoder
+
+    def expect_stage(self, name: str, stage: int) -> None:
+        """ModelError where the encoder `name` does not end with `stage` (0: any), though the settings ask for it."""
+        if stage and self.transformer:
+            raise ModelError(_no_stage(name))
+        ending = ENDING.fullmatch(name)
+        if stage and ending and int(ending[2]) != stage:
+            raise ModelError(
+                f"image encoder `{name}` ends with stage {ending[2]}, but `image_stage` is {stage}; set it to 0"
+            )
 
     def _channels(self) -> list[int]:
         return [int(info["num_chs"]) for info in self.network.feature_info]
@@ -182,6 +198,10 @@ def _network(name: str, size: int, pretrained: bool, output_stride: int, options
         if output_stride == STRIDE:
             raise
         raise ModelError(_no_dilation(name)) from error
+
+
+def _no_stage(name: str) -> str:
+    return f"image encoder `{name}` cannot end with a stage; set `image_stage` to 0"
 
 
 def _no_dilation(name: str) -> str:

@@ -54,6 +54,12 @@ class TextEncoder(nn.Module):
             types.zero_()
         self.dim = int(self.bert.config.hidden_size)
         if frozen_layers:
+            there = len(self.bert.encoder.layer)
+            if weights and frozen_layers > there:  # a saved network has been trained so
+                raise ModelError(
+                    f"frozen_layers is {frozen_layers}, but text encoder `{name}` has {there} layers; set it to 0 for none, "
+                    f"or at most to {there}"
+                )
             for part in (self.bert.embeddings, *self.bert.encoder.layer[:frozen_layers]):
                 part.requires_grad_(False)
 

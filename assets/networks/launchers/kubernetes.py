@@ -7,6 +7,7 @@ this step runs in a pod of the cluster, it owns the Job, which then goes with it
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import threading
 import time
@@ -30,6 +31,7 @@ from assets.networks.launchers.common import (
 )
 from assets.networks.launchers.settings import KubernetesSettings
 from models.run_files import RESULT
+from store.remote import mirror
 from training.parallel.heartbeat import beating
 
 if TYPE_CHECKING:
@@ -40,18 +42,32 @@ LABEL = "radalign/run"  # of everything that belongs to one training
 ANSWER_SECONDS = (5, 30)  # to connect to the API, and for its answer
 AWAY_SECONDS = 300.0  # for which an API that does not answer is waited for: the training goes on meanwhile
 WORKDIR_GRACE = 60  # seconds for a pod to write its checkpoint and end
-HOPELESS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError")
+HOPELESS = (
+    "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "SignatureValidationFailed",
+    "CreateContainerConfigError", "CreateContainerError",
+)  # fmt: skip
+REMEDIES = {  # by the status of an answer
+    401: "log in to the cluster again, or correct `kubeconfig`",
+    403: "give its account the rights of configs/cluster/kubernetes/account.yaml, or correct `namespace`",
+    404: "make the namespace, or correct `namespace`",
+}
 
 
 def expect_ready(settings: KubernetesSettings, home: Path) -> None:
-    """Raise LauncherError where the cluster cannot be spoken to, or no image is named."""
+    """Raise LauncherError where the cluster would not take the Job, or its pods would not have the home."""
     if not find_spec("kubernetes") or not find_spec("dagster_k8s"):
         raise LauncherError(
             "The launcher kubernetes needs packages of its own: run pip install '.[kubernetes]' in the checkout."
         )
     if not settings.image:
         raise LauncherError("The launcher kubernetes needs `image`: build one of this checkout, and name it there.")
+    if mirror.keeper_of(home) is None and not _mounts(settings, home):
+        raise LauncherError(
+            f"The launcher kubernetes gives its pods no volume that holds {home}: mount the home there at the same path "
+            "(`container.volumeMounts` and `pod_spec.volumes`), or use a home on object storage."
+        )
     _load_login(settings)
+    _Cluster(settings, _name_of(home)).try_out(home)
 
 
 def run(
@@ -145,6 +161,25 @@ class _Cluster:
         self.succeeded = False
         self._followed: dict[str, threading.Thread] = {}
 
+    def try_out(self, home: Path) -> None:
+        """LauncherError where the cluster would not take such a Job. It is asked, and makes nothing."""
+        from kubernetes.client import ApiException
+        from urllib3.exceptions import HTTPError
+
+        asking: dict[str, Any] = {"dry_run": "All", "_request_timeout": ANSWER_SECONDS}
+        try:
+            self.core.create_namespaced_service(self.namespace, service_body(self.name), **asking)
+            self.batch.create_namespaced_job(self.namespace, job_body(self.settings, self.name, home, {}), **asking)
+            self.pods()
+        except ApiException as error:
+            if error.status != 409:  # one of a step that was killed is there, which the run deletes
+                raise self._refusal(error) from None
+        except HTTPError as error:
+            raise LauncherError(
+                f"Kubernetes at {self.core.api_client.configuration.host} does not answer ({type(error).__name__}): see "
+                "whether the cluster is up (`kubectl get jobs`), or correct `kubeconfig` and `context`."
+            ) from None
+
     def create(self, body: dict[str, Any]) -> None:
         """Create service and Job; LauncherError says why the cluster refuses."""
         from kubernetes.client import ApiException
@@ -172,7 +207,10 @@ class _Cluster:
                 break
             waiting = len(self._followed) < self.settings.nodes
             if reason := next(filter(None, map(_hopeless, pods)), ""):
-                raise LauncherError(f"A pod of the training cannot start: {reason}.")
+                raise LauncherError(
+                    f"A pod of the training cannot start ({reason}): correct `image`, `container` or `pod_spec` of the "
+                    f"launcher; `kubectl describe pods --namespace {self.namespace}` says more."
+                )
             if waiting and time.monotonic() - started > self.settings.wait_seconds:
                 raise LauncherError(
                     f"Kubernetes has not started the {self.settings.nodes} pods of the training within "
@@ -273,9 +311,24 @@ class _Cluster:
             time.sleep(min(1.0, self.settings.poll_seconds))
 
     def _refusal(self, error: ApiException) -> LauncherError:
-        return LauncherError(
-            f"Kubernetes refuses the training in the namespace {self.namespace}: {error.status} {error.reason}."
-        )
+        remedy = REMEDIES.get(error.status) or f"correct {_wrong_fields(error) or 'the fields of the launcher'}"
+        said = f"{error.status} {error.reason}"
+        return LauncherError(f"Kubernetes refuses the training in the namespace {self.namespace}: {said}; {remedy}.")
+
+
+def _wrong_fields(error: ApiException) -> str:
+    """The fields of the Job that the API names as wrong. Their values, which it quotes, may be secrets."""
+    try:
+        causes = json.loads(error.body)["details"]["causes"]
+        return ", ".join(dict.fromkeys(f"`{cause['field']}`" for cause in causes))
+    except (ValueError, TypeError, KeyError):
+        return ""
+
+
+def _mounts(settings: KubernetesSettings, home: Path) -> bool:
+    """Whether a volume of the pods holds this folder."""
+    mounts = [str(mount.get("mountPath", "")) for mount in settings.container.get("volumeMounts") or ()]
+    return any(place and home.absolute().is_relative_to(place) for place in mounts)
 
 
 def _name_of(output: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from models.errors import ModelError
 from models.losses.precision import at_least_float32
 
 
@@ -22,4 +23,10 @@ def draw_negatives(logits: Tensor, equal: Tensor | None = None, floor: float = 1
     if equal is not None:
         others = weights.masked_fill(equal, 0)
         weights = torch.where(others.any(1, keepdim=True), others, weights)
-    return torch.multinomial(weights.cpu(), 1)[:, 0].to(logits.device)
+    weights = weights.cpu()
+    if not weights.any(1).all():
+        raise ModelError(
+            "no negative is left to draw for the matching, because the probabilities of all others are 0; raise "
+            "`negative_floor` above 0"
+        )
+    return torch.multinomial(weights, 1)[:, 0].to(logits.device)

@@ -13,12 +13,13 @@ from typing import Any
 
 from torch import Tensor
 
+from models.encoders.image import ImageEncoder
 from models.errors import ModelError
 from models.losses.language.coverage import uncovered
 from models.methods.captioning.config import TRAINING as SHARED
 from models.methods.captioning.config import CaptionSettings
 from models.methods.captioning.decoding.attention_lstm import AttentionLstm
-from models.methods.captioning.decoding.captioner import Captioner, caption_images
+from models.methods.captioning.decoding.captioner import Captioner
 from store.settings import setting
 
 # The code that is used most lowers the rate by a fifth after 8 epochs without a better BLEU, and stops after 20. It has
@@ -62,7 +63,7 @@ class CaptionLstm(Captioner):
     decoder: AttentionLstm
 
     def __init__(self, config: CaptionLstmConfig, size: int, fresh: bool = True) -> None:
-        super().__init__(config, caption_images(config, size, fresh), size)
+        super().__init__(config, ImageEncoder.of(config, size, fresh), size)
         self.decoder = AttentionLstm(
             self.tokenizer.vocabulary, self.image_encoder.local_dim, config.embedding, config.hidden, config.attention,
             config.dropout,

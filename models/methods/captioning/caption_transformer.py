@@ -13,10 +13,11 @@ from typing import Any
 
 from torch import Tensor
 
+from models.encoders.image import ImageEncoder
 from models.errors import ModelError
 from models.methods.captioning.config import TRAINING as SHARED
 from models.methods.captioning.config import CaptionSettings
-from models.methods.captioning.decoding.captioner import Captioner, caption_images
+from models.methods.captioning.decoding.captioner import Captioner
 from models.methods.captioning.decoding.meshed_memory import MemoryEncoder, MeshedDecoder, MeshedMemory
 from store.settings import setting
 
@@ -63,7 +64,7 @@ class CaptionTransformer(Captioner):
     decoder: MeshedMemory
 
     def __init__(self, config: CaptionTransformerConfig, size: int, fresh: bool = True) -> None:
-        super().__init__(config, caption_images(config, size, fresh), size)
+        super().__init__(config, ImageEncoder.of(config, size, fresh), size)
         shape = {
             "width": config.width, "heads": config.heads, "key_width": config.head_width,
             "inner": config.feed_forward,

@@ -125,6 +125,8 @@ def build(
     if settings.image_encoder != CLIP:
         weights = settings.image_weights if fresh else ""
         visual = ProjectedImageEncoder(settings.image_encoder, size, weights, settings.embedding, settings.image_stage)
+        if fresh:  # a saved network has been trained so
+            visual.expect_stage(settings.image_encoder, settings.image_stage)
     method = Chexzero(settings, size, tokenizer(settings.text_tokenizer, settings.context), visual)
     if settings.weights and fresh:
         load_clip(method if visual is None else nn.ModuleDict({"text": method.text}), settings.weights)

@@ -142,6 +142,11 @@ class AlbefConfig:
             raise ModelError("albef: masked_share is 0, which hides no word; set language_weight to 0 to tell none")
         if not TEMPERATURES[0] <= self.temperature <= TEMPERATURES[1]:
             raise ModelError(f"albef: temperature is {self.temperature}, but must lie in 0.001..0.5")
+        if self.rerank and not self.matching_weight:
+            raise ModelError(
+                f"albef: rerank is {self.rerank}, but matching_weight is 0, so that the matching is not trained; set "
+                "rerank to 0"
+            )
         if not any((self.contrast_weight, self.matching_weight, self.language_weight)):
             raise ModelError("albef: all three weights are 0; nothing is left to train")
 

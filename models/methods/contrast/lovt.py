@@ -226,7 +226,7 @@ class Lovt(DualEncoder):
     def align(self, image: Pooled, report: Pooled) -> dict[str, Tensor]:
         """The local losses (batch,) that have a weight."""
         config, terms = self.config, {}
-        if not config.region_weight and not config.sentence_weight:
+        if not self.has_places:
             return {}
         counted: tuple[Tensor | None, Tensor | None] = (image.mask, report.mask)  # in the statistics of batch norm
         if config.missing_sentences == "zeros":
@@ -262,10 +262,25 @@ class Lovt(DualEncoder):
         return {name: weights[name] * term for name, term in terms.items() if weights[name]}
 
     def project_images(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
-        """Vectors in the space shared with reports, those of the regions in that shared with sentences, their grid."""
+        """Vectors in the space shared with reports, those of the regions in that shared with sentences, their grid.
+
+        Without local losses, which would train that space, a region is an image of itself alone, and a sentence a
+        report.
+        """
         features = self.image_encoder(images)
         image = self.pool_regions(features.local, features.grid)
-        return self.image_head(image.vector), self.region_head(image.places), features.grid
+        regions = self.region_head(image.places) if self.has_places else self._alone(features.local)
+        return self.image_head(image.vector), regions, features.grid
+
+    def _alone(self, regions: Tensor) -> Tensor:
+        """(batch, regions, dimension) of `regions` (batch, regions, width), each as an image of one region."""
+        each = self.pool_regions(regions.flatten(0, 1)[:, None], (1, 1))
+        return self.image_head(each.vector).unflatten(0, regions.shape[:2])
+
+    @property
+    def has_places(self) -> bool:
+        """Whether a loss trains the space that regions and sentences share."""
+        return bool(self.config.region_weight or self.config.sentence_weight)
 
     def project_texts(self, tokens: Tokens) -> Tensor:
         """(texts, dimension) of (texts, sentences, length), or of (texts, length): a sentence each."""
@@ -273,6 +288,8 @@ class Lovt(DualEncoder):
 
     def project_sentences(self, tokens: Tokens) -> Tensor:
         """(texts, dimension) in the space shared with regions, of (texts, length), a sentence each."""
+        if not self.has_places:
+            return self.project_texts(tokens)
         return self.sentence_head(self.read(_of_sentences(tokens)).places[:, 0])
 
     def text_vectors(self, texts: Sequence[str]) -> Tensor:

@@ -153,6 +153,11 @@ class MedclipConfig:
             raise ModelError(
                 f"medclip: target_temperature divides and has to be above 0, not {self.target_temperature}"
             )
+        if self.unknown_labels == "no_finding" and not self.no_finding:
+            raise ModelError(
+                "medclip: unknown_labels is `no_finding`, but no_finding is false, so that there is no such label; set "
+                "unknown_labels to `own_pair`, or no_finding to true"
+            )
         if not 0.01 <= self.temperature <= 1:
             raise ModelError(f"medclip: temperature is {self.temperature}, but must lie in 0.01..1")
 

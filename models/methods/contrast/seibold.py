@@ -147,9 +147,16 @@ class Seibold(DualEncoder):
         self.attention = WordRegionSimilarity(config.attention_temperature, word_temperature=1.0)
 
     def project_images(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
-        """Vectors (batch, dim), patches (batch, patches, dim), and their grid."""
+        """Vectors (batch, dim), patches (batch, patches, dim), and their grid.
+
+        A projection that no loss trains is not used: without the local loss patches have that of the image, and without
+        the global one an image is the mean of its patches.
+        """
         features = self.image_encoder(images)
-        return self.image_projection(features.pooled), self.patch_projection(features.local), features.grid
+        project = self.patch_projection if self.config.local_weight else self.image_projection
+        patches = project(features.local)
+        whole = self.image_projection(features.pooled) if self.config.global_weight else patches.mean(1)
+        return whole, patches, features.grid
 
     def project_texts(self, tokens: Tokens) -> Tensor:
         """(texts, dim), not normalised. A text of padding alone is read as one token."""
@@ -254,15 +261,7 @@ def build(
     state: Mapping[str, Tensor] | None = None,
 ) -> Seibold:
     """A network for images of `size`, which needs no `knowledge`; with a saved one's `state` no weights are fetched."""
-    settings = SeiboldConfig(**config)
-    fresh = state is None
-    images = ImageEncoder(
-        settings.image_encoder,
-        size,
-        settings.image_weights if fresh else "",
-        settings.image_stage,
-        pooled=settings.image_stage == 0,
-        channels=settings.channels,
-    )
+    settings, fresh = SeiboldConfig(**config), state is None
+    images = ImageEncoder.of(settings, size, fresh)
     texts = TextEncoder(settings.text_encoder, weights=fresh)
     return Seibold(settings, images, texts, WordPieceTokenizer(settings.text_encoder, settings.maximum_tokens), size)

@@ -70,6 +70,11 @@ class VseppConfig(HingeSettings):
         super().__post_init__()
         if self.measure not in MEASURES:
             raise ModelError(f"vsepp: measure is one of {', '.join(MEASURES)}, not `{self.measure}`")
+        if self.hard_after_epoch and not self.hardest:
+            raise ModelError(
+                f"vsepp: hard_after_epoch is {self.hard_after_epoch}, but hardest is false, so that all negatives count "
+                "in every epoch; set hard_after_epoch to 0, or hardest to true"
+            )
 
 
 class Vsepp(DualEncoder):

@@ -76,6 +76,43 @@ def test_nobody_is_on_both_sides_and_no_more_images_than_asked_for():
     assert set(queries.rows) != set(choose_images(labels, subjects, config, seed=3)[0].rows)
 
 
+def test_every_candidate_ranks_those_of_other_patients():
+    features, categories, subjects, *_ = case()
+    given = features, categories, subjects
+    values = by_key(score(*given, *given, CLASSES, resamples=40, own_patient="left out"))
+
+    def again(rows, metric, category):
+        found = []
+        for query in rows[categories[rows] == category]:
+            others = rows[subjects[rows] != subjects[query]]
+            if metric == "chance":
+                found.append(np.mean(categories[others] == category))
+            elif (categories[others] == category).sum() >= 10:
+                asked = features[[query]], categories[[query]]
+                found.append(literal(10, features[others], categories[others], *asked, category))
+        return float(np.mean(found)) if found else np.nan
+
+    for category, name in enumerate(CLASSES):
+        for metric, key in (("ten", "precision_at_10"), ("chance", "precision_chance")):
+            value = values[key, name]
+            assert value.value == pytest.approx(again(np.arange(60), metric, category), abs=1e-9)
+            expected = bootstrap(
+                lambda rows, metric=metric, category=category: again(rows, metric, category),
+                *([np.arange(60)], subjects, 40),
+            )
+            assert (value.low, value.high) == pytest.approx(expected, abs=1e-9)
+    with pytest.raises(EvaluationError, match="both sides"):
+        score(*given, *given, CLASSES)
+
+
+def test_queries_of_zero_are_the_candidates():
+    labels = np.eye(3)[np.arange(90) % 3]
+    config = ImageImageRetrievalSettings(queries=0, candidates=20)
+    queries, candidates = choose_images(labels, np.arange(90).astype(str), config)
+    assert queries.rows.tolist() == candidates.rows.tolist()
+    assert Counter(candidates.categories.tolist()) == {0: 20, 1: 20, 2: 20}
+
+
 def test_a_patient_on_both_sides_and_diverged_features_are_refused():
     features, categories, subjects, query_features, query_categories, query_subjects = case()
     with pytest.raises(EvaluationError, match="both sides"):

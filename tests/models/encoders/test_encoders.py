@@ -1,5 +1,7 @@
 """Encoders from timm and transformers: shapes, attention read beside the fused path, weights that must fit."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -45,6 +47,23 @@ def test_networks_without_dilation_refuse_an_output_stride(name):
 def test_a_swin_transformer_cannot_end_with_a_stage():
     with pytest.raises(ModelError, match="cannot end with a stage; set `image_stage` to 0"):
         ImageEncoder("swin_tiny_patch4_window7_224", 224, stage=2, pooled=False)
+
+
+def of(name: str, stage: int, fresh: bool = True) -> ImageEncoder:
+    settings = SimpleNamespace(image_encoder=name, image_weights="", image_stage=stage, channels=1)
+    return ImageEncoder.of(settings, 64, fresh)
+
+
+def test_the_stage_of_the_settings_is_that_of_the_encoder():
+    assert [of(name, stage).dim for name, stage in (("resnet18", 2), ("resnet18/2", 0), ("resnet18/2", 2))] == [128] * 3
+    for name in ("vit/2x64p16", "vit_tiny_patch16_224"):
+        with pytest.raises(ModelError, match=f"`{name}` cannot end with a stage; set `image_stage` to 0"):
+            of(name, 2)
+    with pytest.raises(ModelError, match="`resnet18/2` ends with stage 2, but `image_stage` is 3"):
+        of("resnet18/2", 3)
+    with pytest.raises(ModelError, match="cannot end with a stage; leave `/2` out of its name"):
+        of("vit_tiny_patch16_224/2", 0)
+    assert of("vit/2x64p16", 2, fresh=False).dim == 64  # a network that was saved before can be opened
 
 
 def test_a_network_that_stops_at_a_stage_has_no_later_one():
@@ -97,6 +116,13 @@ def test_frozen_layers_get_no_gradient():
     encoder(tokenizer("bert/3x64", 16)(SENTENCES)).tokens.sum().backward()
     for name, parameter in encoder.bert.named_parameters():
         assert (parameter.grad is not None) == name.startswith("encoder.layer.2"), name
+
+
+def test_no_more_layers_are_frozen_than_there_are():
+    assert not any(part.requires_grad for part in TextEncoder("bert/3x64", frozen_layers=3).parameters())
+    with pytest.raises(ModelError, match="frozen_layers is 6, but text encoder `bert/2x64` has 2 layers"):
+        TextEncoder("bert/2x64", frozen_layers=6)
+    TextEncoder("bert/2x64", weights=False, frozen_layers=6)  # of a saved network
 
 
 def test_layers_keeps_the_first_ones():

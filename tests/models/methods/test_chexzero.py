@@ -167,6 +167,8 @@ def test_another_image_encoder_takes_the_place_of_clips():
 
 
 def test_mistakes_are_one_sentence():
+    with pytest.raises(ValueError, match="`vit/2x32p8` cannot end with a stage; set `image_stage` to 0"):
+        network(image_encoder="vit/2x32p8", image_stage=2)
     with pytest.raises(ValueError, match="scores is one of cosines, scaled, standardised, not `softmax`"):
         ChexzeroConfig(scores="softmax")
     assert ChexzeroConfig().weights == "openai"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from models.encoders.image import ImageEncoder
+from models.errors import ModelError
 from models.losses.language.word_entropy import chosen_entropies, mean_over_words
 from models.method import Batch, Method, TextSource
 from models.methods.captioning.config import CaptionSettings
@@ -54,17 +55,10 @@ class Captioner(Method):
     @torch.no_grad()
     def write_reports(self, images: Tensor, beam: int = 1) -> list[str]:
         """The likeliest report found for each image, word by word; `beam` beginnings are kept (see `search`)."""
+        if beam < 1:
+            raise ModelError(f"{self.called}: beam is {beam}, but one beginning of a report has to be kept, or more")
         names = self.tokenizer
         ids = search(
             self.decoder, self.cells(images), names.start, names.end, names.length - 1, beam, (names.pad, names.start)
         )
         return [names.decode(text) for text in ids.tolist()]
-
-
-def caption_images(config: CaptionSettings, size: int, fresh: bool) -> ImageEncoder:
-    """The image encoder of the settings, without pretrained weights unless `fresh`."""
-    weights = config.image_weights if fresh else ""
-    return ImageEncoder(
-        config.image_encoder, size, weights, config.image_stage,
-        pooled=config.image_stage == 0, channels=config.channels,
-    )  # fmt: skip

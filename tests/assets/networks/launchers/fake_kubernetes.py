@@ -109,7 +109,17 @@ def _handler_of(cluster: Cluster) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body, kind = self._body(), self._place()[1]
+            body, (namespace, kind, _, _) = self._body(), self._place()
+            if namespace == "nowhere":
+                self._answer(404, {"kind": "Status", "reason": "NotFound"})
+                return
+            if "dryRun=All" in self.path:
+                resources = kind == "jobs" and body["spec"]["template"]["spec"]["containers"][0]["resources"]
+                wrong = resources and "much" in str(resources)
+                field = "spec.template.spec.containers[0].resources.limits[memory]"
+                status = {"kind": "Status", "details": {"causes": [{"field": field, "message": "Invalid value: much"}]}}
+                self._answer(422 if wrong else 201, status if wrong else body)
+                return
             if kind == "services":
                 cluster.services[body["metadata"]["name"]] = body
             else:

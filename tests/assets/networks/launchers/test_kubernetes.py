@@ -35,6 +35,7 @@ def settings_for(cluster, **more) -> dict:
         free.bind(("", 0))
         port = free.getsockname()[1]
     given = {"image": "radalign:test", "kubeconfig": str(cluster.kubeconfig), "python": sys.executable}
+    given["container"] = {"volumeMounts": [{"name": "home", "mountPath": str(cluster.folder.parent)}]}
     return {**given, "port": port, "poll_seconds": 0.2, "max_restarts": 0, **more}
 
 
@@ -124,5 +125,40 @@ def test_what_is_missing_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(LauncherError, match="needs `image`"):
         kubernetes.expect_ready(KubernetesSettings(), tmp_path)
+    mounts = {"volumeMounts": [{"name": "home", "mountPath": f"{tmp_path}/other"}]}
+    with pytest.raises(LauncherError, match=rf"no volume that holds {tmp_path}: .*`container\.volumeMounts`"):
+        kubernetes.expect_ready(KubernetesSettings(image="i", container=mounts), tmp_path)
+    mounts = {"volumeMounts": [{"name": "home", "mountPath": str(tmp_path)}]}
     with pytest.raises(LauncherError, match="finds no login for a cluster"):
-        kubernetes.expect_ready(KubernetesSettings(image="i"), tmp_path)
+        kubernetes.expect_ready(KubernetesSettings(image="i", container=mounts), tmp_path / "home")
+
+
+def test_what_the_cluster_would_refuse_is_one_sentence_before_any_work(cluster, tmp_path, monkeypatch):
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+
+    def ask(**more):
+        kubernetes.expect_ready(KubernetesSettings(**settings_for(cluster, **more)), tmp_path)
+
+    ask()
+    with pytest.raises(LauncherError, match=r"in the namespace nowhere: 404 Not Found; make the namespace, or correct"):
+        ask(namespace="nowhere")
+    with pytest.raises(LauncherError, match=r"422 .*; correct `spec\..*resources\.limits\[memory\]`\.$") as refused:
+        ask(limits={"memory": "much"})
+    assert "much" not in str(refused.value)
+    assert not cluster.jobs
+    assert not cluster.services
+    cluster.close()
+    with pytest.raises(LauncherError, match=r"Kubernetes at http://127\.0\.0\.1:\d+ does not answer \(MaxRetryError\)"):
+        ask()
+
+
+@pytest.mark.parametrize("reason", ["ImagePullBackOff", "ErrImageNeverPull", "CreateContainerError"])
+def test_a_pod_that_will_never_run_ends_the_step(reason):
+    waiting = SimpleNamespace(state=SimpleNamespace(waiting=SimpleNamespace(reason=reason)), image="i")
+    metadata = SimpleNamespace(name="radalign-x-0")
+    pod = SimpleNamespace(metadata=metadata, status=SimpleNamespace(phase="Pending", container_statuses=[waiting]))
+    one = pods_of_an_api(SimpleNamespace(status=SimpleNamespace(conditions=None)))
+    one.core.list_namespaced_pod.return_value.items, one._followed, one.succeeded = [pod], {}, False
+    context = SimpleNamespace(log=SimpleNamespace(info=print, warning=print))
+    with pytest.raises(LauncherError, match=rf"^A pod of the training cannot start \({reason} of i\): correct `image`"):
+        one.follow(context, None)

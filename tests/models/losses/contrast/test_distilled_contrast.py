@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from models.errors import ModelError
 from models.losses.contrast.distilled_contrast import (
     candidate_logits,
     distilled_contrast,
@@ -81,3 +82,5 @@ def test_large_logits_and_equal_texts_leave_somebody_to_draw():
     everybody = torch.ones(4, 4, dtype=torch.bool)
     assert not (draw_negatives(logits, everybody) == torch.arange(4)).any()
     assert draw_negatives(torch.full((3, 3), torch.nan)).shape == (3,)
+    with pytest.raises(ModelError, match="no negative is left to draw for the matching"):
+        draw_negatives(logits, floor=0)

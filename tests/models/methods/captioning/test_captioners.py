@@ -106,6 +106,8 @@ def test_a_report_is_learned_and_written(name):
     assert model.write_reports(given.images) == TEXTS
     assert model.write_reports(given.images, beam=3) == TEXTS
     assert model.write_reports(given.images[[2]]) == TEXTS[2:]
+    with pytest.raises(ValueError, match=f"{name}: beam is 0, but one beginning"):
+        model.write_reports(given.images, beam=0)
 
 
 @EACH

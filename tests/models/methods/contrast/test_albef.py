@@ -209,6 +209,7 @@ def test_the_nearest_texts_are_ranked_by_the_matching(model):
         ({"momentum": 1.5}, "momentum is 1.5"),
         ({"temperature": 0.9}, "temperature is 0.9"),
         (dict.fromkeys(("contrast_weight", "matching_weight", "language_weight"), 0.0), "nothing is left to train"),
+        ({"rerank": 8, "matching_weight": 0.0}, "rerank is 8, but matching_weight is 0"),
         ({"masked_share": 0.0}, "masked_share is 0, which hides no word; set language_weight to 0"),
     ],
 )

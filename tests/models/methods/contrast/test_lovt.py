@@ -119,6 +119,23 @@ def test_answers(model):
     assert model.image_features(images).shape == (3, 32)
 
 
+@torch.no_grad()
+def test_maps_are_of_heads_that_are_trained():
+    model = network(region_weight=0.0, sentence_weight=0.0).eval()
+    for head in (model.region_head, model.sentence_head):  # which no loss reaches
+        for weights in head.parameters():
+            weights.fill_(torch.nan)
+    images = batch(model).images
+    features = model.image_encoder(model.prepare(images))
+    region = features.local[1, 2].expand(1, 1, -1)
+    expected = model.image_head(model.image_pooling(region, torch.ones(1, 1, dtype=torch.bool))[0])[0]
+    vectors, regions, _ = model.project_images(model.prepare(images))
+    torch.testing.assert_close(regions[1, 2], expected)
+    sentence = model.embed_texts(["There is edema"])[0]
+    maps = model.phrase_maps(images, ["There is edema"] * len(images))
+    torch.testing.assert_close(maps[1, 0, 2], (1 + F.cosine_similarity(expected, sentence, 0)) / 2)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

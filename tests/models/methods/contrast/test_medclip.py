@@ -156,6 +156,7 @@ def test_a_swin_transformer_is_pooled_behind_its_norm():
         ({"temperature": 0.005}, "temperature is 0.005, but must lie in 0.01..1"),
         ({"temperature": 5.0}, "temperature is 5.0, but must lie in 0.01..1"),
         ({"prompt_aggregation": "mean"}, "prompt_aggregation is embeddings or max or logits"),
+        ({"unknown_labels": "no_finding", "no_finding": False}, "unknown_labels is `no_finding`, but no_finding is"),
     ],
 )
 def test_mistakes_are_one_sentence(options, said):

@@ -130,6 +130,20 @@ def said(model, **options):
     return found
 
 
+@torch.no_grad()
+def test_answers_are_of_projections_that_are_trained():
+    images = batch(network()).images
+    patches_alone, whole_alone = (network(**{name: 0.0}).eval() for name in ("global_weight", "local_weight"))
+    vectors, patches, _ = patches_alone.project_images(patches_alone.prepare(images))
+    features = patches_alone.image_encoder(patches_alone.prepare(images))
+    torch.testing.assert_close(patches, patches_alone.patch_projection(features.local))
+    torch.testing.assert_close(vectors, patches.mean(1))
+    vectors, patches, _ = whole_alone.project_images(whole_alone.prepare(images))
+    features = whole_alone.image_encoder(whole_alone.prepare(images))
+    torch.testing.assert_close(vectors, whole_alone.image_projection(features.pooled))
+    torch.testing.assert_close(patches, whole_alone.image_projection(features.local))
+
+
 @pytest.mark.parametrize(("sentences", "fewest", "most"), [("all", 3, 3), ("subset", 1, 3), ("one", 1, 1)])
 def test_the_report_of_a_step(sentences, fewest, most):
     found = said(network(report_sentences=sentences).train())

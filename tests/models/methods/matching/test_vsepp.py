@@ -89,7 +89,11 @@ def test_answers(options):
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"measure": "dot"}, "measure is one of cosine, order"), ({"total": "max"}, "total is one of mean, sum")],
+    [
+        ({"measure": "dot"}, "measure is one of cosine, order"),
+        ({"total": "max"}, "total is one of mean, sum"),
+        ({"hardest": False, "hard_after_epoch": 2.0}, "hard_after_epoch is 2.0, but hardest is false"),
+    ],
 )
 def test_mistakes_are_one_sentence(options, said):
     with pytest.raises(ModelError, match=said):
