@@ -63,8 +63,8 @@ def expect_ready(settings: KubernetesSettings, home: Path) -> None:
         raise LauncherError("The launcher kubernetes needs `image`: build one of this checkout, and name it there.")
     if mirror.keeper_of(home) is None and not _mounts(settings, home):
         raise LauncherError(
-            f"The launcher kubernetes gives its pods no volume that holds {home}: mount the home there at the same path "
-            "(`container.volumeMounts` and `pod_spec.volumes`), or use a home on object storage."
+            f"The launcher kubernetes gives its pods no volume that holds {home}: mount the home there at the same "
+            "path (`container.volumeMounts` and `pod_spec.volumes`), or use a home on object storage."
         )
     _load_login(settings)
     _Cluster(settings, _name_of(home)).try_out(home)
@@ -172,12 +172,14 @@ class _Cluster:
             self.batch.create_namespaced_job(self.namespace, job_body(self.settings, self.name, home, {}), **asking)
             self.pods()
         except ApiException as error:
-            if error.status != 409:  # one of a step that was killed is there, which the run deletes
+            left = error.status == 409  # of a step that was killed; the run deletes it
+            if not left and "not support dry run" not in str(error.body):  # a webhook that cannot be asked so
                 raise self._refusal(error) from None
         except HTTPError as error:
+            host = self.core.api_client.configuration.host
             raise LauncherError(
-                f"Kubernetes at {self.core.api_client.configuration.host} does not answer ({type(error).__name__}): see "
-                "whether the cluster is up (`kubectl get jobs`), or correct `kubeconfig` and `context`."
+                f"Kubernetes at {host} does not answer ({type(error).__name__}): see whether the cluster is up "
+                "(`kubectl get jobs`), or correct `kubeconfig` and `context`."
             ) from None
 
     def create(self, body: dict[str, Any]) -> None:
@@ -311,7 +313,8 @@ class _Cluster:
             time.sleep(min(1.0, self.settings.poll_seconds))
 
     def _refusal(self, error: ApiException) -> LauncherError:
-        remedy = REMEDIES.get(error.status) or f"correct {_wrong_fields(error) or 'the fields of the launcher'}"
+        full = "ask for less, as the quota of the namespace is used up" if "exceeded quota" in str(error.body) else ""
+        remedy = full or REMEDIES.get(error.status) or f"correct {_wrong_fields(error) or 'the fields of the launcher'}"
         said = f"{error.status} {error.reason}"
         return LauncherError(f"Kubernetes refuses the training in the namespace {self.namespace}: {said}; {remedy}.")
 
@@ -334,7 +337,7 @@ def _mounts(settings: KubernetesSettings, home: Path) -> bool:
 def _name_of(output: Path) -> str:
     """A name of Kubernetes for the run in this folder: the same for each attempt."""
     digest = hashlib.sha256(str(output).encode()).hexdigest()[:12]
-    method = "".join(letter for letter in output.parent.name.lower() if letter.isalnum())[:20]
+    method = "".join(letter for letter in output.parent.name.lower() if letter.isascii() and letter.isalnum())[:20]
     return f"radalign-{method}-{digest}"
 
 

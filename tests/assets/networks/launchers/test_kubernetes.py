@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 import threading
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 from unittest.mock import create_autospec
@@ -114,6 +115,24 @@ def test_an_api_that_is_away_for_a_while_does_not_end_the_training(monkeypatch):
 def test_a_job_that_cannot_be_deleted_is_named(error):
     with pytest.raises(LauncherError, match="`kubectl delete job radalign-x`"):
         pods_of_an_api(error).delete()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (409, "", None),  # of a step that was killed
+        (400, "admission webhook x does not support dry run", None),
+        (403, "exceeded quota: jobs", "ask for less, as the quota"),
+        (403, "forbidden", r"give its account the rights of configs/cluster/kubernetes/account\.yaml"),
+        (400, "", "correct the fields of the launcher"),
+    ],
+)
+def test_what_the_cluster_says_of_a_job_on_trial(tmp_path, status, body, said):
+    one, refused = pods_of_an_api(), ApiException(status=status, reason="R")
+    refused.body = body
+    one.core.create_namespaced_service.side_effect = refused
+    with nullcontext() if said is None else pytest.raises(LauncherError, match=said):
+        one.try_out(tmp_path)
 
 
 def test_a_job_that_is_not_there_need_not_be_deleted():
