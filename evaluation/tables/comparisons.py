@@ -57,6 +57,7 @@ class Pair:
     simulated: bool = False  # on simulated images
     pretraining: str = ""  # the cohort that the networks were pretrained on
     adjusted_p: float = float("nan")  # Holm's, over the pairs of the same measurement
+    data_version: str = ""  # of the dataset
 
 
 def compare_methods(results: pa.Table, folder: Path, log: Say) -> list[Pair]:
@@ -138,7 +139,7 @@ def _compare_rows(first: Row, second: Row, resamples: Mapping[tuple[object, ...]
     compared = paired_bootstrap(
         first["value"], second["value"], resamples[_make_resample_key(first)], resamples[_make_resample_key(second)]
     )
-    shared = {name: first[name] for name in ("cohort", "task", "setting", "metric", "seed", "repeat")}
+    shared = {name: first[name] for name in ("cohort", "task", "setting", "metric", "seed", "repeat", "data_version")}
     methods = {"first": first["method"], "second": second["method"]}
     return Pair(**shared, **methods, comparison=compared, simulated=is_simulated(first))
 

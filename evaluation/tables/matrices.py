@@ -147,31 +147,40 @@ def _rank(
     metric: str,
     pairs: Sequence[Pair],
 ) -> None:
-    """Mark the best and the second of a column, in place; ties of the printed numbers share a rank."""
+    """Mark the best and the second of a column, in place; ties of the printed numbers share a rank.
+
+    Where the means of two methods are over different numbers of classes, there is no best one.
+    """
     here = [pair for pair in pairs if _is_of(pair, column, name, metric)]
     scored = {method: cells[method, column] for method in methods if _counts(cells.get((method, column)))}
+    unlike = len({cell.measured.n for cell in scored.values()}) > 1
     digits = DIGITS.get(metric, 3)
     printed = {method: round(cell.measured.value or 0.0, digits) for method, cell in scored.items()}
     levels = sorted(set(printed.values()), reverse=True)
     best = [method for method in scored if printed[method] == levels[0]]
     seconds = [method for method in scored if len(best) == 1 and len(levels) > 1 and printed[method] == levels[1]]
     for method, cell in scored.items():
-        rank = 0 if len(scored) < 2 else BEST if method in best else SECOND if method in seconds else 0
+        rank = 0 if len(scored) < 2 or unlike else BEST if method in best else SECOND if method in seconds else 0
         apart = [FROM_UNTRAINED] if cell.untrained and _differ(here, method, UNTRAINED + method) else []
         if rank == BEST and seconds and all(_differ(here, method, other) for other in seconds):
             apart.append(FROM_SECOND)
         cells[method, column] = Cell(cell.measured, cell.untrained, cell.published, rank, "".join(apart))
 
 
+def is_outdated(measured: MeasuredValue) -> bool:
+    """Whether a number may be none of what the dataset is now."""
+    return measured.value is not None and any(note.startswith(OUTDATED) for note in measured.notes)
+
+
 def _counts(cell: Cell | None) -> bool:
     """Whether a cell has a number that may be compared with others of its column."""
-    outdated = cell is not None and any(note.startswith(OUTDATED) for note in cell.measured.notes)
-    return cell is not None and cell.measured.value is not None and not outdated
+    return cell is not None and cell.measured.value is not None and not is_outdated(cell.measured)
 
 
 def _is_of(pair: Pair, column: Column, name: str, metric: str) -> bool:
     place = (pair.cohort, pair.setting, pair.task, pair.metric, pair.class_name)
-    return place == (column.cohort, column.setting, name, metric, MACRO)
+    same_data = column.data_version in ("", pair.data_version)
+    return same_data and place == (column.cohort, column.setting, name, metric, MACRO)
 
 
 def _differ(pairs: Sequence[Pair], one: str, other: str) -> bool:

@@ -7,17 +7,19 @@ from dataclasses import dataclass, replace
 
 from evaluation.results.summary import MeasuredValue
 from evaluation.results.trainings import name_cohort
-from evaluation.tables.matrices import Cell, Column, Group, Matrix
+from evaluation.tables.matrices import Cell, Column, Group, Matrix, is_outdated
 from evaluation.tables.texts import format_letters, format_number
 
 MEASURED, RAW, PUBLISHED = "measured", "untrained", "published"
+OUTDATED_TEXT = "outdated"  # beside a number on data that the dataset no longer is
 RESULTS_TITLE = "Results of this home"
 MATRIX_NOTE = (
     "In percent, except the contrast to noise. The best of a column is bold, the second underlined. Brackets: 95 % "
     "interval by patient; ±: std of seeds and repeats. *: differs from the same network before training. †: the best "
     "differs from the second. Both by paired bootstrap, p < 0.05 after Holm's rule, in every seed and repeat. "
-    "Published numbers were measured by others on other data, and are not ranked. `:released` marks weights that were "
-    "imported and not trained here."
+    "Published numbers were measured by others on other data, and are not ranked. Means over different numbers of classes "
+    "are not ranked either, nor are outdated numbers, whose dataset has become another since. `:released` marks weights "
+    "that were imported and not trained here."
 )
 
 
@@ -92,12 +94,16 @@ def _value(measured: MeasuredValue | None, metric: str) -> CellText:
         return CellText()
     if measured.value is None:
         return CellText(measured.state, hint=" ".join(measured.notes), runs=measured.runs)
-    spread = ""
+    spread = []
     if measured.std is not None:
-        spread = f"± {format_number(measured.std, metric)} ({measured.repeated})"
+        spread.append(f"± {format_number(measured.std, metric)} ({measured.repeated})")
     elif measured.low is not None:
-        spread = f"[{format_number(measured.low, metric)}, {format_number(measured.high, metric)}]"
-    return CellText(format_number(measured.value, metric), spread, hint=" ".join(measured.notes), runs=measured.runs)
+        spread.append(f"[{format_number(measured.low, metric)}, {format_number(measured.high, metric)}]")
+    if is_outdated(measured):
+        spread.append(OUTDATED_TEXT)
+    return CellText(
+        format_number(measured.value, metric), ", ".join(spread), hint=" ".join(measured.notes), runs=measured.runs
+    )
 
 
 def _published(cell: Cell | None, metric: str, sources: list[str]) -> CellText:
@@ -136,5 +142,6 @@ def _tidy_cell(column: Column, cell: Cell) -> list[list[object]]:
             own = kind == MEASURED
             numbers = [found.value, found.low, found.high, found.std, found.seeds, found.repeats]
             end = [(cell.rank or "") if own else "", cell.marks if own else ""]
-            rows.append([kind, *place, *numbers, *end, "" if found.value is not None else found.state, ""])
+            state = found.state if found.value is None else OUTDATED_TEXT * is_outdated(found)
+            rows.append([kind, *place, *numbers, *end, state, ""])
     return [*rows, *([PUBLISHED, *place, value.value, *[""] * 8, value.source] for value in cell.published)]

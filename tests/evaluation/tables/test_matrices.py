@@ -110,6 +110,31 @@ def test_marks_need_a_difference_in_every_seed_and_repeat():
     assert marks(pair("a", "b", cohort="covidx"), pair("a", "untrained:b")) == ("", "")
 
 
+def test_means_over_different_numbers_of_classes_have_no_best():
+    rows = [row("a", 0.9, n=14), row("b", 0.8, n=13)]
+    assert ranks(rows) == {"a": 0, "b": 0}
+    assert only(rows, pairs=[pair("a", "b")])[1]["a", HERE].marks == ""
+    assert ranks([row("a", 0.9, n=14), row("b", 0.8, n=14), row("c", None, n=0, note="failed: x")])["a"] == BEST
+
+
+def test_marks_of_a_column_are_of_its_own_data():
+    rows = [row(name, value, data_version=version) for name, value in (("a", 0.9), ("b", 0.8)) for version in "de"]
+    cells = only(rows, pairs=[pair("a", "b", data_version="e")])[1]
+    assert cells["a", replace(HERE, data_version="d")].marks == ""
+    assert cells["a", replace(HERE, data_version="e")].marks == "†"
+
+
+def test_an_outdated_number_says_so_in_every_format():
+    note = "outdated: measured on other data than the dataset has now; evaluate again."
+    group = build_group("mimic_cxr", [row("a", 0.9, note=note), row("b", 0.8)], (), ())
+    document = TablesDocument([], [], {"toy": False}, groups=[group])
+    for text in (as_html(document), as_markdown(document), as_latex(document)):
+        assert re.search(r"90\.0.{1,40}\[85\.0, 95\.0\], outdated", text)
+        assert not re.search(r"80\.0.{1,40}\[85\.0, 95\.0\], outdated", text)
+    found = list(csv.DictReader(io.StringIO(matrices_as_csv(document))))
+    assert [(line["method"], line["state"]) for line in found] == [("a", "outdated"), ("b", "")]
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """The folder with the tables of a home whose networks were pretrained on two cohorts, and the document."""
