@@ -57,8 +57,8 @@ class TextEncoder(nn.Module):
             there = len(self.bert.encoder.layer)
             if weights and frozen_layers > there:  # a saved network has been trained so
                 raise ModelError(
-                    f"frozen_layers is {frozen_layers}, but text encoder `{name}` has {there} layers; set it to 0 for none, "
-                    f"or at most to {there}"
+                    f"frozen_layers is {frozen_layers}, but text encoder `{name}` has {there} layers; set it to 0 for "
+                    f"none, or at most to {there}"
                 )
             for part in (self.bert.embeddings, *self.bert.encoder.layer[:frozen_layers]):
                 part.requires_grad_(False)

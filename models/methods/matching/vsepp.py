@@ -72,8 +72,8 @@ class VseppConfig(HingeSettings):
             raise ModelError(f"vsepp: measure is one of {', '.join(MEASURES)}, not `{self.measure}`")
         if self.hard_after_epoch and not self.hardest:
             raise ModelError(
-                f"vsepp: hard_after_epoch is {self.hard_after_epoch}, but hardest is false, so that all negatives count "
-                "in every epoch; set hard_after_epoch to 0, or hardest to true"
+                f"vsepp: hard_after_epoch is {self.hard_after_epoch}, but hardest is false, so that all negatives "
+                "count in every epoch; set hard_after_epoch to 0, or hardest to true"
             )
 
 

@@ -129,7 +129,7 @@ def test_maps_are_of_heads_that_are_trained():
     features = model.image_encoder(model.prepare(images))
     region = features.local[1, 2].expand(1, 1, -1)
     expected = model.image_head(model.image_pooling(region, torch.ones(1, 1, dtype=torch.bool))[0])[0]
-    vectors, regions, _ = model.project_images(model.prepare(images))
+    _, regions, _ = model.project_images(model.prepare(images))
     torch.testing.assert_close(regions[1, 2], expected)
     sentence = model.embed_texts(["There is edema."])[0]
     maps = model.phrase_maps(images, ["There is edema."] * len(images))
