@@ -34,3 +34,7 @@ class Engine(Protocol):
     def read_output(self, context: StepHandlerContext) -> str:
         """The last of what the worker of a step printed; empty where that is gone."""
         ...
+
+    def read_waiting(self, context: StepHandlerContext) -> str:
+        """Why the worker of a step has not begun, as the cluster says it; empty where it does not."""
+        ...

@@ -175,9 +175,10 @@ def check_machines(
                 if engine.has_ended(context):
                     del asked[place]
             if time.monotonic() > deadline:
+                waits = next(filter(None, (engine.read_waiting(context) for _, context in asked.values())), "")
                 raise ClusterError(
-                    f"{engine.name} has not started a worker on {', '.join(asked)} in {CHECK_SECONDS:.0f} s: see "
-                    "whether it has free CPUs and memory there."
+                    f"{engine.name} has not started a worker on {', '.join(asked)} in {CHECK_SECONDS:.0f} s"
+                    + (f" ({waits}): correct that." if waits else ": see whether it has free CPUs and memory there.")
                 )
             time.sleep(POLL_SECONDS)
     except engine.unreachable as error:

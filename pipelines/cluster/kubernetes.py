@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import urllib3
 from dagster._core.executor.step_delegating import CheckStepHealthResult, StepHandler, StepHandlerContext
 from dagster_k8s import k8s_job_executor
-from dagster_k8s.client import DagsterK8sAPIRetryLimitExceeded
+from dagster_k8s.client import DagsterK8sAPIRetryLimitExceeded, DagsterK8sUnrecoverableAPIError
 from kubernetes.client.rest import ApiException
 from kubernetes.config import ConfigException
 
@@ -52,8 +53,17 @@ class Pods(StepHandler):
         return self._inner.name
 
     def launch_step(self, step_handler_context: StepHandlerContext) -> Iterator[DagsterEvent]:
-        """Start the pod of a step."""
-        return self._inner.launch_step(_without_launcher(step_handler_context))
+        """Start the pod of a step, unless it was; ClusterError where the cluster refuses its job."""
+        try:
+            yield from self._inner.launch_step(_without_launcher(step_handler_context))
+        except DagsterK8sUnrecoverableAPIError as error:
+            answer: Any = error.k8s_api_exception
+            if answer.status != 409:  # the answer to a name that it knows
+                raise ClusterError(
+                    f"Kubernetes refuses the job of a worker ({answer.status} {answer.reason}{_named_in(answer)}): see "
+                    "whether the namespace is there, and correct the fields of execution.config.k8s or the rights of "
+                    "the account (configs/cluster/kubernetes/account.yaml)."
+                ) from None
 
     def check_step_health(self, step_handler_context: StepHandlerContext) -> CheckStepHealthResult:
         """Whether the pod of a step works."""
@@ -121,6 +131,16 @@ class KubernetesEngine:
             return "\n".join(str(self._api.retrieve_pod_logs(pod, self.namespace)) for pod in pods)
         return ""
 
+    def read_waiting(self, context: StepHandlerContext) -> str:
+        """Why the pod of a step does not run, such as an image that cannot be pulled."""
+        with suppress(ApiException, *self.unreachable):
+            label = f"job-name={self._job(context)}"
+            for pod in self._api.core_api.list_namespaced_pod(self.namespace, label_selector=label).items:
+                for one in (pod.status and pod.status.container_statuses) or ():
+                    if one.state and one.state.waiting:
+                        return f"{one.state.waiting.reason} of {one.image}"
+        return ""
+
     def _job(self, context: StepHandlerContext) -> str:
         return str(self._handler._get_k8s_step_job_name(context))
 
@@ -154,6 +174,15 @@ def _make_handler(context: dg.InitExecutorContext, settings: Mapping[str, Any]) 
         ) from None
     handler: K8sStepHandler = found._step_handler  # type: ignore[attr-defined]
     return handler
+
+
+def _named_in(answer: ApiException) -> str:
+    """The fields that the API names as wrong, for a sentence. Their values, which it quotes, may be secrets."""
+    try:
+        causes = json.loads(answer.body)["details"]["causes"]
+        return f", {', '.join(dict.fromkeys(cause['field'] for cause in causes))}"
+    except (ValueError, TypeError, KeyError):
+        return ""
 
 
 def _bounded(request: Callable[..., Any]) -> Callable[..., Any]:

@@ -81,6 +81,10 @@ class RayEngine:
             return str(self._client.get_job_logs(self._job(context)))
         return ""
 
+    def read_waiting(self, context: StepHandlerContext) -> str:
+        """Ray does not say."""
+        return ""
+
     def _job(self, context: StepHandlerContext) -> str:
         return str(self.handler._get_ray_job_submission_id(context))  # type: ignore[attr-defined]
 
