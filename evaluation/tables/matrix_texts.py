@@ -17,8 +17,8 @@ MATRIX_NOTE = (
     "In percent, except the contrast to noise. The best of a column is bold, the second underlined. Brackets: 95 % "
     "interval by patient; ±: std of seeds and repeats. *: differs from the same network before training. †: the best "
     "differs from the second. Both by paired bootstrap, p < 0.05 after Holm's rule, in every seed and repeat. "
-    "Published numbers were measured by others on other data, and are not ranked. Means over different numbers of classes "
-    "are not ranked either, nor are outdated numbers, whose dataset has become another since. `:released` marks weights "
+    "Published numbers were measured by others on other data, and are not ranked. Neither are means over different "
+    "numbers of classes, nor outdated numbers, whose dataset has become another since. `:released` marks weights "
     "that were imported and not trained here."
 )
 
