@@ -26,6 +26,7 @@ from evaluation.figures.roc_panels import draw_roc_panels
 from evaluation.metrics.values import MACRO, ZERO_SHOT
 from evaluation.predictions import WEIGHTS, Predictions
 from evaluation.results.files import MEASURED
+from evaluation.results.latest import OUTDATED
 from evaluation.results.summary import UNTRAINED, Row
 from evaluation.results.text_tables import SIMULATION_NOTE
 from ingestion.workspace import Workspace, member_of
@@ -71,10 +72,14 @@ class StoredNetworks:
 
     def choose(self, method: str) -> Predictions:
         """The network of a method, or of its first variant; EvaluationError where there is none."""
+        return self.predictions[self.name_of(method)]
+
+    def name_of(self, method: str) -> str:
+        """What results call that network: a figure names the one it shows, such as a variant or released weights."""
         found = sorted(name for name in self.predictions if name.partition(":")[0] == method)
         if not found:
             raise EvaluationError(f"{method} has no finished run; pretrain and evaluate it first.")
-        return self.predictions[found[0]]
+        return found[0]
 
     def read_labels(self) -> np.ndarray:
         """(test images, labels of zero-shot tasks) 1 present, 0 absent, nan unknown."""
@@ -119,7 +124,8 @@ def _find_networks(pretraining: Workspace, cohort: str, rows: Sequence[Row], emb
     dataset = EvaluationDataset(there) if own else EvaluationDataset(there, facts_of(cohort))
     dataset.reader.manifest  # noqa: B018 - it is read now, not by each figure
     here = {"cohort": there.cohort_name(), "source": MEASURED, "setting": ZERO_SHOT, "repeat": 0}
-    kept = [row for row in rows if here.items() <= row.items() and not row["method"].startswith(UNTRAINED)]
+    trained = [row for row in rows if here.items() <= row.items() and not row["method"].startswith(UNTRAINED)]
+    kept = [row for row in trained if not str(row["note"]).startswith(OUTDATED)]
     runs = [run for method in evaluated_names() for run in known_runs(pretraining, method)]
     lowest = {run.name: run for run in sorted(runs, key=lambda run: -run.seed)}
     networks = {name: Predictions(dataset, run, WEIGHTS[0], lambda line: None) for name, run in lowest.items()}
@@ -151,14 +157,15 @@ def _draw_roc(networks: StoredNetworks, note: str) -> bytes:
 def _draw_bars(networks: StoredNetworks, note: str) -> bytes:
     """LRCLR minus CheXzero."""
     first, second = (networks.choose(method).zero_shot("test").scores for method in SELECTING)
+    names = networks.name_of(SELECTING[0]), networks.name_of(SELECTING[1])
     subjects, classes = networks.dataset.images("test").subjects, networks.dataset.query_labels
-    return draw_differences(compare_classes(networks.read_labels(), first, second, classes, subjects), SELECTING, note)
+    return draw_differences(compare_classes(networks.read_labels(), first, second, classes, subjects), names, note)
 
 
 def _draw_regions(networks: StoredNetworks, note: str) -> bytes:
     """The regions that LRCLR and CheXzero select in the same images."""
-    chosen = {method: networks.choose(method) for method in SELECTING}
-    pixels, sentences, labels = find_examples(chosen[SELECTING[0]])
+    chosen = {networks.name_of(method): networks.choose(method) for method in SELECTING}
+    pixels, sentences, labels = find_examples(networks.choose(SELECTING[0]))
     if not len(pixels):
         raise EvaluationError("no test image has a label that there is a sentence for.")
     found = {name: compute_selected_regions(one.method, pixels, sentences) for name, one in chosen.items()}
@@ -167,7 +174,7 @@ def _draw_regions(networks: StoredNetworks, note: str) -> bytes:
 
 def _draw_embeddings(networks: StoredNetworks, note: str) -> bytes:
     """The features of the image encoders for the same test images."""
-    chosen = {method: networks.choose(method) for method in EMBEDDING}
+    chosen = {networks.name_of(method): networks.choose(method) for method in EMBEDDING}
     images = networks.dataset.images("test")
     names = list(networks.dataset.facts.classes) or label_names(images.labels)
     if len(images) < LEAST_SAMPLE or not names:
@@ -180,7 +187,9 @@ def _draw_embeddings(networks: StoredNetworks, note: str) -> bytes:
 def _expect_several(networks: StoredNetworks) -> list[str]:
     """The networks with numbers; EvaluationError where there are fewer than two."""
     if len(networks.scored) < 2:
-        raise EvaluationError("fewer than two networks have results of zero-shot classification; evaluate more.")
+        raise EvaluationError(
+            "fewer than two networks have results of zero-shot classification on the present data; evaluate more."
+        )
     return networks.scored
 
 

@@ -16,7 +16,14 @@ from tests.evaluation.seer import LABELS, RUN
 from tests.models.tiny import tiny_method
 from tracking.runs import remember
 
-COMMON = {"cohort": "phantom", "source": "measured", "setting": ZERO_SHOT, "repeat": 0, "task": methods.TASK}
+COMMON = {
+    "cohort": "phantom",
+    "source": "measured",
+    "setting": ZERO_SHOT,
+    "repeat": 0,
+    "task": methods.TASK,
+    "note": "",
+}
 
 
 def row(method, value, name=MACRO, seed=0):
@@ -93,9 +100,27 @@ def test_bars_and_embeddings_are_of_the_named_methods_or_a_sentence_says_what_is
     assert names == ("lrclr", "chexzero")
     assert [(one.name, one.compared.difference) for one in differences] == [(label, 0.0) for label in sorted(LABELS)]
     (vectors, labels, _, _), more = drawn["draw_embeddings_of_networks"]
-    assert list(vectors) == ["imagenet", "convirt"]
+    assert list(vectors) == ["imagenet:resnet50", "convirt"]
     assert {len(found) for found in vectors.values()} == {len(labels)} == {60}
     assert more == {"largest": 7}
+
+
+def test_a_figure_names_the_variant_that_it_shows(cohort, drawn):
+    remember_runs(cohort, "lrclr:lambda_0.1", "lrclr:vit_small", "chexzero:released")
+    draw(cohort)
+    (_, names, _), _ = drawn["draw_differences"]
+    assert names == ("lrclr:lambda_0.1", "chexzero:released")
+
+
+def test_the_radar_has_no_number_of_other_data_than_the_dataset_has_now(cohort, drawn):
+    remember_runs(cohort, "mgca", "convirt", "medklip")
+    rows = [*rows_of("mgca", 0.6, 0.7, 0.8), *rows_of("convirt", 0.5, 0.5, 0.5)]
+    outdated = [{**one, "note": "outdated: measured on other data."} for one in rows_of("medklip", 1, 1, 1)]
+    draw(cohort, [*rows, *outdated])
+    (_, values, _), _ = drawn["draw_radar"]
+    assert list(values) == ["convirt", "mgca"]
+    _, said = draw(cohort, [*rows_of("mgca", 0.6, 0.7, 0.8), *outdated])
+    assert "fewer than two networks have results of zero-shot classification on the present data" in said
 
 
 def test_regions_of_both_methods_are_of_the_same_images(cohort, monkeypatch):
