@@ -181,6 +181,12 @@ def validation_pairs(config: TrainingConfig, reader: Reader, method: Method, mad
     cache = Path(config.output) / "validate_texts.npz"
     flips = AugmentationConfig()
     data = PairData(reader, "validate", method, flips, cache, made_by, config.view_kinds, config.pair)
+    if len(data) == 1 and config.keeps_best and method.contrasts_pairs:
+        raise TrainingError(
+            f"{config.shards} has one validation pair, which has nothing to be contrasted with, so that the loss on "
+            "which `early_stop` and the schedule `plateau` depend says nothing; set `early_stop` to 0 and `schedule` "
+            "to cosine or constant, or add studies"
+        )
     if len(data):
         return data
     if config.keeps_best:

@@ -15,7 +15,7 @@ from models.text.tokenizer import tokenizer
 from shards.reader import ShardReader
 from shards.schema import NO_SENTENCE
 from tests.training.conftest import shard_rows, write_shards
-from training.data.pairs import PairData, training_pairs
+from training.data.pairs import PairData, training_pairs, validation_pairs
 from training.data.targets import ReportTargets
 from training.data.texts import ReportTexts, cached_texts, read_texts
 from training.errors import TrainingError
@@ -196,6 +196,23 @@ def test_kept_texts_that_are_not_the_runs_own_are_made_again(source, tmp_path, d
 def test_an_unknown_unit_is_named(source):
     with pytest.raises(TrainingError, match="report or sentence or sentences or sections"):
         read_texts(SENTENCES, replace(source, unit="word"), mirrored=False)
+
+
+@pytest.mark.parametrize(("pairs", "said"), [(0, "has no validation pairs"), (1, "has one validation pair, which has")])
+def test_what_depends_on_a_validation_loss_needs_pairs(config, tmp_path, pairs, said):
+    rows = shard_rows(6)
+    for number, row in enumerate(rows):
+        row["split"] = "validate" if number < pairs else "train"
+    config = replace(config, shards=str(write_shards(tmp_path / "shards", rows)), output=str(tmp_path))
+    reader, method = ShardReader(config.shards), Method()
+    method.contrasts_pairs = True
+    assert len(validation_pairs(config, reader, method) or ()) == pairs
+    for depends in ({"early_stop": 3}, {"schedule": "plateau"}):
+        with pytest.raises(TrainingError, match=said):
+            validation_pairs(replace(config, **depends), reader, method)
+    method.contrasts_pairs = False
+    if pairs:
+        assert len(validation_pairs(replace(config, early_stop=3), reader, method) or ()) == pairs
 
 
 @pytest.fixture
