@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import socket
 import sys
@@ -9,18 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import ray
-import requests
 from dagster_ray.core.executor import RayStepHandler
 
 from pipelines.cluster.errors import ClusterError
-from training.parallel.ray_client import UNREACHABLE, Client
+from training.parallel.ray_client import FIRST_ADDRESS, UNREACHABLE, Client, refusal_of
 
 if TYPE_CHECKING:
     from dagster import DagsterEvent
     from dagster._core.executor.step_delegating import StepHandler, StepHandlerContext
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
+ADDRESSES = (FIRST_ADDRESS, "RAY_ADDRESS")  # variables, the first one counts
 NODES = "/api/v0/nodes?limit=10000&detail=1"
 
 
@@ -113,21 +113,11 @@ def connect(address: str) -> Client:
     Raises:
         ClusterError: nobody answers, or another version of Ray does.
     """
-    place = address or DEFAULT_ADDRESS
-    try:
-        client = Client(place)
-    except (ConnectionError, requests.RequestException, RuntimeError) as error:
-        raise ClusterError(
-            f"Ray does not answer at {place} ({str(error).partition(chr(10))[0][:120].rstrip('.')}): start it with "
-            "`ray start --head --include-dashboard=true`, or name the address of its dashboard in RAY_ADDRESS."
-        ) from None
-    theirs = client._server_ray_version
-    if theirs != ray.__version__:
-        raise ClusterError(
-            f"The cluster at {place} runs Ray {theirs}, and this environment has Ray {ray.__version__}: start the "
-            "cluster in the same environment (`. ./activate`)."
-        )
-    return client
+    named = (address, *(os.environ.get(name, "") for name in ADDRESSES), DEFAULT_ADDRESS)
+    place = next(filter(None, named))
+    if why := refusal_of(place):
+        raise ClusterError(why)
+    return Client(place)
 
 
 def is_own(address: str) -> bool:

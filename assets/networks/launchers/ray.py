@@ -11,8 +11,6 @@ import os
 import shlex
 import sys
 import time
-import urllib.request
-from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -33,7 +31,6 @@ from training.parallel.heartbeat import beating
 
 RUN = "radalign_run"  # metadata of a job: the folder of its run
 ADDRESS = "RAY_ADDRESS"
-ANSWER_SECONDS = 10.0
 
 
 def expect_ready(settings: RaySettings, _: Path) -> None:
@@ -46,11 +43,10 @@ def expect_ready(settings: RaySettings, _: Path) -> None:
             "The launcher ray needs the address of the cluster's dashboard, such as http://head:8265, as `address` or "
             f"in {ADDRESS}."
         )
-    try:
-        with urllib.request.urlopen(f"{address}/api/version", timeout=ANSWER_SECONDS):
-            pass
-    except (OSError, ValueError, HTTPException) as error:
-        raise LauncherError(f"No Ray cluster answers at {address} ({error}): start it, or correct `address`.") from None
+    from training.parallel.ray_client import refusal_of
+
+    if why := refusal_of(address):
+        raise LauncherError(why)
 
 
 def run(
@@ -59,7 +55,7 @@ def run(
     """Train to the end; raises what ends the job otherwise."""
     from dagster_ray.core.pipes import PipesRayJobClient, PipesRayJobMessageReader
 
-    from training.parallel.ray_client import PatientClient
+    from training.parallel.ray_client import PatientClient, addressing
 
     client = PipesRayJobClient(
         _address(settings),
@@ -71,7 +67,7 @@ def run(
     given = json.dumps(settings.model_dump(exclude={"kind", "address", "environment", "poll_seconds"}))
     command = [sys.executable, "-m", "training.parallel.ray_job", given, mirror.address_of(request)]
     variables = {**environment_of(settings, output, {}), "RAY_JOB_STOP_WAIT_TIME_S": str(int(STOP_SECONDS))}
-    with beating(heartbeat_file(output)):
+    with addressing(_address(settings)), beating(heartbeat_file(output)):
         client.run(
             context=context.op_execution_context,
             submit_job_params={

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,12 +35,12 @@ def _no_address(monkeypatch):
 
 
 @contextmanager
-def dashboard(version, nodes):
+def dashboard(version, nodes, status=200):
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             found = {"ray_version": version} if "version" in self.path else {"data": {"result": {"result": nodes}}}
             body = json.dumps(found).encode()
-            self.send_response(200)
+            self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -59,6 +60,26 @@ def dashboard(version, nodes):
 def test_nobody_answers():
     with pytest.raises(ClusterError, match=r"Ray does not answer at http://127\.0\.0\.1:9 .*RAY_ADDRESS"):
         RayEngine({**SETTINGS, "address": "http://127.0.0.1:9"})
+
+
+def test_a_cluster_with_a_token():
+    with (
+        dashboard(ray.__version__, NODES, status=401) as address,
+        pytest.raises(
+            ClusterError, match=rf"^Ray at {address} wants the token of its cluster: set RAY_AUTH_MODE=token"
+        ),
+    ):
+        RayEngine({**SETTINGS, "address": address})
+
+
+def test_the_address_of_the_run_config_counts_more_than_variables(monkeypatch):
+    """Of which Ray itself takes the variables."""
+    with dashboard(ray.__version__, NODES[:1]) as ours, dashboard(ray.__version__, NODES) as other:
+        for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
+            monkeypatch.setenv(name, other)
+            assert RayEngine({**SETTINGS, "address": ours}).name == f"Ray at {ours}"
+            assert os.environ[name] == other
+        assert RayEngine({**SETTINGS, "address": ""}).name == f"Ray at {other}"
 
 
 def test_another_version_of_ray():

@@ -35,8 +35,8 @@ def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch, tmp_path):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(LauncherError, match="needs the address of the cluster's dashboard"):
         ray.expect_ready(RaySettings(), tmp_path)
-    with pytest.raises(LauncherError, match=r"No Ray cluster answers at http://127\.0\.0\.1:9"):
+    with pytest.raises(LauncherError, match=r"Ray does not answer at http://127\.0\.0\.1:9"):
         ray.expect_ready(RaySettings(address="http://127.0.0.1:9"), tmp_path)
     for address in ("http://head:port", "http://[::1"):
-        with pytest.raises(LauncherError, match="No Ray cluster answers at http://"):
+        with pytest.raises(LauncherError, match="Ray does not answer at http://"):
             ray.expect_ready(RaySettings(address=address), tmp_path)
