@@ -147,7 +147,7 @@ class RemoteHome:
             self._check()
         name = self.local.relative(path)
         scope = scopes.scope_of(name)
-        with self.leases.holding(name, busy, log, patience, lambda: self._last_token(scope, name)) as lease:
+        with self.leases.acquire(name, busy, log, patience, lambda: self._last_token(scope, name)) as lease:
             self._held[name] = lease
             try:
                 self.manifests.publish(scope, {}, {name: lease.token})  # from now on, earlier holders are refused

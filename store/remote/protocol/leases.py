@@ -18,11 +18,10 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 from store.errors import BusyError
 from store.processes import process_lives
@@ -67,7 +66,10 @@ class State:
 
 
 class Lease:
-    """A lease that this process holds until `release`."""
+    """A lease that this process holds until `release`, or to the end of a `with` block.
+
+    The block raises LeaseLostError at its end where the lease was lost meanwhile.
+    """
 
     def __init__(self, objects: Objects, name: str, state: State, etag: str) -> None:
         self.name, self.lost = name, False
@@ -75,6 +77,16 @@ class Lease:
         self._changing, self._ended = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._renew_often, name=f"lease {name}", daemon=True)
         self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self.expect_held()
+        finally:
+            self.release()
 
     @property
     def token(self) -> int:
@@ -134,16 +146,15 @@ class Leases:
         self._objects = objects
         self._quick = Objects(objects.address, patience=_seconds() / RENEWALS)
 
-    @contextmanager
-    def holding(
+    def acquire(
         self,
         name: str,
         busy: str,
         log: Log = lambda _: None,
         patience: float = math.inf,
         last_token: Callable[[], int] = lambda: 0,
-    ) -> Iterator[Lease]:
-        """Hold a lease for the time of the block.
+    ) -> Lease:
+        """Hold a lease until it is released: by the end of a `with` block, or by hand.
 
         Args:
             name: of the lease.
@@ -155,24 +166,7 @@ class Leases:
 
         Raises:
             BusyError: somebody else holds it for more than `patience` seconds and, on another machine, has renewed it.
-            LeaseLostError: at the end of the block, where it was lost meanwhile.
         """
-        lease = self.acquire(name, busy, log, patience, last_token)
-        try:
-            yield lease
-            lease.expect_held()
-        finally:
-            lease.release()
-
-    def acquire(
-        self,
-        name: str,
-        busy: str,
-        log: Log = lambda _: None,
-        patience: float = math.inf,
-        last_token: Callable[[], int] = lambda: 0,
-    ) -> Lease:
-        """Hold a lease until it is released; arguments and errors are those of `holding`."""
         watched, since, said, renewed = "", 0.0, False, False
         deadline = time.monotonic() + patience
         while True:

@@ -64,7 +64,7 @@ def test_a_lease_that_was_given_back_is_free_at_once_and_its_token_grows(objects
     own = holders(objects)
     tokens = []
     for _ in range(3):
-        with own.holding(NAME, "busy") as lease:
+        with own.acquire(NAME, "busy") as lease:
             tokens.append(lease.token)
             assert state_of(objects).holder
         assert not state_of(objects).holder
@@ -136,7 +136,7 @@ def test_the_block_of_a_lost_lease_ends_with_one_sentence(objects, clock, elsewh
     own = holders(objects)
 
     def lose():
-        with own.holding(NAME, "busy") as lease:
+        with own.acquire(NAME, "busy") as lease:
             elsewhere(2)
             holders(objects).acquire(NAME, "busy")
             lease.renew()
@@ -192,7 +192,7 @@ def test_a_renewal_that_was_given_up_and_had_its_effect_does_not_end_the_lease(o
 
 def test_the_duration_can_be_set_and_has_to_be_a_number(objects, monkeypatch):
     monkeypatch.setenv(leases.VARIABLE, "7")
-    with holders(objects).holding(NAME, "busy"):
+    with holders(objects).acquire(NAME, "busy"):
         assert state_of(objects).seconds == 7
     for wrong in ("soon", "inf", "nan"):
         monkeypatch.setenv(leases.VARIABLE, wrong)
@@ -209,7 +209,7 @@ def test_a_damaged_lease_is_one_sentence(objects, body):
 
 def test_a_thread_renews_the_lease_by_itself(objects, monkeypatch):
     monkeypatch.setenv(leases.VARIABLE, "1")
-    with holders(objects).holding(NAME, "busy", patience=math.inf):
+    with holders(objects).acquire(NAME, "busy", patience=math.inf):
         deadline = time.monotonic() + 10
         while state_of(objects).beat < 2 and time.monotonic() < deadline:
             time.sleep(0.05)
