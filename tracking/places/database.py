@@ -72,10 +72,8 @@ class DatabasePlace:
             yield
             return
         with self.database.engine().connect() as connection:
-            try:
+            with _said_of_mlflow():
                 self.database.take_turn(connection, CREATING)
-            except DatabaseError as error:
-                raise TrackingError(str(error)) from None
             yield
 
     def explain(self, error: Exception) -> TrackingError | None:
@@ -92,10 +90,8 @@ class DatabasePlace:
             with self.database.engine().connect() as connection:
                 return question(connection)
 
-        try:
+        with _said_of_mlflow():
             return self.database.patiently(ask)
-        except DatabaseError as error:
-            raise TrackingError(str(error)) from None
 
     def _are_there(self, connection: Connection) -> bool:
         """Whether all tables are there, of this version; DatabaseError where other tables are."""
@@ -119,6 +115,15 @@ class DatabasePlace:
             if version in known
             else f"{name} has tables of another version of MLflow: install the version that made them, {other}"
         )
+
+
+@contextmanager
+def _said_of_mlflow() -> Iterator[None]:
+    """What keeps the database from being used is a TrackingError."""
+    try:
+        yield
+    except DatabaseError as error:
+        raise TrackingError(str(error)) from None
 
 
 def revisions() -> tuple[set[str], set[str]]:
