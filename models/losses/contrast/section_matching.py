@@ -1,4 +1,4 @@
-"""Section matching: which impression belongs to which findings (Boecking et al., BioViL, ECCV 2022, section 3.2)."""
+"""Section matching: which impression belongs to which findings (Boecking et al., BioViL, ECCV 2022, as recalled)."""
 
 from __future__ import annotations
 

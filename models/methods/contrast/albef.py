@@ -72,7 +72,7 @@ TRAINING: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class AlbefConfig:
-    """ALBEF's settings. The defaults are those of the released code, but for the length of texts."""
+    """ALBEF's settings. The defaults are those of the released code, `maximum_tokens` and `negative_floor` aside."""
 
     image_encoder: str = setting(
         "deit_base_patch16_224", "A timm encoder: ViT-B/16 as DeiT trained it, or `vit/4x128p8` for a small one."

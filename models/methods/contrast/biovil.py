@@ -99,7 +99,9 @@ class BiovilConfig:
     temperature: float = setting(0.5, "Temperature of the loss of images and texts.", above=0.0)
     global_weight: float = setting(0.5, "Weight of the loss of images and texts; 0 leaves it out.", least=0.0)
     section_temperature: float = setting(0.5, "Temperature of section matching.", above=0.0)
-    section_weight: float = setting(1.0, "Weight of section matching; 0 leaves it out.", least=0.0)
+    section_weight: float = setting(
+        1.0, "Weight of section matching; 0 leaves it out, and so does a single section.", least=0.0
+    )
     language_weight: float = setting(0.1, "Weight of masked-language modelling; 0 leaves it out.", least=0.0)
     hidden_share: float = setting(0.15, "Share of the tokens that are hidden.", least=0.0)
     whole_words: bool = setting(True, "Hide the pieces of a word together.")

@@ -66,7 +66,7 @@ TRAINING: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class LovtConfig:
-    """LoVT's settings. The defaults are those of the released configuration."""
+    """LoVT's settings. The defaults are those of the released configuration, `missing_sentences` aside."""
 
     image_encoder: str = setting("resnet50", "A timm encoder, or `vit/4x128p8` for a small ViT from scratch.")
     image_weights: str = setting(

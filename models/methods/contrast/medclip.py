@@ -3,8 +3,9 @@ Unpaired Medical Images and Text", EMNLP 2022, arXiv 2210.10163).
 
 The labels of an image are the findings of its report, those of a sentence the findings of that sentence. The similarity
 of the labels is the target of the contrast, so that a sentence about the same finding in another report is no negative.
-Where paper and released code differ, the default is the paper's. The released weights are imported by
-models/released/formats/medclip.py.
+Where paper and released code differ, the default is the paper's, but for the learning rate. What becomes of padding
+and of unknown findings, and that no changed copy of a sentence is contrasted, are choices. The released weights are
+imported by models/released/formats/medclip.py.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ TRAINING: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class MedclipConfig:
-    """MedCLIP's settings. The defaults are the paper's or the released code's; where they differ, both are said."""
+    """MedCLIP's settings. Where a setting says `Code:`, its default is not the code's."""
 
     image_encoder: str = setting(
         "swin_tiny_patch4_window7_224", "A timm encoder, or `vit/4x128p8` for a small ViT from scratch."

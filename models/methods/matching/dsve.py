@@ -50,7 +50,8 @@ TRAINING: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class DsveConfig(HingeSettings):
-    """DSVE's settings. The defaults are those of the paper's code, image encoder, words and `total` aside."""
+    """DSVE's settings. The defaults are those of the paper's code, image encoder, words, `total` and
+    `negated_diagonal` aside."""
 
     word_width: int = setting(620, "Width of the vectors of words.", least=1)
     layers: int = setting(4, "Layers of the text tower.", least=1)
@@ -68,7 +69,9 @@ class DsveConfig(HingeSettings):
         "A pair's own score, negated, stands among its negatives, as in the code: the loss rises where it is below 0.",
     )
     frozen_text_epochs: float = setting(2.0, "Epochs in which the text tower is not trained.", least=0.0)
-    frozen_image_epochs: float = setting(8.0, "Epochs in which image encoder and maps are not trained.", least=0.0)
+    frozen_image_epochs: float = setting(
+        8.0, "Epochs in which image encoder and maps are not trained; in a run of no more they never are.", least=0.0
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -64,7 +64,9 @@ class VseppConfig(HingeSettings):
     hard_after_epoch: float = setting(
         0.0, "Epochs in which the sum over all negatives is trained before the hardest.", least=0.0
     )
-    frozen_image_epochs: float = setting(30.0, "Epochs in which the image encoder is not trained.", least=0.0)
+    frozen_image_epochs: float = setting(
+        30.0, "Epochs in which the image encoder is not trained; in a run of no more it never is.", least=0.0
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
