@@ -19,7 +19,7 @@ from ingestion.workspace import Workspace
 from models.registry import evaluated_names, recipe, settings_class
 from models.run_files import IMPORTED, ORIGIN, RESULT
 from store.errors import UserError
-from store.presets import PRESETS, has_preset
+from store.presets import PAPER, PRESETS, has_preset
 from store.seals import is_intact
 from tracking.runs import TrainedRun, known_runs
 from training.config import TrainingConfig
@@ -54,6 +54,12 @@ class Training:
             return f"from {self.imported}"
         name = f"preset {self.preset}" if self.preset in PRESETS else self.preset
         return f"{name}, {len(self.changed)} changed" if self.changed else name
+
+    @property
+    def departure(self) -> str:
+        """The preset and what differs from it; empty for a paper's preset as it is, or where nothing is known of it."""
+        known = not self.imported and bool(self.preset)
+        return self.preset_text if known and (self.changed or self.preset in set(PRESETS) - {PAPER}) else ""
 
     @property
     def duration(self) -> str:

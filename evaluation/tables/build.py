@@ -84,7 +84,9 @@ def write_tables(
     found = latest_by_pretraining(workspace, warn, measured) or [
         (Pretraining(workspace, is_simulation(workspace)), latest_results(workspace, True, warn, measured))
     ]
-    tables = build_tables({one.cohort: latest for one, latest in found})
+    tables = build_tables(
+        {one.cohort: latest for one, latest in found}, {one.cohort: name_departures(one) for one, _ in found}
+    )
     pairs = {one.cohort: _compare(one, latest, resamples) for one, latest in found}
     groups = [
         build_group(one.cohort, latest.to_pylist(), tables, pairs[one.cohort], one.simulated) for one, latest in found
@@ -115,6 +117,15 @@ def write_tables(
         with replacing(folder / name) as partial:
             partial.write_text(text, encoding="utf-8")
     return WrittenTables(document, folder / PAGE)
+
+
+def name_departures(pretraining: Pretraining) -> dict[str, str]:
+    """By network, what it was trained with where that is not a paper's preset: a demo's encoder is a small one."""
+    found: dict[str, dict[str, None]] = {}
+    for training in pretraining.trainings:
+        if training.departure:
+            found.setdefault(training.run.name, {})[training.departure] = None
+    return {name: "; ".join(texts) for name, texts in found.items()}
 
 
 def make_headlines(found: Sequence[tuple[Pretraining, pa.Table]]) -> dict[str, list[Headline]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 from evaluation.metrics.values import MACRO
@@ -17,7 +17,9 @@ Key = tuple[str, str, str, str, str, str]  # method, cohort, task, level, metric
 class MeasuredRows:
     """The measured rows by the key that they share with published numbers."""
 
-    def __init__(self, rows: Iterable[Row]) -> None:
+    def __init__(self, rows: Iterable[Row], departures: Mapping[str, str] | None = None) -> None:
+        """`departures` say by network what it was trained with, where that is not a paper's preset as it is."""
+        self._departures = departures or {}
         self.rows: dict[Key, list[Row]] = defaultdict(list)
         self._unscored: dict[Key, list[Row]] = defaultdict(list)  # by measurement: rows without a number
         self._classes: dict[Key, list[Row]] = defaultdict(list)  # by mean: the rows of its classes
@@ -33,6 +35,11 @@ class MeasuredRows:
         """The seeds and repeats of a number, and the failed ones of the same measurement."""
         rows = self.rows.get(key, [])
         return [*rows, *(row for row in self._unscored.get(_drop_metric(key), ()) if row not in rows)]
+
+    def describe_training(self, network: str) -> str:
+        """A sentence where a network was trained with other settings than a paper's preset; else empty."""
+        how = self._departures.get(network.removeprefix(UNTRAINED), "")
+        return f"Measured: {network} was trained with {how}." if how else ""
 
     def average(self, key: Key, classes: Sequence[str]) -> list[Row]:
         """The mean over `classes` of each seed and repeat in which all of them were scored, without an interval."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -92,15 +93,18 @@ def read_papers() -> dict[str, Any]:
     return papers
 
 
-def build_tables(results: Mapping[str, pa.Table]) -> list[PaperTable]:
+def build_tables(
+    results: Mapping[str, pa.Table], departures: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+) -> list[PaperTable]:
     """Build every table of the papers from the measured rows of `results`, and a table per task for the other rows.
 
     `results` are those of the networks that were pretrained on each cohort. A number that was measured for several has
     a line for each. Several seeds and repeats of a method become one number; the results of a cohort must hold one run
-    per method and seed.
+    per method and seed. `departures` say by cohort and network what it was trained with, where that is not a
+    paper's preset.
     """
     measured = {
-        cohort: MeasuredRows(row for row in table.to_pylist() if row["source"] == MEASURED)
+        cohort: MeasuredRows((row for row in table.to_pylist() if row["source"] == MEASURED), departures.get(cohort))
         for cohort, table in results.items()
     }
     tables = [_build_table(paper, spec, measured) for paper in read_papers().values() for spec in paper["tables"]]
@@ -190,8 +194,10 @@ def _compare_published(
     printed = ", ".join(part for part in (number.method, number.backbone) if part)
     lines = []
     for cohort, members in found.items() if found else [("", [])]:
+        networks = (first, second) if minus else (row["method"],)
         described = (measured[cohort].describe(one) or describe_rows(members)) if members else []
-        notes = remarks.add([*differs, *described])
+        trained = [measured[cohort].describe_training(name) for name in networks] if members else []
+        notes = remarks.add([*differs, *trained, *described])
         lines.append(replace(_make_line(key, members, printed, row, notes), std=number.std, pretraining=cohort))
     return lines
 

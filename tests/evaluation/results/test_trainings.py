@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -37,6 +38,9 @@ def test_a_training_says_what_it_was_trained_with(place):
     first, second, *_ = find_pretrainings(place)[0].trainings
     assert (first.preset, first.changed, first.preset_text) == ("demo", ("epochs = 1",), "preset demo, 1 changed")
     assert (second.preset, second.changed, second.duration) == ("demo", (), "2 min 5 s")
+    assert (first.departure, second.departure) == ("preset demo, 1 changed", "preset demo")
+    assert replace(second, preset="paper").departure == replace(first, imported="weights.pth").departure == ""
+    assert replace(first, preset="paper").departure == "preset paper, 1 changed"
 
 
 def test_archives_are_known_wherever_they_lie(place):

@@ -63,6 +63,12 @@ def target(page: Path, link: str) -> Path:
     return Path(unquote(urlsplit(urljoin(page.as_uri(), link)).path))
 
 
+def test_a_preset_that_is_none_of_a_paper_is_told_beside_the_printed_numbers(page):
+    text = (page.parent / "tables.md").read_text(encoding="utf-8")
+    assert "Measured: mgca was trained with preset demo." in text
+    assert "Measured: medklip was trained with preset demo, 1 changed." in text
+
+
 def test_every_link_goes_somewhere_that_is_there(page):
     found = read_links(page)
     assert {link[1:] for link in found.links if link.startswith("#")} <= found.names
