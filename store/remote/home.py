@@ -18,8 +18,10 @@ from pathlib import Path
 
 from store.locks import held
 from store.remote import scopes
+from store.remote.disks import network_disk
 from store.remote.fetching import Fetching
 from store.remote.local import LocalMirror
+from store.remote.mirror import VARIABLE as MIRROR
 from store.remote.packing import LISTING, list_folder, pack_folder, unpack_folder
 from store.remote.protocol.address import Address, endpoint
 from store.remote.protocol.checks import expect_conditions
@@ -183,6 +185,13 @@ class RemoteHome:
 
     def _check(self) -> None:
         """StoreError where the store or the mirror cannot be used for this home."""
+        named = os.environ.get(MIRROR, "")
+        if (kind := network_disk(self.mirror)) and (not named or self.mirror != Path(named).absolute()):
+            raise StoreError(
+                f"The mirror {self.mirror} lies on a network disk ({kind}), which other machines may share, and each "
+                "machine needs a mirror of its own: set RADALIGN_MIRROR, or XDG_CACHE_HOME, to a folder on a disk of "
+                "this machine."
+            )
         mark = self.local.own / "home.json"
         about = {"url": self.address.url, "endpoint": endpoint()}
         there = _read_mark(mark)
