@@ -107,5 +107,6 @@ def read_reports(reader: Reader, split: str, method: Method, mirrored: bool, cac
     if targets is None:
         return texts
     targets.expect_sentences()
-    borrowing = method.texts.unpaired and bool((targets.readable & ~texts.readable).any())
+    silent = targets.readable & ~texts.readable
+    borrowing = method.texts.unpaired and bool(silent.any()) and bool(texts.readable.any())
     return TextsAndTargets(texts, targets, SentencePool.of(texts, targets) if borrowing else None)

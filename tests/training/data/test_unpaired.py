@@ -1,5 +1,7 @@
 """An image whose report has findings but no sentence to read borrows a sentence that shares one of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -49,6 +51,14 @@ def test_silent_reports_are_read_only_where_they_may_borrow(reader, tmp_path):
     assert silent
     assert without.left_out == len(silent)
     assert with_borrowed.left_out == 0
+
+
+def test_where_no_report_has_a_sentence_there_is_none_to_borrow(reader, tmp_path):
+    method = Reads(True)
+    method.texts = replace(method.texts, sections=("impression",))
+    data = PairData(reader, "train", method, AugmentationConfig(), tmp_path / "none.npz")
+    assert len(data) == 0
+    assert data.left_out == len(pairs(reader, tmp_path))
 
 
 def test_a_borrowed_sentence_shares_a_finding(reader, tmp_path):
