@@ -176,6 +176,16 @@ def test_addresses_that_lead_nowhere(
     assert expected in sentence(tmp_path, address, monkeypatch)
 
 
+@pytest.mark.parametrize("password", ["pass@word", "pass@wo/rd"])
+def test_the_rest_of_a_password_is_not_taken_for_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    said = sentence(tmp_path, f"postgresql://somebody:{password}@host:5432/mlflow", monkeypatch)
+    assert said == "RADALIGN_MLFLOW has an @ in the name or the password: write it as %40, and / as %2F."
+    database = databases.Database.of("postgresql://somebody:pass%40wo%2Frd@host:5432/mlflow", "RADALIGN_MLFLOW")
+    assert (database.url.password, str(database)) == ("pass@wo/rd", "mlflow at host:5432")
+
+
 @contextmanager
 def answering(status: int, body: bytes, leads_to: str = "") -> Iterator[tuple[str, list]]:
     """A server that always answers the same, maybe to go elsewhere; gives its address and the headers it was sent."""

@@ -85,6 +85,8 @@ class Database:
         if url is None or url.drivername not in SCHEMES or not url.database:
             example = EXAMPLE.format(name="radalign")
             raise SettingError(f"{variable} is no address of a PostgreSQL database, such as {example}.")
+        if "@" in f"{url.host}{url.database}":  # the rest of a password, which every sentence would show
+            raise SettingError(f"{variable} has an @ in the name or the password: write it as %40, and / as %2F.")
         return cls(url.set(drivername=DRIVEN), variable)
 
     @property
