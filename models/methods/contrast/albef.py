@@ -401,7 +401,7 @@ class Albef(DualEncoder):
         assert self.texts is not None
         seen = self.towers.see(self.prepare(images))
         tokens = self.texts.tokens(texts, self.device)
-        read = self.towers.read(tokens)
+        read = self._read_in_parts(tokens)
         cosines = (seen.vectors @ read.vectors.T).float()
         nearest = cosines.topk(min(self.config.rerank, len(texts)), dim=1).indices
         for rank in range(nearest.shape[1]):
@@ -410,6 +410,12 @@ class Albef(DualEncoder):
             found = 1 + at_least_float32(logits).softmax(1)[:, MATCHED].to(cosines.dtype)
             cosines = cosines.scatter(1, chosen[:, None], found[:, None])
         return cosines
+
+    def _read_in_parts(self, tokens: Tokens) -> Read:
+        """All texts, so many at once that only what is kept of them grows with their number."""
+        chunks = zip(tokens.ids.split(self.text_batch), tokens.mask.split(self.text_batch), strict=True)
+        parts = [self.towers.read(Tokens(*chunk)) for chunk in chunks]
+        return Read(torch.cat([part.vectors for part in parts]), torch.cat([part.states for part in parts]))
 
     def phrase_maps(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
         """Attention of a fusion layer, mean over the tokens of a phrase."""

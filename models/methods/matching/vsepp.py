@@ -45,6 +45,7 @@ TRAINING: dict[str, Any] = {
     "augmentation": {"crop_scale": 0.08, "horizontal_flip": 0.5},
     "method_config": {"channels": 3},
 }
+MOST_NUMBERS = 2**26  # of the differences of images and texts held at once for order embeddings: 256 MB in float32
 
 
 @dataclass(frozen=True)
@@ -138,8 +139,9 @@ class Vsepp(DualEncoder):
 
     def similarity(self, images: Tensor, texts: Sequence[str]) -> Tensor:
         """(batch, texts) by the measure of the training. Zero-shot scores and maps are cosines whatever it is."""
-        projected = self.project(self.image_features(images))
-        return similarities(projected, self.embed_texts(texts), self.config.measure)
+        projected, read = self.project(self.image_features(images)), self.embed_texts(texts)
+        parts = projected.split(max(1, MOST_NUMBERS // max(1, read.numel())))
+        return torch.cat([similarities(part, read, self.config.measure) for part in parts])
 
 
 def build(

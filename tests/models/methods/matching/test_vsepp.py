@@ -6,6 +6,7 @@ import torch
 from models.errors import ModelError
 from models.losses.negatives.hinge import hinge
 from models.losses.negatives.similarities import similarities
+from models.methods.matching import vsepp
 from models.methods.matching.vsepp import VseppConfig
 from tests.models.tiny import tiny_batch, tiny_method
 
@@ -57,7 +58,7 @@ def test_the_image_encoder_is_frozen_at_first():
         assert method.image_projection.weight.grad is not None
 
 
-def test_order_embeddings():
+def test_order_embeddings(monkeypatch):
     options = {"measure": "order", "absolute": True, "normalise_images": False, "margin": 0.05}
     method = tiny_method("vsepp", **options).eval()
     batch = tiny_batch(method, 4)
@@ -69,6 +70,9 @@ def test_order_embeddings():
     assert min(value.min() for name, value in encoded.items() if name != "words") >= 0
     assert found.max() <= 0
     torch.testing.assert_close(found, expected)
+    monkeypatch.setattr(vsepp, "MOST_NUMBERS", 1)  # one image after the other
+    with torch.no_grad():
+        torch.testing.assert_close(method.similarity(batch.images, TEXTS), expected)
     assert loss_of(method, batch) != pytest.approx(loss_of(tiny_method("vsepp").eval(), batch))
 
 
