@@ -57,9 +57,11 @@ class Training:
 
     @property
     def departure(self) -> str:
-        """The preset and what differs from it; empty for a paper's preset as it is, or where nothing is known of it."""
-        known = not self.imported and bool(self.preset)
-        return self.preset_text if known and (self.changed or self.preset in set(PRESETS) - {PAPER}) else ""
+        """What tells it from a training with a paper's preset; empty where nothing does, or nothing is known of it."""
+        if self.imported:
+            return f"holds the released weights {self.imported} and was not trained here"
+        differs = bool(self.changed) or self.preset in set(PRESETS) - {PAPER}
+        return f"was trained with {self.preset_text}" if self.preset and differs else ""
 
     @property
     def duration(self) -> str:

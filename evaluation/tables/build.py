@@ -120,7 +120,7 @@ def write_tables(
 
 
 def name_departures(pretraining: Pretraining) -> dict[str, str]:
-    """By network, what it was trained with where that is not a paper's preset: a demo's encoder is a small one."""
+    """By network, how it was made where that is no training with a paper's preset: a demo's encoder is a small one."""
     found: dict[str, dict[str, None]] = {}
     for training in pretraining.trainings:
         if training.departure:

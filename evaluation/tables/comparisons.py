@@ -33,6 +33,7 @@ SAME = (
     "n",
 )  # equal for two measurements that are compared
 VARIANT = ":"  # between a method and the parts that it trains with: mgca:ITA+CTA
+RELEASED = "released"  # the beginning of the variant of imported weights, which were trained by others on other data
 BOOTSTRAP, DELONG = "bootstrap", "DeLong"
 
 Row = Mapping[str, Any]
@@ -115,6 +116,11 @@ def _is_comparable(row: Row, resamples: Mapping[tuple[object, ...], object]) -> 
 def base_method(method: str) -> str:
     """The method that a name belongs to: mgca for mgca:ITA, untrained:mgca and mgca."""
     return method.removeprefix(UNTRAINED).partition(VARIANT)[0]
+
+
+def is_released(method: str) -> bool:
+    """Whether a network was imported: gloria:released, medclip:released-swin."""
+    return method.partition(VARIANT)[2].partition("-")[0] == RELEASED
 
 
 def _choose_pairs(methods: Iterable[str]) -> list[tuple[str, str]]:

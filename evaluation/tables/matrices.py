@@ -14,7 +14,7 @@ from evaluation.metrics.values import MACRO
 from evaluation.results.files import MEASURED
 from evaluation.results.latest import OUTDATED
 from evaluation.results.summary import UNTRAINED, MeasuredValue, Row, summarise_rows
-from evaluation.tables.comparisons import Pair
+from evaluation.tables.comparisons import Pair, is_released
 from evaluation.tables.measured_rows import make_key, sort_key
 from evaluation.tables.paper_tables import PaperTable
 from evaluation.tasks.registry import task, task_names
@@ -149,17 +149,19 @@ def _rank(
 ) -> None:
     """Mark the best and the second of a column, in place; ties of the printed numbers share a rank.
 
-    Where the means of two methods are over different numbers of classes, there is no best one.
+    Where the means of two methods are over different numbers of classes, there is no best one. Released weights have no
+    rank: they were trained on other data.
     """
     here = [pair for pair in pairs if _is_of(pair, column, name, metric)]
-    scored = {method: cells[method, column] for method in methods if _counts(cells.get((method, column)))}
+    found = {method: cells[method, column] for method in methods if _counts(cells.get((method, column)))}
+    scored = {method: cell for method, cell in found.items() if not is_released(method)}
     unlike = len({cell.measured.n for cell in scored.values()}) > 1
     digits = DIGITS.get(metric, 3)
     printed = {method: round(cell.measured.value or 0.0, digits) for method, cell in scored.items()}
-    levels = sorted(set(printed.values()), reverse=True)
-    best = [method for method in scored if printed[method] == levels[0]]
+    levels: list[float] = sorted(set(printed.values()), reverse=True)
+    best = [method for method in scored if printed[method] in levels[:1]]
     seconds = [method for method in scored if len(best) == 1 and len(levels) > 1 and printed[method] == levels[1]]
-    for method, cell in scored.items():
+    for method, cell in found.items():
         rank = 0 if len(scored) < 2 or unlike else BEST if method in best else SECOND if method in seconds else 0
         apart = [FROM_UNTRAINED] if cell.untrained and _differ(here, method, UNTRAINED + method) else []
         if rank == BEST and seconds and all(_differ(here, method, other) for other in seconds):

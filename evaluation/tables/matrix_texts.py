@@ -19,7 +19,7 @@ MATRIX_NOTE = (
     "differs from the second. Both by paired bootstrap, p < 0.05 after Holm's rule, in every seed and repeat. "
     "Published numbers were measured by others on other data, and are not ranked. Neither are means over different "
     "numbers of classes, nor outdated numbers, whose dataset has become another since. `:released` marks weights "
-    "that were imported and not trained here."
+    "that were imported, not trained here, and are not ranked."
 )
 
 

@@ -18,7 +18,7 @@ class MeasuredRows:
     """The measured rows by the key that they share with published numbers."""
 
     def __init__(self, rows: Iterable[Row], departures: Mapping[str, str] | None = None) -> None:
-        """`departures` say by network what it was trained with, where that is not a paper's preset as it is."""
+        """`departures` say by network how it was made, where that is not a training with a paper's preset."""
         self._departures = departures or {}
         self.rows: dict[Key, list[Row]] = defaultdict(list)
         self._unscored: dict[Key, list[Row]] = defaultdict(list)  # by measurement: rows without a number
@@ -37,9 +37,9 @@ class MeasuredRows:
         return [*rows, *(row for row in self._unscored.get(_drop_metric(key), ()) if row not in rows)]
 
     def describe_training(self, network: str) -> str:
-        """A sentence where a network was trained with other settings than a paper's preset; else empty."""
+        """A sentence where a network was not trained here with a paper's preset; else empty."""
         how = self._departures.get(network.removeprefix(UNTRAINED), "")
-        return f"Measured: {network} was trained with {how}." if how else ""
+        return f"Measured: {network} {how}." if how else ""
 
     def average(self, key: Key, classes: Sequence[str]) -> list[Row]:
         """The mean over `classes` of each seed and repeat in which all of them were scored, without an interval."""

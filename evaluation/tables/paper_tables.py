@@ -100,8 +100,8 @@ def build_tables(
 
     `results` are those of the networks that were pretrained on each cohort. A number that was measured for several has
     a line for each. Several seeds and repeats of a method become one number; the results of a cohort must hold one run
-    per method and seed. `departures` say by cohort and network what it was trained with, where that is not a
-    paper's preset.
+    per method and seed. `departures` say by cohort and network how it was made, where that is not a training
+    with a paper's preset.
     """
     measured = {
         cohort: MeasuredRows((row for row in table.to_pylist() if row["source"] == MEASURED), departures.get(cohort))
@@ -120,7 +120,8 @@ def _build_remaining(task: str, others: Collection[Key], measured: Measured) -> 
     for key in sorted((key for key in others if key[2] == task), key=lambda key: (key[1], sort_key(key))):
         for cohort, rows in measured.items():
             if key in rows.rows:
-                line = _make_line(key, rows.find(key), notes=remarks.add(rows.describe(key)))
+                notes = remarks.add([rows.describe_training(key[0]), *rows.describe(key)])
+                line = _make_line(key, rows.find(key), notes=notes)
                 lines.append(replace(line, pretraining=cohort))
     return PaperTable(OTHER, task.replace("_", " ").capitalize(), (), tuple(lines), tuple(remarks.sentences))
 
@@ -146,7 +147,7 @@ def _build_table(paper: Mapping[str, Any], spec: Mapping[str, Any], measured: Me
             (whole or method in printed) and task in spec.get("tasks", ()) and cohort in cohorts and metric in metrics
         )
         if wanted and listed and key not in shown:
-            differs = [paper["of_cohort"].get(cohort, ""), *rows.describe(key)]
+            differs = [paper["of_cohort"].get(cohort, ""), rows.describe_training(method), *rows.describe(key)]
             line = _make_line(key, rows.find(key), notes=remarks.add(differs))
             lines.append(replace(line, pretraining=pretraining))
     notes = [*paper["notes"], *spec.get("notes", ()), *([spec["missing"]] if "missing" in spec else [])]

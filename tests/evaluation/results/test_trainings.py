@@ -38,9 +38,12 @@ def test_a_training_says_what_it_was_trained_with(place):
     first, second, *_ = find_pretrainings(place)[0].trainings
     assert (first.preset, first.changed, first.preset_text) == ("demo", ("epochs = 1",), "preset demo, 1 changed")
     assert (second.preset, second.changed, second.duration) == ("demo", (), "2 min 5 s")
-    assert (first.departure, second.departure) == ("preset demo, 1 changed", "preset demo")
-    assert replace(second, preset="paper").departure == replace(first, imported="weights.pth").departure == ""
-    assert replace(first, preset="paper").departure == "preset paper, 1 changed"
+    trained = "was trained with preset demo"
+    assert (first.departure, second.departure) == (f"{trained}, 1 changed", trained)
+    assert replace(second, preset="paper").departure == replace(second, preset="").departure == ""
+    assert replace(first, preset="paper").departure == "was trained with preset paper, 1 changed"
+    imported = replace(first, preset="", changed=(), imported="weights.pth")
+    assert imported.departure == "holds the released weights weights.pth and was not trained here"
 
 
 def test_archives_are_known_wherever_they_lie(place):

@@ -117,6 +117,22 @@ def test_means_over_different_numbers_of_classes_have_no_best():
     assert ranks([row("a", 0.9, n=14), row("b", 0.8, n=14), row("c", None, n=0, note="failed: x")])["a"] == BEST
 
 
+def test_released_weights_have_no_rank_and_keep_their_other_marks():
+    rows = [row("a:released", 0.95), row("untrained:a:released", 0.5), row("b", 0.9), row("c:released-small", 0.8)]
+    cells = only(rows, pairs=[pair("a:released", "untrained:a:released")])[1]
+    assert {name: cell.rank for (name, _), cell in cells.items()} == {"a:released": 0, "b": 0, "c:released-small": 0}
+    assert cells["a:released", HERE].marks == "*"
+    assert ranks([*rows, row("d", 0.7)]) == {"a:released": 0, "b": BEST, "c:released-small": 0, "d": SECOND}
+    assert ranks([row("a:released", 0.9)]) == {"a:released": 0}
+
+
+def test_imported_runs_are_called_as_comparisons_know_them():
+    from evaluation.tables.comparisons import RELEASED
+    from tracking.imported import VARIANT
+
+    assert RELEASED == VARIANT
+
+
 def test_marks_of_a_column_are_of_its_own_data():
     rows = [row(name, value, data_version=version) for name, value in (("a", 0.9), ("b", 0.8)) for version in "de"]
     cells = only(rows, pairs=[pair("a", "b", data_version="e")])[1]
