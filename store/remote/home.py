@@ -27,11 +27,11 @@ from store.remote.protocol.address import Address, endpoint
 from store.remote.protocol.checks import expect_conditions
 from store.remote.protocol.entries import Entries
 from store.remote.protocol.errors import StoreError
-from store.remote.protocol.leases import Lease, Leases
+from store.remote.protocol.leases import Lease, Leases, lease_seconds
 from store.remote.protocol.manifests import Manifests
 from store.remote.protocol.objects import Objects
 from store.remote.publishing import Publishing
-from store.remote.ranges import Ranges
+from store.remote.ranges import Ranges, cache_bytes, fetch_bytes
 from store.remote.sweeping import sweep
 
 FIRST_PATIENCE = 6.0  # seconds to wait for a store that did not answer yet
@@ -184,7 +184,9 @@ class RemoteHome:
         return {**found, **{name: lease.token for name, lease in own.items()}}
 
     def _check(self) -> None:
-        """StoreError where the store or the mirror cannot be used for this home."""
+        """A UserError where the store, the mirror or a variable cannot be used for this home."""
+        for read in (lease_seconds, cache_bytes, fetch_bytes):  # or it would be said when hours of work are done
+            read()
         named = os.environ.get(MIRROR, "")
         if (kind := network_disk(self.mirror)) and (not named or self.mirror != Path(named).absolute()):
             raise StoreError(

@@ -38,12 +38,12 @@ class Ranges:
     @cached_property
     def cache(self) -> BlockCache:
         """The blocks that were fetched, for all processes of this machine that use the mirror."""
-        return BlockCache(self._folder, _bytes_of(CACHE_VARIABLE, CACHE_BYTES, 0))
+        return BlockCache(self._folder, cache_bytes())
 
     @cached_property
     def unit_bytes(self) -> int:
         """Bytes that are fetched at once."""
-        return _bytes_of(FETCH_VARIABLE, UNIT_BYTES, 1)
+        return fetch_bytes()
 
     def open(self, path: Path) -> RangedFile | None:
         """A file to be read by ranges; None where the store has none."""
@@ -95,6 +95,16 @@ class _Digests(Sequence[str]):
         if isinstance(place, slice):
             return [self[one] for one in range(len(self))[place]]
         return self._bytes[32 * place : 32 * place + 32].hex()
+
+
+def cache_bytes() -> int:
+    """The limit of the cache; SettingError where its variable says none."""
+    return _bytes_of(CACHE_VARIABLE, CACHE_BYTES, 0)
+
+
+def fetch_bytes() -> int:
+    """What is fetched at once; SettingError where its variable says none."""
+    return _bytes_of(FETCH_VARIABLE, UNIT_BYTES, 1)
 
 
 def _bytes_of(variable: str, default: float, least: int) -> int:

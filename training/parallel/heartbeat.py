@@ -55,7 +55,7 @@ def watch_heartbeat() -> None:
     name = os.environ.get(HEARTBEAT, "")
     if not name or not Path(name).exists():
         return
-    path, silence = Path(name), _silence()
+    path, silence = Path(name), silence_seconds()
 
     def watch() -> None:
         last, since = "", monotonic()
@@ -78,7 +78,8 @@ def watch_heartbeat() -> None:
     threading.Thread(target=watch, name="heartbeat-watch", daemon=True).start()
 
 
-def _silence() -> float:
+def silence_seconds() -> float:
+    """Without a change, after which the training stops; SettingError where the variable says none."""
     given = os.environ.get(SILENCE) or SILENCE_SECONDS
     try:
         found = float(given)

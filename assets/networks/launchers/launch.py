@@ -11,6 +11,7 @@ import dagster as dg
 from assets.networks.launchers.common import bringing
 from assets.networks.launchers.settings import Launcher
 from training.config import TrainingConfig
+from training.parallel.heartbeat import silence_seconds
 
 
 def launcher_of(settings: Launcher) -> ModuleType:
@@ -21,6 +22,7 @@ def launcher_of(settings: Launcher) -> ModuleType:
 def expect_launcher(settings: Launcher, training: TrainingConfig, home: Path) -> None:
     """Raise a `UserError` where a training into a folder in `home` cannot be launched so: before anything starts."""
     training.expect_division(settings.hosts * settings.processes)
+    silence_seconds()
     launcher_of(settings).expect_ready(settings, home)
 
 

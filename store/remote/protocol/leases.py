@@ -144,7 +144,7 @@ class Leases:
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
-        self._quick = Objects(objects.address, patience=_seconds() / RENEWALS)
+        self._quick = Objects(objects.address, patience=lease_seconds() / RENEWALS)
 
     def acquire(
         self,
@@ -214,17 +214,17 @@ def _read_state(objects: Objects, name: str, found: Found) -> State:
 
 def _claim(token: int) -> State:
     return State(
-        token, 0, _seconds(), uuid.uuid4().hex, socket.gethostname(), machine(), os.getpid(), time.time()
+        token, 0, lease_seconds(), uuid.uuid4().hex, socket.gethostname(), machine(), os.getpid(), time.time()
     )  # fmt: skip
 
 
-def _seconds() -> float:
-    """Duration of new leases."""
+def lease_seconds() -> float:
+    """Duration of new leases; StoreError where its variable says none."""
     given: Any = os.environ.get(VARIABLE)
     try:
         found = float(given) if given else SECONDS
     except ValueError:
         found = math.nan
-    if not math.isfinite(found):
-        raise StoreError(f"{VARIABLE} is {given}, which is no number of seconds: correct or unset it.")
+    if not 0 < found < math.inf:
+        raise StoreError(f"{VARIABLE} is {given}, which is no number of seconds above 0: correct or unset it.")
     return max(1.0, found)

@@ -1,9 +1,10 @@
-"""A mirror that nobody has named does not lie where other machines would find it."""
+"""What is seen of a home on object storage before its store is asked: where its mirror lies, and its variables."""
 
 from __future__ import annotations
 
 import pytest
 
+from store.errors import UserError
 from store.remote import home, mirror
 from store.remote.disks import network_disk
 from store.remote.protocol.errors import StoreError
@@ -51,4 +52,18 @@ def test_a_mirror_that_other_machines_may_share_is_refused_before_any_request_un
         mirror.refresh(mirror.mirror_of(ADDRESS))
     monkeypatch.setenv(mirror.VARIABLE, str(tmp_path / "named"))
     with pytest.raises(StoreError, match="cannot be reached"):
+        mirror.refresh(mirror.mirror_of(ADDRESS))
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [("RADALIGN_CACHE_BYTES", "20 GB"), ("RADALIGN_FETCH_BYTES", "0"), ("RADALIGN_LEASE_SECONDS", "-5")],
+)
+def test_a_variable_that_is_no_number_is_refused_before_any_request(tmp_path, monkeypatch, name, given):
+    monkeypatch.setenv("RADALIGN_HOME", ADDRESS)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv(mirror.VARIABLE, str(tmp_path))
+    monkeypatch.delenv(mirror.KNOWN, raising=False)
+    monkeypatch.setenv(name, given)
+    with pytest.raises(UserError, match=rf"^{name} is '?{given}'?, "):
         mirror.refresh(mirror.mirror_of(ADDRESS))

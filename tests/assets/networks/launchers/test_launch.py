@@ -15,6 +15,7 @@ from assets.networks.launchers.settings import OneHost, SlurmSettings
 from assets.networks.pretrained import pretraining_config
 from models.run_files import TRAINED
 from store.code import ROOT
+from store.errors import SettingError
 from training.config import TrainingConfig
 from training.errors import TrainingError
 
@@ -24,6 +25,12 @@ def test_a_batch_that_the_machines_cannot_divide_is_refused(tmp_path):
     with pytest.raises(TrainingError, match="must be a multiple of processes times micro_batches, 6 x 1"):
         expect_launcher(SlurmSettings(nodes=3, processes=2), training, tmp_path)
     expect_launcher(OneHost(processes=4), training, tmp_path)
+
+
+def test_a_variable_of_the_training_is_read_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setenv("RADALIGN_HEARTBEAT_SECONDS", "ten")
+    with pytest.raises(SettingError, match="RADALIGN_HEARTBEAT_SECONDS is 'ten'"):
+        expect_launcher(OneHost(), TrainingConfig("chexzero", batch_size=8), tmp_path)
 
 
 def test_a_run_config_chooses_a_launcher():
