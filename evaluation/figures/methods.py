@@ -26,8 +26,7 @@ from evaluation.figures.roc_panels import draw_roc_panels
 from evaluation.metrics.values import MACRO, ZERO_SHOT
 from evaluation.predictions import WEIGHTS, Predictions
 from evaluation.results.files import MEASURED
-from evaluation.results.latest import OUTDATED
-from evaluation.results.summary import UNTRAINED, Row
+from evaluation.results.summary import OUTDATED, UNTRAINED, Row
 from evaluation.results.text_tables import SIMULATION_NOTE
 from ingestion.workspace import Workspace, member_of
 from models.registry import evaluated_names

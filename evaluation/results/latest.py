@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from evaluation.results.files import MEASURED, Say
 from evaluation.results.schema import RESULTS
 from evaluation.results.store import read_results
-from evaluation.results.summary import UNTRAINED
+from evaluation.results.summary import OUTDATED, UNTRAINED
 from evaluation.results.trainings import Pretraining, find_pretrainings
 from ingestion.pipeline import FAILED as DATASET_FAILED
 from ingestion.pipeline import dataset_state
@@ -27,7 +27,6 @@ from store.errors import UserError
 from tracking.runs import TrainedRun, known_runs
 
 PRETRAINING = "pretraining"  # a column beside those of RESULTS
-OUTDATED = "outdated: "  # the beginning of the note of a number that may be none of what the dataset is now
 _warn = logging.getLogger(__name__).warning
 
 

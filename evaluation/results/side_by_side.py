@@ -51,7 +51,9 @@ def _cells(numbers: Mapping[str, Sequence[Row]], methods: Sequence[str]) -> list
     cells = []
     for method in methods:
         found = summarise_rows(numbers[method]) if method in numbers else None
-        cells.append("" if found is None else found.state if found.value is None else f"{found.value:.3f}")
+        cells.append(
+            "" if found is None else found.state if found.value is None else f"{found.value:.3f}{found.outdated_mark}"
+        )
     return cells
 
 

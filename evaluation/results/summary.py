@@ -11,6 +11,7 @@ from evaluation.metrics.statistics import summarise_seeds
 
 UNTRAINED = "untrained:"  # before the name of a method: its network before training
 NOT_SCORED = "not scored"
+OUTDATED = "outdated: "  # the beginning of the note of a number that may be none of what the dataset is now
 FEWEST = 10  # images of a class that a claim needs; tables of LRCLR and CheXzero have classes with four and five
 
 Row = Mapping[str, Any]  # of `results`
@@ -36,6 +37,16 @@ class MeasuredValue:
         """The text in place of a missing value: failed, not available, nothing to score, or not scored."""
         states = [note.partition(":")[0] for note in self.notes]
         return "failed" if "failed" in states else (states or [NOT_SCORED])[0]
+
+    @property
+    def outdated(self) -> bool:
+        """Whether there is a number that may be none of what the dataset is now."""
+        return self.value is not None and any(note.startswith(OUTDATED) for note in self.notes)
+
+    @property
+    def outdated_mark(self) -> str:
+        """The end of the text of an outdated number; empty for others."""
+        return f", {OUTDATED.partition(':')[0]}" if self.outdated else ""
 
     @property
     def repeated(self) -> str:

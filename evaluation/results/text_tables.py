@@ -133,8 +133,9 @@ def format_value(repeats: Sequence[Row] | None) -> str:
     if summary.value is None:
         return summary.state
     if summary.std is not None:
-        return f"{summary.value:.3f} ± {summary.std:.3f} ({summary.repeated})"
-    return f"{summary.value:.3f}" + ("" if summary.low is None else f" [{summary.low:.3f}, {summary.high:.3f}]")
+        return f"{summary.value:.3f} ± {summary.std:.3f} ({summary.repeated}){summary.outdated_mark}"
+    interval = "" if summary.low is None else f" [{summary.low:.3f}, {summary.high:.3f}]"
+    return f"{summary.value:.3f}{interval}{summary.outdated_mark}"
 
 
 def _indent_classes(rows: Sequence[Sequence[str]]) -> list[list[str]]:

@@ -11,6 +11,7 @@ from evaluation.tables.matrices import BEST, SECOND
 from evaluation.tables.matrix_texts import (
     MATRIX_NOTE,
     MEASURED,
+    OUTDATED_TEXT,
     RESULTS_TITLE,
     TIDY_HEAD,
     CellText,
@@ -118,7 +119,7 @@ def matrices_as_csv(document: TablesDocument) -> str:
 
 
 def as_csv(document: TablesDocument) -> str:
-    """One row per number, with its remarks. The column `state` says why a value is missing."""
+    """One row per number, with its remarks. `state` says why a value is missing, or that it is outdated."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     fields = ["value", "low", "high", "std", "seeds", "repeats", "n", SIMULATED]
@@ -128,7 +129,7 @@ def as_csv(document: TablesDocument) -> str:
         for line in table.lines:
             found = line.measured
             numbers = [getattr(found, name) for name in fields] if found else [None] * len(fields)
-            state = found.state if found and found.value is None else NO_TEXT
+            state = found.state if found and found.value is None else OUTDATED_TEXT if line.outdated else NO_TEXT
             names = (line.method, line.printed, line.pretraining, line.cohort, line.task, line.setting, line.metric)
             texts = (*names, line.class_name, state)
             remarks = " ".join([*table.notes, *(table.remarks[place] for place in line.notes)])
@@ -139,7 +140,9 @@ def as_csv(document: TablesDocument) -> str:
 
 def as_latex(document: TablesDocument) -> str:
     r"""One `longtable` per table, for a document that loads `booktabs` and `longtable`."""
-    parts = [f"% {note}" for note in (*document.leaks, *document.notes)] + _matrices_as_latex(document)
+    parts = [f"% {' '.join(note.split())}" for note in (*document.leaks, *document.notes)] + _matrices_as_latex(
+        document
+    )
     for table in filter(lambda table: table.lines, document.tables):
         columns = choose_columns(table)
         head = " & ".join(_escape_latex(name) for name in [*(HEAD[c] for c in columns), DIFFERS])

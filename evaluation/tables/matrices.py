@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from evaluation.metrics.values import MACRO
 from evaluation.results.files import MEASURED
-from evaluation.results.latest import OUTDATED
 from evaluation.results.summary import UNTRAINED, MeasuredValue, Row, summarise_rows
 from evaluation.tables.comparisons import Pair, is_released
 from evaluation.tables.measured_rows import make_key, sort_key
@@ -169,14 +168,9 @@ def _rank(
         cells[method, column] = Cell(cell.measured, cell.untrained, cell.published, rank, "".join(apart))
 
 
-def is_outdated(measured: MeasuredValue) -> bool:
-    """Whether a number may be none of what the dataset is now."""
-    return measured.value is not None and any(note.startswith(OUTDATED) for note in measured.notes)
-
-
 def _counts(cell: Cell | None) -> bool:
     """Whether a cell has a number that may be compared with others of its column."""
-    return cell is not None and cell.measured.value is not None and not is_outdated(cell.measured)
+    return cell is not None and cell.measured.value is not None and not cell.measured.outdated
 
 
 def _is_of(pair: Pair, column: Column, name: str, metric: str) -> bool:

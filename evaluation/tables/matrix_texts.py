@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from evaluation.results.summary import MeasuredValue
 from evaluation.results.trainings import name_cohort
-from evaluation.tables.matrices import Cell, Column, Group, Matrix, is_outdated
+from evaluation.tables.matrices import Cell, Column, Group, Matrix
 from evaluation.tables.texts import format_letters, format_number
 
 MEASURED, RAW, PUBLISHED = "measured", "untrained", "published"
@@ -99,7 +99,7 @@ def _value(measured: MeasuredValue | None, metric: str) -> CellText:
         spread.append(f"± {format_number(measured.std, metric)} ({measured.repeated})")
     elif measured.low is not None:
         spread.append(f"[{format_number(measured.low, metric)}, {format_number(measured.high, metric)}]")
-    if is_outdated(measured):
+    if measured.outdated:
         spread.append(OUTDATED_TEXT)
     return CellText(
         format_number(measured.value, metric), ", ".join(spread), hint=" ".join(measured.notes), runs=measured.runs
@@ -142,6 +142,6 @@ def _tidy_cell(column: Column, cell: Cell) -> list[list[object]]:
             own = kind == MEASURED
             numbers = [found.value, found.low, found.high, found.std, found.seeds, found.repeats]
             end = [(cell.rank or "") if own else "", cell.marks if own else ""]
-            state = found.state if found.value is None else OUTDATED_TEXT * is_outdated(found)
+            state = found.state if found.value is None else OUTDATED_TEXT * found.outdated
             rows.append([kind, *place, *numbers, *end, state, ""])
     return [*rows, *([PUBLISHED, *place, value.value, *[""] * 8, value.source] for value in cell.published)]

@@ -50,6 +50,11 @@ class Line:
         return self.measured.value - self.published
 
     @property
+    def outdated(self) -> bool:
+        """Whether the measured number may be none of what the dataset is now."""
+        return self.measured is not None and self.measured.outdated
+
+    @property
     def simulated(self) -> bool:
         """Whether the number was measured on simulated images."""
         return self.measured is not None and self.measured.simulated

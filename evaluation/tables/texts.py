@@ -191,10 +191,11 @@ def format_measured(measured: MeasuredValue | None, metric: str) -> str:
         return measured.state
     value = format_number(measured.value, metric)
     if measured.std is not None:
-        return f"{value} ± {format_number(measured.std, metric)} ({measured.repeated})"
+        return f"{value} ± {format_number(measured.std, metric)} ({measured.repeated}){measured.outdated_mark}"
     if measured.low is None:
-        return value
-    return f"{value} [{format_number(measured.low, metric)}, {format_number(measured.high, metric)}]"
+        return value + measured.outdated_mark
+    interval = f"[{format_number(measured.low, metric)}, {format_number(measured.high, metric)}]"
+    return f"{value} {interval}{measured.outdated_mark}"
 
 
 def format_published(line: Line) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from evaluation.metrics.values import ResultValue
 from evaluation.results.latest import latest_results
+from evaluation.results.side_by_side import compare_methods
 from evaluation.results.store import ResultKey, as_text, write_results
 from evaluation.tables.measured_rows import MeasuredRows, make_key
 from ingestion.pipeline import describe_failed, write_state
@@ -68,8 +69,9 @@ def test_numbers_of_a_dataset_that_is_not_ready_are_shown_with_its_note(measured
     (note,) = notes(measured)
     assert note == "outdated: the dataset cannot be read now. The archive is gone."
     text = as_text(latest_results(measured))
-    assert "0.900 [0.800, 0.950]" in text
+    assert "0.900 [0.800, 0.950], outdated" in text
     assert note in text
+    assert "0.900, outdated" in compare_methods(latest_results(measured).to_pylist(), "pretrained on phantom")
 
 
 def test_an_untrained_network_that_two_cohorts_share_stays_with_what_was_measured(workspace):

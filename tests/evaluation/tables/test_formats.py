@@ -122,3 +122,19 @@ def test_every_format_says_which_pretraining_a_number_is_of():
     assert "| method | printed as | pretrained on | data | setting |" in as_markdown(document(mixed, pretrainings=both))
     rows = list(csv.DictReader(io.StringIO(as_csv(document(mixed, pretrainings=both)))))
     assert [row["pretrained on"] for row in rows] == ["toy", "phantom"]
+
+
+def test_an_outdated_number_says_so_in_every_format():
+    note = "outdated: measured on other data than the dataset has now; evaluate again."
+    measured = MeasuredValue(0.5, 0.4, 0.6, None, 1, 1, 3, notes=(note,))
+    line = Line("mgca", "MGCA", "covidx", "linear_probe", "1 %", "auroc", "macro", measured, 0.9)
+    tables = document(PaperTable("Paper", "Table", (), (line, replace(line, measured=replace(measured, notes=())))))
+    for text in (as_markdown(tables), as_latex(tables)):
+        assert text.count("50.0 [40.0, 60.0], outdated") == 1
+    states = [row["state"] for row in csv.DictReader(io.StringIO(as_csv(tables)))]
+    assert states == ["outdated", ""]
+
+
+def test_a_note_in_several_lines_stays_a_comment_of_latex():
+    text = as_latex(document(leaks=["seen \\input{x}\n\\input{y}"]))
+    assert [line for line in text.splitlines() if "input" in line] == ["% seen \\input{x} \\input{y}"]
