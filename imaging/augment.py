@@ -68,6 +68,14 @@ class AugmentationConfig:
         if (self.blur and self.blur < SMALLEST_BLUR) or not 0 <= self.scaling < 1:
             raise SettingError(f"augmentation: blur is 0 or at least {SMALLEST_BLUR}, and scaling lies in 0..1")
 
+    @property
+    def varies(self) -> bool:
+        """Whether an image can come out in two ways."""
+        moved = self.crop_scale < 1 or self.window or self.rotation or self.translation or self.scaling
+        jittered = self.jitter_probability and (self.brightness or self.contrast)
+        blurred = self.blur and self.blur_probability
+        return bool(moved or jittered or blurred or self.random_operations or self.horizontal_flip)
+
 
 class Augmentation(nn.Module):
     """Random window, crop, affine map, RandAugment, brightness, contrast and blur, as the configuration asks.

@@ -149,6 +149,11 @@ class Run:
                 "nothing: set `batch_size` to 2 or more"
             )
         self.augmentation = Augmentation(AugmentationConfig(**config.augmentation), size)
+        if self.steps and self.method.two_views and not self.augmentation.config.varies:
+            raise TrainingError(
+                f"{config.method} compares two views of an image, but `augmentation` changes nothing, so that both are "
+                "the same: give it a `crop_scale` below 1, or another change"
+            )
 
     def count_steps(self) -> int:
         """Steps of the whole run."""

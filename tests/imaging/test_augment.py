@@ -24,6 +24,8 @@ def augmented(config: AugmentationConfig, images: torch.Tensor, size: int = SIDE
 def test_nothing_asked_for_changes_nothing():
     images = torch.randint(0, 256, (3, 1, SIDE, SIDE), dtype=torch.uint8)
     assert torch.equal(augmented(AugmentationConfig(), images), images.float())
+    assert not AugmentationConfig().varies
+    assert not AugmentationConfig(brightness=0.3, jitter_probability=0, blur=2.0, blur_probability=0).varies
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,7 @@ def test_every_option_acts_and_samples_differ(config):
     assert float(result.min()) >= 0
     assert float(result.max()) <= 255.001
     assert not torch.allclose(result, batch.float())
+    assert config.varies
     assert len({tuple(image.flatten().tolist()) for image in result}) > 4
     assert torch.equal(batch, RAMP.repeat(16, 1, 1, 1))  # what came in is left alone
 

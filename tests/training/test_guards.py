@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from shards.reader import ShardReader
-from tests.models.tiny import settings_for
+from tests.models.tiny import TINY, settings_for
 from training import guards
 from training.config import TrainingError
 from training.guards import StoppedError, StopRequest, expect_finite, memory_guard
@@ -145,3 +145,10 @@ def test_a_batch_of_one_teaches_a_contrast_nothing(config):
     one = replace(config, method="convirt", method_config=settings_for("convirt", "findings"), batch_size=1)
     with pytest.raises(TrainingError, match="convirt contrasts the pairs of a batch with each other"):
         train(one)
+
+
+@pytest.mark.parametrize("method", ["moco", "simclr"])
+def test_two_views_that_are_the_same_teach_nothing(config, method):
+    same = replace(config, method=method, method_config=TINY[method], augmentation={"blur": 2.0, "blur_probability": 0})
+    with pytest.raises(TrainingError, match=f"{method} compares two views of an image, but `augmentation` changes"):
+        train(same)
