@@ -140,11 +140,12 @@ def _check_once(text: str) -> tuple[str, tuple[str, ...]]:
     studies = getattr(checked.get("archive"), "studies", 0) if workspace.simulated() else 0
     expect_room_for_run(workspace, studies, size, bool(methods))
     for method, training in trainings.items():
-        expect_launcher(checked[f"{PRETRAINED}{method}"].launcher, training, workspace.home_path())
+        launcher = checked[f"{PRETRAINED}{method}"].launcher
+        expect_launcher(launcher, training, workspace.home_path())
         expect_paths(training)
         usual = _training(method, pretraining_config(method)(), DEMO)
         if not any(is_tried(training, before) for before in (usual, *earlier_trainings(workspace.home_path(), method))):
-            expect_network(training, size)
+            expect_network(training, size, launcher.processes if isinstance(launcher, OneHost) else 0)
     views = checked["inventory"].views if "inventory" in checked else KINDS
     mismatch = describe_mismatch(preset) if trains_here else ""
     return preset, (*([f"{mismatch}."] if mismatch else ()), *unseen_views(trainings, views))

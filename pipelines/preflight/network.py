@@ -55,9 +55,12 @@ def earlier_trainings(home: Path, method: str) -> Iterator[TrainingConfig]:
             yield TrainingConfig.load(card.with_name("config.json"))
 
 
-def expect_network(config: TrainingConfig, size: int) -> None:
-    """Raise TrainingError where the network of `config` cannot be built for images of `size` pixels, or not trained."""
-    request = json.dumps({"config": asdict(config), "size": config.input_size or size})
+def expect_network(config: TrainingConfig, size: int, processes: int) -> None:
+    """Raise TrainingError where the network of `config` cannot be built for images of `size` pixels, or not trained.
+
+    `processes` is how many train it on this machine; 0 where others do, whose memory is not known here.
+    """
+    request = json.dumps({"config": asdict(config), "size": config.input_size or size, "processes": processes})
     command = [sys.executable, "-m", "pipelines.preflight.network"]
     done = subprocess.run(
         command, cwd=ROOT, input=request, capture_output=True, text=True, timeout=PATIENCE, check=False
@@ -71,13 +74,16 @@ def expect_network(config: TrainingConfig, size: int) -> None:
 def main() -> int:
     """Build what the request describes and print what is wrong with it, as one line of JSON."""
     request = json.loads(sys.stdin.read())
-    mistake = find_mistake(TrainingConfig(**request["config"]), request["size"])
+    mistake = find_mistake(TrainingConfig(**request["config"]), request["size"], request["processes"])
     sys.stdout.write(f"\n{json.dumps({'mistake': mistake})}\n")
     return 0
 
 
-def find_mistake(config: TrainingConfig, size: int) -> str:
-    """What keeps a network from being built or trained, as the end of a sentence; empty where nothing does."""
+def find_mistake(config: TrainingConfig, size: int, processes: int = 1) -> str:
+    """What keeps a network from being built, or trained by so many processes of this machine, as the end of a sentence.
+
+    Empty where nothing does.
+    """
     from imaging.augment import AugmentationConfig
     from models.registry import build_method
     from report_parsing.knowledge.base import KnowledgeBase
@@ -90,14 +96,18 @@ def find_mistake(config: TrainingConfig, size: int) -> str:
         network = build_method(config.method, config.method_config, KnowledgeBase.default().table().to_pylist(), size)
     except Exception as error:  # the settings are all that went in, so they are what is wrong
         return sentence_of(error) or f"{type(error).__name__}, {error}"
-    return _memory_mistake(config, network, size)
+    return _memory_mistake(config, network, size, processes) if processes else ""
 
 
-def _memory_mistake(config: TrainingConfig, network: Any, size: int) -> str:
+def _memory_mistake(config: TrainingConfig, network: Any, size: int, processes: int) -> str:
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     weights = TRAINED_BYTES * sum(parameter.numel() for parameter in parameters)
     batch = FIRST_LAYER * size * size * (config.batch_size // config.micro_batches)
-    there = _memory()
+    there, each_has_its_own = _memory()
+    if each_has_its_own:
+        batch //= processes
+    else:
+        weights *= processes
     if weights + batch <= there:
         return ""
     advice = "lower `batch_size`, or raise `micro_batches`" if batch > weights else "choose a smaller encoder"
@@ -106,13 +116,13 @@ def _memory_mistake(config: TrainingConfig, network: Any, size: int) -> str:
     )
 
 
-def _memory() -> float:
-    """Bytes of the GPU or, where there is none, of the machine."""
+def _memory() -> tuple[float, bool]:
+    """Bytes of the GPU, which each process has for itself, or of the machine, which they share; and which it is."""
     import torch
 
     if torch.cuda.is_available():
-        return float(torch.cuda.get_device_properties(0).total_memory)
-    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        return float(torch.cuda.get_device_properties(0).total_memory), True
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")), False
 
 
 if __name__ == "__main__":

@@ -278,6 +278,24 @@ def test_a_network_that_cannot_be_trained_is_known_before_the_run(settings, phra
     assert bool(mistake) == bool(phrase)
 
 
+@pytest.mark.parametrize(
+    ("memory", "processes", "fits"),
+    [
+        ((20e9, False), 1, True),  # of the machine, which all processes share
+        ((10e9, False), 2, False),
+        ((10e9, True), 1, False),  # of a GPU, which one process has for itself
+        ((10e9, True), 2, True),
+        ((10e9, False), 0, True),  # others train, as Slurm's nodes for a login node
+    ],
+)
+def test_the_memory_is_that_of_the_processes_that_train_here(monkeypatch, memory, processes, fits):
+    monkeypatch.setattr("pipelines.preflight.network._memory", lambda: memory)
+    chosen = {"image_encoder": "resnet18", "text_encoder": "all-MiniLM-L6-v2", "width": 64}
+    batch = int(15e9 / (64 * 64 * 64))
+    config = TrainingConfig.from_dict({"method": "medklip", "method_config": chosen, "batch_size": batch}, "the test")
+    assert (find_mistake(config, 64, processes) == "") == fits
+
+
 def test_an_encoder_that_is_not_there_ends_the_command_before_the_ingestion(place, capfd):
     assert main([PRETRAIN, "--set", "method_config.image_encoder=resnet5"]) == MISTAKE
     expect_sentence(capfd.readouterr().err, ["medklip cannot be trained", "`resnet5`"])
