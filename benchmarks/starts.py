@@ -8,7 +8,8 @@ The table holds the mean over seeds and its 95 % interval. The interval resample
 resample counts the same patients for every seed, so that the values of all seeds can be averaged within it. It does not
 cover the choice of seeds, whose standard deviation stands beside it. `apart` says whether the interval of a system lies
 above that of its start. `gain` is trained minus start, with the interval of the differences within the same resamples:
-both networks see the same patients, so that it is narrower. A pool of datasets has a row for each.
+both networks see the same patients, so that it is narrower. Seeds and repeats count that both networks have, on the
+same data. A pool of datasets has a row for each.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -44,6 +45,7 @@ MEASURES = {  # of the table: task, setting, metric
     "image-image precision at 5": ("image_image_retrieval", "zero-shot", "precision_at_5"),
     "10 % probe AUROC": ("linear_probe", "10 %", "auroc"),
 }
+Place = tuple[object, object, object]  # seed, repeat, data version
 
 
 @dataclass(frozen=True)
@@ -114,20 +116,28 @@ def list_rows(workspace: Workspace) -> Iterator[Sequence[str]]:
     points = {tuple(row[name] for name in KEY): row["value"] for row in latest if row["class"] == MACRO}
     cohorts = sorted({row["cohort"] for row in latest})
     for method, (name, measure), cohort in product(method_names(), MEASURES.items(), cohorts):
-        pair = []
-        for network in (method, f"{UNTRAINED}{method}"):
-            seeds: dict[object, list[tuple[float, np.ndarray]]] = {}
-            for key, resampled in found:
-                point = points.get(tuple(key.values()))
-                here = (key["task"], key["setting"], key["metric"]) == measure and key["cohort"] == cohort
-                if here and key["method"] == network and point is not None:
-                    seeds.setdefault(key["seed"], []).append((point, resampled))
-            pair.append(average([join_repeats(repeats) for repeats in seeds.values()]))
-        trained, start = pair
+        networks: dict[object, dict[Place, tuple[float, np.ndarray]]] = {method: {}, f"{UNTRAINED}{method}": {}}
+        for key, resampled in found:
+            point = points.get(tuple(key.values()))
+            here = (key["task"], key["setting"], key["metric"]) == measure and key["cohort"] == cohort
+            if here and key["method"] in networks and point is not None:
+                place = key["seed"], key["repeat"], key["data_version"]
+                networks[key["method"]][place] = (point, resampled)
+        trained, start = (average(seeds) for seeds in join_seeds(*networks.values()))
         if trained and start:
             apart = "yes" if trained.interval[0] > start.interval[1] else "no"
             what = f"{name}, {cohort}" if len(cohorts) > 1 else name
             yield (method, what, str(len(trained.values)), str(trained), str(start), trained.say_gain(start), apart)
+
+
+def join_seeds(*networks: Mapping[Place, tuple[float, np.ndarray]]) -> list[list[tuple[float, np.ndarray]]]:
+    """The seeds of each network, of seeds and repeats that all of them have on the same data."""
+    shared = [place for place in networks[0] if all(place in network for network in networks)]
+    seeds = dict.fromkeys(seed for seed, _, _ in shared)
+    return [
+        [join_repeats([network[place] for place in shared if place[0] == seed]) for seed in seeds]
+        for network in networks
+    ]
 
 
 def join_repeats(repeats: Sequence[tuple[float, np.ndarray]]) -> tuple[float, np.ndarray]:

@@ -42,3 +42,13 @@ def test_the_gain_is_of_the_same_resamples():
     trained = starts.Measured(np.array([0.55]), resampled + 0.05)
     assert trained.say_gain(start) == "+0.050 [+0.050, +0.050]"
     assert trained.interval[0] < start.interval[1]
+
+
+def test_a_seed_whose_start_was_not_measured_does_not_count():
+    place, repeated, later, other = (0, 0, "data"), (0, 1, "data"), (1, 0, "data"), (2, 0, "other")
+    one, two = (0.8, np.full(8, 0.8)), (0.6, np.full(8, 0.6))
+    trained = {place: one, repeated: two, later: two, other: two}
+    start = {place: two, repeated: two, (2, 0, "data"): two}
+    found = starts.join_seeds(trained, start)
+    assert [[value for value, _ in seeds] for seeds in found] == [[pytest.approx(0.7)], [pytest.approx(0.6)]]
+    assert starts.join_seeds(trained, {}) == [[], []]
