@@ -1,7 +1,7 @@
 """The loss on the validation split: the same batches every epoch, the images as they are.
 
-Methods that compare two views of an image get views as in the training, but not mirrored, and the same ones every
-epoch. An image beside itself would be compared with no effort.
+Methods that compare two views of an image get views as in the training, the same ones every epoch. An image beside
+itself would be compared with no effort.
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ FIXED = 1_000_003  # seed of the validation batches, which no step uses
 def validation_terms(
     objective: Objective, data: PairData, config: TrainingConfig, augmentation: Augmentation, bf16: bool
 ) -> dict[str, float]:
-    """Mean loss terms of the split's pairs, in equal batches of at most `batch_size`, the network being evaluated."""
+    """Mean loss terms of the split's pairs, in equal batches of at most `batch_size`, the network being evaluated.
+
+    Batches have two pairs or more where the split has: a pair alone has nothing to be contrasted with.
+    """
     device = next(objective.parameters()).device
     order = np.random.default_rng(FIXED).permutation(len(data))
-    batches = -(-len(order) // config.batch_size)
+    batches = max(1, min(-(-len(order) // config.batch_size), len(order) // 2))
     size = len(order) // batches
     sums: dict[str, float] = defaultdict(float)
     training = objective.training

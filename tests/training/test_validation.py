@@ -1,6 +1,7 @@
 """The loss on the validation split."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 from imaging.augment import Augmentation, AugmentationConfig
 from models.method import Method
 from shards.reader import ShardReader
+from tests.training.conftest import shard_rows, write_shards
 from training.config import TrainingConfig
 from training.data.pairs import PairData
 from training.validation import validation_terms
@@ -31,11 +33,11 @@ class Seen(nn.Module):
 def validate(shards, tmp_path):
     """Validation of images alone, which are seen once or twice; returns the batches and the terms."""
 
-    def run(two_views: bool):
+    def run(two_views: bool, batch_size: int = 4, folder: Path = shards):
         method, seen = Method(), Seen()
         method.two_views = two_views
-        data = PairData(ShardReader(shards), "test", method, AugmentationConfig(), tmp_path / "unused")
-        config = replace(TrainingConfig.from_dict({"method": "simclr"}, "test"), batch_size=4)
+        data = PairData(ShardReader(folder), "test", method, AugmentationConfig(), tmp_path / "unused")
+        config = replace(TrainingConfig.from_dict({"method": "simclr"}, "test"), batch_size=batch_size)
         augmentation = Augmentation(AugmentationConfig(crop_scale=0.3, brightness=0.5), 24)
         return seen.batches, validation_terms(seen, data, config, augmentation, bf16=False)
 
@@ -62,3 +64,9 @@ def test_an_image_that_is_seen_once_is_not_changed(validate, shards):
     assert all(batch.views is None for batch in batches)
     assert sorted(map(bytes, found.numpy())) == sorted(map(bytes, everything))
     assert terms["contrast"] == pytest.approx(everything.mean(), rel=1e-5)
+
+
+def test_no_batch_has_one_pair(validate, tmp_path):
+    odd = write_shards(tmp_path / "odd", shard_rows(40))  # five of them test
+    batches, _ = validate(two_views=False, batch_size=2, folder=odd)
+    assert [len(batch) for batch in batches] == [2, 2]

@@ -177,9 +177,12 @@ def _expect_last_batch(config: TrainingConfig, pairs: int) -> None:
 
 
 def validation_pairs(config: TrainingConfig, reader: Reader, method: Method, made_by: str = "") -> PairData | None:
-    """The validation split, whose images are never flipped; None where there is none and nothing depends on it."""
+    """The validation split; None where there is none and nothing depends on it.
+
+    Its images are flipped only where they are seen twice.
+    """
     cache = Path(config.output) / "validate_texts.npz"
-    flips = AugmentationConfig()
+    flips = AugmentationConfig(**config.augmentation) if method.two_views else AugmentationConfig()
     data = PairData(reader, "validate", method, flips, cache, made_by, config.view_kinds, config.pair)
     if len(data) == 1 and config.keeps_best and method.contrasts_pairs:
         raise TrainingError(
