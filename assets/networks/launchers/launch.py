@@ -8,7 +8,7 @@ from types import ModuleType
 
 import dagster as dg
 
-from assets.networks.launchers.common import bringing
+from assets.networks.launchers.common import LauncherError, bringing
 from assets.networks.launchers.settings import Launcher
 from training.config import TrainingConfig
 from training.parallel.heartbeat import silence_seconds
@@ -23,6 +23,12 @@ def expect_launcher(settings: Launcher, training: TrainingConfig, home: Path) ->
     """Raise a `UserError` where a training into a folder in `home` cannot be launched so: before anything starts."""
     training.expect_division(settings.hosts * settings.processes)
     silence_seconds()
+    gpus = getattr(settings, "gpus_per_node", 0)
+    if 0 < gpus < settings.processes:  # NCCL takes no GPU twice
+        raise LauncherError(
+            f"The launcher {settings.kind} starts {settings.processes} processes on each machine and asks for {gpus:g} "
+            "of its GPUs: set `processes` and `gpus_per_node` to the same number."
+        )
     launcher_of(settings).expect_ready(settings, home)
 
 

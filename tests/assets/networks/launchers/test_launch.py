@@ -10,8 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from assets.networks.launchers.common import LauncherError
 from assets.networks.launchers.launch import expect_launcher
-from assets.networks.launchers.settings import OneHost, SlurmSettings
+from assets.networks.launchers.settings import OneHost, RaySettings, SlurmSettings
 from assets.networks.pretrained import pretraining_config
 from models.run_files import TRAINED
 from store.code import ROOT
@@ -31,6 +32,13 @@ def test_a_variable_of_the_training_is_read_before_any_work(tmp_path, monkeypatc
     monkeypatch.setenv("RADALIGN_HEARTBEAT_SECONDS", "ten")
     with pytest.raises(SettingError, match="RADALIGN_HEARTBEAT_SECONDS is 'ten'"):
         expect_launcher(OneHost(), TrainingConfig("chexzero", batch_size=8), tmp_path)
+
+
+@pytest.mark.parametrize("settings", [SlurmSettings, RaySettings])
+def test_processes_without_a_gpu_of_their_own_are_refused(settings, tmp_path):
+    training = TrainingConfig("chexzero", batch_size=8)
+    with pytest.raises(LauncherError, match="4 processes on each machine and asks for 2 of its GPUs: set `processes`"):
+        expect_launcher(settings(processes=4, gpus_per_node=2), training, tmp_path)
 
 
 def test_a_run_config_chooses_a_launcher():
