@@ -43,9 +43,9 @@ class ImageEncoder(nn.Module):
     4 blocks, width 128, patches of 8, from scratch. With `r` for `p8` its patches are the locations of a ResNet-18's
     second stage (the hybrid of Dosovitskiy et al., 2021), which needs fewer images.
 
-    `stage` says which residual stage gives the local features (the stem is 0, the stages are 1 to 4; 0 stands for the
-    last); transformers give their patch tokens. With `pooled=False` the stages behind that one are left out, and the
-    local features are what is pooled. `output_stride` 8 or 16 keeps a residual network's maps finer by dilation.
+    `stage` says which residual stage gives the local features, 1 to 4, or 0 for the last; transformers give their patch
+    tokens. With `pooled=False` the stages behind that one are left out, and the local features are what is pooled.
+    `output_stride` 8 or 16 keeps a residual network's maps finer by dilation.
 
     `channels` is 1 for grey images, or 3 for a grey image in each colour. The two start alike from the same colour
     weights, under the same constants of normalisation, and train differently: of three channels each gets the gradient
@@ -69,8 +69,10 @@ class ImageEncoder(nn.Module):
             raise ModelError(f"channels of the image encoder are 1 or {COLOURS}, not {channels}")
         if ending := ENDING.fullmatch(name):
             name, stage, pooled = ending[1], int(ending[2]), False
+        elif not pooled:
+            stage = stage or STAGES
         self.stops = not pooled
-        if self.stops and not 0 <= stage <= STAGES:
+        if self.stops and not 1 <= stage <= STAGES:
             raise ModelError(f"image encoder `{name}` has the stages 1 to {STAGES}, not {stage}")
         stages = {"features_only": True, "out_indices": tuple(range(stage + 1))}
         options = stages if self.stops else {"num_classes": 0}

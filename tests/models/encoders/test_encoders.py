@@ -21,6 +21,7 @@ SENTENCES = ["No pleural effusion.", "Left pneumothorax with atelectasis at the 
         ("resnet18", {"stage": 2}, 512, 128, (8, 8)),
         ("resnet18", {}, 512, 512, (2, 2)),
         ("resnet18", {"stage": 3, "pooled": False}, 256, 256, (4, 4)),
+        ("resnet18", {"pooled": False}, 512, 512, (2, 2)),
         ("resnet18", {"stage": 3, "pooled": False, "output_stride": 8}, 256, 256, (8, 8)),
         ("resnet18/2", {"stage": 3}, 128, 128, (8, 8)),
         ("vit/2x64p16", {}, 64, 64, (4, 4)),
@@ -168,6 +169,7 @@ def test_tokens_are_padded_cut_and_know_their_words():
     [
         (lambda: ImageEncoder("resnet19"), "neither known to timm"),
         (lambda: ImageEncoder("resnet18", stage=7), "stages 1 to 4, not 7"),
+        (lambda: ImageEncoder("resnet18/0"), "stages 1 to 4, not 0"),
         (lambda: ImageEncoder("resnet18", weights="no.safetensors"), "there is no file"),
         (lambda: TextEncoder("bert/large"), "layers by width"),
         (lambda: TextEncoder("nowhere/at-all"), "neither in a local folder nor reachable"),
