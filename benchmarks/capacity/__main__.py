@@ -8,6 +8,7 @@ file: `--measure 1e4` measures them by real runs on archives of tiny images, har
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -75,9 +76,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--constants", type=Path, default=CONSTANTS, help="file of the constants")
     parser.add_argument("--folder", type=Path, help="where to measure; on the disk that is to be measured")
     options = parser.parse_args(arguments)
-    counts = (options.images, options.measure, options.check, options.size, options.cohorts, options.cores)
-    if min(value for value in counts if value is not None) < 1 or options.network <= 0 or options.images_per_study <= 0:
-        parser.error("counts, sizes and rates must be positive")
+    asked = (options.images, options.measure, options.check)
+    counts = (*(value for value in asked if value is not None), options.size, options.cohorts, options.cores)
+    rates = (options.network, options.images_per_study, options.bytes_per_image)
+    if not all(map(math.isfinite, (*counts, *rates))) or min(counts) < 1 or min(rates) <= 0:
+        parser.error("counts, sizes and rates must be positive numbers")
+    if not options.measure and not options.constants.is_file():
+        parser.error(f"--constants names {options.constants}, which is no file")
     if options.measure and options.measure < measuring.LEAST:
         parser.error(f"--measure needs at least {measuring.LEAST} images: a tenth of them has to fill some batches")
     return options

@@ -63,9 +63,14 @@ def test_the_command_prints_a_plan_and_refuses_what_is_none(capsys):
         "cpu images",
     ):
         assert name in printed
-    for wrong in (["--images", "0"], ["--images", "1e6", "--network", "0"], ["--measure", "10"], []):
-        with pytest.raises(SystemExit):
+    million = ["--images", "1e6"]
+    for wrong in (
+        *(["--images", "0"], ["--images", "inf"], ["--images", "nan"], ["--measure", "10"], []),
+        *([*million, "--network", "0"], [*million, "--bytes-per-image", "-1"], [*million, "--constants", "nowhere"]),
+    ):
+        with pytest.raises(SystemExit) as ended:
             main(wrong)
+        assert ended.value.code == 2
 
 
 def test_constants_follow_from_two_runs_and_predict_them(monkeypatch):
