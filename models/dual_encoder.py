@@ -18,6 +18,7 @@ class DualEncoder(Method):
     contrasts_pairs = True
     prompts = PromptPair()
     text_batch = 256  # texts embedded at once
+    no_space = ""  # the settings without which no loss trains the space that images and texts share
     unit_prompts = True  # whether prompts that mean the same are averaged as unit vectors, or as they are projected
 
     def project_images(self, images: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
@@ -32,8 +33,14 @@ class DualEncoder(Method):
         """(texts, dim), not normalised."""
         raise NotImplementedError
 
+    def expect_space(self) -> None:
+        """NotImplementedError where no loss has trained the projections, whose cosines would be those of the start."""
+        if self.no_space:
+            raise NotImplementedError(f"{self.called} with {self.no_space} has no joint space")
+
     def embed_images(self, images: Tensor) -> Tensor:
         """(batch, dim) L2-normalised."""
+        self.expect_space()
         return F.normalize(self.project_images(self.prepare(images))[0].float(), dim=-1)
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
@@ -42,6 +49,7 @@ class DualEncoder(Method):
 
     def text_vectors(self, texts: Sequence[str]) -> Tensor:
         """(texts, dim) as they are projected, in single precision."""
+        self.expect_space()
         assert self.texts is not None
         device = next(self.parameters()).device
         parts = [texts[start : start + self.text_batch] for start in range(0, len(texts), self.text_batch)]

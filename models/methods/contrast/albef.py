@@ -234,6 +234,8 @@ class Albef(DualEncoder):
         self.towers = Towers(config, image_encoder, text_encoder)
         self.average = follower_of(self.towers)
         self.matching = nn.Linear(text_encoder.dim, 2)
+        if not config.contrast_weight:
+            self.no_space = "contrast_weight 0"
         self.temperature = nn.Parameter(torch.tensor(config.temperature))
         self.image_queue, self.text_queue = (KeyQueue(config.queue, config.dimension) for _ in range(2))
         if config.equal_texts == "positives":
@@ -398,6 +400,7 @@ class Albef(DualEncoder):
         """(batch, texts): the cosine. With `rerank`, of an image's nearest texts 1 and the probability of a match."""
         if not self.config.rerank:
             return super().similarity(images, texts)
+        self.expect_space()
         assert self.texts is not None
         seen = self.towers.see(self.prepare(images))
         tokens = self.texts.tokens(texts, self.device)
@@ -419,6 +422,10 @@ class Albef(DualEncoder):
 
     def phrase_maps(self, images: Tensor, phrases: Sequence[str]) -> Tensor:
         """Attention of a fusion layer, mean over the tokens of a phrase."""
+        if not self.config.matching_weight and not self.config.language_weight:
+            raise NotImplementedError(
+                f"{self.called} with matching_weight and language_weight 0 has no maps of phrases"
+            )
         assert self.texts is not None
         tokens = self.texts.tokens(phrases, self.device)
         seen, read = self.towers.see(self.prepare(images)), self.towers.read(tokens)

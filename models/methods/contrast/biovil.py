@@ -162,6 +162,8 @@ class Biovil(DualEncoder):
         self.tokenizer, self.ends = tokenizer, sentence_ends(tokenizer)
         self.masking = Masking(tokenizer, config.hidden_share, config.whole_words)
         self.word_region = WordRegionSimilarity(config.attention_temperature, config.word_temperature)
+        if not config.global_weight and not config.local_weight:
+            self.no_space = "global_weight and local_weight 0"
         self.language_head = None
         if config.language_weight:
             self.language_head = MaskedLanguageHead(text_encoder.dim, self.embeddings.shape[0])

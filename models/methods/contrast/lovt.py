@@ -181,6 +181,8 @@ class Lovt(DualEncoder):
         self.region_head = ProjectionHead(image_encoder.local_dim, *sizes)
         self.sentence_head = ProjectionHead(text_encoder.dim, *sizes)
         self.look = SharedCrossAttention(config.dimension)
+        if not config.image_weight and not config.report_weight:
+            self.no_space = "image_weight and report_weight 0"
 
     def encode(self, batch: Batch) -> dict[str, Tensor]:
         """Global vectors (batch, dimension), and the losses (batch,) of the places of each pair."""
@@ -294,6 +296,7 @@ class Lovt(DualEncoder):
 
     def text_vectors(self, texts: Sequence[str]) -> Tensor:
         """(texts, dimension), not normalised, of texts that are split into their sentences."""
+        self.expect_space()
         return self._in_parts(texts, lambda part: self.project_texts(read_sentences(self.source, part, self.device)))
 
     def embed_sentences(self, sentences: Sequence[str]) -> Tensor:
