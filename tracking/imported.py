@@ -19,6 +19,7 @@ from models.released.network import ReleasedNetwork
 from models.released.opening import convert_file, find_format, make_network
 from models.run_files import IMPORTED, METRICS, ORIGIN, TRAINED, UNTRAINED
 from models.saved import ModelCard
+from report_parsing.knowledge.base import KnowledgeBase
 from store.atomic import replacing
 from store.code import code_version
 from store.digests import file_digest, fingerprint
@@ -50,7 +51,8 @@ def import_released(
     """
     if not path.is_file():
         raise ModelError(f"There is no file {path}: name a file of weights.")
-    chosen, converted = convert_file(path, released, texts, size)
+    unseen = [item.description for item in KnowledgeBase.default().descriptions if item.kind == "unseen"]
+    chosen, converted = convert_file(path, released, texts, size, unseen)
     source = {"file": path.name, "digest": file_digest(path), "format": chosen}
     code = code_version(*evaluated_modules(chosen))
     home, run = workspace.home_path(), fingerprint(source, converted.settings, code)

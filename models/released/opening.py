@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -70,10 +70,13 @@ def recognise(content: Content, path: Path) -> str:
     return found[0]
 
 
-def convert_file(path: Path, name: str = "", texts: Path | None = None, size: int = 0) -> tuple[str, Converted]:
+def convert_file(
+    path: Path, name: str = "", texts: Path | None = None, size: int = 0, descriptions: Sequence[str] = ()
+) -> tuple[str, Converted]:
     """A released file in our terms, with the name of its format.
 
     `size` is the side of its images in pixels, where a format has several and its files do not say which; 0: as usual.
+    `descriptions` are those of findings that the network is to be asked for, where it has no text tower.
 
     Raises:
         ModelError: it cannot be read, is of another format than `name`, lacks weights or has some left over.
@@ -86,6 +89,9 @@ def convert_file(path: Path, name: str = "", texts: Path | None = None, size: in
         raise ModelError(f"{path} is no file of {chosen}: {hint}")
     with explaining(path, chosen):
         converted = find_format(chosen).convert(content, texts)
+        describe = getattr(find_format(chosen), "describe_findings", None)
+        if descriptions and describe is not None:
+            converted = describe(converted, texts, descriptions)
         return chosen, _at_size(chosen, converted, size) if size else converted
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,21 @@ BOOKS = "books.safetensors"  # `entity_book`, where somebody has it already
 
 
 class ReleasedMedklip(ReleasedNetwork):
-    """The network at test: ResNet to its third stage, queries that attend to each other, a softmax of two logits."""
+    """The network at test: ResNet to its third stage, queries that attend to each other, a softmax of two logits.
+
+    The entities are asked for together, as in the training. A finding that is none of them is asked for by its
+    description, behind the entities and apart from other such findings.
+    """
 
     query_kind = "entity"
-    size = SIZE
     entity_book: Tensor  # (entities, text width)
+    description_book: Tensor  # (descriptions, text width), where there are any
+    size = SIZE
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__()
         self.entities: list[str] = list(settings["entities"])
+        self.descriptions: list[str] = list(settings.get("descriptions", ()))
         width, text_width, feed_forward = settings["width"], settings["text_width"], settings["feed_forward"]
         self.backbone = resnet(**settings["backbone"])
         channels = 4 * settings["backbone"]["planes"][-1]
@@ -50,6 +57,8 @@ class ReleasedMedklip(ReleasedNetwork):
         self.decoder = QueryDecoder(width, HEADS, settings["layers"], feed_forward, 0.0)
         self.classifier, self.cl_fc = nn.Linear(width, 2), nn.Linear(width, text_width)
         self.register_buffer("entity_book", torch.zeros(len(self.entities), text_width))
+        if self.descriptions:
+            self.register_buffer("description_book", torch.zeros(len(self.descriptions), text_width))
 
     def film(self, film: np.ndarray) -> Tensor:
         """(3, 224, 224): squashed, normalised by ImageNet's channels."""
@@ -68,26 +77,45 @@ class ReleasedMedklip(ReleasedNetwork):
         found: Tensor = self.backbone.forward_features(pixels)
         return found
 
-    def answer(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (batch, entities, 2) and attention (layers, batch, entities, locations) of the network's input."""
+    def look(self, pixels: Tensor) -> Tensor:
+        """(batch, locations, width) of the network's input."""
         local = self.stage(pixels).flatten(2).transpose(1, 2)
-        tokens = self.res_l2(self.res_l1(local).relu())
-        queries = self.disease_embedding_layer(self.entity_book).expand(len(tokens), -1, -1)
+        found: Tensor = self.res_l2(self.res_l1(local).relu())
+        return found
+
+    def answer(self, tokens: Tensor, further: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Logits (batch, queries, 2) and attention (layers, batch, queries, locations) of what `look` gives.
+
+        The queries are the entities, and behind them `further` ones (queries, text width).
+        """
+        book = self.entity_book if further is None else torch.cat([self.entity_book, further])
+        queries = self.disease_embedding_layer(book).expand(len(tokens), -1, -1)
         features, maps = self.decoder(queries, tokens, attention=True)
         assert maps is not None
         return self.classifier(features), maps
 
     def zero_shot(self, images: Tensor, queries: Sequence[str]) -> ZeroShot:
-        """Probability and mean attention of entities, by their names in the knowledge of the network."""
-        if unknown := [query for query in queries if query not in self.entities]:
-            raise ModelError(
-                f"the released MedKLIP has no entity `{unknown[0]}`: ask for one of its {len(self.entities)}"
-            )
-        logits, maps = self.answer(self.prepare(images))
-        columns = [self.entities.index(query) for query in queries]
-        grid = int(maps.shape[-1] ** 0.5)
-        located = maps.mean(0)[:, columns].unflatten(-1, (grid, grid))
-        return ZeroShot(logits.softmax(-1)[:, columns, 1], located)
+        """Probability and mean attention of entities by their names, and of other findings by their descriptions."""
+        self._expect_known(queries)
+        tokens = self.look(self.prepare(images))
+        logits, maps = self.answer(tokens)
+        columns = [self.entities.index(query) if query in self.entities else 0 for query in queries]
+        scores, located = logits.softmax(-1)[:, columns, 1], maps.mean(0)[:, columns]
+        for place, query in enumerate(queries):
+            if query not in self.entities:
+                row = self.descriptions.index(query)
+                logits, maps = self.answer(tokens, self.description_book[row : row + 1])
+                scores[:, place], located[:, place] = logits.softmax(-1)[:, -1, 1], maps.mean(0)[:, -1]
+        grid = int(located.shape[-1] ** 0.5)
+        return ZeroShot(scores, located.unflatten(-1, (grid, grid)))
+
+    def _expect_known(self, queries: Sequence[str]) -> None:
+        for query in queries:
+            if query not in self.entities and query not in self.descriptions:
+                raise ModelError(
+                    f"the released MedKLIP has no entity `{query}`: ask for one of its {len(self.entities)}, or import "
+                    "the checkpoint again with the weights of Bio_ClinicalBERT in the folder of the text encoder"
+                )
 
 
 def recognises(content: Content) -> bool:
@@ -119,6 +147,23 @@ def convert(content: Content, texts: Path | None) -> Converted:
         "feed_forward": int(found["decoder.layers.0.linear1.weight"].shape[0]),
     }
     return Converted(settings, state)
+
+
+def describe_findings(converted: Converted, texts: Path | None, descriptions: Sequence[str]) -> Converted:
+    """The file with the vectors of further `descriptions`, as MedKLIP asks for findings that it has not seen.
+
+    Without the weights of the text encoder in `texts` they cannot be made, and a note says so.
+    """
+    if texts is None or (texts / BOOKS).is_file():
+        entities = len(converted.settings["entities"])
+        note = f"The folder of texts has vectors alone: findings other than its {entities} entities have no answer."
+        return replace(converted, notes=(*converted.notes, note))
+    book = embed_texts(str(texts), list(descriptions), "cls", TEST_TOKENS)
+    return replace(
+        converted,
+        settings={**converted.settings, "descriptions": list(descriptions)},
+        state={**converted.state, "description_book": book},
+    )
 
 
 def build(settings: Mapping[str, Any]) -> ReleasedMedklip:
