@@ -19,6 +19,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from store.errors import UserError
+
 if TYPE_CHECKING:
     from store.remote.home import RemoteHome
     from store.remote.ranged import RangedFile
@@ -44,7 +46,7 @@ def mirror_of(address: str) -> Path:
     if given and address == os.environ.get(HOME_VARIABLE, "").rstrip("/"):
         folder = Path(given).absolute()
     else:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        cache = _cache_of_user()
         readable = re.sub(r"[^a-z0-9]+", "-", address.partition(REMOTE)[2].rpartition("@")[2].lower()).strip("-")
         digest = hashlib.sha256(address.encode()).hexdigest()[:8]
         folder = (cache / "radalign" / f"{readable}-{digest}").absolute()
@@ -52,6 +54,18 @@ def mirror_of(address: str) -> Path:
     if known.get(str(folder)) != address:
         os.environ[KNOWN] = json.dumps({**known, str(folder): address})
     return folder
+
+
+def _cache_of_user() -> Path:
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return Path(given)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:  # a user id without a name, as containers have
+        raise UserError(
+            "A home on object storage needs a folder on this machine, and this user has none of its own: set "
+            f"{VARIABLE} to an empty folder."
+        ) from None
 
 
 def local_path(place: str) -> str:

@@ -23,6 +23,12 @@ def expect_launcher(settings: Launcher, training: TrainingConfig, home: Path) ->
     """Raise a `UserError` where a training into a folder in `home` cannot be launched so: before anything starts."""
     training.expect_division(settings.hosts * settings.processes)
     silence_seconds()
+    for name in getattr(settings, "environment", ()):
+        if not name.isidentifier() or not name.isascii():
+            raise LauncherError(
+                f"`environment` of the launcher {settings.kind} has `{name}`, which is no name of a variable: letters, "
+                "digits and _, and no digit first."
+            )
     gpus = getattr(settings, "gpus_per_node", 0)
     if 0 < gpus < settings.processes:  # NCCL takes no GPU twice
         raise LauncherError(

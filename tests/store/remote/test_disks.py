@@ -67,3 +67,15 @@ def test_a_variable_that_is_no_number_is_refused_before_any_request(tmp_path, mo
     monkeypatch.setenv(name, given)
     with pytest.raises(UserError, match=rf"^{name} is '?{given}'?, "):
         mirror.refresh(mirror.mirror_of(ADDRESS))
+
+
+def test_a_user_without_a_home_folder_is_told_what_to_set(monkeypatch):
+    for name in ("XDG_CACHE_HOME", mirror.VARIABLE, mirror.KNOWN):
+        monkeypatch.delenv(name, raising=False)
+
+    def nobody():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(mirror.Path, "home", staticmethod(nobody))
+    with pytest.raises(UserError, match="this user has none of its own: set RADALIGN_MIRROR to an empty folder"):
+        mirror.mirror_of(ADDRESS)

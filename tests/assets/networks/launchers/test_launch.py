@@ -41,6 +41,13 @@ def test_processes_without_a_gpu_of_their_own_are_refused(settings, tmp_path):
         expect_launcher(settings(processes=4, gpus_per_node=2), training, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["MY-VAR", "1A", "", "A B", "Ä"])
+def test_what_is_no_name_of_a_variable_is_refused(name, tmp_path):
+    training = TrainingConfig("chexzero", batch_size=8)
+    with pytest.raises(LauncherError, match=f"`environment` of the launcher slurm has `{name}`, which is no name"):
+        expect_launcher(SlurmSettings(environment={name: "x"}), training, tmp_path)
+
+
 def test_a_run_config_chooses_a_launcher():
     config = pretraining_config("chexzero")
     assert isinstance(config().launcher, OneHost)
