@@ -14,18 +14,28 @@ from pathlib import Path
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 PROCESSES = Path("/proc")
-CLOCK_SLACK = 2.0  # seconds; the start of a process is known to a hundredth, that of the machine to a second
+CLOCK_SLACK = 60.0  # seconds by which the clock of this machine may be set while a process runs
+
+
+def process_start(pid: int) -> int | None:
+    """When a process started, in clock ticks since the machine did; None where it is gone.
+
+    With its id it names a process, as ids are given again. No clock that can be set is in it.
+    """
+    try:
+        state, *fields = (PROCESSES / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return int(fields[18]) if state != "Z" else None  # proc_pid_stat(5), fields 3 and 22
 
 
 def process_lives(pid: int, at: float) -> bool:
-    """Whether the process that had this id at a Unix time is still there: ids are given again."""
-    try:
-        state, *fields = (PROCESSES / str(pid) / "stat").read_text().rpartition(")")[2].split()
-        booted = next(line for line in (PROCESSES / "stat").read_text().splitlines() if line.startswith("btime"))
-    except OSError:
+    """Whether the process that had this id at a Unix time is still there, where nothing else is known of it."""
+    ticks = process_start(pid)
+    if ticks is None:
         return False
-    started = int(booted.split()[1]) + int(fields[18]) / os.sysconf("SC_CLK_TCK")  # proc_pid_stat(5), field 22
-    return state != "Z" and started <= at + CLOCK_SLACK
+    booted = next(line for line in (PROCESSES / "stat").read_text().splitlines() if line.startswith("btime"))
+    return int(booted.split()[1]) + ticks / os.sysconf("SC_CLK_TCK") <= at + CLOCK_SLACK
 
 
 def end_with_parent(number: int = signal.SIGKILL) -> None:

@@ -24,7 +24,7 @@ from functools import cache
 from typing import Any, Self
 
 from store.errors import BusyError
-from store.processes import process_lives
+from store.processes import process_start
 from store.remote.protocol.errors import LeaseLostError, StoreError
 from store.remote.protocol.objects import Found, Objects
 
@@ -48,7 +48,7 @@ class State:
     host: str = ""  # for people
     machine: str = ""  # what processes must have in common to see each other
     pid: int = 0
-    since: float = 0.0  # Unix time on the holder's machine, compared there alone
+    started: int = 0  # `process_start` of the holder
 
     def to_bytes(self) -> bytes:
         """The state as it is stored."""
@@ -57,12 +57,14 @@ class State:
     @classmethod
     def from_bytes(cls, body: bytes) -> State:
         """The state of `to_bytes`."""
-        return cls(**json.loads(body))
+        said = {**json.loads(body)}
+        said.pop("since", None)  # by which earlier versions told processes apart
+        return cls(**said)
 
     @property
     def is_gone(self) -> bool:
         """Whether the holder is known to have ended."""
-        return self.machine == machine() and not process_lives(self.pid, self.since)
+        return self.machine == machine() and process_start(self.pid) != self.started
 
 
 class Lease:
@@ -213,9 +215,9 @@ def _read_state(objects: Objects, name: str, found: Found) -> State:
 
 
 def _claim(token: int) -> State:
-    return State(
-        token, 0, lease_seconds(), uuid.uuid4().hex, socket.gethostname(), machine(), os.getpid(), time.time()
-    )  # fmt: skip
+    pid = os.getpid()
+    own = socket.gethostname(), machine(), pid, process_start(pid) or 0
+    return State(token, 0, lease_seconds(), uuid.uuid4().hex, *own)
 
 
 def lease_seconds() -> float:

@@ -6,11 +6,13 @@ import math
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from store.errors import BusyError
+from store.processes import process_start
 from store.remote.protocol import leases
 from store.remote.protocol.errors import LeaseLostError, StoreError
 from store.remote.protocol.leases import FOLDER, Leases, State
@@ -149,10 +151,13 @@ def test_a_holder_that_was_killed_on_this_machine_is_followed_at_once(objects, c
     code = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         pid = int(process.stdout.readline())
-        held = State(7, 0, leases.SECONDS, "holder", "here", leases.machine(), pid, time.time())
+        held = State(7, 0, leases.SECONDS, "holder", "here", leases.machine(), pid, process_start(pid))
         objects.put(FOLDER + NAME, held.to_bytes())
         with pytest.raises(BusyError):
             holders(objects).acquire(NAME, "busy", patience=0)
+        another = replace(held, started=held.started - 1)  # had this id before
+        assert another.is_gone
+        assert not held.is_gone
         process.kill()
     assert holders(objects).acquire(NAME, "busy", patience=0).token == 8
     assert clock.now == 0
