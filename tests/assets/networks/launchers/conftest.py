@@ -51,6 +51,13 @@ class Training:
             assert time.monotonic() < deadline, f"step {step} was not reached"
             time.sleep(0.05)
 
+    def await_said(self, text: str, seconds: float = 60) -> None:
+        """Wait until a message in the log of a run has `text`: the lines of a training come home at intervals."""
+        deadline = time.monotonic() + seconds
+        while not any(text in line for line in self.said()):
+            assert time.monotonic() < deadline, f"nobody has said {text!r}"
+            time.sleep(0.1)
+
     def result(self) -> dict:
         """What the run wrote last."""
         return json.loads((self.output / "result.json").read_text())

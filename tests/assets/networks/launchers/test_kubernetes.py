@@ -45,6 +45,7 @@ def test_two_pods_train_together_and_an_end_of_the_job_is_the_end_of_the_step(cl
 
     def disturb() -> None:
         training.await_step(5)
+        training.await_said(", loss ")
         cluster.delete_job(next(iter(cluster.jobs)))
 
     training.config = replace(training.config, max_steps=5000)
