@@ -14,7 +14,7 @@ from evaluation.tasks.registry import check_options, repeated_settings, task
         ({"fine_tune": {"maximum_steps": -1}}, "`maximum_steps` is -1, but must be at least 0"),
         ({"detection": {"width": 0}}, "`width` is 0, but must be at least 1"),
         ({"segmentation": {"learning_rate": float("nan")}}, "`learning_rate` is nan"),
-        ({"image_image_retrieval": {"queries": 0}}, "`queries` is 0"),
+        ({"image_image_retrieval": {"candidates": 0}}, "`candidates` is 0"),
         ({"fine_tune": {"epoch": 1}}, "has no setting `epoch`; it has learning_rate"),
         ({"linear_probe": {"x": 1}}, "The task linear_probe has no settings"),
         ({"grading": {"epochs": 1}}, "has the settings of fine_tune"),

@@ -318,7 +318,8 @@ def test_processes_share_a_cache_within_its_bound_also_when_one_is_killed(tmp_pa
     for process in others:
         process.join()
     assert [process.exitcode for process in others] == [0, 0, 0]
-    assert most <= limit
+    # A listing is not of one moment: each process may have taken the place of a block meanwhile.
+    assert most <= limit + (len(others) + 1) * BLOCK
     assert 0 < bytes_in(folder) <= limit
     assert held(BlockCache(folder, limit), source.block_digests[0]) in (None, content[:BLOCK])
 
