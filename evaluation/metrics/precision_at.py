@@ -101,10 +101,15 @@ def _weigh_precisions(
     """By metric (weightings, classes): weighted mean over a category's queries, nan where none of them counts."""
     totals, drawn = ({metric: np.zeros((len(weights), of_category.shape[1])) for metric in METRICS} for _ in range(2))
     by_candidate = np.ascontiguousarray(weights.T)
+    sums = weights.astype(np.float64) @ of_category
     for query, category in enumerate(query_categories):
         ranking = np.argsort(-similarities[:, query], kind="stable")
+        out = np.flatnonzero(left_out[:, query])
+        ranked = sums - by_candidate[out].T.astype(np.float64) @ of_category[out]
         ranking = ranking[~left_out[ranking, query]]
-        for metric, (share, counted) in _score_query(by_candidate[ranking], of_category[ranking, category]).items():
+        reached = _count_reached(by_candidate, ranking)
+        right = of_category[ranking[: len(reached)], category].astype(np.float32)
+        for metric, (share, counted) in _score_query(reached, right, ranked, category).items():
             weight = query_weights[:, query] * counted
             totals[metric][:, category] += weight * share
             drawn[metric][:, category] += weight
@@ -113,27 +118,27 @@ def _weigh_precisions(
     }
 
 
-def _score_query(weights: np.ndarray, right: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """By metric (weightings,): the value of a query, and whether it counts.
+def _score_query(
+    reached: np.ndarray, right: np.ndarray, ranked: np.ndarray, category: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """By metric (weightings,): the value of a query of `category`, and whether it counts.
 
-    `weights` (candidates, weightings) and `right` (candidates,), whether one is of the query's category, are in the
-    order of the ranking.
+    `reached` (places, weightings) is that of `_count_reached`, `right` (places,) is 1 for an image of the category, and
+    `ranked` (weightings, classes) says how many images of each category are ranked.
     """
-    own, ranked = (rows.sum(axis=0, dtype=np.float64) for rows in (weights[right], weights))
-    reached = _count_reached(weights)
-    scores = {CHANCE: (own / np.maximum(ranked, 1), own > 0)}
+    own = ranked[:, category]
+    scores = {CHANCE: (own / np.maximum(ranked.sum(axis=1), 1), own > 0)}
     for depth in DEPTHS:
         taken = np.diff(np.minimum(reached, depth), axis=0, prepend=np.float32(0))
-        found = right[: len(reached)].astype(np.float32) @ taken
-        scores[f"precision_at_{depth}"] = (found.astype(np.float64) / depth, own >= depth)
+        scores[f"precision_at_{depth}"] = ((right @ taken).astype(np.float64) / depth, own >= depth)
     return scores
 
 
-def _count_reached(weights: np.ndarray) -> np.ndarray:
-    """(places, weightings): how many images the first places of a ranking hold; no more places than the depths need."""
+def _count_reached(by_candidate: np.ndarray, ranking: np.ndarray) -> np.ndarray:
+    """(places, weightings): how many images the first places of `ranking` hold; no more places than the depths need."""
     places = 2 * DEPTHS[-1]
     while True:
-        reached = np.cumsum(weights[:places], axis=0)
-        if places >= len(weights) or (reached[-1] >= DEPTHS[-1]).all():
+        reached = np.cumsum(by_candidate[ranking[:places]], axis=0)
+        if places >= len(ranking) or (reached[-1] >= DEPTHS[-1]).all():
             return reached
         places *= 2
