@@ -18,13 +18,12 @@ from typing import Any
 from cohorts.registry import cohort_names, dataset
 from cohorts.subsets import FRACTIONS
 from evaluation.results.summary import UNTRAINED
-from evaluation.tables.comparisons import VARIANT
+from evaluation.tables.comparisons import VARIANT, is_released
 from evaluation.tables.paper_tables import read_papers
 from evaluation.tables.published import PublishedNumber, explain_missing, find_counterpart, read_published, to_row
 from evaluation.tasks.registry import task, task_names, tasks_on
 from models.registry import method_names, released_names
 from store.presets import FOLDER
-from tracking.imported import VARIANT as RELEASED
 
 PAPERS = ("ConVIRT", "MGCA", "MedKLIP", "LRCLR")  # of paper_tables.yaml: those that Radalign rebuilds
 VARIANTS = FOLDER / "variants"
@@ -67,8 +66,9 @@ def cover(number: PublishedNumber) -> Covered:
 
 def explain_network(name: str) -> str:
     """Why a network that results call `name` cannot be run; empty where it can."""
-    method, _, variant = name.removeprefix(UNTRAINED).partition(VARIANT)
-    if variant.partition("-")[0] == RELEASED:
+    network = name.removeprefix(UNTRAINED)
+    method, _, variant = network.partition(VARIANT)
+    if is_released(network):
         return "" if method in released_names() else f"Released weights of {method} cannot be imported."
     if method not in method_names():
         return f"There is no method {method}."

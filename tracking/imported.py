@@ -51,7 +51,7 @@ def import_released(
     """
     if not path.is_file():
         raise ModelError(f"There is no file {path}: name a file of weights.")
-    unseen = [item.description for item in KnowledgeBase.default().descriptions if item.kind == "unseen"]
+    unseen = KnowledgeBase.default().unseen_table()["description"].to_pylist()
     chosen, converted = convert_file(path, released, texts, size, unseen)
     source = {"file": path.name, "digest": file_digest(path), "format": chosen}
     code = code_version(*evaluated_modules(chosen))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -17,6 +16,7 @@ from dagster_k8s.client import DagsterK8sAPIRetryLimitExceeded, DagsterK8sUnreco
 from kubernetes.client.rest import ApiException
 from kubernetes.config import ConfigException
 
+from assets.networks.launchers.kubernetes import wrong_fields
 from pipelines.cluster.errors import ClusterError
 from pipelines.executors.choice import create
 
@@ -59,8 +59,9 @@ class Pods(StepHandler):
         except DagsterK8sUnrecoverableAPIError as error:
             answer: Any = error.k8s_api_exception
             if answer.status != 409:  # the answer to a name that it knows
+                said = [f"{answer.status} {answer.reason}", *wrong_fields(answer)]
                 raise ClusterError(
-                    f"Kubernetes refuses the job of a worker ({answer.status} {answer.reason}{_named_in(answer)}): see "
+                    f"Kubernetes refuses the job of a worker ({', '.join(said)}): see "
                     "whether the namespace is there, and correct the fields of execution.config.k8s or the rights of "
                     "the account (configs/cluster/kubernetes/account.yaml)."
                 ) from None
@@ -174,15 +175,6 @@ def _make_handler(context: dg.InitExecutorContext, settings: Mapping[str, Any]) 
         ) from None
     handler: K8sStepHandler = found._step_handler  # type: ignore[attr-defined]
     return handler
-
-
-def _named_in(answer: ApiException) -> str:
-    """The fields that the API names as wrong, for a sentence. Their values, which it quotes, may be secrets."""
-    try:
-        causes = json.loads(answer.body)["details"]["causes"]
-        return f", {', '.join(dict.fromkeys(cause['field'] for cause in causes))}"
-    except (ValueError, TypeError, KeyError):
-        return ""
 
 
 def _bounded(request: Callable[..., Any]) -> Callable[..., Any]:

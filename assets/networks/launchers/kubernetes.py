@@ -314,18 +314,18 @@ class _Cluster:
 
     def _refusal(self, error: ApiException) -> LauncherError:
         full = "ask for less, as the quota of the namespace is used up" if "exceeded quota" in str(error.body) else ""
-        remedy = full or REMEDIES.get(error.status) or f"correct {_wrong_fields(error) or 'the fields of the launcher'}"
+        wrong = ", ".join(f"`{field}`" for field in wrong_fields(error)) or "the fields of the launcher"
+        remedy = full or REMEDIES.get(error.status) or f"correct {wrong}"
         said = f"{error.status} {error.reason}"
         return LauncherError(f"Kubernetes refuses the training in the namespace {self.namespace}: {said}; {remedy}.")
 
 
-def _wrong_fields(error: ApiException) -> str:
-    """The fields of the Job that the API names as wrong. Their values, which it quotes, may be secrets."""
+def wrong_fields(error: ApiException) -> list[str]:
+    """The fields that the API names as wrong. Their values, which it quotes, may be secrets."""
     try:
-        causes = json.loads(error.body)["details"]["causes"]
-        return ", ".join(dict.fromkeys(f"`{cause['field']}`" for cause in causes))
+        return list(dict.fromkeys(cause["field"] for cause in json.loads(error.body)["details"]["causes"]))
     except (ValueError, TypeError, KeyError):
-        return ""
+        return []
 
 
 def _mounts(settings: KubernetesSettings, home: Path) -> bool:

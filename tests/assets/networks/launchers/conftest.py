@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -46,17 +47,16 @@ class Training:
 
     def await_step(self, step: int, seconds: float = 240) -> None:
         """Wait until the training has written a line about a step so late."""
-        deadline, path = time.monotonic() + seconds, self.output / "metrics.jsonl"
-        while not path.exists() or not any(one["step"] >= step for one in _lines(path)):
-            assert time.monotonic() < deadline, f"step {step} was not reached"
-            time.sleep(0.05)
+        path = self.output / "metrics.jsonl"
+        _await(
+            lambda: path.exists() and any(one["step"] >= step for one in _lines(path)),
+            seconds,
+            f"step {step} was not reached",
+        )
 
     def await_said(self, text: str, seconds: float = 60) -> None:
         """Wait until a message in the log of a run has `text`: the lines of a training come home at intervals."""
-        deadline = time.monotonic() + seconds
-        while not any(text in line for line in self.said()):
-            assert time.monotonic() < deadline, f"nobody has said {text!r}"
-            time.sleep(0.1)
+        _await(lambda: any(text in line for line in self.said()), seconds, f"nobody has said {text!r}")
 
     def result(self) -> dict:
         """What the run wrote last."""
@@ -66,6 +66,13 @@ class Training:
         """The folder of the same training in this process."""
         train(replace(self.config, output=str(folder)))
         return folder
+
+
+def _await(happened: Callable[[], bool], seconds: float, otherwise: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.05)
 
 
 def _lines(path: Path) -> list[dict]:
