@@ -1,4 +1,4 @@
-"""Copies the `metrics.jsonl` of a running training into MLflow, and the last line of every epoch into a log."""
+"""Copies the `metrics.jsonl` of a running training into MLflow, and a line of every epoch and the last into a log."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class Relay:
         self._log, self._warn = log, warn or log
         self._metrics = Tail(metrics, self._warn)
         self._first = first
-        self._logged: tuple[int, float] = (0, time.monotonic())  # epoch and time of the last line
+        self._logged: tuple[int, float] = (0, time.monotonic())  # epoch and time of the last line in the log
+        self._unsaid: Line | None = None  # the newest line, while it is not in the log
         self._stopped = threading.Event()
         self._tracker: Tracker | None = None
         self._unrecorded: list[Line] = []  # while there is no MLflow run
@@ -90,12 +91,13 @@ class Relay:
         if self._tracker is not None:
             self._tracker.log_steps(self._unrecorded)
             self._unrecorded.clear()
-        if not lines:
+        self._unsaid = lines[-1] if lines else self._unsaid
+        if self._unsaid is None:
             return
-        epoch, (logged_epoch, logged) = int(lines[-1]["epoch"]), self._logged
+        epoch, (logged_epoch, logged) = int(self._unsaid["epoch"]), self._logged
         if last or epoch != logged_epoch or time.monotonic() - logged > QUIET_SECONDS:
-            self._log(describe(lines[-1]))
-            self._logged = epoch, time.monotonic()
+            self._log(describe(self._unsaid))
+            self._logged, self._unsaid = (epoch, time.monotonic()), None
 
 
 def describe(line: Mapping[str, Any]) -> str:

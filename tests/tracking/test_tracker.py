@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -424,3 +425,22 @@ def test_what_was_deleted_in_the_browser_is_recorded_again(home, what):
     second = tracking.open_run(home, IDENTITY)
     second.log_summary({"auroc": 0.5})
     assert second.numbers() == {"auroc": 0.5}
+
+
+def test_the_last_line_is_said_once_whenever_it_was_read(home, tmp_path, monkeypatch):
+    """Also where it was read before the training ended, in an epoch that has a line already."""
+    monkeypatch.setattr("tracking.relay.POLL_SECONDS", 0.01)
+    metrics, said = tmp_path / "metrics.jsonl", []
+
+    def write_and_wait(step):
+        with metrics.open("a") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines(step))
+        deadline = time.monotonic() + 60
+        while relay.tracker is None or step not in history(relay.tracker):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    with Relay(home, IDENTITY, metrics, said.append) as relay:
+        for step in (11, 12):
+            write_and_wait(step)
+    assert [line.partition(",")[0] for line in said] == ["step 11", "step 12"]

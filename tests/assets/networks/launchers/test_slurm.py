@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -130,7 +132,7 @@ def test_a_job_is_cancelled_with_its_step(cluster, tmp_path, monkeypatch):
     assert "of an earlier run is" in context.log.said[0]
 
     again = slurm.submit(script, tmp_path)
-    monkeypatch.setattr(slurm.time, "sleep", interrupt)
+    monkeypatch.setattr(slurm, "time", SimpleNamespace(sleep=interrupt, monotonic=time.monotonic))
     with pytest.raises(KeyboardInterrupt):
         slurm.follow(again, settings, context, tmp_path)
     monkeypatch.undo()
@@ -200,7 +202,7 @@ def test_a_job_that_slurm_could_not_be_told_to_end_is_ended_by_the_next_step(awa
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(slurm.time, "sleep", wait)
+        patch.setattr(slurm, "time", SimpleNamespace(sleep=wait, monotonic=time.monotonic))
         with pytest.raises(KeyboardInterrupt):
             slurm.follow("7", SlurmSettings(), context, tmp_path)
     assert context.said == ["Slurm's job 7: unknown, as Slurm does not answer."]
